@@ -38,6 +38,10 @@ _names = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
 _known = set(_names)
 """These, and the other keys of a WSGI environment."""
 _HOST = re.compile(r"[A-Za-z0-9._~%:\[\]-]*", re.ASCII)
+_BEFORE_PATH = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://[^/]*")
+_AFTER_PATH = re.compile(r"[?#].*\Z", re.DOTALL)
+"""What a request may have around the path. It decides nothing about which webhook is called, so a signature that covers
+the URL or path must not take it for a part of them."""
 _OF_PROXIES = frozenset({"HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA"})
 
 
@@ -112,10 +116,9 @@ class WsgiRequest:
         host = environ.get("HTTP_HOST") or environ.get("SERVER_NAME", "")
         if not _HOST.fullmatch(host):  # no part of the path, for signatures that cover the URL
             host = "invalid"
-        path = environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
-        return (
-            f"{environ.get('wsgi.url_scheme', 'http')}://{host}{environ.get('SCRIPT_NAME', '')}{path.partition('?')[0]}"
-        )
+        called = environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
+        path = _BEFORE_PATH.sub("", _AFTER_PATH.sub("", called))
+        return f"{environ.get('wsgi.url_scheme', 'http')}://{host}{environ.get('SCRIPT_NAME', '')}{path}"
 
 
 def _headers(environ: dict[str, Any]) -> dict[str, str]:

@@ -82,14 +82,31 @@ class SignedParts:
         def is_longest(request: Request, parts: list[bytes]) -> None:
             part = parts[place]
             if is_first:
-                beside = parts[place + 1] if place + 1 < len(parts) else b""
-                found = first.match(part + after + beside[:_LONGEST_TIME])
+                found = first.match(part + after + self._following(parts, place))
             else:
-                found = last.search(parts[place - 1][-_LONGEST_TIME:] + before + part)
+                found = last.search(self._preceding(parts, place) + before + part)
             if found is not None and len(found[1]) > len(part):
                 raise Refused("the timestamp can be read in more than one way in what is signed")
 
         return is_longest
+
+    def _following(self, parts: list[bytes], place: int) -> bytes:
+        """The first bytes of what is signed behind the literal that follows the part; others may be empty."""
+        found = b""
+        for part, literal in zip(parts[place + 1 :], self._literals[place + 2 :], strict=True):
+            if len(found) >= _LONGEST_TIME:
+                break
+            found += part[:_LONGEST_TIME] + literal
+        return found[:_LONGEST_TIME]
+
+    def _preceding(self, parts: list[bytes], place: int) -> bytes:
+        """The last bytes of what is signed before the literal in front of the part."""
+        found = b""
+        for part, literal in zip(reversed(parts[:place]), reversed(self._literals[:place]), strict=True):
+            if len(found) >= _LONGEST_TIME:
+                break
+            found = literal + part[-_LONGEST_TIME:] + found
+        return found[-_LONGEST_TIME:]
 
 
 def _value_of(name: str) -> Value | None:

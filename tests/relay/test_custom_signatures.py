@@ -169,6 +169,16 @@ def test_a_query_that_is_not_signed_stays_out_of_the_payload(make_relay: MakeRel
             ("", {"X-Time": f"{AT}123", "X-Id": "a"}, b"{}"),
             ("", {"X-Time": str(AT), "X-Id": "123a"}, b"{}"),
         ),
+        (
+            "{timestamp}{header:X-Id}.{body}",
+            ("", {"X-Time": str(AT), "X-Id": ""}, b"5abc.{}"),
+            ("", {"X-Time": f"{AT}.5", "X-Id": "abc"}, b"{}"),
+        ),
+        (
+            "{timestamp}{query}.{body}",
+            ("", {"X-Time": str(AT)}, b"5a=1.{}"),
+            ("a=1", {"X-Time": f"{AT}.5"}, b"{}"),
+        ),
     ],
 )  # fmt: skip
 def test_bytes_that_move_from_one_part_to_the_next_are_refused(
@@ -228,6 +238,31 @@ def test_without_a_public_url_the_host_can_be_no_path(make_relay: MakeRelay, clo
     for host, status in (("relay:8000", 200), ("relay/webhook/hook\nx", 401), ("a b", 401)):
         sent = {"X-S": signature(f"http://{host}/webhook/hook\n".encode() + BODY)}
         assert relay.post("hook", BODY, sent, environ_overrides={"HTTP_HOST": host}).status_code == status
+
+
+@pytest.mark.parametrize(
+    "called",
+    [
+        "/webhook/hook#a",
+        "/webhook/hook#a?b",
+        "http://|a|/webhook/hook",
+        "HTTP://h|a/webhook/hook?b#c?d",
+        "/webhook/hook",
+    ],
+)
+@pytest.mark.parametrize("signed", ["{url}\n{body}", "{body}|{path}"])
+def test_what_a_request_has_around_its_path_is_no_part_of_the_url(
+    signed: str, called: str, make_relay: MakeRelay, clock: Clock
+) -> None:
+    """Neither the host of an absolute request nor a fragment decides which webhook is called, so they could hold bytes
+    of the body."""
+    relay = make_relay({"name": "hook", "signature": {"secret": SECRET, "header": "X-S", "signed": signed}})
+    query = called.partition("#")[0].partition("?")[2]
+    url = "http://relay/webhook/hook" + (f"?{query}" if query else "")
+    message = f"{url}\n{BODY.decode()}" if "url" in signed else f"{BODY.decode()}|/webhook/hook"
+    environ = {"HTTP_HOST": "relay", "RAW_URI": called, "QUERY_STRING": query}
+    sent = {"X-S": signature(message.encode())}
+    assert relay.post("hook", BODY, sent, environ_overrides=environ).status_code == 200
 
 
 @pytest.mark.parametrize(
