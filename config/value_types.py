@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -194,7 +195,7 @@ def is_key(secret: str, encoding: object) -> bool:
     """Whether the text is a key in that encoding: ``hex`` or ``base64``; any text is one otherwise."""
     try:
         if encoding == "hex":
-            return bool(bytes.fromhex(secret.strip()))
+            return bool(binascii.unhexlify(secret.strip()))
         return encoding != "base64" or bool(base64.b64decode(secret.strip(), validate=True))
     except ValueError:
         return False
