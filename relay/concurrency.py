@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -39,6 +40,19 @@ def let_others_run() -> None:
     import gevent
 
     gevent.with_timeout(_LONGEST_GATHERING, gevent.idle, timeout_value=None)
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError in whatever waits for the network inside, once it has taken this long altogether. In a
+    process that doesn't serve, it does nothing."""
+    if _pool is None:
+        yield
+        return
+    import gevent
+
+    with gevent.Timeout(seconds, TimeoutError("too slow")):
+        yield
 
 
 def block(seconds: float) -> None:

@@ -33,6 +33,8 @@ RETRY_AFTER = 10
 PATIENCE = 2.2
 """Seconds, from its last byte, within which a delivery is stored or answered 503. Slack and others want an answer
 within three, and deliveries that were ready earlier come first."""
+_TO_STORE = 1.0
+"""Seconds that are left to store a delivery after its proof, which may have had to wait for a vendor's key."""
 
 _LONGEST_REASON = 500
 _LONGEST_ADDRESS = 100
@@ -145,6 +147,8 @@ class Receiver:
                     # Anyone may ask. If there is a secret, only a sender that knows it verifies the webhook.
                     return self._challenged(route, challenge, route.needs_challenge, until)
                 delivery = self._verify(route, incoming, request)
+                # To wait for a vendor's key mustn't use up the time for storing what it has proven.
+                until = max(until, time.monotonic() + _TO_STORE)
                 counts = self._admit(route, incoming, until)
                 turn.take(until)
                 body = self._parse(route, delivery, counts)

@@ -101,7 +101,8 @@ class CertifiedMessage:
             # A fetch may take seconds, and a stranger's message may be many times as large once parsed.
             del message
             try:
-                certificate = load_pem_x509_certificate(credentials.fetch(url, remote=request.remote))
+                pem = credentials.fetch(url, remote=request.remote, read=load_pem_x509_certificate)
+                certificate = load_pem_x509_certificate(pem)
                 # A mirror's operator vouches for what it serves, as the README says.
                 if not getattr(credentials.fetch, "is_mirror", False):
                     check_certificate(certificate, url, request.now)

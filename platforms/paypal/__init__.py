@@ -60,7 +60,8 @@ class CertifiedTransmission:
             decoded = decode_base64(signature.encode("latin-1", "replace"))
             checksum = zlib.crc32(request.body)
             try:
-                certificate = load_pem_x509_certificate(credentials.fetch(url, remote=request.remote))
+                pem = credentials.fetch(url, remote=request.remote, read=load_pem_x509_certificate)
+                certificate = load_pem_x509_certificate(pem)
                 # A mirror's operator vouches for what it serves.
                 if not getattr(credentials.fetch, "is_mirror", False):
                     check_certificate(certificate, request.now)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
@@ -14,7 +14,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from platforms.http import Request
 from platforms.verifiers.compare import bearer_token, equal
-from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, Fetch, KeysUnavailable, Part, Proof
+from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, Fetch, Part, Proof
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.tokens import check_claims, check_signature, read_token
 
@@ -27,15 +27,23 @@ _OF_CHAT = f"https://www.googleapis.com/service_accounts/v1/metadata/x509/{_CHAT
 def _keys(fetch: Fetch, url: str, key_id: str | None, remote: str | None) -> Iterator[CertificatePublicKeyTypes]:
     """The key of Google's certificate with that id; Google rotates them. Raises KeysUnavailable."""
     for fresh in (False, True):
-        try:
-            certificates = json.loads(fetch(url, fresh=fresh, remote=remote))
-        except (ValueError, RecursionError):
-            raise KeysUnavailable("Google's certificates can't be read") from None
-        pem = certificates.get(key_id) if isinstance(certificates, dict) else None
+        certificates = _certificates_in(fetch(url, fresh=fresh, remote=remote, read=_certificates_in))
+        pem = certificates.get(key_id or "")
         if isinstance(pem, str):
             with suppress(ValueError, UnsupportedAlgorithm):
                 yield load_pem_x509_certificate(pem.encode()).public_key()
             return
+
+
+def _certificates_in(content: bytes) -> dict[str, Any]:
+    """Key id → certificate. Raises ValueError for anything else."""
+    try:
+        found = json.loads(content)
+    except RecursionError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("these are not Google's certificates")
+    return found
 
 
 def _check(request: Request, credentials: Credentials, url: str, issuers: frozenset[str], email: str | None) -> None:

@@ -21,7 +21,6 @@ from platforms.verifiers.protocol import (
     Credentials,
     Draft,
     Fetch,
-    KeysUnavailable,
     Part,
     Proof,
 )
@@ -93,7 +92,7 @@ def _bare(value: str) -> str:
 
 
 class IssuerKeys:
-    """The keys of an issuer, by way of a cache that refreshes them."""
+    """The keys of an issuer, by way of a cache that refreshes them, and keeps nothing that can't be read as keys."""
 
     def __init__(self, issuer: str, jwks: str | None, fetch: Fetch):
         self._issuer = issuer
@@ -116,26 +115,28 @@ class IssuerKeys:
             yield from renewed.of(token)
 
     def _keys(self, fresh: bool) -> _Keys:
-        content = self._fetch(self._jwks or self._discovered(), fresh=fresh, remote=OF_DEFINITION)
+        url = self._jwks or self._discovered()
+        content = self._fetch(url, fresh=fresh, remote=OF_DEFINITION, read=_keys_in)
         if content != self._known.content:
             self._known = _Keys(content, _keys_in(content))
         return self._known
 
     def _discovered(self) -> str:
-        content = self._fetch(self._issuer.rstrip("/") + _DISCOVERY, remote=OF_DEFINITION)
+        content = self._fetch(self._issuer.rstrip("/") + _DISCOVERY, remote=OF_DEFINITION, read=self._url_in)
         if content != self._found[0]:
             self._found = content, self._url_in(content)
         return self._found[1]
 
     def _url_in(self, content: bytes) -> str:
+        """Raises ValueError for anything but the issuer's configuration."""
         configuration = _object_in(content)
         if configuration.get("issuer") != self._issuer:
-            raise KeysUnavailable("the issuer's configuration is of another issuer")
+            raise ValueError("the issuer's configuration is of another issuer")
         url = configuration.get("jwks_uri")
         # Plain HTTP is for an issuer on the same machine, which the definition names so.
         schemes = {"https", urlsplit(self._issuer).scheme}
         if not isinstance(url, str) or urlsplit(url).scheme not in schemes:
-            raise KeysUnavailable("the issuer's configuration has no usable URL of keys")
+            raise ValueError("the issuer's configuration has no usable URL of keys")
         return url
 
 
@@ -179,17 +180,18 @@ def _public_key(written: dict[str, Any], algorithm: str) -> Any:
 
 
 def _keys_in(content: bytes) -> list[dict[str, Any]]:
+    """Raises ValueError for anything but a set of keys."""
     keys = _object_in(content).get("keys")
     if not isinstance(keys, list):
-        raise KeysUnavailable("what the issuer publishes is no set of keys")
+        raise ValueError("what the issuer publishes is no set of keys")
     return [key for key in keys[:_MOST_KEYS] if isinstance(key, dict)]
 
 
 def _object_in(content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content)
-    except (ValueError, RecursionError):
+    except RecursionError:
         value = None
     if not isinstance(value, dict):
-        raise KeysUnavailable("what the issuer publishes can't be read")
+        raise ValueError("what the issuer publishes can't be read")
     return value

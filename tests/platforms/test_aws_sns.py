@@ -33,7 +33,7 @@ class Amazon:
         self.pages = {CERTIFICATE: amazons(PRIVATE.public_key()), SUBSCRIBE: b"<ok/>"}
         self.visited: list[tuple[str, bool]] = []
 
-    def __call__(self, url: str, fresh: bool = False, remote: str | None = None) -> bytes:
+    def __call__(self, url: str, fresh: bool = False, **_: Any) -> bytes:
         self.visited.append((url, fresh))
         if url not in self.pages:
             raise KeysUnavailable(url)

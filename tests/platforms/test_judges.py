@@ -435,7 +435,7 @@ def test_a_token_that_pyjwt_makes_is_accepted_and_what_pyjwt_refuses_is_refused(
     credentials = Credentials(
         audience=good["aud"],
         service_account=good["email"],
-        fetch=lambda url, fresh=False, remote=None: json.dumps({"k1": pem.decode()}).encode(),
+        fetch=lambda url, **_: json.dumps({"k1": pem.decode()}).encode(),
     )
 
     def accepted(token: str) -> bool:

@@ -6,6 +6,7 @@ import base64
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -205,6 +206,41 @@ def test_without_keys_nothing_is_refused_for_good(
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
 
 
+@pytest.mark.parametrize("page", [b"<html>closed</html>", b"", {}, {"keys": None}, 500])
+@pytest.mark.parametrize("path", [CONFIGURATION, KEYS])
+def test_a_page_that_is_no_key_replaces_none(
+    path: str, page: Any, issuer: Issuer, ticking: Ticking, relay: Relay
+) -> None:
+    """Such a page was used for an hour, in which every delivery was answered 503."""
+    assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
+    issuer.pages[path] = page
+    ticking.at += CACHED_FOR
+    assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
+    issuer.publish(public_jwk("RS256", STRANGER, "k2"))
+    ticking.at += FRESH_FOR
+    assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, "k2")).status_code == 200
+
+
+def test_a_delivery_that_waited_for_keys_has_time_to_be_stored(
+    issuer: Issuer, make_relay: MakeRelay, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wait used up the time for the store, so a busy one answered 503 to a delivery whose proof held."""
+    monkeypatch.setattr("relay.receiver.PATIENCE", -1000.0)
+    relay = make_relay(
+        {"name": "orders", "jwt": {"issuer": issuer.url, "audience": "hooks"}},
+        fetch=KeyCaches(HttpsDownload()).of("orders"),
+    )
+    append, left = relay.store.deliveries.append, []
+
+    def appending(events: Any, until: float) -> Any:
+        left.append(until - time.monotonic())
+        return append(events)
+
+    monkeypatch.setattr(relay.store.deliveries, "append", appending)
+    assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
+    assert left[0] > -500
+
+
 def test_an_issuer_that_was_away_is_asked_again_soon_whoever_asks(
     issuer: Issuer, ticking: Ticking, relay: Relay
 ) -> None:
@@ -230,6 +266,8 @@ def test_a_wrong_token_causes_no_fetch(issuer: Issuer, relay: Relay) -> None:
         {"issuer": "{url}/", "jwks_uri": "{url}/keys"},
         {"issuer": "{url}", "jwks_uri": "http://192.0.2.1/keys"},
         {"issuer": "{url}", "jwks_uri": "file:///etc/passwd"},
+        {"issuer": "{url}", "jwks_uri": "https://["},
+        {"issuer": "{url}", "jwks_uri": "https://hooks example/"},
         {"issuer": "{url}", "jwks_uri": 5},
         {"issuer": "{url}"},
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from platforms.verifiers import KeysUnavailable
+from platforms.verifiers.protocol import OF_DEFINITION
 from relay.vendor_keys import (
     CACHED_FOR,
     FAILED_FOR,
@@ -78,6 +81,23 @@ def test_an_old_key_is_better_than_none_but_no_confirmation(vendor: Vendor, sour
     assert source("https://a") == b"key 1"
     with pytest.raises(KeysUnavailable):
         source("https://a", fresh=True)
+
+
+def test_what_can_not_be_read_replaces_no_key_and_is_fetched_again_soon(vendor: Vendor, source: KeyCache) -> None:
+    def read(content: bytes) -> None:
+        if content != b"key 3":
+            raise ValueError
+
+    with pytest.raises(KeysUnavailable):
+        source("https://a", read=read)
+    vendor.now += FAILED_FOR
+    with pytest.raises(KeysUnavailable):
+        source("https://a", read=read)
+    vendor.now += FAILED_FOR
+    assert source("https://a", read=read) == b"key 3"
+    vendor.now += CACHED_FOR
+    assert source("https://a", read=read) == b"key 3"
+    assert len(vendor.asked) == 4
 
 
 @pytest.mark.parametrize("error", [OSError("down"), TimeoutError(), ValueError("too large")])
@@ -216,6 +236,52 @@ def test_slow_strange_keys_hold_up_neither_a_known_one_nor_its_fetch(vendor: Ven
         assert slow.asked == ["https://genuine", "https://strange/1", "https://genuine"]
         slow.release.set()
         assert [one.result() for one in strange] == [b"key"] * 5
+
+
+def test_a_slow_first_fetch_holds_up_seventeen_deliveries_of_its_webhook_and_none_of_another(vendor: Vendor) -> None:
+    slow = Slow()
+    source = KeyCaches(slow, vendor)
+    held, other = source.of("held"), source.of("other")
+    with ThreadPoolExecutor(17) as pool:
+        waiting = [pool.submit(held, "https://issuer", remote=OF_DEFINITION) for _ in range(17)]
+        assert slow.entered.wait(PATIENCE)
+        while held._fetching["https://issuer"].waiting < 16:
+            threading.Event().wait(0.01)
+        with pytest.raises(KeysUnavailable, match="waiting"):
+            held("https://issuer", remote=OF_DEFINITION)
+        slow.is_slow = False
+        assert other("https://issuer", remote=OF_DEFINITION) == b"key"
+        slow.release.set()
+        assert [one.result() for one in waiting] == [b"key"] * 17
+    assert slow.asked == ["https://issuer"] * 2
+
+
+def test_a_server_that_says_a_byte_of_its_head_now_and_then_is_given_up() -> None:
+    """Each byte is in time for the time-out of a step, and a head may have six million. In a process of its own, where
+    gevent is all of it."""
+    program = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from gevent.server import StreamServer
+from relay import concurrency, vendor_keys
+def trickle(connection, _):
+    connection.recv(8192)
+    connection.sendall(b"HTTP/1.1 200 OK\\r\\nX: ")
+    while True:
+        connection.sendall(b"x")
+        gevent.sleep(0.01)
+server = StreamServer(("127.0.0.1", 0), trickle)
+server.start()
+concurrency.start_threads()
+vendor_keys.TIMEOUT = 0.5
+try:
+    vendor_keys.HttpsDownload().get(f"http://127.0.0.1:{server.server_port}/keys")
+except OSError as error:
+    print(repr(error))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert "too slow" in done.stdout, done.stderr
 
 
 class _Pages(BaseHTTPRequestHandler):
