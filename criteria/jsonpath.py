@@ -7,7 +7,7 @@ jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -68,15 +68,18 @@ Place = tuple[str | int, ...]
 
 
 def places(document: Any, path: str) -> list[tuple[Place, Any]]:
-    """Where each value is that the path selects, and the value; without computed ones. Raises BadPath."""
+    """Where each value is that the path selects, and the value; without computed ones.
+
+    Raises BadPath, or TooCostly where the path would take more than `MAX_STEPS` steps.
+    """
     steps = _plain(path)
     if steps is not None:
         return [(_from_start(document, steps), value) for value in _walker(steps)(document)]
     try:
         nodes = _parse(path)(Node(document), Steps())
-    except BadPath:
+    except (BadPath, TooCostly):
         raise
-    except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError):
+    except (RecursionError, TypeError, ValueError, ArithmeticError):
         return []
     found = {place: node.value for node in nodes if (place := _place(node, document)) is not None}
     return list(found.items())
@@ -133,6 +136,7 @@ def blank(document: Any, path: str, value: Any) -> Any:
     if steps is None:
         try:
             nodes = _parse(path)(Node(document), Steps())
+            nodes += [node for node in _on_the_way(path, document) if isinstance(node.value, str)]
         except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError) as error:
             if isinstance(error, BadPath):
                 raise
@@ -149,6 +153,17 @@ def blank(document: Any, path: str, value: Any) -> Any:
             if _walker((step,))(parent) and (length == len(steps) - 1 or isinstance(parent[step], str)):
                 parent[step] = value
     return document
+
+
+def _on_the_way(path: str, document: Any) -> Iterator[Node]:
+    """What the beginnings of the path select, up to each segment that names members or elements. Raises what
+    evaluating them raises."""
+    expression = _expression(path)
+    while type(expression).__name__ == "Child":
+        expression = expression.left
+        last = expression.right if type(expression).__name__ == "Child" else expression
+        if type(last).__name__ not in ("Wildcard", "Descendants") and "*" not in getattr(last, "fields", ()):
+            yield from compile_expression(expression)(Node(document), Steps())
 
 
 _DEFINITE = frozenset({"Root", "This", "Parent", "Len", "Path", "Str", "Split", "SortedThis"})

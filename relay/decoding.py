@@ -16,6 +16,7 @@ from typing import Any
 from config.shaping import Encoding
 from config.webhooks import Webhook
 from criteria.jsonpath import Place, places, put
+from criteria.nodes import TooCostly
 from platforms.base import Platform
 from platforms.bodies import MAX_DEPTH, BadBody, Body, is_nested_deeper, read_json, refuse_unstorable
 
@@ -23,6 +24,9 @@ Room = Callable[[int], None]
 """Called before this many bytes are parsed, so that they wait for their turn."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _GZIP = 16 + zlib.MAX_WBITS
+_MAGIC = b"\x1f\x8b"
+_PIECE = 16 * 1024
+"""Bytes that are decompressed at once, and what a text counts for that turns out to be broken within them."""
 
 
 class _Stays(ValueError):
@@ -73,11 +77,16 @@ class Decoder:
             payload = put(payload, changes) if changes else payload
         if payload is before:
             return body
-        return Body(payload if is_object else payload["request"], batch=body.batch)
+        # A body that is a single text stays at `request`, whatever the text becomes.
+        return Body(payload["request"] if isinstance(body.value, list) else payload, batch=body.batch)
 
 
 def _changes(payload: Any, path: str, encoding: Encoding, budget: _Budget) -> Iterable[tuple[Place, Any]]:
-    for place, text in places(payload, path):
+    try:
+        found = places(payload, path)
+    except TooCostly:
+        return
+    for place, text in found:
         if isinstance(text, str):
             with suppress(_Stays):
                 yield place, _decoded(text, encoding, budget, MAX_DEPTH - len(place))
@@ -138,13 +147,22 @@ def _from_base64(text: str) -> bytes:
 
 
 def _inflated(data: bytes, budget: _Budget) -> bytes:
-    """Never more bytes are made than may be, whatever the data claims."""
+    """Counts what is made as it is made: a broken text costs time too, and there may be many."""
     inflater = zlib.decompressobj(_GZIP)
+    found = bytearray()
     try:
-        found = inflater.decompress(data, budget.left + 1)
+        for start in range(0, len(data), _PIECE):
+            rest = data[start : start + _PIECE]
+            while rest:
+                if inflater.eof:
+                    raise _Stays
+                piece = inflater.decompress(rest, _PIECE)
+                budget.take(len(piece))
+                found += piece
+                rest = inflater.unconsumed_tail
     except zlib.error:
+        budget.take(_PIECE if data.startswith(_MAGIC) else 0)
         raise _Stays from None
-    budget.take(len(found))
     if not inflater.eof or inflater.unused_data:
         raise _Stays
-    return found
+    return bytes(found)

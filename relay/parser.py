@@ -19,6 +19,8 @@ from store.telling import Teller
 
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
+_LIKE_AN_EVENT = 20
+"""Bytes of a body whose objects may take as much memory as one event does besides its payload."""
 _LONGEST_IN_UTF8 = 4
 """Bytes that Conductor makes of one character of JSON text, at most."""
 _OTHER_METADATA = 512 * 1024
@@ -73,11 +75,11 @@ class Parser:
         """
         decoded = body if self._decoder is None else self._decoder.decode(body, room)
         if decoded is body:
-            return self._events(delivery, body, body, received_at, traceparent, remote)
+            return self._events(delivery, body, body, received_at, traceparent, remote, room)
         try:
-            return self._events(delivery, body, decoded, received_at, traceparent, remote)
+            return self._events(delivery, body, decoded, received_at, traceparent, remote, room)
         except PayloadTooLarge:  # numbers may be longer than the sender wrote them
-            return self._events(delivery, body, body, received_at, traceparent, remote)
+            return self._events(delivery, body, body, received_at, traceparent, remote, room)
 
     def _events(
         self,
@@ -87,6 +89,7 @@ class Parser:
         received_at: int,
         traceparent: str | None,
         remote: str | None,
+        room: Room,
     ) -> list[NewEvent]:
         request = delivery.request
         query = read_query(request.query) if request.query else {}
@@ -99,6 +102,8 @@ class Parser:
         parts = parts_of(decoded, self._split, MAX_ELEMENTS + 1)
         if len(parts) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
+        if len(parts) > 1:
+            room(len(parts) * _LIKE_AN_EVENT)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
         raw = None if self._copies is None else self._copies.of(request)
         events = []

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
 from criteria.jsonpath import Place, places
-from platforms.bodies import Body
+from criteria.nodes import TooCostly
+from platforms.bodies import Body, MalformedBody
 from relay.payload import dump
 
 _LARGEST = 10_000
 """Characters of what is around an array, as JSON: every one of its elements gets it."""
+_END = object()
 
 
 class Part(NamedTuple):
@@ -28,6 +30,8 @@ class Part(NamedTuple):
 
 def parts_of(body: Body, split: bool | str, most: int) -> Sequence[Part]:
     """The first `most` elements of the array that `split` leads to, in order; the whole body if there is no array.
+
+    Raises MalformedBody if it takes too long to find that out.
 
     `split` is true for the top-level array, which also a platform's own batch is, or a JSONPath into the payload.
     """
@@ -48,15 +52,60 @@ def _parts(body: Body, split: bool | str) -> Iterator[Part]:
 def _below(part: Part, path: str) -> Iterator[Part]:
     value = part.body.value
     payload = value if isinstance(value, dict) else {"request": value}
-    arrays = [(place, found) for place, found in places(payload, path) if place and isinstance(found, list)]
+    try:
+        found = places(payload, path)
+    except TooCostly:
+        raise MalformedBody("the delivery is too large for the path of `split`") from None
+    arrays = [(place, array) for place, array in found if place and isinstance(array, list)]
     if not arrays:
         yield part
-    for place, found in arrays:
-        enclosing = _around(payload, place)
-        if len(dump(enclosing)) > _LARGEST:
-            enclosing = None
-        for element in found:
+    surroundings = _Surroundings(payload)
+    for place, array in arrays:
+        enclosing = surroundings.of(place) if array else None
+        for element in array:
             yield Part(Body(element), True, False, enclosing)
+
+
+class _Surroundings:
+    """What is around the arrays of one payload."""
+
+    def __init__(self, payload: Any):
+        self._payload = payload
+        self._larger: dict[tuple[int, str | int], bool] = {}
+        """(an object on the way to arrays, its member on that way) → whether the others alone are too large."""
+
+    def of(self, place: Place) -> dict[str, Any] | None:
+        """None if it is large, which is found out without reading much of it for each array."""
+        value = self._payload
+        for step in place:
+            if isinstance(value, dict):
+                key = (id(value), step)
+                if key not in self._larger:
+                    self._larger[key] = _is_larger(item for name, item in value.items() if name != step)
+                if self._larger[key]:
+                    return None
+            value = value[step]
+        enclosing: dict[str, Any] = _around(self._payload, place)
+        return enclosing if len(dump(enclosing)) <= _LARGEST else None
+
+
+def _is_larger(values: Iterable[Any]) -> bool:
+    """Whether the values certainly come to more than `_LARGEST` characters; looks at no more of them than that."""
+    length, stack = 0, [iter(values)]
+    while stack:
+        value = next(stack[-1], _END)
+        if value is _END:
+            stack.pop()
+            continue
+        length += 1 + (len(value) if isinstance(value, (str, list, dict)) else 0)
+        if length > _LARGEST:
+            return True
+        if isinstance(value, dict):
+            length += sum(map(len, value))
+            stack.append(iter(value.values()))
+        elif isinstance(value, list):
+            stack.append(iter(value))
+    return False
 
 
 def _around(value: Any, place: Place) -> Any:

@@ -79,8 +79,17 @@ def _telling_less(event: Event, hide: Hidden) -> Event:
 
 
 def may_hide(hide: Sequence[str], steps: Sequence[str | int]) -> bool:
-    """Whether one of these paths may select the text or number at these steps, or an object or array around it."""
+    """Whether one of these paths may select the text or number at these steps, an object or array around it, or, if
+    the text is JSON that wasn't decoded, something in it."""
     return any(_may_select(_parts(path), steps) for path in hide)
+
+
+def shown_steps(hide: Hidden, steps: Sequence[str | int]) -> Sequence[str | int] | None:
+    """The steps that may be shown of a place, up to what is hidden; None if nothing on the way to it is."""
+    for length in range(len(steps) + 1):
+        if hide is None or any(_may_select(_parts(path), steps[:length], False) for path in hide):
+            return steps[:length]
+    return None
 
 
 _PART = re.compile(
@@ -107,13 +116,20 @@ def _parts(path: str) -> tuple[tuple[bool, str | None], ...] | None:
     return tuple(found) if text.startswith("$") else None
 
 
-def _may_select(parts: Sequence[tuple[bool, str | None]] | None, steps: Sequence[str | int]) -> bool:
+def _may_select(
+    parts: Sequence[tuple[bool, str | None]] | None, steps: Sequence[str | int], in_text: bool = True
+) -> bool:
+    """`in_text`: whether there may be a text at these steps, which holds what the path leads to."""
     if parts is None or not parts:
         return True
     (deep, name), rest = parts[0], parts[1:]
     for place, step in enumerate(steps if deep else steps[:1]):
-        if (name is None or name == step) and (not rest or _may_select(rest, steps[place + 1 :])):
-            return True
+        if name is None or name == step:
+            left = steps[place + 1 :]
+            if not rest or (
+                _may_select(rest, left, in_text) if left else in_text and name is not None and not rest[0][0]
+            ):
+                return True
     return False
 
 

@@ -17,6 +17,7 @@ from platforms import PLATFORMS
 from platforms.bodies import MAX_DEPTH, Body
 from platforms.guide import samples
 from relay.decoding import Decoder, decoding_of, needs_no_room
+from store.hiding import masked
 from tests.platforms.test_bodies import JSON_VALUES
 from tests.relay.bridge import MakeRelay
 
@@ -115,7 +116,7 @@ def test_paths_select_several_texts_and_one_path_may_lead_into_what_another_has_
 
 def test_a_body_that_is_no_object_is_at_request() -> None:
     assert decode(['{"a": 1}', "x"], {"$.request[*]": "json"}) == [{"a": 1}, "x"]
-    assert decode("e30=", {"$.request": "base64-json"}) == {}
+    assert decode("e30=", {"$.request": "base64-json"}) == {"request": {}}
 
 
 def test_depth_counts_from_the_payload() -> None:
@@ -186,3 +187,47 @@ def test_what_decoding_makes_larger_than_conductor_takes_is_accepted_as_it_was_s
     text = json.dumps({"text": f"[{','.join(['1e14'] * 3000)}]"})
     assert relay.post("a", text).status_code == 200
     assert relay.event().payload == text
+
+
+def test_broken_texts_count_for_what_they_were_decompressed_to() -> None:
+    """Each of these is a kilobyte that becomes nearly the most that may be decoded, and is broken at its end."""
+    broken = bytearray(gzip.compress(b"a" * (MOST - 100_000), mtime=0))
+    broken[-5] ^= 1
+    good = packed("fine")
+    value = {"r": [based(bytes(broken))] * 2 + [good]}
+    assert decode(value, {"$.r[*]": "gzip"}) == value, "nothing is left for the last"
+    assert decode({"r": [based(b"no gzip")] * 1000 + [good]}, {"$.r[*]": "gzip"})["r"][-1] == "fine"
+
+
+@pytest.mark.parametrize("after", [b"\0", b"x" * 40_000, gzip.compress(b"x", mtime=0)])
+def test_gzip_with_more_behind_it_stays(after: bytes) -> None:
+    text = based(gzip.compress(b"{}", mtime=0) + after)
+    assert decode({"a": text}, {"$.a": "gzip"}) == {"a": text}
+    assert decode({"a": based(gzip.compress(b"{}")[:-1])}, {"$.a": "gzip"}) != {"a": {}}
+
+
+@given(st.binary(max_size=100_000))
+def test_gzip_of_any_length_becomes_what_it_was(data: bytes) -> None:
+    text = base64.b64encode(data).decode()
+    assert decode({"a": packed(text)}, {"$.a": "gzip"}) == {"a": text}
+
+
+def test_a_body_that_is_one_text_stays_at_request() -> None:
+    assert decode('{"a": 1}', {"$.request": "json"}) == {"request": {"a": 1}}
+    assert decode("[1]", {"$.request": "json"}) == {"request": [1]}
+    assert decode([based("x")], {"$.request[0]": "base64"}) == ["x"]
+
+
+@pytest.mark.parametrize("hide", ["$.p.card", "$.p['card'].number", "$.r[*].p.card", "$.r[0].p.card", "$.r[*].p[*]"])
+@pytest.mark.parametrize("text", ['{"card": 4111, "n": NaN}', '[{"card": 4111}'])
+def test_what_is_hidden_in_a_text_that_can_not_be_decoded_is_hidden_with_it(
+    hide: str, text: str, make_relay: MakeRelay
+) -> None:
+    decoding = {"$.p": "json", "$.r[*].p": "json"}
+    relay = make_relay({"name": "a", "verifier": "none", "decode": decoding, "hide": [hide]})
+    body = {"p": text, "type": "x"} if hide.startswith("$.p") else {"r": [{"p": text}], "type": "x"}
+    assert relay.post("a", json.dumps(body)).status_code == 200
+    event = relay.event()
+    assert "4111" in event.payload, "Conductor gets it"
+    assert "4111" not in masked(event, [hide]).payload
+    assert "4111" not in event.summary

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from platforms.bodies import Body
+from relay.memory import Turn
 from relay.parser import MAX_ELEMENTS
 from relay.splitting import parts_of
 from tests.relay.bridge import MakeRelay, Relay
 
-META = {
+META: dict[str, Any] = {
     "object": "page",
     "entry": [
         {"id": "1", "messaging": [{"mid": "a"}, {"mid": "b"}]},
@@ -132,3 +133,27 @@ def test_no_secret_of_the_platform_is_left_in_an_element(make_relay: MakeRelay) 
     assert answer.status_code in (200, 202)
     assert relay.payloads() == [{"id": 1}, {"id": 2}]
     assert all(secret not in json.dumps(event.document()) for event in relay.events())
+
+
+def test_what_is_around_many_arrays_is_not_read_for_each() -> None:
+    """Here for hours, if it were."""
+    large = {"rows": [list(range(100)) for _ in range(20_000)], "entry": [{"m": []} for _ in range(40_000)]}
+    assert parts(large, "$.entry[*].m") == []
+    large["entry"] = [{"m": [number]} for number in range(50)]
+    assert parts(large, "$.entry[*].m") == [(number, None) for number in range(50)]
+
+
+def test_a_delivery_in_which_the_path_takes_too_long_is_refused_not_stored_whole(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "a", "verifier": "none", "split": "$..items"})
+    body = json.dumps({"x": [0] * 200_000, "items": [1]})
+    assert (relay.post("a", body).status_code, relay.events()) == (400, [])
+
+
+def test_many_events_of_a_small_delivery_wait_for_memory(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Turn, "grow", lambda _turn, size: asked.append(size))
+    relay = make_relay({"name": "a", "verifier": "none", "split": "$.i"})
+    assert relay.post("a", json.dumps({"i": [0] * 100})).status_code == 200
+    assert sum(asked) >= 2000
