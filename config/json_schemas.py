@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, unquote, urljoin
 
 from config.yaml_lines import BadYaml, Where, parse_yaml
@@ -51,10 +52,12 @@ class BadSchema(ValueError):
 class PayloadSchema:
     """A compiled schema. Those of the same texts are equal."""
 
-    def __init__(self, name: str, documents: dict[str, Any], validator: Any):
+    def __init__(self, name: str, documents: Mapping[str, Any], uri: str):
+        """`documents`: URI → schema; `uri` is this one's. Raises ValueError, and the library's errors."""
         self.name = name
         self._documents = documents
-        self._validator = validator
+        self._uri = uri
+        self._validator = _validator(documents, uri, "")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PayloadSchema) and self._documents == other._documents
@@ -62,28 +65,64 @@ class PayloadSchema:
     def __hash__(self) -> int:
         return hash(self.name)
 
-    def misfit(self, payload: Any) -> str | None:
+    def misfit(self, payload: Any) -> Misfit | None:
         """The first place at which the payload doesn't fit, and the rule; None if it fits."""
         from jsonschema_rs import ValidationError
 
         try:
-            self._validator.validate(payload)
+            if self._validator.is_valid(payload):
+                return None
+            if self._explainer is not None:
+                self._explainer.validate(payload)
         except ValidationError as error:
-            return _in_words(error)
+            return Misfit(tuple(error.instance_path), _rule_of(error))
         except UnicodeEncodeError:  # half of a character, which JSON may escape
             text = json.dumps(payload, ensure_ascii=False).encode("utf-8", "replace").decode()
             return self.misfit(json.loads(text))
-        return None
+        return Misfit((), "")
+
+    @cached_property
+    def _explainer(self) -> Any:
+        """A validator that finds the first error, but not why each branch of an `anyOf` failed.
+
+        The library collects all of that for each error: in a schema that refers to itself, several times as much at
+        each level of the payload. None if there is no such validator.
+        """
+        import jsonschema_rs
+
+        texts = [json.dumps(document) for document in self._documents.values()]
+        if not any(f'"{key}":' in text for text in texts for key in _BRANCHED):
+            return self._validator
+        if any('"unevaluated' in text for text in texts):
+            return None  # what a branch evaluates counts there
+        documents = {uri: _with_plain_branches(document) for uri, document in self._documents.items()}
+        try:
+            return _validator(documents, self._uri, "")
+        except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
+            return None
 
 
-def _in_words(error: ValidationError) -> str:
-    place = "$" + "".join(_step(part) for part in error.instance_path)
+class Misfit(NamedTuple):
+    """Where a payload doesn't fit."""
+
+    place: Where
+    rule: str
+    """Empty if it would take too long to tell."""
+
+    def __str__(self) -> str:
+        place = "$" + "".join(map(_step, self.place))
+        place = place if len(place) <= _LONGEST_PLACE else place[:_LONGEST_PLACE] + "…"
+        return f"{place}: {self.rule}" if self.rule else place
+
+
+def _rule_of(error: ValidationError) -> str:
     rule = next((part for part in reversed(error.schema_path) if isinstance(part, str)), error.kind.name)
     if rule in _SHOWN:
         for parameter in error.kind.as_dict().values():
             named = parameter if isinstance(parameter, list) else [parameter]
-            rule += " " + " or ".join(one if isinstance(one, str) else json.dumps(one) for one in named)
-    return f"{place if len(place) <= _LONGEST_PLACE else place[:_LONGEST_PLACE] + '…'}: {rule}"
+            if all(isinstance(one, (str, int, float)) for one in named):  # a name that doesn't fit has another error
+                rule += " " + " or ".join(one if isinstance(one, str) else json.dumps(one) for one in named)
+    return rule
 
 
 def _step(part: str | int) -> str:
@@ -101,7 +140,7 @@ def load_schema(file: str, folder: Path, read: Read) -> PayloadSchema:
             "a schema outside of the folder of the definition", "move it there, and write its relative path"
         )
     files.add(path)
-    return PayloadSchema(file, files.documents, _compiled(files))
+    return _compiled(file, files)
 
 
 class _Files:
@@ -138,9 +177,14 @@ class _Files:
         own = document.get("$id") if isinstance(document, dict) else None
         base = urljoin(uri, own) if isinstance(own, str) else uri
         self.documents.setdefault(base.partition("#")[0], document)
-        for where, reference in _references(document, ()):
+        try:
+            references, inner = _references(document)
+        except RecursionError:
+            raise BadSchema("nested too deeply", "make it flatter", path) from None
+        known = {urljoin(base, one) for one in inner}
+        for where, reference in references:
             target = reference.partition("#")[0]
-            if not target or target == own or _STANDARD.match(target):
+            if not target or urljoin(base, target) in known or _STANDARD.match(target):
                 continue
             other = None if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|/", target) else self.find(unquote(target), path.parent)
             if other is None:
@@ -181,38 +225,39 @@ def _parsed(path: Path, text: str) -> Any:
     return document
 
 
-def _references(value: Any, where: Where) -> Iterator[tuple[Where, str]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in ("$ref", "$dynamicRef", "$recursiveRef") and isinstance(item, str):
-                yield (*where, key), item
-            else:
-                yield from _references(item, (*where, key))
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _references(item, (*where, number))
+def _references(document: Any) -> tuple[list[tuple[Where, str]], list[str]]:
+    """The references in a document with their places, and the ids of the schemas in it. Raises RecursionError."""
+    references: list[tuple[Where, str]] = []
+    ids: list[str] = []
+
+    def look(value: Any, where: Where) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if not isinstance(item, str):
+                    look(item, (*where, key))
+                elif key in ("$ref", "$dynamicRef", "$recursiveRef"):
+                    references.append(((*where, key), item))
+                elif key == "$id":
+                    ids.append(item)
+        elif isinstance(value, list):
+            for number, item in enumerate(value):
+                look(item, (*where, number))
+
+    look(document, ())
+    return references, ids
 
 
-def _compiled(files: _Files) -> Any:
+def _compiled(name: str, files: _Files) -> PayloadSchema:
     """The schema, after the files that it refers to, so that what is wrong is found where it is."""
     import jsonschema_rs
 
-    limits = jsonschema_rs.RegexOptions(size_limit=_PATTERN_MEMORY, dfa_size_limit=_PATTERN_MEMORY)
-    validator = None
     for path, text, uri in reversed(files.texts):
         try:
-            registry = jsonschema_rs.Registry(
-                [(uri, document) for uri, document in files.documents.items() if isinstance(document, dict)]
-            )
-            for mask in (None, ""):  # no value is to be in an error, but a wrong schema must be told
-                validator = jsonschema_rs.validator_for(
-                    files.documents[uri],
-                    registry=registry,
-                    base_uri=uri,
-                    pattern_options=limits,
-                    offline=True,
-                    mask=mask,
-                )
+            try:
+                schema = PayloadSchema(name, files.documents, uri)
+            except jsonschema_rs.ValidationError:
+                _validator(files.documents, uri, None)  # no value of a payload is to be told, but what is wrong here is
+                raise
         except jsonschema_rs.ValidationError as error:
             line = _line(text, tuple(error.instance_path))
             raise BadSchema(_why(error), "see https://json-schema.org/specification", path, line) from None
@@ -220,7 +265,69 @@ def _compiled(files: _Files) -> Any:
             raise BadSchema(
                 f"can't be compiled: {str(error).partition(chr(10))[0][:300]}", "correct it", path
             ) from None
-    return validator
+    return schema
+
+
+def _with_plain_branches(schema: Any, are_names: bool = False) -> Any:
+    """The schema with each branch as a double negation: it means the same, and is only asked whether it holds.
+
+    `are_names`: whether the keys are names, not keywords.
+    """
+    if isinstance(schema, list):
+        return [_with_plain_branches(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {}
+    for key, item in schema.items():
+        if not are_names and key in _VALUES:
+            found[key] = item
+            continue
+        found[key] = _with_plain_branches(item, not are_names and key in _OF_NAMES)
+        if not are_names and key in _BRANCHED and isinstance(item, list):
+            found[key] = [{"not": {"not": branch}} for branch in found[key]]
+    return found
+
+
+_BRANCHED = ("anyOf", "oneOf")
+_VALUES = frozenset({"const", "default", "enum", "examples"})
+_OF_NAMES = frozenset({"$defs", "definitions", "dependentSchemas", "dependencies", "patternProperties", "properties"})
+
+
+def _validator(documents: Mapping[str, Any], uri: str, mask: str | None) -> Any:
+    """Raises ValueError, and the library's errors."""
+    import jsonschema_rs
+
+    named = [(one, document) for one, document in documents.items() if isinstance(document, dict)]
+    return jsonschema_rs.validator_for(
+        documents[uri],
+        registry=jsonschema_rs.Registry(named),
+        base_uri=uri,
+        pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_MEMORY, dfa_size_limit=_PATTERN_MEMORY),
+        keywords={"enum": _Enum},
+        offline=True,
+        mask=mask,
+    )
+
+
+class _Enum:
+    """The rule `enum`. The library's own compares with each value, in microseconds if they are numbers or objects."""
+
+    def __init__(self, _schema: Any, values: Any, _path: Any):
+        self._values = {_comparable(value) for value in values}
+
+    def validate(self, value: Any) -> None:
+        """Raises ValueError."""
+        if _comparable(value) not in self._values:
+            raise ValueError
+
+
+def _comparable(value: Any) -> Any:
+    """The same for what JSON Schema calls equal, and only for that."""
+    if isinstance(value, dict):
+        return dict, frozenset((name, _comparable(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return list, tuple(map(_comparable, value))
+    return (bool, value) if isinstance(value, bool) else value
 
 
 def _why(error: ValidationError) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from config.definitions import Definitions, SecretPlace
-from config.json_schemas import BadSchema, load_schema
+from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, dotted, in_words, rewritten
 from config.proofs import find_unproven
@@ -127,6 +127,8 @@ class Loader:
         self.secrets: list[SecretPlace] = []
         self.places: dict[tuple[str, Where], tuple[str, int]] = {}
         """See `Definitions.places`."""
+        self.schemas: dict[Path, PayloadSchema] = {}
+        """Those that were compiled: many webhooks may name one."""
         self.taken: dict[tuple[str, str], str] = {}
         """Names and URLs, with where they are defined."""
 
@@ -306,14 +308,18 @@ class Loader:
     def _read_schema(self, item: _Item, webhook: Webhook) -> None:
         if webhook.payload_schema is None or not self.references.looks_up:
             return
+        file = item.file.parent / webhook.payload_schema.file
         try:
-            schema = load_schema(webhook.payload_schema.file, item.file.parent, self.references.read)
+            schema = self.schemas.get(file) or load_schema(
+                webhook.payload_schema.file, item.file.parent, self.references.read
+            )
         except BadSchema as error:
             if error.file is None:
                 self._report(item, ("schema",), str(error), error.remedy)
             else:
                 self._problem(error.file, error.line, f"{item.label}: schema", str(error), error.remedy)
         else:
+            self.schemas[file] = schema
             webhook.payload_schema.compile_as(schema)
 
     # --- what is wrong or risky in it ---------------------------------------------------------------------

@@ -96,7 +96,7 @@ def filled(written: Any, value_of: ValueAt, most: int) -> str:
             return "[" + ",".join(map(text_of, value)) + "]"
         if isinstance(value, str) and is_path(value):
             if value not in texts:
-                texts[value] = json.dumps(value_of(value), separators=(",", ":"))
+                texts[value] = _text(value_of(value), left)
             text = texts[value]
         else:
             text = json.dumps(value[1:] if isinstance(value, str) and value.startswith("$$") else value)
@@ -106,6 +106,21 @@ def filled(written: Any, value_of: ValueAt, most: int) -> str:
         return text
 
     return text_of(written)
+
+
+def _text(found: Any, most: int) -> str:
+    """The value as JSON text; a list's no further than it takes to be too long, as its values may be parts of each
+    other."""
+    if not isinstance(found, list):
+        return json.dumps(found, separators=(",", ":"))
+    parts: list[str] = []
+    length = 0
+    for one in found:
+        parts.append(json.dumps(one, separators=(",", ":")))
+        length += len(parts[-1]) + 1
+        if length > most:
+            break
+    return "[" + ",".join(parts) + "]"
 
 
 _selects_one = lru_cache(maxsize=1024)(selects_one)

@@ -5,20 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from config import json_schemas
 from config.shaping import SchemaFile
+from store.hiding import shown_steps
 from store.records import NewEvent
 
 
 class Misfit(Exception):
-    """A payload doesn't fit the schema; the text names the place and the rule, but no value."""
+    """A payload doesn't fit the schema; the text, for its sender, names the place and the rule, but no value."""
+
+    def __init__(self, text: str, reason: str):
+        """`reason`: the same for people, who don't see what is hidden."""
+        super().__init__(text)
+        self.reason = reason
 
 
 class Fitting:
     """The `schema` of one webhook."""
 
-    def __init__(self, schema: SchemaFile):
+    def __init__(self, schema: SchemaFile, hide: Sequence[str] = ()):
+        """`hide`: JSONPaths of values about which a reason must say nothing."""
         self._schema = schema.compiled
         self._keeps = schema.else_ == "keep"
+        self._hide = hide
 
     def sort(self, events: Sequence[NewEvent]) -> tuple[list[NewEvent], list[str]]:
         """The events that fit, and why each of the others doesn't.
@@ -30,14 +39,20 @@ class Fitting:
         for number, event in enumerate(events, 1):
             # Without a schema nothing fits: a definition's rule that can't be applied lets nothing through.
             misfit = (
-                "its file can't be used" if self._schema is None else self._schema.misfit(json.loads(event.payload))
+                json_schemas.Misfit((), "its file can't be used")
+                if self._schema is None
+                else self._schema.misfit(json.loads(event.payload))
             )
             if misfit is None:
                 fitting.append(event)
                 continue
-            of = f" of event {number}" if len(events) > 1 else ""
-            reason = f"the payload{of} doesn't fit the schema: {misfit}"
+            begin = f"the payload{f' of event {number}' if len(events) > 1 else ''} doesn't fit the schema: "
+            reason = begin + str(self._shown(misfit))
             if not self._keeps:
-                raise Misfit(reason)
+                raise Misfit(f"{begin}{misfit}", reason)
             reasons.append(reason)
         return fitting, reasons
+
+    def _shown(self, misfit: json_schemas.Misfit) -> json_schemas.Misfit:
+        place = shown_steps(self._hide, misfit.place)
+        return misfit if place is None else json_schemas.Misfit(tuple(place), "a rule about what is hidden")

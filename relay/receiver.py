@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
@@ -228,13 +228,14 @@ class Receiver:
         if route.fitting is None:
             return events
         fitting, reasons = route.fitting.sort(events)
-        for reason in reasons:
-            self._misfit(route, incoming, request, reason)
+        self._misfit(route, incoming, request, reasons)
         return fitting
 
-    def _misfit(self, route: Route, incoming: Incoming, request: Request | None, reason: str) -> None:
-        kept_id = self._keep(route, incoming, request, Refused(reason, 422))
-        self._record(route, incoming, 422, reason, kept_id)
+    def _misfit(self, route: Route, incoming: Incoming, request: Request | None, reasons: Sequence[str]) -> None:
+        """Records what doesn't fit of one delivery, which is kept once."""
+        kept_id = self._keep(route, incoming, request, Refused(reasons[0], 422)) if reasons else None
+        for reason in reasons:
+            self._record(route, incoming, 422, reason, kept_id)
 
     # --- the end
 
@@ -306,7 +307,7 @@ class Receiver:
                 self._record(route, incoming, 400, str(error))
                 return error_response(400, "malformed_body", str(error))
             case Misfit():
-                self._misfit(route, incoming, request, str(error))
+                self._misfit(route, incoming, request, [error.reason])
                 return error_response(422, "schema_mismatch", str(error))
             case _MethodNotAllowed():
                 allowed = ", ".join(sorted(route.methods))

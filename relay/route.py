@@ -62,7 +62,7 @@ class Route:
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
         self.filter = Filter(webhook.only, webhook.hide) if webhook.only else None
         """Which events are stored; None for all."""
-        self.fitting = Fitting(webhook.payload_schema) if webhook.payload_schema is not None else None
+        self.fitting = Fitting(webhook.payload_schema, webhook.hide) if webhook.payload_schema is not None else None
         """Which of them fit the schema; None for all."""
         self._configured_response = configured_response(webhook.respond) if webhook.respond is not None else None
         self._responds_as_usual = not webhook.split and type(platform).respond is Platform.respond

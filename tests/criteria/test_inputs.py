@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -108,3 +109,15 @@ def test_an_input_that_repeats_a_large_payload_many_times_is_refused_before_it_i
 def test_the_names_of_keys_are_never_paths() -> None:
     assert is_path("$.a")
     assert fill({"$.data.id": 1}) == {"$.data.id": 1}
+
+
+def test_values_that_hold_each_other_are_not_all_written_before_it_is_too_much() -> None:
+    """Here half a gigabyte."""
+    document: Any = "x" * 5_000_000
+    for _ in range(100):
+        document = {"a": document}
+    tracemalloc.start()
+    with pytest.raises(InputTooLarge):
+        filled({"all": "$..*"}, lambda path: value_at(path, document), 10_000_000)
+    assert tracemalloc.get_traced_memory()[1] < 60_000_000
+    tracemalloc.stop()

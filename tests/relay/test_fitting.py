@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,30 @@ def test_what_fits_is_an_event_and_what_does_not_is_answered_with_place_and_rule
 
 
 def test_no_value_is_in_the_answer_or_in_what_is_noted(tmp_path: Path) -> None:
-    relay = relay_with(tmp_path, hide=["$.mail"])
+    relay = relay_with(tmp_path)
     told = json.dumps(post(relay, {"id": 1, "mail": "robin@example.com", "other": "secret"}))
     told += relay.rejections()[0].reason
     assert "$.mail: maxLength 5" in told
     assert "robin" not in told and "secret" not in told and "other" not in told
+
+
+@pytest.mark.parametrize(
+    ("hide", "shown"),
+    [
+        ("$.by", "$.by: a rule about what is hidden"),
+        ("$.*", "$.by: a rule about what is hidden"),
+        ("$.by.*.age", '$.by["robin@example.com"].age: a rule about what is hidden'),
+        ("$..age", '$.by["robin@example.com"].age: a rule about what is hidden'),
+        ("$.by[?(@.age > 3)]", "$: a rule about what is hidden"),
+        ("$.by.other", '$.by["robin@example.com"].age: minimum 18'),
+    ],
+)
+def test_people_learn_nothing_of_hidden_values_or_of_names_among_them(hide: str, shown: str, tmp_path: Path) -> None:
+    document = {"properties": {"by": {"additionalProperties": {"properties": {"age": {"minimum": 18}}}}}}
+    relay = relay_with(tmp_path, document=document, hide=[hide])
+    _, answer = post(relay, {"by": {"robin@example.com": {"age": 3}}})
+    assert answer["message"].endswith('$.by["robin@example.com"].age: minimum 18'), "the sender knows it"
+    assert relay.rejections()[0].reason == f"the payload doesn't fit the schema: {shown}"
 
 
 def test_with_keep_it_is_answered_like_what_is_filtered_and_noted(tmp_path: Path) -> None:
@@ -97,3 +117,15 @@ def test_an_unverified_delivery_learns_nothing_of_the_schema(tmp_path: Path) -> 
     (tmp_path / "order.json").write_text(json.dumps(SCHEMA))
     relay = Relay(tmp_path, [{"name": "a", "headers": {"X-Key": "a-key-of-some-length"}, "schema": "order.json"}])
     assert post(relay, {"id": "x"})[0] == 401
+
+
+def test_a_delivery_with_several_elements_that_do_not_fit_is_kept_once(tmp_path: Path) -> None:
+    (tmp_path / "order.json").write_text(json.dumps(SCHEMA))
+    webhook = {"name": "a", "platform": "github", "secret": "a-secret-of-some-length", "split": True}
+    relay = Relay(tmp_path, [{**webhook, "schema": {"file": "order.json", "else": "keep"}, "keep_rejected": 10}])
+    body = json.dumps([{"id": "x"}, {"id": "y"}, {"id": 3}])
+    signature = hmac.new(b"a-secret-of-some-length", body.encode(), "sha256").hexdigest()
+    assert relay.post("a", body, {"X-Hub-Signature-256": f"sha256={signature}"}).status_code == 200
+    rejections = relay.rejections()
+    assert [rejection.kept_id is not None for rejection in rejections] == [True, True]
+    assert len({rejection.kept_id for rejection in rejections}) == 1
