@@ -40,8 +40,8 @@ class Definitions:
     unavailable: frozenset[str] = frozenset()
     """The last parts of the URLs of webhooks that are defined but can't be in force for now."""
     places: Mapping[tuple[str, Where], tuple[str, int]] = field(default_factory=dict)
-    """Where a webhook names its workflows: (its name, ``("receivers", workflow)`` or ``("starts", index)``) → file and
-    line."""
+    """Where a webhook names its workflows: (its name, ``("receivers", workflow)``, ``("starts", index)`` or
+    ``("messages", index)``) → file and line."""
 
     @cached_property
     def by_name(self) -> dict[str, Webhook]:
@@ -70,4 +70,6 @@ class Definitions:
     @cached_property
     def starts(self) -> list[str]:
         """The workflows that a webhook may start."""
-        return sorted({start.workflow for webhook in self.webhooks for start in webhook.starts})
+        starts = {start.workflow for webhook in self.webhooks for start in webhook.starts}
+        messages = (message for webhook in self.webhooks for message in webhook.messages)
+        return sorted(starts.union(message.workflow for message in messages if message.else_ == "start"))

@@ -235,6 +235,7 @@ class Loader:
             self.written.append(item.written)
             named: list[Where] = [("receivers", workflow) for workflow in webhook.receivers]
             named += [("starts", index) for index in range(len(webhook.starts))]
+            named += [("messages", index) for index in range(len(webhook.messages))]
             self.places |= {(webhook.name, place): (str(item.file), item.line(place)) for place in named}
             self._check_size(item, webhook)
         unproven = find_unproven(resolved, self.platforms) if self.platforms is not None else ()
@@ -270,11 +271,12 @@ class Loader:
         for key in ("signature", "jwt", "mtls", "challenge", "dedup", "receivers", "headers", "only", "respond"):
             if isinstance(written.get(key), dict):
                 written[key] = stripped(written[key], (key,))
-        if isinstance(written.get("starts"), list):
-            written["starts"] = [
-                stripped(start, ("starts", number)) if isinstance(start, dict) else start
-                for number, start in enumerate(written["starts"])
-            ]
+        for key in ("starts", "messages"):
+            if isinstance(written.get(key), list):
+                written[key] = [
+                    stripped(entry, (key, number)) if isinstance(entry, dict) else entry
+                    for number, entry in enumerate(written[key])
+                ]
         return written
 
     def _resolve(self, value: Any, item: _Item, where: Where) -> Any:

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from config import messages
 from config.durations import Duration, Size
+from config.messages import Message
 from config.proof_keys import Challenges, Dedup, Jwt, Mtls, Signature
 from config.rates import Rate
 from config.respond import Respond
@@ -134,6 +136,11 @@ class Webhook(StrictModel):
     starts: Annotated[tuple[Start, ...], BeforeValidator(from_list)] = Field(
         default=(), description="workflows that the webhook starts", examples=[[{"workflow": "on_push"}]]
     )
+    messages: Annotated[tuple[Message, ...], BeforeValidator(from_list)] = Field(
+        default=(),
+        description="running workflows that get the payload in their message queues, in order",
+        examples=[[{"workflow": "agent", "key": "$.event.thread_ts", "else": "start"}]],
+    )
     hold: Duration = Field(
         default=DEFAULT_HOLD,
         description="how long an event that no task waits for is held; 0s turns it off",
@@ -210,12 +217,13 @@ class Webhook(StrictModel):
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
-        if not written.get("receivers") and not written.get("starts"):
+        if not any(written.get(key) for key in ("receivers", "starts", "messages")):
             yield (
                 None,
-                "neither `receivers` nor `starts`: its events would reach nothing; "
+                "neither `receivers` nor `starts` nor `messages`: its events would reach nothing; "
                 "add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]",
             )
+        yield from messages.rules(written)
         starts = written.get("starts")
         if not written.get("receivers") and isinstance(starts, list):
             for start in starts:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from config.messages import Message
 from config.model import Webhook
 from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
 from config.respond import Respond
@@ -127,6 +128,7 @@ def rewritten(location: Where, written: Any) -> str | None:
 
 _NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
     (Webhook, "starts"): Start,
+    (Webhook, "messages"): Message,
     (Webhook, "signature"): Signature,
     (Webhook, "dedup"): Dedup,
     (Webhook, "jwt"): Jwt,

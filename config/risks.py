@@ -146,12 +146,17 @@ def _placeholder(place: Where) -> Finding:
 
 
 def _conditions(webhook: Mapping[str, Any]) -> Iterator[Finding]:
-    starts = webhook.get("starts")
-    for number, start in enumerate(starts if isinstance(starts, list) else ()):
-        when = start.get("when") if isinstance(start, dict) else None
+    for key, without in (("starts", "nothing is ever started"), ("messages", "no message is ever sent")):
+        yield from _entries(webhook, key, without)
+
+
+def _entries(webhook: Mapping[str, Any], key: str, without: str) -> Iterator[Finding]:
+    entries = webhook.get(key)
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        when = entry.get("when") if isinstance(entry, dict) else None
         for path, expected in when.items() if isinstance(when, dict) else ():
             if is_operators(expected) and any(find_faults(expected)):
                 continue
             if (never := why_never(expected)) is not None:
-                what = f"this can never hold, so nothing is ever started: {never}"
-                yield Finding(("starts", number, "when", path), what, "correct it, or remove the entry", warning=True)
+                what = f"this can never hold, so {without}: {never}"
+                yield Finding((key, number, "when", path), what, "correct it, or remove the entry", warning=True)

@@ -1,11 +1,12 @@
 """Webhook definitions: what relay, worker and admin import of them.
 
-The models are in `config.model` and `config.starts`, the loader is in `config.loader`, the texts of problems are in
-`config.problems`.
+The models are in `config.model`, `config.starts` and `config.messages`, the loader is in `config.loader`, the texts of
+problems are in `config.problems`.
 """
 
 from config.definitions import Definitions
 from config.loader import load_definitions
+from config.messages import Message
 from config.model import (
     DEFAULT_HOLD,
     DEFAULT_MAX_BODY,
@@ -28,6 +29,7 @@ __all__ = [
     "Definitions",
     "DefinitionsError",
     "Jwt",
+    "Message",
     "Mtls",
     "Problem",
     "Respond",

@@ -13,7 +13,7 @@ _ITERATION = re.compile(r"__\d+\Z")
 
 class _Target(Protocol):
     @property
-    def kind(self) -> Literal["complete", "start"]: ...
+    def kind(self) -> Literal["complete", "start", "message"]: ...
     @property
     def workflow(self) -> str: ...
     @property
@@ -35,13 +35,13 @@ class _Task(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OneTarget:
-    """The place of a target: one task of one running workflow, or one entry of `starts`.
+    """The place of a target: one task of one running workflow, one entry of `starts`, or the message to a workflow.
 
     It outlives the target itself: in a loop the task of the next iteration has the same place, and so has the next
     start by the same entry.
     """
 
-    kind: Literal["complete", "start"]
+    kind: Literal["complete", "start", "message"]
     workflow: str
     workflow_id: str | None = None
     """For a completion: the workflow whose task it is."""
@@ -61,6 +61,8 @@ class OneTarget:
     def __str__(self) -> str:
         if self.kind == "complete":
             return f"task {self.reference_name} of {self.workflow} ({self.workflow_id})"
+        if self.kind == "message":
+            return f"message to {self.workflow}"
         return f"start of {self.workflow}" + (f" (number {self.entry} of it)" if (self.entry or 1) > 1 else "")
 
 
@@ -69,6 +71,8 @@ def place_of(target: _Target) -> OneTarget:
     if target.kind == "complete":
         name = None if target.reference_name is None else _without_iteration(target.reference_name)
         return OneTarget("complete", target.workflow, target.workflow_id, name)
+    if target.kind == "message":  # an event gives a workflow one message
+        return OneTarget("message", target.workflow)
     _, _, number = (target.correlation_id or "").partition("#")
     return OneTarget("start", target.workflow, entry=int(number) if number.isdecimal() else 1)
 
@@ -83,7 +87,7 @@ def to_text(only: OneTarget | None) -> str | None:
 def from_text(text: str) -> OneTarget:
     """From what the store keeps. Raises ValueError, TypeError."""
     found = OneTarget(**json.loads(text))
-    if found.kind not in ("complete", "start"):
+    if found.kind not in ("complete", "start", "message"):
         raise ValueError(f"{found.kind} is no kind of target")
     return found
 

@@ -21,9 +21,12 @@ more. `aside`: it was one of these, and is set aside. `writing`: it is decided, 
 parts."""
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was permanently refused, so it waits again; the leader looks at it next."""
-TargetKind = Literal["complete", "start"]
-TargetState = Literal["pending", "claimed", "done", "skipped", "cancelled", "failed"]
-"""`skipped`: a start that `once` makes unnecessary; its `workflow_id` is the existing workflow."""
+TargetKind = Literal["complete", "start", "message"]
+TargetState = Literal["queued", "pending", "claimed", "done", "skipped", "cancelled", "failed"]
+"""`queued`: a message that waits for the earlier ones of its lane. `skipped`: a start that `once` makes unnecessary,
+whose `workflow_id` is the existing workflow; or a message for whose key no workflow ran, and that is ignored then."""
+Otherwise = Literal["start", "hold", "ignore"]
+"""What becomes of a message for whose key no workflow runs."""
 OnceWhile = Literal["running", "kept"]
 """How long a start covers others with its key: while its workflow runs, or as long as its event is kept."""
 
@@ -174,8 +177,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A task completed, or a workflow started, by an event: one call to Conductor that must take effect exactly
-    once."""
+    """A task completed, a workflow started, or a message given to a workflow, by an event: one call to Conductor that
+    must take effect exactly once; that of a message, at least once."""
 
     id: int
     event_id: str
@@ -187,7 +190,7 @@ class Target:
     version: int | None
     """The version of the workflow to start; None for the latest."""
     correlation_id: str | None
-    """The correlation id of the workflow to start."""
+    """The correlation id of the workflow to start; for a message, its key: that of the workflow it is for."""
     state: TargetState
     attempts: int
     error: str | None
@@ -206,6 +209,10 @@ class Target:
     """Since when Conductor has answered it with 5xx, or its workflow couldn't be looked up; None if neither."""
     only_versions: tuple[int, ...] | None = None
     """For a completion in doubt: the versions, one of which its workflow must have; None if it isn't in doubt."""
+    lane: str | None = None
+    """Messages with the same lane are delivered one after the other (`store.lanes`); None for other targets."""
+    otherwise: Otherwise | None = None
+    """For a message."""
     failures: tuple[Attempt, ...] = ()
     """The newest attempts that didn't succeed, oldest first."""
 
@@ -238,6 +245,9 @@ class NewTarget:
     """As in `Target`."""
     only_versions: tuple[int, ...] | None = None
     """For a completion in doubt, whose workflow couldn't be looked up: the versions, one of which it must have."""
+    lane: str | None = None
+    """As in `Target`."""
+    otherwise: Otherwise | None = None
     not_before: int = 0
     """When its call may be made, at the earliest: not while its task's time-out is being extended."""
 
@@ -267,7 +277,7 @@ class Result:
     """`pending` for another try at `due_at`."""
     error: str | None = None
     workflow_id: str | None = None
-    """The id of the started workflow."""
+    """The id of the workflow that was started, or that the message is for."""
     due_at: int = 0
     not_sent: bool = False
     """Whether a failed try is known to have done nothing."""

@@ -54,12 +54,13 @@ _NO_CRITERIA = '""'
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, input,"
-    " failing_since, only_versions, failures"
+    " failing_since, only_versions, lane, otherwise, failures"
 )
+_ONLY_VERSIONS = TARGET.split(", ").index("only_versions")
 _TARGET_NUMBERS = (0, 7, 10, 13, 14, 15, 16, 20)
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions"
+    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions, lane, otherwise"
 )
 """Without the webhook, which is taken from the event."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
@@ -80,7 +81,12 @@ PART = 500
 """Targets of a large decision written per transaction."""
 PARTS_READ = 10
 """Parts of large decisions read at a time."""
-STATES = tuple((kind, state) for kind in get_args(TargetKind) for state in get_args(TargetState))
+STATES = tuple(
+    (kind, state)
+    for kind in get_args(TargetKind)
+    for state in get_args(TargetState)
+    if kind == "message" or state != "queued"
+)
 """The combinations that a target can have: one index look-up each shows whether an event has such a target."""
 ASIDE_UNDECIDED = 0
 """`decided_at` of an event that was set aside undecided: keeps it out of reads of undecided ones."""
@@ -110,7 +116,10 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
 
 
 def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: int) -> tuple[object, ...]:
-    """The values of the columns of `NEW_TARGET`; None leaves it unclaimed."""
+    """The values of the columns of `NEW_TARGET`; None leaves it unclaimed.
+
+    A message is never claimed yet: it may not be the first of its lane.
+    """
     claimed = claimed_by is not None
     return (
         event_id,
@@ -121,7 +130,7 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         new.reference_name,
         new.version,
         new.correlation_id,
-        "claimed" if claimed else "pending",
+        "queued" if new.lane is not None else "claimed" if claimed else "pending",
         int(claimed),
         claimed_by,
         now if claimed else None,
@@ -131,6 +140,8 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         new.once_while,
         new.input,
         json.dumps(new.only_versions) if new.only_versions is not None else None,
+        new.lane,
+        new.otherwise,
     )
 
 
@@ -299,9 +310,10 @@ def target(row: Sequence[Any]) -> Target:
     """From the columns of `TARGET`. A target whose versions can't be read fits none, so its event is decided again."""
     values = list(row)
     try:
-        values[-2] = tuple(json.loads(values[-2])) if values[-2] is not None else None
+        versions = values[_ONLY_VERSIONS]
+        values[_ONLY_VERSIONS] = tuple(json.loads(versions)) if versions is not None else None
     except (TypeError, ValueError):
-        values[-2] = ()
+        values[_ONLY_VERSIONS] = ()
     values[-1] = attempts_in(values[-1])
     return Target(*values)
 

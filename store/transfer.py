@@ -46,7 +46,7 @@ TABLES = (
         "id",
         "event_id webhook kind workflow workflow_id task_id reference_name version correlation_id state attempts error"
         " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while input failing_since"
-        " only_versions failures",
+        " only_versions lane otherwise failures",
     ),
     _table("decision_parts", "event_id number", "targets", large="targets"),
     _table("workflows", "id", "version root_id root_started_at root_correlation_id"),

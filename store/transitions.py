@@ -6,12 +6,12 @@ Pure functions of values. A store reads what they need, and writes what they ret
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from store.records import Decision, EventStatus, Hold, Result, Target, TargetKind, TargetState, TaskState
 from store.story import ATTEMPTS_KEPT, ERROR_KEPT, Attempt
 
-LIVE: frozenset[TargetState] = frozenset({"pending", "claimed"})
+LIVE: frozenset[TargetState] = frozenset({"queued", "pending", "claimed"})
 """The call hasn't been made yet, or its result hasn't been recorded."""
 ENDED: frozenset[TargetState] = frozenset({"done", "skipped", "cancelled", "failed"})
 """Nothing more happens to the target."""
@@ -115,9 +115,9 @@ def event_after(
     takers = {state for kind, state in kinds_and_states if kind == "complete"}
     # Its starts, whatever their outcome, don't use up the hold.
     if taker_ended and hold == "no" and takers == {"cancelled"}:
-        return _event_with("recheck", {state for _, state in kinds_and_states}, now)
-    states = {state for _, state in kinds_and_states}
-    return None if states & LIVE else _event_with(hold, states, now)
+        return _event_with("recheck", kinds_and_states, now)
+    live = any(state in LIVE for _, state in kinds_and_states)
+    return None if live else _event_with(hold, kinds_and_states, now)
 
 
 def event_after_parts(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
@@ -127,11 +127,17 @@ def event_after_parts(targets: Iterable[tuple[TargetKind, TargetState]], now: in
 
 def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
     """The event once its hold has run out."""
-    return _event_with("no", {state for _, state in targets}, now)
+    change = _event_with("no", set(targets), now)
+    return replace(change, status="expired") if change.status == "ignored" else change
 
 
-def _event_with(hold: Hold, states: set[TargetState], now: int) -> EventChange:
+def _event_with(hold: Hold, kinds_and_states: set[tuple[TargetKind, TargetState]], now: int) -> EventChange:
+    # A skipped start has its workflow; a skipped message went nowhere.
+    ignored = ("message", "skipped") in kinds_and_states
+    states = {state for kind, state in kinds_and_states if (kind, state) != ("message", "skipped")}
     live = bool(states & LIVE)
-    over: EventStatus = "failed" if "failed" in states else "delivered" if states & {"done", "skipped"} else "expired"
+    over: EventStatus = "ignored" if ignored else "expired"
+    if states & {"failed", "done", "skipped"}:
+        over = "failed" if "failed" in states else "delivered"
     status: EventStatus = "pending" if live or (hold != "no" and over != "failed") else over
     return EventChange(status, hold, now if hold == "no" and not live else None)

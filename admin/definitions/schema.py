@@ -22,7 +22,7 @@ def json_schema(platforms: Iterable[str]) -> dict[str, Any]:
     schema["definitions"] = {**schema.pop("$defs"), "Operators": OPERATORS}
     schema = {key: _adapted(value) for key, value in schema.items()}
     schema["definitions"]["Webhook"]["properties"]["platform"]["enum"] = sorted(platforms)
-    schema["definitions"]["Webhook"]["anyOf"] = [{"required": ["receivers"]}, {"required": ["starts"]}]
+    schema["definitions"]["Webhook"]["anyOf"] = [{"required": [key]} for key in ("receivers", "starts", "messages")]
     schema["definitions"]["Dedup"]["oneOf"] = [{"required": ["header"]}, {"required": ["path"]}]
     # With every entry commented out, `webhooks:` is null.
     schema["properties"]["webhooks"]["type"] = ["array", "null"]

@@ -33,7 +33,7 @@ FROM (SELECT origin FROM unnest(%s::text[]) AS asked (origin) ORDER BY hashtext(
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
     " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
-    " %b::text[], %b::text[]"
+    " %b::text[], %b::text[], %b::text[], %b::text[]"
 )
 _ADD_TARGETS = (
     f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"

@@ -11,7 +11,7 @@ from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.postgres import remedies
 from store.postgres.connections import Connection, Connections
 from store.postgres.first_tables import FIRST
-from store.sql.migrations import ANSWERS, STORIES
+from store.sql.migrations import ANSWERS, MESSAGES, STORIES
 
 log = structlog.get_logger()
 
@@ -163,6 +163,7 @@ STEPS: tuple[tuple[str, str], ...] = (
         " WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL",
     ),
     ("answers", ANSWERS),
+    ("messages", MESSAGES),
 )
 """Name and statements of each step, in their order."""
 

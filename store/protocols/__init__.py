@@ -12,7 +12,7 @@ from typing import Protocol
 
 from store.protocols.admin import Acknowledgements, Changes, HiddenPaths, Queries, SavedDeliveries, Sessions
 from store.protocols.answers import Answers
-from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, OnceKeys, TaskLocks
+from store.protocols.calls import NO_PACES, Claims, EffectsOfCalls, Lanes, OnceKeys, TaskLocks
 from store.protocols.leader import Decisions, KnownWorkflows, LargeDecisions, Leadership, Tasks
 from store.protocols.relay import Deliveries, KeptDeliveries, RawDeliveries, Verifications, WithoutEvents
 from store.protocols.shared import Clock, Facts, KeptDefinitions, Listener, News, Pauses, Quarantine, Signals
@@ -33,6 +33,7 @@ __all__ = [
     "KeptDefinitions",
     "KeptDeliveries",
     "KnownWorkflows",
+    "Lanes",
     "LargeDecisions",
     "Leadership",
     "Listener",
@@ -74,6 +75,7 @@ class Store(Clock, Protocol):
     claims: Claims
     task_locks: TaskLocks
     once_keys: OnceKeys
+    lanes: Lanes
     effects: EffectsOfCalls
     quarantine: Quarantine
     signals: Signals

@@ -86,6 +86,13 @@ class OnceKeys(Protocol):
         has changed hands meanwhile keeps its new holder."""
 
 
+class Lanes(Protocol):
+    """Where the messages of a lane go (`store.lanes`)."""
+
+    def latest_workflow(self, lane: str) -> str | None:
+        """The workflow that the lane's last delivered message went to; None if there is none in the store."""
+
+
 class EffectsOfCalls(Protocol):
     """When calls of each kind last took effect."""
 

@@ -16,6 +16,7 @@ from store.protocols import NO_PACES, Claims, Signals
 from store.records import Result, Target
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
+from store.sql.lanes import advance, lanes_of
 
 _CLAIM = f"""
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
@@ -125,13 +126,14 @@ class SqlClaims(Claims):
             touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
             locked = self._events.lock(transaction, touched)
             standing = [by_id[target_id] for target_id in self._record(transaction, worker, by_id, now)]
+            ended = [result.target for result in standing if result.state in transitions.ENDED]
+            more = advance(transaction, lanes_of(ended), now)
             tasks = {
                 result.target.task_id: after
                 for result in standing
                 if result.target.task_id is not None and (after := transitions.task_after(result, now)) is not None
             }
             self._change_tasks(transaction, tasks)
-            ended = [result.target for result in standing if result.state in transitions.ENDED]
             self._hurry_once(transaction, {target.once_key for target in ended}, now)
             taker_ended = {target.event_id for target in ended if target.kind == "complete"}
             states = self._events.states_of(transaction, sorted(locked.keys() & {target.event_id for target in ended}))
@@ -146,6 +148,8 @@ class SqlClaims(Claims):
             self._events.resolve(transaction, origins, events)
         if any(task.for_decider for task in tasks.values()) or any(event.for_decider for event in events.values()):
             self._signals.tell("events")
+        if more:
+            self._signals.tell("targets")
 
     @abstractmethod
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterable[int]:

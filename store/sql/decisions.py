@@ -10,6 +10,7 @@ from store.protocols import Decisions, Signals
 from store.records import Decision, Target, Term
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
+from store.sql.lanes import advance, lanes_of, lock
 from store.sql.once_keys import take_free
 
 
@@ -38,13 +39,16 @@ class SqlDecisions(Decisions):
             decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # A worker that records results for these events has finished, or waits for this: their targets' states are
             # final.
-            locked = self._events.lock(transaction, [*decided, *expired]) if expired else {}
+            lanes = lanes_of(target for decision in decisions for target in decision.targets)
+            locked = self._events.lock(transaction, [*decided, *expired]) if expired or lanes else {}
+            lock(transaction, lanes)
             states = self._events.states_of(transaction, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
             by = Decided(now, term.holder, next((one.scan_at for one in decisions if one.scan_at is not None), None))
             new_rows = _new_rows(decisions, now, claim_for, claim)
             targets = self._events.decide(transaction, decided, over, new_rows, by)
             take_free(transaction, targets)
+            advance(transaction, lanes, now)
             origins = {decision.event_id: decision.origin for decision in decisions}
             origins |= {event_id: event.origin for event_id, event in locked.items() if event_id in over}
             self._events.resolve(transaction, origins, over, decided)
@@ -60,7 +64,7 @@ def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, cl
     left = claim if claim_for is not None else 0
     for decision in decisions:
         for new in decision.targets:
-            is_mine = left > 0 and not decision.paced and new.not_before <= now
+            is_mine = left > 0 and not decision.paced and new.not_before <= now and new.lane is None
             left -= is_mine
             found.append(rows.new_target_row(decision.event_id, new, claim_for if is_mine else None, now))
     return found

@@ -29,7 +29,7 @@ WHERE origin = %s AND status = 'delivered' ORDER BY seq LIMIT {_READ}
 """
 _FAILED = f"""
 SELECT event_id, kind, workflow, workflow_id, reference_name, correlation_id FROM bridge.targets
-WHERE event_id = ANY(%s) AND kind IN ('complete', 'start') AND state = 'failed' LIMIT {_READ}
+WHERE event_id = ANY(%s) AND kind IN ('complete', 'start', 'message') AND state = 'failed' LIMIT {_READ}
 """
 _RESOLVE = "UPDATE bridge.events SET resolved_by = %s WHERE id = %s"
 HAS_REPLAYS = """

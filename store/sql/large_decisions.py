@@ -10,6 +10,7 @@ from store.records import Decision, Term
 from store.sql.database import Database, Deciding, Transaction
 from store.sql.event_rows import TAKE, EventRows
 from store.sql.holds import WRITING
+from store.sql.lanes import advance, lanes_of, lock
 from store.sql.once_keys import take_free
 
 _RECORD = "ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets"
@@ -101,8 +102,11 @@ class SqlLargeDecisions(LargeDecisions):
             self._events.resolve(transaction, {event_id: locked[event_id].origin}, changes)
             return
         [(number, text)] = part
-        new_rows = [rows.new_target_row(event_id, new, None, now) for new in rows.targets_in(text)]
+        targets = rows.targets_in(text)
+        lock(transaction, lanes_of(targets))
+        new_rows = [rows.new_target_row(event_id, new, None, now) for new in targets]
         made = self._events.add_missing(transaction, new_rows)
         take_free(transaction, made)
+        advance(transaction, lanes_of(made), now)
         transaction.write(TAKE, (sorted(target.task_id for target in made if target.task_id is not None),))
         transaction.write(_DROP, (event_id, [number]))

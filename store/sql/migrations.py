@@ -56,3 +56,13 @@ CREATE INDEX answers_open ON bridge.answers (wait_until, event_id) WHERE answere
 CREATE INDEX answers_answered ON bridge.answers (answered_at, event_id) WHERE answered_at IS NOT NULL;
 """
 """The same."""
+
+MESSAGES = """
+-- which messages are delivered one after the other
+ALTER TABLE bridge.targets ADD COLUMN lane TEXT;
+-- what becomes of a message for whose key no workflow runs
+ALTER TABLE bridge.targets ADD COLUMN otherwise TEXT;
+CREATE INDEX targets_lanes ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND settled_at IS NULL;
+CREATE INDEX targets_delivered ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND state = 'done';
+"""
+"""As above."""

@@ -59,7 +59,7 @@ _REPLAYS = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE seq IN ({_NEWES
 _WITH_EFFECT = """
 SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
     SELECT 1 FROM bridge.targets t
-    WHERE t.event_id = asked.event_id AND t.kind IN ('complete', 'start') AND t.state = 'done' LIMIT 1
+    WHERE t.event_id = asked.event_id AND t.kind IN ('complete', 'start', 'message') AND t.state = 'done' LIMIT 1
 )
 """
 

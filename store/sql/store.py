@@ -12,6 +12,7 @@ from store.sql.event_rows import EventRows
 from store.sql.facts import SqlFacts
 from store.sql.kept_definitions import SqlKeptDefinitions
 from store.sql.kept_deliveries import SqlKeptDeliveries
+from store.sql.lanes import SqlLanes
 from store.sql.large_decisions import SqlLargeDecisions
 from store.sql.once_keys import SqlOnceKeys
 from store.sql.pauses import SqlPauses
@@ -43,6 +44,7 @@ class SqlStore(Store):
         self.workflows = SqlWorkflows(database)
         self.task_locks = SqlTaskLocks(database, signals)
         self.once_keys = SqlOnceKeys(database)
+        self.lanes = SqlLanes(database)
         self.effects = SqlEffectsOfCalls(database)
         self.quarantine = SqlQuarantine(database)
         self.pauses = SqlPauses(database, signals)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from store.sql.migrations import ANSWERS, STORIES
+from store.sql.migrations import ANSWERS, MESSAGES, STORIES
 from store.sqlite.first_tables import FIRST
 
 migrations = Migrations("webhook_bridge")
@@ -368,6 +368,12 @@ def unresolved_of_webhook(db: Database) -> None:
 def answers(db: Database) -> None:
     """Answers for which senders wait."""
     _run(db, ANSWERS.replace("bridge.", "").replace("BIGINT", "INTEGER"))
+
+
+@migrations()
+def messages(db: Database) -> None:
+    """Messages to running workflows, in order."""
+    _run(db, MESSAGES.replace("bridge.", ""))
 
 
 def _run(db: Database, statements: str) -> None:

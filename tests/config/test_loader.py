@@ -181,7 +181,7 @@ extra: 1
     )
     starts = [re.sub(r"; .*", "", problem) for problem in found]
     assert starts == [
-        "2: webhook deploys: neither `receivers` nor `starts`: its events would reach nothing",
+        "2: webhook deploys: neither `receivers` nor `starts` nor `messages`: its events would reach nothing",
         "3: webhook deploys: platform: unknown platform 'githib'",
         "4: webhook deploys: secrt: unknown key",
         "5: webhook deploys: secret: the environment variable NOT_SET is not set",

@@ -125,3 +125,31 @@ def test_a_webhook_goes_somewhere() -> None:
 def test_broken_rules_are_said_beside_wrong_values() -> None:
     found = dict(errors(receivers={}, hold="soon", signature={"signed": "{x}"}, bogus=1))
     assert set(found) >= {"", "hold", "signature.signed", "signature.secret", "signature.header", "bogus"}
+
+
+def test_messages_alone_are_enough() -> None:
+    webhook = Webhook.model_validate({"name": "a", "messages": [{"workflow": "agent", "key": "$.thread"}]})
+    assert [(one.key, one.else_, one.when) for one in webhook.messages] == [("$.thread", "start", {})]
+
+
+@pytest.mark.parametrize(
+    ("message", "place", "what"),
+    [
+        ({"key": None}, "messages.0.key", "Field required"),
+        ({"key": "thread["}, "messages.0.key", ""),
+        ({"else": "drop"}, "messages.0.else", ""),
+        ({"version": 0}, "messages.0.version", ""),
+        ({"version": 2, "else": "hold"}, "messages.0.version", "a version, but `else: hold` starts nothing"),
+        ({"input": {}}, "messages.0.input", ""),
+    ],
+)
+def test_an_entry_of_messages_is_checked(message: dict[str, Any], place: str, what: str) -> None:
+    entry = {key: value for key, value in {"workflow": "agent", "key": "$.a", **message}.items() if value is not None}
+    ((where, said),) = errors(messages=[entry])
+    assert where == place
+    assert what in said
+
+
+def test_a_message_cant_be_held_where_nothing_is() -> None:
+    found = errors(messages=[{"workflow": "agent", "key": "$.a", "else": "hold"}], hold="0s")
+    assert [where for where, _ in found] == ["messages"]

@@ -58,6 +58,9 @@ webhooks:
         once: {key: $.ticket.id, while: kept}
         unless: taken
         input: {ticket: $.ticket.id, source: web}
+    messages:
+      - {workflow: six, key: $.thread, version: 6, when: {$.number: 1}}
+      - {workflow: seven, key: $.thread, else: hold}
     accept: {rate: 200/s, burst: 400}
     pace: 50/s
     hold: 1h30m
@@ -101,5 +104,9 @@ def test_a_definition_with_every_key_loads(tmp_path: Path) -> None:
     assert webhook.signature is not None
     assert webhook.signature.tolerance == 90
     assert [start.workflow for start in webhook.starts] == ["four", "five"]
+    assert [(one.workflow, one.else_, one.version) for one in webhook.messages] == [
+        ("six", "start", 6),
+        ("seven", "hold", None),
+    ]
     assert webhook.max_body == 25 * 1024**2
     assert [str(network) for network in webhook.allow_ips] == ["192.0.2.0/24", "198.51.100.7/32", "2001:db8::/32"]

@@ -10,8 +10,9 @@ from store.story import Attempt
 
 def test_a_target_whose_versions_cannot_be_read_has_none_that_fits() -> None:
     values = [None] * len(rows.TARGET.split(","))
-    assert rows.target([*values[:-2], "nonsense", None]).only_versions == ()
-    assert rows.target([*values[:-2], "[1, 2]", None]).only_versions == (1, 2)
+    place = rows.TARGET.split(", ").index("only_versions")
+    for text, versions in (("nonsense", ()), ("[1, 2]", (1, 2))):
+        assert rows.target([*values[:place], text, *values[place + 1 :]]).only_versions == versions
 
 
 def test_attempts_that_cannot_be_read_are_left_out() -> None:

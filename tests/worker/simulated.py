@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from store.clock import ServerClock
 from store.records import Task, Workflow
+from tests.worker.simulated_messages import SimulatedMessages
 from worker.conductor.answers import TaskStatus, Unreadable
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 
@@ -114,6 +115,9 @@ class SimulatedConductor:
     """What a look-up of such a workflow raises."""
     workflow_lookups: list[str] = field(default_factory=list)
     on_start: Callable[[SimulatedWorkflow], None] = lambda workflow: None
+
+    def __post_init__(self) -> None:
+        self.messages = SimulatedMessages(self)
 
     @property
     def server_time(self) -> int:
@@ -295,7 +299,15 @@ class SimulatedConductor:
                 self._see(task.id)
         return self._perform(effect)
 
-    def start(self, name: str, version: int | None, payload: str, correlation_id: str, not_after: float = 0) -> Any:
+    def start(
+        self,
+        name: str,
+        version: int | None,
+        payload: str,
+        correlation_id: str,
+        not_after: float = 0,
+        idempotency_key: str | None = None,
+    ) -> Any:
         def effect() -> str:
             workflow = self.begin(name, version or 1, None, correlation_id, json.loads(payload))
             self.on_start(workflow)

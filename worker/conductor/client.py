@@ -30,6 +30,7 @@ from worker.conductor.answers import (
 )
 from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
+from worker.conductor.messages import Messages
 from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progress
 from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 
@@ -246,15 +247,18 @@ class Conductor:
         payload: str,
         correlation_id: str,
         not_after: float = float("inf"),
+        idempotency_key: str | None = None,
     ) -> str:
         """Starts a workflow and returns its id; `payload`, the text of a JSON object, is its input.
+
+        By default the idempotency key is the correlation id.
 
         Raises NotFound for an unknown name or version. Conductor OSS ignores the idempotency key; Orkes honours it.
         """
         about: dict[str, Any] = {
             "name": name,
             "correlationId": correlation_id,
-            "idempotencyKey": correlation_id,
+            "idempotencyKey": idempotency_key or correlation_id,
             "idempotencyStrategy": "RETURN_EXISTING",
         }
         if version is not None:
@@ -358,6 +362,11 @@ class Conductor:
         return found
 
     # --- shared ---
+
+    @property
+    def messages(self) -> Messages:
+        """The server's message queues."""
+        return Messages(self._call)
 
     def _workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
         query = [("includeTasks", "true" if tasks else "false")]

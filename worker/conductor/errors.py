@@ -17,6 +17,8 @@ class ConductorError(Exception):
         super().__init__(message)
         self.status = status
         self.call = call
+        self.workflow_id: str | None = None
+        """The workflow that a message was for, if one was found."""
 
 
 class NotSent(ConductorError):

@@ -60,9 +60,16 @@ class EarlierStarts:
 
         Raises ConductorError: NotNow while some running workflows are still unread.
         """
-        found = self._conductor.started(name, correlation_id)
-        if found is not None or self._from_store:
-            return found
+        return self._conductor.started(name, correlation_id) or self.find_running(name, correlation_id)
+
+    def find_running(self, name: str, correlation_id: str) -> str | None:
+        """The id of a running workflow with this correlation id that Conductor's look-up doesn't know; None if there is
+        none.
+
+        Raises ConductorError: NotNow while some running workflows are still unread.
+        """
+        if self._from_store:
+            return None
         if not self._reading.acquire(blocking=False):
             raise NotNow("the running workflows are being read for another start")
         try:

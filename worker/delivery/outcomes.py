@@ -36,6 +36,7 @@ from worker.conductor.errors import (
     is_denied,
 )
 from worker.delivery.earlier_starts import EarlierStarts
+from worker.delivery.messages import MessageCalls
 
 log = structlog.get_logger()
 
@@ -54,6 +55,7 @@ CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
 LARGEST_INPUT = CHARACTERS_A_BYTE * 10 * 1024 * 1024
 """Characters of an input, if BRIDGE_CONDUCTOR_PAYLOAD isn't given."""
+_OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", "message": "messages"}
 _UPDATE_FAILED, _NUL = "Error updating task", "\\u0000"
 
 
@@ -105,6 +107,7 @@ class TargetCalls:
         self._definitions = definitions
         self._clock = clock
         self._earlier_starts = EarlierStarts(conductor)
+        self._messages = MessageCalls(store.lanes, conductor, self._earlier_starts, self._must_go_on)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
         """When it was last recorded that calls of a kind take effect."""
@@ -153,7 +156,13 @@ class TargetCalls:
         due_at = self._store.now() + int(wait * 1000)
         not_sent = isinstance(error, Unreachable)
         return Result(
-            target, "pending", str(error), due_at=due_at, not_sent=not_sent, failing_since=target.failing_since
+            target,
+            "pending",
+            str(error),
+            error.workflow_id,
+            due_at,
+            not_sent=not_sent,
+            failing_since=target.failing_since,
         )
 
     def _answered_5xx(self, target: Target, event: Event, error: ConductorError) -> Result:
@@ -167,7 +176,7 @@ class TargetCalls:
             alone = failed_alone(since, self._store.effects.of_kind(target.kind), now) / 1000
             if alone >= _GIVEN_UP_AFTER:
                 hours = f"{alone / 3600:.1f}".removesuffix(".0")
-                others = "completions" if target.kind == "complete" else "starts"
+                others = _OTHERS[target.kind]
                 return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} succeeded)")
         return replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
 
@@ -187,6 +196,13 @@ class TargetCalls:
                 self._noted[kind] = now
 
     def _call(self, target: Target, event: Event) -> Result:
+        if target.kind == "message":
+            # With `_webhook` whatever the webhook says: the event's id shows that a message came twice.
+            payload, now = event.text(), self._store.now()
+            result = self._messages.call(target, event, now, payload, lambda: self._fresh_until(target))
+            if result.state == "done":
+                self._note_effect("message")
+            return result
         # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
         # look it up even on the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):

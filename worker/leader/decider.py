@@ -22,7 +22,7 @@ from worker.health import Health
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
 from worker.leader.large_decisions import LargeDecisions
-from worker.leader.plan import Plan, starts_of
+from worker.leader.plan import Plan, messages_of, starts_of
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Rules, is_for
@@ -292,7 +292,8 @@ class Decider:
         instead = any(start.unless_taken for start in starts)
         for task, _ in takers:
             plan.taken[task.id] = event.id
-        targets = (*(target for _, target in takers), *(start.target for start in starts))
+        messages = messages_of(webhook, event, document)
+        targets = (*(target for _, target in takers), *(start.target for start in starts), *messages)
         hold: Hold = "no"
         status: EventStatus = "pending"
         # A hold that has ended goes on for a task that came before its end, and is in doubt.
@@ -314,6 +315,7 @@ class Decider:
             tasks=[task.id for task, _ in takers],
             workflows=sorted({task.workflow_id for task, _ in takers}),
             starts=[start.target.workflow for start in starts],
+            messages=[message.workflow for message in messages],
         )
 
     def _comes_after_another(

@@ -45,7 +45,8 @@ def without(definitions: Definitions, workflows: Collection[str]) -> Definitions
     def changed(webhook: Webhook) -> Webhook:
         receivers = {name: versions for name, versions in webhook.receivers.items() if name not in workflows}
         starts = tuple(start for start in webhook.starts if start.workflow not in workflows)
-        return webhook.model_copy(update={"receivers": receivers, "starts": starts})
+        messages = tuple(message for message in webhook.messages if message.workflow not in workflows)
+        return webhook.model_copy(update={"receivers": receivers, "starts": starts, "messages": messages})
 
     return replace(definitions, webhooks=tuple(map(changed, definitions.webhooks)))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from config.webhooks import Webhook
 from criteria.conditions import Conditions
+from store.lanes import NoKey, lane_of, message_key
 from store.once import once_key
 from store.one_target import OneTarget
 from store.records import Decision, Event, NewTarget
@@ -121,6 +122,32 @@ def starts_of(webhook: Webhook, event: Event, document: Document, taken: bool) -
                 )
                 starts.append(Start(target, start.unless is not None))
     return starts
+
+
+def messages_of(webhook: Webhook, event: Event, document: Document) -> list[NewTarget]:
+    """The event's messages, at most one to each workflow: the first entry that applies and has a key.
+
+    A replay to one target makes at most one.
+    """
+    messages: dict[str, NewTarget] = {}
+    for message in webhook.messages:
+        if message.workflow in messages or event.only not in (None, OneTarget("message", message.workflow)):
+            continue
+        if not Conditions.parse(message.when).holds(document.value):
+            continue
+        try:
+            key = message_key(message.key, document.value)
+        except NoKey:
+            continue
+        messages[message.workflow] = NewTarget(
+            "message",
+            message.workflow,
+            version=message.version,
+            correlation_id=key,
+            lane=lane_of(message.workflow, key),
+            otherwise=message.else_,
+        )
+    return list(messages.values())
 
 
 def completion(task: WaitingTask) -> NewTarget:

@@ -1,0 +1,166 @@
+"""Messages to running workflows: which one gets it, what is done without one, and what after a lost answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from store.lanes import lane_of
+from store.records import NewTarget, Otherwise, Result, Target
+from tests.worker.simulated import Fault
+from tests.worker.targets import Bench, bench
+
+__all__ = ["bench"]
+
+
+def message(otherwise: Otherwise = "start") -> NewTarget:
+    return NewTarget("message", "flow", correlation_id="k", lane=lane_of("flow", "k"), otherwise=otherwise)
+
+
+def claimed(bench: Bench, otherwise: Otherwise = "start", hold: int = 0) -> Target:
+    """The message of another event, claimed."""
+    bench.decide(message(otherwise))
+    [target] = bench.store.claims.claim("me", bench.store.now(), 0, 9)
+    return target
+
+
+def ended(bench: Bench, result: Result) -> Result:
+    bench.store.claims.record_results("me", [result], bench.store.now())
+    return result
+
+
+def read(bench: Bench, workflow_id: str) -> list[str]:
+    """The events whose messages are in the workflow's queue."""
+    return [one["_webhook"]["eventId"] for one in bench.conductor.messages.queues.get(workflow_id, [])]
+
+
+def test_the_running_workflow_with_the_key_gets_the_payload(bench: Bench) -> None:
+    bench.conductor.begin("flow", correlation_id="another")
+    workflow = bench.conductor.begin("flow", correlation_id="k")
+    result = bench.result(claimed(bench))
+    assert (result.state, result.workflow_id) == ("done", workflow.id)
+    assert bench.conductor.messages.queues == {workflow.id: [bench.stored().document()]}
+
+
+def test_without_one_a_workflow_is_started_with_the_payload_and_gets_the_message(bench: Bench) -> None:
+    result = bench.result(claimed(bench))
+    [workflow] = bench.conductor.workflows.values()
+    assert (result.state, result.workflow_id, workflow.correlation_id) == ("done", workflow.id, "k")
+    assert workflow.input == bench.stored().document()
+    assert read(bench, workflow.id) == [bench.event]
+
+
+def test_the_next_message_goes_to_the_same_workflow_while_it_runs_and_then_to_a_new_one(bench: Bench) -> None:
+    first = ended(bench, bench.result(claimed(bench)))
+    assert first.workflow_id is not None
+    bench.conductor.begin("flow", correlation_id="k")
+    bench.conductor.starts_unindexed = True  # what the store knows is enough
+    second = ended(bench, bench.result(claimed(bench)))
+    assert second.workflow_id == first.workflow_id
+    bench.conductor.starts_unindexed = False
+    for workflow in bench.conductor.workflows.values():
+        workflow.ended = True
+    third = bench.result(claimed(bench))
+    assert (third.state, len(bench.conductor.workflows)) == ("done", 3)
+
+
+def test_of_several_running_workflows_the_newest_gets_the_message(bench: Bench) -> None:
+    for _ in range(2):
+        bench.conductor.begin("flow", correlation_id="k")
+    assert bench.result(claimed(bench)).workflow_id == "w1"
+
+
+@pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
+@pytest.mark.parametrize("pulled", [True, False])
+def test_a_lost_push_is_made_again_unless_a_task_has_read_it(bench: Bench, fault: Fault, pulled: bool) -> None:
+    workflow = bench.conductor.begin("flow", correlation_id="k")
+    target = claimed(bench)
+    before = time.time()
+    result = bench.result(target, fault)
+    assert (result.state, result.workflow_id) == ("pending", workflow.id)
+    assert result.due_at / 1000 >= before + bench.conductor.timeout - 0.001, "it may still be taking effect"
+    bench.conductor.messages.pulled[workflow.id] = len(read(bench, workflow.id)) if pulled else 0
+    again = replace(bench.later(target), workflow_id=result.workflow_id)
+    assert bench.result(again).state == "done"
+    assert len(read(bench, workflow.id)) == (2 if fault == "lost_after" and not pulled else 1)
+
+
+@pytest.mark.parametrize("unindexed", [False, True])
+def test_a_lost_start_is_not_repeated(bench: Bench, unindexed: bool) -> None:
+    bench.conductor.starts_unindexed = unindexed
+    target = claimed(bench)
+    assert bench.result(target, "lost_after").state == "pending"
+    result = bench.result(bench.later(target))
+    assert (result.state, result.workflow_id, list(bench.conductor.workflows)) == ("done", "w0", ["w0"])
+    assert read(bench, "w0") == [bench.event]
+    assert bench.conductor.evaluated == ["w0"]
+
+
+def test_a_workflow_that_ends_before_its_first_message_isnt_started_again(bench: Bench) -> None:
+    def end(workflow_id: str) -> None:
+        bench.conductor.workflows[workflow_id].ended = True
+
+    bench.conductor.messages.before_push = end
+    target = claimed(bench)
+    assert bench.result(target).state == "done"
+    assert bench.result(bench.later(target)).state == "done"
+    assert list(bench.conductor.workflows) == ["w0"]
+
+
+def test_a_message_waits_for_a_paused_workflow_whatever_its_entry_says(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow", correlation_id="k")
+    bench.conductor.messages.paused.add(workflow.id)
+    for otherwise in ("start", "hold", "ignore"):
+        target = replace(claimed(bench), otherwise=otherwise)
+        result = ended(bench, bench.result(target))
+        assert (result.state, result.error) == ("pending", f"workflow {workflow.id} is paused")
+        known = bench.result(replace(bench.later(target), workflow_id=workflow.id))
+        assert (known.state, known.workflow_id) == ("pending", workflow.id)
+        bench.store.claims.record_results(
+            "me", [Result(t, "done") for t in bench.store.claims.claim("me", 2**50, 0, 9)], 0
+        )
+    assert list(bench.conductor.workflows) == [workflow.id]
+
+
+def test_a_full_queue_is_tried_again_soon(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow", correlation_id="k")
+    bench.conductor.messages.most = 0
+    result = bench.result(claimed(bench))
+    assert (result.state, result.error) == ("pending", f"the message queue of workflow {workflow.id} is full")
+    assert result.due_at / 1000 < time.time() + 2
+
+
+def test_a_server_whose_queues_are_off_is_waited_for_with_the_remedy(bench: Bench) -> None:
+    bench.conductor.messages.on = False
+    target = claimed(bench)
+    result = bench.result(target)
+    assert (result.state, result.workflow_id) == ("pending", "w0")
+    assert "conductor.workflow-message-queue.enabled=true" in str(result.error)
+    bench.conductor.messages.on = True
+    assert bench.result(replace(bench.later(target), workflow_id="w0")).state == "done"
+    assert list(bench.conductor.workflows) == ["w0"]
+
+
+def test_a_message_is_held_for_a_workflow_and_not_longer_than_its_event(bench: Bench) -> None:
+    target = claimed(bench, "hold")
+    event = replace(bench.stored(), hold_until=bench.store.now() + 60_000)
+    calls = bench.executor._calls
+    result = calls.outcome(target, event).result
+    assert (result.state, result.not_sent) == ("pending", False)
+    assert result.due_at <= event.hold_until
+    over = calls.outcome(target, replace(event, hold_until=bench.store.now() - 1)).result
+    assert over.state == "cancelled"
+    workflow = bench.conductor.begin("flow", correlation_id="k")
+    assert calls.outcome(bench.later(target), event).result.workflow_id == workflow.id
+
+
+def test_a_message_that_needs_a_workflow_is_skipped_without_one_if_its_entry_says_so(bench: Bench) -> None:
+    result = bench.result(claimed(bench, "ignore"))
+    assert (result.state, bench.conductor.workflows) == ("skipped", {})
+
+
+def test_an_unknown_workflow_cant_be_started(bench: Bench) -> None:
+    target = replace(claimed(bench), workflow="unknown")
+    assert bench.result(target).state == "failed"

@@ -1,0 +1,67 @@
+"""The message queues of a simulated Conductor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from worker.conductor.errors import NotNow, NotThere, Refused
+from worker.conductor.messages import Keyed
+
+if TYPE_CHECKING:
+    from tests.worker.simulated import SimulatedConductor, SimulatedWorkflow
+
+
+class SimulatedMessages:
+    """Implements what the worker uses of `worker.conductor.messages.Messages`."""
+
+    def __init__(self, conductor: SimulatedConductor):
+        self._conductor = conductor
+        self.on = True
+        self.most = 1000
+        self.queues: dict[str, list[Any]] = {}
+        """Workflow → what was pushed to it, in order."""
+        self.pulled: dict[str, int] = {}
+        """Workflow → how many of these its tasks have read."""
+        self.paused: set[str] = set()
+        self.before_push: Callable[[str], None] = lambda workflow_id: None
+
+    def push(self, workflow_id: str, message: str, not_after: float = 0) -> None:
+        self.before_push(workflow_id)
+        if not self.on:
+            raise NotThere("404 No static resource", 404)
+        workflow = self._conductor.workflows.get(workflow_id)
+        if workflow is None:
+            raise NotThere("404", 404)
+        if workflow.ended or workflow_id in self.paused:
+            raise Refused("409", 409)
+        queue = self.queues.setdefault(workflow_id, [])
+        if len(queue) - self.pulled.get(workflow_id, 0) >= self.most:
+            raise NotNow("429", 429)
+        self._conductor._perform(lambda: queue.append(json.loads(message)))
+
+    def with_key(self, name: str, key: str, ended: bool) -> list[Keyed]:
+        if self._conductor.starts_unindexed:
+            return []
+        found = [w for w in self._conductor.workflows.values() if (w.name, w.correlation_id) == (name, key)]
+        keyed = [Keyed(w.id, self._status(w), w.started_at, _event_of(w.input)) for w in reversed(found)]
+        return [one for one in keyed if ended or one.status == "RUNNING"]
+
+    def status(self, workflow_id: str) -> str | None:
+        workflow = self._conductor.workflows.get(workflow_id)
+        return None if workflow is None else self._status(workflow)
+
+    def was_pulled(self, workflow_id: str, event_id: str) -> bool:
+        read = self.queues.get(workflow_id, [])[: self.pulled.get(workflow_id, 0)]
+        return event_id in map(_event_of, read)
+
+    def are_on(self) -> bool:
+        return self.on
+
+    def _status(self, workflow: SimulatedWorkflow) -> str:
+        return "COMPLETED" if workflow.ended else "PAUSED" if workflow.id in self.paused else "RUNNING"
+
+
+def _event_of(payload: Any) -> str | None:
+    return payload["_webhook"]["eventId"] if payload else None

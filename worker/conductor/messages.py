@@ -1,0 +1,113 @@
+"""Conductor's message queues: each running workflow has one, which its PULL_WORKFLOW_MESSAGES tasks read.
+
+Measured on Conductor OSS 3.32.3. A queue can't be read (405). A push to a workflow that is paused or has ended is
+answered 409, to an unknown one 404, beyond 1,000 messages 429, each with plain text. The feature is off by default:
+then the path isn't there, 404 too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from worker.conductor.answers import checked, id_of, objects
+from worker.conductor.errors import ConductorError, Garbled, NotFound
+
+PULL_TYPE = "PULL_WORKFLOW_MESSAGES"
+"""The type of the tasks that read a workflow's queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A workflow with a certain correlation id."""
+
+    id: str
+    status: str
+    created_at: int
+    """By Conductor's clock."""
+    event_id: str | None
+    """The event whose payload is its input; None if its input is none."""
+
+
+class Messages:
+    """Calls about message queues, to one server. A failed one raises a ConductorError. Thread-safe."""
+
+    def __init__(self, call: Callable[..., Any]):
+        """`call`: as `Api.call`."""
+        self._call = call
+
+    def push(self, workflow_id: str, message: str, not_after: float = float("inf")) -> None:
+        """Puts the message, the text of a JSON object, at the end of the workflow's queue.
+
+        The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
+        """
+        self._call("POST", "/workflow/{id}/messages", {"id": workflow_id}, body=message, not_after=not_after)
+
+    def with_key(self, name: str, key: str, ended: bool) -> list[Keyed]:
+        """The running workflows of this name with the key as correlation id, newest first.
+
+        If `ended`, those that are paused or have ended too.
+        """
+        query = [("includeClosed", "true" if ended else "false"), ("includeTasks", "false")]
+        # The GET form refuses keys with a slash.
+        found = checked(dict, self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [key]))
+        if found.keys() - {key}:
+            raise Garbled(f"the answer isn't about that correlation id: it has {len(found)} of them")
+        keyed = [
+            Keyed(
+                id_of(item.get("workflowId")),
+                str(item.get("status")),
+                created if isinstance(created := item.get("createTime"), int) else 0,
+                _event_of(item.get("input")),
+            )
+            for item in objects(found.get(key) or [])
+        ]
+        return sorted(keyed, key=lambda one: (one.created_at, one.id), reverse=True)
+
+    def status(self, workflow_id: str) -> str | None:
+        """The workflow's status, such as ``RUNNING``; None if Conductor has no such workflow."""
+        found = self._workflow(workflow_id, tasks=False)
+        return None if found is None else str(found.get("status"))
+
+    def was_pulled(self, workflow_id: str, event_id: str) -> bool:
+        """Whether a task of the workflow has read the message of this event."""
+        found = self._workflow(workflow_id, tasks=True) or {}
+        return any(
+            _event_of(message.get("payload")) == event_id
+            for task in objects(found.get("tasks") or [])
+            if task.get("taskType") == PULL_TYPE
+            for message in _pulled(task)
+        )
+
+    def are_on(self) -> bool:
+        """Whether the server has message queues."""
+        try:
+            self._call("GET", "/workflow/{id}/messages", {"id": "webhook-bridge-check"})
+        except NotFound:
+            return True
+        except ConductorError as error:
+            if error.status in (404, 405):
+                return error.status == 405
+            raise
+        return True
+
+    def _workflow(self, workflow_id: str, tasks: bool) -> dict[str, Any] | None:
+        query = [("includeTasks", "true" if tasks else "false")]
+        try:
+            return checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
+        except NotFound:
+            return None
+
+
+def _pulled(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    output = task.get("outputData")
+    messages = output.get("messages") if isinstance(output, dict) else None
+    yield from objects([one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else [])
+
+
+def _event_of(payload: Any) -> str | None:
+    """The event that the payload is of."""
+    about = payload.get("_webhook") if isinstance(payload, dict) else None
+    found = about.get("eventId") if isinstance(about, dict) else None
+    return found if isinstance(found, str) else None

@@ -1,0 +1,164 @@
+"""Gives a message to the running workflow with its key, or starts one.
+
+A push has no id of the caller's, and a queue can't be read. So a message arrives at least once, not exactly once: after
+a lost answer, the workflow's PULL_WORKFLOW_MESSAGES tasks show whether one of them has read the message; otherwise it
+is pushed again. A start is looked up like any other: the input of the workflow names the event.
+
+The messages of a lane come here one after the other, so its workflow is usually the one that the last message went to.
+Whether it still runs is seen by the answer to the push.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import structlog
+
+from store.protocols import Lanes
+from store.records import Event, Result, Target
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError, Garbled, NotNow, Unreachable, is_denied
+from worker.delivery.earlier_starts import EarlierStarts
+
+log = structlog.get_logger()
+
+_FIRST_LOOK = 1.0
+_LONGEST_LOOK = 15.0
+"""Seconds between two looks for a workflow that a message is held for: a quarter of the time for which it was held,
+within these bounds."""
+
+
+class MessageCalls:
+    """Makes the call for one message at a time, on any thread."""
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        conductor: Conductor,
+        earlier_starts: EarlierStarts,
+        must_go_on: Callable[[str], None],
+    ):
+        """`must_go_on` makes sure that a workflow whose start had no clear answer goes on; raises ConductorError."""
+        self._lanes = lanes
+        self._conductor = conductor
+        self._earlier_starts = earlier_starts
+        self._must_go_on = must_go_on
+
+    def call(self, target: Target, event: Event, now: int, payload: str, fresh_until: Callable[[], float]) -> Result:
+        """Delivers the message, as far as possible now; `payload` is its JSON text.
+
+        `fresh_until` says until when a request may leave, before each one that changes something. Raises
+        ConductorError, whose `workflow_id` is the workflow that the message was for, if one was found.
+        """
+        assert target.correlation_id is not None and target.lane is not None
+        tried = target.attempts > 1
+        for workflow_id in self._known(target):
+            if tried and self._was_pulled(workflow_id, event.id):
+                return Result(target, "done", workflow_id=workflow_id)
+            if self._push(workflow_id, payload, fresh_until) == "taken":
+                return Result(target, "done", workflow_id=workflow_id)
+        running, own = self._find(target, event)
+        if own is not None:
+            # It was started with the payload, and ended before its message came: another would be a repetition.
+            return Result(target, "done", workflow_id=own)
+        if running is not None:
+            if tried and self._was_pulled(running, event.id):
+                return Result(target, "done", workflow_id=running)
+            if self._push(running, payload, fresh_until) == "taken":
+                return Result(target, "done", workflow_id=running)
+            raise NotNow(f"workflow {running} ended just as the message came")
+        if target.otherwise != "start":
+            return _without_workflow(target, event, now)
+        started = self._conductor.start(
+            target.workflow, target.version, payload, target.correlation_id, fresh_until(), idempotency_key=event.id
+        )
+        self._push(started, payload, fresh_until)  # if it has ended by now, its input was the message
+        return Result(target, "done", workflow_id=started)
+
+    def _known(self, target: Target) -> list[str]:
+        """The workflow that an earlier try was for, or else the one that the lane's last message went to."""
+        assert target.lane is not None
+        known = target.workflow_id or self._lanes.latest_workflow(target.lane)
+        return [] if known is None else [known]
+
+    def _find(self, target: Target, event: Event) -> tuple[str | None, str | None]:
+        """The running workflow with the key, the newest if there are several; and if there is none, the one that an
+        earlier try for this event started.
+
+        Raises NotNow while the workflow is paused.
+        """
+        name, key = target.workflow, target.correlation_id
+        assert key is not None
+        queues = self._conductor.messages
+        if running := [one for one in queues.with_key(name, key, ended=False) if one.status == "RUNNING"]:
+            if target.attempts > 1 and running[0].event_id == event.id:
+                self._must_go_on(running[0].id)
+            return running[0].id, None
+        try:
+            others = queues.with_key(name, key, ended=True)
+        except Garbled as error:  # too many have ended to read them all
+            log.warning("the ended workflows with a message's key can't be read", workflow=name, error=str(error))
+            others = []
+        if paused := [one for one in others if one.status == "PAUSED"]:
+            raise _named(NotNow(f"workflow {paused[0].id} is paused"), paused[0].id)
+        if own := [one for one in others if one.event_id == event.id]:
+            return (own[0].id, None) if own[0].status == "RUNNING" else (None, own[0].id)
+        if target.attempts > 1 and target.otherwise == "start":
+            if (unindexed := self._earlier_starts.find_running(name, key)) is not None:
+                self._must_go_on(unindexed)
+            return unindexed, None
+        return None, None
+
+    def _push(self, workflow_id: str, payload: str, fresh_until: Callable[[], float]) -> Literal["taken", "over"]:
+        """Pushes the message; `over` if the workflow has ended, so that nothing was done."""
+        try:
+            self._conductor.messages.push(workflow_id, payload, fresh_until())
+            return "taken"
+        except ConductorError as error:
+            if error.status not in (404, 409):
+                if error.status == 429:
+                    error = NotNow(f"the message queue of workflow {workflow_id} is full", 429)
+                raise _named(error, workflow_id) from None
+            refused = error
+        # Its answer is text for people, so ask why.
+        try:
+            status = self._conductor.messages.status(workflow_id)
+        except ConductorError as error:
+            text = f"workflow {workflow_id} takes no message ({refused}), and can't be looked up: {error}"
+            kind = Unreachable if isinstance(error, Unreachable) else NotNow
+            raise _named(kind(text, error.status), workflow_id) from error
+        if status == "RUNNING" and refused.status == 404:
+            text = "Conductor's message queues are off; set conductor.workflow-message-queue.enabled=true there"
+            raise _named(NotNow(text, 404), workflow_id)
+        if status in ("RUNNING", "PAUSED"):
+            raise _named(NotNow(f"workflow {workflow_id} is paused"), workflow_id)
+        return "over"
+
+    def _was_pulled(self, workflow_id: str, event_id: str) -> bool:
+        """Whether an earlier try is known to have arrived. If that can't be looked up for good, it counts as lost."""
+        try:
+            return self._conductor.messages.was_pulled(workflow_id, event_id)
+        except ConductorError as error:
+            if not (isinstance(error, Garbled) or is_denied(error)):
+                text = f"can't look up whether workflow {workflow_id} has read the message: {error}"
+                kind = Unreachable if isinstance(error, Unreachable) else NotNow
+                raise _named(kind(text, error.status), workflow_id) from error
+            return False
+
+
+def _without_workflow(target: Target, event: Event, now: int) -> Result:
+    """What becomes of a message for whose key no workflow runs, and none is to be started."""
+    if target.otherwise == "ignore":
+        return Result(target, "skipped", "no workflow with its key was running")
+    if now >= event.hold_until:
+        return Result(target, "cancelled", "no workflow with its key came to run while it was held")
+    held_for = (now - target.created_at) / 1000
+    pause = min(_LONGEST_LOOK, max(_FIRST_LOOK, held_for / 4))
+    due_at = min(now + int(pause * 1000), event.hold_until)
+    return Result(target, "pending", "no workflow with its key is running; it is held for one", due_at=due_at)
+
+
+def _named(error: ConductorError, workflow_id: str) -> ConductorError:
+    error.workflow_id = workflow_id
+    return error
