@@ -42,6 +42,14 @@ class ListedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruned:
+    """The last delivery of a webhook that is no longer kept."""
+
+    id: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class NumberedDelivery:
     """A `RawDelivery` as the store keeps it, with its place in the order of arrival."""
 

@@ -26,6 +26,9 @@ class RawDeliveries(ApiObject):
 
     webhook: str
     next: int = Field(description="what to give as `after` for those that come next")
+    missed: bool = Field(
+        description="whether deliveries between the place that was asked for and the first of these are no longer kept"
+    )
     deliveries: list[RawDelivery]
 
 

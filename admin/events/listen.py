@@ -22,6 +22,8 @@ from config.loopback import is_loopback
 from config.webhooks import Webhook
 from platforms.verifiers import Draft
 
+KEPT_THERE = "the newest 200, of 32 MB, for an hour"
+"""What a public bridge keeps of each webhook."""
 EVERY = 1.0
 """Seconds between two questions for new deliveries."""
 _LONGEST_PAUSE = 10.0
@@ -89,6 +91,8 @@ class _Page(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     next: int = Field(ge=0)
+    missed: bool = False
+    """Whether deliveries before these are no longer kept. Older bridges don't say."""
     deliveries: tuple[Delivery, ...] = Field(max_length=_MOST)
 
 
@@ -103,6 +107,8 @@ class PublicBridge:
             self._headers["Authorization"] = f"Bearer {token}"
         self.last = -1
         """The number after which the next deliveries come; -1 before the first answer."""
+        self.has_missed = False
+        """Whether deliveries before those of the last answer were no longer kept."""
 
     def begin(self, start: str | None) -> tuple[Delivery, ...]:
         """The first deliveries, from `start` on; None for those that come from now on. Raises CantListen or Away."""
@@ -116,7 +122,7 @@ class PublicBridge:
         ids = [delivery.id for delivery in page.deliveries]
         if ids != sorted(set(ids)) or (ids and (ids[0] <= self.last or ids[-1] != page.next)):
             raise CantListen("the public bridge's answer has deliveries out of order")
-        self.last = page.next
+        self.last, self.has_missed = page.next, page.missed
         return page.deliveries
 
     def _ask(self, query: dict[str, str]) -> _Page:
@@ -209,12 +215,15 @@ def listen(
 ) -> Iterator[Posted]:
     """Posts deliveries in the order of their arrival, each until the local bridge has taken or refused it.
 
-    Goes on for ever. `say` is told, once each time, that one of the two is away or back. Raises CantListen, CannotSign.
+    Goes on for ever. `say` is told, once each time, that one of the two is away or back, and that some deliveries were
+    no longer kept. Raises CantListen, CannotSign.
     """
     fetch = _Patient("The public bridge", say, sleep)
     hand_over = _Patient("The local bridge", say, sleep)
     found = fetch.until_done(lambda: public.begin(start))
     while True:
+        if public.has_missed:
+            say(f"Deliveries are missing here: the public bridge no longer keeps them ({KEPT_THERE}).")
         for delivery in found:
             yield Posted(delivery, hand_over.until_done(lambda one=delivery: _taken(local, one)))  # type: ignore[misc]
         if not found:

@@ -12,7 +12,7 @@ from admin.page.access import NotAllowed
 from admin.page.api import refuse_unknown_parameters
 from admin.page.pages import bridge
 from config.durations import parse_duration
-from store.delivery_records import ListedDelivery
+from store.delivery_records import ListedDelivery, Pruned
 
 _MOST = 50
 _BYTES = 4 * 1024 * 1024
@@ -38,11 +38,14 @@ def deliveries(name: str) -> Response:
     if not definition.listen:
         abort(409, f"webhook {name} can't be listened to: add listen: true to its definition")
     after, start = request.args.get("after"), request.args.get("from")
+    pruned = here.store.raw_deliveries.last_pruned(name)
     if after is not None:
         last = _number(after)
+        missed = pruned is not None and pruned.id > last
     else:
         structlog.get_logger().info("somebody listens to deliveries", who=g.who, webhook=name, start=start)
-        last = _before(here, name, start)
+        last, since = _before(here, name, start, pruned)
+        missed = pruned is not None and since is not None and pruned.at >= since
     # Without a place to begin at, `last` is the newest.
     listed = here.store.raw_deliveries.listed(name, last, _MOST)
     ids = _as_many_as_fit(listed)
@@ -50,6 +53,7 @@ def deliveries(name: str) -> Response:
     answer = RawDeliveries(
         webhook=name,
         next=kept[-1].id if kept else max([last, *ids]),  # past those that can't be read
+        missed=missed,
         deliveries=[RawDelivery.of(one, received_at=one.at) for one in kept],
     )
     return jsonify(as_json(answer))
@@ -61,14 +65,15 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _before(here: Bridge, name: str, start: str | None) -> int:
-    """The id after which to begin: with the newest delivery, with one event's, or with a duration ago."""
+def _before(here: Bridge, name: str, start: str | None, pruned: Pruned | None) -> tuple[int, int | None]:
+    """The id after which to begin: the newest, one event's, or that of a duration ago; and that time."""
     listed = here.store.raw_deliveries.listed(name, 0, _ALL)
-    newest = listed[-1].id if listed else 0
+    newest = listed[-1].id if listed else pruned.id if pruned is not None else 0
     if start is None:
-        return newest
+        return newest, None
     if start == "last":
-        return max(0, newest - 1)
+        return max(0, newest - 1), None
+    since = None
     found = next((one for one in listed if _is_meant(start, one.event_id)), None)
     if found is None:
         try:
@@ -76,7 +81,7 @@ def _before(here: Bridge, name: str, start: str | None) -> int:
         except ValueError:
             raise NotFound(f"no kept delivery of {name} left an event {start}") from None
         found = next((one for one in listed if one.at >= since), None)
-    return newest if found is None else found.id - 1
+    return newest if found is None else found.id - 1, since
 
 
 def _is_meant(start: str, event_id: str) -> bool:

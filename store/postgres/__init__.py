@@ -16,6 +16,7 @@ from store.postgres.impatient import Impatient
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance
 from store.postgres.queries import PostgresQueries
+from store.postgres.raw_deliveries import PostgresRawDeliveries
 from store.postgres.signals import PostgresSignals
 from store.postgres.transfer import PostgresTables
 from store.sql.store import SqlStore
@@ -36,6 +37,7 @@ class PostgresStore(SqlStore):
         self.decisions = PostgresDecisions(connections, self.leadership, events, signals)
         self.claims = PostgresClaims(connections, events, signals)
         self.queries = PostgresQueries(connections)
+        self.raw_deliveries = PostgresRawDeliveries(connections)
         self.maintenance = PostgresMaintenance(connections)
         self.tables = PostgresTables(connections)
 

@@ -12,6 +12,7 @@ from store.errors import StoreUnavailable
 from store.group_commit import Scheduler, Take
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
 from store.postgres.impatient import Impatient
+from store.postgres.raw_deliveries import first_id
 from store.postgres.signals import PostgresSignals
 from store.records import Committed, NewEvent
 from store.sql.answers import are_wanted, want
@@ -27,10 +28,6 @@ _ROW = f"({', '.join(['%s'] * len(rows.NEW_EVENT.split(',')))})"
 # Any conflict: if the id conflicts, an earlier try stored the events.
 _INSERT = f"INSERT INTO bridge.events ({rows.NEW_EVENT}) VALUES {{}} ON CONFLICT DO NOTHING RETURNING id"
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
-# Held until the commit, so that kept deliveries become visible in the order of their ids: a listener asks for those
-# after the last one that it has seen.
-_IN_ORDER = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
-_LOCK = 0x72617764  # "rawd"; the schema's name provides the other half
 _FIRST = (
     "SELECT e.webhook, e.delivery_id, e.id FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
     " JOIN bridge.events e USING (webhook, delivery_id) WHERE e.delivery_id IS NOT NULL"
@@ -94,8 +91,7 @@ class PostgresDeliveries(SqlDeliveries):
                 connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
                 stored = self._insert(connection, events)
                 if are_any(events):
-                    connection.execute(_IN_ORDER, (_LOCK, self._connections.address.schema))
-                    keep(connection, events, stored)
+                    keep(connection, events, stored, first_id(connection))
                 want(connection, events, stored)
                 connection.execute("COMMIT")
             if len(stored) == len(events):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from store.delivery_records import Duplicate, ListedDelivery, NumberedDelivery, WithoutEvent
+from store.delivery_records import Duplicate, ListedDelivery, NumberedDelivery, Pruned, WithoutEvent
 from store.keeping import KeptDelivery
 from store.records import Committed, NewEvent, Rejection
 
@@ -82,6 +82,9 @@ class RawDeliveries(Protocol):
 
     def prune(self) -> None:
         """Deletes what is beyond the bounds. Writes nothing if nothing is."""
+
+    def last_pruned(self, webhook: str) -> Pruned | None:
+        """The last delivery that is no longer listed, as it is beyond the bounds; None if there was none."""
 
 
 class Verifications(Protocol):

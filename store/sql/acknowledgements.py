@@ -15,13 +15,15 @@ _NOTES = 20_000
 _STEP = 100
 """Events a transaction: SQLite writes each with its payload, and nobody else writes meanwhile."""
 _CAN_BE = "(" + " OR ".join(f"status = '{status}'" for status in UNRESOLVED) + ")"
+_TO_ACKNOWLEDGE = f"{_CAN_BE} AND acknowledged_at IS NULL AND resolved_by IS NULL"
+_TO_REOPEN = "acknowledged_at IS NOT NULL"
 _WRITE = f"""
 UPDATE bridge.events SET acknowledged_at = %s,
     notes = CASE WHEN length(coalesce(notes, '')) > {_NOTES} THEN '' ELSE coalesce(notes, '') END || %s
-WHERE seq IN (SELECT seq FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE) AND {{}} RETURNING id
+WHERE seq IN (SELECT seq FROM bridge.events WHERE id = ANY(%s) AND {{0}} ORDER BY seq FOR UPDATE{{1}}) AND {{0}}
+RETURNING id
 """
-_ACKNOWLEDGE = _WRITE.format(f"{_CAN_BE} AND acknowledged_at IS NULL AND resolved_by IS NULL")
-_REOPEN = _WRITE.format("acknowledged_at IS NOT NULL")
+_FIND = "SELECT id FROM bridge.events WHERE id = ANY(%s) AND {}"
 
 
 class SqlAcknowledgements(Acknowledgements):
@@ -31,14 +33,24 @@ class SqlAcknowledgements(Acknowledgements):
         self._database = database
 
     def record(self, event_ids: Sequence[str], note: Note) -> set[str]:
-        statement = _ACKNOWLEDGE if note.what == "acknowledged" else _REOPEN
-        at = note.at if note.what == "acknowledged" else None
         changed: set[str] = set()
         for step in rows.steps(event_ids, _STEP):
-            with self._database.transaction() as transaction:
-                found = transaction.fetch(statement, (at, note_line(note), list(step)))
-            changed |= {event_id for (event_id,) in found}
+            # A worker that records results locks events in an order of its own. So while this has locked some, it waits
+            # for no other, and then for each of those that somebody else had, alone.
+            changed |= self._write(step, note, " SKIP LOCKED")
+            left = [event_id for event_id in step if event_id not in changed]
+            for event_id in self._those_to_change(left, note) if left else ():
+                changed |= self._write([event_id], note, "")
         return changed
+
+    def _write(self, event_ids: Sequence[str], note: Note, locked: str) -> set[str]:
+        at = note.at if note.what == "acknowledged" else None
+        with self._database.transaction() as transaction:
+            found = transaction.fetch(_WRITE.format(_condition(note), locked), (at, note_line(note), list(event_ids)))
+        return {event_id for (event_id,) in found}
+
+    def _those_to_change(self, event_ids: Sequence[str], note: Note) -> list[str]:
+        return [id_ for (id_,) in self._database.read(_FIND.format(_condition(note)), (list(event_ids),))]
 
     def origins(self, event_id: str) -> Origins | None:
         found = self._database.read(
@@ -47,3 +59,7 @@ class SqlAcknowledgements(Acknowledgements):
         for remote, proof, scan_at, decided_by, notes in found:
             return Origins(remote, proof, scan_at, decided_by, tuple(notes_in(notes)))
         return None
+
+
+def _condition(note: Note) -> str:
+    return _TO_ACKNOWLEDGE if note.what == "acknowledged" else _TO_REOPEN

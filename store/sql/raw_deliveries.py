@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from store import rows
-from store.delivery_records import ListedDelivery, NumberedDelivery, RawDelivery
+from store.delivery_records import ListedDelivery, NumberedDelivery, Pruned, RawDelivery
 from store.protocols import RawDeliveries
 from store.records import NewEvent
 from store.sql.database import Database, Rows, Transaction
@@ -22,19 +22,29 @@ KEPT_FOR = 3_600_000
 _COLUMNS = "webhook, at, size, event_id, method, query, headers, body"
 _LISTED = """
 SELECT id, at, size, event_id FROM bridge.raw_deliveries
-WHERE webhook = %s AND id > %s AND at >= %s ORDER BY id LIMIT %s
+WHERE webhook = %s AND id > %s AND at >= %s AND at > 0 ORDER BY id LIMIT %s
 """
 _READ = """
-SELECT id, at, event_id, method, query, headers, body FROM bridge.raw_deliveries WHERE id = ANY(%s) ORDER BY id
+SELECT id, at, event_id, method, query, headers, body FROM bridge.raw_deliveries
+WHERE id = ANY(%s) AND at > 0 ORDER BY id
 """
 _WEBHOOKS = rows.jumps("webhook", "bridge.raw_deliveries", "webhook >= ''")
 _LAST_BEYOND = """
 SELECT max(id) FROM (
     SELECT id, at, row_number() OVER newest AS number, sum(size) OVER newest AS bytes
-    FROM bridge.raw_deliveries WHERE webhook = %s WINDOW newest AS (ORDER BY id DESC)
+    FROM bridge.raw_deliveries WHERE webhook = %s AND at > 0 WINDOW newest AS (ORDER BY id DESC)
 ) AS kept WHERE number > %s OR bytes > %s OR at < %s OR at > %s
 """
-_DELETE = "DELETE FROM bridge.raw_deliveries WHERE webhook = %s AND id <= %s"
+_DELETE = "DELETE FROM bridge.raw_deliveries WHERE webhook = %s AND id < %s"
+# The last one that is deleted stays as a mark without content: nothing else says later that there was one.
+_MARK = (
+    "UPDATE bridge.raw_deliveries SET size = at, at = 0, query = '', headers = '{}', body = ''"
+    " WHERE webhook = %s AND id = %s"
+)
+_PRUNED = """
+SELECT id, CASE WHEN at = 0 THEN size ELSE at END FROM bridge.raw_deliveries
+WHERE webhook = %s AND at < %s ORDER BY id DESC LIMIT 1
+"""
 
 
 def are_any(events: Iterable[NewEvent]) -> bool:
@@ -42,14 +52,23 @@ def are_any(events: Iterable[NewEvent]) -> bool:
     return any(event.raw is not None for event in events)
 
 
-def keep(transaction: Transaction, events: Sequence[NewEvent], stored: set[str]) -> None:
-    """Keeps the deliveries of these events; `stored`: the ids of those that weren't known."""
+def keep(transaction: Transaction, events: Sequence[NewEvent], stored: set[str], first_id: int | None = None) -> None:
+    """Keeps the deliveries of these events; `stored`: the ids of those that weren't known.
+
+    `first_id`: from which their ids go on; None if the database numbers them.
+    """
     kept: dict[int, tuple[RawDelivery, NewEvent]] = {}
     for event in events:
         if event.raw is not None and event.id in stored:
             kept.setdefault(id(event.raw), (event.raw, event))
-    if kept:
-        transaction.insert(f"bridge.raw_deliveries ({_COLUMNS})", [_row(raw, event) for raw, event in kept.values()])
+    new_rows = [_row(raw, event) for raw, event in kept.values()]
+    if not new_rows:
+        return
+    if first_id is None:
+        transaction.insert(f"bridge.raw_deliveries ({_COLUMNS})", new_rows)
+    else:
+        numbered = [(number, *row) for number, row in enumerate(new_rows, first_id)]
+        transaction.insert(f"bridge.raw_deliveries (id, {_COLUMNS})", numbered)
 
 
 def _row(raw: RawDelivery, event: NewEvent) -> tuple[object, ...]:
@@ -89,6 +108,11 @@ class SqlRawDeliveries(RawDeliveries):
             if last is not None:
                 with self._database.transaction() as transaction:
                     transaction.write(_DELETE, (webhook, last))
+                    transaction.write(_MARK, (webhook, last))
+
+    def last_pruned(self, webhook: str) -> Pruned | None:
+        found = self._database.read(_PRUNED, (webhook, self._oldest()))
+        return Pruned(*found[0]) if found else None
 
     def _oldest(self) -> int:
         return self._database.now() - KEPT_FOR

@@ -14,6 +14,7 @@ from admin.page import listening
 from admin.page.app import create_app
 from store.delivery_records import RawDelivery
 from store.records import NewEvent, new_event_id
+from store.sql import raw_deliveries
 from tests.admin.sample import DEFINITIONS, Sample, make_sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
@@ -85,7 +86,7 @@ def test_a_delivery_is_given_as_it_came(client: FlaskClient, public: Sample) -> 
 
 def test_without_a_place_to_begin_only_what_comes_from_now_on_is_given(client: FlaskClient, public: Sample) -> None:
     begin = ask(client)
-    assert begin == {"webhook": "github-deploys", "next": 0, "deliveries": []}
+    assert begin == {"webhook": "github-deploys", "next": 0, "missed": False, "deliveries": []}
     first = arrive(public)
     assert ids(ask(client, after=begin["next"])) == [first]
     begin = ask(client)
@@ -93,7 +94,8 @@ def test_without_a_place_to_begin_only_what_comes_from_now_on_is_given(client: F
     second = arrive(public)
     answer = ask(client, after=begin["next"])
     assert ids(answer) == [second]
-    assert ask(client, after=answer["next"]) == {"webhook": "github-deploys", "next": answer["next"], "deliveries": []}
+    rest = ask(client, after=answer["next"])
+    assert (rest["next"], rest["missed"], rest["deliveries"]) == (answer["next"], False, [])
 
 
 def test_a_place_to_begin_is_the_newest_an_event_or_a_while_ago(client: FlaskClient, public: Sample) -> None:
@@ -124,3 +126,24 @@ def test_an_answer_has_a_bounded_number_of_bytes(
         found.append(ids(answer))
         after = answer["next"]
     assert found == [events[:2], events[2:3], events[3:4], events[4:]]
+
+
+def test_what_is_no_longer_kept_is_said_and_only_that(
+    client: FlaskClient, public: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = ask(client)["next"]
+    events = [arrive(public, minutes_ago=ago) for ago in (70, 30, 20, 10)]
+    assert (ids(ask(client, after=begin)), ask(client, after=begin)["missed"]) == (events[1:], True), "one is too old"
+    monkeypatch.setattr(raw_deliveries, "KEPT", 2)
+    public.store.raw_deliveries.prune()
+    answer = ask(client, after=begin)
+    assert (ids(answer), answer["missed"]) == (events[2:], True)
+    assert not ask(client, after=answer["deliveries"][0]["id"])["missed"]
+    assert ask(client, **{"from": "40m"})["missed"]
+    assert not ask(client, **{"from": "25m"})["missed"]
+    assert not ask(client, **{"from": "last"})["missed"]
+    monkeypatch.setattr(raw_deliveries, "KEPT_FOR", 60_000)
+    public.store.raw_deliveries.prune()
+    answer = ask(client)
+    assert answer["deliveries"] == []
+    assert not ask(client, after=answer["next"])["missed"], "who begins now has missed nothing"

@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from store.delivery_records import Duplicate, RawDelivery
+from store.delivery_records import Duplicate, Pruned, RawDelivery
+from store.postgres import PostgresStore
 from store.protocols import Store
 from store.records import Rejection
 from store.sql import raw_deliveries
 from store.sql.without_events import DUPLICATES_KEPT
-from tests.store.contract.makers import new_event
+from tests.store.contract.makers import eventually, new_event
 
 RAW = RawDelivery(
     "POST", "a=1&b=%20", {"x-signature": "v1=\xfc", "content-type": "application/json"}, b'\x00{"a": 1}\xff'
@@ -26,12 +27,23 @@ def keep(store: Store, id_: str, webhook: str = "w", body: bytes = b"{}", **more
     store.deliveries.append([new_event(id_, webhook=webhook, received_at=store.now(), raw=raw, **more)])
 
 
+def settle(store: Store) -> None:
+    """Waits for what else writes to the server: on PostgreSQL the list ends before what could still be overtaken."""
+    if isinstance(store, PostgresStore):
+        newest = (
+            "SELECT max(id) >> 16 < pg_snapshot_xmin(pg_current_snapshot())::text::bigint FROM bridge.raw_deliveries"
+        )
+        eventually(lambda: store._connections.read(newest)[0][0] is not False)
+
+
 def listed(store: Store, webhook: str = "w", after: int = 0) -> list[str]:
+    settle(store)
     return [one.event_id for one in store.raw_deliveries.listed(webhook, after)]
 
 
 def test_a_delivery_is_kept_byte_for_byte(store: Store) -> None:
     store.deliveries.append([new_event("e1", received_at=store.now(), raw=RAW)])
+    settle(store)
     [found] = store.raw_deliveries.listed("w")
     assert (found.event_id, found.size) == ("e1", len(RAW.body))
     [kept] = store.raw_deliveries.read([found.id])
@@ -56,6 +68,7 @@ def test_a_delivery_of_several_events_is_kept_once_and_a_duplicate_not_again(sto
 def test_each_webhooks_deliveries_are_listed_after_the_last_one_that_was_seen(store: Store, other: Store) -> None:
     for number in range(4):
         keep(store, f"e{number}", webhook="wv"[number % 2])
+    settle(store)
     first = other.raw_deliveries.listed("w")[0]
     assert listed(other, after=first.id) == ["e2"]
     assert [one.event_id for one in other.raw_deliveries.listed("v", 0, 1)] == ["e1"]
@@ -84,6 +97,7 @@ def test_only_the_newest_are_kept_in_number_and_in_bytes(store: Store, monkeypat
 def test_ids_go_on_after_everything_was_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or who listens would miss what comes after the last that it saw."""
     keep(store, "e1")
+    settle(store)
     seen = store.raw_deliveries.listed("w")[0].id
     monkeypatch.setattr(raw_deliveries, "KEPT_FOR", -60_000)
     store.raw_deliveries.prune()
@@ -91,6 +105,28 @@ def test_ids_go_on_after_everything_was_pruned(store: Store, monkeypatch: pytest
     assert listed(store) == []
     keep(store, "e2")
     assert listed(store, after=seen) == ["e2"]
+
+
+def test_the_last_one_that_is_no_longer_listed_is_known(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or who listens couldn't be told that something is missing."""
+    assert store.raw_deliveries.last_pruned("w") is None
+    old = store.now() - raw_deliveries.KEPT_FOR - 1000
+    store.deliveries.append([new_event("old", received_at=old, raw=RAW)])
+    found = store.raw_deliveries.last_pruned("w")
+    assert found is not None
+    assert found.at == old
+    store.raw_deliveries.prune()
+    assert store.raw_deliveries.last_pruned("w") == found
+    assert store.raw_deliveries.last_pruned("v") is None
+    monkeypatch.setattr(raw_deliveries, "KEPT", 1)
+    keep(store, "e1"), keep(store, "e2")
+    settle(store)
+    first = store.raw_deliveries.listed("w")[0]
+    store.raw_deliveries.prune()
+    store.raw_deliveries.prune()
+    assert store.raw_deliveries.last_pruned("w") == Pruned(first.id, first.at)
+    assert listed(store) == ["e2"]
+    assert store.raw_deliveries.read([first.id]) == []
 
 
 def test_those_that_are_too_old_are_not_listed_even_before_they_are_pruned(store: Store) -> None:
@@ -122,7 +158,8 @@ def test_who_asks_for_what_came_after_the_last_one_misses_none(store: Store, oth
     seen: list[str] = []
     last = 0
     while True:
-        are_done = not any(thread.is_alive() for thread in threads)
+        if are_done := not any(thread.is_alive() for thread in threads):
+            settle(store)
         for one in store.raw_deliveries.listed("w", last):
             seen.append(one.event_id)
             last = one.id

@@ -1,0 +1,100 @@
+"""Transactions of several processes that overlap: none waits for another for long, and nothing is overtaken."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+
+from store.delivery_records import RawDelivery
+from store.postgres import PostgresStore, open_store
+from store.postgres.raw_deliveries import OVERTAKEN_FOR
+from store.records import EventFilter
+from store.story import Note
+from testkit.postgres import Postgres
+from tests.store.contract.makers import NOW, arrive, decide, end, eventually, new_event, start
+
+RAW = RawDelivery("POST", "", {}, b"{}")
+KEPT_BY_A_STOPPED_RELAY = """
+INSERT INTO webhook_bridge.raw_deliveries (id, webhook, at, size, event_id, method, query, headers, body)
+VALUES (pg_current_xact_id()::text::bigint << 16, 'w', %s, 0, 'stopped', 'POST', '', '{}', '')
+"""
+
+
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    url = postgres.new_database()
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[PostgresStore]:
+    store = open_store(url)
+    yield store
+    store.close()
+
+
+def keep(store: PostgresStore, id_: str, ago: int = 0) -> None:
+    store.deliveries.append([new_event(id_, received_at=store.now() - ago, raw=RAW)])
+
+
+def listed(store: PostgresStore) -> list[str]:
+    return [one.event_id for one in store.raw_deliveries.listed("w")]
+
+
+def test_a_relay_that_is_stopped_as_it_commits_holds_up_no_other_and_is_not_overtaken(
+    store: PostgresStore, url: str
+) -> None:
+    with psycopg.connect(url) as stopped:
+        stopped.execute(KEPT_BY_A_STOPPED_RELAY, (store.now(),))
+        keep(store, "later")
+        assert listed(store) == [], "or the first would be missed by who asks for what came after"
+        stopped.commit()
+    eventually(lambda: listed(store) == ["stopped", "later"])
+
+
+def test_a_relay_that_is_stopped_for_longer_than_a_commit_can_take_is_not_waited_for(
+    store: PostgresStore, url: str
+) -> None:
+    with psycopg.connect(url) as stopped:
+        stopped.execute(KEPT_BY_A_STOPPED_RELAY, (store.now() - OVERTAKEN_FOR,))
+        keep(store, "old", OVERTAKEN_FOR + 1000)
+        keep(store, "new")
+        assert listed(store) == ["old"]
+        stopped.rollback()
+    eventually(lambda: listed(store) == ["old", "new"])
+
+
+def test_deliveries_that_another_server_numbered_do_not_stay_above_new_ones(store: PostgresStore, url: str) -> None:
+    with psycopg.connect(url) as other:
+        other.execute(KEPT_BY_A_STOPPED_RELAY.replace("pg_current_xact_id()", "'900000000'"), (store.now(),))
+    keep(store, "new")
+    store.raw_deliveries.prune()
+    eventually(lambda: listed(store) == ["new"])
+
+
+def test_acknowledging_many_waits_for_no_event_while_it_has_locked_another(store: PostgresStore, url: str) -> None:
+    """A worker has locked the second when it needs the first, which somebody acknowledges with it."""
+    ids = ["e1", "e2"]
+    assert store.leadership.elect("me", 10**6)
+    for id_ in ids:
+        decide(store, arrive(store, id_), start())
+        end(store, id_, "failed")
+    changed: set[str] = set()
+    note = Note(NOW, "ada", "acknowledged", "known")
+    somebody = threading.Thread(target=lambda: changed.update(store.acknowledgements.record(ids, note)))
+    with ExitStack() as stack:
+        worker = stack.enter_context(psycopg.connect(url))
+        stack.callback(somebody.join)
+        worker.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e2' FOR UPDATE")
+        somebody.start()
+        unresolved = EventFilter(unresolved=True)
+        eventually(lambda: [event.id for event in store.queries.events(unresolved)] == ["e2"])
+        worker.execute("UPDATE webhook_bridge.events SET resolved_by = 'e9' WHERE id = 'e1'")
+        worker.commit()
+        somebody.join()
+    assert changed == {"e1", "e2"}, "the one that was locked is acknowledged once it is free"
