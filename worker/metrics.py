@@ -41,6 +41,15 @@ INDEX_WAITS = Gauge(
 WORKFLOW_PROBLEMS = Gauge(
     "bridge_workflow_problems", "Receivers and starts that Conductor's workflow definitions don't fit"
 )
+ANSWERS = Counter("bridge_answers_total", "Answers recorded for senders that wait for a workflow's end", ["outcome"])
+ANSWER_SECONDS = Histogram(
+    "bridge_answer_seconds",
+    "From a workflow's end, by Conductor's clock, to the answer in the store",
+    buckets=(0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 60),
+)
+ANSWERS_WATCHED = Gauge(
+    "bridge_answers_watched", "Events for whose workflow's end somebody waits, watched by this worker"
+)
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
 
 
@@ -75,3 +84,14 @@ def target_call(target: Target, result: Result, seconds: float, since_arrival: f
     TARGET_CALL_SECONDS.labels(target.kind).observe(seconds)
     if result.state == "done":
         EFFECT_SECONDS.labels(target.kind).observe(max(0.0, since_arrival))
+
+
+_OUTCOMES = frozenset(("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED", "gone", "no_workflow", "too_large"))
+"""Outcomes of answers that are counted by name; a server may have others."""
+
+
+def answered(outcome: str, seconds: float | None) -> None:
+    """Counts an answer, and observes the seconds since the workflow's end if they are known."""
+    ANSWERS.labels(outcome.lower() if outcome in _OUTCOMES else "other").inc()
+    if seconds is not None:
+        ANSWER_SECONDS.observe(max(0.0, seconds))

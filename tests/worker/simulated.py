@@ -15,7 +15,7 @@ from typing import Any, Literal
 from store.clock import ServerClock
 from store.records import Task, Workflow
 from tests.worker.simulated_messages import SimulatedMessages
-from worker.conductor.answers import TaskStatus, Unreadable
+from worker.conductor.answers import End, TaskStatus, Unreadable
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
@@ -69,6 +69,8 @@ class SimulatedWorkflow:
     correlation_id: str | None = None
     input: Any = None
     ended: bool = False
+    outcome: End | None = None
+    """How it ended, if it is to be read."""
 
 
 @dataclass
@@ -356,6 +358,19 @@ class SimulatedConductor:
     def runs(self, workflow_id: str) -> bool:
         self._see(workflow_id)
         return workflow_id in self.workflows and not self.workflows[workflow_id].ended
+
+    def outcome(self, workflow_id: str) -> End | None:
+        self.workflow_lookups.append(workflow_id)
+        if workflow_id in self.sick:
+            raise self.sick_answer()
+        if workflow_id not in self.workflows:
+            raise NotFound("404 No such workflow", 404)
+        return self.workflows[workflow_id].outcome
+
+    def finish(self, workflow_id: str, output: Any, status: str = "COMPLETED", **more: Any) -> None:
+        """The workflow ends."""
+        workflow = self.workflows[workflow_id]
+        workflow.ended, workflow.outcome = True, End(status, output, self.server_time, **more)
 
     def version(self, workflow_id: str) -> int | None:
         found = self.workflow(workflow_id)

@@ -71,6 +71,30 @@ class Progress:
         return self.status not in ("RUNNING", "PAUSED")
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a workflow ended."""
+
+    status: str
+    """In Conductor's words."""
+    output: Any
+    ended_at: int | None
+    """Unix milliseconds by the server's clock; None if it doesn't say."""
+    is_apart: bool = False
+    """Whether the output is so large that the server keeps it elsewhere, and doesn't show it."""
+
+
+def end_of(workflow: dict[str, Any]) -> End | None:
+    """How the workflow ended; None while it runs or is paused. Raises Garbled if it has no status."""
+    status = workflow.get("status")
+    if not status:
+        raise Garbled("the workflow has no status")
+    if status in ("RUNNING", "PAUSED"):
+        return None
+    apart = bool(workflow.get("externalOutputPayloadStoragePath"))
+    return End(_text(status), workflow.get("output"), _shown_moment(workflow.get("endTime")), apart)
+
+
 def progress_of(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> Progress:
     """What people are shown of a workflow. Raises NotThere if it is none."""
     return Progress(

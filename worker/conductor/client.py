@@ -15,10 +15,12 @@ from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from store.records import Task, Workflow
 from worker.conductor.answers import (
+    End,
     Progress,
     TaskStatus,
     Unreadable,
     checked,
+    end_of,
     id_of,
     moment_of,
     objects,
@@ -298,6 +300,13 @@ class Conductor:
         if found is not None and not found.get("status"):
             raise Garbled("the workflow has no status")
         return found is not None and found["status"] in ("RUNNING", "PAUSED")
+
+    def outcome(self, workflow_id: str) -> End | None:
+        """How the workflow ended; None if it hasn't. Raises NotFound if Conductor has no such workflow."""
+        found = self._workflow(workflow_id)
+        if found is None:
+            raise NotFound(f"no such workflow: {workflow_id}", 404)
+        return end_of(found)
 
     def evaluate(self, workflow_id: str) -> bool:
         """Has Conductor decide what the workflow does next; returns False if there is no such workflow.

@@ -39,8 +39,9 @@ from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Store
-from store.records import Event, Target
+from store.records import Event, Result, Target
 from store.tracing import in_logs
+from store.transitions import ENDED
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
@@ -91,12 +92,15 @@ class Executor:
         pool: Pool | None = None,
         clock: MonotonicClock = time,
         largest_input: int = LARGEST_INPUT,
+        on_end: Callable[[Event, Result], None] = lambda event, result: None,
     ):
         """Makes up to `calls` calls at a time, on the `pool`, for up to `payload` characters of payload.
 
-        `largest_input`: characters that a start's `input` may come to.
+        `largest_input`: characters that a start's `input` may come to. `on_end` is told how a target has ended, on a
+        thread of the pool, before that is recorded.
         """
         self._store = store
+        self._on_end = on_end
         self._calls = TargetCalls(store, conductor, worker_id, definitions, clock, largest_input)
         self._health = health
         self._payload = payload
@@ -376,6 +380,8 @@ class Executor:
         if outcome is None:
             return
         result = outcome.result
+        if result.state in ENDED:
+            self._on_end(event, result)
         since_arrival = (self._store.now() - event.received_at) / 1000
         metrics.target_call(target, result, self._clock.monotonic() - started, since_arrival)
         log.log(

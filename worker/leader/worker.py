@@ -20,6 +20,7 @@ from store.clock import MonotonicClock
 from store.errors import LeadershipLost, StoreUnavailable
 from store.protocols import Store
 from store.records import Task
+from worker.answers.watcher import AnswerWatcher
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.delivery.executor import Executor
@@ -76,8 +77,17 @@ class Worker:
         self._tuning = tuning
         self._clock = clock
         largest_input = CHARACTERS_A_BYTE * settings.bridge_conductor_payload
+        self._answers = AnswerWatcher(store, conductor, source, health, lambda: self.is_leader, clock=clock)
         self._executor = Executor(
-            store, conductor, self.id, source, health, settings.bridge_calls, clock=clock, largest_input=largest_input
+            store,
+            conductor,
+            self.id,
+            source,
+            health,
+            settings.bridge_calls,
+            clock=clock,
+            largest_input=largest_input,
+            on_end=self._answers.told,
         )
         self._timeouts = TaskTimeouts(conductor, store.task_locks, store, self.id, steady=clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
@@ -103,6 +113,7 @@ class Worker:
         """Works until `stop`."""
         self._schedule()
         self._intervals.start()
+        self._answers.start()
         self._executor.start()
         log.info("worker started", worker=self.id, conductor=without_user(self._settings.conductor_server_url))
         try:
@@ -143,6 +154,7 @@ class Worker:
         except Exception:
             log.exception("ending the term failed unexpectedly; letting it run out")
         self._executor.stop()
+        self._answers.stop()
         self._pools.shut_down()
         self.close()
         log.info("worker stopped")

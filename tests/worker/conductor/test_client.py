@@ -20,7 +20,7 @@ import urllib3
 from conductor.client.http.api_client import ApiClient
 
 from worker.conductor import transport
-from worker.conductor.answers import TaskStatus, Unreadable
+from worker.conductor.answers import End, TaskStatus, Unreadable
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import (
@@ -902,6 +902,34 @@ def test_the_progress_of_a_workflow_says_what_went_wrong(server: StandIn, conduc
     assert (progress.workflow, progress.version, progress.has_ended) == ("deploy", 2, True)
     assert (progress.started_at, progress.ended_at) == (5, 9)
     assert [(one.reference_name, one.reason) for one in progress.tasks] == [("build", "x" * 500), ("", "")]
+
+
+def test_the_outcome_of_a_workflow_is_its_status_and_output(server: StandIn, conductor: Conductor) -> None:
+    workflow = {"workflowId": "w1", "status": "COMPLETED", "output": {"reply": 1}, "endTime": 9, "tasks": []}
+    apart = {**workflow, "output": {}, "externalOutputPayloadStoragePath": "b596.json"}
+    server.answers = [Answer(workflow), Answer(apart), Answer({"workflowId": "w1", "status": "FAILED"})]
+    assert conductor.outcome("w1") == End("COMPLETED", {"reply": 1}, 9)
+    assert conductor.outcome("w1") == End("COMPLETED", {}, 9, is_apart=True)
+    assert conductor.outcome("w1") == End("FAILED", None, None)
+    assert [request.query for request in server.requests] == [{"includeTasks": ["false"]}] * 3
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])
+def test_a_workflow_that_runs_or_is_paused_has_no_outcome(server: StandIn, conductor: Conductor, status: str) -> None:
+    server.answers = [Answer({"workflowId": "w1", "status": status, "output": {"reply": 1}})]
+    assert conductor.outcome("w1") is None
+
+
+def test_an_answer_without_a_status_is_no_outcome(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"workflowId": "w1", "output": {"reply": 1}})]
+    with pytest.raises(Garbled):
+        conductor.outcome("w1")
+
+
+def test_a_workflow_that_conductor_doesnt_have_has_no_outcome_either(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"message": "No such workflow found by id: w1"}, status=404)]
+    with pytest.raises(NotFound):
+        conductor.outcome("w1")
 
 
 def test_an_unknown_workflow_has_no_progress(server: StandIn, conductor: Conductor) -> None:

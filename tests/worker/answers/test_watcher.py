@@ -1,0 +1,349 @@
+"""Whom the watcher answers, and when it asks what: one step at a time, on a real store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from prometheus_client import REGISTRY
+
+from config.model import Respond, Webhook
+from config.watch import DefinitionsSource
+from config.webhooks import Definitions
+from store.answers import GONE, LARGEST, NO_WORKFLOW, TOO_LARGE, Answer
+from store.delivery_records import AnswerWanted
+from store.errors import StoreUnavailable
+from store.records import Decision, NewEvent, NewTarget, Result, Target, Task
+from store.sqlite import open_store
+from tests.store.contract.makers import ME
+from tests.worker.clock import Clock
+from tests.worker.play import Later
+from tests.worker.simulated import SimulatedConductor, failed
+from worker.answers.watcher import AnswerWatcher
+from worker.conductor.errors import Unreachable
+from worker.health import Health
+
+
+def definition(name: str, waits: bool = True) -> Webhook:
+    respond = Respond.model_validate({"wait": "20s", "output": "$.reply"}) if waits else Respond()
+    return mock.Mock(spec=Webhook, respond=respond, **{"name": name})
+
+
+class Bench:
+    """A watcher whose threads run when the test says so."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = open_store(f"sqlite:///{folder}/bridge.db")
+        self.clock = Clock()
+        self.began = self.store.now()
+        self.conductor = SimulatedConductor(lambda: self.store.now())
+        self.leads = True
+        self.pool = Later()
+        self.watcher = self.another()
+        self.store.leadership.elect("me", 10**9)
+
+    def another(self) -> AnswerWatcher:
+        current = mock.Mock(spec=Definitions, by_name={"w": definition("w"), "other": definition("other", waits=False)})
+        source = mock.Mock(spec=DefinitionsSource, current=current)
+        health = Health(self.store.leadership)
+        return AnswerWatcher(
+            self.store,
+            self.conductor,  # type: ignore[arg-type]
+            source,
+            health,
+            lambda: self.leads,
+            pool=self.pool,
+            clock=self.clock,
+        )
+
+    def arrive(self, id_: str = "e1", wait: float = 20, output: str = "$.reply", webhook: str = "w") -> str:
+        """An event for whose answer somebody waits."""
+        now = self.store.now()
+        wanted = AnswerWanted(output, now + int(1000 * wait))
+        self.store.deliveries.append([NewEvent(id_, webhook, now, "{}", {}, {}, now, answer=wanted)])
+        return id_
+
+    def decide(self, id_: str, *targets: NewTarget) -> list[Target]:
+        now = self.store.now()
+        return self.store.decisions.decide(ME, [Decision(id_, "pending", "no", targets)], [], now, "me", 99)
+
+    def started(self, id_: str = "e1", workflow: str = "flow", **more: object) -> str:
+        """The event starts a workflow, as the executor tells; its id."""
+        self.arrive(id_, **more)  # type: ignore[arg-type]
+        [target] = self.decide(id_, NewTarget("start", workflow, correlation_id=id_))
+        workflow_id = self.conductor.begin(workflow).id
+        self.result = Result(target, "done", workflow_id=workflow_id)
+        self.tell(self.result)
+        return workflow_id
+
+    def record(self) -> None:
+        """The result of the last start is recorded."""
+        self.store.claims.record_results("me", [self.result], self.store.now())
+
+    def tell(self, result: Result) -> None:
+        event = self.store.queries.event(result.target.event_id)
+        assert event is not None
+        self.watcher.told(event, result)
+
+    def run(self, seconds: float = 0.5, step: float = 0.01) -> None:
+        """Lets time pass."""
+        end = self.clock.seconds + seconds
+        while self.clock.seconds < end:
+            self.watcher.take_messages(0)
+            self.watcher.work(self.clock.seconds)
+            self.pool.run_all()
+            self.clock.seconds += step
+
+    def answer(self, id_: str = "e1") -> Answer | None:
+        return self.store.answers.of_events([id_]).get(id_)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.store._connections.close()
+
+
+# --- answers
+
+
+def test_the_value_at_the_path_is_the_answer_once_the_workflow_has_completed(bench: Bench) -> None:
+    workflow_id = bench.started()
+    bench.run()
+    assert bench.answer() is None
+    bench.conductor.finish(workflow_id, {"reply": {"text": "hi"}, "secret": 1})
+    bench.run()
+    found = bench.answer()
+    assert found is not None
+    assert (found.outcome, found.workflow_id, found.body) == ("COMPLETED", workflow_id, '{"text":"hi"}')
+
+
+@pytest.mark.parametrize("output", [{}, None, {"other": 1}, [], "text"])
+def test_an_output_without_the_value_is_answered_with_null(bench: Bench, output: object) -> None:
+    bench.conductor.finish(bench.started(), output)
+    bench.run()
+    found = bench.answer()
+    assert found is not None
+    assert (found.outcome, found.body) == ("COMPLETED", "null")
+
+
+@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "TERMINATED"])
+def test_a_workflow_that_ended_otherwise_is_answered_with_its_status_alone(bench: Bench, status: str) -> None:
+    bench.conductor.finish(bench.started(), {"reply": "no"}, status)
+    bench.run()
+    found = bench.answer()
+    assert found is not None
+    assert (found.outcome, found.body) == (status, None)
+
+
+def test_an_answer_that_is_too_large_is_answered_so(bench: Bench) -> None:
+    bench.conductor.finish(bench.started("e1"), {"reply": "x" * LARGEST})
+    bench.conductor.finish(bench.started("e2"), {}, is_apart=True)  # Conductor keeps it elsewhere
+    bench.run()
+    assert [bench.answer(id_).outcome for id_ in ("e1", "e2")] == [TOO_LARGE, TOO_LARGE]  # type: ignore[union-attr]
+
+
+def test_a_workflow_that_conductor_no_longer_has_is_gone(bench: Bench) -> None:
+    del bench.conductor.workflows[bench.started()]
+    bench.run(5)
+    found = bench.answer()
+    assert found is not None
+    assert found.outcome == GONE
+
+
+def test_the_first_end_counts_even_if_the_workflow_is_retried_then(bench: Bench) -> None:
+    workflow_id = bench.started()
+    bench.conductor.finish(workflow_id, {}, "FAILED")
+    bench.run()
+    bench.store.answers.want("e1", AnswerWanted("$.reply", bench.store.now() + 20_000))
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.run(3)
+    found = bench.answer()
+    assert found is not None
+    assert found.outcome == "FAILED"
+
+
+def test_the_time_since_the_end_is_measured(bench: Bench) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("bridge_answer_seconds_count") or 0
+
+    before = count()
+    bench.conductor.finish(bench.started(), {"reply": 1})
+    bench.run()
+    assert count() == before + 1
+    assert REGISTRY.get_sample_value("bridge_answers_watched") == 0
+
+
+# --- which workflow
+
+
+def test_a_call_counts_before_it_is_recorded(bench: Bench) -> None:
+    bench.leads = False  # nothing is read from the store but by its message
+    bench.conductor.finish(bench.started(), {"reply": 1})
+    bench.run(0.05)
+    assert bench.answer() is not None
+
+
+def test_the_first_started_workflow_answers_even_if_another_is_started_earlier(bench: Bench) -> None:
+    bench.arrive()
+    first, second = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"), NewTarget("start", "flow"))
+    ids = [bench.conductor.begin("flow").id for _ in range(2)]
+    bench.tell(Result(second, "done", workflow_id=ids[1]))
+    bench.conductor.finish(ids[1], {"reply": 2})
+    bench.run(5)
+    assert bench.answer() is None
+    bench.tell(Result(first, "done", workflow_id=ids[0]))
+    bench.conductor.finish(ids[0], {"reply": 1})
+    bench.run()
+    found = bench.answer()
+    assert found is not None
+    assert found.body == "1"
+
+
+def test_a_resumed_workflow_answers(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow")
+    bench.store.tasks.adopt(ME, [Task("t1", workflow.id, "flow", "wait", {}, 0)], 0)
+    bench.arrive()
+    [target] = bench.decide("e1", NewTarget("complete", "flow", workflow.id, "t1", "wait"))
+    bench.tell(Result(target, "done"))
+    bench.conductor.finish(workflow.id, {"reply": 1})
+    bench.run()
+    assert bench.answer() is not None
+
+
+def test_an_event_that_comes_to_nothing_is_answered_so_soon(bench: Bench) -> None:
+    bench.arrive()
+    bench.store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], bench.store.now(), None, 0)
+    bench.run(3)
+    found = bench.answer()
+    assert found is not None
+    assert found.outcome == NO_WORKFLOW
+
+
+# --- who watches
+
+
+def test_webhooks_that_dont_wait_cost_nothing(bench: Bench) -> None:
+    bench.leads = False
+    now = bench.store.now()
+    bench.store.deliveries.append([NewEvent("e1", "other", now, "{}", {}, {}, now)])
+    [target] = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"))
+    with mock.patch.object(bench.store.answers, "wanted") as wanted:
+        bench.tell(Result(target, "done", workflow_id="w"))
+        bench.run()
+    wanted.assert_not_called()
+
+
+def test_a_replay_is_answered_to_nobody(bench: Bench) -> None:
+    now = bench.store.now()
+    bench.store.deliveries.append([NewEvent("e1", "w", now, "{}", {}, {}, now)])
+    [target] = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"))
+    workflow = bench.conductor.begin("flow")
+    bench.tell(Result(target, "done", workflow_id=workflow.id))
+    bench.run()
+    assert not bench.conductor.workflow_lookups
+
+
+def test_the_leader_takes_on_what_a_killed_worker_watched(bench: Bench) -> None:
+    bench.leads = False
+    workflow_id = bench.started()
+    bench.record()
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.watcher, bench.leads = bench.another(), True
+    bench.run(3)
+    assert bench.answer() is not None
+
+
+def test_a_worker_that_doesnt_lead_lets_go_after_a_while(bench: Bench) -> None:
+    bench.leads = False
+    bench.started()
+    bench.run(6)
+    before = len(bench.conductor.workflow_lookups)
+    bench.run(3)
+    assert len(bench.conductor.workflow_lookups) == before
+
+
+def test_nothing_is_asked_once_nobody_waits_until_somebody_waits_again(bench: Bench) -> None:
+    workflow_id = bench.started(wait=2)
+    bench.record()
+    ahead = bench.store.now() + 3000
+    bench.run(3)
+    before = len(bench.conductor.workflow_lookups)
+    with mock.patch.object(bench.store, "now", lambda: ahead):
+        bench.run(5)
+        assert len(bench.conductor.workflow_lookups) == before
+        bench.conductor.finish(workflow_id, {"reply": 1})
+        bench.store.answers.want("e1", AnswerWanted("$.reply", ahead + 20_000))
+        bench.run(3)
+    assert bench.answer() is not None
+
+
+def test_who_waits_longer_is_answered_later(bench: Bench) -> None:
+    workflow_id = bench.started(wait=2)
+    bench.run(1)
+    bench.store.answers.want("e1", AnswerWanted("$.reply", bench.store.now() + 60_000))
+    bench.run(30, step=0.1)
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.run(1)
+    assert bench.answer() is not None
+
+
+# --- what fails
+
+
+def test_an_unavailable_store_loses_no_answer(bench: Bench) -> None:
+    workflow_id = bench.started()
+    bench.run()
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    with mock.patch.object(bench.store.answers, "record", side_effect=StoreUnavailable("no")):
+        bench.run(3)
+    before = len(bench.conductor.workflow_lookups)
+    bench.run(1)
+    assert bench.answer() is not None
+    assert len(bench.conductor.workflow_lookups) == before
+
+
+def test_an_answer_that_the_store_refuses_holds_up_no_others(bench: Bench) -> None:
+    record = bench.store.answers.record
+
+    def refusing(answers: list[Answer]) -> None:
+        if any(answer.event_id == "e1" for answer in answers):
+            raise ValueError("no")
+        record(answers)
+
+    with mock.patch.object(bench.store.answers, "record", refusing):
+        for id_ in ("e1", "e2", "e3"):
+            bench.conductor.finish(bench.started(id_), {"reply": 1})
+        bench.run(2)
+    assert [bench.answer(id_) is not None for id_ in ("e1", "e2", "e3")] == [False, True, True]
+
+
+@pytest.mark.parametrize("error", [lambda: failed(500), lambda: Unreachable("no"), lambda: ValueError("a bug")])
+def test_a_workflow_that_cant_be_read_for_now_is_answered_later(bench: Bench, error: object) -> None:
+    workflow_id = bench.started()
+    bench.conductor.sick, bench.conductor.sick_answer = {workflow_id}, error  # type: ignore[assignment]
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.run(3)
+    assert bench.answer() is None
+    bench.conductor.sick.clear()
+    bench.run(12, step=0.05)
+    assert bench.answer() is not None
+
+
+def test_a_thread_that_cant_be_started_delays_and_loses_nothing(bench: Bench) -> None:
+    bench.conductor.finish(bench.started(), {"reply": 1})
+    with mock.patch.object(bench.pool, "submit", side_effect=RuntimeError("can't start new thread")):
+        bench.run(1)
+    bench.run(3)
+    assert bench.answer() is not None
+
+
+def test_it_stops(tmp_path: Path) -> None:
+    watcher = Bench(tmp_path).another()
+    watcher.start()
+    watcher.stop()
+    watcher._thread.join(60)
+    assert not watcher._thread.is_alive()

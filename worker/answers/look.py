@@ -1,0 +1,74 @@
+"""One look at Conductor: the request, and what its answer says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from store.answers import COMPLETED, TOO_LARGE, Answer, OpenAnswer, answer_of
+from worker.answers.schedule import Found, Look
+from worker.conductor.answers import End
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError, NotFound, NotNow, Unreachable, is_denied
+
+log = structlog.get_logger()
+
+_LIST_PATIENCE = 1.0
+"""Seconds to wait for a list."""
+_READ_PATIENCE = 2.0
+"""Seconds to wait for a workflow; twice as long each time it failed."""
+UNREADABLE = "unreadable"
+"""The outcome if nothing can be made of the workflow's output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What came of a look."""
+
+    look: Look
+    error: ConductorError | None = None
+    unreachable: bool = False
+    """Whether Conductor wasn't reached, or wouldn't answer anything now."""
+    running: frozenset[str] | None = None
+    """Of a list."""
+    no_lists: bool = False
+    """Whether the server never answers with such a list."""
+    found: Found = "failed"
+    """Of a read."""
+    ended_at: int | None = None
+    answers: tuple[Answer, ...] = ()
+
+
+def see(conductor: Conductor, look: Look, wanted: Sequence[OpenAnswer]) -> Seen:
+    """Makes the request. `wanted`: what is answered if the workflow has ended. Raises nothing."""
+    try:
+        if look.read is None:
+            return Seen(look, running=frozenset(conductor.within(_LIST_PATIENCE).running(look.flow)))
+        patience = _READ_PATIENCE * 2 ** min(look.read.failures, 10)
+        end = conductor.within(patience).outcome(look.read.id)
+        if end is None:
+            return Seen(look, found="running")
+        answers = tuple(answer_for(one, look.read.id, end) for one in wanted)
+        return Seen(look, found="ended", ended_at=end.ended_at, answers=answers)
+    except NotFound as error:
+        return Seen(look, error, found="gone", no_lists=True)
+    except (Unreachable, NotNow) as error:
+        return Seen(look, error, unreachable=True)
+    except ConductorError as error:
+        return Seen(look, error, no_lists=is_denied(error))
+    except Exception as error:  # without an outcome, the workflow would never be looked at again
+        log.exception("looking at a workflow failed unexpectedly")
+        return Seen(look, ConductorError(f"{type(error).__name__}: {error}"))
+
+
+def answer_for(wanted: OpenAnswer, workflow_id: str, end: End) -> Answer:
+    """The answer to one event."""
+    if end.is_apart and end.status == COMPLETED:
+        return Answer(wanted.event_id, TOO_LARGE, workflow_id)
+    try:
+        return answer_of(wanted, workflow_id, end.status, end.output)
+    except Exception as error:
+        log.error("no answer can be made of a workflow's output", workflow_id=workflow_id, error=ascii(str(error)))
+        return Answer(wanted.event_id, UNREADABLE, workflow_id)

@@ -1,0 +1,313 @@
+"""Which workflow is looked at next, and when: pure, for one thread.
+
+Conductor tells nobody that a workflow has ended, so it must be asked, and often: a sender waits. There are two ways, of
+which each workflow name (a *flow*) uses one:
+
+list  One request for the ids of all running workflows with that name. A watched one that isn't among them has probably
+      ended, and is read at once.
+read  One request for one workflow, which returns the output too if it has ended.
+
+Lists are used where they cost less than reading what is watched, by the time that both took. No list is proof: what it
+leaves out is read, what it contains is also read now and then, and a list that keeps misleading isn't used for a while.
+
+What it may cost the server is bounded by time, so a slow server is asked less. A look that took t seconds is followed
+by a rest: 3t for its flow, t for all of them. Within a flow, young workflows come before those that have long been
+running; across flows, the one that has waited longest is next. So thousands of slow workflows don't hold up others.
+Reading what a list says has ended isn't work that could be saved, so it isn't held back, just bounded in parallel.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.answers.flows import GUESS, SMOOTH, Flow, Watched
+from worker.conductor.backoff import wait_before
+
+_FLOW_SHARE, _SHARE = 1 / 4, 1 / 2
+"""The share of time in which looks may be in progress: of one flow, and of all."""
+_LONGEST_REST = 2.0
+"""Seconds that a flow rests at most, and that one look adds to the rest of all at most."""
+_HANGS = 0.1
+"""Seconds after the beginning of a look in which no other of its flow begins, unless it ends."""
+LOOKS = 3
+"""Looks in progress at most; one of them at a workflow that failed before."""
+READS = 6
+"""Reads in progress at most of what lists say has ended."""
+_GONE_AFTER = 3
+"""How often Conductor must say that it has no such workflow."""
+_SLOWEST = 10.0
+"""Seconds between two reads of a workflow that can't be read, at most."""
+_AWAY = 2.0
+"""Seconds between two looks while Conductor is away, at most."""
+
+Found = Literal["running", "ended", "gone", "failed"]
+"""What a read says. `gone`: Conductor has no such workflow. `failed`: it can't be read now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One request."""
+
+    flow: str
+    read: Watched | None
+    """The workflow to be read; None for a list."""
+    kind: Literal["regular", "urgent", "suspect"]
+    began: float
+
+
+class Schedule:
+    """What is watched. All times are seconds by a monotonic clock."""
+
+    def __init__(self) -> None:
+        self._flows: dict[str, Flow] = {}
+        self._events: dict[str, tuple[Watched, float]] = {}
+        """Event id → its workflow, and until when somebody waits."""
+        self._ends: list[tuple[float, str]] = []
+        """The same, in order of time; may contain some that have been extended or answered."""
+        self._order: list[tuple[float, int, Flow]] = []
+        """Flows by `ready_at`; may contain outdated places."""
+        self._count = 0
+        self._urgent: deque[Watched] = deque()
+        self._suspects: list[tuple[float, int, Watched]] = []
+        self._going = {"regular": 0, "urgent": 0, "suspect": 0}
+        self._rests_until = float("-inf")
+        self._read_takes = GUESS
+        self._away, self._away_until = 0, float("-inf")
+
+    def __len__(self) -> int:
+        """How many events wait for a workflow's end."""
+        return len(self._events)
+
+    def __contains__(self, event_id: str) -> bool:
+        return event_id in self._events
+
+    # --- what is watched ---
+
+    def add(self, workflow: str, workflow_id: str, event_id: str, until: float, now: float) -> None:
+        """Watches the workflow, until then, for the event; or until later than before."""
+        flow = self._flows.setdefault(workflow, Flow(workflow))
+        watched = flow.watched.get(workflow_id)
+        if watched is None:
+            watched = flow.watched[workflow_id] = Watched(workflow, workflow_id, now)
+            flow.queue(watched, now, len(self._flows))
+        watched.events.add(event_id)
+        self.extend(event_id, until, watched)
+        self._place(flow, now)
+
+    def extend(self, event_id: str, until: float, watched: Watched | None = None) -> None:
+        """Somebody waits longer for this event."""
+        known = self._events.get(event_id)
+        if known is not None:
+            watched, until = known[0], max(known[1], until)
+        if watched is not None and (known is None or until > known[1]):
+            self._events[event_id] = watched, until
+            heapq.heappush(self._ends, (until, event_id))
+
+    def expire(self, now: float) -> list[str]:
+        """Forgets the events for which nobody waits any more, and returns them."""
+        expired = []
+        while self._ends and self._ends[0][0] <= now:
+            _, event_id = heapq.heappop(self._ends)
+            known = self._events.get(event_id)
+            if known is not None and known[1] <= now:
+                del self._events[event_id]
+                expired.append(event_id)
+                known[0].events.discard(event_id)
+                if not known[0].events:
+                    self._forget(known[0])
+        return expired
+
+    def _forget(self, watched: Watched) -> None:
+        watched.forgotten = True
+        flow = self._flows.get(watched.workflow)
+        if flow is not None and flow.watched.get(watched.id) is watched:
+            del flow.watched[watched.id]
+            self._drop_if_empty(flow)
+
+    def _drop_if_empty(self, flow: Flow) -> bool:
+        if flow.watched or flow.listing:
+            return False
+        flow.ready_at = float("inf")
+        del self._flows[flow.name]
+        return True
+
+    # --- what to do next ---
+
+    def due_in(self, now: float) -> float:
+        """Seconds until `next` may return something, if nothing happens before."""
+        at = min(self._next_suspect(), self._next_flow())
+        if self._urgent and self._going["urgent"] < READS:
+            at = now
+        at = float("inf") if self._waits_for_one else max(at, self._away_until)
+        at = min(at, self._ends[0][0] if self._ends else float("inf"))
+        return max(0.0, at - now)
+
+    def next(self, now: float) -> Look | None:
+        """The next request to make now, if any. Its outcome must be reported with `listed` or `was_read`."""
+        if now < self._away_until or self._waits_for_one:
+            return None
+        while self._urgent and self._going["urgent"] < READS:
+            watched = self._urgent.popleft()
+            if not watched.forgotten:
+                return self._look(watched.workflow, watched, "urgent", now)
+        if self._next_suspect() <= now:
+            _, _, watched = heapq.heappop(self._suspects)
+            return self._look(watched.workflow, watched, "suspect", now)
+        while self._next_flow() <= now:
+            flow = heapq.heappop(self._order)[2]
+            flow.ready_at = float("inf")
+            look = self._look_at(flow, now)
+            self._place(flow, now)
+            if look is not None:
+                return look
+        return None
+
+    @property
+    def _waits_for_one(self) -> bool:
+        """Whether the look in progress must first say that Conductor is back."""
+        return self.is_away and any(self._going.values())
+
+    def _look(
+        self, flow: str, watched: Watched | None, kind: Literal["regular", "urgent", "suspect"], now: float
+    ) -> Look:
+        self._going[kind] += 1
+        if watched is not None:
+            watched.occupy()
+        return Look(flow, watched, kind, now)
+
+    def _next_suspect(self) -> float:
+        while self._suspects and self._suspects[0][2].forgotten:
+            heapq.heappop(self._suspects)
+        return self._suspects[0][0] if self._suspects and not self._going["suspect"] else float("inf")
+
+    def _next_flow(self) -> float:
+        while self._order and (self._order[0][2].ready_at != self._order[0][0]):
+            heapq.heappop(self._order)
+        if not self._order or self._going["regular"] + self._going["suspect"] >= LOOKS:
+            return float("inf")
+        return max(self._order[0][0], self._rests_until)
+
+    def _place(self, flow: Flow, now: float) -> None:
+        """Puts the flow where it belongs in the order of all."""
+        at = min((one.due_at for one in flow.candidates(now, self._read_takes)), default=float("inf"))
+        at = max(at, flow.rests_until)
+        if at != flow.ready_at:
+            flow.ready_at = at
+            if at != float("inf"):
+                self._count += 1
+                heapq.heappush(self._order, (at, self._count, flow))
+
+    def _look_at(self, flow: Flow, now: float) -> Look | None:
+        due = [one for one in flow.candidates(now, self._read_takes) if one.due_at <= now]
+        if not due:
+            return None
+        # The one that is latest by its own measure: otherwise old ones, which are many, would come before young ones.
+        read = max(due, key=lambda one: (now - one.due_at) / one.interval).read
+        if read is None:
+            flow.begin_list(now)
+        # Until it is known how long this one takes: if it hangs, the flow's others don't wait for its end.
+        flow.rests_until = now + max(self._read_takes / _FLOW_SHARE, _HANGS)
+        return self._look(flow.name, read, "regular", now)
+
+    # --- what came of it ---
+
+    def listed(self, look: Look, running: Collection[str] | None, now: float, never: bool = False) -> None:
+        """The running workflows of a flow, or None if the list can't be had: now, or `never` on this server."""
+        self._ended(look, now)
+        flow = self._flows[look.flow]
+        flow.end_list(now - look.began)
+        if running is None:
+            flow.no_lists(now, for_long=never)
+        else:
+            self._away = 0
+            among = running if isinstance(running, (set, frozenset)) else set(running)
+            for watched in flow.watched.values():
+                # Not one that began to be watched later: it may have been started since.
+                if watched.id not in among and not watched.busy and watched.since <= look.began:
+                    watched.occupy()
+                    self._urgent.append(watched)
+        if not self._drop_if_empty(flow):
+            self._place(flow, now)
+
+    def was_read(self, look: Look, found: Found, now: float) -> set[str]:
+        """What a read says. Returns the events that are answered by it; they are forgotten."""
+        self._ended(look, now)
+        watched = look.read
+        assert watched is not None
+        watched.busy = False
+        watched.read_at = now
+        if found != "failed":
+            self._away = 0
+            if look.kind != "suspect":
+                self._read_takes += (now - look.began - self._read_takes) * SMOOTH
+        watched.missing = watched.missing + 1 if found == "gone" else 0
+        flow = self._flows.get(watched.workflow)
+        if flow is None or watched.forgotten:
+            return set()
+        if look.kind == "urgent" and flow.learn(misled=found == "running"):
+            self._mistrust(flow, now)
+        if found == "ended" or watched.missing >= _GONE_AFTER:
+            events = set(watched.events)
+            for event_id in events:
+                del self._events[event_id]
+            self._forget(watched)
+            if flow.name in self._flows:
+                self._place(flow, now)
+            return events
+        if found == "running":
+            watched.failures = 0
+            self._again(flow, watched, now)
+        else:
+            watched.failures += 1
+            self._count += 1
+            due_at = now + wait_before(watched.failures, _SLOWEST, first=0.5)
+            heapq.heappush(self._suspects, (due_at, self._count, watched))
+            watched.occupy()  # no list puts it among the urgent ones
+        self._place(flow, now)
+        return set()
+
+    def unreachable(self, look: Look, now: float) -> None:
+        """Conductor couldn't be reached, or wouldn't answer anything: nothing is said about what was looked at."""
+        self._ended(look, now)
+        self._away += 1
+        self._away_until = now + wait_before(self._away, _AWAY)
+        flow = self._flows.get(look.flow)
+        if flow is not None:
+            if look.read is None:
+                flow.end_list(None)
+            elif not look.read.forgotten:
+                self._again(flow, look.read, now)
+            if not self._drop_if_empty(flow):
+                self._place(flow, now)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether Conductor couldn't be reached the last time."""
+        return self._away > 0
+
+    def _again(self, flow: Flow, watched: Watched, now: float) -> None:
+        """Puts it back among those to be read."""
+        watched.read_at = now
+        flow.queue(watched, now, len(self._flows))
+
+    def _mistrust(self, flow: Flow, now: float) -> None:
+        flow.no_lists(now, for_long=True)
+        untrue = [watched for watched in self._urgent if watched.workflow == flow.name and not watched.forgotten]
+        self._urgent = deque(watched for watched in self._urgent if watched.workflow != flow.name)
+        for watched in untrue:
+            self._again(flow, watched, now)
+
+    def _ended(self, look: Look, now: float) -> None:
+        self._going[look.kind] -= 1
+        took = max(0.0, now - look.began)
+        if look.kind != "regular":
+            return
+        rest = min(took / _SHARE, _LONGEST_REST)
+        self._rests_until = max(self._rests_until, look.began) + rest
+        flow = self._flows.get(look.flow)
+        if flow is not None:
+            flow.rests_until = now + min(took * (1 / _FLOW_SHARE - 1), _LONGEST_REST)

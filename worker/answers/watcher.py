@@ -1,0 +1,282 @@
+"""Watches the workflows for whose end senders wait, and records the answers.
+
+An event's path::
+
+    told, or found in the store ──► unplaced ──► scheduled ──► recorded
+                                    (which workflow?) (has it ended?)
+
+Each worker watches what its own calls started or resumed: its executor tells it, so nothing is polled for that. The
+leader looks into the store as well, and takes on what stays unanswered: what other workers called for that died, what
+came to its end without a call, and what somebody waits for again. So a worker that doesn't lead lets go of a workflow
+after a few seconds. None of this must be exclusive: an event's first answer counts. Nothing is watched after its
+sender's time is over; a later duplicate makes the store's row one that somebody waits for again.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor as Pool
+from concurrent.futures import ThreadPoolExecutor
+
+import structlog
+
+from config.watch import DefinitionsSource
+from store.answers import GONE, NO_WORKFLOW, Answer, AnsweringWorkflow, OpenAnswer
+from store.bisect import narrowed
+from store.clock import MonotonicClock
+from store.errors import StoreUnavailable
+from store.protocols import Store
+from store.records import Event, Result
+from worker import metrics
+from worker.answers.look import Seen, see
+from worker.answers.schedule import LOOKS, READS, Look, Schedule
+from worker.answers.unplaced import UnplacedEvents
+from worker.conductor.client import Conductor
+from worker.health import Health
+
+log = structlog.get_logger()
+
+_LOOK_EVERY = 0.25
+"""Seconds between two looks of the leader into the store; each reads at most `_PAGE` answers."""
+_PAGE = 1000
+_GRACE = 1.0
+"""Seconds for which the leader leaves an open answer to the worker that made the call."""
+_OWN = 5.0
+"""Seconds for which a worker that doesn't lead watches a workflow."""
+_TRY_AGAIN = 0.5
+"""Seconds before the store is tried again."""
+_REMEMBERED = 120.0
+"""Seconds for which it is remembered when an open answer was first seen."""
+_IDLE = 1.0
+"""Seconds that the thread waits at most."""
+
+
+class AnswerWatcher:
+    """One thread owns all state. Others send it messages: `told`, `stop`, and each request its outcome."""
+
+    def __init__(
+        self,
+        store: Store,
+        conductor: Conductor,
+        definitions: DefinitionsSource,
+        health: Health,
+        leads: Callable[[], bool],
+        pool: Pool | None = None,
+        clock: MonotonicClock = time,
+    ):
+        """`leads` says whether this worker is leader; it's asked on the watcher's thread."""
+        self._store = store
+        self._conductor = conductor
+        self._definitions = definitions
+        self._health = health
+        self._leads = leads
+        self._clock = clock
+        self._pool = pool or ThreadPoolExecutor(LOOKS + READS, thread_name_prefix="answer")
+        self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        # Everything below belongs to the owning thread.
+        self._wanted: dict[str, OpenAnswer] = {}
+        """The open answers that are unplaced or scheduled, by event."""
+        self._unplaced = UnplacedEvents()
+        self._schedule = Schedule()
+        self._news: list[tuple[str, Result]] = []
+        """Targets that have ended, with their events, not yet looked at."""
+        self._answers: dict[str, tuple[Answer, int | None]] = {}
+        """To be recorded, by event, each with when its workflow ended by the server's clock."""
+        self._seen: dict[str, float] = {}
+        """Open answers that the leader leaves to others, and since when."""
+        self._after: OpenAnswer | None = None
+        """How far the leader has read the open answers."""
+        self._look_at = float("-inf")
+        self._store_at = float("-inf")
+        """When to try the store again after an error."""
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begins, on a thread of its own."""
+        self._thread.start()
+
+    # --- messages, from any thread ---
+
+    def told(self, event: Event, result: Result) -> None:
+        """A target of the event has ended, although that may not be recorded yet."""
+        webhook = self._definitions.current.by_name.get(event.webhook)
+        # Without such a definition there may still be an open answer; the leader finds it in the store.
+        if webhook is not None and webhook.respond is not None and webhook.respond.wait is not None:
+            self._inbox.put(lambda: self._news.append((event.id, result)))
+
+    def stop(self) -> None:
+        """Asks it to end. The next leader takes on what is unanswered."""
+        self._inbox.put(self._stop)
+
+    # --- the owning thread ---
+
+    def _run(self) -> None:
+        while not self._stopped:
+            self._health.beat("the answers")
+            self.take_messages(self.due_in(self._clock.monotonic()))
+            self.work(self._clock.monotonic())
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _stop(self) -> None:
+        self._stopped = True
+
+    def due_in(self, now: float) -> float:
+        """Seconds until there is something to do if no message comes."""
+        at = min(self._unplaced.due_at(), now + self._schedule.due_in(now), now + _IDLE)
+        if self._leads():
+            at = min(at, self._look_at)
+        if self._news or self._answers:
+            at = now
+        return max(0.0, max(at, self._store_at) - now)
+
+    def take_messages(self, seconds: float) -> None:
+        """Handles messages; waits up to `seconds` for the first one."""
+        try:
+            message = self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
+            while True:
+                try:
+                    message()
+                except Exception:  # without this thread no sender would get an answer
+                    log.exception("a message to the watcher of answers failed unexpectedly")
+                message = self._inbox.get_nowait()
+        except queue.Empty:
+            pass
+
+    def work(self, now: float) -> None:
+        """Does what is due; `now` is by the watcher's clock."""
+        if now < self._store_at:
+            return
+        try:
+            self._record()
+            self._take_on_news(now)
+            if self._leads() and now >= self._look_at:
+                self._look_at = now + _LOOK_EVERY
+                self._look_into_the_store(now)
+            self._ask_for_workflows(now)
+            self._record()
+            for event_id in self._schedule.expire(now):
+                self._wanted.pop(event_id, None)
+            # Only while answers can be recorded: they may be large.
+            while (look := self._schedule.next(now)) is not None:
+                self._begin(look, now)
+        except StoreUnavailable as error:
+            log.error("the store can't be used; senders wait for their answers", error=str(error))
+            self._store_at = now + _TRY_AGAIN
+        except Exception:
+            log.exception("watching workflows failed unexpectedly; trying again")
+            self._store_at = now + _TRY_AGAIN
+        metrics.ANSWERS_WATCHED.set(len(self._wanted))
+
+    # --- which workflow ---
+
+    def _take_on_news(self, now: float) -> None:
+        if not self._news:
+            return
+        unknown = {event_id for event_id, _ in self._news if event_id not in self._wanted}
+        for wanted in self._store.answers.wanted(sorted(unknown)) if unknown else ():
+            self._take_on(wanted, now)
+        news, self._news = self._news, []
+        for event_id, result in news:
+            if event_id in self._unplaced:
+                reached = result.state in ("done", "skipped")
+                self._unplaced.tell(event_id, result.target.id, result.workflow_id, reached, now)
+
+    def _take_on(self, wanted: OpenAnswer, now: float) -> None:
+        until = now + (wanted.wait_until - self._store.now()) / 1000
+        if not self._leads():
+            until = min(until, now + _OWN)
+        if until > now:
+            self._wanted[wanted.event_id] = wanted
+            self._unplaced.add(wanted.event_id, until, now)
+            self._seen.pop(wanted.event_id, None)
+
+    def _look_into_the_store(self, now: float) -> None:
+        found = self._store.answers.open(self._store.now(), self._after, _PAGE)
+        self._after = found[-1] if len(found) == _PAGE else None
+        for wanted in found:
+            event_id = wanted.event_id
+            known = self._wanted.get(event_id)
+            if known is None:
+                if now - self._seen.setdefault(event_id, now) >= _GRACE:
+                    self._take_on(wanted, now)
+            elif wanted.wait_until > known.wait_until:
+                self._wanted[event_id] = wanted
+                until = now + (wanted.wait_until - self._store.now()) / 1000
+                (self._unplaced if event_id in self._unplaced else self._schedule).extend(event_id, until)
+        if self._after is None and len(self._seen) > len(found):
+            self._seen = {event_id: at for event_id, at in self._seen.items() if now - at < _REMEMBERED}
+
+    def _ask_for_workflows(self, now: float) -> None:
+        due, expired = self._unplaced.due(now, _PAGE)
+        for event_id in expired:
+            self._wanted.pop(event_id, None)
+        if not due:
+            return
+        reached = {target_id: id_ for targets in due.values() for target_id, id_ in targets.items()}
+        for event_id, workflow in self._store.answers.workflows(list(due), reached).items():
+            self._place(event_id, workflow, now)
+
+    def _place(self, event_id: str, workflow: AnsweringWorkflow | None, now: float) -> None:
+        until = self._unplaced.remove(event_id)
+        if workflow is None:
+            self._wanted.pop(event_id)
+            self._answers[event_id] = Answer(event_id, NO_WORKFLOW), None
+        else:
+            self._schedule.add(workflow.workflow, workflow.workflow_id, event_id, until, now)
+
+    # --- whether it has ended ---
+
+    def _begin(self, look: Look, now: float) -> None:
+        wanted = [self._wanted[event_id] for event_id in look.read.events] if look.read is not None else []
+
+        def make() -> None:
+            seen = see(self._conductor, look, wanted)
+            self._inbox.put(lambda: self._note(seen))
+
+        try:
+            self._pool.submit(make)
+        except RuntimeError as error:  # no thread could be started, or the process is ending
+            log.error("a look at a workflow can't be begun", error=str(error))
+            self._schedule.unreachable(look, now)
+
+    def _note(self, seen: Seen) -> None:
+        now, look, schedule = self._clock.monotonic(), seen.look, self._schedule
+        if seen.unreachable:
+            if not schedule.is_away:
+                log.warning("Conductor doesn't say how workflows end; senders wait", error=str(seen.error))
+            schedule.unreachable(look, now)
+        elif look.read is None:
+            schedule.listed(look, seen.running, now, never=seen.no_lists)
+        else:
+            if seen.found == "failed":
+                log.warning("a workflow can't be read", workflow_id=look.read.id, error=str(seen.error))
+            answered = schedule.was_read(look, seen.found, now)
+            answers = {answer.event_id: answer for answer in seen.answers}
+            for event_id in answered:
+                wanted = self._wanted.pop(event_id)
+                if seen.found == "gone":
+                    self._answers[event_id] = Answer(event_id, GONE, look.read.id), None
+                elif event_id in answers:
+                    self._answers[event_id] = answers[event_id], seen.ended_at
+                else:  # it wasn't known yet when the request was made
+                    self._take_on(wanted, now)
+
+    # --- what is recorded ---
+
+    def _record(self) -> None:
+        if not self._answers:
+            return
+        answers = [answer for answer, _ in self._answers.values()]
+        refused = {answer.event_id: error for answer, error in narrowed(answers, self._store.answers.record)}
+        recorded, self._answers = self._answers, {}
+        at = self._conductor.server_now()
+        for answer, ended_at in recorded.values():
+            if (error := refused.get(answer.event_id)) is not None:
+                log.error("the store refuses an answer", event_id=answer.event_id, error=ascii(str(error)))
+                continue
+            metrics.answered(answer.outcome, None if ended_at is None else (at - ended_at) / 1000)
+            log.info("answered", event_id=answer.event_id, workflow_id=answer.workflow_id, outcome=answer.outcome)
