@@ -19,9 +19,9 @@ class Answers(Protocol):
     the news `answers`. Answers are deleted with their events.
     """
 
-    def want(self, event_id: str, wanted: AnswerWanted, until: float = float("inf")) -> None:
-        """Somebody waits for the answer to an event that is there already: opens it, or extends its time if it is open;
-        the leader is told. Nothing changes if it is answered. `until` is as in `Deliveries`."""
+    def want(self, wanted: Mapping[str, AnswerWanted]) -> None:
+        """Somebody waits for answers to events, by their ids, that may be there already: opens each, or extends its
+        time if it is open. The leader is told. Nothing changes for those that are answered or don't exist."""
 
     def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
         """The open answers for which somebody waits now or later, in the order in which their time ends; those after

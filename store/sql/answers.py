@@ -20,8 +20,8 @@ _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
 _WANT = f"""
 INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s
 ON CONFLICT (event_id) DO UPDATE SET output = excluded.output,
-    wait_until = CASE WHEN answers.wait_until < excluded.wait_until THEN excluded.wait_until ELSE answers.wait_until END
-WHERE answers.answered_at IS NULL
+    wait_until = excluded.wait_until
+WHERE answers.answered_at IS NULL AND answers.wait_until < excluded.wait_until
 """
 _OPEN = """
 SELECT event_id, webhook, output, wait_until FROM bridge.answers
@@ -80,11 +80,13 @@ class SqlAnswers(Answers):
         self._impatient = impatient
         self._signals = signals
 
-    def want(self, event_id: str, wanted: AnswerWanted, until: float = float("inf")) -> None:
-        with self._impatient.transaction(until=until) as transaction:
-            is_open = transaction.write(_WANT, (wanted.output, wanted.wait_until, event_id)) > 0
-        if is_open:
-            self._signals.tell("events")
+    def want(self, wanted: Mapping[str, AnswerWanted]) -> None:
+        with self._impatient.transaction() as transaction:
+            # Always in the same order, so that relays waiting for each other's rows can't deadlock.
+            transaction.fetch_together(
+                [(_WANT, (one.output, one.wait_until, event_id)) for event_id, one in sorted(wanted.items())]
+            )
+        self._signals.tell("events")
 
     def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
         first = (now, "") if after is None else (max(now, after.wait_until), after.event_id)

@@ -60,16 +60,15 @@ def test_open_answers_are_read_in_the_order_of_their_times_and_in_pages(store: S
 def test_whoever_comes_back_opens_the_answer_again(store: Store, other: Store) -> None:
     waits(store, wait_until=NOW - 1)
     assert open_ids(store) == []
-    other.answers.want("e1", AnswerWanted("$.other", LATER))
-    other.answers.want("e1", AnswerWanted("$.other", LATER - 1))
+    other.answers.want({"e1": AnswerWanted("$.other", LATER)})
+    other.answers.want({"e1": AnswerWanted("$.older", LATER - 1)})
     [found] = store.answers.open(NOW)
     assert (found.output, found.wait_until) == ("$.other", LATER)
 
 
 def test_an_event_from_before_somebody_waited_may_have_an_answer_too(store: Store) -> None:
     arrive(store)
-    store.answers.want("e1", WANTED)
-    store.answers.want("unknown", WANTED)
+    store.answers.want({"e1": WANTED, "unknown": WANTED})
     assert open_ids(store) == ["e1"]
 
 
@@ -83,7 +82,7 @@ def test_the_first_answer_counts_and_only_where_one_is_wanted(store: Store, othe
         "e1": Answer("e1", "COMPLETED", "w1", '"hi"')
     }
     assert found["e1"].answered_at > 0
-    store.answers.want("e1", AnswerWanted("$.other", LATER + 9))
+    store.answers.want({"e1": AnswerWanted("$.other", LATER + 9)})
     assert open_ids(store) == []
     waited = store.answers.waited("e1")
     assert waited is not None
