@@ -26,6 +26,7 @@ from relay.outcomes import Outcomes
 from relay.raw_deliveries import Pruning
 from relay.receiver import Receiver
 from relay.vendor_keys import HttpsDownload, KeyCaches, KeySource
+from relay.waiting import Waiting
 from store import tracing
 from store.clock import MonotonicClock
 from store.errors import NewerStore, StoreUnavailable
@@ -69,7 +70,8 @@ def create_app(
     keeper = Keeper(store.kept_deliveries)
     outcomes = Outcomes(store.deliveries, store.without_events, keeper)
     routing = Routing(settings, platforms, keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)))
-    receiver = Receiver(store, routing.routes(definitions), outcomes, keeper, definitions.unavailable, clock)
+    waiting = Waiting(store.answers, store.signals, store)
+    receiver = Receiver(store, routing.routes(definitions), outcomes, keeper, waiting, definitions.unavailable, clock)
     hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
 
     source = DefinitionsSource(settings.bridge_webhooks, LoadInThread(last_good), definitions)
@@ -79,6 +81,7 @@ def create_app(
         outcomes,
         hidden_paths,
         Pruning(store.raw_deliveries, lambda: source.current),
+        waiting,
         metrics_address=None if where in ("off", "public") else where,
     )
     source.listener = Changes(routing, receiver, hidden_paths, store, last_good, background)
@@ -87,7 +90,9 @@ def create_app(
     app.register_blueprint(web.pages(store.deliveries, with_metrics=where == "public"))
     web.handle_errors(app)
     proxies = settings.bridge_trusted_proxies
-    endpoint = web.WebhookEndpoint(receiver, app.wsgi_app, background if in_background else None, bool(proxies))
+    endpoint = web.WebhookEndpoint(
+        receiver, waiting, app.wsgi_app, background if in_background else None, bool(proxies)
+    )
     app.wsgi_app = believing(endpoint, proxies)  # type: ignore[assignment, method-assign]
     app.extensions["relay"] = background
     return app

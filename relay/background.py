@@ -19,6 +19,7 @@ from relay import metrics
 from relay.hidden_paths import KeptHiddenPaths
 from relay.outcomes import Outcomes
 from relay.raw_deliveries import Pruning
+from relay.waiting import Waiting
 from store.errors import StoreUnavailable
 
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
@@ -38,12 +39,14 @@ class Background:
         outcomes: Outcomes,
         hidden_paths: KeptHiddenPaths,
         pruning: Pruning,
+        waiting: Waiting,
         metrics_address: str | None,
     ):
         self._definitions = definitions
         self.outcomes = outcomes
         self._hidden_paths = hidden_paths
         self._pruning = pruning
+        self.waiting = waiting
         self._metrics_address = metrics_address
         self._pid: int | None = None
         self._to_parent: int | None = None
@@ -116,6 +119,7 @@ class Background:
         if not self.is_running:
             return
         self._pid = None
+        self.waiting.stop()
         self._stopped.set()
         self._definitions.stop()
         self._flusher.join(timeout=10)

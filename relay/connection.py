@@ -12,10 +12,12 @@ import re
 import socket
 import ssl
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import gevent
+from gevent import monkey
 from gevent.socket import wait_read
 from gunicorn.http.errors import LimitRequestHeaders
 
@@ -39,6 +41,11 @@ _MOST_FRAMING = 2
 _SPARE_FRAMING = 64 * 1024
 
 
+_READABLE = 1
+"""An event of gevent's loop."""
+_Socket: type[socket.socket] = monkey.get_original("socket", "socket")
+
+
 class _SilentPeer(Exception):
     """Nothing came."""
 
@@ -50,9 +57,11 @@ class TooMuchFraming(OSError):
 class Connection:
     """Wraps the socket, and passes everything else through to it."""
 
-    def __init__(self, peer: Any, memory: Memory):
+    def __init__(self, peer: Any, memory: Memory, places: Places | None = None):
+        """`places`: the process's connections, which this is one of."""
         self._peer = peer
         self._memory = memory
+        self._places = places
         self._in_head = True
         self._is_idle = False
         self._has_begun = False
@@ -180,6 +189,33 @@ class Connection:
         """The whole request has been read."""
         self._body_is_read = True
 
+    @contextmanager
+    def waiting(self, gone: Callable[[], None]) -> Iterator[None]:
+        """While the answer depends on others: the connection takes nobody's place, and holds nothing of its request.
+        Calls `gone`, which mustn't block, once the peer hangs up."""
+        self.discard()
+        if self._places is not None:
+            self._places.leave(self)
+        watcher = gevent.get_hub().loop.io(self._peer.fileno(), _READABLE)
+
+        def look() -> None:
+            watcher.stop()  # what follows the request in the buffer hides from now on whether the peer hangs up
+            if _is_at_end(self._peer.fileno()):
+                gone()
+
+        watcher.start(look)
+        try:
+            yield
+        finally:
+            watcher.stop()
+            watcher.close()
+            if self._places is not None:
+                self._places.take(self)
+
+    def hold(self, size: int) -> None:
+        """Records the bytes of an answer that others made. Raises Overloaded if there is no room for them."""
+        self._memory.hold(self, size)
+
     def finish(self, request: Any) -> None:
         """Sends the answer, and reads the rest of gunicorn's request. Raises OSError."""
         answer, self._answer = self._answer or b"", None
@@ -258,6 +294,20 @@ class Connection:
         self._gives_way = True
         with suppress(OSError):
             self._peer.shutdown(socket.SHUT_RD)
+
+
+def _is_at_end(descriptor: int) -> bool:
+    """Whether a socket that is readable has nothing more to read."""
+    # Not the connection's own object, which would switch to other greenlets.
+    probe = _Socket(fileno=descriptor)
+    try:
+        return not probe.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        probe.detach()
 
 
 class Places:

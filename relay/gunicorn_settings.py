@@ -34,6 +34,8 @@ from gunicorn.workers.ggevent import GeventWorker
 from config.open_files import allow_open_files
 from relay.connection import Connection, Places
 from relay.memory import MEMORY, Overloaded
+from relay.waiting_places import MOST as MOST_WAITING
+from relay.waiting_places import most_waiting
 
 _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection is still read after an error."""
@@ -50,12 +52,13 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
-        self.places = Places(self.worker_connections)
+        # Connections that wait for a workflow are bounded by themselves.
+        self.places = Places(max(1, self.worker_connections - MOST_WAITING))
         self._names = [listener.getsockname() for listener in self.sockets]
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serves a connection. One on which nothing has been sent is closed at once when the worker stops."""
-        connection = Connection(client, MEMORY)
+        connection = Connection(client, MEMORY, self.places)
         self.places.take(connection)
         try:
             # With TLS, data may have been read already and be buffered in the socket.
@@ -125,7 +128,7 @@ def _every_address(port: str) -> list[str]:
 
 
 # Each connection uses one.
-allow_open_files()
+_open_files = allow_open_files()
 bind = _every_address(os.environ.get("PORT") or "8000")
 worker_class = Worker
 logger_class = Logger
@@ -138,8 +141,9 @@ timeout = 60
 graceful_timeout = 20
 # Seconds within which the first byte, and then each request's head, must arrive; otherwise the connection is closed.
 keepalive = 15
-# Per worker. A connection costs little but its slot: slow and silent ones don't keep the others waiting.
-worker_connections = 2000
+# Per worker: 2000, and those that wait for the end of a workflow. A connection costs little but its slot: slow and
+# silent ones don't keep the others waiting.
+worker_connections = 2000 + MOST_WAITING
 backlog = 1024
 limit_request_line = 8190
 limit_request_fields = 100
@@ -196,6 +200,8 @@ def post_worker_init(worker: Any) -> None:
 
     concurrency.start_threads()
     memory.begin(worker.cfg.workers)
+    if background := _background(worker.wsgi):
+        background.waiting.places.most = most_waiting(memory.share_of(worker.cfg.workers), _open_files)
     # Settings no longer change, and gunicorn reads two dozen of them per request, with two Python calls each.
     vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
     # What exists by now stays: the garbage collector needn't scan it again every few deliveries.
@@ -211,6 +217,8 @@ def _let_go_at_the_end(worker: Worker) -> None:
     while worker.alive:
         gevent.sleep(0.1)
     while True:  # those that are being answered follow
+        if background := _background(worker.wsgi):
+            background.waiting.stop()
         worker.places.let_go()
         gevent.sleep(0.1)
 

@@ -185,13 +185,18 @@ def begin(processes: int) -> None:
 
 def limit_for(processes: int, root: Path = Path("/")) -> int:
     """Bytes that may be in flight in each of this many processes."""
+    return max(_AT_LEAST, min(_MOST, share_of(processes, root) // _PART))
+
+
+def share_of(processes: int, root: Path = Path("/")) -> int:
+    """Bytes of memory for each of this many processes, if they share the machine or container fairly."""
     shared = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     own = [shared // processes]
     own += [limit // processes for limit in _of_cgroups(root)]
     for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
         if (limit := resource.getrlimit(kind)[0]) != resource.RLIM_INFINITY:
             own.append(limit)
-    return max(_AT_LEAST, min(_MOST, min(own) // _PART))
+    return min(own)
 
 
 def _of_cgroups(root: Path) -> list[int]:

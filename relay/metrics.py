@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 
 from prometheus_client import (
@@ -28,6 +28,18 @@ _seconds = Histogram(
     "bridge_relay_request_seconds",
     "Time from a delivery's arrival to its answer",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=_registry,
+)
+_answers = Counter(
+    "bridge_answers",
+    "Deliveries that waited for a workflow, by how that ended",
+    ["webhook", "outcome"],
+    registry=_registry,
+)
+_waiting = Gauge(
+    "bridge_answers_waiting",
+    "Senders that wait for the end of a workflow now",
+    multiprocess_mode="livesum",
     registry=_registry,
 )
 _definitions_ok = Gauge(
@@ -67,6 +79,24 @@ def observe_request(seconds: float) -> None:
     """Records how long a delivery took."""
     with suppress(OSError):
         _seconds.observe(seconds)
+
+
+def count_wait(webhook: str, outcome: str) -> None:
+    """Counts a delivery that waited for a workflow, by how that ended."""
+    with suppress(OSError):
+        _answers.labels(webhook, outcome).inc()
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """A sender waits."""
+    with suppress(OSError):
+        _waiting.inc()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            _waiting.dec()
 
 
 def set_definitions_ok(ok: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import structlog
@@ -21,8 +22,9 @@ from relay.outcomes import Outcome, Outcomes
 from relay.payload import PayloadTooLarge
 from relay.route import Route
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
+from relay.waiting import Pending, Waiting
 from store.clock import MonotonicClock
-from store.delivery_records import Duplicate
+from store.delivery_records import AnswerWanted, Duplicate
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Committed, NewEvent, Rejection
@@ -102,6 +104,7 @@ class Receiver:
         routes: Mapping[str, Route],
         outcomes: Outcomes,
         keeper: Keeper,
+        waiting: Waiting,
         unavailable: frozenset[str] = frozenset(),
         clock: MonotonicClock = time,
     ):
@@ -111,6 +114,7 @@ class Receiver:
         self._deliveries = store.deliveries
         self._outcomes = outcomes
         self._keeper = keeper
+        self._waiting = waiting
         self._clock = clock
         self._admission = Admission(clock)
         self._log_throttle = LogThrottle(clock)
@@ -131,9 +135,9 @@ class Receiver:
         self._verified.replace(_webhooks(routes))
         return left
 
-    def receive(self, url_id: str, incoming: Incoming) -> Response:
+    def receive(self, url_id: str, incoming: Incoming) -> Response | Pending:
         """Handles a request for ``/webhook/{url_id}``, from look-up to response. Always returns one, whatever was
-        sent."""
+        sent; `Pending` if a workflow is to give it."""
         route = self._routes.get(url_id)
         if route is None:
             return self._unknown(url_id)
@@ -161,9 +165,13 @@ class Receiver:
                 now = self._store.now()
                 events = route.parser.events(delivery, body, now, receiving.traceparent, remote, turn.grow)
                 wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
+                pending = self._pending(route, wanted, now, until)
+                if pending is not None:
+                    wanted[0] = replace(wanted[0], answer=pending.wanted)
                 committed = self._deliveries.append(wanted, until) if wanted else []
                 receiving.set(events=len(committed))
-                return self._accepted(route, incoming, body, committed, bool(events) and not wanted, until)
+                response = self._accepted(route, incoming, body, committed, bool(events) and not wanted, until)
+                return response if pending is None else pending.of(committed[0])
         except Exception as error:
             return self._failed(route, incoming, request, error)
 
@@ -236,6 +244,15 @@ class Receiver:
         kept_id = self._keep(route, incoming, request, Refused(reasons[0], 422)) if reasons else None
         for reason in reasons:
             self._record(route, incoming, 422, reason, kept_id)
+
+    def _pending(self, route: Route, wanted: list[NewEvent], now: int, until: float) -> Pending | None:
+        """What the sender of these events waits for: the workflow of the first. None if it is answered at once."""
+        respond, webhook = route.webhook.respond, route.webhook.name
+        if respond is None or respond.wait is None or respond.output is None or not wanted:
+            return None
+        answer = AnswerWanted(respond.output, now + int(respond.wait * 1000))
+        may_wait = self._waiting.has_room(webhook)
+        return Pending(wanted[0].id, webhook, respond, answer if may_wait else None, until - PATIENCE + respond.wait)
 
     # --- the end
 

@@ -64,7 +64,10 @@ class Route:
         """Which events are stored; None for all."""
         self.fitting = Fitting(webhook.payload_schema, webhook.hide) if webhook.payload_schema is not None else None
         """Which of them fit the schema; None for all."""
-        self._configured_response = configured_response(webhook.respond) if webhook.respond is not None else None
+        respond = webhook.respond
+        self._configured_response = None
+        if respond is not None and respond.wait is None:
+            self._configured_response = configured_response(respond)
         self._responds_as_usual = not webhook.split and type(platform).respond is Platform.respond
         self._networks = without_mapped(webhook.allow_ips)
         self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}

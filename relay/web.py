@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 
 from platforms.http import Request, Response, error_response, json_response
 from relay import metrics
+from relay.answering import response_to
 from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.forwarded import BY_PROXY
@@ -21,6 +23,7 @@ from relay.memory import Overloaded
 from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
 from relay.route import CONDUCTORS_PATH, PATH, Route, with_query
+from relay.waiting import Pending, Waiting
 from store.protocols import Deliveries
 
 if TYPE_CHECKING:
@@ -110,6 +113,17 @@ class WsgiRequest:
         by_proxy = environ.get(BY_PROXY, False)
         return Request(self.method, url, query, _headers(environ), body, self.remote, time.time(), by_proxy)
 
+    def waiting(self, gone: Callable[[], None]) -> AbstractContextManager[None]:
+        """Implements `relay.waiting.Peer`."""
+        connection = self._environ.get("gunicorn.socket")
+        return nullcontext() if connection is None else connection.waiting(gone)
+
+    def hold(self, size: int) -> None:
+        """Records the bytes of an answer that others made. Raises Overloaded if there is no room for them."""
+        connection = self._environ.get("gunicorn.socket")
+        if connection is not None:
+            connection.hold(size)
+
     def seen_url(self) -> str:
         """The URL as it was called, without the query."""
         environ = self._environ
@@ -153,11 +167,17 @@ class WebhookEndpoint:
     """
 
     def __init__(
-        self, receiver: Receiver, others: WSGIApplication, background: Background | None, knows_proxies: bool = False
+        self,
+        receiver: Receiver,
+        waiting: Waiting,
+        others: WSGIApplication,
+        background: Background | None,
+        knows_proxies: bool = False,
     ):
         """`background` is started at the first request, unless the server started it after its fork. `knows_proxies`:
         the addresses are the senders' own."""
         self._receiver = receiver
+        self._waiting = waiting
         self._others = others
         self._knows_proxies = knows_proxies
         self._background = background
@@ -171,9 +191,20 @@ class WebhookEndpoint:
             self._background.start()
             self._background = None
         began = time.perf_counter()
-        response = self._receiver.receive(path[len(prefix) :], WsgiRequest(environ, self._knows_proxies, prefix))
+        request = WsgiRequest(environ, self._knows_proxies, prefix)
+        response = self._receiver.receive(path[len(prefix) :], request)
         metrics.observe_request(time.perf_counter() - began)
+        if isinstance(response, Pending):
+            response = self._wait(response, request)
         return send(response, environ, start_response)
+
+    def _wait(self, pending: Pending, request: WsgiRequest) -> Response:
+        response = response_to(pending.event_id, self._waiting.wait(pending, request), pending.respond)
+        try:
+            request.hold(len(response.body))
+        except Overloaded:  # too many large ones are being sent; whoever asks again gets it then
+            response = response_to(pending.event_id, None, pending.respond)
+        return response
 
 
 def send(response: Response, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -1,0 +1,32 @@
+"""The answer to a sender that waited for the end of a workflow."""
+
+from __future__ import annotations
+
+import json
+
+from config.webhooks import Respond
+from platforms.http import Response, json_response
+from store.answers import COMPLETED, NO_WORKFLOW, TOO_LARGE, Answer
+
+_NOSNIFF = (("X-Content-Type-Options", "nosniff"),)
+
+
+def response_to(event_id: str, answer: Answer | None, respond: Respond) -> Response:
+    """The response with this answer to the event; None: there was none in time."""
+    if answer is None or answer.outcome == NO_WORKFLOW:
+        return json_response({"eventId": event_id}, 202)
+    if answer.outcome == COMPLETED:
+        return _with_body(answer.body or "null", respond)
+    fields = {"eventId": event_id, "workflowId": answer.workflow_id}
+    if answer.outcome == TOO_LARGE:
+        message = "what the workflow answered is too large"
+        return json_response({"error": "answer_too_large", "message": message, **fields}, 502)
+    return json_response({"error": "workflow_failed", **fields, "status": answer.outcome}, 502)
+
+
+def _with_body(body: str, respond: Respond) -> Response:
+    value = json.loads(body)
+    if not isinstance(value, str):
+        return Response(respond.status, body.encode(), respond.content_type or "application/json", _NOSNIFF)
+    text = value.encode("utf-8", "replace")
+    return Response(respond.status, text, respond.content_type or "text/plain; charset=utf-8", _NOSNIFF)

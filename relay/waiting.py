@@ -1,0 +1,260 @@
+"""Senders that wait for the end of a workflow: their deliveries are committed, and their connections stay open.
+
+Each waits in its own greenlet. One reader per process asks the store for all of them: whenever a worker has recorded
+answers, and once a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import structlog
+
+from config.respond import LONGEST_WAIT, Respond
+from relay import metrics
+from relay.waiting_places import WaitingPlaces
+from store import turns
+from store.answers import Answer, Answered
+from store.delivery_records import AnswerWanted
+from store.errors import StoreUnavailable
+from store.protocols import Answers, Clock, Listener, Signals
+from store.records import Committed
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks without news."""
+_OVERLAP = 500
+"""Milliseconds: answers become visible later than the time at which they were recorded."""
+_FAR_BACK = 2000
+"""Milliseconds; earlier ones are found by looking for each."""
+_LISTEN_ON = 30.0
+"""Seconds for which a process goes on to listen after the last sender has its answer."""
+_PAGE = 1000
+_AFTER_ERROR = 0.5
+"""Seconds."""
+
+Ending = Literal["answered", "late", "gone", "stopping", "crowded"]
+"""How a wait ended. `late`: its time is over. `gone`: the sender hung up. `crowded`: it didn't even begin, since too
+many wait."""
+
+
+class Peer(Protocol):
+    """The connection of a sender that waits."""
+
+    def waiting(self, gone: Callable[[], None]) -> AbstractContextManager[None]:
+        """While it waits; calls `gone` once the sender hangs up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The answer to a delivery that is committed."""
+
+    event_id: str
+    webhook: str
+    respond: Respond
+    wanted: AnswerWanted | None
+    """None if the sender can't wait: too many others do."""
+    until: float
+    """How long to wait (monotonic clock)."""
+    is_duplicate: bool = False
+
+    def of(self, committed: Committed) -> Pending:
+        """The same, for the event that the delivery is, or repeats."""
+        return replace(self, event_id=committed.event_id, is_duplicate=committed.duplicate)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    over: threading.Event = field(default_factory=threading.Event)
+    ending: Ending = "late"
+    answer: Answer | None = None
+
+    def end(self, ending: Ending, answer: Answer | None = None) -> None:
+        if not self.over.is_set():
+            self.ending, self.answer = ending, answer
+            self.over.set()
+
+
+class Waiting:
+    """The senders that wait in this process. Safe for threads, and for greenlets of one thread."""
+
+    def __init__(self, answers: Answers, signals: Signals, clock: Clock):
+        """`clock` is the store's."""
+        self.places = WaitingPlaces()
+        self._signals = signals
+        self._waiters: dict[str, list[_Waiter]] = {}
+        """Event id → who waits for its answer."""
+        self._reader = _Reader(answers, clock, self._waiters)
+        self._lock = threading.Lock()
+        self._somebody = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+
+    def has_room(self, webhook: str) -> bool:
+        """Whether another of the webhook's senders may wait."""
+        return not self._is_stopping and self.places.has_room(webhook)
+
+    def wait(self, pending: Pending, peer: Peer) -> Answer | None:
+        """Waits for the answer; None if it isn't there in time, the sender hangs up or the process stops; at once if
+        too many wait."""
+        if pending.wanted is None or not self.has_room(pending.webhook):
+            ending: Ending = "stopping" if self._is_stopping else "crowded"
+            answer = None
+        else:
+            ending, answer = self._wait(pending, peer)
+        metrics.count_wait(pending.webhook, ending if answer is None else answer.outcome.lower())
+        return answer
+
+    def stop(self) -> None:
+        """The process is stopping: nobody waits any longer."""
+        self._is_stopping = True
+        with self._lock:
+            for waiter in [one for waiters in self._waiters.values() for one in waiters]:
+                waiter.end("stopping")
+
+    def _wait(self, pending: Pending, peer: Peer) -> tuple[Ending, Answer | None]:
+        waiter = _Waiter()
+        with (
+            self.places.one(pending.webhook),
+            metrics.waiting(),
+            peer.waiting(lambda: waiter.end("gone")),
+            self._listed(pending, waiter),
+        ):
+            waiter.over.wait(max(0.0, pending.until - time.monotonic()))
+        return waiter.ending, waiter.answer
+
+    @contextmanager
+    def _listed(self, pending: Pending, waiter: _Waiter) -> Iterator[None]:
+        """While the reader looks for its answer."""
+        with self._lock:
+            if self._is_stopping:
+                waiter.end("stopping")
+            self._waiters.setdefault(pending.event_id, []).append(waiter)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
+                self._thread.start()
+        if pending.is_duplicate and pending.wanted is not None:
+            self._reader.want(pending.event_id, pending.wanted)
+        self._somebody.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                waiters = self._waiters[pending.event_id]
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._waiters[pending.event_id]
+
+    def _run(self) -> None:
+        while True:
+            self._somebody.wait()
+            listener = self._signals.listener("answers")
+            self._reader.wake = listener.wake
+            try:
+                self._look_with(listener)
+            finally:
+                self._reader.wake = _nothing
+                listener.close()
+
+    def _look_with(self, listener: Listener) -> None:
+        """Looks until nobody has waited for a while. Meanwhile the news is taken, so that it piles up nowhere."""
+        last = time.monotonic()
+        while time.monotonic() < last + _LISTEN_ON:
+            self._somebody.clear()
+            if self._waiters:
+                last = time.monotonic()
+                try:
+                    self._reader.look()
+                except StoreUnavailable:
+                    time.sleep(_AFTER_ERROR)  # whoever sends now hears and logs why
+                except Exception:
+                    structlog.get_logger().exception("could not look for answers")
+                    time.sleep(_AFTER_ERROR)
+            listener.wait(max(0.0, self._reader.due - time.monotonic()) if self._waiters else _LOOK_EVERY)
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Reader:
+    """Reads the answers of all who wait; for one thread, but for `want`."""
+
+    def __init__(self, answers: Answers, clock: Clock, waiters: dict[str, list[_Waiter]]):
+        self._answers = answers
+        self._clock = clock
+        self._waiters = waiters
+        self._new: dict[str, AnswerWanted] = {}
+        self._extended: dict[str, int] = {}
+        """Event id → until when a worker watches, as far as this process has asked for it."""
+        self._cursor = 0
+        self.wake: Callable[[], None] = _nothing
+        self.due = 0.0
+        """When to look at all of them again (monotonic clock)."""
+
+    def want(self, event_id: str, wanted: AnswerWanted) -> None:
+        """A delivery has come again: its event's answer may be there, or not be open any more."""
+        self._new[event_id] = wanted
+        self.wake()
+
+    def look(self) -> None:
+        """Hands over the answers that are there. Raises StoreUnavailable."""
+        new, self._new = self._new, {}
+        try:
+            self._look_for(new)
+        except StoreUnavailable:
+            self._new = {**new, **self._new}
+            raise
+
+    def _look_for(self, new: dict[str, AnswerWanted]) -> None:
+        if time.monotonic() >= self.due:
+            self._look_among(list(self._waiters))
+            self._extended = {event_id: at for event_id, at in self._extended.items() if event_id in self._waiters}
+            self.due = time.monotonic() + _LOOK_EVERY
+        elif new:
+            self._look_among(list(new))
+        self._look_since(max(self._cursor, self._clock.now() - _FAR_BACK) - _OVERLAP)
+        self._open(new)
+
+    def _look_among(self, event_ids: Sequence[str]) -> None:
+        for first in range(0, len(event_ids), _PAGE):
+            self._hand_over(self._answers.among(event_ids[first : first + _PAGE]))
+            time.sleep(0)  # the others' turn
+
+    def _look_since(self, at: int) -> None:
+        after, page = "", self._answers.since(at, "", _PAGE)
+        while page:
+            self._hand_over(page)
+            at, after = page[-1].answered_at, page[-1].event_id
+            self._cursor = max(self._cursor, at)
+            page = self._answers.since(at, after, _PAGE) if len(page) == _PAGE else []
+
+    def _open(self, new: dict[str, AnswerWanted]) -> None:
+        """Of what has come again, opens what isn't answered: for longer than needed, so that the next to come again
+        costs nothing."""
+        until = self._clock.now() + int(LONGEST_WAIT * 1000)
+        wanted = {
+            event_id: AnswerWanted(one.output, until)
+            for event_id, one in new.items()
+            if event_id in self._waiters and self._extended.get(event_id, 0) < one.wait_until
+        }
+        if wanted:
+            self._answers.want(wanted)
+            self._extended |= dict.fromkeys(wanted, until)
+
+    def _hand_over(self, found: Sequence[Answered]) -> None:
+        here = [one for one in found if not self._is_over(one.event_id)]
+        while here:
+            number = turns.fitting([one.size for one in here])
+            for event_id, answer in self._answers.of_events([one.event_id for one in here[:number]]).items():
+                for waiter in tuple(self._waiters.get(event_id, ())):
+                    waiter.end("answered", answer)
+            here = here[number:]
+            time.sleep(0)  # those that have their answers send them, before others are read
+
+    def _is_over(self, event_id: str) -> bool:
+        return all(waiter.over.is_set() for waiter in self._waiters.get(event_id, ()))
