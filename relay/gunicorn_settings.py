@@ -52,8 +52,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
-        # Connections that wait for a workflow are bounded by themselves.
-        self.places = Places(max(1, self.worker_connections - MOST_WAITING))
+        # How many may wait for a workflow has a bound of its own.
+        others = self.worker_connections - MOST_WAITING
+        self.places = Places(others if others > 0 else self.worker_connections)
         self._names = [listener.getsockname() for listener in self.sockets]
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

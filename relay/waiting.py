@@ -37,8 +37,8 @@ _PAGE = 1000
 _AFTER_ERROR = 0.5
 """Seconds."""
 
-Ending = Literal["answered", "late", "gone", "stopping", "crowded"]
-"""How a wait ended. `late`: its time is over. `gone`: the sender hung up. `crowded`: it didn't even begin, since too
+Ending = Literal["answered", "late", "hung_up", "stopping", "crowded"]
+"""How a wait ended. `late`: its time is over. `hung_up`: the sender did. `crowded`: it didn't even begin, since too
 many wait."""
 
 
@@ -94,6 +94,11 @@ class Waiting:
         self._thread: threading.Thread | None = None
         self._is_stopping = False
 
+    @property
+    def waiters(self) -> int:
+        """How many wait."""
+        return sum(map(len, list(self._waiters.values())))
+
     def has_room(self, webhook: str) -> bool:
         """Whether another of the webhook's senders may wait."""
         return not self._is_stopping and self.places.has_room(webhook)
@@ -121,7 +126,7 @@ class Waiting:
         with (
             self.places.one(pending.webhook),
             metrics.waiting(),
-            peer.waiting(lambda: waiter.end("gone")),
+            peer.waiting(lambda: waiter.end("hung_up")),
             self._listed(pending, waiter),
         ):
             waiter.over.wait(max(0.0, pending.until - time.monotonic()))

@@ -90,6 +90,7 @@ class Process:
         self.file = folder / "webhooks.yaml"
         self.log = folder / "log"
         self.child: Child | None = None
+        self.body = b""
 
     def start(self, **settings: str) -> None:
         environment = {

@@ -1,0 +1,170 @@
+"""Senders that wait at a relay of real processes: many at once, impatient ones, and what becomes of them at its end."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store.answers import Answer
+from store.sqlite import SqliteStore, open_store
+from testkit import PATIENCE
+from tests.relay.test_gunicorn import KEY, Process, eventually
+
+DEFINITIONS = f"""webhooks:
+  - name: ask
+    headers: {{X-Api-Key: {KEY}}}
+    dedup: {{header: X-Id}}
+    receivers: {{a: any}}
+    respond: {{wait: 60s, output: $.reply}}
+  - {{name: other, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}
+"""
+MANY = 300
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    process = Process(tmp_path_factory.mktemp("waiting"))
+    process.file.write_text(DEFINITIONS)
+    started(process)
+    yield process
+    assert process.stop() == 0
+    assert "Traceback" not in process.log.read_text()
+
+
+def started(process: Process) -> None:
+    process.start()
+    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
+
+
+@pytest.fixture
+def store(relay: Process) -> Iterator[SqliteStore]:
+    store = open_store(f"sqlite:///{relay.folder}/b.db")
+    yield store
+    store.close()
+
+
+class Asking:
+    """A delivery that waits on a connection of its own."""
+
+    def __init__(self, relay: Process, id_: str | None = None):
+        self.socket = socket.create_connection(("127.0.0.1", relay.port), timeout=PATIENCE)
+        self._file = self.socket.makefile("rb")
+        self.ask(id_)
+
+    def ask(self, id_: str | None = None) -> None:
+        more = "" if id_ is None else f"X-Id: {id_}\r\n"
+        head = f"POST /webhook/ask HTTP/1.1\r\nHost: h\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n{more}"
+        self.socket.sendall(f"{head}Content-Length: 2\r\n\r\n{{}}".encode())
+
+    def answer(self) -> tuple[int, str]:
+        status = int(self._file.readline().split()[1])
+        headers = http.client.parse_headers(self._file)
+        return status, self._file.read(int(headers["Content-Length"])).decode()
+
+    def hang_up(self) -> None:
+        self._file.close()
+        self.socket.close()
+
+
+def open_events(store: SqliteStore, number: int) -> list[str]:
+    """The events with an answer to come, once there are so many."""
+    assert eventually(lambda: len(store.answers.open(store.now())) == number)
+    return [one.event_id for one in store.answers.open(store.now())]
+
+
+def metric(relay: Process, name: str) -> float:
+    """Its value; 0 before anybody serves it."""
+    relay.status("GET", "/metrics", port=relay.metrics_port)
+    found = re.search(rf"^{re.escape(name)} (\S+)$", relay.body.decode(), re.MULTILINE)
+    return 0.0 if found is None else float(found[1])
+
+
+def end(store: SqliteStore, ids: list[str]) -> None:
+    """Their workflows answer, each with its event's id."""
+    store.answers.record([Answer(id_, "COMPLETED", "w1", json.dumps(id_)) for id_ in ids])
+
+
+def test_many_wait_without_holding_up_others_and_each_gets_its_own_answer(relay: Process, store: SqliteStore) -> None:
+    waiting = [Asking(relay) for _ in range(MANY)]
+    ids = open_events(store, MANY)
+    assert metric(relay, "bridge_answers_waiting") == MANY
+    assert relay.status("POST", "/webhook/other", b"{}") == 200
+    end(store, ids)
+    answers = [one.answer() for one in waiting]
+    assert {status for status, _ in answers} == {200}
+    assert {body for _, body in answers} == set(ids)
+    assert metric(relay, "bridge_answers_waiting") == 0
+    assert metric(relay, 'bridge_answers_total{outcome="completed",webhook="ask"}') == MANY
+    waiting[0].ask()  # on the same connection
+    end(store, open_events(store, 1))
+    assert waiting[0].answer()[0] == 200
+    for one in waiting:
+        one.hang_up()
+
+
+def test_a_sender_that_hangs_up_leaves_its_place(relay: Process, store: SqliteStore) -> None:
+    waiting = [Asking(relay) for _ in range(10)]
+    ids = open_events(store, 10)
+    assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 10)
+    for one in waiting:
+        one.hang_up()
+    assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 0)
+    assert metric(relay, 'bridge_answers_total{outcome="hung_up",webhook="ask"}') == 10
+    end(store, ids)
+
+
+def test_the_next_request_on_a_connection_waits_its_turn(relay: Process, store: SqliteStore) -> None:
+    one = Asking(relay)
+    one.ask()  # before the answer to the first
+    first = open_events(store, 1)
+    end(store, first)
+    assert one.answer() == (200, first[0])
+    second = open_events(store, 1)
+    end(store, second)
+    assert one.answer() == (200, second[0])
+    one.hang_up()
+
+
+def test_a_killed_relay_loses_nothing_and_a_stopped_one_answers_at_once(tmp_path: Path) -> None:
+    relay = Process(tmp_path)
+    relay.file.write_text(DEFINITIONS)
+    started(relay)
+    store = open_store(f"sqlite:///{tmp_path}/b.db")
+    try:
+        asked = Asking(relay, "d1")
+        [event_id] = open_events(store, 1)
+        workers = subprocess.run(["pgrep", "-P", str(relay.process.pid)], capture_output=True, text=True, check=True)
+        for pid in (relay.process.pid, *map(int, workers.stdout.split())):
+            os.kill(pid, signal.SIGKILL)
+        assert asked.socket.recv(1) == b""
+        relay.process.wait()
+
+        started(relay)
+        again = Asking(relay, "d1")
+        assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 1)
+        end(store, [event_id])
+        assert again.answer() == (200, event_id)
+
+        waiting = [Asking(relay) for _ in range(5)]
+        ids = open_events(store, 5)
+        assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 5)
+        relay.process.send_signal(signal.SIGTERM)
+        answers = [one.answer() for one in waiting]
+        assert {status for status, _ in answers} == {202}
+        assert {json.loads(body)["eventId"] for _, body in answers} == set(ids)
+        assert relay.process.wait(PATIENCE) == 0
+        for one in (asked, again, *waiting):
+            one.hang_up()
+    finally:
+        store.close()
+        if relay.child is not None:
+            relay.child.kill()
