@@ -15,6 +15,8 @@ from platforms.verifiers.protocol import Credentials, Verifier
 
 MB = 1024 * 1024
 
+ChosenProof = Literal["headers", "signature", "jwt", "mtls", "challenge", "none"]
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -51,6 +53,8 @@ class Platform:
     """Settings that a webhook needs."""
     options: frozenset[str] = frozenset()
     """Further settings that it has, besides `signature` and `dedup`, which all platforms have."""
+    proofs: tuple[ChosenProof, ...] = ()
+    """What a definition chooses its proof from, where the platform has no scheme of its own: the first by default."""
     challenge_only: bool = False
     """Whether an answered challenge can stand in for the secret."""
     challenge_settings: frozenset[str] = frozenset()

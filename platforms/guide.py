@@ -83,6 +83,8 @@ def _sample(name: str, written: dict[str, Any]) -> SampleEvent:
         return SampleEvent(
             name, urlencode(written["form"]).encode(), "application/x-www-form-urlencoded", headers, fresh
         )
+    if "text" in written:
+        return SampleEvent(name, written["text"].encode(), written["content_type"], headers, fresh)
     body = json.dumps(written["body"], ensure_ascii=False).encode()
     return SampleEvent(name, body, "application/json", headers, fresh)
 

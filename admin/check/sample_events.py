@@ -9,8 +9,9 @@ from typing import Any
 
 from config.webhooks import Webhook
 from platforms import PLATFORMS
-from platforms.bodies import Body, read_body
+from platforms.bodies import Body
 from platforms.guide import samples
+from platforms.http import Request
 from relay.payload import payload_of
 from relay.shaping import shaped
 
@@ -29,4 +30,10 @@ def sample_events(webhook: Webhook) -> Sequence[Mapping[str, Any]]:
 
 @cache
 def _bodies(platform: str) -> Sequence[Body]:
-    return [read_body(sample.body, sample.content_type) for sample in samples(platform).values()]
+    """As the platform reads them."""
+    found = []
+    for sample in samples(platform).values():
+        headers = {"content-type": sample.content_type} | {name.lower(): text for name, text in sample.headers.items()}
+        request = Request("POST", "", "", headers, sample.body, None, 0.0)
+        found.append(PLATFORMS[platform].read(request, signed=False))
+    return found

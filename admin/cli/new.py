@@ -34,8 +34,12 @@ _OPTIONS = (
     ("--issuer", "jwt_issuer", "custom: the issuer of the bearer token (JWT) that proves deliveries."),
     ("--jwks", "jwt_jwks", "With --issuer: the URL of its keys, if it has no OpenID discovery."),
     ("--claim", "jwt_claims", "With --issuer: a claim that the token must have, '$.scope: orders'."),
-    ("--subject", "mtls_subject", "custom: the client certificate's subject, which a proxy hands on in --header."),
-    ("--san", "mtls_san", "custom: the same for its alternative name."),
+    (
+        "--subject",
+        "mtls_subject",
+        "custom, salesforce: the client certificate's subject, which a proxy hands on in --header.",
+    ),
+    ("--san", "mtls_san", "The same for its alternative name."),
     ("--challenge", "challenge_name", "custom: the query parameter or JSON field of the sender's challenge."),
     ("--service-account", "service_account", "google-pubsub: the e-mail of its service account."),
     ("--topic", "topic", "aws-sns: the ARN of the topic."),
@@ -55,7 +59,7 @@ _ASKED = {
     "challenge": ("challenge_name",),
     "none": (),
 }
-"""The fields that a terminal is asked for by each kind of proof of custom senders."""
+"""The fields that a terminal is asked for by each kind of proof that a definition chooses."""
 _HEADERS = {"headers": "header", "signature": "signature_header", "jwt": "jwt_header", "mtls": "mtls_header"}
 """The field that --header is for."""
 
@@ -161,9 +165,10 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         raise click.UsageError("NAME is missing")
     form = WebhookForm(guide.platform.name, name=name or str(click.prompt("Name (the URL ends with it)")))
     form.values = _typed(given)
-    form.proof = _proof(given)
-    if form.platform == "custom" and asks and not any((given["header"], given["signature"], form.proof != "headers")):
-        form.proof = str(click.prompt("Proven by", type=click.Choice(list(_ASKED)), default="headers"))
+    asked_for = _proof(given)
+    form.proof = asked_for if asked_for in form.proofs else form.proof
+    if form.proofs and asks and not any((given["header"], given["signature"], asked_for != "headers")):
+        form.proof = str(click.prompt("Proven by", type=click.Choice(form.proofs), default=form.proof))
     own = [one.name for one in FIELDS if one.group == "own" and one.fits(guide.platform)]
     form.verify_token = given["verify_token"] or ""
     if not form.verify_token and asks and "verify_token" in guide.platform.own_settings:
@@ -171,12 +176,12 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
     if given["audience"]:
         form.values["audience" if "audience" in own else "jwt_audience"] = given["audience"]
     _prove(form, given["header"] or "", asks)
-    for name in (*own, *(_ASKED[form.proof] if form.platform == "custom" else ())):
+    for name in (*own, *(_ASKED[form.proof] if form.proofs else ())):
         if asks and not form.values.get(name):
             label = f"{BY_NAME[name].label} ({BY_NAME[name].hint or ' or '.join(BY_NAME[name].choices)})"
             form.values[name] = str(click.prompt(label, default="", show_default=False))
     form.secret = _secret(given["secret"])
-    if form.platform == "custom" and form.proof not in ("headers", "signature"):
+    if form.proofs and form.proof not in ("headers", "signature"):
         form.secret = ""
     elif not form.secret and guide.platform.made_by == "us":
         form.generate()
@@ -210,7 +215,7 @@ def _typed(given: dict[str, Any]) -> dict[str, str]:
 
 def _prove(form: WebhookForm, header: str, asks: bool) -> None:
     """Puts the header where its kind of proof has it; asks for it if that needs one."""
-    if form.platform != "custom" or form.proof not in _HEADERS:
+    if not form.proofs or form.proof not in _HEADERS:
         return
     if not header and asks and form.proof != "jwt":
         usual = {"headers": "X-Api-Key", "signature": "X-Signature", "mtls": "X-SSL-Client-S-DN"}[form.proof]

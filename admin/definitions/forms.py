@@ -23,6 +23,7 @@ from admin.definitions.fields import (
 from admin.definitions.rotating import Proof, generated_for
 from admin.definitions.values import Secret
 from config.problems import Problem
+from platforms import PLATFORMS
 from platforms.guide import Guide
 
 START_PARTS = ("workflow", "version", "when", "input")
@@ -39,7 +40,8 @@ class WebhookForm:
     name: str = ""
     secret: str = ""
     proof: str = "headers"
-    """custom: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, or `none`."""
+    """One of `proofs`: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, or
+    `none`."""
     header: str = ""
     """custom: the header with the secret value."""
     verify_token: str = ""
@@ -60,6 +62,15 @@ class WebhookForm:
     """Whether the bridge generated the secret."""
     errors: dict[str, str] = field(default_factory=dict)
     """field → what is wrong with it; "" for the form as a whole."""
+
+    def __post_init__(self) -> None:
+        if self.proofs and self.proof not in self.proofs:
+            self.proof = self.proofs[0]
+
+    @property
+    def proofs(self) -> tuple[str, ...]:
+        """The kinds of proof to choose from; none for a platform that has its own."""
+        return PLATFORMS[self.platform].proofs if self.platform in PLATFORMS else ()
 
     @property
     def first_wrong(self) -> str | None:
@@ -88,7 +99,7 @@ class WebhookForm:
         form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
         form.search = str(values.get("receiver", "")).strip()
         form.search_versions = str(values.get("receiver_versions", "")).strip()
-        form.proof = str(values.get("proof") or "headers")
+        form.proof = str(values.get("proof") or form.proof)
         for row in range(_STARTS):
             start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in START_PARTS}
             if any(start.values()):
@@ -112,7 +123,7 @@ class WebhookForm:
         for one in FIELDS:
             if one.fits(guide.platform) and self._asks_for(one.group):
                 put(keys, one.path, self.typed(one))
-        if self.platform == "custom" and self.proof in ("jwt", "mtls", "challenge"):
+        if self.proof in self.proofs and self.proof in ("jwt", "mtls", "challenge"):
             keys.setdefault(self.proof, {})  # so that the check says what is missing
         keys |= self._workflows()
         for key, value in self.further().items():
@@ -121,7 +132,7 @@ class WebhookForm:
 
     def _asks_for(self, group: Group) -> bool:
         """Whether the form of a new webhook has the fields of the group."""
-        return group == "own" or group in SECTIONS or (self.platform == "custom" and group == self.proof)
+        return group == "own" or group in SECTIONS or (group == self.proof and group in self.proofs)
 
     def typed(self, one: Field) -> Any:
         """The value typed in the field; None for none, or one that can't be understood, which is in `errors`."""
@@ -132,7 +143,7 @@ class WebhookForm:
             return None
 
     def _prove(self, keys: dict[str, Any], guide: Guide) -> None:
-        if self.platform != "custom":
+        if not self.proofs:
             if self.secret:
                 keys["secret"] = Secret(self.secret)
         elif self.proof == "none":

@@ -74,7 +74,7 @@ def _fields(guide: Guide, proofs: Collection[Group] | None) -> dict[Group, list[
     """The fields that the form has, by group. `proofs`: the kinds of proof of a webhook that is edited."""
     found: dict[Group, list[Field]] = {}
     for one in FIELDS:
-        shown = one.group in proofs if proofs is not None else guide.platform.name == "custom"
+        shown = one.group in (guide.platform.proofs if proofs is None else proofs)
         if one.fits(guide.platform) and (shown or one.group == "own" or one.group in SECTIONS):
             found.setdefault(one.group, []).append(one)
     return found

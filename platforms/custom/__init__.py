@@ -18,6 +18,7 @@ class Custom(Platform):
     made_by = "us"
     secret_label = "Value of the header"
     required = frozenset()
+    proofs = ("headers", "signature", "jwt", "mtls", "challenge", "none")
     options = frozenset({"challenge"})
     bodies = "declared"
 

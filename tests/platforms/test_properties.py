@@ -28,12 +28,13 @@ SECRETS = {
 _WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 SECRETS |= dict.fromkeys(("clerk", "openai", "replicate", "resend"), _WHSEC) | {"supabase": f"v1,{_WHSEC}"}
 INSTEAD: dict[str, dict[str, Any]] = {
+    "salesforce": {"headers": {"X-Api-Key": "0123456789abcdef-key"}},
     "google-pubsub": {"audience": "a", "service_account": "push@example.com"},
     "google-chat": {"audience": "1234567890"},
     "aws-sns": {},
 }
 """Settings instead of a secret, of vendors that have none."""
-CANNOT = {*INSTEAD, "discord", "paypal", "sendgrid"}
+CANNOT = {*INSTEAD.keys() - {"salesforce"}, "discord", "paypal", "sendgrid"}
 """Platforms that the bridge can't sign for: only they have the private key."""
 
 
