@@ -33,6 +33,7 @@ settings.load_profile("any machine")
 ConductorServer.java_options += [
     "-XX:TieredStopAtLevel=1",
     "-Dconductor.app.system-task-worker-poll-interval=500ms",
+    "-Dconductor.workflow-message-queue.enabled=true",
 ]
 
 

@@ -39,7 +39,7 @@ INDEX_WAITS = Gauge(
     "bridge_webhooks_waiting_for_index", "Webhooks whose events wait as Conductor's index can't be searched"
 )
 WORKFLOW_PROBLEMS = Gauge(
-    "bridge_workflow_problems", "Receivers and starts that Conductor's workflow definitions don't fit"
+    "bridge_workflow_problems", "Receivers, starts and messages that Conductor's workflow definitions don't fit"
 )
 ANSWERS = Counter("bridge_answers_total", "Answers recorded for senders that wait for a workflow's end", ["outcome"])
 ANSWER_SECONDS = Histogram(

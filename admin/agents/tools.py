@@ -128,6 +128,7 @@ def _list_webhooks(bridge: Bridge, _: Nothing) -> Any:
             ),
             "receivers": sorted(webhook.receivers),
             "starts": sorted({start.workflow for start in webhook.starts}),
+            "messages": sorted({message.workflow for message in webhook.messages}),
         }
         for name, webhook in bridge.definitions.by_name.items()
     ]

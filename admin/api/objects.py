@@ -194,7 +194,7 @@ class _Compared(ApiObject):
 
 
 class Start(ApiObject):
-    """What one entry of `starts` made of an event."""
+    """What one entry of `starts` or `messages` made of an event."""
 
     workflow: str
     version: int | None
@@ -233,6 +233,7 @@ class Why(ApiObject):
     status: EventStatus
     meaning: list[str]
     starts: list[Start]
+    messages: list[Start]
     tasks: list[ComparedTask] = Field(description="nearest first")
 
 
@@ -243,6 +244,7 @@ def why(explained: EventExplanation) -> Why:
         status=event.status,
         meaning=list(explained.meaning),
         starts=[Start.of(one, one.start) for one in explained.starts],
+        messages=[Start.of(one, one.message) for one in explained.messages],
         tasks=list(map(compared_task, explained.tasks)),
     )
 

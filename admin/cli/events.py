@@ -173,6 +173,7 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     _echo_event(bridge.shown(found.event), found.meaning)
     echo_story(found.story)
     _echo_starts(found)
+    _echo_messages(found)
     if not found.tasks:
         click.echo("\nNo task is known to be waiting.")
     for finding in found.tasks:
@@ -193,6 +194,14 @@ def _echo_starts(found: EventExplanation) -> None:
         _echo_criteria(start.criteria)
         if start.input_text is not None:
             click.echo(indent(plain(f"input: {start.input_text}", lines=True), "  "))
+
+
+def _echo_messages(found: EventExplanation) -> None:
+    for one in found.messages:
+        click.echo(f"\n{'SENDS' if one.holds else 'SENDS NO'} MESSAGE  to {plain(one.message.workflow)}")
+        if not one.criteria:
+            click.echo(f"  {plain(one.reason)}")
+        _echo_criteria(one.criteria)
 
 
 def _echo_finding(finding: Comparison) -> None:

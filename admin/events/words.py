@@ -60,6 +60,8 @@ def status_in_words(event: Event, targets: Sequence[Target], around: Around) -> 
         return f"held until {_clock(event.hold_until, around.now)}"
     if event.hold == "recheck":
         return "free again"
+    if any(target.state == "queued" for target in targets) and not waiting:
+        return "waiting for earlier messages"
     tried = [target for target in waiting if target.attempts]
     if tried:
         next_at = min(target.due_at for target in tried)
@@ -75,6 +77,8 @@ def effects_in_words(targets: Iterable[Target]) -> str:
         found.append(f"completed {completed} task{'s' if completed > 1 else ''}")
     if started := done["start"]:
         found.append(f"started {started} workflow{'s' if started > 1 else ''}")
+    if sent := done["message"]:
+        found.append(f"sent {sent} message{'s' if sent > 1 else ''}")
     return ", ".join(found)
 
 

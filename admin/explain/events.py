@@ -10,6 +10,7 @@ from typing import Any
 
 from admin.events.families import Family
 from admin.explain.inputs import input_shown
+from admin.explain.messages import explain_messages
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import in_words
@@ -42,6 +43,7 @@ def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> 
         replays=tuple(around.family.replays_of(event.id)) if around.family else (),
         resolved_by=event.resolved_by,
         set_aside=around.set_aside.get(("event", event.id)),
+        messages=tuple(explain_messages(event, webhook, document, around)) if webhook else (),
     )
 
 
@@ -152,6 +154,10 @@ def _meaning(
             yield _without_its_target(event, event.only)
         case "expired" if webhook is not None and webhook.hold == 0:
             yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
+        case "expired" if (
+            webhook is not None and not webhook.receivers and any(target.kind == "message" for target in targets)
+        ):
+            yield f"Expired: it was held until {iso(event.hold_until)}, and no workflow with its key came to run."
         case "expired":
             yield f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
         case "ignored" if webhook is not None and not {*around.left}.isdisjoint(webhook.receivers):
@@ -159,6 +165,10 @@ def _meaning(
                 "Ignored: the webhook has no receivers besides workflows that are left to Conductor "
                 "(BRIDGE_LEAVE_TO_CONDUCTOR), and started no other."
             )
+        case "ignored" if any(target.kind == "message" for target in targets):
+            yield "Ignored: no workflow with its key was running, and `else: ignore` starts none."
+        case "ignored" if webhook is not None and webhook.messages:
+            yield "Ignored: no entry of `messages` or `starts` applied to it, or it had no key for a message."
         case "ignored":
             yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
         case "failed" if resolved_by is not None or event.acknowledged_at is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from admin.explain.inputs import Input, in_lines
-from config.webhooks import Start
+from config.webhooks import Message, Start
 from criteria.matches import Criterion
 from store.families import UNRESOLVED
 from store.records import Event, SetAside, Target, Task
@@ -57,6 +57,17 @@ class StartExplanation:
 
 
 @dataclass(frozen=True)
+class MessageExplanation:
+    """What one entry of `messages` made of an event."""
+
+    message: Message
+    holds: bool
+    reason: str
+    criteria: tuple[Criterion, ...] = ()
+    """Those of its `when`, if they don't all hold."""
+
+
+@dataclass(frozen=True)
 class Happening:
     """Something that happened to an event."""
 
@@ -86,6 +97,7 @@ class EventExplanation:
     """The replay that delivered what the event didn't."""
     set_aside: SetAside | None = None
     """Why the event is set aside, if it is."""
+    messages: tuple[MessageExplanation, ...] = ()
     story: tuple[Happening, ...] = ()
     """What happened to it, in order."""
 

@@ -10,7 +10,7 @@ from admin.events.families import Family
 from admin.explain.results import Happening
 from config.webhooks import Webhook
 from store.one_target import place_of
-from store.records import Event, Target, iso
+from store.records import Event, Target, TargetKind, iso
 from store.story import Attempt, Note, Origins
 
 _TARGETS = 50
@@ -19,6 +19,7 @@ _LONGEST = 200
 """Happenings that are told, at most: the first and the last."""
 _NAMED = 5
 """Targets that one sentence names, at most."""
+_DOES: dict[TargetKind, str] = {"complete": "completes", "start": "makes", "message": "sends"}
 _BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
 
 
@@ -88,7 +89,7 @@ def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> 
         return _named(first)
     if event.settled_at == event.decided_at:
         if event.status == "ignored":
-            return "nothing to complete and nothing to start"
+            return "nothing to complete, nothing to start and no message to send"
         if webhook is not None and webhook.hold == 0:
             return "no task was waiting for it, and with `hold: 0s` it is not held"
         return "no task was waiting for it, and its hold had ended"
@@ -96,7 +97,7 @@ def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> 
 
 
 def _named(targets: Sequence[Target]) -> str:
-    names = [f"{'completes' if target.kind == 'complete' else 'makes'} the {place_of(target)}" for target in targets]
+    names = [f"{_DOES[target.kind]} the {place_of(target)}" for target in targets]
     rest = len(names) - _NAMED
     return "it " + ", ".join(names[:_NAMED]) + (f" and has {rest} more targets" if rest > 0 else "")
 
@@ -112,6 +113,8 @@ def _calls(target: Target, now: int) -> Iterator[Happening]:
         yield _end(target, place)
     elif target.state == "claimed" and target.claimed_at is not None:
         yield Happening(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
+    elif target.state == "queued":
+        yield Happening(max(target.created_at, now), f"Next: {place}, once the earlier messages with its key are sent.")
     elif target.state == "pending":
         yield Happening(max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}.")
 
@@ -121,6 +124,8 @@ def _failure(attempt: Attempt, place: str, last: Target | None) -> str:
     error = attempt.error.rstrip(".")
     if last is None:
         return f"Attempt {attempt.number} for {place} failed after {took}: {error}. It is tried again."
+    if last.kind == "message" and last.state == "cancelled":
+        return f"Attempt {attempt.number} for {place} was the last: {error}."
     if last.state == "cancelled":
         return f"Attempt {attempt.number} for {place} came too late: {error}."
     return f"Attempt {attempt.number} for {place} was refused permanently after {took}: {error}."
@@ -133,6 +138,10 @@ def _end(target: Target, place: str) -> Happening:
     match target.state:
         case "done" if target.kind == "complete":
             what = f"Completed {place}{tries}: its workflow continues."
+        case "done" if target.kind == "message":
+            what = f"Sent {place}{tries}: workflow {target.workflow_id} has it."
+        case "skipped" | "cancelled" if target.kind == "message":
+            what = f"Didn't send {place}: {target.error}."
         case "done":
             what = f"Made {place}{tries}: workflow {target.workflow_id}."
         case "skipped":

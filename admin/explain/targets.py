@@ -1,4 +1,4 @@
-"""One target in words: a task completed, or a workflow started, by an event."""
+"""One target in words: a task completed, a workflow started, or a message given to one, by an event."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ def target_in_words(target: Target) -> str:
     if target.kind == "complete":
         what = f"task {target.reference_name} of {target.workflow} ({target.workflow_id})"
         done, doing = "Completed", "Completing"
+    elif target.kind == "message":
+        what = f"the message to {target.workflow}" + (f" ({target.workflow_id})" if target.workflow_id else "")
+        done, doing = "Delivered", "Delivering"
     else:
         what = target.workflow + (f" version {target.version}" if target.version else "")
         what += f" ({target.workflow_id})" if target.workflow_id else ""
@@ -40,6 +43,10 @@ def target_in_words(target: Target) -> str:
     match target.state:
         case "done":
             return f"{done} {what} at {iso(target.settled_at)}."
+        case "queued":
+            return f"Next in turn: {what} waits for earlier messages with its key."
+        case "skipped" | "cancelled" if target.kind == "message":
+            return f"Not delivered: {what}: {target.error}."
         case "skipped":
             return f"Not started: {target.workflow} already exists for the same `once.key` ({target.workflow_id})."
         case "pending" | "claimed":
@@ -52,7 +59,8 @@ def target_in_words(target: Target) -> str:
         case _:
             remedy = ""
             if "No such workflow" in (target.error or ""):
-                remedy = " Register the workflow in Conductor, or correct `starts`; then replay."
+                entry = "messages" if target.kind == "message" else "starts"
+                remedy = f" Register the workflow in Conductor, or correct `{entry}`; then replay."
             return f"{doing} {what} failed permanently: {(target.error or '').rstrip('.')}.{remedy}"
 
 

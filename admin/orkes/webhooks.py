@@ -114,7 +114,7 @@ def from_orkes(
         keys = _new(made, given, references, body.get("id"), taken)
     else:
         keys = _changed(made, given, references, *old)
-    if not keys.get("receivers") and not keys.get("starts"):
+    if not any(keys.get(key) for key in ("receivers", "starts", "messages")):
         raise NotAWebhook("it reaches no workflow: set receiverWorkflowNamesToVersions or workflowsToStart")
     return keys
 

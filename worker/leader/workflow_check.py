@@ -46,5 +46,7 @@ class WorkflowCheck:
     def _note(self, failure: str) -> None:
         """Logs why workflow definitions can't be read, once for each reason."""
         if failure and failure != self._failure:
-            log.warning("not all receivers and starts can be checked against Conductor's workflows", error=failure)
+            log.warning(
+                "not all receivers, starts and messages can be checked against Conductor's workflows", error=failure
+            )
         self._failure = failure

@@ -1,4 +1,4 @@
-"""Finds receivers and starts that Conductor's workflow definitions don't fit, with file and line."""
+"""Finds receivers, starts and messages that Conductor's workflow definitions don't fit, with file and line."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.problems import dotted
-from config.webhooks import Definitions, Problem, Webhook
+from config.webhooks import Definitions, Message, Problem, Webhook
 from config.yaml_lines import Where
 from criteria.matches import BadMatches, Criteria
 from criteria.suggestions import nearest
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Unreachable
+from worker.conductor.messages import PULL_TYPE
 from worker.workflow_definitions.wait_tasks import WaitTask, WaitTasks, find_wait_tasks
 
 SECONDS = 5.0
@@ -80,15 +81,23 @@ class _Check:
         self._inside: dict[str, list[WaitTask]] = {}
         """Sub-workflow that is defined inside a receiver → its tasks."""
         self._similar: dict[str, str | None] = {}
+        self._queues_on = True
 
     # --- reading --------------------------------------------------------------------------------------------
 
     def read(self) -> None:
-        """Reads the receivers' definitions."""
+        """Reads the definitions of receivers and of workflows that get messages."""
+        webhooks = self._definitions.webhooks
+        messages = [message for webhook in webhooks for message in webhook.messages]
+        if messages:
+            self._look_for_queues()
+        looked_at = [
+            *((workflow, versions) for webhook in webhooks for workflow, versions in webhook.receivers.items()),
+            *((message.workflow, _only(message)) for message in messages),
+        ]
         wanted = {
             (workflow, version)
-            for webhook in self._definitions.webhooks
-            for workflow, versions in webhook.receivers.items()
+            for workflow, versions in looked_at
             if workflow not in self._left
             for version in self._looked_at(workflow, versions)
         }
@@ -108,6 +117,13 @@ class _Check:
                 continue
             tasks = self._read[workflow, version] = find_wait_tasks(definition)
             self._inside |= tasks.inside
+
+    def _look_for_queues(self) -> None:
+        rest = max(0.1, self._until - time.monotonic())
+        try:
+            self._queues_on = self._conductor.within(rest).messages.are_on()
+        except ConductorError as error:
+            self.unread = f"can't tell whether Conductor has message queues: {error}"
 
     def _looked_at(self, workflow: str, versions: frozenset[int] | None) -> list[int]:
         """The versions of a receiver that there are; of any, the latest."""
@@ -135,6 +151,25 @@ class _Check:
                 continue
             for what, remedy in self._missing(start.workflow, () if start.version is None else (start.version,)):
                 yield self._problem(webhook, ("starts", index), what, remedy, fails_check=True)
+
+        for index, message in enumerate(webhook.messages):
+            if message.workflow not in self._left:
+                yield from self._message(webhook, ("messages", index), message)
+
+    def _message(self, webhook: Webhook, where: Where, message: Message) -> Iterator[Problem]:
+        starts = message.else_ == "start"
+        if not self._queues_on:
+            what = "Conductor's message queues are off, so every message waits"
+            remedy = "set conductor.workflow-message-queue.enabled=true there"
+            yield self._problem(webhook, where, what, remedy, fails_check=True)
+        versions = _only(message)
+        for what, remedy in self._missing(message.workflow, versions or ()):
+            yield self._problem(webhook, where, what, remedy, fails_check=starts)
+        for version in self._looked_at(message.workflow, versions):
+            tasks = self._read.get((message.workflow, version))
+            if tasks is not None and not tasks.reads_messages and not tasks.may_have_more:
+                what = f"version {version} of {message.workflow} has no {PULL_TYPE} task, so nothing reads its messages"
+                yield self._problem(webhook, where, what, "add one, or make it one of `starts`")
 
     def _missing(self, workflow: str, versions: frozenset[int] | Sequence[int]) -> Iterator[tuple[str, str]]:
         """What Conductor lacks, and the remedy."""
@@ -182,6 +217,11 @@ class _Check:
         file, line = self._definitions.places.get((webhook.name, where), ("", 1))
         what, remedy = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in (what, remedy))
         return Problem(file, line, f"webhook {webhook.name}: {dotted(where)}", what, remedy, True, fails_check)
+
+
+def _only(message: Message) -> frozenset[int] | None:
+    """The versions that get the message, as far as its entry says."""
+    return None if message.version is None else frozenset((message.version,))
 
 
 def _without_tasks(tasks: WaitTasks) -> str:

@@ -1,4 +1,4 @@
-"""The WAIT_FOR_WEBHOOK tasks of a workflow's definition. Pure: the definition in, its tasks out."""
+"""The tasks of a workflow's definition that events reach. Pure: the definition in, its tasks out."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from worker.conductor.messages import PULL_TYPE
 from worker.conductor.search import TASK_TYPE
 
 _MADE_AS_IT_RUNS = ("DYNAMIC", "FORK_JOIN_DYNAMIC")
@@ -29,6 +30,8 @@ class WaitTasks:
     """Sub-workflow that is defined inside → its tasks. In Conductor they are that workflow's, not the outer one's."""
     sub_workflows: set[str] = field(default_factory=set)
     """Sub-workflows by name: their tasks are in definitions of their own."""
+    reads_messages: bool = False
+    """Whether it has a task that reads its message queue."""
     may_have_more: bool = False
     """Whether some tasks are only made as the workflow runs."""
 
@@ -49,6 +52,8 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
                 inputs = item.get("inputParameters")
                 matches = inputs.get("matches") if isinstance(inputs, dict) else None
                 tasks.append(WaitTask(str(item.get("taskReferenceName")), matches))
+            if item.get("type") == PULL_TYPE and tasks is found.own:
+                found.reads_messages = True
             found.may_have_more = found.may_have_more or item.get("type") in _MADE_AS_IT_RUNS
             rest += [(tasks, nested) for nested in _nested(item)]
             if (inner := _defined_inside(item)) is not None:

@@ -82,7 +82,7 @@ def test_a_held_event_tells_how_long_and_who_came() -> None:
     ]
     assert told(replace(EVENT, status="expired"))[-1] == "+9000 Its hold ended: no task took it."
     ignored = replace(EVENT, status="ignored", settled_at=NOW + 400)
-    assert told(ignored)[-1].endswith(": nothing to complete and nothing to start.")
+    assert told(ignored)[-1].endswith(": nothing to complete, nothing to start and no message to send.")
 
 
 def test_replays_and_what_people_noted_are_told() -> None:

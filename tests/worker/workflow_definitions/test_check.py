@@ -23,6 +23,16 @@ class Registry:
         self.definitions: dict[tuple[str, int], Any] = {(name, 1): found for name, found in workflows.items()}
         self.asked: list[tuple[str, int]] = []
         self.listing: ConductorError | None = None
+        self.queues: bool | ConductorError = True
+
+    @property
+    def messages(self) -> Registry:
+        return self
+
+    def are_on(self) -> bool:
+        if isinstance(self.queues, ConductorError):
+            raise self.queues
+        return self.queues
 
     def within(self, seconds: float) -> Registry:
         return self
@@ -235,3 +245,39 @@ def test_nothing_is_said_of_versions_that_cannot_be_read(tmp_path: Path) -> None
     text = "    receivers: {deploy: 2}\n    starts: [{workflow: deploy, version: 1}]\n"
     checked = check_workflows(Registry(), defined(tmp_path, text), versions)  # type: ignore[arg-type]
     assert checked.problems == ()
+
+
+PULL = {"type": "DO_WHILE", "loopOver": [{"type": "PULL_WORKFLOW_MESSAGES", "taskReferenceName": "read"}]}
+MESSAGES = "    messages: [{workflow: agent, key: $.a}, {workflow: other, key: $.a, else: hold}]\n"
+
+
+def test_nothing_is_said_of_messages_that_somebody_reads(tmp_path: Path) -> None:
+    assert found(Registry(agent=[PULL], other=[{"type": "DYNAMIC"}]), tmp_path, MESSAGES) == []
+
+
+def test_messages_that_nobody_reads_or_of_no_workflow_are_said(tmp_path: Path) -> None:
+    checked = check_workflows(Registry(agent=[wait()]), defined(tmp_path, MESSAGES))  # type: ignore[arg-type]
+    assert [(problem.what, problem.fails_check) for problem in checked.problems] == [
+        ("version 1 of agent has no PULL_WORKFLOW_MESSAGES task, so nothing reads its messages", False),
+        ("Conductor has no workflow other", False),
+    ]
+    checked = check_workflows(Registry(other=[PULL]), defined(tmp_path, MESSAGES))  # type: ignore[arg-type]
+    assert [(problem.what, problem.fails_check) for problem in checked.problems] == [
+        ("Conductor has no workflow agent", True)
+    ]
+
+
+def test_message_queues_that_are_off_are_said_with_the_remedy(tmp_path: Path) -> None:
+    registry = Registry(agent=[PULL], other=[PULL])
+    registry.queues = False
+    first, second = found(registry, tmp_path, MESSAGES)
+    assert (
+        first[1:]
+        == second[1:]
+        == (
+            "Conductor's message queues are off, so every message waits",
+            "set conductor.workflow-message-queue.enabled=true there",
+        )
+    )
+    registry.queues = OutcomeUnknown("500", 500)
+    assert "message queues" in check_workflows(registry, defined(tmp_path, MESSAGES)).unread  # type: ignore[arg-type]

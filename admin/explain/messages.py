@@ -1,0 +1,65 @@
+"""Explains what the entries of `messages` made of an event: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from admin.explain.results import MessageExplanation
+from admin.explain.surroundings import Surroundings, is_left
+from config.webhooks import Message, Webhook
+from criteria.conditions import Conditions
+from criteria.descriptions import criterion_in_words
+from criteria.matches import BadMatches
+from store.hiding import Hidden, hidden, shown_of
+from store.lanes import NoKey, message_key
+from store.one_target import OneTarget
+from store.records import Event
+
+_OTHERWISE = {
+    "start": "if none runs, it is started",
+    "hold": "if none runs, the message is held for one",
+    "ignore": "if none runs, the message is ignored",
+}
+
+
+def explain_messages(
+    event: Event, webhook: Webhook, document: Mapping[str, Any], around: Surroundings
+) -> Iterator[MessageExplanation]:
+    """In the order of the entries: an event gives each workflow at most one message."""
+    hide = around.hide(event.webhook)
+    given: set[str] = set()
+    for message in webhook.messages:
+        found = _explain(message, document, hide, around)
+        reason = None
+        if found.holds and message.workflow in given:
+            reason = f"an earlier entry gives {message.workflow} the message"
+        elif found.holds and event.only not in (None, OneTarget("message", message.workflow)):
+            reason = f"the event is a replay to one target only: the {event.only}"
+        if reason is not None:
+            found = MessageExplanation(message, False, reason)
+        elif found.holds:
+            given.add(message.workflow)
+        yield found
+
+
+def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> MessageExplanation:
+    if message.workflow in around.left:
+        return MessageExplanation(message, False, is_left(message.workflow))
+    try:
+        criteria = hidden(Conditions.parse(message.when).explain(document), document, hide)
+    except BadMatches as error:
+        return MessageExplanation(message, False, f"`when` can't be parsed: {error}")
+    failed = next((criterion for criterion in criteria if not criterion.holds), None)
+    if failed is not None:
+        return MessageExplanation(message, False, criterion_in_words(failed), criteria)
+    try:
+        message_key(message.key, document)
+    except NoKey as error:
+        return MessageExplanation(message, False, f"it has no key: {error}")
+    try:
+        key = message_key(message.key, shown_of(document, hide))
+    except NoKey:  # a part of the path is hidden
+        key = "hidden"
+    to = f"to the running {message.workflow} whose correlation id is the value at {message.key} ({key})"
+    return MessageExplanation(message, True, f"{to}; {_OTHERWISE[message.else_]}")

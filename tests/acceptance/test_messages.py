@@ -1,0 +1,192 @@
+"""Messages to running workflows, on a real Conductor."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from store.lanes import LONGEST_KEY
+from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for
+from testkit.processes import ROOT
+from tests.acceptance.bridge import Bridge, accepted, started_by, unique
+
+STORES = ("sqlite", "postgres")
+PAGE = (ROOT / "docs" / "definitions.md").read_text(encoding="utf-8")
+CHAPTER = PAGE.partition("## Messages to running workflows\n")[2].partition("\n## ")[0]
+KEY = 'headers: {X-Api-Key: "${API_KEY}"}'
+[EXAMPLE] = re.findall(r"```yaml\n(.*?)```", CHAPTER, re.DOTALL)
+WEBHOOKS = f"""
+webhooks:
+{EXAMPLE.replace("SLACK_SIGNING_SECRET", "SLACK_SECRET").replace("workflow: agent", f"workflow: {unique('agent')}")}
+  - name: read
+    {KEY}
+    messages:
+      - workflow: {unique("reader")}
+        key: $.thread
+  - name: held
+    {KEY}
+    messages:
+      - workflow: {unique("held")}
+        key: $.thread
+        else: hold
+  - name: ignored
+    {KEY}
+    messages:
+      - workflow: {unique("ignored")}
+        key: $.thread
+        else: ignore
+  - name: at-once
+    {KEY}
+    messages:
+      - workflow: {unique("at_once")}
+        key: $.thread
+"""
+
+
+@pytest.fixture
+def key() -> str:
+    """A key that no other test has."""
+    return uuid.uuid4().hex
+
+
+def pull(size: int = 1000) -> dict[str, Any]:
+    """A task that reads the workflow's queue."""
+    return {
+        "name": "read",
+        "taskReferenceName": "read",
+        "type": "PULL_WORKFLOW_MESSAGES",
+        "inputParameters": {"batchSize": size},
+    }
+
+
+def payloads(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the workflow has read, in order."""
+    return [message["payload"] for output in outputs(workflow, "read") for message in output["messages"]]
+
+
+def running(conductor: Conductor, name: str, key: str) -> str:
+    """The only workflow that runs for the key."""
+    [found] = [one for one in started_by(conductor, name, key) if one["status"] == "RUNNING"]
+    return str(found["workflowId"])
+
+
+def test_the_agent_of_the_page_reads_its_conversation_until_it_ends(
+    bridge: Bridge, conductor: Conductor, key: str
+) -> None:
+    [definition] = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", CHAPTER, re.DOTALL)]
+    name = conductor.register(unique("agent"), definition["tasks"], version=definition["version"])
+
+    def say(text: str, thread: str) -> str:
+        about = {"type": "message", "channel": "C024BE91L", "text": text, "thread_ts": thread}
+        return accepted(
+            bridge.slack("chat", {"type": "event_callback", "event_id": f"{thread} {text}", "event": about})
+        )
+
+    events = [say(text, key) for text in ("hello", "how are you?", "bye")]
+    other = say("hello", f"{key}-2")
+    for event_id in (*events, other):
+        bridge.wait_for_event(event_id, "delivered")
+    [target] = bridge.targets(events[0])
+    assert target.workflow_id is not None
+    workflow = conductor.wait_for_status(target.workflow_id)
+    assert [one["_webhook"]["eventId"] for one in payloads(workflow)] == events
+    assert [one["result"] for one in outputs(workflow, "reply")][:2] == ["You said: hello", "You said: how are you?"]
+    assert running(conductor, name, f"{key}-2") == bridge.targets(other)[0].workflow_id
+
+    # It has ended: the next message begins a new conversation.
+    [target] = bridge.targets(bridge.wait_for_event(say("again", key), "delivered").id)
+    assert target.workflow_id == running(conductor, name, key) != workflow["workflowId"]
+
+
+def test_messages_of_many_keys_arrive_once_and_in_order(bridge: Bridge, conductor: Conductor, key: str) -> None:
+    name = conductor.register(unique("reader"), [by_hand(), pull()])
+    keys, number = [f"{key}-{place}" for place in range(5)], 12
+
+    def send(thread: str) -> list[str]:
+        return [bridge.orders("read", {"thread": thread, "n": place}) for place in range(number)]
+
+    with ThreadPoolExecutor(len(keys)) as pool:
+        sent = dict(zip(keys, pool.map(send, keys), strict=True))
+    for events in sent.values():
+        for event_id in events:
+            bridge.wait_for_event(event_id, "delivered")
+    for thread, events in sent.items():
+        workflow_id = running(conductor, name, thread)
+        conductor.complete(workflow_id, "gate")
+        read = payloads(conductor.wait_for_status(workflow_id))
+        assert [one["_webhook"]["eventId"] for one in read] == events
+        assert [one["n"] for one in read] == list(range(number))
+
+
+@pytest.mark.parametrize(
+    "key", ["a/b", "a%2Fb", "..", "?x=1&y#z", " x ", "a,b", "ü☃😀", "*", "x" * LONGEST_KEY, "'; --", 17, True]
+)
+def test_a_key_may_have_any_characters(bridge: Bridge, conductor: Conductor, key: str | int) -> None:
+    name = conductor.register(unique("reader"), [by_hand(), pull()])
+    text = key if isinstance(key, str) else json.dumps(key)
+    first, second = (bridge.orders("read", {"thread": key}) for _ in range(2))
+    bridge.wait_for_event(first, "delivered")
+    bridge.wait_for_event(second, "delivered")
+    assert {bridge.targets(event)[0].workflow_id for event in (first, second)} == {running(conductor, name, text)}
+
+
+@pytest.mark.parametrize("thread", [None, "", [], {}, "x" * (LONGEST_KEY + 1)])
+def test_an_event_without_a_key_has_no_message_and_says_why(bridge: Bridge, thread: Any) -> None:
+    event_id = bridge.orders("read", {"thread": thread})
+    bridge.wait_for_event(event_id, "ignored")
+    assert bridge.targets(event_id) == []
+
+
+def test_a_message_is_held_until_somebody_starts_its_workflow(bridge: Bridge, conductor: Conductor, key: str) -> None:
+    name = conductor.register(unique("held"), [pull()])
+    event_id = bridge.orders("held", {"thread": key})
+    wait_for(lambda: any(one.error for one in bridge.targets(event_id)), "it is looked for in vain")
+    workflow_id = conductor.start(name, correlation_id=key)
+    bridge.wait_for_event(event_id, "delivered")
+    assert [one["_webhook"]["eventId"] for one in payloads(conductor.wait_for_status(workflow_id))] == [event_id]
+
+
+def test_a_message_is_ignored_where_no_workflow_runs(bridge: Bridge, conductor: Conductor, key: str) -> None:
+    name = conductor.register(unique("ignored"), [by_hand(), pull()])
+    bridge.wait_for_event(bridge.orders("ignored", {"thread": key}), "ignored")
+    assert started_by(conductor, name, key) == []
+    workflow_id = conductor.start(name, correlation_id=key)
+    event_id = bridge.orders("ignored", {"thread": key})
+    assert bridge.targets(bridge.wait_for_event(event_id, "delivered").id)[0].workflow_id == workflow_id
+
+
+def test_a_paused_workflow_gets_its_messages_in_order_when_it_goes_on(
+    bridge: Bridge, conductor: Conductor, key: str
+) -> None:
+    name = conductor.register(unique("reader"), [by_hand(), pull()])
+    events = [bridge.orders("read", {"thread": key})]
+    bridge.wait_for_event(events[0], "delivered")
+    workflow_id = running(conductor, name, key)
+    conductor.call("PUT", f"/workflow/{workflow_id}/pause")
+    events += [bridge.orders("read", {"thread": key}) for _ in range(3)]
+    wait_for(lambda: bridge.targets(events[1])[0].error is not None, "the first one is refused")
+    assert "is paused" in str(bridge.targets(events[1])[0].error)
+    assert [bridge.targets(event)[0].state for event in events[2:]] == ["queued", "queued"]
+    conductor.call("PUT", f"/workflow/{workflow_id}/resume")
+    for event_id in events:
+        bridge.wait_for_event(event_id, "delivered")
+    conductor.complete(workflow_id, "gate")
+    read = payloads(conductor.wait_for_status(workflow_id))
+    assert [one["_webhook"]["eventId"] for one in read] == events
+
+
+def test_a_workflow_that_reads_no_message_is_started_once_for_each_event(
+    bridge: Bridge, conductor: Conductor, key: str
+) -> None:
+    """It ends before its message comes, whose payload it had as its input."""
+    name = conductor.register(unique("at_once"), [set_variable()])
+    events = [bridge.orders("at-once", {"thread": key, "n": number}) for number in range(4)]
+    for event_id in events:
+        bridge.wait_for_event(event_id, "delivered")
+    inputs = [one["input"]["_webhook"]["eventId"] for one in started_by(conductor, name, key)]
+    assert sorted(inputs) == events

@@ -1,0 +1,78 @@
+"""What the entries of `messages` made of an event, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from admin.explain.events import explain_event
+from admin.explain.targets import target_in_words
+from store.one_target import OneTarget
+from store.records import Event, TargetState
+from tests.admin.explain.test_explain import around, event, target, webhook
+
+ENTRY = {"workflow": "agent", "key": "$.thread"}
+
+
+def found(*entries: dict[str, Any], hide: Sequence[str] = (), **fields: Any) -> list[tuple[bool, str]]:
+    hook = webhook(receivers={}, messages=[{**ENTRY, **entry} for entry in entries], hide=list(hide))
+    explained = explain_event(event({"thread": "t-1", "n": 1}, **fields), [], around(hook))
+    return [(one.holds, one.reason) for one in explained.messages]
+
+
+def test_a_message_names_its_key_and_what_else_happens() -> None:
+    to = "to the running agent whose correlation id is the value at $.thread"
+    assert found({}, {"workflow": "b", "else": "ignore"}) == [
+        (True, f"{to} (t-1); if none runs, it is started"),
+        (True, f"{to.replace('agent', 'b')} (t-1); if none runs, the message is ignored"),
+    ]
+
+
+def test_a_hidden_key_is_not_shown() -> None:
+    [(_, reason)] = found({}, hide=["$.thread"])
+    assert "t-1" not in reason
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"key": "$.gone"}, "it has no key: there is no value at $.gone"),
+        ({"key": "$"}, "it has no key: the value at $ is an object"),
+        ({"when": {"$.n": 2}}, "$.n"),
+    ],
+)
+def test_without_a_message_the_reason_is_said(entry: dict[str, Any], reason: str) -> None:
+    [(holds, said)] = found(entry)
+    assert not holds
+    assert reason in said
+
+
+def test_an_event_gives_a_workflow_one_message_and_a_replay_to_one_target_only_that() -> None:
+    assert [holds for holds, _ in found({}, {"key": "$.n"}, {"workflow": "b"})] == [True, False, True]
+    only = OneTarget("message", "b")
+    assert [holds for holds, _ in found({}, {"workflow": "b"}, only=only)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("queued", "Next in turn: the message to agent waits for earlier messages with its key."),
+        ("done", "Delivered the message to agent (w1) at "),
+        ("skipped", "Not delivered: the message to agent (w1): no workflow."),
+        ("failed", "Delivering the message to agent (w1) failed permanently: no workflow."),
+    ],
+)
+def test_what_became_of_a_message_is_said(state: TargetState, words: str) -> None:
+    workflow_id = None if state == "queued" else "w1"
+    made = target(kind="message", workflow="agent", workflow_id=workflow_id, state=state, error="no workflow")
+    assert target_in_words(made).startswith(words)
+
+
+def test_an_ignored_event_says_that_no_workflow_ran() -> None:
+    made = target(kind="message", workflow="agent", state="skipped", error="none")
+    ignored: Event = event(status="ignored")
+    hook = webhook(receivers={}, messages=[ENTRY])
+    [first, *_] = explain_event(ignored, [], around(hook, on_event=(made,))).meaning
+    assert first == "Ignored: no workflow with its key was running, and `else: ignore` starts none."
