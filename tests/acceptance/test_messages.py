@@ -169,7 +169,9 @@ def test_a_paused_workflow_gets_its_messages_in_order_when_it_goes_on(
     workflow_id = running(conductor, name, key)
     conductor.call("PUT", f"/workflow/{workflow_id}/pause")
     events += [bridge.orders("read", {"thread": key}) for _ in range(3)]
-    wait_for(lambda: bridge.targets(events[1])[0].error is not None, "the first one is refused")
+    for event_id in events:
+        bridge.wait_until_decided(event_id)
+    wait_for(lambda: any(one.error for one in bridge.targets(events[1])), "the first one is refused")
     assert "is paused" in str(bridge.targets(events[1])[0].error)
     assert [bridge.targets(event)[0].state for event in events[2:]] == ["queued", "queued"]
     conductor.call("PUT", f"/workflow/{workflow_id}/resume")
