@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from config.collecting import not_collecting
 from config.definitions import Definitions
 from config.loader import Loader
 from config.model import Webhook
@@ -129,6 +130,10 @@ class LastGood:
 
         Raises DefinitionsError if nothing good is known of any file.
         """
+        with not_collecting():
+            return self._load(path)
+
+    def _load(self, path: Path) -> Definitions:
         environment = environment_with_dotenv() if self._looks_up_secrets else None
         loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload)
         files = loader.files(path)

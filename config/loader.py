@@ -297,7 +297,7 @@ class Loader:
             self._report(item, where, what, remedy)
 
         known = len(self.references.files)
-        resolved = self.references.resolve(value, where, item.file.parent, report)
+        resolved = self.references.resolve(value, where, item.file.parent, report) if "${" in value else value
         if may_hold_reference(where):
             named = self.references.files[known:]
             label = f"{item.label}: {dotted(where)}"

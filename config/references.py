@@ -32,6 +32,7 @@ _SECRET_PLACES: tuple[tuple[str, ...], ...] = (
     ("callback", "secret"),
 )
 """Keys of a webhook; ``*`` is any name. Each may be a list of secrets."""
+_FIRST_KEYS = frozenset(place[0] for place in _SECRET_PLACES)
 
 
 def may_hold_reference(where: Where) -> bool:
@@ -39,6 +40,8 @@ def may_hold_reference(where: Where) -> bool:
 
     `where`: the keys that lead to the place, such as ``("signature", "secret")``; an index for a list item.
     """
+    if not where or where[0] not in _FIRST_KEYS:  # nearly all places
+        return False
     keys = where[:-1] if where and isinstance(where[-1], int) else where
     return any(
         len(keys) == len(place) and all(key == "*" or key == part for key, part in zip(place, keys, strict=True))

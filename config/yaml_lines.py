@@ -16,12 +16,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from config.yaml_faults import Complaint, explain
+from config.yaml_nodes import compose
 
 Where = tuple[str | int, ...]
 """The keys and indexes that lead to a place."""
 
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
+_STR, _TIMESTAMP, _MERGE = f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}merge"
 _MAX_NODES = 200_000
 """More places than any sensible file has: ends the expansion of aliases within aliases."""
 _MAX_DEPTH = 100
@@ -67,9 +69,8 @@ def read_yaml(path: Path) -> Located:
 
 def parse_yaml(text: str) -> Located:
     """Like `read_yaml`, for a text."""
-    reader: Any = YAML(typ="safe", pure=True)
     try:
-        node = reader.compose(text)
+        node = compose(text)
     except MarkedYAMLError as error:
         raise _bad_yaml(error, text) from None
     except RecursionError:
@@ -78,7 +79,7 @@ def parse_yaml(text: str) -> Located:
         position = getattr(error, "position", 0) or 0
         reason = " ".join(str(error).split("\n")[0].split())
         raise BadYaml(reason, text.count("\n", 0, position) + 1, "remove the character") from None
-    return _Reading(reader.constructor).read(node)
+    return _Reading().read(node)
 
 
 def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
@@ -93,8 +94,8 @@ def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
 class _Reading:
     """One walk over a document's nodes."""
 
-    def __init__(self, constructor: Any):
-        self.constructor = constructor
+    def __init__(self) -> None:
+        self.constructor: Any = YAML(typ="safe", pure=True).constructor
         self.located = Located(None)
         self.nodes = 0
 
@@ -111,8 +112,8 @@ class _Reading:
     def value(self, node: Node, where: Where, line: int) -> Any:
         self.count(1, line, len(where))
         self.located.lines[where] = line
-        if node.tag not in _TAGS:
-            raise BadYaml(f"the tag {node.tag} means nothing here", node.start_mark.line + 1, "remove it")
+        if (tag := node.tag) not in _TAGS:
+            raise BadYaml(f"the tag {tag} means nothing here", node.start_mark.line + 1, "remove it")
         if isinstance(node, MappingNode):
             return {key: self.value(item, (*where, key), at) for key, item, at in self.entries(node, where)}
         if isinstance(node, SequenceNode):
@@ -128,7 +129,7 @@ class _Reading:
         merged: list[Node] = []
         for key_node, item in node.value:
             at = key_node.start_mark.line + 1
-            if key_node.tag == f"{_TAG}merge":
+            if key_node.tag == _MERGE:
                 merged.extend(item.value if isinstance(item, SequenceNode) else [item])
                 continue
             if not isinstance(key_node, ScalarNode):
@@ -146,9 +147,9 @@ class _Reading:
         return list(own.values())
 
     def scalar(self, node: Node) -> Any:
-        line = node.start_mark.line + 1
-        if node.tag == f"{_TAG}timestamp":
+        if node.tag in (_STR, _TIMESTAMP):
             return str(node.value)
+        line = node.start_mark.line + 1
         try:
             value = self.constructor.construct_object(node)
         except (YAMLError, ValueError) as error:

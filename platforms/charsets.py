@@ -8,25 +8,27 @@ from __future__ import annotations
 import codecs
 from encodings import normalize_encoding
 from encodings.aliases import aliases
+from functools import cache
 
-_READ = frozenset(
-    codecs.lookup(name).name
-    for name in (
-        "utf-8", "utf-8-sig", "ascii", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "koi8-r", "koi8-u", "big5",
-        "gb2312", "gbk", "gb18030", "shift_jis", "euc-jp", "iso2022_jp", "euc-kr", "tis-620",
-        *(f"iso8859-{number}" for number in (*range(1, 12), *range(13, 17))),
-        *(f"cp{number}" for number in range(1250, 1259)),
-    )
+_READ = (
+    "utf-8", "utf-8-sig", "ascii", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "koi8-r", "koi8-u", "big5",
+    "gb2312", "gbk", "gb18030", "shift_jis", "euc-jp", "iso2022_jp", "euc-kr", "tis-620",
+    *(f"iso8859-{number}" for number in (*range(1, 12), *range(13, 17))),
+    *(f"cp{number}" for number in range(1250, 1259)),
 )  # fmt: skip
 """Python's other codecs aren't text encodings, or are slow."""
 _LONGEST_NAME = 40
+_USUAL = {"utf_8": "utf-8", "utf8": "utf-8"}
 
 
+@cache
 def _table() -> dict[str, str]:
-    found = {normalize_encoding(codec): codec for codec in _READ}
+    """Made when it is needed: it imports a hundred modules, and most senders name only UTF-8."""
+    read = {codecs.lookup(name).name for name in _READ}
+    found = {normalize_encoding(codec): codec for codec in read}
     for alias, module in aliases.items():
         codec = codecs.lookup(module).name if _is_text(module) else ""
-        if codec in _READ:
+        if codec in read:
             found[alias.replace(".", "_")] = found[module] = codec
     return found
 
@@ -39,11 +41,9 @@ def _is_text(module: str) -> bool:
     return True
 
 
-_CODECS = _table()
-
-
 def codec_of(name: str) -> str | None:
     """Python's name of the encoding; None if the bridge doesn't read it."""
     if len(name) > _LONGEST_NAME:
         return None
-    return _CODECS.get(normalize_encoding(name).lower().replace(".", "_"))
+    normalized = normalize_encoding(name).lower().replace(".", "_")
+    return _USUAL.get(normalized) or _table().get(normalized)

@@ -70,9 +70,11 @@ class Teller:
     def __init__(self, platform: Platform, hide: Hidden):
         """`hide`: JSONPaths of values that must not be told; None for all."""
         self._hide = hide
-        self._object = _places(platform.types, "$", hide), _places(platform.telling, "$", hide)
+        known = None if hide is None else tuple(hide)
+        types, telling = tuple(platform.types), tuple(platform.telling)
+        self._object = _places(types, "$", known), _places(telling, "$", known)
         element = f"{_ARRAY}[0]"
-        self._element = _places(platform.types, element, hide), _places(platform.telling, element, hide)
+        self._element = _places(types, element, known), _places(telling, element, known)
         # The events of a webhook mostly have the same members.
         self._field = lru_cache(maxsize=1024)(self._find_field)
 
@@ -176,8 +178,9 @@ def _may_be_telling(name: str) -> bool:
     return _NAME.fullmatch(name) is not None and not _SECRET.search(name) and not _DULL.search(name)
 
 
-def _places(declared: Sequence[Telling], root: str, hide: Hidden) -> tuple[_Place, ...]:
-    """Where the declared values are, of those that may be told."""
+@lru_cache(maxsize=1024)
+def _places(declared: tuple[Telling, ...], root: str, hide: tuple[str, ...] | None) -> tuple[_Place, ...]:
+    """Where the declared values are, of those that may be told. Cached: many webhooks are of one platform."""
     found = []
     for one in declared:
         value = Value(one) if isinstance(one, str) else one
