@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from config import messages
+from config.callbacks import Callback, faults_beside
 from config.durations import Duration, Size
 from config.messages import Message
 from config.proof_keys import Challenges, Dedup, Jwt, Mtls, Signature
@@ -121,6 +122,11 @@ class Webhook(StrictModel):
         " {name: NAME, answer: json, head: true}",
         examples=["challenge"],
     )
+    callback: Callback | None = Field(
+        default=None,
+        description="its URLs name one task each, which the body completes",
+        examples=[{"secret": "${APPROVALS_SECRET}", "expires": "7d"}],
+    )
     verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")
     only: dict[JsonPath, Annotated[Expected, AfterValidator(check_may_hold)]] = Field(
         default={},
@@ -224,6 +230,8 @@ class Webhook(StrictModel):
                 "add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]",
             )
         yield from messages.rules(written)
+        if written.get("callback") is not None:
+            yield from faults_beside(written)
         starts = written.get("starts")
         if not written.get("receivers") and isinstance(starts, list):
             for start in starts:

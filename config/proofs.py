@@ -47,6 +47,8 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
         should_be = platform.find_secret_problem(secret)
         if should_be is not None:
             yield Finding(place, f"a secret that {platform.name} can't use", should_be)
+    if webhook.get("callback") is not None:  # its URLs are the proof; what it can't have besides is in the model
+        return
     if "keep_rejected" in webhook and (reason := _why_not_kept(webhook, platform, given)) is not None:
         yield Finding(("keep_rejected",), f"what this webhook refuses can't be kept: {reason}", "remove keep_rejected")
     if webhook.get("verifier") != "none":

@@ -50,6 +50,17 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             "remove it once nobody listens",
             warning=True,
         )
+    callback = webhook.get("callback")
+    if isinstance(callback, dict) and callback.get("by") == "id":
+        tasks = "those tasks" if callback.get("tasks") else "any task"
+        narrower = "" if callback.get("tasks") else ", or name the tasks that may be completed: tasks: [NAME]"
+        yield Finding(
+            ("callback", "by"),
+            f"nothing signs its URLs: whoever gets to know a workflow's id can complete {tasks} of it that waits, and "
+            "anyone can have Conductor asked for ids that don't exist",
+            f"prefer callback: {{secret: ${{NAME}}}}{narrower}",
+            warning=True,
+        )
     yield from _tokens(webhook)
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)

@@ -4,6 +4,7 @@ The models are in `config.model`, `config.starts` and `config.messages`, the loa
 problems are in `config.problems`.
 """
 
+from config.callbacks import Callback
 from config.definitions import Definitions
 from config.loader import load_definitions
 from config.messages import Message
@@ -24,6 +25,7 @@ __all__ = [
     "DEFAULT_MAX_BODY",
     "DEFAULT_TOLERANCE",
     "Accept",
+    "Callback",
     "Challenge",
     "Dedup",
     "Definitions",

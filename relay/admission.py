@@ -77,6 +77,14 @@ class Admission:
         now = self._clock.monotonic()
         if (address := _one_sender(sender)) is not None:
             self._proven.set((webhook, address), now + PROVEN_FOR)
+        return self._take(webhook, accept, now)
+
+    def unproven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
+        """The same for a delivery that nobody can tell from a made-up one: each counts as a failed proof, too."""
+        self.failed(webhook, sender)
+        return self._take(webhook, accept, self._clock.monotonic())
+
+    def _take(self, webhook: str, accept: Accept | None, now: float) -> int:
         if accept is None:
             return 0
         allowance = Allowance(accept.rate, accept.most_at_once)

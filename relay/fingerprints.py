@@ -63,6 +63,9 @@ def verifier_text(webhook: Webhook) -> bytes:
         parts["jwt"] = webhook.jwt.model_dump(exclude={"tolerance"})
     if webhook.mtls is not None:
         parts["mtls"] = webhook.mtls.model_dump()
+    if webhook.callback is not None:
+        secrets = [secret.get_secret_value() for secret in webhook.callback.secret or ()]
+        parts["callback"] = {"by": webhook.callback.by, "secret": secrets}
     return json.dumps(parts, sort_keys=True).encode()
 
 

@@ -16,7 +16,7 @@ from store.protocols import Deliveries, WithoutEvents
 from store.records import Rejection
 
 Outcome = Literal[
-    "accepted", "duplicate", "filtered", "challenge", "rejected", "limited", "store_unavailable", "unknown"
+    "accepted", "duplicate", "filtered", "challenge", "page", "rejected", "limited", "store_unavailable", "unknown"
 ]
 
 KEPT = 50

@@ -5,23 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from config.webhooks import Webhook
-from platforms.bodies import BadBody, Body, UnreadableMediaType
+from platforms.bodies import BadBody, Body, UnreadableMediaType, read_query
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
 from relay.admission import Admission
+from relay.callback_page import ask, presented, private
+from relay.callback_tokens import Expired, Forged
+from relay.callbacks import Call, refuse
 from relay.fitting import Misfit
+from relay.incoming import Incoming
 from relay.keeping import Keeper
 from relay.log_throttle import LogThrottle
 from relay.memory import MEMORY, Overloaded
 from relay.outcomes import Outcome, Outcomes
 from relay.payload import PayloadTooLarge
 from relay.route import Route
-from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks
+from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks, by_url
 from relay.waiting import Pending, Waiting
 from store.clock import MonotonicClock
 from store.delivery_records import AnswerWanted, Duplicate
@@ -48,6 +52,8 @@ UNAVAILABLE = error_response(
 GONE = error_response(
     503, "unavailable", "this webhook can't be used now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
+EXPIRED = error_response(410, "expired", "this URL has expired")
+USED = error_response(410, "used", "this URL has been used; each completes its task once")
 _GONE_FOR = 60.0
 """Seconds for which a webhook that was removed from the definitions gets this answer."""
 _NOT_VERIFIED = "not verified yet: the challenge has not come"
@@ -73,26 +79,6 @@ class _TooMany(Exception):
     def __init__(self, seconds: int):
         super().__init__(seconds)
         self.seconds = seconds
-
-
-class Incoming(Protocol):
-    """A request whose body has not been read yet."""
-
-    method: str
-    remote: str | None
-    sender: str | None
-    """The same, unless it is the address of an unconfigured proxy."""
-    path: str
-    """Which of the relay's two paths was used."""
-
-    def seen_url(self) -> str:
-        """The URL as it was called, without the query."""
-
-    def read(self, max_body: int) -> bytes:
-        """The body. Raises BodyTooLarge, BodyUnreadable or Overloaded."""
-
-    def request(self, route: Route, body: bytes) -> Request:
-        """All of it."""
 
 
 class Receiver:
@@ -139,8 +125,12 @@ class Receiver:
         """Handles a request for ``/webhook/{url_id}``, from look-up to response. Always returns one, whatever was
         sent; `Pending` if a workflow is to give it."""
         route = self._routes.get(url_id)
-        if route is None:
-            return self._unknown(url_id)
+        if route is None or route.callback is not None:
+            return self._called(url_id, incoming)
+        return self._receive(route, incoming)
+
+    def _receive(self, route: Route, incoming: Incoming, call: Call | None = None) -> Response | Pending:
+        """`call`: what proves the request, if its URL names a task."""
         request: Request | None = None
         try:
             self._throttle(route, incoming)
@@ -150,20 +140,22 @@ class Receiver:
                 if challenge := route.challenge(request):
                     # Anyone may ask. If there is a secret, only a sender that knows it verifies the webhook.
                     return self._challenged(route, challenge, route.needs_challenge, until)
-                delivery = self._verify(route, incoming, request)
+                delivery = self._verify(route, incoming, request) if call is None else by_url(call, request)
                 # To wait for a vendor's key mustn't use up the time for storing what it has proven.
                 until = max(until, time.monotonic() + _TO_STORE)
                 counts = self._admit(route, incoming, until)
                 turn.take(until)
                 body = self._parse(route, delivery, counts)
                 if challenge := route.signed_challenge(body):
-                    self._admission.left_nothing(route.webhook.name, route.webhook.accept)
+                    self._admission.left_nothing(route.webhook.name, route.accept)
                     return self._challenged(route, challenge, True, until)
                 if not counts:
                     raise Refused(_NOT_VERIFIED)
                 remote = incoming.remote and incoming.remote[:_LONGEST_ADDRESS]
                 now = self._store.now()
                 events = route.parser.events(delivery, body, now, receiving.traceparent, remote, turn.grow)
+                if call is not None:
+                    events = list(map(call.addressed, events))
                 wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
                 pending = self._pending(route, wanted, now, until)
                 if pending is not None:
@@ -174,6 +166,32 @@ class Receiver:
                 return response if pending is None else pending.of(committed[0])
         except Exception as error:
             return self._failed(route, incoming, request, error)
+
+    def _called(self, path: str, incoming: Incoming) -> Response:
+        """A call of a URL that names a task, if there is such a webhook; everything else gets the same 404."""
+        url_id, _, rest = path.partition("/")
+        route = self._routes.get(url_id)
+        if route is None or route.callback is None:
+            refuse(rest)
+            return self._unknown(url_id)
+        name = route.webhook.name
+        try:
+            call = route.callback.read(rest, self._store.now() // 1000)
+        except Forged:
+            self._record(route, incoming, 404, "its URL is forged, damaged, or another webhook's")
+            return NOT_FOUND
+        except Expired:
+            self._record(route, incoming, 410, "its URL has expired")
+            return self._shown(incoming, EXPIRED)
+        if incoming.method in ("GET", "HEAD") and route.admits(incoming.remote):
+            fields = read_query(incoming.query) if route.callback.is_signed else {}
+            return self._count(name, "page", ask(fields))
+        return self._shown(incoming, self._receive(route, incoming, call))
+
+    @staticmethod
+    def _shown(incoming: Incoming, response: Response | Pending) -> Response:
+        assert isinstance(response, Response)  # what has a callback can't have `wait`
+        return presented(response) if incoming.wants_page else private(response)
 
     def _unknown(self, url_id: str) -> Response:
         """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
@@ -189,7 +207,7 @@ class Receiver:
             raise _MethodNotAllowed
         if not route.admits(incoming.remote):
             raise _AddressRefused("the address is not among allow_ips", 403)
-        if seconds := self._admission.wait(route.webhook.name, route.webhook.accept, incoming.sender):
+        if seconds := self._admission.wait(route.webhook.name, route.accept, incoming.sender):
             raise _TooMany(seconds)
 
     def _verify(self, route: Route, incoming: Incoming, request: Request) -> VerifiedDelivery:
@@ -209,7 +227,9 @@ class Receiver:
         """
         if route.needs_challenge and not self._verified.is_verified(route.webhook, route.key, until):
             return False
-        if seconds := self._admission.proven(route.webhook.name, route.webhook.accept, incoming.sender):
+        signed = route.callback is None or route.callback.is_signed
+        admit = self._admission.proven if signed else self._admission.unproven
+        if seconds := admit(route.webhook.name, route.accept, incoming.sender):
             raise _TooMany(seconds)
         return True
 
@@ -272,12 +292,14 @@ class Receiver:
         if stored or not (committed or all_filtered):
             self._outcomes.count(webhook.name, "accepted", 200, stored)
         if duplicates:
-            self._outcomes.count(webhook.name, "duplicate", 200, duplicates)
+            self._outcomes.count(webhook.name, "duplicate", 200 if route.callback is None else 410, duplicates)
             self._repeated(route, incoming, committed)
         if not stored:
-            self._admission.left_nothing(webhook.name, webhook.accept)
+            self._admission.left_nothing(webhook.name, route.accept)
         if not self._verified.is_known(route.key):
             self._mark(route, until)
+        if duplicates and route.callback is not None:
+            return USED
         return route.response(committed, body, all_filtered)
 
     def _challenged(self, route: Route, response: Response, verifies: bool, until: float) -> Response:

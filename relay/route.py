@@ -16,6 +16,7 @@ from platforms.http import Request, Response, error_response, json_response
 from platforms.verifiers import Credentials, Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
+from relay.callbacks import ACCEPT_BY_ID, CallbackUrls
 from relay.filter import Filter, configured_response
 from relay.fitting import Fitting
 from relay.parser import Parser
@@ -56,8 +57,16 @@ class Route:
         self._follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
         self.parser = Parser(webhook, platform, dropped, conductor_payload, self.verification.in_words or None)
+        self.callback = CallbackUrls(webhook.name, webhook.callback) if webhook.callback is not None else None
+        """Its URLs, if each names one task; it has no other."""
+        self.accept = webhook.accept
+        """How many proven deliveries it takes; None for any number."""
+        if self.accept is None and self.callback is not None and not self.callback.is_signed:
+            self.accept = ACCEPT_BY_ID
         self.methods = platform.methods | platform.challenge_methods | _challenge_methods(self.credentials)
-        """The methods of deliveries and challenges."""
+        """The methods of deliveries and challenges, and of a callback's page."""
+        if self.callback is not None:
+            self.methods |= {"GET", "HEAD"}
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # A split array may be larger than what each of its elements may be.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from config.webhooks import Jwt as JwtKeys
@@ -12,12 +13,13 @@ from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from platforms.base import Platform
 from platforms.http import Request
-from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof
+from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof, Refused
 from platforms.verifiers.client_certificates import ClientCertificate, form_of
 from platforms.verifiers.custom import CustomHmac
 from platforms.verifiers.hmacs import TimedHmac
 from platforms.verifiers.jwts import Jwt
 from platforms.verifiers.protocol import Verifier, no_fetch
+from relay.callbacks import Call, CallbackUrls
 from relay.fingerprints import fingerprint, is_of_older_version, verifier_text
 from store.protocols import Verifications
 
@@ -25,15 +27,27 @@ _SEAL = object()
 
 
 class VerifiedDelivery:
-    """A request proven to come from its webhook's sender. Only `Verification.verify` makes one."""
+    """A request proven to come from its webhook's sender. Only `Verification.verify` and `by_url` make one."""
 
     __slots__ = ("proof", "request")
 
     def __init__(self, request: Request, proof: Proof, seal: object):
         if seal is not _SEAL:
-            raise TypeError("only Verification.verify makes a VerifiedDelivery")
+            raise TypeError("only Verification.verify and by_url make a VerifiedDelivery")
         self.request = request
         self.proof = proof
+
+
+def by_url(call: Call, request: Request) -> VerifiedDelivery:
+    """A request to a URL that names a task, which `call` proves. Without a body, what it says of one doesn't count."""
+    if not request.body:
+        headers = {name: value for name, value in request.headers.items() if name != "content-type"}
+        request = replace(request, headers=headers)
+    return VerifiedDelivery(request, OF_SENDER, _SEAL)
+
+
+def _only_by_url(request: Request) -> Proof:
+    raise Refused("not called by a URL that names a task")
 
 
 def credentials_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> Credentials:
@@ -104,10 +118,14 @@ class Verification:
         # What needs no key first: a sender that doesn't know it can't cause a fetch of one.
         verifiers.sort(key=lambda pair: _turn(pair[0]))
         self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
+        if webhook.callback is not None:
+            self.checks = (_only_by_url,)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
         """Whether only an answered challenge verifies the webhook."""
         self.in_words = " and ".join(sorted({_in_words(verifier, webhook.platform) for verifier, _ in verifiers}))
         """By what a delivery is verified, for people; empty if by nothing."""
+        if webhook.callback is not None:
+            self.in_words = CallbackUrls(webhook.name, webhook.callback).in_words
         self.secret_headers = frozenset(
             str(header).lower() for verifier, _ in verifiers if (header := getattr(verifier, "header", None))
         )

@@ -62,6 +62,17 @@ class WsgiRequest:
         self.remote = (remote.removeprefix("::ffff:") if "." in remote else remote) or None
         self.sender = self.remote if knows_proxies or _OF_PROXIES.isdisjoint(environ) else None
 
+    @property
+    def query(self) -> str:
+        """Raw, as in the URL."""
+        query: str = self._environ.get("QUERY_STRING", "")
+        return query
+
+    @property
+    def wants_page(self) -> bool:
+        """Whether a person's browser asks."""
+        return "text/html" in self._environ.get("HTTP_ACCEPT", "")
+
     def read(self, max_body: int) -> bytes:
         """The body; reads no further than needed to know that it is too large. Raises BodyTooLarge, BodyUnreadable or
         Overloaded."""
@@ -191,8 +202,11 @@ class WebhookEndpoint:
             self._background.start()
             self._background = None
         began = time.perf_counter()
+        rest = path[len(prefix) :]
+        if not rest.isascii():  # WSGI decodes paths as Latin-1
+            rest = rest.encode("latin-1", "replace").decode("utf-8", "replace")
         request = WsgiRequest(environ, self._knows_proxies, prefix)
-        response = self._receiver.receive(path[len(prefix) :], request)
+        response = self._receiver.receive(rest, request)
         metrics.observe_request(time.perf_counter() - began)
         if isinstance(response, Pending):
             response = self._wait(response, request)

@@ -21,6 +21,11 @@ class Ended:
     only: OneTarget | None
 
 
+def is_whole(only: OneTarget | None) -> bool:
+    """Whether a replay with this `only` may have every target that its sender's event may have."""
+    return only is None or only.kind == "callback"
+
+
 def resolved(
     ended: Iterable[Ended], delivered: Collection[Ended], failed: Mapping[str, Collection[OneTarget]]
 ) -> dict[str, str]:
@@ -30,7 +35,7 @@ def resolved(
     targets failed. A replay to any target resolves every event of its family; replays to one target resolve those that
     wanted nothing else. The last of them is named.
     """
-    whole = next((one.id for one in delivered if one.only is None), None)
+    whole = next((one.id for one in delivered if is_whole(one.only)), None)
     parts = {one.only: one.id for one in delivered if one.only is not None}
     in_order = [one.id for one in delivered]
     found: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Which one of an event's targets a replay is for."""
+"""The one target that an event is for: of a replay to one target, or of a callback, whose URL names a task."""
 
 from __future__ import annotations
 
@@ -37,28 +37,40 @@ class _Task(Protocol):
 class OneTarget:
     """The place of a target: one task of one running workflow, one entry of `starts`, or the message to a workflow.
 
+    A `callback` is for one task of any type, of a workflow whose name its URL doesn't have.
+
     It outlives the target itself: in a loop the task of the next iteration has the same place, and so has the next
     start by the same entry.
     """
 
-    kind: Literal["complete", "start", "message"]
+    kind: Literal["complete", "start", "message", "callback"]
     workflow: str
+    """The workflow's name; empty for a callback."""
     workflow_id: str | None = None
-    """For a completion: the workflow whose task it is."""
+    """For a completion or a callback: the workflow whose task it is."""
     reference_name: str | None = None
-    """For a completion: the task's reference name, without the number of its iteration."""
+    """For a completion: the task's reference name, without the number of its iteration. For a callback: as in its URL;
+    without the number of an iteration, any iteration will do."""
     entry: int | None = None
     """For a start: which one it is of those that the event makes of this workflow, from 1."""
 
     def is_for(self, task: _Task) -> bool:
         """Whether the task has this place."""
+        if self.kind == "callback":
+            return self.workflow_id == task.workflow_id and self.names(task.reference_name)
         return (
             self.kind == "complete"
             and (self.workflow, self.workflow_id) == (task.workflow, task.workflow_id)
-            and self.reference_name == _without_iteration(task.reference_name)
+            and self.reference_name == without_iteration(task.reference_name)
         )
 
+    def names(self, reference_name: str) -> bool:
+        """For a callback: whether a task of its workflow with this reference name is the one."""
+        return self.reference_name in (reference_name, without_iteration(reference_name))
+
     def __str__(self) -> str:
+        if self.kind == "callback":
+            return f"task {self.reference_name} of workflow {self.workflow_id}"
         if self.kind == "complete":
             return f"task {self.reference_name} of {self.workflow} ({self.workflow_id})"
         if self.kind == "message":
@@ -69,7 +81,7 @@ class OneTarget:
 def place_of(target: _Target) -> OneTarget:
     """The target's place."""
     if target.kind == "complete":
-        name = None if target.reference_name is None else _without_iteration(target.reference_name)
+        name = None if target.reference_name is None else without_iteration(target.reference_name)
         return OneTarget("complete", target.workflow, target.workflow_id, name)
     if target.kind == "message":  # an event gives a workflow one message
         return OneTarget("message", target.workflow)
@@ -87,10 +99,16 @@ def to_text(only: OneTarget | None) -> str | None:
 def from_text(text: str) -> OneTarget:
     """From what the store keeps. Raises ValueError, TypeError."""
     found = OneTarget(**json.loads(text))
-    if found.kind not in ("complete", "start", "message"):
+    if found.kind not in ("complete", "start", "message", "callback"):
         raise ValueError(f"{found.kind} is no kind of target")
     return found
 
 
-def _without_iteration(reference_name: str) -> str:
+def callback_to(workflow_id: str, reference_name: str) -> OneTarget:
+    """The place that a callback's URL names."""
+    return OneTarget("callback", "", workflow_id, reference_name)
+
+
+def without_iteration(reference_name: str) -> str:
+    """The reference name without the number of its iteration."""
     return _ITERATION.sub("", reference_name)

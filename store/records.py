@@ -63,7 +63,7 @@ class NewEvent:
     origin: str | None = None
     """The sender's event that this is a replay of, or a replay of a replay; None for a delivery."""
     only: OneTarget | None = None
-    """For a replay to one target: which one."""
+    """For a replay to one target, and for a callback: which one."""
     remote: str | None = None
     """The address that sent it."""
     proof: str | None = None
@@ -186,6 +186,7 @@ class Target:
     workflow: str
     workflow_id: str | None
     task_id: str | None
+    """None for a start, and for a callback whose task can't be completed: its call finds out why."""
     reference_name: str | None
     version: int | None
     """The version of the workflow to start; None for the latest."""
@@ -266,6 +267,8 @@ class Decision:
     """The event's."""
     scan_at: int | None = None
     """When the scan began after which it is decided."""
+    forgotten: bool = False
+    """Whether retention deletes the event as soon as it next runs: a stranger made it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,8 @@ class Result:
     """Since when Conductor has answered the target with 5xx, or its workflow couldn't be looked up; None if neither."""
     unfit: bool = False
     """For a cancelled completion that was in doubt: its workflow has another version, so its task keeps waiting."""
+    final: bool = False
+    """For a cancelled completion by a callback: no other task may have the event, so it isn't free again."""
 
 
 @dataclass(frozen=True, slots=True)

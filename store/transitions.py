@@ -16,6 +16,8 @@ LIVE: frozenset[TargetState] = frozenset({"queued", "pending", "claimed"})
 ENDED: frozenset[TargetState] = frozenset({"done", "skipped", "cancelled", "failed"})
 """Nothing more happens to the target."""
 
+_LONG_AGO = 1
+"""When an event that is to be forgotten was finished: it is among the first that retention deletes."""
 _TASK_AFTER: dict[TargetState, TaskState] = {"done": "completed", "cancelled": "gone", "failed": "returned"}
 
 
@@ -65,7 +67,8 @@ class TargetChange:
 def after_decision(decision: Decision, now: int) -> EventChange:
     """The event that was decided. (`decided_at` is the time of the first decision.)"""
     finished = decision.hold == "no" and decision.status != "pending"
-    return EventChange(decision.status, decision.hold, now if finished else None)
+    at = _LONG_AGO if decision.forgotten else now
+    return EventChange(decision.status, decision.hold, at if finished else None)
 
 
 def target_after(target: Target, result: Result, now: int) -> TargetChange:

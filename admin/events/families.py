@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from store.families import is_whole
 from store.protocols import Queries
 from store.records import Event
 
@@ -24,7 +25,7 @@ class Family:
     @property
     def delivered(self) -> Event | None:
         """A replay that was delivered to every target that it may have; None if there is none."""
-        return next((one for one in self.replays if one.status == "delivered" and one.only is None), None)
+        return next((one for one in self.replays if one.status == "delivered" and is_whole(one.only)), None)
 
     @property
     def pending(self) -> Event | None:

@@ -135,7 +135,11 @@ class SqlClaims(Claims):
             }
             self._change_tasks(transaction, tasks)
             self._hurry_once(transaction, {target.once_key for target in ended}, now)
-            taker_ended = {target.event_id for target in ended if target.kind == "complete"}
+            taker_ended = {
+                result.target.event_id
+                for result in standing
+                if result.state in transitions.ENDED and result.target.kind == "complete" and not result.final
+            }
             states = self._events.states_of(transaction, sorted(locked.keys() & {target.event_id for target in ended}))
             events = {
                 event_id: change

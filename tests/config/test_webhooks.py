@@ -99,7 +99,7 @@ def test_a_definition_with_every_key_loads(tmp_path: Path) -> None:
     (tmp_path / "text.schema.json").write_text("{}")
     secret = "x" * 20
     (webhook,) = load_definitions(file, None, {"NEW": secret, "OLD": secret, "TOKEN": secret}).webhooks
-    assert webhook.model_fields_set == set(Webhook.model_fields)
+    assert webhook.model_fields_set == set(Webhook.model_fields) - {"callback"}, "which stands alone"
     assert webhook.receivers == {"one": None, "two": frozenset({2}), "three": frozenset({1, 3})}
     assert webhook.signature is not None
     assert webhook.signature.tolerance == 90

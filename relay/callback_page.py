@@ -1,0 +1,83 @@
+"""What people see who follow a callback's link: a page with a button, and what became of it.
+
+The link alone does nothing: mail scanners and previews open it too. The page needs no script, and its address goes
+nowhere: no referrer, no cache, no frame.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from platforms.http import Response
+
+_STYLE = (
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem;color:#1c1c1c}"
+    "h1{font-size:1.4rem}dt{font-weight:600}dd{margin:0 0 .5rem;overflow-wrap:anywhere}"
+    "button{font:inherit;padding:.5rem 1.5rem;border:0;border-radius:.3rem;background:#0b5cad;color:#fff}"
+    "@media(prefers-color-scheme:dark){body{background:#1c1c1c;color:#eee}}"
+)
+_DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+PRIVATE = (
+    ("Cache-Control", "no-store"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Robots-Tag", "noindex, nofollow"),
+)
+"""Headers of every answer at a URL that a webhook made."""
+_OF_PAGES = (*PRIVATE, ("Content-Security-Policy", _POLICY), ("X-Frame-Options", "DENY"))
+_MOST_FIELDS = 10
+_LONGEST_FIELD = 200
+
+
+def ask(fields: Mapping[str, Any]) -> Response:
+    """The page with the button; `fields` are what the link says in its query, which goes with it."""
+    listed = "".join(
+        f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in list(fields.items())[:_MOST_FIELDS]
+    )
+    # Without an action the form is posted to the page's own address, whatever a proxy has made of it.
+    content = f"{f'<dl>{listed}</dl>' if listed else ''}<form method=post><button>Confirm</button></form>"
+    return _page(200, "Please confirm", content)
+
+
+def presented(response: Response) -> Response:
+    """The answer as a page for people."""
+    if response.status < 400:
+        return _page(200, "Done", "<p>You can close this page.</p>")
+    try:
+        message = str(json.loads(response.body)["message"])
+    except (LookupError, TypeError, ValueError):
+        message = "This didn't work."
+    title = "This link can't be used" if response.status == 410 else "Not done"
+    page = _page(response.status, title, f"<p>{html.escape(message)}</p>")
+    again = tuple(header for header in response.headers if header[0] == "Retry-After")
+    return Response(page.status, page.body, page.content_type, (*page.headers, *again))
+
+
+def private(response: Response) -> Response:
+    """The answer for a program, with the headers that keep its URL from spreading."""
+    names = {name.lower() for name, _ in response.headers}
+    added = tuple(header for header in PRIVATE if header[0].lower() not in names)
+    return Response(response.status, response.body, response.content_type, (*response.headers, *added))
+
+
+def _page(status: int, title: str, content: str) -> Response:
+    text = (
+        "<!doctype html><html lang=en><head><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width,initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}</style></head>"
+        f"<body><main><h1>{title}</h1>{content}</main></body></html>"
+    )
+    return Response(status, text.encode("utf-8", "replace"), "text/html; charset=utf-8", _OF_PAGES)
+
+
+def _escaped(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return html.escape(text[:_LONGEST_FIELD] + ("…" if len(text) > _LONGEST_FIELD else ""))

@@ -1,0 +1,151 @@
+"""The tokens in the URLs of a webhook with `callback`: which task a URL completes, and until when.
+
+    token   = base64url, without padding, of: claims + HMAC-SHA256(secret, context + claims)
+    claims  = 0x01, when it expires (Unix seconds, 5 bytes), id, reference name (UTF-8)
+    id      = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and the id itself
+    context = "webhook-bridge callback" 0x00, the webhook's name, 0x00
+
+So a token is good for one webhook only, and says nothing that its holder couldn't ask for.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LONGEST_NAME = 200
+"""Bytes of a reference name in UTF-8."""
+_LONGEST_TOKEN = 1024
+_VERSION = b"\x01"
+_WORKFLOW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_MAC = hashlib.sha256().digest_size
+_TIME = 5
+_IS_UUID = 0
+
+
+class NoSuchTask(ValueError):
+    """No task can have this address; the text says why."""
+
+
+class Forged(Exception):
+    """The URL is none of this webhook's: made up, damaged, or of another one."""
+
+
+class Expired(Exception):
+    """The URL was made by this webhook's secret, and its time is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One task of one workflow."""
+
+    workflow_id: str
+    reference_name: str
+    """In a loop with the number of the iteration, as Conductor writes it: ``approve__2``. Without it, any will do."""
+
+    @classmethod
+    def of(cls, workflow_id: str, reference_name: str, iteration: int | None = None) -> Address:
+        """Raises NoSuchTask."""
+        name = reference_name if iteration is None else f"{reference_name}__{iteration}"
+        if not _WORKFLOW_ID.fullmatch(workflow_id):
+            raise NoSuchTask(f"{workflow_id[:200]!r} is not the id of a workflow")
+        if not _is_name(name):
+            raise NoSuchTask(f"{name[:200]!r} is not the reference name of a task, of at most {LONGEST_NAME} bytes")
+        return cls(workflow_id, name)
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return 0 < len(name.encode()) <= LONGEST_NAME and name.isprintable()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+
+
+def make_token(webhook: str, secret: str, address: Address, expires_at: int) -> str:
+    """A token for this address, until that time (Unix seconds)."""
+    workflow_id = address.workflow_id.encode()
+    if _UUID.fullmatch(address.workflow_id):
+        id_ = bytes([_IS_UUID]) + uuid.UUID(address.workflow_id).bytes
+    else:
+        id_ = bytes([len(workflow_id)]) + workflow_id
+    claims = _VERSION + expires_at.to_bytes(_TIME, "big") + id_ + address.reference_name.encode()
+    return base64.urlsafe_b64encode(claims + _mac(webhook, secret.encode(), claims)).rstrip(b"=").decode()
+
+
+def _mac(webhook: str, secret: bytes, claims: bytes) -> bytes:
+    return hmac.digest(secret, b"webhook-bridge callback\0" + webhook.encode() + b"\0" + claims, "sha256")
+
+
+class Tokens:
+    """Reads one webhook's tokens."""
+
+    def __init__(self, webhook: str, secrets: Sequence[str]):
+        """`secrets`: a token by any of them counts."""
+        self._webhook = webhook
+        self._secrets = tuple(secret.encode() for secret in secrets)
+
+    def read(self, token: str, now: int) -> tuple[Address, int]:
+        """The address, and when the token expires (Unix seconds); `now` is Unix seconds too.
+
+        Raises Forged, and Expired only for a token that isn't. However a token is wrong, all of it is checked, so the
+        time that it takes tells nothing.
+        """
+        found = _decoded(token)
+        claims, mac = found[:-_MAC], found[-_MAC:]
+        # Every secret, whatever the outcome of the first.
+        proven = sum(hmac.compare_digest(_mac(self._webhook, secret, claims), mac) for secret in self._secrets)
+        if not proven:
+            raise Forged
+        address, expires_at = _read_claims(claims)
+        if now >= expires_at:
+            raise Expired
+        return address, expires_at
+
+
+def _decoded(token: str) -> bytes:
+    """The token's bytes; of a text that is no token, something that no secret signed."""
+    nothing = bytes(_MAC)
+    if len(token) > _LONGEST_TOKEN or not _TOKEN.fullmatch(token):
+        return nothing
+    try:
+        found = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except ValueError:
+        return nothing
+    # Each token has one spelling: unused bits at its end must not make another.
+    is_canonical = base64.urlsafe_b64encode(found).rstrip(b"=").decode() == token
+    return found if is_canonical and len(found) > _MAC else nothing
+
+
+def _read_claims(claims: bytes) -> tuple[Address, int]:
+    """Raises Forged for claims of another version: signed, but not by this one."""
+    try:
+        version, expires_at, id_ = claims[:1], claims[1 : 1 + _TIME], claims[1 + _TIME :]
+        if version != _VERSION:
+            raise Forged
+        length = id_[0]
+        if length == _IS_UUID:
+            workflow_id, name = str(uuid.UUID(bytes=id_[1:17])), id_[17:]
+        else:
+            workflow_id, name = id_[1 : 1 + length].decode(), id_[1 + length :]
+        return Address.of(workflow_id, name.decode()), int.from_bytes(expires_at, "big")
+    except (IndexError, ValueError):
+        raise Forged from None
+
+
+def read_ids(path: str) -> Address:
+    """The address in a URL that nothing signs: the workflow's id, a slash, the reference name.
+
+    Raises Forged unless the id looks like one that Conductor makes: other texts aren't even looked up.
+    """
+    workflow_id, _, name = path.partition("/")
+    workflow_id = workflow_id.lower()
+    if not _UUID.fullmatch(workflow_id) or not _is_name(name):
+        raise Forged
+    return Address(workflow_id, name)
