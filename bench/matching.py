@@ -13,6 +13,7 @@ from typing import TypeVar
 from bench.figures import Figure, median
 from config.webhooks import load_definitions
 from store.clock import ServerClock
+from store.one_target import OneTarget
 from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from worker.conductor.bounds import Bounds
@@ -110,12 +111,16 @@ class World:
     def _decider(self, definitions: Path) -> Decider:
         workflows = Workflows(self.store, self, pool=None)
         timeouts = TaskTimeouts(Conductor("http://127.0.0.1:1/api", Bounds(1)), self.store.task_locks, self.store, ME)
-        decider = Decider(self.store, workflows, ServerClock(), timeouts, 2.0)
+        callbacks = Callbacks(self, None, self.store.now)
+        decider = Decider(self.store, workflows, ServerClock(), timeouts, callbacks, 2.0)
         decider.set_definitions(load_definitions(definitions))
         return decider
 
     def within(self, seconds: float) -> World:
         return self
+
+    def addressed(self, place: OneTarget) -> None:
+        """No event here is a callback's."""
 
     def workflow(self, workflow_id: str) -> Workflow:
         """Conductor's part: what it knows of a workflow."""

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from store.clock import ServerClock
+from store.one_target import OneTarget
 from store.records import Task, Workflow
 from tests.worker.simulated_messages import SimulatedMessages
+from worker.conductor.addressed import Addressed, addressed_in
 from worker.conductor.answers import End, TaskStatus, Unreadable
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
+from worker.conductor.search import TASK_TYPE
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
 Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]
@@ -38,7 +41,7 @@ def failed(status: int) -> OutcomeUnknown:
 
 @dataclass
 class SimulatedTask:
-    """A WAIT_FOR_WEBHOOK task in the server."""
+    """A task in the server, of a type that waits."""
 
     id: str
     workflow_id: str
@@ -51,6 +54,7 @@ class SimulatedTask:
     worker_id: str | None = None
     output: Any = None
     failure: str | None = None
+    kind: str = TASK_TYPE
 
     @property
     def waits(self) -> bool:
@@ -142,9 +146,13 @@ class SimulatedConductor:
         self.workflows[workflow.id] = workflow
         return workflow
 
-    def schedule(self, workflow_id: str, reference_name: str, matches: Any) -> SimulatedTask:
+    def schedule(self, workflow_id: str, reference_name: str, matches: Any, kind: str = TASK_TYPE) -> SimulatedTask:
         """A task comes to wait."""
-        task = SimulatedTask(f"t{len(self.tasks):03}", workflow_id, reference_name, matches, self.server_time)
+        task = SimulatedTask(
+            f"t{len(self.tasks):03}", workflow_id, reference_name, matches, self.server_time, kind=kind
+        )
+        if kind == "HUMAN":
+            task.status, task.started_at = "IN_PROGRESS", self.server_time
         self.tasks[task.id] = task
         return task
 
@@ -201,7 +209,8 @@ class SimulatedConductor:
         if self.poll_fault == "unreachable":
             self.poll_fault = None
             raise Unreachable("no connection")
-        queued = [task for task in self.tasks.values() if task.status == "SCHEDULED"][: min(3, count)]
+        waiting = (task for task in self.tasks.values() if task.kind == TASK_TYPE)
+        queued = [task for task in waiting if task.status == "SCHEDULED"][: min(3, count)]
         for task in queued:
             task.status, task.started_at = "IN_PROGRESS", self.server_time
         if self.poll_fault == "lost":
@@ -222,6 +231,7 @@ class SimulatedConductor:
             task
             for task in self.tasks.values()
             if task.started_at > start
+            and task.kind == TASK_TYPE
             and task.id not in self.unindexed
             and (task.status == "IN_PROGRESS" or task.ended_at > stale)
         ]
@@ -255,8 +265,34 @@ class SimulatedConductor:
         return [
             (replace(self._task(task), found_by="index"), task.started_at)
             for task in self.tasks.values()
-            if task.workflow_id == workflow_id and task.status == "IN_PROGRESS"
+            if (task.workflow_id, task.status, task.kind) == (workflow_id, "IN_PROGRESS", TASK_TYPE)
         ]
+
+    def addressed(self, place: OneTarget) -> Addressed | None:
+        self.workflow_lookups.append(str(place.workflow_id))
+        if place.workflow_id in self.sick:
+            raise self.sick_answer()
+        workflow = self.workflows.get(str(place.workflow_id))
+        if workflow is None:
+            return None
+        tasks = [
+            {
+                "taskId": task.id,
+                "referenceTaskName": task.reference_name,
+                "taskType": task.kind,
+                "status": task.status,
+                "scheduledTime": task.scheduled_at,
+                "workerId": task.worker_id,
+                "workflowInstanceId": task.workflow_id,
+                "workflowType": workflow.name,
+                "inputData": {"matches": task.matches},
+            }
+            for task in self.tasks.values()
+            if task.workflow_id == workflow.id
+        ]
+        status = "COMPLETED" if workflow.ended else "RUNNING"
+        shown = {"workflowName": workflow.name, "workflowVersion": workflow.version, "status": status}
+        return addressed_in(shown, tasks, place)
 
     def waiting_task(self, task_id: str) -> Task | None:
         self._see(task_id)

@@ -12,8 +12,10 @@ from functools import partial
 from typing import Any
 
 from store.clock import ServerClock, SteadyClock
+from store.one_target import OneTarget
 from store.protocols import Clock
 from store.records import Task, Workflow
+from worker.conductor.addressed import Addressed, addressed_in
 from worker.conductor.answers import (
     End,
     Progress,
@@ -345,6 +347,13 @@ class Conductor:
             root_started_at=started,
             root_correlation_id=root.get("correlationId"),
         )
+
+    def addressed(self, place: OneTarget) -> Addressed | None:
+        """The task that a callback is for; None if Conductor has no such workflow. Raises Garbled if it can't be
+        read."""
+        assert place.workflow_id is not None
+        found = self._workflow(place.workflow_id, tasks=True)
+        return None if found is None else addressed_in(found, _tasks(found), place)
 
     def version(self, workflow_id: str) -> int | None:
         """The workflow's version; None if Conductor has no such workflow."""

@@ -35,6 +35,7 @@ from worker.conductor.errors import (
     Unreachable,
     is_denied,
 )
+from worker.delivery.callbacks import refused_callback
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.messages import MessageCalls
 
@@ -118,7 +119,7 @@ class TargetCalls:
         Raises ClaimLost if another worker has it now, and StoreUnavailable.
         """
         try:
-            return self._without_call(target) or Outcome(self._call(target, event), "answered")
+            return self._without_call(target) or Outcome(_as_callback(self._call(target, event), event), "answered")
         except Refused as error:
             return Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
@@ -205,6 +206,9 @@ class TargetCalls:
             return result
         # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
         # look it up even on the first try: the store may be a backup from before that start.
+        if target.kind == "complete" and target.task_id is None:
+            webhook = self._definitions.current.by_name.get(event.webhook)
+            return refused_callback(self._conductor, target, event.id, webhook.receivers if webhook else {})
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
             try:
                 known = self._look_up(target)
@@ -365,6 +369,12 @@ class TargetCalls:
             return
         if not goes:
             raise NotNow(f"workflow {workflow_id} was started, but Conductor hasn't scheduled any of its tasks yet")
+
+
+def _as_callback(result: Result, event: Event) -> Result:
+    """The result; of a callback whose task has ended, with no further task for its event."""
+    is_callback = event.only is not None and event.only.kind == "callback"
+    return replace(result, final=True) if is_callback and result.state == "cancelled" else result
 
 
 def _failed_by_size(target: Target, reason: str) -> Result:

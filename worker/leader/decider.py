@@ -19,6 +19,8 @@ from store.protocols import Store
 from store.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Term
 from store.tracing import in_logs, span
 from worker.health import Health
+from worker.leader.addressed_events import AddressedEvents, is_callback
+from worker.leader.callbacks import Callbacks
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
 from worker.leader.large_decisions import LargeDecisions
@@ -48,6 +50,7 @@ class Decider:
         workflows: Workflows,
         server_clock: ServerClock,
         timeouts: TaskTimeouts,
+        callbacks: Callbacks,
         skew: float,
     ):
         """`server_clock` is Conductor's; `skew` is BRIDGE_CLOCK_SKEW in seconds."""
@@ -57,7 +60,8 @@ class Decider:
         self.quarantine = Quarantine(store)
         self._scope = Scope()
         self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
-        self.held = HeldEvents(store, self._scope, self.tasks, self._rules, self.quarantine)
+        self.held = HeldEvents(store, self._scope, self.tasks, self._rules, self.quarantine, callbacks)
+        self.addressed = AddressedEvents(self._scope, self.tasks, self.held, server_clock)
         self._large = LargeDecisions(store, self.quarantine)
         self._writer = PlanWriter(store, self.tasks, self.held, self._large, timeouts)
         self._undefined: dict[str, int] = {}
@@ -144,7 +148,7 @@ class Decider:
         """Whether any of these events has receivers, but no known waiting task matches it."""
         for event in events:
             webhook = self._scope.webhook(event)
-            if webhook is None or not webhook.receivers:
+            if webhook is None or not webhook.receivers or is_callback(event):
                 continue
             with suppress(Exception):  # deciding it sets it aside
                 matching = self.tasks.matching(Document(event.document()), webhook.receivers)
@@ -156,6 +160,13 @@ class Decider:
         """Undefined webhooks none of whose undecided events has waited long enough yet."""
         known = self._scope.definitions.by_name
         return [webhook for webhook, end in self._undefined.items() if webhook not in known and now < end]
+
+    def full(self) -> list[str]:
+        """Webhooks whose new events are left in the store for now, since strangers may have made them up."""
+        if not self.held.callbacks.is_full:
+            return []
+        webhooks = self._scope.definitions.webhooks
+        return [one.name for one in webhooks if one.callback is not None and one.callback.by == "id"]
 
     def set_paused(self, paused: Collection[str]) -> None:
         """These webhooks are paused from now on, and no others."""
@@ -223,6 +234,7 @@ class Decider:
             with self.held.isolated(event):
                 self._free(event, plan)
         plan.freed = [event for event in freed if event.id in plan.events]
+        self.addressed.take(plan)
         self.held.take(plan)
         for event in plan.freed:
             with self.held.isolated(event):
@@ -241,11 +253,15 @@ class Decider:
             self.held.index.let_go(task_id)
         ended = self.held.index.ended(self._complete_scan_began, self._scope.paused, _EXPIRED_AT_ONCE)
         plan.more_expired = len(ended) >= _EXPIRED_AT_ONCE
-        ended += [event for event in map(HeldEvent, plan.freed) if event.hold_until < self._complete_scan_began]
-        return self.held.expired([event for event in ended if event.id not in plan.released], plan)
+        freed = (event for event in map(HeldEvent, plan.freed) if not is_callback(event))
+        ended += [event for event in freed if event.hold_until < self._complete_scan_began]
+        return self.held.expired([event for event in ended if event.id not in plan.released], plan) + plan.over
 
     def _free(self, event: Event, plan: Plan) -> None:
         """Holds the event unless a task takes it."""
+        if is_callback(event):
+            self.addressed.hold(event, plan, 0)
+            return
         document = Document(event.document())
         webhook = self._scope.webhook(event)
         tasks = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
@@ -259,7 +275,10 @@ class Decider:
         """The plan has been stored, up to the first decision that the store refused."""
         self.unfinished = plan.more_expired or plan.refused or self._large.more
         freed = {event.id for event in plan.freed}
-        self.newly_held = any(d.hold == "held" and d.event_id not in freed for d in plan.decisions)
+        self.newly_held = any(
+            d.hold == "held" and d.event_id not in freed and not is_callback(plan.events[d.event_id])
+            for d in plan.decisions
+        )
         self.blocked = plan.blocked
         self.held.finish(plan)
         for event in events:
@@ -278,6 +297,9 @@ class Decider:
                 plan.decisions.append(Decision(event.id, "expired", "no", origin=event.origin, scan_at=began))
             return
         if webhook.name in plan.blocked:
+            return
+        if is_callback(event):
+            self.addressed.hold(event, plan, began)
             return
         document = Document(event.document())
         takers, in_doubt = self._rules.takers(webhook, event, document, plan)

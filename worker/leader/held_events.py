@@ -16,6 +16,7 @@ from store.bisect import OF_ALL, narrowed
 from store.protocols import Store
 from store.records import Event
 from store.takers import came_in_time
+from worker.leader.callbacks import Callbacks
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.plan import Plan
 from worker.leader.quarantine import Quarantine
@@ -39,7 +40,7 @@ class Scope:
     def webhook(self, event: Event) -> Webhook | None:
         """The event's webhook, if it is defined; of a replay to one target without the receivers that it isn't for."""
         webhook = self.definitions.by_name.get(event.webhook)
-        if webhook is None or event.only is None:
+        if webhook is None or event.only is None or event.only.kind == "callback":
             return webhook
         workflow = event.only.workflow if event.only.kind == "complete" else None
         receivers = {name: versions for name, versions in webhook.receivers.items() if name == workflow}
@@ -56,7 +57,17 @@ class HeldEvents:
     Belongs to the loop's thread.
     """
 
-    def __init__(self, store: Store, scope: Scope, tasks: TaskIndex, rules: Rules, quarantine: Quarantine):
+    def __init__(
+        self,
+        store: Store,
+        scope: Scope,
+        tasks: TaskIndex,
+        rules: Rules,
+        quarantine: Quarantine,
+        callbacks: Callbacks,
+    ):
+        self.callbacks = callbacks
+        """Those of the held events that came by a callback's URL. They are in no index."""
         self._store = store
         self._scope = scope
         self._tasks = tasks
@@ -71,11 +82,23 @@ class HeldEvents:
     def match_all(self) -> None:
         """Matches all tasks again: what they may take has changed."""
         self.to_match.update((task.id, task) for task in self._tasks)
+        self.callbacks.look_again()
 
     def hold(self, event: Event) -> None:
         """The event is held from now on."""
         with self.isolated(event):
-            self.index.add(HeldEvent(event), Document(event.document()))
+            if event.only is not None and event.only.kind == "callback":
+                webhook = self._scope.definitions.by_name.get(event.webhook)
+                callback = webhook.callback if webhook is not None else None
+                event.document()  # one that can't be read is set aside before anything is looked up for it
+                self.callbacks.add(event, is_signed=callback is None or callback.by is None)
+            else:
+                self.index.add(HeldEvent(event), Document(event.document()))
+
+    def release(self, event: HeldEvent) -> None:
+        """The event is no longer held."""
+        self.index.remove(event)
+        self.callbacks.remove(event)
 
     def remove_task(self, task_id: str) -> None:
         """The task no longer waits, and takes nothing any more."""
@@ -118,7 +141,7 @@ class HeldEvents:
     def set_aside(self, event: Event | HeldEvent, error: Exception) -> None:
         """The event fails alone: keeps it out of the way of others until its next try."""
         self._quarantine.event_failed(event.id, event.webhook, error)
-        self.index.remove(event if isinstance(event, HeldEvent) else HeldEvent(event))
+        self.release(event if isinstance(event, HeldEvent) else HeldEvent(event))
 
     def isolated(self, event: Event | HeldEvent) -> AbstractContextManager[None]:
         """Sets the event aside if the block fails."""
@@ -133,7 +156,8 @@ class HeldEvents:
         """Gives each newly waiting task the oldest held event that it may take."""
         if not len(self.index) and not len(plan.freed_index):
             return
-        coming = sorted(plan.to_match.values(), key=lambda task: (task.scheduled_at, task.id))
+        free = (task for task in plan.to_match.values() if task.id not in plan.taken)
+        coming = sorted(free, key=lambda task: (task.scheduled_at, task.id))
         fitting: list[WaitingTask] = []
         for task in coming:
             with self._isolated_task(task):

@@ -30,6 +30,7 @@ from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
 from worker.health import Health
 from worker.leader.adoption import Adoption
+from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.reporting import Reporter
@@ -88,7 +89,10 @@ class Leader:
         self.term = term
         self.heartbeat = Heartbeat(store.leadership, term, clock, since)
         workflows = Workflows(store, conductor, pools.workflows, tuning.workflow_threads or 1, clock)
-        self.decider = Decider(store, workflows, conductor.server_clock, timeouts, settings.bridge_clock_skew)
+        self._listener = store.signals.listener("events")
+        callbacks = Callbacks(conductor, pools.workflows, store.now, self.wake, clock)
+        skew = settings.bridge_clock_skew
+        self.decider = Decider(store, workflows, conductor.server_clock, timeouts, callbacks, skew)
         self.state = DiscoveryState(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
         self._workflow_check = WorkflowCheck(conductor, clock)
@@ -110,7 +114,6 @@ class Leader:
         """The calls that Conductor lacked at the last check; None before the first."""
         self._webhooks_at = float("-inf")
         """When Conductor was last asked for its own webhooks (monotonic clock)."""
-        self._listener = store.signals.listener("events")
 
     @property
     def settled(self) -> bool:
@@ -157,7 +160,8 @@ class Leader:
             return
         self._conductor_answers()
         if not more:
-            due = min(self.state.search_due_in(), self.decider.workflows.due_in())
+            decider = self.decider
+            due = min(self.state.search_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
             self._listener.wait(min(self._settings.bridge_poll_interval + self._tuning.longest_rest, due))
 
     def decide(self) -> bool:
@@ -170,7 +174,8 @@ class Leader:
         self._stop.wait(max(self._scanned_at + gap, self.quiet_until) - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
         waiting = () if self.state.must_search() else decider.blocked
-        agenda = store.decisions.agenda(_EVENTS_A_DECISION, [*decider.undefined(store.now()), *waiting])
+        left_out = [*decider.undefined(store.now()), *waiting, *decider.full()]
+        agenda = store.decisions.agenda(_EVENTS_A_DECISION, left_out)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
@@ -181,13 +186,15 @@ class Leader:
         self._scan(events)
         scan = self.scanner
         claimed = decider.decide(self.term, events, freed, scan.began, store.now(), executor.free, scan.complete)
+        if found := decider.addressed.newly_found():
+            self._adopt(found, suspects=True)  # the queue may be about to hand them out
         self._reporter.waiting_for_index(decider.blocked, self.scanner.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
         executor.submit(claimed)
         if events or freed:
             executor.wake()
-        return agenda.more or decider.unfinished
+        return agenda.more or decider.unfinished or bool(found)
 
     def _use_definitions(self) -> None:
         if self._source.current is not self._definitions:

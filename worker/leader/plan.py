@@ -56,6 +56,8 @@ class Plan:
     """Whether every waiting task is known; if not, events without a taker are left undecided."""
     more_expired: bool = False
     """Whether more holds have run out than are ended at once."""
+    over: list[HeldEvent] = field(default_factory=list)
+    """Callbacks whose hold has ended, and whose task doesn't wait."""
     blocked: set[str] = field(default_factory=set)
     """Webhooks with such an event: their later events wait too."""
 
@@ -68,6 +70,11 @@ class Plan:
         """These are the event's targets; it is no longer held."""
         self.released[event.id] = event
         self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
+
+    def forget(self, event: HeldEvent) -> None:
+        """A stranger made the event up."""
+        self.released[event.id] = event
+        self.decisions.append(Decision(event.id, "ignored", "no", forgotten=True))
 
     def steps(self, ended: Sequence[HeldEvent]) -> Iterator[tuple[list[Decision], list[HeldEvent]]]:
         """The decisions, then the ended holds, in order, in steps of one transaction each."""

@@ -131,7 +131,7 @@ class PlanWriter:
             if decision.hold == "held":
                 self._held.hold(plan.events[decision.event_id])
             elif decision.event_id in plan.released:
-                self._held.index.remove(plan.released[decision.event_id])
+                self._held.release(plan.released[decision.event_id])
         for over in ended:
-            self._held.index.remove(over)
+            self._held.release(over)
             log.info("event expired", event_id=over.id, webhook=over.webhook)

@@ -21,6 +21,7 @@ from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, failed, forbidden
 from worker.conductor.errors import Unreachable
 from worker.health import Health
+from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
@@ -44,7 +45,8 @@ class Bench:
         conductor: Any = self.conductor
         workflows = Workflows(self.store, conductor, pool=None, clock=self)
         timeouts = TaskTimeouts(conductor, self.store.task_locks, self.store, "me", Later(), steady=self)
-        return Decider(self.store, workflows, self.conductor.server_clock, timeouts, skew=2.0)
+        callbacks = Callbacks(conductor, None, lambda: self.ms, clock=self)
+        return Decider(self.store, workflows, self.conductor.server_clock, timeouts, callbacks, skew=2.0)
 
     def monotonic(self) -> float:
         return self.ms / 1000

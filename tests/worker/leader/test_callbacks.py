@@ -1,0 +1,319 @@
+"""Events that came by a callback's URL go to the task that it names, and to no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store.one_target import callback_to
+from store.records import Decision, NewEvent, Result, Target
+from tests.store.contract.makers import ME
+from tests.worker.leader.test_decider import SECOND, Bench
+from tests.worker.leader.test_decider import bench as bench
+from tests.worker.play import Later
+from worker.leader.callbacks import Callbacks
+
+SIGNED = {"name": "w", "receivers": {"flow": "any"}, "callback": {"secret": "a-secret-of-24-characters"}}
+BY_ID = {"name": "w", "receivers": {"flow": "any"}, "callback": {"by": "id"}}
+OTHER = {"name": "other", "receivers": {"flow": "any"}}
+
+
+def called(bench: Bench, workflow_id: str, name: str, hold: int = 600, webhook: str = "w") -> str:
+    bench.number += 1
+    id_ = f"event{bench.number}"
+    until = bench.ms + hold * SECOND
+    new = NewEvent(id_, webhook, bench.ms, "{}", {}, {}, until, only=callback_to(workflow_id, name))
+    bench.store.deliveries.append([new])
+    return id_
+
+
+def decide(bench: Bench, times: int = 2) -> None:
+    """As often as it takes for an event to be held, looked up, and decided."""
+    for _ in range(times):
+        bench.decide()
+        found = bench.decider.addressed.newly_found()
+        bench.decider.add_tasks(bench.store.tasks.adopt(ME, found, bench.ms))
+
+
+def targets(bench: Bench, event: str) -> list[Target]:
+    return bench.store.queries.targets_of([event])
+
+
+@pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
+def test_the_task_that_waits_takes_it_whatever_else_would_match(bench: Bench, kind: str) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    task = bench.conductor.schedule(workflow, "approve", {"$.never": "holds"}, kind)
+    others = [bench.wait(), bench.conductor.schedule(workflow, "other", None)]
+    event = called(bench, workflow, "approve")
+    decide(bench)
+    (target,) = targets(bench, event)
+    assert (target.kind, target.workflow, target.workflow_id) == ("complete", "flow", workflow)
+    assert (target.task_id, target.reference_name) == (task.id, "approve")
+    assert {task.id for task in others} <= set(bench.decider.tasks.ids())
+    assert len(bench.decider.held.callbacks) == 0
+
+
+@pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_it_is_held_until_its_task_waits(bench: Bench, kind: str, restarted: bool) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    event = called(bench, workflow, "approve")
+    decide(bench)
+    assert (bench.event(event).status, bench.event(event).hold) == ("pending", "held")
+    if restarted:
+        bench.restart()
+    bench.ms += 30 * SECOND
+    task = bench.conductor.schedule(workflow, "approve", None, kind)
+    bench.ms += 30 * SECOND
+    decide(bench)
+    assert bench.takers(event) == [task.id]
+
+
+def test_a_task_takes_it_as_soon_as_a_scan_finds_it(bench: Bench) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    event = called(bench, workflow, "approve")
+    bench.ms += 100 * SECOND
+    decide(bench)
+    before = len(bench.looked_up)
+    task = bench.conductor.schedule(workflow, "approve", None)
+    bench.decide()
+    assert bench.takers(event) == [task.id]
+    assert len(bench.looked_up) == before
+
+
+def test_no_other_event_takes_the_task_beside_it(bench: Bench) -> None:
+    bench.define(SIGNED, OTHER)
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    held = bench.arrive("other")
+    event = called(bench, workflow, "approve")
+    decide(bench)
+    bench.ms += SECOND
+    task = bench.conductor.schedule(workflow, "approve", None)
+    decide(bench)
+    assert bench.takers(event) == [task.id]
+    assert bench.takers(held) == []
+    again = bench.conductor.schedule(workflow, "later", None)
+    decide(bench)
+    assert bench.takers(held) == [again.id]
+
+
+def test_a_task_that_another_event_has_is_waited_for_and_then_it_is_over(bench: Bench) -> None:
+    bench.define(SIGNED, OTHER)
+    task = bench.wait()
+    other = bench.arrive("other")
+    bench.decide()
+    assert bench.takers(other) == [task.id]
+    event = called(bench, task.workflow_id, task.reference_name)
+    decide(bench)
+    assert bench.takers(event) == []
+    task.status, task.worker_id = "COMPLETED", other
+    bench.ms += 60 * SECOND
+    decide(bench)
+    (target,) = targets(bench, event)
+    assert target.task_id is None, "the call finds out, and says, why it can't be completed"
+
+
+def test_two_events_for_one_task_are_taken_one_after_the_other(bench: Bench) -> None:
+    bench.define(SIGNED, SIGNED | {"name": "v"})
+    workflow = bench.conductor.begin("flow").id
+    first, second = called(bench, workflow, "approve"), called(bench, workflow, "approve", webhook="v")
+    decide(bench)
+    task = bench.conductor.schedule(workflow, "approve", None)
+    decide(bench)
+    assert (bench.takers(first), bench.takers(second)) == ([task.id], [])
+
+
+@pytest.mark.parametrize(
+    ("address", "name", "fits"),
+    [
+        ("approve", "approve__2", True),
+        ("approve__2", "approve__2", True),
+        ("approve__2", "approve__3", False),
+        ("approve__2", "approve", False),
+        ("approve", "approve_x", False),
+    ],
+)
+def test_an_iteration_is_one_task_and_without_it_any_will_do(bench: Bench, address: str, name: str, fits: bool) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    for kind in ("HUMAN", "WAIT_FOR_WEBHOOK"):
+        event = called(bench, workflow, address)
+        decide(bench)
+        task = bench.conductor.schedule(workflow, name, None, kind)
+        bench.ms += 60 * SECOND
+        decide(bench)
+        assert bench.takers(event) == ([task.id] if fits else [])
+        task.status = "CANCELED"
+
+
+def test_between_two_iterations_it_is_held(bench: Bench) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    bench.conductor.schedule(workflow, "approve__1", None, "HUMAN").status = "COMPLETED"
+    event = called(bench, workflow, "approve")
+    decide(bench)
+    assert bench.event(event).hold == "held"
+    task = bench.conductor.schedule(workflow, "approve__2", None, "HUMAN")
+    bench.ms += 60 * SECOND
+    decide(bench)
+    assert bench.takers(event) == [task.id]
+
+
+def ended(bench: Bench) -> str:
+    workflow = bench.conductor.begin("flow")
+    workflow.ended = True
+    return workflow.id
+
+
+def completed(bench: Bench) -> str:
+    workflow = bench.conductor.begin("flow").id
+    bench.conductor.schedule(workflow, "approve", None, "HUMAN").status = "COMPLETED"
+    return workflow
+
+
+@pytest.mark.parametrize(
+    "case",
+    [ended, completed, lambda bench: "nowhere", lambda bench: bench.conductor.begin("stranger").id],
+    ids=["ended", "completed", "unknown", "no receiver"],
+)
+def test_what_no_task_can_have_gets_a_target_that_finds_out_why(bench: Bench, case: Any) -> None:
+    bench.define(SIGNED)
+    event = called(bench, case(bench), "approve")
+    decide(bench)
+    (target,) = targets(bench, event)
+    assert target.task_id is None
+    assert target.reference_name == "approve"
+    bench.store.claims.record_results("me", [Result(target, "cancelled", "it has ended", final=True)], bench.ms)
+    assert (bench.event(event).status, bench.event(event).hold) == ("expired", "no")
+
+
+def test_a_version_that_is_not_received_is_refused(bench: Bench) -> None:
+    bench.define(SIGNED | {"receivers": {"flow": [1]}})
+    for version, fits in ((1, True), (2, False)):
+        workflow = bench.conductor.begin("flow", version).id
+        bench.ms += SECOND
+        task = bench.conductor.schedule(workflow, "approve", None)
+        event = called(bench, workflow, "approve")
+        decide(bench)
+        (target,) = targets(bench, event)
+        assert target.task_id == (task.id if fits else None)
+
+
+def test_a_hold_ends_once_the_task_was_looked_for_after_it(bench: Bench) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    event = called(bench, workflow, "approve", hold=10)
+    bench.conductor.sick.add(workflow)
+    for _ in range(5):
+        bench.ms += 40 * SECOND
+        decide(bench)
+    assert bench.event(event).hold == "held", "nobody knows whether its task came in time"
+    bench.conductor.sick.clear()
+    bench.ms += 40 * SECOND
+    decide(bench)
+    assert (bench.event(event).status, bench.event(event).hold) == ("expired", "no")
+    assert len(bench.decider.held.callbacks) == 0
+
+
+def test_after_downtime_a_task_that_came_within_the_hold_takes_it_and_a_later_one_does_not(bench: Bench) -> None:
+    bench.define(SIGNED)
+    for late in (False, True):
+        workflow = bench.conductor.begin("flow").id
+        event = called(bench, workflow, "approve", hold=10)
+        bench.ms += (20 if late else 5) * SECOND
+        task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
+        bench.ms += 60 * SECOND
+        decide(bench)
+        assert bench.takers(event) == ([] if late else [task.id])
+        assert bench.event(event).status == ("expired" if late else "pending")
+
+
+def test_a_paused_webhook_decides_nothing_until_it_is_resumed(bench: Bench) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    event = called(bench, workflow, "approve")
+    decide(bench)
+    bench.store.pauses.pause("w", bench.ms)
+    task = bench.conductor.schedule(workflow, "approve", None)
+    later = called(bench, workflow, "other")
+    bench.ms += 700 * SECOND
+    decide(bench)
+    assert (bench.event(event).hold, bench.event(later).decided_at) == ("held", None)
+    bench.store.pauses.resume("w")
+    decide(bench)
+    assert bench.takers(event) == [task.id]
+
+
+def test_a_workflow_that_somebody_made_up_is_forgotten(bench: Bench) -> None:
+    bench.define(BY_ID)
+    event = called(bench, "made-up", "approve")
+    decide(bench)
+    assert targets(bench, event) == []
+    assert bench.event(event).status == "ignored"
+    called(bench, "made-up", "another")
+    assert bench.store.maintenance.prune(bench.ms - 1000 * SECOND, 10).events == 1
+    assert bench.store.queries.event(event) is None
+
+
+def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(bench: Bench) -> None:
+    bench.define(BY_ID, SIGNED | {"name": "signed"})
+    pool, conductor = Later(), bench.conductor
+    source: Any = conductor
+    threads: Any = pool
+    callbacks = Callbacks(source, threads, lambda: bench.ms, clock=bench)
+    for number in range(600):
+        called(bench, f"made-up{number}", "approve")
+    for event in bench.store.decisions.agenda(1000).undecided:
+        callbacks.add(event, is_signed=False)
+    assert callbacks.is_full
+    for _ in range(100):
+        callbacks.answers()
+    assert len(pool.jobs) == 1, "one at once, and the next only after a while"
+    signed = called(bench, conductor.begin("flow").id, "approve", webhook="signed")
+    callbacks.add(bench.event(signed), is_signed=True)
+    callbacks.answers()
+    assert len(pool.jobs) == 2
+    before = len(conductor.workflow_lookups)
+    for _ in range(10 * 100):  # ten seconds
+        bench.ms += 10
+        callbacks.answers()
+        pool.run_all()
+    made_up = [id_ for id_ in conductor.workflow_lookups[before:] if id_.startswith("made-up")]
+    assert 100 < len(made_up) <= 251
+
+
+def test_a_full_lane_leaves_only_its_own_webhooks_events_in_the_store(bench: Bench) -> None:
+    bench.define(BY_ID, OTHER)
+    assert bench.decider.full() == []
+    for number in range(600):
+        called(bench, f"made-up{number}", "approve")
+    for event in bench.store.decisions.agenda(1000).undecided:
+        bench.decider.held.callbacks.add(event, is_signed=False)
+    assert bench.decider.full() == ["w"]
+
+
+def test_one_that_fails_alone_is_set_aside_and_tried_again(bench: Bench) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
+    event = called(bench, workflow, "approve")
+    real = bench.store.decisions.decide
+
+    def refuse(term: Any, decisions: list[Decision], *more: Any) -> Any:
+        if any(decision.targets for decision in decisions):
+            raise ValueError("no")
+        return real(term, decisions, *more)
+
+    decisions: Any = bench.store.decisions
+    decisions.decide = refuse
+    decide(bench, 3)
+    assert bench.event(event).hold == "aside"
+    decisions.decide = real
+    bench.ms += 10 * SECOND
+    decide(bench, 3)
+    assert bench.takers(event) == [task.id]

@@ -1,0 +1,90 @@
+"""What Conductor says about the task that a callback's URL names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from store.one_target import OneTarget
+from store.records import Task
+from worker.conductor.answers import task_of, version_of
+from worker.conductor.errors import Garbled
+from worker.conductor.search import TASK_TYPE
+
+_QUEUED = ("SIMPLE", TASK_TYPE)
+"""Types whose tasks may be completed before a worker has polled them: nothing of Conductor's own works on them, and no
+poll hands them out afterwards (measured). Any other type may be completed once it is in progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """A workflow, and its task that an address names."""
+
+    workflow: str
+    version: int
+    ended: str | None
+    """Its status, if it has ended."""
+    waiting: WaitingPlace | None
+    """The task, if it can be completed now."""
+    over: tuple[str, ...]
+    """The statuses of such tasks that have ended; none in a loop, unless the address names the iteration."""
+    workers: frozenset[str]
+    """The worker ids of all such tasks: after a completion by name, the event's id."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingPlace:
+    """The task that waits at an address."""
+
+    id: str
+    reference_name: str
+    scheduled_at: int
+    """By Conductor's clock."""
+    task: Task | None
+    """The whole task, if it is a WAIT_FOR_WEBHOOK task: events may take it, too."""
+
+
+def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], place: OneTarget) -> Addressed:
+    """The task in the workflow. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
+    found = [task for task in tasks if place.names(_text(task.get("referenceTaskName")))]
+    pending = [task for task in found if _can_be_completed(task)]
+    definition = workflow.get("workflowDefinition")
+    name = workflow.get("workflowName") or (definition.get("name") if isinstance(definition, dict) else None)
+    status = workflow.get("status")
+    if not isinstance(name, str) or not isinstance(status, str):
+        raise Garbled(f"the workflow has no name or status: {str(name)[:100]!r}, {str(status)[:100]!r}")
+    return Addressed(
+        name,
+        version_of(workflow),
+        None if status in ("RUNNING", "PAUSED") else status,
+        _place(pending[-1]) if pending else None,
+        tuple(_text(task.get("status")) for task in found if _is_over(task, place)),
+        frozenset(_text(task.get("workerId")) for task in found),
+    )
+
+
+def _can_be_completed(task: dict[str, Any]) -> bool:
+    definition = task.get("workflowTask")
+    kind = definition.get("type") if isinstance(definition, dict) else task.get("taskType")
+    status = task.get("status")
+    return status == "IN_PROGRESS" or (status == "SCHEDULED" and kind in _QUEUED)
+
+
+def _is_over(task: dict[str, Any], place: OneTarget) -> bool:
+    """Whether the task has ended, and no later iteration can have the place."""
+    is_named = task.get("referenceTaskName") == place.reference_name
+    return is_named and task.get("status") not in ("SCHEDULED", "IN_PROGRESS")
+
+
+def _place(item: dict[str, Any]) -> WaitingPlace:
+    id_, name = item.get("taskId"), item.get("referenceTaskName")
+    scheduled = item.get("scheduledTime") or item.get("startTime") or 0
+    if not isinstance(id_, str) or not isinstance(name, str) or not isinstance(scheduled, int):
+        raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
+    whole = task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
+    return WaitingPlace(id_, name, scheduled, whole)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

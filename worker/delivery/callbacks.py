@@ -1,0 +1,42 @@
+"""Why a callback can't complete the task that its URL names: found out when its target's call is due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from store.one_target import callback_to
+from store.records import Result, Target
+from worker.conductor.client import Conductor
+
+
+def refused_callback(
+    conductor: Conductor, target: Target, event_id: str, receivers: Mapping[str, Collection[int] | None]
+) -> Result:
+    """The result of a completion without a task. Raises ConductorError.
+
+    `receivers`: the webhook's workflows → versions, None for any. Failed, if somebody should correct something;
+    cancelled, if the workflow has gone on without the event; done, if an earlier call for it has completed the task.
+    """
+    assert target.workflow_id is not None
+    assert target.reference_name is not None
+    place = f"workflow {target.workflow_id}"
+    found = conductor.addressed(callback_to(target.workflow_id, target.reference_name))
+    if found is None:
+        return Result(target, "failed", f"Conductor has no {place}", final=True)
+    if event_id in found.workers:
+        return Result(target, "done")
+    if found.workflow not in receivers:
+        reason = f"{place} is a {found.workflow}, which isn't among the webhook's receivers"
+        return Result(target, "failed", reason, final=True)
+    versions = receivers[found.workflow]
+    if versions is not None and found.version not in versions:
+        wanted = ", ".join(map(str, sorted(versions)))
+        reason = f"{place} has version {found.version}; the webhook's receivers have {wanted}"
+        return Result(target, "failed", reason, final=True)
+    if found.waiting is not None:
+        return Result(target, "failed", "its task has come to wait only now: replay the event", final=True)
+    if found.over:
+        return Result(target, "cancelled", f"the task has ended without this event: {found.over[-1]}", final=True)
+    if found.ended is not None:
+        return Result(target, "cancelled", f"{place} has ended: {found.ended}", final=True)
+    return Result(target, "failed", "its task is to come yet: replay the event", final=True)

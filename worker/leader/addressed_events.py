@@ -1,0 +1,131 @@
+"""Decides the events that came by a callback's URL, given what look-ups found. Belongs to the loop's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from store.clock import ServerClock
+from store.records import Decision, Event, NewTarget, Task
+from store.takers import came_in_time
+from worker.leader.callbacks import Answer, Callbacks
+from worker.leader.held_events import HeldEvents, Scope
+from worker.leader.held_index import HeldEvent
+from worker.leader.plan import Plan
+from worker.leader.task_index import TaskIndex, WaitingTask
+
+_UNKNOWN = "unknown"
+"""Stands for the name of a workflow that Conductor doesn't have."""
+_MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
+"""Conductor may retry such a task as long as its workflow runs."""
+
+
+def is_callback(event: Event | HeldEvent) -> bool:
+    """Whether it came by a callback's URL, or is a replay of one that did."""
+    return event.only is not None and event.only.kind == "callback"
+
+
+class AddressedEvents:
+    """Whatever its criteria, the task that a URL names takes the event; no other does."""
+
+    def __init__(self, scope: Scope, tasks: TaskIndex, held: HeldEvents, clock: ServerClock):
+        self._scope = scope
+        self._tasks = tasks
+        self._held = held
+        self._callbacks: Callbacks = held.callbacks
+        self._clock = clock
+        self._unknown_tasks: list[Task] = []
+
+    def hold(self, event: Event, plan: Plan, began: int) -> None:
+        """The event is held, however short its hold, until its task has been looked up."""
+        plan.events[event.id] = event
+        plan.decisions.append(Decision(event.id, "pending", "held", origin=event.origin, scan_at=began))
+
+    def take(self, plan: Plan) -> None:
+        """Gives tasks their events, and ends what can't come to a task any more."""
+        if not len(self._callbacks):
+            return
+        for task in plan.to_match.values():
+            if task.id not in plan.taken:
+                self._give(task, plan)
+        for answer in self._callbacks.answers():
+            if answer.event.id not in plan.released:
+                with self._held.isolated(answer.event):
+                    self._use(answer, plan)
+
+    def newly_found(self) -> list[Task]:
+        """WAIT_FOR_WEBHOOK tasks that look-ups found and no scan yet: they wait, too."""
+        found, self._unknown_tasks = self._unknown_tasks, []
+        return found
+
+    def _give(self, task: WaitingTask, plan: Plan) -> None:
+        """The oldest of its events, if it may have it without a look-up."""
+        for event in self._open(self._callbacks.waiting_for(task.workflow_id, task.reference_name), plan):
+            webhook = self._scope.definitions.by_name[event.webhook]
+            if task.workflow not in webhook.receivers:
+                continue
+            if webhook.receivers[task.workflow] is not None:  # the look-up shows the version
+                self._callbacks.look_again([event])
+            elif self._in_time(task.scheduled_at, event):
+                plan.take(event, task)
+                return
+
+    def _open(self, events: Iterator[HeldEvent], plan: Plan) -> Iterator[HeldEvent]:
+        known, paused = self._scope.definitions.by_name, self._scope.paused
+        return (e for e in events if e.webhook in known and e.webhook not in paused and e.id not in plan.released)
+
+    def _in_time(self, scheduled_at: int, event: HeldEvent) -> bool:
+        return came_in_time(self._clock.to_local(scheduled_at), event.hold_until)
+
+    def _use(self, answer: Answer, plan: Plan) -> None:
+        event, found = answer.event, answer.found
+        if event.webhook in self._scope.paused:
+            return
+        webhook = self._scope.definitions.by_name.get(event.webhook)
+        hold_is_over = answer.began >= event.hold_until
+        if webhook is None:  # its definition may come back
+            if hold_is_over:
+                plan.over.append(event)
+            return
+        if found is None:
+            if webhook.callback is not None and webhook.callback.by == "id":  # somebody made it up
+                plan.forget(event)
+            else:
+                self._refuse(answer, plan)
+            return
+        versions = webhook.receivers.get(found.workflow, frozenset())
+        if (versions is not None and found.version not in versions) or event.id in found.workers:
+            self._refuse(answer, plan)
+        elif found.waiting is not None and self._in_time(found.waiting.scheduled_at, event):
+            self._complete(answer, plan)
+        elif found.ended is not None or any(status not in _MAY_COME_AGAIN for status in found.over):
+            self._refuse(answer, plan)
+        elif hold_is_over:
+            plan.over.append(event)
+
+    def _complete(self, answer: Answer, plan: Plan) -> None:
+        assert answer.found is not None
+        assert answer.found.waiting is not None
+        event, place = answer.event, answer.found.waiting
+        if place.task is None:
+            target = NewTarget(
+                "complete",
+                answer.found.workflow,
+                workflow_id=answer.place.workflow_id,
+                task_id=place.id,
+                reference_name=place.reference_name,
+            )
+            plan.release(event, (target,))
+        elif place.id in plan.taken:
+            pass  # another event has it; the next look-up shows what becomes of it
+        elif (task := self._tasks.get(place.id)) is not None:
+            plan.take(event, task)
+        else:
+            self._unknown_tasks.append(place.task)
+
+    def _refuse(self, answer: Answer, plan: Plan) -> None:
+        """No task can have the event. Its target says why, once its call has looked."""
+        name = _UNKNOWN if answer.found is None else answer.found.workflow
+        target = NewTarget(
+            "complete", name, workflow_id=answer.place.workflow_id, reference_name=answer.place.reference_name
+        )
+        plan.release(answer.event, (target,))
