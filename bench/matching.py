@@ -19,6 +19,7 @@ from store.sqlite import SqliteStore, open_store
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.health import Health
+from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
