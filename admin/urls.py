@@ -18,7 +18,16 @@ def local_relay() -> str:
 
 
 def url_of(webhook: Webhook, settings: Settings) -> str:
-    """The URL that the platform calls; the one on this machine if no public URL is known."""
+    """The URL that the platform calls; the one on this machine if no public URL is known. For people: of a webhook with
+    `callback`, what its URLs look like."""
+    base = base_url_of(webhook, settings)
+    if webhook.callback is None:
+        return base
+    return f"{base}/TOKEN" if webhook.callback.by is None else f"{base}/WORKFLOW_ID/TASK"
+
+
+def base_url_of(webhook: Webhook, settings: Settings) -> str:
+    """The webhook's URL; with `callback`, what its URLs begin with."""
     return webhook.public_url or f"{settings.bridge_public_url or local_relay()}/webhook/{webhook.url_id}"
 
 

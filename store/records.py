@@ -123,6 +123,11 @@ class Event:
     """Why the stored event can't be read; None if it can. Others on the same page aren't affected."""
 
     @property
+    def is_callback(self) -> bool:
+        """Whether it came by a URL that is for one task, or is a replay of such an event."""
+        return self.only is not None and self.only.kind == "callback"
+
+    @property
     def summary(self) -> str:
         """What happened, in one line that begins with the type; empty if nothing is known."""
         return " ".join((self.telling or {}).values())

@@ -113,7 +113,7 @@ class WholeEvent(Event):
     decided_at: Time | None
     settled_at: Time | None
     replay_of: str | None
-    only_target: str | None = Field(description="the one target that this replay is for")
+    only_target: str | None = Field(description="the one target that this replay, or this callback, is for")
     replays: list[ReplayStatus] = Field(description="its direct replays, oldest first")
     resolved_by: str | None = Field(description="the replay that delivered what this event didn't")
     headers: dict[str, str]

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 from pydantic_core import core_schema
 
-from admin.api import deliveries, event_list, notes, objects, rejections
+from admin.api import callbacks, deliveries, event_list, notes, objects, rejections
 from admin.api.base import ApiObject, Json
 from admin.events.asking import STATUSES
 
@@ -37,6 +37,8 @@ _OBJECTS: tuple[type[ApiObject], ...] = (
     rejections.KeptRejection,
     rejections.AcceptedRejection,
     deliveries.RawDeliveries,
+    callbacks.ToCallBack,
+    callbacks.Callback,
     objects.Error,
     objects.Credentials,
     objects.Token,
@@ -236,6 +238,16 @@ def description() -> Json:
                 }
             },
             **_notes(event_id),
+            "/api/callbacks": {
+                "post": {
+                    "summary": "Make a URL that completes one task, once; only with BRIDGE_ADMIN_TOKEN",
+                    "requestBody": {
+                        "required": True,
+                        "content": {"application/json": {"schema": _ref(callbacks.ToCallBack)}},
+                    },
+                    "responses": _answers(_ref(callbacks.Callback), "the URL", "201", "400", "404"),
+                }
+            },
             "/api/failures": _get(
                 "Unresolved failed events, grouped by webhook and reason",
                 _answers(_ref(event_list.Failures), "the newest 5,000 of them, in groups", "200", "404"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from admin.cli.callback import callback
 from admin.cli.check import check
 from admin.cli.common import Commands
 from admin.cli.events import events, tasks
@@ -69,6 +70,7 @@ COMMANDS = (
     tasks,
     rejections,
     send,
+    callback,
     try_criteria,
     listen,
     schema,
@@ -83,6 +85,7 @@ COMMANDS = (
 )
 SHORT = {
     "admin": "Run the admin page and its API.",
+    "callback": "Make a URL that completes one task.",
     "check": "Check definitions, settings, Conductor and database.",
     "events": "List, show, explain, follow and replay events.",
     "import": "Turn Orkes' webhook JSON into definitions.",

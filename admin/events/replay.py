@@ -63,7 +63,7 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget
                 delivery_id=delivery_id,
                 replay_of=event.id,
                 origin=event.origin or event.id,
-                only=event.only if event.only is not None and event.only.kind == "callback" else only or event.only,
+                only=event.only if event.is_callback else only or event.only,
                 type=event.type,
                 telling=event.telling,
             )

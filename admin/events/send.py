@@ -20,7 +20,7 @@ from config.settings import Settings
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json
-from platforms.verifiers import Draft
+from platforms.verifiers import CannotSign, Draft
 from relay.verification import verifiers_of
 from store.records import Event
 
@@ -99,6 +99,8 @@ def content_type_of(body: bytes) -> str:
 
 def signed(webhook: Webhook, draft: Draft) -> Draft:
     """The draft with the signatures and headers that its webhook requires. Raises CannotSign."""
+    if webhook.callback is not None:
+        raise CannotSign("its URLs name one task each: make one with webhook-bridge callback, and post to it")
     for verifier, credentials in verifiers_of(webhook, PLATFORMS[webhook.platform]):
         draft = verifier.sign(draft, credentials)
     return draft

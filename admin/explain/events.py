@@ -94,7 +94,8 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, arou
 
 def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> Iterable[str]:
     if event.replay_of and event.only is not None:
-        yield f"A replay of {event.replay_of}, to one target only: the {event.only}."
+        only = "" if event.is_callback else f", to one target only: the {event.only}"
+        yield f"A replay of {event.replay_of}{only}."
     elif event.replay_of:
         yield f"A replay of {event.replay_of}."
     if event.acknowledged_at is not None:
@@ -106,7 +107,11 @@ def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> It
 
 
 def _without_its_target(event: Event, only: OneTarget) -> str:
-    """Why a replay to one target came to nothing."""
+    """Why a replay to one target, or a callback, came to nothing."""
+    if only.kind == "callback" and event.status == "ignored":
+        return "Ignored: Conductor has no such workflow, so somebody made the URL up. It is deleted soon."
+    if only.kind == "callback":
+        return f"Expired: the {only} can't have it. Nothing else may: to try again, replay the event."
     if event.status == "expired":
         return f"Expired: the {only}, the only target it may have, didn't wait for it until {iso(event.hold_until)}."
     if only.kind == "complete":
@@ -120,6 +125,8 @@ def _meaning(
     targets = around.targets_of.get(event.id, ())
     resolved_by = event.resolved_by
     yield from _kinship(event, around.family, resolved_by)
+    if event.is_callback:
+        yield f"It came by a URL that is for one task: {event.only}."
     if webhook is None:
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
     paused_at = around.paused.get(event.webhook)
@@ -133,6 +140,11 @@ def _meaning(
             pass
         case "pending" if event.decided_at is None:
             yield "The worker hasn't decided it yet" + because(around, event) + "."
+        case "pending" if event.hold == "held" and event.is_callback:
+            yield (
+                f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks for it in Conductor, "
+                "more and more rarely" + because(around) + "."
+            )
         case "pending" if event.hold == "held":
             yield (
                 f"Held until {iso(event.hold_until)}: no waiting task matched. "
@@ -181,7 +193,8 @@ def _meaning(
         yield (f"Target {number}: " if len(targets) > 1 else "") + target_in_words(target)
         if (item := around.set_aside.get(("target", str(target.id)))) is not None:
             yield f"This call is {in_words(item)}."
-    if event.status in ("pending", "expired") and not targets and webhook is not None and webhook.receivers:
+    is_for_any = webhook is not None and webhook.receivers and not event.is_callback
+    if event.status in ("pending", "expired") and not targets and webhook is not None and is_for_any:
         reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]
         if not reached:
             yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to be waiting."

@@ -44,7 +44,7 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
             f"to make it one, add `{task.workflow}: any` to `receivers`",
         )
     if event.only is not None and not event.only.is_for(task):
-        return finding("out of reach", f"the event is a replay to one target only: the {event.only}")
+        return finding("out of reach", f"{only_in_words(event)}: the {event.only}")
     versions = webhook.receivers[task.workflow]
     workflow = around.workflows.get(task.workflow_id)
     if versions is not None and workflow is not None and workflow.version not in versions:
@@ -55,6 +55,8 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
         )
     if broken is not None:
         return finding("broken", broken)
+    if event.is_callback:
+        return finding("matches", "the event's URL names it, whatever its criteria")
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
     if failed is not None:
         return finding("differs", criterion_in_words(failed))
@@ -111,3 +113,8 @@ def _all_hold(
         "out of reach",
         f"{waited}, but was found, or came into reach, only after the event had been decided; replay the event",
     )
+
+
+def only_in_words(event: Event) -> str:
+    """Why an event may have one target only."""
+    return "the event's URL is for one task only" if event.is_callback else "the event is a replay to one target only"

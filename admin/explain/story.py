@@ -54,7 +54,8 @@ def _arrival(event: Event, origins: Origins | None) -> Iterator[Happening]:
     at = event.received_at
     if event.replay_of is not None:
         what = f"Replayed by somebody, from event {event.replay_of}"
-        what += "." if event.only is None else f", for one target only: the {event.only}."
+        has_one = event.only is not None and not event.is_callback
+        what += f", for one target only: the {event.only}." if has_one else "."
         yield Happening(at, what, other_event_id=event.replay_of)
         return
     remote = origins.remote if origins is not None else None
@@ -80,13 +81,16 @@ def _decisions(
     later = (target for target in targets if target.created_at > event.decided_at)
     for at, together in groupby(later, key=lambda target: target.created_at):
         yield Happening(at, f"Decided again, since something came that it may go to: {_named(list(together))}.")
-    if event.status == "expired" and event.settled_at is not None and event.settled_at > event.decided_at:
+    is_over = event.status == "expired" and event.settled_at is not None and event.settled_at > event.decided_at
+    if is_over and event.settled_at is not None and not (event.is_callback and targets):
         yield Happening(event.settled_at, "Its hold ended: no task took it.")
 
 
 def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> str:
     if first:
         return _named(first)
+    if event.is_callback:
+        return f"held for the {event.only}, until {iso(event.hold_until)} at the latest"
     if event.settled_at == event.decided_at:
         if event.status == "ignored":
             return "nothing to complete, nothing to start and no message to send"
@@ -157,7 +161,8 @@ def _end(target: Target, place: str) -> Happening:
 def _replays(event: Event, family: Family | None) -> Iterable[Happening]:
     for replay in family.replays_of(event.id) if family is not None else ():
         resolved = " It resolved this event." if replay.id == event.resolved_by else ""
-        only = "" if replay.only is None else f" for one target only, the {replay.only}"
+        has_one = replay.only is not None and replay.only.kind != "callback"
+        only = f" for one target only, the {replay.only}" if has_one else ""
         what = f"Replayed{only}, as event {replay.id}, which is {replay.status}.{resolved}"
         yield Happening(replay.received_at, what, other_event_id=replay.id)
 

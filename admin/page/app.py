@@ -17,6 +17,7 @@ from admin.events.search import BadFilter
 from admin.page import (
     acknowledging,
     api,
+    callbacks,
     console,
     event_list,
     listening,
@@ -114,6 +115,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(rejections.api)
     app.register_blueprint(live.blueprint)
     app.register_blueprint(api.blueprint)
+    app.register_blueprint(callbacks.blueprint)
     app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(runs.blueprint)

@@ -373,8 +373,7 @@ class TargetCalls:
 
 def _as_callback(result: Result, event: Event) -> Result:
     """The result; of a callback whose task has ended, with no further task for its event."""
-    is_callback = event.only is not None and event.only.kind == "callback"
-    return replace(result, final=True) if is_callback and result.state == "cancelled" else result
+    return replace(result, final=True) if event.is_callback and result.state == "cancelled" else result
 
 
 def _failed_by_size(target: Target, reason: str) -> Result:

@@ -19,11 +19,6 @@ _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 """Conductor may retry such a task as long as its workflow runs."""
 
 
-def is_callback(event: Event | HeldEvent) -> bool:
-    """Whether it came by a callback's URL, or is a replay of one that did."""
-    return event.only is not None and event.only.kind == "callback"
-
-
 class AddressedEvents:
     """Whatever its criteria, the task that a URL names takes the event; no other does."""
 

@@ -19,7 +19,7 @@ from store.protocols import Store
 from store.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Term
 from store.tracing import in_logs, span
 from worker.health import Health
-from worker.leader.addressed_events import AddressedEvents, is_callback
+from worker.leader.addressed_events import AddressedEvents
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
@@ -148,7 +148,7 @@ class Decider:
         """Whether any of these events has receivers, but no known waiting task matches it."""
         for event in events:
             webhook = self._scope.webhook(event)
-            if webhook is None or not webhook.receivers or is_callback(event):
+            if webhook is None or not webhook.receivers or event.is_callback:
                 continue
             with suppress(Exception):  # deciding it sets it aside
                 matching = self.tasks.matching(Document(event.document()), webhook.receivers)
@@ -253,13 +253,13 @@ class Decider:
             self.held.index.let_go(task_id)
         ended = self.held.index.ended(self._complete_scan_began, self._scope.paused, _EXPIRED_AT_ONCE)
         plan.more_expired = len(ended) >= _EXPIRED_AT_ONCE
-        freed = (event for event in map(HeldEvent, plan.freed) if not is_callback(event))
+        freed = (HeldEvent(event) for event in plan.freed if not event.is_callback)
         ended += [event for event in freed if event.hold_until < self._complete_scan_began]
         return self.held.expired([event for event in ended if event.id not in plan.released], plan) + plan.over
 
     def _free(self, event: Event, plan: Plan) -> None:
         """Holds the event unless a task takes it."""
-        if is_callback(event):
+        if event.is_callback:
             self.addressed.hold(event, plan, 0)
             return
         document = Document(event.document())
@@ -276,7 +276,7 @@ class Decider:
         self.unfinished = plan.more_expired or plan.refused or self._large.more
         freed = {event.id for event in plan.freed}
         self.newly_held = any(
-            d.hold == "held" and d.event_id not in freed and not is_callback(plan.events[d.event_id])
+            d.hold == "held" and d.event_id not in freed and not plan.events[d.event_id].is_callback
             for d in plan.decisions
         )
         self.blocked = plan.blocked
@@ -298,7 +298,7 @@ class Decider:
             return
         if webhook.name in plan.blocked:
             return
-        if is_callback(event):
+        if event.is_callback:
             self.addressed.hold(event, plan, began)
             return
         document = Document(event.document())

@@ -40,7 +40,7 @@ class Scope:
     def webhook(self, event: Event) -> Webhook | None:
         """The event's webhook, if it is defined; of a replay to one target without the receivers that it isn't for."""
         webhook = self.definitions.by_name.get(event.webhook)
-        if webhook is None or event.only is None or event.only.kind == "callback":
+        if webhook is None or event.only is None or event.is_callback:
             return webhook
         workflow = event.only.workflow if event.only.kind == "complete" else None
         receivers = {name: versions for name, versions in webhook.receivers.items() if name == workflow}
@@ -87,7 +87,7 @@ class HeldEvents:
     def hold(self, event: Event) -> None:
         """The event is held from now on."""
         with self.isolated(event):
-            if event.only is not None and event.only.kind == "callback":
+            if event.is_callback:
                 webhook = self._scope.definitions.by_name.get(event.webhook)
                 callback = webhook.callback if webhook is not None else None
                 event.document()  # one that can't be read is set aside before anything is looked up for it

@@ -1,0 +1,62 @@
+"""URLs that complete one task each, made for a person or for a workflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from admin.urls import base_url_of
+from config.callbacks import check_expires
+from config.settings import Settings
+from config.webhooks import Webhook
+from relay.callback_tokens import Address, NoSuchTask, make_token
+from store.one_target import without_iteration
+
+
+class CantMakeUrl(ValueError):
+    """No such URL can be made; the text says why, and what to do."""
+
+
+@dataclass(frozen=True)
+class CallbackUrl:
+    """A URL, and until when it can be used (Unix milliseconds; None for as long as its task waits)."""
+
+    url: str
+    expires_at: int | None
+
+
+def callback_url(
+    webhook: Webhook,
+    settings: Settings,
+    now: int,
+    workflow_id: str,
+    task: str,
+    iteration: int | None = None,
+    expires: float | None = None,
+) -> CallbackUrl:
+    """The URL that completes this task; `now` is the store's time in Unix milliseconds.
+
+    `task` is its reference name. `iteration`: of the loop that it is in, from 1; None for a task in no loop, or the one
+    of any iteration. `expires`: seconds for which it can be used, by default as the definition says. Nobody asks
+    Conductor whether there is such a task: it may be to come. Raises CantMakeUrl.
+    """
+    callback = webhook.callback
+    if callback is None:
+        raise CantMakeUrl(f"{webhook.name} has no `callback`; add callback: {{secret: ${{NAME}}}} to its definition")
+    try:
+        address = Address.of(workflow_id, task, iteration)
+        seconds = callback.expires if expires is None else check_expires(expires)
+    except NoSuchTask as error:
+        raise CantMakeUrl(str(error)) from None
+    except ValueError as error:
+        raise CantMakeUrl(f"how long it can be used is {error}") from None
+    if callback.tasks and without_iteration(address.reference_name) not in callback.tasks:
+        raise CantMakeUrl(f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to callback.tasks")
+    base = base_url_of(webhook, settings)
+    if callback.secret is None:
+        raise CantMakeUrl(
+            f"{webhook.name} says `by: id`, so the workflow makes its URLs itself: "
+            f"{base}/${{workflow.workflowId}}/{task}"
+        )
+    expires_at = int(now / 1000 + seconds)
+    token = make_token(webhook.name, callback.secret[0].get_secret_value(), address, expires_at)
+    return CallbackUrl(f"{base}/{token}", expires_at * 1000)

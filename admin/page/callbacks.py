@@ -1,0 +1,36 @@
+"""The route by which workflows and programs ask for URLs that complete a task."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort, jsonify
+
+from admin.api.base import as_json
+from admin.api.callbacks import Callback, ToCallBack
+from admin.callbacks import CantMakeUrl, callback_url
+from admin.events.asking import check_webhook
+from admin.page.json_body import object_of
+from admin.page.pages import bridge
+from config.durations import parse_duration
+
+blueprint = Blueprint("callbacks", __name__, url_prefix="/api")
+
+
+@blueprint.post("/callbacks")
+def make() -> tuple[Response, int]:
+    here = bridge()
+    asked = object_of(ToCallBack)
+    check_webhook(here, asked.webhook)
+    webhook = here.definitions.by_name.get(asked.webhook)
+    if webhook is None:
+        abort(404, f"the webhook {asked.webhook} is no longer defined")
+    try:
+        seconds = None if asked.expires is None else parse_duration(asked.expires)
+    except ValueError as error:
+        abort(400, f"expires: {error}")
+    try:
+        made = callback_url(
+            webhook, here.settings, here.store.now(), asked.workflow_id, asked.task, asked.iteration, seconds
+        )
+    except CantMakeUrl as error:
+        abort(400, str(error))
+    return jsonify(as_json(Callback.of(made))), 201
