@@ -25,6 +25,7 @@ ANSWERS: dict[str, tuple[int, Any]] = {
     "api.github.com": (201, {"number": 7, "html_url": "https://github.com/acme/shop/issues/7"}),
     "assistant.example.com": (200, {"answer": "On Friday."}),
     "hooks.slack.com": (200, "ok"),
+    "mail.example.com": (202, {}),
     "slack.com": (200, {"ok": True, "ts": "1700000000.000100"}),
 }
 """What each host answers: status, and JSON value or text."""

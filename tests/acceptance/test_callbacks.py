@@ -1,0 +1,203 @@
+"""Callbacks on a real server: a link approves an order as documented, and URLs complete tasks of every type, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from testkit.client import Answer, Conductor, by_hand, http, wait_for, wait_for_webhook
+from testkit.conductor import ConductorServer
+from testkit.processes import free_port, start_admin
+from testkit.services import Services
+from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.document import Document
+
+SECTION = re.search(r"^## Callback URLs$(.*?)^## ", Document("docs/definitions.md").text, re.MULTILINE | re.DOTALL)
+assert SECTION is not None
+DOCUMENTED, FLOW, STRANGER = unique("approved_order"), unique("callback_flow"), unique("callback_stranger")
+[DEFINITION] = re.findall(r"^```yaml\nwebhooks:\n(.*?)^```", SECTION[1], re.MULTILINE | re.DOTALL)
+[WORKFLOW] = re.findall(r"^```json\n(.*?)^```", SECTION[1], re.MULTILINE | re.DOTALL)
+TOKEN = "the-token-of-the-admin-process"
+WEBHOOKS = f"""
+webhooks:
+{DEFINITION.replace("approved_order", DOCUMENTED)}
+  - name: any
+    callback: {{secret: "${{APPROVALS_SECRET}}"}}
+    receivers: {{{FLOW}: any}}
+  - name: open
+    callback: {{by: id}}
+    receivers: {{{FLOW}: any}}
+"""
+SETTINGS = {"approvals_secret": "the-secret-of-the-approvals", "bridge_admin_token": TOKEN}
+# No server starts before all modules have been imported.
+ConductorServer.java_options.append(f"-DCONDUCTOR_SECRET_BRIDGE_ADMIN_TOKEN={TOKEN}")
+
+
+@pytest.fixture
+def services() -> Iterator[Services]:
+    services = Services()
+    yield services
+    services.stop()
+
+
+def flow(conductor: Conductor, *tasks: dict[str, Any]) -> str:
+    """A workflow of these tasks, started."""
+    conductor.register(FLOW, list(tasks))
+    return conductor.start(FLOW)
+
+
+def human(name: str = "approve") -> dict[str, Any]:
+    return {"name": name, "taskReferenceName": name, "type": "HUMAN"}
+
+
+def url(bridge: Bridge, workflow_id: str, task: str = "approve", webhook: str = "any") -> str:
+    """As the command line makes it, at the relay under test."""
+    made = bridge.cli("callback", webhook, "--workflow", workflow_id, "--task", task, "--expires", "1h")
+    return bridge.url + re.sub(r"^https?://[^/]+", "", made.split()[0])
+
+
+def post(address: str, body: Any = None) -> Answer:
+    return http("POST", address, json.dumps(body or {}).encode(), {"Content-Type": "application/json"})
+
+
+def event_of(answer: Answer) -> str:
+    assert answer.status == 200, answer.text
+    return str(answer.json["eventId"])
+
+
+@pytest.mark.skipif("TEST_CONDUCTOR_SERVER_URL" in os.environ, reason="that server doesn't have the admin's token")
+def test_an_order_is_approved_by_a_link_as_documented(bridge: Bridge, conductor: Conductor, services: Services) -> None:
+    port = free_port()
+    environment = {**bridge.environment, "BRIDGE_PUBLIC_URL": bridge.url}
+    admin = start_admin(environment, bridge.folder / "admin.log", port, bridge.folder)
+    try:
+        text = WORKFLOW.replace("approved_order", DOCUMENTED).replace("https://", f"{services.url}/")
+        workflow = json.loads(text.replace("http://bridge-admin.internal:8090", f"http://127.0.0.1:{port}"))
+        conductor.call("POST", "/metadata/workflow", workflow)
+        workflow_id = conductor.start(DOCUMENTED, approver="ann@example.com")
+        mail = wait_for(lambda: services.calls and services.calls[0].body, "the mail is sent")
+        conductor.wait_for_task(workflow_id, "approve")
+        link = mail["approve"]
+        scanner = http("GET", link, headers={"Accept": "text/html"})
+        assert (scanner.status, "<button>" in scanner.text) == (200, True)
+        assert conductor.status(workflow_id) == "RUNNING"
+        clicked = http("POST", link, b"", {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"})
+        assert (clicked.status, "Done" in clicked.text) == (200, True)
+        ended = conductor.wait_for_status(workflow_id)
+        assert ended["output"] == {"decision": "approved"}
+        assert post(mail["reject"]).status == 410
+    finally:
+        admin.stop()
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        human(),
+        {"name": "wait", "taskReferenceName": "approve", "type": "WAIT", "inputParameters": {"duration": "2 hours"}},
+        {"name": unique("of_a_worker"), "taskReferenceName": "approve", "type": "SIMPLE"},
+        wait_for_webhook("approve", {"$.never": "holds"}),
+    ],
+    ids=lambda task: task["type"],
+)
+def test_a_url_completes_a_task_of_any_type_once(bridge: Bridge, conductor: Conductor, task: dict[str, Any]) -> None:
+    if task["type"] == "SIMPLE":
+        conductor.register_task(task["name"])
+    workflow_id = flow(conductor, task, human("next"))
+    conductor.wait_for_task(workflow_id, "approve")
+    address = url(bridge, workflow_id)
+    event_id = event_of(post(address, {"ok": True}))
+    bridge.wait_for_event(event_id, "delivered")
+    conductor.wait_for_task(workflow_id, "next")
+    [done] = [one for one in conductor.workflow(workflow_id)["tasks"] if one["referenceTaskName"] == "approve"]
+    assert (done["status"], done["workerId"], done["outputData"]["ok"]) == ("COMPLETED", event_id, True)
+    assert done["outputData"]["_webhook"]["name"] == "any"
+    assert address.rpartition("/")[2] not in json.dumps(done["outputData"])
+    assert post(address).status == 410
+    assert len(bridge.targets(event_id)) == 1
+    bridge.cli("events", "explain", event_id)
+
+
+@pytest.mark.parametrize("task", [human(), wait_for_webhook("approve", {})], ids=lambda task: task["type"])
+def test_an_event_that_comes_before_its_task_is_held_for_it(
+    bridge: Bridge, conductor: Conductor, task: dict[str, Any]
+) -> None:
+    workflow_id = flow(conductor, by_hand(), task)
+    conductor.wait_for_task(workflow_id, "gate")
+    event_id = event_of(post(url(bridge, workflow_id)))
+    wait_for(lambda: bridge.event(event_id).hold == "held", "it is held")
+    assert "its task doesn't wait yet" in bridge.cli("events", "explain", event_id)
+    conductor.complete(workflow_id, "gate")
+    bridge.wait_for_event(event_id, "delivered")
+    conductor.wait_for_status(workflow_id)
+
+
+def test_one_iteration_of_a_loop_is_one_task(bridge: Bridge, conductor: Conductor) -> None:
+    loop = {
+        "name": "loop",
+        "taskReferenceName": "loop",
+        "type": "DO_WHILE",
+        "inputParameters": {},
+        "loopCondition": "if ($.loop['iteration'] < 2) { true; } else { false; }",
+        "loopOver": [human()],
+    }
+    workflow_id = flow(conductor, loop)
+    conductor.wait_for_task(workflow_id, "approve__1")
+    second = event_of(post(url(bridge, workflow_id, "approve__2"), {"n": 2}))
+    first = event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 1}))
+    for event_id in (first, second):
+        bridge.wait_for_event(event_id, "delivered")
+    ended = conductor.wait_for_status(workflow_id)
+    taken = {one["referenceTaskName"]: one["outputData"].get("n") for one in ended["tasks"]}
+    assert (taken["approve__1"], taken["approve__2"]) == (1, 2)
+
+
+def test_what_it_can_not_complete_says_why(bridge: Bridge, conductor: Conductor) -> None:
+    conductor.register(STRANGER, [human()])
+    stranger, ended = conductor.start(STRANGER), flow(conductor, human())
+    conductor.terminate(ended)
+    nowhere = "00000000-1111-4222-8333-444444444444"
+    for workflow_id, status, reason in (
+        (stranger, "failed", "isn't among the webhook's receivers"),
+        (nowhere, "failed", "Conductor has no workflow"),
+        (ended, "expired", "ended"),
+    ):
+        event_id = event_of(post(url(bridge, workflow_id)))
+        bridge.wait_for_event(event_id, status)
+        (target,) = bridge.targets(event_id)
+        assert reason in str(target.error)
+        assert reason in bridge.cli("events", "explain", event_id)
+        assert reason in bridge.cli("events", "show", event_id)
+    conductor.terminate(stranger)
+
+
+def test_with_by_id_a_workflow_has_its_own_urls_and_made_up_ids_are_forgotten(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    workflow_id = flow(conductor, human())
+    conductor.wait_for_task(workflow_id, "approve")
+    made_up = event_of(post(f"{bridge.url}/webhook/open/00000000-1111-4222-8333-444444444444/approve"))
+    event_id = event_of(post(f"{bridge.url}/webhook/open/{workflow_id}/approve", {"ok": 1}))
+    bridge.wait_for_event(event_id, "delivered")
+    assert conductor.wait_for_status(workflow_id)["tasks"][0]["outputData"]["ok"] == 1
+    wait_for(lambda: bridge.store.queries.event(made_up) in (None, bridge.event(made_up)), "it is decided")
+    bridge.wait_for_event(made_up, "ignored")
+    assert bridge.targets(made_up) == []
+
+
+def test_a_replay_goes_to_the_same_task(bridge: Bridge, conductor: Conductor) -> None:
+    workflow_id = flow(conductor, by_hand(), human())
+    bridge.cli("pause", "any")
+    event_id = event_of(post(url(bridge, workflow_id)))
+    conductor.wait_for_task(workflow_id, "gate")
+    replay = bridge.cli("events", "replay", event_id).strip()
+    conductor.complete(workflow_id, "gate")
+    conductor.wait_for_task(workflow_id, "approve")
+    bridge.cli("resume", "any")
+    wait_for(lambda: {bridge.event(one).status for one in (event_id, replay)} == {"delivered", "expired"}, "one of two")
+    conductor.wait_for_status(workflow_id)
