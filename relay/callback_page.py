@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from platforms.http import Response
+from platforms.http import Response, error_response
 
 _STYLE = (
     "body{font:1rem/1.5 system-ui,sans-serif;max-width:32rem;margin:15vh auto;padding:0 1rem;color:#1c1c1c}"
@@ -33,6 +33,8 @@ PRIVATE = (
 )
 """Headers of every answer at a URL that a webhook made."""
 _OF_PAGES = (*PRIVATE, ("Content-Security-Policy", _POLICY), ("X-Frame-Options", "DENY"))
+EXPIRED = error_response(410, "expired", "this URL has expired")
+USED = error_response(410, "used", "this URL has been used; each completes its task once")
 _MOST_FIELDS = 10
 _LONGEST_FIELD = 200
 
@@ -45,6 +47,11 @@ def ask(fields: Mapping[str, Any]) -> Response:
     # Without an action the form is posted to the page's own address, whatever a proxy has made of it.
     content = f"{f'<dl>{listed}</dl>' if listed else ''}<form method=post><button>Confirm</button></form>"
     return _page(200, "Please confirm", content)
+
+
+def shown(response: Response, wants_page: bool) -> Response:
+    """The answer for a person's browser, or for a program."""
+    return presented(response) if wants_page else private(response)
 
 
 def presented(response: Response) -> Response:

@@ -14,7 +14,7 @@ from platforms.bodies import BadBody, Body, UnreadableMediaType, read_query
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
 from relay.admission import Admission
-from relay.callback_page import ask, presented, private
+from relay.callback_page import EXPIRED, USED, ask, shown
 from relay.callback_tokens import Expired, Forged
 from relay.callbacks import Call, refuse
 from relay.fitting import Misfit
@@ -52,8 +52,6 @@ UNAVAILABLE = error_response(
 GONE = error_response(
     503, "unavailable", "this webhook can't be used now; send it again", ("Retry-After", str(RETRY_AFTER))
 )
-EXPIRED = error_response(410, "expired", "this URL has expired")
-USED = error_response(410, "used", "this URL has been used; each completes its task once")
 _GONE_FOR = 60.0
 """Seconds for which a webhook that was removed from the definitions gets this answer."""
 _NOT_VERIFIED = "not verified yet: the challenge has not come"
@@ -182,16 +180,13 @@ class Receiver:
             return NOT_FOUND
         except Expired:
             self._record(route, incoming, 410, "its URL has expired")
-            return self._shown(incoming, EXPIRED)
+            return shown(EXPIRED, incoming.wants_page)
         if incoming.method in ("GET", "HEAD") and route.admits(incoming.remote):
             fields = read_query(incoming.query) if route.callback.is_signed else {}
             return self._count(name, "page", ask(fields))
-        return self._shown(incoming, self._receive(route, incoming, call))
-
-    @staticmethod
-    def _shown(incoming: Incoming, response: Response | Pending) -> Response:
+        response = self._receive(route, incoming, call)
         assert isinstance(response, Response)  # what has a callback can't have `wait`
-        return presented(response) if incoming.wants_page else private(response)
+        return shown(response, incoming.wants_page)
 
     def _unknown(self, url_id: str) -> Response:
         """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
