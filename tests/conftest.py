@@ -28,12 +28,18 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
-# It lives for minutes: compiling it well takes more time than it saves. And most of what an idle server does is to look
-# for system tasks, by default 20 times a second for each of their types.
+# It lives for minutes: compiling it well takes more time than it saves. And by default an idle server is never idle: it
+# looks for system tasks 20 times a second for each of their types, several threads look for workflows to sweep, and a
+# scheduler, which nothing here uses, for what is due.
 ConductorServer.java_options += [
     "-XX:TieredStopAtLevel=1",
-    "-Dconductor.app.system-task-worker-poll-interval=500ms",
+    "-Dconductor.app.system-task-worker-poll-interval=1s",
     "-Dconductor.workflow-message-queue.enabled=true",
+    "-Dconductor.app.sweeper-thread-count=1",
+    "-Dconductor.app.sweeper.queue-pop-timeout=500",
+    "-Dconductor.scheduler.enabled=false",
+    "-Dconductor.workflow-monitor.enabled=false",
+    "-Dspring.jmx.enabled=false",
 ]
 
 
@@ -122,32 +128,43 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             group = super()._split_scope(nodeid)
             return str(nodeid.partition("::")[0] if group == nodeid else group)
 
-        def _assign_work_unit(self, node: Any) -> None:
-            """Each process that has a module of the acceptance tests starts a Conductor server, which takes it twenty
-            seconds of processor time: only the first half takes them, as long as there are others too."""
-            takes_acceptance = self.nodes.index(node) < (len(self.nodes) + 1) // 2
-            for scope in self.workqueue:
-                if scope.startswith("tests/acceptance/") == takes_acceptance:
-                    self.workqueue.move_to_end(scope, last=False)
-                    break
-            super()._assign_work_unit(node)
-
-    config.option.loadscopereorder = False  # the order is ours: the slow ones first
+    config.option.loadscopereorder = False  # the order is ours
     return ModulesTogether(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
-    """How many processes `-n auto` means: three a core, as tests wait for servers most of the time."""
-    return min(3 * (os.cpu_count() or 1), 8)
+    """How many processes `-n auto` means: two a core, as half of them mostly wait for a Conductor server."""
+    return min(2 * (os.cpu_count() or 1), 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that are slow first, each alone: so all processes end at about the same time."""
+    """Puts first the tests on a Conductor server, then those that are slow, each alone: so all processes end at about
+    the same time.
+
+    A server takes ten seconds of processor time to start, and each process that needs one starts its own: half of the
+    processes do, and share out the modules between them.
+    """
+    lanes = max(1, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) // 2)
+    modules = sorted({_module(item) for item in items if _needs_conductor(item)})
+    lane = {module: f"conductor-{number % lanes}" for number, module in enumerate(modules)}
     for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
+        if item.get_closest_marker("xdist_group"):
+            continue
+        if _module(item) in lane:
+            item.add_marker(pytest.mark.xdist_group(lane[_module(item)]))
+        elif item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.xdist_group(item.name))
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: (_module(item) not in lane, item.get_closest_marker("slow") is None))
+
+
+def _module(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _needs_conductor(item: pytest.Item) -> bool:
+    names = getattr(item, "fixturenames", ())
+    return "conductor_url" in names or "conductor_server" in names
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -10,14 +10,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import pytest
-
 from testkit.processes import ROOT
 
 RECIPES = sorted(page.stem for page in (ROOT / "docs" / "recipes").glob("*.md") if page.stem != "README")
-
-SHARE_CONDUCTOR = pytest.mark.xdist_group("tests/acceptance/documents")
-"""The tests of all pages run in one process, where they share Conductor."""
 
 _CONSOLES = re.compile(r"^( *)```(?:console|sh|bash)?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _NORMAL = {

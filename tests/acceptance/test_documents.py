@@ -8,11 +8,9 @@ import pytest
 
 from testkit import sample
 from testkit.client import Conductor
-from tests.acceptance.document import SHARE_CONDUCTOR, recipe
+from tests.acceptance.document import recipe
 from tests.acceptance.pages import LEFT_OUT, PAGES, RUN
 from tests.acceptance.shell import Shell, Workplace
-
-pytestmark = SHARE_CONDUCTOR
 
 ORKES = """[{"name": "payments", "sourcePlatform": "Stripe", "verifier": "STRIPE", "secretValue": "hidden",
 "receiverWorkflowNamesToVersions": {"settle": 1}, "workflowsToStart": {}}]"""

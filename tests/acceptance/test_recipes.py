@@ -13,16 +13,12 @@ from testkit.client import Conductor, wait_for
 from testkit.conductor import ConductorServer
 from testkit.services import SECRETS, Services
 from tests.acceptance.bridge import Bridge, started_by
-from tests.acceptance.document import RECIPES, SHARE_CONDUCTOR, recipe
+from tests.acceptance.document import RECIPES, recipe
 from tests.acceptance.shell import Shell, Workplace
 
-pytestmark = [
-    pytest.mark.skipif(
-        "TEST_CONDUCTOR_SERVER_URL" in os.environ,
-        reason="that server doesn't have the secrets of the recipes' workflows",
-    ),
-    SHARE_CONDUCTOR,
-]
+pytestmark = pytest.mark.skipif(
+    "TEST_CONDUCTOR_SERVER_URL" in os.environ, reason="that server doesn't have the secrets of the recipes' workflows"
+)
 
 # Conductor reads the secrets of workflows from its environment, or else from these; no server starts before all modules
 # are imported.
