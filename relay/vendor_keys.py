@@ -53,8 +53,8 @@ class Download(Protocol):
     is_mirror: bool
     """Whether keys come from a mirror, not from the vendors."""
 
-    def get(self, url: str) -> bytes:
-        """The content at the URL. Raises OSError, HTTPException or ValueError."""
+    def get(self, url: str, send: bytes | None = None) -> bytes:
+        """The content at the URL, or the answer there to this JSON. Raises OSError, HTTPException or ValueError."""
 
 
 class KeySource(Protocol):
@@ -81,16 +81,17 @@ class HttpsDownload:
         self._opener: OpenerDirector = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
         self._to_this_machine: OpenerDirector = build_opener(_NoRedirects, ProxyHandler({}))
 
-    def get(self, url: str) -> bytes:
-        """Raises OSError, HTTPException or ValueError."""
+    def get(self, url: str, send: bytes | None = None) -> bytes:
+        """What is sent has credentials, so it never goes to the mirror. Raises OSError, HTTPException or ValueError."""
         parts = urlsplit(url)
         is_local = parts.scheme == "http" and is_loopback(parts.hostname)
         if parts.scheme != "https" and not is_local:
             raise ValueError("not an https URL")
         address = url
-        if self._mirror and not is_local:
+        if self._mirror and not is_local and send is None:
             address = f"{self._mirror.rstrip('/')}/{url.removeprefix('https://')}"
-        request = Request(address, headers={"User-Agent": "conductor-webhook-bridge"})  # noqa: S310 (https, above)
+        headers = {"User-Agent": "conductor-webhook-bridge"} | ({"Content-Type": "application/json"} if send else {})
+        request = Request(address, send, headers)  # noqa: S310 (https, above)
         opener = self._to_this_machine if is_local else self._opener
         # The opener's own time-out is for each of its steps, such as a byte of the head.
         with at_most(TIMEOUT), opener.open(request, timeout=TIMEOUT) as response:
@@ -146,7 +147,12 @@ class KeyCache:
         self._full_at_of: OrderedDict[Address | None, float] = OrderedDict()
 
     def __call__(
-        self, url: str, fresh: bool = False, remote: str | None = None, read: Callable[[bytes], object] = len
+        self,
+        url: str,
+        fresh: bool = False,
+        remote: str | None = None,
+        read: Callable[[bytes], object] = len,
+        send: bytes | None = None,
     ) -> bytes:
         """The content at the URL, at most an hour old, or a minute if it must be fresh. Raises KeysUnavailable."""
         with self._lock:
@@ -169,7 +175,7 @@ class KeyCache:
             else:
                 fetching.waiting += 1
         if is_ours:
-            self._fetch(url, fetching, read)
+            self._fetch(url, fetching, read, send)
         else:
             fetching.is_over.wait(2 * TIMEOUT)
         return _instead(known, fresh) if fetching.content is None else fetching.content
@@ -192,10 +198,10 @@ class KeyCache:
         self._full_at = UNKNOWN.less_one(self._full_at, now)
         return True
 
-    def _fetch(self, url: str, fetching: _Fetching, read: Callable[[bytes], object]) -> None:
+    def _fetch(self, url: str, fetching: _Fetching, read: Callable[[bytes], object], send: bytes | None) -> None:
         content: bytes | None = None
         try:
-            found = self._download.get(url)
+            found = self._download.get(url, send)
             read(found)
             content = found
         except (OSError, HTTPException, ValueError) as error:

@@ -85,15 +85,26 @@ class Fetch(Protocol):
     """Fetches vendors' public keys. If the attribute `is_mirror` is true, the mirror's operator vouches for them."""
 
     def __call__(
-        self, url: str, fresh: bool = False, remote: str | None = None, read: Callable[[bytes], object] = len
+        self,
+        url: str,
+        fresh: bool = False,
+        remote: str | None = None,
+        read: Callable[[bytes], object] = len,
+        send: bytes | None = None,
     ) -> bytes:
         """The content at the URL, from a cache unless it must be fresh. `remote` is the address that named the URL,
         None if that is proven, `OF_DEFINITION` if the definition names it. `read` raises ValueError for content that
-        can't be what is at the URL, such as a page that says that the vendor is closed: it replaces nothing. Raises
-        KeysUnavailable."""
+        can't be what is at the URL, such as a page that says that the vendor is closed: it replaces nothing. `send` is
+        JSON to be posted, with credentials, so not through a mirror. Raises KeysUnavailable."""
 
 
-def no_fetch(url: str, fresh: bool = False, remote: str | None = None, read: Callable[[bytes], object] = len) -> bytes:
+def no_fetch(
+    url: str,
+    fresh: bool = False,
+    remote: str | None = None,
+    read: Callable[[bytes], object] = len,
+    send: bytes | None = None,
+) -> bytes:
     """A `Fetch` for verifiers that need no remote key."""
     raise KeysUnavailable(f"no way to {url}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def check_claims(
         _is_among(one, audiences) for one in (given if isinstance(given, list) else [given])
     ):
         raise Refused("the token has another audience")
-    times = {name: _seconds(claims.get(name)) for name in ("exp", "nbf", "iat") if name in claims or name in needed}
+    times = {name: time_in(claims, name) for name in ("exp", "nbf", "iat") if name in claims or name in needed}
     if times.get("exp", math.inf) < now - tolerance:
         raise Refused("the token has expired")
     if max(times.get("iat", -math.inf), times.get("nbf", -math.inf)) > now + tolerance:
@@ -127,7 +127,9 @@ def _encoded(raw: bytes) -> bytes:
     return base64.urlsafe_b64encode(raw).rstrip(b"=")
 
 
-def _seconds(value: Any) -> float:
+def time_in(claims: Mapping[str, Any], name: str) -> float:
+    """The claim as Unix seconds. Raises Refused for anything else."""
+    value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise Refused("the token has no valid time")
     if isinstance(value, float) and not math.isfinite(value):

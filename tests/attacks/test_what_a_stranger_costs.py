@@ -256,7 +256,7 @@ def test_who_names_certificates_leaves_the_platform_its_key(make_relay: MakeRela
     class Nowhere:
         is_mirror = False
 
-        def get(self, url: str) -> bytes:
+        def get(self, url: str, send: bytes | None = None) -> bytes:
             asked.append(url)
             raise OSError("not found")
 

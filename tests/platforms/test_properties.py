@@ -23,6 +23,7 @@ SECRETS = {
     "microsoft-teams": base64.b64encode(b"0123456789abcdef0123456789abcdef").decode(),
     "adyen": "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056",
     "paypal": "9XL90610J3647323C",
+    "plaid": "0123456789abcdef01234567:0123456789abcdef0123456789abcd",
 }
 """Secrets that their platform can use, where it can't use any text."""
 _WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -34,7 +35,7 @@ INSTEAD: dict[str, dict[str, Any]] = {
     "aws-sns": {},
 }
 """Settings instead of a secret, of vendors that have none."""
-CANNOT = {*INSTEAD.keys() - {"salesforce"}, "discord", "paypal", "sendgrid"}
+CANNOT = {*INSTEAD.keys() - {"salesforce"}, "discord", "paypal", "plaid", "sendgrid"}
 """Platforms that the bridge can't sign for: only they have the private key."""
 
 
@@ -121,6 +122,7 @@ KEYS = [
     "validationCode",
 ]
 HEADERS = [
+    "Plaid-Verification",
     "Authorization",
     "Box-Delivery-Timestamp",
     "Box-Signature-Primary",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +12,8 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from jwt.algorithms import ECAlgorithm
 
 from platforms.verifiers import KeysUnavailable
 from tests.relay.bridge import NOW
@@ -45,6 +47,7 @@ def pages() -> Pages:
         {
             CHATS_KEYS: keys,
             GOOGLES_KEYS: keys,
+            f"{PLAIDS_KEYS}#{PLAIDS_KEY_ID}.0": plaids_key(),
             PAYPALS_CERTIFICATE: issued_to(KEY.public_key(), "messageverificationcerts.paypal.com"),
         }
     )
@@ -76,5 +79,28 @@ def paypal(body: bytes, webhook: str = PAYPALS_WEBHOOK, identifier: str = "d938e
     }
 
 
-HEADERS: dict[str, Callable[[bytes], dict[str, str]]] = {"google-chat": lambda body: chat(), "paypal": paypal}
+PLAID = ec.generate_private_key(ec.SECP256R1())
+PLAIDS_KEY_ID = "bfbd5111-8e33-4643-8ced-b2e642a72f3c"
+PLAIDS_KEYS = "https://production.plaid.com/webhook_verification_key/get"
+
+
+def plaids_key(key_id: str = PLAIDS_KEY_ID, **changed: Any) -> bytes:
+    """What Plaid's API answers to a request for the key."""
+    public = ECAlgorithm.to_jwk(PLAID.public_key(), as_dict=True)
+    key = public | {"alg": "ES256", "use": "sig", "kid": key_id, "created_at": 1560466150, "expired_at": None}
+    return json.dumps({"key": key | changed, "request_id": "RZ6Omi1bzzwDaLo"}).encode()
+
+
+def plaid(body: bytes, key: Any = PLAID, key_id: Any = PLAIDS_KEY_ID, algorithm: str = "ES256",
+          **claims: Any) -> dict[str, str]:  # fmt: skip
+    """The header of Plaid."""
+    said = {"iat": int(NOW), "request_body_sha256": hashlib.sha256(body).hexdigest()} | claims
+    return {"Plaid-Verification": jwt.encode(said, key, algorithm, headers={"kid": key_id} if key_id else {})}
+
+
+HEADERS: dict[str, Callable[[bytes], dict[str, str]]] = {
+    "google-chat": lambda body: chat(),
+    "paypal": paypal,
+    "plaid": plaid,
+}
 """Platform → the headers with which its vendor sends this body."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ class Vendor:
     def monotonic(self) -> float:
         return self.now
 
-    def get(self, url: str) -> bytes:
+    def get(self, url: str, send: bytes | None = None) -> bytes:
         self.asked.append(url)
         if self.error:
             raise self.error
@@ -196,7 +197,7 @@ class Slow:
         self.entered, self.release = threading.Event(), threading.Event()
         self.is_slow = True
 
-    def get(self, url: str) -> bytes:
+    def get(self, url: str, send: bytes | None = None) -> bytes:
         self.asked.append(url)
         if self.is_slow:
             self.entered.set()
@@ -296,6 +297,12 @@ class _Pages(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"k" * size)
 
+    def do_POST(self) -> None:
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode() + b" " + sent)
+
     def log_message(self, *_: object) -> None:
         """Not now."""
 
@@ -314,6 +321,22 @@ def mirror() -> Iterator[str]:
 
 def test_a_mirror_stands_in_for_the_vendors(mirror: str) -> None:
     assert HttpsDownload(mirror).get("https://sns.example/key.pem") == b"kkk"
+
+
+def test_what_is_sent_is_posted_and_never_to_a_mirror(mirror: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert HttpsDownload().get(f"{mirror}posted#name", b'{"secret": 1}') == b'/posted {"secret": 1}'
+    asked: list[Any] = []
+
+    def refuse(request: Any, **_: Any) -> None:
+        asked.append(request)
+        raise OSError
+
+    download = HttpsDownload(mirror)
+    monkeypatch.setattr(download._opener, "open", refuse)
+    with pytest.raises(OSError):
+        download.get("https://production.plaid.com/get#name", b"{}")
+    assert (asked[0].full_url, asked[0].get_method()) == ("https://production.plaid.com/get#name", "POST")
+    assert asked[0].selector == "/get"
 
 
 @pytest.mark.parametrize("path", ["redirect", "large", "missing"])
