@@ -1,0 +1,131 @@
+"""Messages while everything is killed: each arrives at least once, and for the first time in the order of arrival.
+
+Only on Redis does a Conductor that is killed keep what its queues hold. Elsewhere those messages must arrive that were
+sent after it had started again.
+
+`TEST_FAULTS_SECONDS` makes the storm longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from testkit import PATIENCE
+from testkit.backends import Conductors
+from testkit.client import Conductor, by_hand
+from testkit.processes import Child, start_worker
+from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.faults.load import BROKEN
+from tests.acceptance.test_messages import payloads, pull
+
+pytestmark = pytest.mark.server
+SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
+SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+KEYS = 4
+MOST = 250
+"""Messages of one key: its queue must not be full before anything is read."""
+WEBHOOKS = f"""
+webhooks:
+  - name: read
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    messages: [{{workflow: {unique("storm")}, key: $.thread}}]
+"""
+
+
+def post(bridge: Bridge, payload: dict[str, Any]) -> str:
+    """Posts until it is accepted, as platforms do; the event's id."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answer = bridge.github("read", payload, delivery=str(payload["sent"]))
+            if answer.status == 200:
+                return str(answer.json["eventId"])
+            assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
+        except (*BROKEN, ValueError):
+            pass
+        assert time.monotonic() < deadline, "the relay accepts nothing"
+        time.sleep(0.1)
+
+
+def test_messages_arrive_and_first_in_order_while_every_process_is_killed(
+    new_bridge: Callable[..., Bridge], conductor_server: Conductors
+) -> None:
+    conductor, random_ = Conductor(conductor_server.url), random.Random(SEED)
+    name = conductor.register(unique("storm"), [by_hand(), pull()])
+    bridge = new_bridge(WEBHOOKS, bridge_call_timeout="3s", conductor=conductor_server.url).start()
+    second: list[Child] = []
+    over = threading.Event()
+
+    def another_worker() -> None:
+        if second:
+            second.pop().kill()
+        second.append(start_worker(bridge.environment, bridge.folder / "worker2.log", bridge.folder))
+
+    def client(thread: str) -> None:
+        while not over.is_set() and len(sent[thread]) < MOST:
+            sent[thread].append(post(bridge, {"thread": thread, "sent": str(uuid.uuid4())}))
+            time.sleep(0.1)
+
+    def restart_relay() -> None:
+        assert bridge.relay is not None
+        bridge.relay.kill()
+        bridge.start_relay()
+
+    def restart_worker() -> None:
+        assert bridge.worker is not None
+        bridge.worker.kill()
+        bridge.start_worker()
+
+    def restart_conductor() -> None:
+        conductor_server.kill()
+        conductor_server.start(timeout=300)
+        if os.environ.get("TEST_CONDUCTOR") != "redis-es":
+            kept.update((key, len(events)) for key, events in sent.items())
+
+    faults = [restart_relay, restart_worker, another_worker, restart_worker, restart_conductor]
+    sent: dict[str, list[str]] = {uuid.uuid4().hex: [] for _ in range(KEYS)}
+    kept = dict.fromkeys(sent, 0)
+    """Key → the number of the first message that Conductor can't have lost."""
+    try:
+        another_worker()
+        with ThreadPoolExecutor(KEYS) as pool:
+            clients = [pool.submit(client, key) for key in sent]
+            try:
+                end, rounds = time.monotonic() + SECONDS, 0
+                while rounds == 0 or time.monotonic() < end:  # each at least once
+                    for fault in random_.sample(faults, len(faults)):
+                        time.sleep(random_.uniform(0, 2))
+                        fault()
+                    rounds += 1
+            finally:
+                over.set()
+            for one in clients:
+                one.result(PATIENCE)
+        for event_id in (event_id for events in sent.values() for event_id in events):
+            bridge.wait_for_event(event_id, "delivered")
+    finally:
+        for worker in second:
+            worker.stop()
+    twice = 0
+    for key, events in sent.items():
+        [workflow] = conductor.started_by(name, key)
+        workflow_id = str(workflow["workflowId"])
+        conductor.complete(workflow_id, "gate")
+        read = [one["_webhook"]["eventId"] for one in payloads(conductor.wait_for_status(workflow_id))]
+        first = list(dict.fromkeys(read))
+        assert first == [event for event in events if event in first], f"out of order; seed {SEED}"
+        assert set(events[kept[key] :]) <= set(first), f"lost; seed {SEED}"
+        twice += len(read) - len(first)
+    count = sum(map(len, sent.values()))
+    print(f"seed {SEED}: {count} messages in {rounds} rounds, {twice} of them twice")
+    assert count > 20

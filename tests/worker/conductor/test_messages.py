@@ -1,0 +1,89 @@
+"""The calls about message queues: what is sent, and what each answer means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, answered
+from worker.conductor.messages import Keyed, Messages
+
+
+class Server:
+    """Gives one answer, or fails with it, and remembers what it was asked."""
+
+    def __init__(self, answer: Any):
+        self.answer = answer
+        self.asked: list[tuple[Any, ...]] = []
+
+    def call(self, *asked: Any, **more: Any) -> Any:
+        self.asked.append((*asked, *more.values()))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def about(event_id: str) -> dict[str, Any]:
+    return {"a": 1, "_webhook": {"eventId": event_id}}
+
+
+def test_a_key_is_sent_in_the_body_whatever_it_is() -> None:
+    server = Server({"a/..": [{"workflowId": "w1", "status": "RUNNING", "createTime": 1, "input": about("e1")}]})
+    assert Messages(server.call).with_key("agent", "a/..", ended=False) == [Keyed("w1", "RUNNING", 1, "e1")]
+    [(method, path, parameters, query, body)] = server.asked
+    assert (method, path, parameters, body) == ("POST", "/workflow/{name}/correlated", {"name": "agent"}, ["a/.."])
+    assert dict(query)["includeClosed"] == "false"
+
+
+def test_the_newest_workflow_with_a_key_comes_first() -> None:
+    found = [{"workflowId": f"w{at}", "status": "RUNNING", "createTime": at} for at in (1, 3, 2)]
+    assert [one.id for one in Messages(Server({"k": found}).call).with_key("agent", "k", ended=True)] == [
+        "w3", "w2", "w1",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [{"other": []}, {"k": [1]}, [], "text"])
+def test_an_answer_about_something_else_is_none(answer: Any) -> None:
+    with pytest.raises(ConductorError):
+        Messages(Server(answer).call).with_key("agent", "k", ended=True)
+
+
+@pytest.mark.parametrize(
+    ("task", "pulled"),
+    [
+        ({"taskType": "PULL_WORKFLOW_MESSAGES", "outputData": {"messages": [{"payload": about("e1")}]}}, True),
+        ({"taskType": "PULL_WORKFLOW_MESSAGES", "outputData": {"messages": [{"payload": about("e2")}]}}, False),
+        ({"taskType": "PULL_WORKFLOW_MESSAGES", "outputData": {"messages": "none"}}, False),
+        ({"taskType": "PULL_WORKFLOW_MESSAGES"}, False),
+        ({"taskType": "INLINE", "outputData": {"messages": [{"payload": about("e1")}]}}, False),
+    ],
+)
+def test_a_message_was_pulled_if_a_task_has_it(task: dict[str, Any], pulled: bool) -> None:
+    assert Messages(Server({"workflowId": "w1", "tasks": [task]}).call).was_pulled("w1", "e1") == pulled
+
+
+def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing() -> None:
+    messages = Messages(Server(NotFound("404", 404)).call)
+    assert messages.status("w1") is None
+    assert not messages.was_pulled("w1", "e1")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "on"),
+    [
+        (405, '{"status":405,"message":"Request method \'GET\' is not supported"}', True),
+        (404, '{"status":404,"message":"No static resource api/workflow/x/messages for request"}', False),
+        (404, "", False),
+    ],
+)
+def test_whether_queues_are_on_is_seen_by_the_method_that_they_lack(status: int, body: str, on: bool) -> None:
+    error = answered(status, "no", body, "GET /workflow/{id}/messages")
+    assert isinstance(error, NotThere)
+    assert Messages(Server(error).call).are_on() == on
+
+
+def test_whether_queues_are_on_is_not_told_by_a_server_that_is_away() -> None:
+    for error in (NotNow("429", 429), Garbled("nonsense")):
+        with pytest.raises(ConductorError):
+            Messages(Server(error).call).are_on()
