@@ -117,12 +117,17 @@ def test_an_event_without_a_workflow_is_answered_at_once(make_relay: MakeRelay) 
 def test_duplicates_get_the_same_answer_meanwhile_and_later(make_relay: MakeRelay) -> None:
     relay = make_relay(ASK)
     first = Sender(relay, id_="d1")
-    eventually(lambda: open_events(relay))
+    eventually(lambda: relay.store.answers.open(0))
+    before = watched_until(relay)
     second = Sender(relay, id_="d1")
-    eventually(lambda: relay.store.answers.open(relay.store.now() + 59_990))  # it is watched for the second too
+    eventually(lambda: watched_until(relay) > before)
     of_worker(relay, "hi")
     assert first.answer() == second.answer() == Sender(relay, id_="d1").answer() == (200, "hi")
     assert len(relay.events()) == 1
+
+
+def watched_until(relay: Relay) -> int:
+    return relay.store.answers.open(0)[0].wait_until
 
 
 def test_a_retry_after_the_time_is_over_waits_for_the_same_workflow(make_relay: MakeRelay) -> None:
