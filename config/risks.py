@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from config.durations import parse_duration
 from config.problems import Finding
 from config.references import UNRESOLVED
 from config.value_types import why_never
@@ -61,6 +62,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             f"prefer callback: {{secret: ${{NAME}}}}{narrower}",
             warning=True,
         )
+    yield from _waits(webhook, platforms)
     yield from _tokens(webhook)
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
@@ -84,6 +86,30 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             ("dedup", "header"),
             "nobody signs it: anyone who has seen a delivery can send it again under another id",
             "name the id's place in the body, as in path: $.id, or leave dedup out, unless events can be alike",
+            warning=True,
+        )
+
+
+def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
+    respond = webhook.get("respond")
+    try:
+        wait = parse_duration(respond["wait"]) if isinstance(respond, dict) and "wait" in respond else 0.0
+    except ValueError:
+        return
+    platform = platforms.get(str(webhook.get("platform")))
+    most = None if platform is None else platform.answer_within
+    if most is not None and wait >= most:
+        yield Finding(
+            ("respond", "wait"),
+            f"{webhook['platform']} takes a delivery for failed that isn't answered within {most:g} seconds",
+            f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the workflow goes on",
+            warning=True,
+        )
+    if wait and not webhook.get("starts") and not webhook.get("receivers"):
+        yield Finding(
+            ("respond", "wait"),
+            "nothing to wait for: it starts no workflow, and resumes none by `receivers`",
+            "add starts or receivers, or remove wait and output",
             warning=True,
         )
 

@@ -70,6 +70,9 @@ class Platform:
     tolerance: float | None = None
     """Seconds by which a signed time may differ from now; None for any."""
 
+    answer_within: float | None = None
+    """Seconds after which it takes a delivery without an answer for failed; None if its documentation names none."""
+
     methods: frozenset[str] = frozenset({"POST"})
     """The HTTP methods of deliveries."""
     challenge_methods: frozenset[str] = frozenset()

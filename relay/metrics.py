@@ -30,14 +30,14 @@ _seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
     registry=_registry,
 )
-_answers = Counter(
-    "bridge_answers",
+_waits = Counter(
+    "bridge_waits",
     "Deliveries that waited for a workflow, by how that ended",
     ["webhook", "outcome"],
     registry=_registry,
 )
 _waiting = Gauge(
-    "bridge_answers_waiting",
+    "bridge_senders_waiting",
     "Senders that wait for the end of a workflow now",
     multiprocess_mode="livesum",
     registry=_registry,
@@ -84,7 +84,7 @@ def observe_request(seconds: float) -> None:
 def count_wait(webhook: str, outcome: str) -> None:
     """Counts a delivery that waited for a workflow, by how that ended."""
     with suppress(OSError):
-        _answers.labels(webhook, outcome).inc()
+        _waits.labels(webhook, outcome).inc()
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from admin.events.families import families
 from admin.explain.events import explain_event
 from admin.explain.nearness import Nearness
 from admin.explain.pairs import compare
-from admin.explain.results import Comparison, EventExplanation, TaskExplanation
+from admin.explain.results import Comparison, EventExplanation, Happening, TaskExplanation
 from admin.explain.set_aside import SetAsides, by_item, item_of
 from admin.explain.story import tell
 from admin.explain.surroundings import Surroundings
 from admin.explain.tasks import explain_task, task_in_words
+from admin.explain.waited import tell_waited
 from store.records import Event, EventFilter, Target, Task, Workflow
 
 _PAGE = 500
@@ -71,7 +72,16 @@ class Explainer:
             )
             found = replace(found, meaning=(*found.meaning, note))
         origins = self._store.acknowledgements.origins(event.id)
-        return replace(found, story=tell(event, targets, origins, family, webhook, self._store.now()))
+        story = tell(event, targets, origins, family, webhook, self._store.now(), self._waited(event))
+        return replace(found, story=story)
+
+    def _waited(self, event: Event) -> Iterable[Happening]:
+        waited = self._store.answers.waited(event.id)
+        if waited is None:
+            return ()
+        # The answer may repeat what is hidden of the payload.
+        shows_body = not self._bridge.hide(event.webhook)
+        return tell_waited(waited, event.received_at, self._store.now(), shows_body)
 
     def _add_nearest(
         self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int

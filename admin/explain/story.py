@@ -30,12 +30,15 @@ def tell(
     family: Family | None,
     webhook: Webhook | None,
     now: int,
+    waited: Iterable[Happening] = (),
 ) -> tuple[Happening, ...]:
-    """What happened to the event until now, and what is under way, in the order of the times."""
+    """What happened to the event until now, and what is under way, in the order of the times. `waited`: what happened
+    about an answer for which its sender waits."""
     found = [
         *_arrival(event, origins),
         *_decisions(event, targets, origins, webhook),
         *(one for target in targets[:_TARGETS] for one in _calls(target, now)),
+        *waited,
         *_replays(event, family),
         *(_noted(note) for note in (origins.notes if origins is not None else ())),
     ]

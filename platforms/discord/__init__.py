@@ -37,6 +37,8 @@ class Discord(Platform):
     )
     telling = ("$.data.name", "$.data.custom_id", Value("$.channel_id", before="in "))
     secret_label = "Public key"
+    # https://docs.discord.com/developers/interactions/receiving-and-responding
+    answer_within = 3
     verifier = Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp"))
     tolerance = 300
 

@@ -87,6 +87,8 @@ class GitHub(Platform):
         "$.zen",
     )
     made_by = "us"
+    # https://docs.github.com/en/webhooks/using-webhooks/best-practices-for-using-webhooks#respond-within-10-seconds
+    answer_within = 10
     verifier = Hmac(header="X-Hub-Signature-256", prefix="sha256=")
     mistaken_key = (r"gh[a-z]_|github_pat_", "an access token, not the webhook's secret")
     bodies = "json or form"

@@ -54,6 +54,8 @@ class Linear(Platform):
     types = ("$.type",)
     telling = ("$.action", "$.data.identifier", "$.data.title", "$.data.name", "$.data.issue.identifier")
     secret_label = "Signing secret"
+    # https://linear.app/developers/webhooks
+    answer_within = 5
     verifier = SignatureAndBodyTime()
     tolerance = 60
 

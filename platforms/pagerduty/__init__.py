@@ -20,6 +20,8 @@ class PagerDuty(Platform):
         Value("$.event.data.service.summary", before="of "),
     )
     secret_label = "Signing secret"
+    # https://developer.pagerduty.com/docs/webhooks-overview
+    answer_within = 5
     verifier = Hmac(header="X-PagerDuty-Signature", prefix="v1=", separator=",")
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

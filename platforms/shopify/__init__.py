@@ -33,6 +33,8 @@ class Shopify(Platform):
         "$.id",
     )
     secret_label = "Client secret"
+    # https://shopify.dev/docs/apps/build/webhooks/subscribe/https
+    answer_within = 5
     verifier = Hmac(header="X-Shopify-Hmac-Sha256", encoding="base64")
     mistaken_key = (r"shp(?:at|ca|pa)_", "an access token, not the app's secret")
     bodies = "declared"  # JSON, or XML

@@ -27,6 +27,8 @@ class Slack(Platform):
         "$.view.callback_id",
     )
     secret_label = "Signing secret"
+    # https://docs.slack.dev/apis/events-api/#responding
+    answer_within = 3
     verifier = Hmac(
         header="X-Slack-Signature",
         prefix="v0=",

@@ -101,6 +101,8 @@ class Twilio(Platform):
     )
     telling = ("$.MessageSid", "$.CallSid", "$.Direction", Value("$.ErrorCode", before="error "))
     secret_label = "Auth token"
+    # https://www.twilio.com/docs/usage/webhooks/webhooks-faq
+    answer_within = 15
     verifier = UrlAndFields()
     methods = frozenset({"POST", "GET"})
     bodies = "json or form"

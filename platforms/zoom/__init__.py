@@ -16,6 +16,8 @@ class Zoom(Platform):
     types = ("$.event",)
     telling = ("$.payload.object.topic", "$.payload.object.id")
     secret_label = "Secret token"
+    # https://developers.zoom.us/docs/api/webhooks/
+    answer_within = 3
     verifier = Hmac(
         header="x-zm-signature",
         prefix="v0=",

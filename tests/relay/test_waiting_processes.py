@@ -96,14 +96,14 @@ def end(store: SqliteStore, ids: list[str]) -> None:
 def test_many_wait_without_holding_up_others_and_each_gets_its_own_answer(relay: Process, store: SqliteStore) -> None:
     waiting = [Asking(relay) for _ in range(MANY)]
     ids = open_events(store, MANY)
-    assert metric(relay, "bridge_answers_waiting") == MANY
+    assert metric(relay, "bridge_senders_waiting") == MANY
     assert relay.status("POST", "/webhook/other", b"{}") == 200
     end(store, ids)
     answers = [one.answer() for one in waiting]
     assert {status for status, _ in answers} == {200}
     assert {body for _, body in answers} == set(ids)
-    assert metric(relay, "bridge_answers_waiting") == 0
-    assert metric(relay, 'bridge_answers_total{outcome="completed",webhook="ask"}') == MANY
+    assert metric(relay, "bridge_senders_waiting") == 0
+    assert metric(relay, 'bridge_waits_total{outcome="completed",webhook="ask"}') == MANY
     waiting[0].ask()  # on the same connection
     end(store, open_events(store, 1))
     assert waiting[0].answer()[0] == 200
@@ -114,11 +114,11 @@ def test_many_wait_without_holding_up_others_and_each_gets_its_own_answer(relay:
 def test_a_sender_that_hangs_up_leaves_its_place(relay: Process, store: SqliteStore) -> None:
     waiting = [Asking(relay) for _ in range(10)]
     ids = open_events(store, 10)
-    assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 10)
+    assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 10)
     for one in waiting:
         one.hang_up()
-    assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 0)
-    assert metric(relay, 'bridge_answers_total{outcome="hung_up",webhook="ask"}') == 10
+    assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 0)
+    assert metric(relay, 'bridge_waits_total{outcome="hung_up",webhook="ask"}') == 10
     end(store, ids)
 
 
@@ -150,13 +150,13 @@ def test_a_killed_relay_loses_nothing_and_a_stopped_one_answers_at_once(tmp_path
 
         started(relay)
         again = Asking(relay, "d1")
-        assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 1)
+        assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 1)
         end(store, [event_id])
         assert again.answer() == (200, event_id)
 
         waiting = [Asking(relay) for _ in range(5)]
         ids = open_events(store, 5)
-        assert eventually(lambda: metric(relay, "bridge_answers_waiting") == 5)
+        assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 5)
         relay.process.send_signal(signal.SIGTERM)
         answers = [one.answer() for one in waiting]
         assert {status for status, _ in answers} == {202}

@@ -1,0 +1,63 @@
+"""An event's story tells what its sender was answered that waited for a workflow."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from admin.explain.waited import tell_waited
+from store.answers import Answer, Waited
+from store.delivery_records import AnswerWanted
+from tests.admin.conftest import Cli
+from tests.admin.sample import Sample
+
+NOW = 1_700_000_000_000
+WANTED = AnswerWanted("$.reply", NOW + 20_000)
+WAITS = "+0 Its sender waits for its workflow, and for `$.reply` of the output."
+
+
+def told(answer: Answer | None = None, at: int = NOW + 30_000, shows_body: bool = True) -> list[str]:
+    return [f"+{one.at - NOW} {one.what}" for one in tell_waited(Waited(WANTED, answer), NOW, at, shows_body)]
+
+
+def test_what_was_answered_in_time_is_told() -> None:
+    answer = Answer("e1", "COMPLETED", "w1", '"hi"', NOW + 900)
+    assert told(answer) == [WAITS, '+900 Its workflow completed; the answer is "hi".']
+    assert told(answer, shows_body=False)[1] == "+900 Its workflow completed; the answer is hidden."
+    *_, last = tell_waited(Waited(WANTED, answer), NOW, NOW, True)
+    assert last.workflow_id == "w1"
+    long = told(Answer("e1", "COMPLETED", "w1", f'"{"x" * 1000}"', NOW + 900))[1]
+    assert long.endswith("….")
+    assert len(long) < 300
+
+
+def test_what_was_not_answered_in_time_is_told() -> None:
+    assert told() == [WAITS, "+20000 Its workflow hadn't ended in time: whoever waited was answered 202."]
+    assert told(at=NOW + 9) == [WAITS, "+20000 Next: whoever waits until then is answered 202."]
+    late = Answer("e1", "COMPLETED", "w1", "1", NOW + 25_000)
+    assert told(late)[1:] == [
+        "+20000 Its workflow hadn't ended in time: whoever waited was answered 202.",
+        "+25000 Its workflow completed; the answer is 1. Nobody waited any more; whoever delivers it again gets it.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected", "went_wrong"),
+    [
+        ("FAILED", "Its workflow ended as FAILED: its sender is answered 502.", True),
+        ("gone", "Conductor doesn't have its workflow any more: its sender is answered 502.", True),
+        ("too_large", "Its workflow completed, but what it answered is too large: its sender is answered 502.", True),
+        ("no_workflow", "It neither started nor resumed a workflow: its sender is answered 202.", False),
+    ],
+)
+def test_every_other_end_is_told(outcome: str, expected: str, went_wrong: bool) -> None:
+    *_, last = tell_waited(Waited(WANTED, Answer("e1", outcome, "w1", None, NOW + 900)), NOW, NOW, True)
+    assert (last.what, last.went_wrong) == (expected, went_wrong)
+
+
+def test_command_line_and_page_show_it(cli: Cli, client: FlaskClient, sample: Sample) -> None:
+    event_id = sample.events["delivered"]
+    sample.store.answers.want({event_id: AnswerWanted("$.reply", sample.store.now() + 20_000)})
+    sample.store.answers.record([Answer(event_id, "FAILED", "w1")])
+    assert "Its workflow ended as FAILED" in cli("events", "show", event_id).stdout
+    assert "Its workflow ended as FAILED" in client.get(f"/events/{event_id}").text
