@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
@@ -157,13 +157,14 @@ class Waiting:
     def _run(self) -> None:
         while True:
             self._somebody.wait()
-            listener = self._signals.listener("answers")
-            self._reader.wake = listener.wake
             try:
-                self._look_with(listener)
-            finally:
-                self._reader.wake = _nothing
-                listener.close()
+                with closing(self._signals.listener("answers")) as listener:
+                    self._reader.wake = listener.wake
+                    self._look_with(listener)
+            except Exception:
+                structlog.get_logger().exception("could not listen for answers")
+                time.sleep(_AFTER_ERROR)
+            self._reader.wake = _nothing
 
     def _look_with(self, listener: Listener) -> None:
         """Looks until nobody has waited for a while. Meanwhile the news is taken, so that it piles up nowhere."""
@@ -211,7 +212,7 @@ class _Reader:
         new, self._new = self._new, {}
         try:
             self._look_for(new)
-        except StoreUnavailable:
+        except Exception:
             self._new = {**new, **self._new}
             raise
 

@@ -63,7 +63,7 @@ def are_wanted(events: Iterable[NewEvent]) -> bool:
 def want(transaction: Transaction, events: Sequence[NewEvent], stored: set[str]) -> None:
     """Opens the answers that are wanted to these events; `stored`: the ids of those that weren't known."""
     new_rows = [
-        (event.id, event.webhook, event.answer.output, event.answer.wait_until)
+        (event.id, event.webhook, storable.text_without_nul(event.answer.output), event.answer.wait_until)
         for event in events
         if event.answer is not None and event.id in stored
     ]
@@ -84,7 +84,10 @@ class SqlAnswers(Answers):
         with self._impatient.transaction() as transaction:
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             transaction.fetch_together(
-                [(_WANT, (one.output, one.wait_until, event_id)) for event_id, one in sorted(wanted.items())]
+                [
+                    (_WANT, (storable.text_without_nul(one.output), one.wait_until, event_id))
+                    for event_id, one in sorted(wanted.items())
+                ]
             )
         self._signals.tell("events")
 

@@ -103,7 +103,9 @@ def test_relays_read_what_was_answered_since_a_time_and_among_events(store: Stor
 
 
 def test_any_text_can_be_an_answer(store: Store) -> None:
-    waits(store)
+    odd = AnswerWanted("$['\0']", LATER)
+    arrive(store, answer=odd)
+    store.answers.want({"e1": replace(odd, wait_until=LATER + 1)})
     answer = Answer("e1", "odd \0 \ud800", "w \0", '"\\u0000 \\ud800 ü"')
     store.answers.record([answer])
     assert store.answers.of_events(["e1"])["e1"].body == answer.body
