@@ -10,12 +10,12 @@ from pathlib import Path
 
 import structlog
 
-from bench import conductor, figures, matching, postgres, relay
+from bench import answers, conductor, figures, matching, postgres, relay
 from testkit.conductor import say
 from testkit.processes import ROOT, Failed, stop_all_on_exit
 
-PARTS = ("relay", "matching", "postgres", "conductor")
-"""What can be measured alone; ``conductor`` needs the real server."""
+PARTS = ("relay", "matching", "postgres", "conductor", "answers")
+"""What can be measured alone; ``conductor`` and ``answers`` need the real server."""
 ASKED = ("calls",)
 """Measured only when it is asked for: the rate by BRIDGE_CALLS on the kind of Conductor that TEST_CONDUCTOR chooses."""
 
@@ -51,6 +51,8 @@ def main() -> int:
                 found += postgres.measure(folder, say)
             if "conductor" in parts:
                 found += conductor.measure(folder, say)
+            if "answers" in parts:
+                found += answers.measure(folder, say)
             if "calls" in parts:
                 found += conductor.measure_calls(folder, say)
         except Failed as error:
