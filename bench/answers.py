@@ -38,7 +38,7 @@ class Effort:
     """For how long senders send."""
     lasts: int = 3
     """Seconds that a workflow lasts."""
-    warm_up: float = 8.0
+    warm_up: float = 20.0
     """Seconds of the same that don't count."""
 
 

@@ -17,8 +17,8 @@ import pytest
 
 from testkit.backends import Conductors
 from testkit.client import Conductor
-from testkit.processes import Child
 from tests.acceptance.bridge import Bridge
+from tests.acceptance.faults.kills import kill_children, restart_conductor, restart_relay, restart_worker
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
 
@@ -42,31 +42,6 @@ def load(
     load.register()
     yield load
     bridge.stop()
-
-
-def kill_children(process: Child) -> None:
-    """kill -9 of each of a process's children, one after the other."""
-    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for pid in listing.read_text().split():
-        os.kill(int(pid), signal.SIGKILL)
-        time.sleep(0.3)
-
-
-def restart_relay(bridge: Bridge) -> None:
-    assert bridge.relay is not None
-    bridge.relay.kill()
-    bridge.start_relay()
-
-
-def restart_worker(bridge: Bridge) -> None:
-    assert bridge.worker is not None
-    bridge.worker.kill()
-    bridge.start_worker()
-
-
-def restart_conductor(server: Conductors) -> None:
-    server.kill()
-    server.start(timeout=300)
 
 
 def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed(

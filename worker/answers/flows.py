@@ -73,6 +73,8 @@ class Flow:
     ready_at: float = float("inf")
     """Its place in the order of all."""
     rests_until: float = float("-inf")
+    spent_until: float = float("-inf")
+    """Until when the looks so far have used up the flow's share of time."""
     listing: bool = False
     """Whether a list is being read."""
     _queues: list[deque[tuple[int, Watched]]] = field(default_factory=lambda: [deque() for _ in range(_LEVELS)])

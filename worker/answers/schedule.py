@@ -10,10 +10,11 @@ read  One request for one workflow, which returns the output too if it has ended
 Lists are used where they cost less than reading what is watched, by the time that both took. No list is proof: what it
 leaves out is read, what it contains is also read now and then, and a list that keeps misleading isn't used for a while.
 
-What it may cost the server is bounded by time, so a slow server is asked less. A look that took t seconds is followed
-by a rest: 3t for its flow, t for all of them. Within a flow, young workflows come before those that have long been
-running; across flows, the one that has waited longest is next. So thousands of slow workflows don't hold up others.
-Reading what a list says has ended isn't work that could be saved, so it isn't held back, just bounded in parallel.
+What it may cost the server is bounded by time, so a slow server is asked less: looks take half of the time at most, and
+a flow that has used up that share gives way to others. Within a flow, young workflows come before those that have long
+been running; across flows, the one that has waited longest is next. So thousands of slow workflows don't hold up
+others. Reading what a list says has ended isn't work that could be saved, so it isn't held back, just bounded in
+parallel.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from typing import Literal
 from worker.answers.flows import GUESS, SMOOTH, Flow, Watched
 from worker.conductor.backoff import wait_before
 
-_FLOW_SHARE, _SHARE = 1 / 4, 1 / 2
-"""The share of time in which looks may be in progress: of one flow, and of all."""
+_SHARE = 1 / 2
+"""The share of time in which looks may be in progress: of one flow, which then gives way to others, and of all."""
+_BURST = 0.15
+"""Seconds by which looks may be ahead of their share, so that a single slow one delays little."""
 _LONGEST_REST = 2.0
-"""Seconds that a flow rests at most, and that one look adds to the rest of all at most."""
+"""Seconds that one look adds to a rest at most."""
 _HANGS = 0.1
 """Seconds after the beginning of a look in which no other of its flow begins, unless it ends."""
 LOOKS = 3
@@ -74,7 +77,8 @@ class Schedule:
         self._urgent: deque[Watched] = deque()
         self._suspects: list[tuple[float, int, Watched]] = []
         self._going = {"regular": 0, "urgent": 0, "suspect": 0}
-        self._rests_until = float("-inf")
+        self._spent_until = float("-inf")
+        """Until when the looks so far have used up their share of time."""
         self._read_takes = GUESS
         self._away, self._away_until = 0, float("-inf")
 
@@ -189,7 +193,7 @@ class Schedule:
             heapq.heappop(self._order)
         if not self._order or self._going["regular"] + self._going["suspect"] >= LOOKS:
             return float("inf")
-        return max(self._order[0][0], self._rests_until)
+        return max(self._order[0][0], self._spent_until - _BURST)
 
     def _place(self, flow: Flow, now: float) -> None:
         """Puts the flow where it belongs in the order of all."""
@@ -210,7 +214,7 @@ class Schedule:
         if read is None:
             flow.begin_list(now)
         # Until it is known how long this one takes: if it hangs, the flow's others don't wait for its end.
-        flow.rests_until = now + max(self._read_takes / _FLOW_SHARE, _HANGS)
+        flow.rests_until = now + max(self._read_takes / _SHARE, _HANGS)
         return self._look(flow.name, read, "regular", now)
 
     # --- what came of it ---
@@ -306,8 +310,8 @@ class Schedule:
         took = max(0.0, now - look.began)
         if look.kind != "regular":
             return
-        rest = min(took / _SHARE, _LONGEST_REST)
-        self._rests_until = max(self._rests_until, look.began) + rest
+        self._spent_until = max(self._spent_until, look.began) + min(took / _SHARE, _LONGEST_REST)
         flow = self._flows.get(look.flow)
         if flow is not None:
-            flow.rests_until = now + min(took * (1 / _FLOW_SHARE - 1), _LONGEST_REST)
+            flow.spent_until = max(flow.spent_until, look.began) + min(took / _SHARE, _LONGEST_REST)
+            flow.rests_until = flow.spent_until - _BURST

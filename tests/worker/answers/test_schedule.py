@@ -147,15 +147,13 @@ def test_a_hundred_workflows_of_one_name_take_one_request_every_20_ms(server: Se
 
 @pytest.mark.parametrize("count", [1, 3, 300])
 @pytest.mark.parametrize("slower", [1, 10, 100])
-def test_looks_take_at_most_a_quarter_of_the_time_for_one_name_and_half_of_it_for_all(
-    server: Server, count: int, slower: int
-) -> None:
+def test_looks_take_at_most_half_of_the_time(server: Server, count: int, slower: int) -> None:
     server.read_takes *= slower
     server.list_takes = lambda flow: 0.003 * slower
     for id_ in ids(count):
         server.watch("flow", id_)
     server.run(30)
-    assert server.busy() <= 0.27 * 30
+    assert server.busy() <= 0.52 * 30
     other = Server(read_takes=0.003 * slower, list_takes=server.list_takes)
     for number in range(20):
         for id_ in ids(count, f"{number}."):
@@ -319,5 +317,5 @@ def test_ten_thousand_waiting_events_cost_no_more_than_their_share(server: Serve
     for id_ in ids(10_000):
         server.watch("flow", id_)
     server.run(10)
-    assert server.busy() <= 0.27 * 10
+    assert server.busy() <= 0.52 * 10
     assert server.delay("w77") <= 0.6

@@ -1,0 +1,124 @@
+"""Senders wait for their workflows while everything is killed: none is lost, and each gets its own workflow's answer.
+
+`TEST_FAULTS_SECONDS` makes the storm longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from testkit import PATIENCE
+from testkit.backends import Conductors
+from testkit.client import Answer, Conductor
+from tests.acceptance.bridge import Bridge, started_by, unique
+from tests.acceptance.faults.kills import kill_children, restart_conductor, restart_relay, restart_worker
+from tests.acceptance.faults.load import BROKEN
+
+pytestmark = pytest.mark.server
+STORES = ("sqlite", "postgres")
+SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
+SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+SENDERS = 8
+WORKFLOW = unique("answers_storm")
+WEBHOOKS = f"""
+webhooks:
+  - name: ask
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    starts: [{{workflow: {WORKFLOW}}}]
+    respond: {{wait: 5s, output: $.reply}}
+"""
+
+
+class Senders:
+    """Each sends one delivery after the other, again and again under one delivery id until its workflow answers."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(SENDERS)]
+        self.answers: dict[str, list[dict[str, str]]] = {}
+        """Delivery id → what each of two requests after the other was answered."""
+        self.retries = 0
+        self.errors: list[BaseException] = []
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(4 * PATIENCE)
+            assert not thread.is_alive(), "a sender hangs"
+        if self.errors:
+            raise self.errors[0]
+
+    def _run(self, number: int) -> None:
+        count = 0
+        try:
+            while not self._stop.is_set():
+                count += 1
+                delivery = f"{unique('d')}-{number}-{count}"
+                self.answers[delivery] = [self._answered(delivery), self._answered(delivery)]
+        except BaseException as error:
+            self.errors.append(error)
+
+    def _answered(self, delivery: str) -> dict[str, str]:
+        deadline = time.monotonic() + 3 * PATIENCE
+        while True:
+            answer = self._try(delivery)
+            if answer is not None and answer.status == 200:
+                found: dict[str, str] = json.loads(answer.body)
+                return found
+            assert answer is None or answer.status in (202, 503), f"{answer.status} {answer.text}"
+            assert time.monotonic() < deadline, f"no answer to {delivery}: {answer}"
+            self.retries += 1
+            time.sleep(0.2)
+
+    def _try(self, delivery: str) -> Answer | None:
+        try:
+            return self._bridge.github("ask", {"delivery": delivery}, delivery=delivery)
+        except BROKEN:
+            return None
+
+
+def test_each_sender_gets_its_own_workflows_answer_while_every_process_is_killed(
+    new_bridge: Callable[..., Bridge], conductor_server: Conductors, conductor: Conductor
+) -> None:
+    pause = {"name": "w", "taskReferenceName": "w", "type": "WAIT", "inputParameters": {"duration": "1 seconds"}}
+    reply = {"delivery": "${workflow.input.delivery}", "workflow": "${workflow.workflowId}"}
+    conductor.register(WORKFLOW, [pause], outputParameters={"reply": reply})
+    bridge, random_ = new_bridge(WEBHOOKS, bridge_call_timeout="3s").start(), random.Random(SEED)
+    senders = Senders(bridge)
+    senders.start()
+    faults: list[Callable[[], None]] = [
+        lambda: restart_relay(bridge),
+        lambda: kill_children(bridge.relay),  # type: ignore[arg-type]
+        lambda: restart_worker(bridge),
+        lambda: restart_worker(bridge),
+        lambda: restart_conductor(conductor_server),
+    ]
+    end = time.monotonic() + SECONDS
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:  # each at least once
+        for fault in random_.sample(faults, len(faults)):
+            time.sleep(random_.uniform(0, 2))
+            fault()
+        rounds += 1
+    senders.stop()
+    print(f"seed {SEED}: {len(senders.answers)} deliveries, {senders.retries} sent again")
+    assert len(senders.answers) >= SENDERS
+    for delivery, (first, again) in senders.answers.items():
+        assert first["delivery"] == delivery
+        assert again == first
+        event = conductor.call("GET", f"/workflow/{first['workflow']}?includeTasks=false")["correlationId"]
+        assert len(started_by(conductor, WORKFLOW, event)) == 1
+    assert len({first["workflow"] for first, _ in senders.answers.values()}) == len(senders.answers)
