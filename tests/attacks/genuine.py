@@ -56,6 +56,14 @@ _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
     "github": [(b"payload=%7B%22zen%22%3A+%22x%22%7D", _FORM), (b'{"client_payload": {}, "branch": "main"}', {})],
     "sentry": [(b'{"action": "resolved", "data": {"issue": {"id": "1"}}}', {})],
     "woocommerce": [(b'{"id": 1}', {"X-WC-Webhook-Topic": "order.deleted"})],
+    "salesforce": [
+        (
+            samples("salesforce")["opportunity"].body.replace(
+                b'<SessionId xsi:nil="true"/>', b"<SessionId>00D5g000004Wuvp!AQ4AQFdA</SessionId>"
+            ),
+            {"Content-Type": "text/xml"},
+        )
+    ],
     "slack": [(b"payload=%7B%22type%22%3A%22block_actions%22%7D", _FORM), (b"command=%2Fx&text=a+b", _FORM)],
     "twilio": [(b"MessageSid=SM1&MessageStatus=sent&Body=a+b", _FORM), (b'{"a": 1}', {}), (b"", _FORM)],
     "mailgun": [(b"recipient=a%40b&subject=x", _FORM)],

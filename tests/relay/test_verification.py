@@ -10,6 +10,7 @@ import pytest
 
 from config.webhooks import Webhook, load_definitions
 from platforms import PLATFORMS
+from platforms.guide import samples
 from platforms.http import Request
 from platforms.verifiers import CannotSign, Draft
 from relay.fingerprints import fingerprint
@@ -29,6 +30,7 @@ BODIES = {
     "microsoft-graph": ("application/json", b'{"value": [{"id": "1"}]}'),
     "linear": ("application/json", b'{"webhookTimestamp": 1, "a": 2}'),
     "adyen": ("application/json", b'{"notificationItems": [{"NotificationRequestItem": {"eventCode": "REFUND"}}]}'),
+    "salesforce": ("text/xml", samples("salesforce")["opportunity"].body),
 }
 
 

@@ -190,7 +190,8 @@ def test_every_platforms_signature_is_accepted_by_the_relay(
     data = bodies.get(platform, '{"a": 1}')
     if platform in CANNOT:
         assert re.search(
-            "public key only|only (Amazon SNS|Google|PayPal) can", here("send", "hook", "--data", data, code=1).stderr
+            "public key only|only (Amazon SNS|Google|PayPal|Plaid) can",
+            here("send", "hook", "--data", data, code=1).stderr,
         )
         return
     here("send", "hook", "--data", data)
