@@ -17,12 +17,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
+from config.model import Webhook
 from config.watch import DefinitionsSource
 from store.answers import GONE, NO_WORKFLOW, Answer, AnsweringWorkflow, OpenAnswer
 from store.bisect import narrowed
@@ -41,6 +42,8 @@ log = structlog.get_logger()
 
 _LOOK_EVERY = 0.25
 """Seconds between two looks of the leader into the store; each reads at most `_PAGE` answers."""
+_LOOK_RARELY = 2.0
+"""The same if no webhook is defined whose senders wait: those of one that was may still do."""
 _PAGE = 1000
 _GRACE = 1.0
 """Seconds for which the leader leaves an open answer to the worker that made the call."""
@@ -103,14 +106,18 @@ class AnswerWatcher:
 
     def told(self, event: Event, result: Result) -> None:
         """A target of the event has ended, although that may not be recorded yet."""
-        webhook = self._definitions.current.by_name.get(event.webhook)
+        webhook = self._webhooks.get(event.webhook)
         # Without such a definition there may still be an open answer; the leader finds it in the store.
-        if webhook is not None and webhook.respond is not None and webhook.respond.wait is not None:
+        if webhook is not None and _waits(webhook):
             self._inbox.put(lambda: self._news.append((event.id, result)))
 
     def stop(self) -> None:
         """Asks it to end. The next leader takes on what is unanswered."""
         self._inbox.put(self._stop)
+
+    @property
+    def _webhooks(self) -> Mapping[str, Webhook]:
+        return self._definitions.current.by_name
 
     # --- the owning thread ---
 
@@ -154,7 +161,7 @@ class AnswerWatcher:
             self._record()
             self._take_on_news(now)
             if self._leads() and now >= self._look_at:
-                self._look_at = now + _LOOK_EVERY
+                self._look_at = now + (_LOOK_EVERY if any(map(_waits, self._webhooks.values())) else _LOOK_RARELY)
                 self._look_into_the_store(now)
             self._ask_for_workflows(now)
             self._record()
@@ -280,3 +287,8 @@ class AnswerWatcher:
                 continue
             metrics.answered(answer.outcome, None if ended_at is None else (at - ended_at) / 1000)
             log.info("answered", event_id=answer.event_id, workflow_id=answer.workflow_id, outcome=answer.outcome)
+
+
+def _waits(webhook: Webhook) -> bool:
+    """Whether the webhook's senders wait for the end of a workflow."""
+    return webhook.respond is not None and webhook.respond.wait is not None

@@ -158,7 +158,7 @@ def test_the_first_end_counts_even_if_the_workflow_is_retried_then(bench: Bench)
     workflow_id = bench.started()
     bench.conductor.finish(workflow_id, {}, "FAILED")
     bench.run()
-    bench.store.answers.want("e1", AnswerWanted("$.reply", bench.store.now() + 20_000))
+    bench.store.answers.want({"e1": AnswerWanted("$.reply", bench.store.now() + 20_000)})
     bench.conductor.finish(workflow_id, {"reply": 1})
     bench.run(3)
     found = bench.answer()
@@ -237,6 +237,16 @@ def test_webhooks_that_dont_wait_cost_nothing(bench: Bench) -> None:
     wanted.assert_not_called()
 
 
+def test_the_leader_looks_into_the_store_rarely_where_no_webhook_waits(bench: Bench) -> None:
+    with mock.patch.object(bench.store.answers, "open", wraps=bench.store.answers.open) as open_:
+        bench.run(10)
+        assert 30 <= open_.call_count <= 41
+        bench.watcher._definitions.current.by_name.pop("w")  # type: ignore[attr-defined]
+        open_.reset_mock()
+        bench.run(10)
+        assert open_.call_count <= 6
+
+
 def test_a_replay_is_answered_to_nobody(bench: Bench) -> None:
     now = bench.store.now()
     bench.store.deliveries.append([NewEvent("e1", "w", now, "{}", {}, {}, now)])
@@ -276,7 +286,7 @@ def test_nothing_is_asked_once_nobody_waits_until_somebody_waits_again(bench: Be
         bench.run(5)
         assert len(bench.conductor.workflow_lookups) == before
         bench.conductor.finish(workflow_id, {"reply": 1})
-        bench.store.answers.want("e1", AnswerWanted("$.reply", ahead + 20_000))
+        bench.store.answers.want({"e1": AnswerWanted("$.reply", ahead + 20_000)})
         bench.run(3)
     assert bench.answer() is not None
 
@@ -284,7 +294,7 @@ def test_nothing_is_asked_once_nobody_waits_until_somebody_waits_again(bench: Be
 def test_who_waits_longer_is_answered_later(bench: Bench) -> None:
     workflow_id = bench.started(wait=2)
     bench.run(1)
-    bench.store.answers.want("e1", AnswerWanted("$.reply", bench.store.now() + 60_000))
+    bench.store.answers.want({"e1": AnswerWanted("$.reply", bench.store.now() + 60_000)})
     bench.run(30, step=0.1)
     bench.conductor.finish(workflow_id, {"reply": 1})
     bench.run(1)
