@@ -6,11 +6,18 @@ With pytest-xdist, tests run in several processes. The tests of a module stay to
 from __future__ import annotations
 
 import os
+import shutil
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 from hypothesis import HealthCheck, settings
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 
 from store.sqlite.connections import Connections
 from testkit.backends import Conductors, new_conductor
@@ -88,6 +95,55 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.new_database()
     yield url
     postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A new SQLite database is a copy of one that was migrated: all migrations take longer than most tests."""
+    made = tmp_path_factory.mktemp("migrated") / "bridge.db"
+    migrate = Connections.migrate
+    first = Connections(made)
+    migrate(first)
+    first.close()
+
+    def copy_and_migrate(connections: Connections) -> None:
+        with suppress(OSError):  # whatever it is, to create the database fails as well
+            _copy_if_new(made, connections.path)
+        migrate(connections)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connections, "migrate", copy_and_migrate)
+        yield
+
+
+def _copy_if_new(made: Path, path: Path) -> None:
+    """Copies the file, which appears whole: another process or thread may be opening it as well."""
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}")
+    try:
+        shutil.copyfile(made, part)
+        os.link(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class _Compiled(BytecodeCache):
+    """Templates of this process, which each page under test would compile anew."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._kept:
+            bucket.bytecode_from_string(self._kept[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._kept[bucket.key] = bucket.bytecode_to_string()
+
+
+Flask.jinja_options = {"bytecode_cache": _Compiled()}
 
 
 @pytest.fixture(autouse=True)

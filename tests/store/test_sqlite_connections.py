@@ -156,6 +156,8 @@ def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:
         db.execute("CREATE TABLE two (a)")
         db.execute("INSERT INTO nowhere VALUES (1)")
 
+    path.parent.mkdir()
+    path.touch()  # an empty database, not the copy that tests are given
     with mock.patch.object(connections, "migrations", steps), pytest.raises(StoreUnavailable, match="nowhere"):
         open_store(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as connection:
