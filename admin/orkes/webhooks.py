@@ -34,7 +34,7 @@ _REFERENCE = re.compile(r"\$\{(?:workflow\.)?(?:secrets\.|env\.)?([A-Za-z_][A-Za
 """Orkes' ``${workflow.secrets.NAME}``, and the shorter ways in which people write it."""
 _PROOF = {
     "platform", "secret", "verify_token", "audience", "service_account", "topic", "headers", "signature", "jwt", "mtls",
-    "challenge", "verifier",
+    "challenge", "verifier", "callback",
 }  # fmt: skip
 """The keys that a client replaces together when it asks for another kind of proof."""
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from testkit.client import Answer, Conductor, by_hand, http, wait_for, wait_for_webhook
+from testkit.client import Answer, Conductor, RequestFailed, by_hand, http, wait_for, wait_for_webhook
 from testkit.conductor import ConductorServer
 from testkit.processes import free_port, start_admin
 from testkit.services import Services
@@ -201,3 +203,53 @@ def test_a_replay_goes_to_the_same_task(bridge: Bridge, conductor: Conductor) ->
     bridge.cli("resume", "any")
     wait_for(lambda: {bridge.event(one).status for one in (event_id, replay)} == {"delivered", "expired"}, "one of two")
     conductor.wait_for_status(workflow_id)
+
+
+def test_callbacks_complete_their_tasks_once_while_processes_are_killed(
+    new_bridge: Callable[..., Bridge], conductor: Conductor
+) -> None:
+    bridge = new_bridge(WEBHOOKS, **SETTINGS).start()
+    human_flow, hook_flow = unique("callback_human"), unique("callback_hook")
+    bridge.define(WEBHOOKS.replace(f"{FLOW}: any", f"{human_flow}: any, {hook_flow}: any"))
+    bridge.reload()
+    conductor.register(human_flow, [human("one"), human("two")])
+    conductor.register(hook_flow, [wait_for_webhook("one", {}), wait_for_webhook("two", {})])
+    workflows = [conductor.start(name) for name in (human_flow, hook_flow) for _ in range(10)]
+    addresses = {(flow_, task): url(bridge, flow_, task) for flow_ in workflows for task in ("two", "one")}
+    chance = random.Random(7)
+    accepted: dict[tuple[str, str], str] = {}
+
+    def send(place: tuple[str, str]) -> None:
+        """As a sender that repeats what isn't answered."""
+        while place not in accepted:
+            try:
+                answer = post(addresses[place], {"for": list(place)})
+            except RequestFailed:
+                answer = None
+            if answer is not None and answer.status in (200, 410):
+                accepted[place] = answer.text
+            elif answer is not None:
+                assert answer.status in (404, 503), "it has not read the definition yet, or can't store"
+
+    with ThreadPoolExecutor(4) as pool:
+        sent = [pool.submit(send, place) for place in addresses]
+        for _ in range(4):
+            wait_for(lambda: all(one.done() for one in sent) or chance.random() < 0.3, "some are sent")
+            if chance.random() < 0.5 and bridge.relay is not None:
+                bridge.relay.kill()
+                bridge.start_relay()
+            if bridge.worker is not None:
+                bridge.worker.kill()
+                bridge.start_worker()
+        for one in sent:
+            one.result()
+    for flow_ in workflows:
+        ended = conductor.wait_for_status(flow_)
+        for task in ended["tasks"]:
+            place = (flow_, task["referenceTaskName"])
+            assert task["outputData"]["for"] == list(place)
+            events = [event for event in bridge.events("any") if event.id == task["workerId"]]
+            assert [str(event.only) for event in events] == [f"task {place[1]} of workflow {flow_}"]
+    assert len(bridge.events("any")) == len(addresses)
+    for event in bridge.events("any"):
+        bridge.wait_for_event(event.id, "delivered")

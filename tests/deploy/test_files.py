@@ -301,6 +301,7 @@ def test_nginx_itself_accepts_the_examples(name: str, tmp_path: Path) -> None:
     subprocess.run([openssl, *make, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
     text = (DEPLOY / "nginx" / name).read_text(encoding="utf-8")
     text = re.sub(r"/etc/ssl/\S+/fullchain.pem", str(certificate), re.sub(r"/etc/ssl/\S+/privkey.pem", str(key), text))
+    text = text.replace("/var/log/nginx/", f"{tmp_path}/")
     text = text.replace("listen 80;", "listen 127.0.0.1:18080;").replace(
         "listen 443 ssl;", "listen 127.0.0.1:18443 ssl;"
     )
