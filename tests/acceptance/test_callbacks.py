@@ -214,7 +214,7 @@ def test_callbacks_complete_their_tasks_once_while_processes_are_killed(
     bridge.reload()
     conductor.register(human_flow, [human("one"), human("two")])
     conductor.register(hook_flow, [wait_for_webhook("one", {}), wait_for_webhook("two", {})])
-    workflows = [conductor.start(name) for name in (human_flow, hook_flow) for _ in range(10)]
+    workflows = [conductor.start(name) for name in (human_flow, hook_flow) for _ in range(6)]
     addresses = {(flow_, task): url(bridge, flow_, task) for flow_ in workflows for task in ("two", "one")}
     chance = random.Random(7)
     accepted: dict[tuple[str, str], str] = {}
