@@ -20,7 +20,10 @@ _MISLED = 5
 _NO_LISTS = 60.0
 """Seconds for which lists aren't used if the server doesn't have them, or they misled."""
 _LIST_AGAIN = 5.0
-"""Seconds after which a list that failed or was too slow is tried again."""
+"""Seconds after which a list that was too slow is tried again."""
+_AFTER_FAILURE = 0.25
+"""Seconds after which a list that failed is tried again; twice as long each time, up to the above. Without lists the
+ends of many workflows are noticed much later, so a single time-out must not turn them off for long."""
 GUESS = 0.004
 """Seconds that a look is expected to take before there was one."""
 SMOOTH = 0.3
@@ -83,6 +86,8 @@ class Flow:
     _list_takes: float = GUESS
     _no_lists_until: float = float("-inf")
     _misled: int = 0
+    _failures: int = 0
+    """Lists that failed, in a row."""
 
     def uses_lists(self, now: float, read_takes: float) -> bool:
         """Whether a list is asked for, rather than each workflow, given how long a read takes."""
@@ -128,9 +133,18 @@ class Flow:
         if took is not None:
             self._list_takes += (took - self._list_takes) * SMOOTH
 
-    def no_lists(self, now: float, for_long: bool) -> None:
-        """No lists are used for a while."""
-        self._no_lists_until, self._misled = now + (_NO_LISTS if for_long else _LIST_AGAIN), 0
+    def no_lists(self, now: float) -> None:
+        """No lists are used for long."""
+        self._no_lists_until, self._misled = now + _NO_LISTS, 0
+
+    def list_failed(self, now: float) -> None:
+        """A list can't be had now."""
+        self._no_lists_until = now + min(_AFTER_FAILURE * 2.0 ** min(self._failures, 10), _LIST_AGAIN)
+        self._failures += 1
+
+    def list_worked(self) -> None:
+        """A list was read."""
+        self._failures = 0
 
     def learn(self, misled: bool) -> bool:
         """Whether a list misled about a workflow that it left out; returns whether it does so time and again."""

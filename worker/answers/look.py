@@ -15,7 +15,7 @@ from worker.conductor.errors import ConductorError, NotFound, NotNow, Unreachabl
 
 log = structlog.get_logger()
 
-_LIST_PATIENCE = 1.0
+_LIST_PATIENCE = 2.0
 """Seconds to wait for a list."""
 _READ_PATIENCE = 2.0
 """Seconds to wait for a workflow; twice as long each time it failed."""

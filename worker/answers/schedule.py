@@ -224,9 +224,12 @@ class Schedule:
         self._ended(look, now)
         flow = self._flows[look.flow]
         flow.end_list(now - look.began)
-        if running is None:
-            flow.no_lists(now, for_long=never)
+        if running is None and never:
+            flow.no_lists(now)
+        elif running is None:
+            flow.list_failed(now)
         else:
+            flow.list_worked()
             self._away = 0
             among = running if isinstance(running, (set, frozenset)) else set(running)
             for watched in flow.watched.values():
@@ -299,7 +302,7 @@ class Schedule:
         flow.queue(watched, now, len(self._flows))
 
     def _mistrust(self, flow: Flow, now: float) -> None:
-        flow.no_lists(now, for_long=True)
+        flow.no_lists(now)
         untrue = [watched for watched in self._urgent if watched.workflow == flow.name and not watched.forgotten]
         self._urgent = deque(watched for watched in self._urgent if watched.workflow != flow.name)
         for watched in untrue:

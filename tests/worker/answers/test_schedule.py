@@ -246,6 +246,24 @@ def test_a_workflow_that_began_to_be_watched_while_a_list_was_read_isnt_taken_fo
 # --- what fails
 
 
+def test_a_single_list_that_fails_delays_little(server: Server) -> None:
+    for id_ in ids(100):
+        server.watch("flow", id_)
+    server.run(3)
+    failures = iter([None])
+    server.running = lambda flow, running: next(failures, running)
+    server.run(0.03)
+    assert server.delay("w77") <= 0.35
+
+
+def test_lists_that_always_fail_are_tried_ever_more_rarely(server: Server) -> None:
+    server.running = lambda flow, running: None
+    for id_ in ids(100):
+        server.watch("flow", id_)
+    server.run(60)
+    assert sum(look.read is None for look in server.looks) <= 20
+
+
 def test_workflows_that_cant_be_read_hold_up_no_others(server: Server) -> None:
     server.running = lambda flow, running: None
     server.sick = dict.fromkeys(ids(20, "sick"), "failed")
