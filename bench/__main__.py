@@ -10,11 +10,11 @@ from pathlib import Path
 
 import structlog
 
-from bench import answers, conductor, figures, matching, postgres, relay
+from bench import answers, conductor, figures, matching, postgres, relay, webhooks
 from testkit.conductor import say
 from testkit.processes import ROOT, Failed, stop_all_on_exit
 
-PARTS = ("relay", "matching", "postgres", "conductor", "answers")
+PARTS = ("relay", "webhooks", "matching", "postgres", "conductor", "answers")
 """What can be measured alone; ``conductor`` and ``answers`` need the real server."""
 ASKED = ("calls",)
 """Measured only when it is asked for: the rate by BRIDGE_CALLS on the kind of Conductor that TEST_CONDUCTOR chooses."""
@@ -44,6 +44,9 @@ def main() -> int:
             if "relay" in parts:
                 say("Measuring: the relay\n")
                 found += relay.measure(folder)
+            if "webhooks" in parts:
+                say("Measuring: many webhooks\n")
+                found += webhooks.measure(folder)
             if "matching" in parts:
                 say("Measuring: matching\n")
                 found += matching.measure(folder)

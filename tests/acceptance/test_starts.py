@@ -37,6 +37,7 @@ webhooks:
     starts:
       - workflow: {unique("twice")}
       - workflow: {unique("twice")}
+        input: {{order: $.id, skus: "$.items[*].sku", event: $._webhook.eventId, none: $.none, cost: $$5, all: [$.big]}}
 """
 
 
@@ -104,15 +105,24 @@ def test_an_event_both_completes_and_starts_but_never_the_workflow_that_it_start
     conductor.terminate(started["workflowId"])
 
 
-def test_two_entries_of_one_workflow_start_it_twice_without_metadata_if_so_asked(
+def test_two_entries_of_one_workflow_start_it_twice_without_metadata_and_with_an_input_if_so_asked(
     bridge: Bridge, conductor: Conductor
 ) -> None:
     name = conductor.register(unique("twice"), [set_variable("note", done=True)])
-    event_id = bridge.orders("twice", {"kind": "go"})
+    payload = {"id": "o-1", "items": [{"sku": "é"}, {"sku": "${x}"}], "big": 12345678901234567}
+    event_id = bridge.orders("twice", payload)
     bridge.wait_for_event(event_id, "delivered")
-    for correlation_id in (event_id, f"{event_id}#2"):
-        [workflow] = started_by(conductor, name, correlation_id)
-        assert workflow["input"] == {"kind": "go"}
+    [first] = started_by(conductor, name, event_id)
+    assert first["input"] == payload
+    [second] = started_by(conductor, name, f"{event_id}#2")
+    assert second["input"] == {
+        "order": "o-1",
+        "skus": ["é", "${x}"],
+        "event": event_id,
+        "none": None,
+        "cost": "$5",
+        "all": [12345678901234567],
+    }
 
 
 @pytest.fixture
@@ -132,17 +142,20 @@ def test_a_start_whose_answer_got_lost_is_found_though_the_index_never_learns_of
 webhooks:
   - name: orders
     headers: {{X-Api-Key: "${{API_KEY}}"}}
-    starts: [{{workflow: {name}}}]
+    starts: [{{workflow: {name}, input: {{number: $.number}}}}]
 """
     bridge = new_bridge(webhooks, conductor=forgetful.url, bridge_call_timeout="2s").start()
     forgetful.starts_to_lose = 1
-    events = [bridge.orders("orders", {}) for _ in range(3)]
+    events = [bridge.orders("orders", {"number": number}) for number in range(3)]
     for event_id in events:
         bridge.wait_for_event(event_id, "delivered")
     assert forgetful.starts_to_lose == 0
     started: list[str] = conductor.call("GET", f"/workflow/running/{name}")
     try:
-        assert sorted(conductor.workflow(id_)["correlationId"] for id_ in started) == sorted(events)
+        workflows = [conductor.workflow(id_) for id_ in started]
+        found = {workflow["correlationId"]: workflow["input"] for workflow in workflows}
+        assert len(workflows) == 3
+        assert found == {event_id: {"number": number} for number, event_id in enumerate(events)}, "and no more"
     finally:
         for id_ in started:
             conductor.terminate(id_)

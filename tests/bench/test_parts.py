@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import answers, conductor, figures, matching, postgres, relay, strangers
+from bench import answers, conductor, figures, matching, postgres, relay, strangers, webhooks
+from config.webhooks import load_definitions
+from platforms import PLATFORMS
 
 
 def say(_text: str) -> None:
@@ -17,6 +19,14 @@ def test_the_relay_beside_a_bare_handler(tmp_path: Path) -> None:
     found = relay.measure(tmp_path, rounds=1, seconds=0.5, warm_up=0, longest_wait=0)
     assert {figure.what: figure.value for figure in found}["answers other than 200"] == 0
     assert "rate / bare handler's" in figures.table(found)
+
+
+def test_webhooks_of_many_kinds_are_definitions(tmp_path: Path) -> None:
+    kinds = list(webhooks.kinds_of(tmp_path))
+    assert len(kinds) > 50
+    (tmp_path / "schema.json").write_text("{}")
+    (tmp_path / "webhooks.yaml").write_text(webhooks.text_of(kinds, 200), encoding="utf-8")
+    assert len(load_definitions(tmp_path / "webhooks.yaml", PLATFORMS, {}).webhooks) == 201
 
 
 def test_matching(tmp_path: Path) -> None:
