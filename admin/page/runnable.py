@@ -28,10 +28,12 @@ class Runnable:
 
 
 def runnable(webhook: Webhook) -> list[Runnable]:
-    """The workflows that the webhook resumes and starts, each in the versions that it names."""
+    """The workflows that the webhook resumes, starts or gives messages, each in the versions that it names."""
     named = [
         Runnable(workflow, version)
         for workflow, versions in webhook.receivers.items()
         for version in (sorted(versions) if versions else [None])
     ]
-    return list(dict.fromkeys([*named, *(Runnable(start.workflow, start.version) for start in webhook.starts)]))
+    started = [Runnable(start.workflow, start.version) for start in webhook.starts]
+    given = [Runnable(message.workflow, message.version) for message in webhook.messages]
+    return list(dict.fromkeys([*named, *started, *given]))
