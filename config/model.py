@@ -203,7 +203,7 @@ class Webhook(StrictModel):
     )
     keep_rejected: Annotated[int, Field(ge=1, le=1000)] | None = Field(
         default=None,
-        description="how many refused deliveries are kept, to accept them once the secret is corrected",
+        description="how many rejected deliveries are kept, to accept them once the secret is corrected",
         examples=[100],
     )
     metadata: bool = Field(default=True, description="false leaves _webhook out of outputs and inputs")

@@ -50,7 +50,7 @@ def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform])
     if webhook.get("callback") is not None:  # its URLs are the proof; what it can't have besides is in the model
         return
     if "keep_rejected" in webhook and (reason := _why_not_kept(webhook, platform, given)) is not None:
-        yield Finding(("keep_rejected",), f"what this webhook refuses can't be kept: {reason}", "remove keep_rejected")
+        yield Finding(("keep_rejected",), f"what this webhook rejects can't be kept: {reason}", "remove keep_rejected")
     if webhook.get("verifier") != "none":
         yield from _missing(webhook, platform, given)
         yield from _unpinned(webhook, platform)
@@ -62,14 +62,14 @@ def _is_answered(challenge: object) -> bool:
 
 
 def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> str | None:
-    """Why refused deliveries must not be kept: they may hold a secret. None if they may, as only signatures count."""
+    """Why rejected deliveries must not be kept: they may hold a secret. None if they may, as only signatures count."""
     if webhook.get("verifier") == "none":
-        return "nothing is verified, so nothing is refused"
+        return "nothing is verified, so nothing is rejected"
     for key, what in (("jwt", "the token"), ("mtls", "the client's certificate")):
         if key in webhook:
             return f"{what} is never stored, so what it proves couldn't be proven again"
     if "headers" in webhook:
-        return "the values of `headers` are secrets, and a refused delivery may carry one that is nearly right"
+        return "the values of `headers` are secrets, and a rejected delivery may carry one that is nearly right"
     if platform.vendor_keys:
         return f"{platform.name} is verified by the vendor's keys, and no secret of yours can be wrong"
     schemes = []
@@ -81,7 +81,7 @@ def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str
     if not schemes:
         return "no signature proves its deliveries"
     if any("sender" in covers for covers, _ in schemes):
-        return f"{platform.name} sends a token, and a refused delivery may carry one that is nearly right"
+        return f"{platform.name} sends a token, and a rejected delivery may carry one that is nearly right"
     if any(header.lower() == "authorization" for _, header in schemes):
         return "its proof is in the header Authorization, which may hold passwords and tokens"
     return None

@@ -1,4 +1,4 @@
-"""Refused deliveries of webhooks with `keep_rejected`: bounded, and written once a second.
+"""Rejected deliveries of webhooks with `keep_rejected`: bounded, and written once a second.
 
 A stranger can cause any number of refusals. So little is kept until it is written: the rest of a flood is dropped.
 """
@@ -53,7 +53,7 @@ class _Refused:
 
 
 class Keeper:
-    """Collects refused deliveries, and writes them. Thread-safe."""
+    """Collects rejected deliveries, and writes them. Thread-safe."""
 
     def __init__(self, store: KeptDeliveries):
         self._store = store
@@ -118,7 +118,9 @@ class Keeper:
         try:
             self._store.keep(deliveries, most)
         except StoreUnavailable as error:
-            structlog.get_logger().warning("refused deliveries can't be kept", number=len(deliveries), error=str(error))
+            structlog.get_logger().warning(
+                "rejected deliveries can't be kept", number=len(deliveries), error=str(error)
+            )
 
 
 def without_secrets(delivery: KeptDelivery, webhook: Webhook, proof: frozenset[str]) -> KeptDelivery | None:

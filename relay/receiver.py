@@ -362,7 +362,7 @@ class Receiver:
         return response
 
     def _keep(self, route: Route, incoming: Incoming, request: Request | None, refused: Refused) -> str | None:
-        """Keeps a refused delivery, if the webhook asks for it. Returns its id, None if it isn't kept."""
+        """Keeps a rejected delivery, if the webhook asks for it. Returns its id, None if it isn't kept."""
         if route.webhook.keep_rejected is None or request is None or request.method not in route.platform.methods:
             return None
         return self._keeper.keep(route, request, incoming.path, incoming.seen_url(), self._store.now(), refused)

@@ -1,4 +1,4 @@
-"""Verifies a refused delivery again, with today's definition, and makes of it what the relay would have made of it."""
+"""Verifies a rejected delivery again, with today's definition, and makes of it what the relay would have made of it."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class ListedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Pruned:
+class NoLongerKept:
     """The last delivery of a webhook that is no longer kept."""
 
     id: int
@@ -91,3 +91,5 @@ class WithoutEvent:
     """The event that a duplicate repeats."""
     remote: str | None
     method: str
+    kept_id: str | None = None
+    """The delivery with its bytes, if a rejected one is kept."""

@@ -1,4 +1,4 @@
-"""Refused deliveries that are kept with their bytes, and which of them go when there are too many."""
+"""Rejected deliveries that are kept with their bytes, and which of them go when there are too many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SITE = 64
 
 @dataclass(frozen=True, slots=True)
 class KeptDelivery:
-    """A refused delivery that can be verified again, since its webhook has `keep_rejected`."""
+    """A rejected delivery that can be verified again, since its webhook has `keep_rejected`."""
 
     id: str
     """Made like an event's, so that ids are in order of arrival."""

@@ -15,10 +15,13 @@ from store.one_target import OneTarget
 from store.story import Attempt
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
+Waiting = Literal["held", "paused", "retrying", "quarantined"]
+"""What a pending event waits for: a task, its webhook's resumption, another try of a call, or of what failed alone."""
 Hold = Literal["no", "held", "recheck", "aside", "writing"]
 """`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again, to be decided once
 more. `aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in
 parts."""
+FoundBy = Literal["queue", "index"]
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was permanently refused, so it waits again; the leader looks at it next."""
 TargetKind = Literal["complete", "start", "message"]
@@ -174,7 +177,7 @@ class Task:
     response_timeout: int = 0
     """Seconds of silence after which Conductor times the task out; 0 for never."""
     domain: str | None = None
-    found_by: Literal["queue", "index"] = "queue"
+    found_by: FoundBy = "queue"
     state: TaskState = "waiting"
     broken: str | None = None
     """Why the matches can't be parsed; None if they can."""
@@ -370,7 +373,7 @@ class SetAside:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A delivery that was refused, or filtered by `only`: the newest are kept, without secrets."""
+    """A delivery that was rejected, or filtered by `only`: the newest are kept, without secrets."""
 
     webhook: str
     at: int
@@ -419,6 +422,8 @@ class EventFilter:
     """Only failed events that are neither acknowledged nor resolved; `status` is ignored then."""
     resolved: bool = False
     """Only events that a replay resolved."""
+    waiting: Waiting | None = None
+    """Only pending events that wait for this; `status` is ignored then."""
     type: str | None = None
     """Only events of this type; of all types that begin so, if it ends with ``*``."""
     contains: tuple[str, ...] = ()

@@ -16,6 +16,8 @@ from store.errors import LeadershipLost, PartRefused, StoreUnavailable
 from store.records import (
     Decision,
     Event,
+    EventStatus,
+    FoundBy,
     NewEvent,
     NewTarget,
     SetAside,
@@ -24,6 +26,7 @@ from store.records import (
     TargetKind,
     TargetState,
     Task,
+    TaskState,
     Workflow,
 )
 from store.sql.holds import hold_of
@@ -37,6 +40,7 @@ EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
     " settled_at, replay_of, type, telling, origin, only_target, acknowledged_at, resolved_by, claims, enclosing"
 )
+_STATUSES: tuple[str, ...] = get_args(EventStatus)
 _EVENT_NUMBERS = (0, 3, 9, 10, 11, 12, 18)
 LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'").replace("claims, enclosing", "NULL, NULL")
 """The same without large columns."""
@@ -56,6 +60,7 @@ TARGET = (
     " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, input,"
     " failing_since, only_versions, lane, otherwise, failures"
 )
+_KIND, _STATE, _ERROR = map(TARGET.split(", ").index, ("kind", "state", "error"))
 _ONLY_VERSIONS = TARGET.split(", ").index("only_versions")
 _TARGET_NUMBERS = (0, 7, 10, 13, 14, 15, 16, 20)
 NEW_TARGET = (
@@ -248,6 +253,8 @@ def event(row: Sequence[Any]) -> Event:
             values[place] = json.loads(values[place])
         except (TypeError, ValueError) as error:
             values[place], unreadable = {}, f"its {name} in the store can't be read: {error}"
+    if values[8] not in _STATUSES:
+        values[8], unreadable = "failed", f"its status in the store can't be read: {values[8]}"
     values[10] = values[10] or None  # set aside undecided
     hold = hold_of(values[11])
     if hold is None:
@@ -288,12 +295,21 @@ def task(row: Sequence[Any]) -> Task:
     except (TypeError, ValueError) as error:
         values[4] = str(values[4])  # no criteria: it matches nothing
         values[10] = f"its matches in the store can't be read: {error}"
+    for place, words, instead in ((8, get_args(FoundBy), "queue"), (9, get_args(TaskState), "gone")):
+        if values[place] not in words:
+            name = TASK.split(", ")[place]
+            values[place], values[10] = instead, f"its {name} in the store can't be read: {values[place]}"
     return Task(*values)
 
 
 def target_for_people(row: Sequence[Any]) -> Target:
     """The same, with text for a value that can't be read: it must not hide the targets beside it."""
-    return target(_readable(row, _TARGET_NUMBERS)[0])
+    values = _readable(row, _TARGET_NUMBERS)[0]
+    for place, words, instead in ((_KIND, get_args(TargetKind), "start"), (_STATE, get_args(TargetState), "failed")):
+        if values[place] not in words:
+            name = TARGET.split(", ")[place]
+            values[place], values[_ERROR] = instead, f"its {name} in the store can't be read: {values[place]}"
+    return target(values)
 
 
 def readable(row: Sequence[Any], numbers: Sequence[int]) -> list[Any]:

@@ -11,6 +11,7 @@ LONGEST = 40_000
 _STEPS = ((4000, 200), (1000, 50), (200, 20), (60, 5))
 """(characters of a text, items of a list or object), from generous to tight."""
 _DEEPEST = 20
+_DELETE = "\x7f"
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Categories of characters that people don't see and models read: a payload may hide words in them."""
 
@@ -31,14 +32,19 @@ def _dump(value: Any) -> str:
 
 def visible(text: str) -> str:
     """JSON text in which what can't be seen is escaped."""
-    if text.isascii():
+    if text.isascii() and _DELETE not in text:
         return text
+    # What the encoder has left of ASCII's control characters are its own line breaks, and the one that JSON allows.
     return "".join(
-        json.dumps(character)[1:-1]
-        if not character.isascii() and unicodedata.category(character) in _UNSEEN
+        _escaped(character)
+        if character == _DELETE or (not character.isascii() and unicodedata.category(character) in _UNSEEN)
         else character
         for character in text
     )
+
+
+def _escaped(character: str) -> str:
+    return "\\u007f" if character == _DELETE else json.dumps(character)[1:-1]
 
 
 def _cut(value: Any, longest: int, most: int, depth: int = 0) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,7 +17,7 @@ from admin.check.health import what_is_wrong
 from admin.check.state import state_of
 from admin.explain.explainer import Explainer
 from admin.urls import url_of
-from store.records import EventFilter, EventStatus
+from store.records import EventFilter, EventStatus, Waiting
 
 Allowed = Literal["send", "replay"]
 """What has to be allowed expressly."""
@@ -36,10 +36,11 @@ class Nothing(Arguments):
 
 class ListEvents(Arguments):
     webhook: str | None = Field(None, description="Only events of this webhook (see list_webhooks).")
-    status: EventStatus | None = Field(
+    status: EventStatus | Waiting | None = Field(
         None,
         description="pending: held for a task, or waiting for Conductor; delivered; expired: no task took it in time; "
-        "ignored: it only starts workflows and no condition held; failed: Conductor refused it for good.",
+        "ignored: it only starts workflows and no condition held; failed: Conductor refused it for good. Of the "
+        "pending ones: held: for a task; paused: with their webhook; retrying: their calls; quarantined.",
     )
     text: str | None = Field(None, description="Only events with this text in their id, delivery id or payload.")
     before: str | None = Field(None, description="Only events that arrived before the one with this id, for paging.")
@@ -86,7 +87,10 @@ class Tool:
 
 def _list_events(bridge: Bridge, given: ListEvents) -> Any:
     before = bridge.event_meant(given.before).seq if given.before else None
-    found = bridge.events(EventFilter(given.webhook, given.status, before, given.limit, given.text))
+    waiting = given.status if given.status in get_args(Waiting) else None
+    status = given.status if waiting is None else None
+    asked = EventFilter(given.webhook, status, before, given.limit, given.text, waiting=waiting)  # type: ignore[arg-type]
+    found = bridge.events(asked)
     targets = bridge.targets_by_event(found)
     return as_json([objects.Event.of(event, targets=targets[event.id]) for event in found])
 
@@ -200,7 +204,7 @@ TOOLS: Sequence[Tool] = (
     ),
     Tool(
         "list_rejections",
-        "Refused deliveries with the reason that their senders aren't told, such as a signature that doesn't match.",
+        "Rejected deliveries with the reason that their senders aren't told, such as a signature that doesn't match.",
         ListRejections,
         _list_rejections,
     ),

@@ -125,7 +125,10 @@ class WholeEvent(Event):
 
 def whole_event(event: records.Event, targets: Iterable[records.Target], explained: EventExplanation) -> WholeEvent:
     """`event` is the one that people may see, `explained` says what its status means."""
-    payload = json.loads(event.payload)
+    try:
+        payload = json.loads(event.payload)
+    except ValueError:  # `explained` says that it can't be read
+        payload = {}
     held_until = event.hold_until if event.hold != "no" else None
     only = str(event.only) if event.only is not None else None
     given = {"targets": list(targets), "held_until": held_until, "payload": payload, "only_target": only}

@@ -82,7 +82,8 @@ _FILTER = (
     _query("webhook", "only of this webhook"),
     _query(
         "status",
-        "only of this status; unresolved: failed, neither acknowledged nor resolved; resolved: by a replay",
+        "only of this status; held, paused, retrying, quarantined: what pending ones wait for; unresolved: failed, "
+        "neither acknowledged nor resolved; resolved: by a replay",
         STATUS,
     ),
     _query("type", "only of this type, or of those that begin so if it ends with *"),
@@ -274,13 +275,13 @@ def description() -> Json:
                 _limit(50),
             ),
             "/api/rejections/{rejectionId}": _get(
-                "A refused delivery that was kept, and whether it would be accepted now",
+                "A rejected delivery that was kept, and whether it would be accepted now",
                 _answers(_ref(rejections.KeptRejection), "the delivery", "200", "404"),
                 rejection_id,
             ),
             "/api/rejections/{rejectionId}/retry": {
                 "post": {
-                    "summary": "Verify a refused delivery again, and accept it as an event that arrives now",
+                    "summary": "Verify a rejected delivery again, and accept it as an event that arrives now",
                     "parameters": [rejection_id],
                     "responses": _answers(_ref(rejections.AcceptedRejection), "its event", "201", "404", "409"),
                 }

@@ -1,4 +1,4 @@
-"""The JSON objects of refused deliveries, and of those that were kept."""
+"""The JSON objects of rejected deliveries, and of those that were kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from admin.events.refused import Shown
 
 
 class Rejection(ApiObject):
-    """A delivery that was refused, or that `only` filtered out."""
+    """A delivery that was rejected, or that `only` filtered out."""
 
     webhook: str
     at: Time
@@ -23,14 +23,14 @@ class Rejection(ApiObject):
 
 
 class KeptRejection(ApiObject):
-    """A refused delivery that can be verified again."""
+    """A rejected delivery that can be verified again."""
 
     kept_id: str = Field(validation_alias=AliasChoices("kept_id", "id"))
     webhook: str
     at: Time
     status: int
-    reason: str = Field(description="why it was refused when it arrived")
-    still_refused: str | None = Field(description="why it would be refused now; null if it would be accepted")
+    reason: str = Field(description="why it was rejected when it arrived")
+    still_rejected: str | None = Field(description="why it would be rejected now; null if it would be accepted")
     event_id: str | None = Field(description="the event that it has become")
     remote: str | None
     method: str
@@ -45,7 +45,7 @@ def kept_rejection(shown: Shown) -> KeptRejection:
 
 
 class AcceptedRejection(ApiObject):
-    """A refused delivery that was accepted."""
+    """A rejected delivery that was accepted."""
 
     kept_id: str
     event_id: str
@@ -53,7 +53,7 @@ class AcceptedRejection(ApiObject):
 
 
 class RetryOfMany(ApiObject):
-    """A retry of refused deliveries."""
+    """A retry of rejected deliveries."""
 
     accepted: dict[str, int] = Field(description="webhook → deliveries that were, or would be, accepted")
     left_out: dict[str, int] = Field(description="reason → deliveries that weren't")

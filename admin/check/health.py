@@ -59,7 +59,7 @@ class State:
     """When the leader's term ends; None if there is no leader."""
     now: int
     acceptable: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    """webhook → how many of so many refused deliveries would be accepted now."""
+    """webhook → how many of so many rejected deliveries would be accepted now."""
     left: Sequence[str] = ()
     """The workflows that BRIDGE_LEAVE_TO_CONDUCTOR names."""
 
@@ -220,8 +220,8 @@ def _webhooks(state: State) -> list[Issue]:
 
 
 def would_be_accepted(webhook: str, number: int, seen: int) -> str:
-    """What is said of refused deliveries that today's definition accepts."""
-    last = f"{number} of the last {seen} refused deliveries" if seen > 1 else "The last refused delivery"
+    """What is said of rejected deliveries that today's definition accepts."""
+    last = f"{number} of the last {seen} rejected deliveries" if seen > 1 else "The last rejected delivery"
     return f"{last} of {webhook} would be accepted now"
 
 

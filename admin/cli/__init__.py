@@ -93,7 +93,7 @@ SHORT = {
     "migrate-store": "Move everything from one store to another.",
     "new": "Create a webhook.",
     "pause": "Accept a webhook's deliveries and decide nothing.",
-    "rejections": "List refused deliveries with their reasons.",
+    "rejections": "List rejected deliveries with their reasons.",
     "relay": "Run the relay, which receives deliveries.",
     "resume": "Resume a paused webhook.",
     "run": "Run relay, worker and admin page together.",

@@ -29,6 +29,7 @@ def filter_options(which: str) -> Callable[[_Command], _Command]:
             "--status",
             type=click.Choice(STATUSES),
             help=f"{which} with this status. "
+            "held, paused, retrying, quarantined: what pending ones wait for; "
             "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay.",
         ),
         click.option("--type", metavar="TYPE", help=f"{which} of this type, or of those that begin so: 'invoice.*'."),

@@ -90,6 +90,11 @@ def events(
     if follow:
         if before:
             raise click.UsageError("--follow shows new events: leave out --before")
+        if query.waiting is not None:
+            raise click.UsageError(
+                f"--follow can't wait for {query.waiting}, which an event is only for a while: follow "
+                f"--status pending, or list those that are {query.waiting} without --follow"
+            )
         if query.resolved:
             raise click.UsageError(
                 "--follow can't wait for resolved: a replay resolves an event of before, and is an event of its own; "

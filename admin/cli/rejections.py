@@ -1,4 +1,4 @@
-"""The commands about refused deliveries: list, show, retry."""
+"""The commands about rejected deliveries: list, show, retry."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
     echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "KEPT", "REASON"], rows, nothing)
 
 
-@rejections.command(short_help="Show a refused delivery that was kept.")
+@rejections.command(short_help="Show a rejected delivery that was kept.")
 @click.argument("kept_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def show(here: Here, kept_id: str, as_json: bool) -> None:
-    """Show a refused delivery that was kept, and whether it would be accepted now.
+    """Show a rejected delivery that was kept, and whether it would be accepted now.
 
     Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Nobody has proven what is in it.
     """
@@ -76,8 +76,8 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
         "arrived at": iso(delivery.at),
         "from": delivery.remote,
         "method": delivery.method,
-        "refused": f"{delivery.status}: {delivery.reason}",
-        "now": f"still refused: {shown.still_refused}" if shown.still_refused else "it would be accepted",
+        "rejected": f"{delivery.status}: {delivery.reason}",
+        "now": f"still rejected: {shown.still_rejected}" if shown.still_rejected else "it would be accepted",
     }
     for name, value in fields.items():
         if value is not None:
@@ -93,7 +93,7 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
         click.echo(f"\nThe body ({len(delivery.body)} bytes) can't be read, or must not be shown.")
 
 
-@rejections.command(short_help="Verify refused deliveries again.")
+@rejections.command(short_help="Verify rejected deliveries again.")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
 @click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
@@ -104,11 +104,11 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
 def retry(
     here: Here, ids: tuple[str, ...], webhook: str | None, since: str | None, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Verify refused deliveries again, with today's definition, and accept those that pass.
+    """Verify rejected deliveries again, with today's definition, and accept those that pass.
 
     They become events that arrive now, in the order in which they came. A signed time must have been fresh when the
-    delivery arrived: what was refused for its age stays refused. What its sender has delivered again meanwhile, or
-    somebody has retried, is left out. Exits with 1 if one that was named is still refused.
+    delivery arrived: what was rejected for its age stays rejected. What its sender has delivered again meanwhile, or
+    somebody has retried, is left out. Exits with 1 if one that was named is still rejected.
 
     \b
     Examples:
@@ -136,7 +136,9 @@ def retry(
                 f"{len(plan.ready)} would be accepted; to accept them without being asked, add --yes"
             )
         click.confirm(
-            f"{len(plan.ready)} refused deliveries of {plain(webhook)} become events. Retry them?", abort=True, err=True
+            f"{len(plan.ready)} rejected deliveries of {plain(webhook)} become events. Retry them?",
+            abort=True,
+            err=True,
         )
     *_, done = refused.retry(plan.ready)
     _record(here, done, ids)
@@ -151,7 +153,7 @@ def _plan_of(refused: Refused, ids: tuple[str, ...]) -> Plan:
     """Raises NotFound for an id that isn't kept, before anything is accepted."""
     plan = Plan()
     for delivery in sorted((refused.delivery(kept_id) for kept_id in dict.fromkeys(ids)), key=lambda one: one.id):
-        if (reason := refused.why_still_refused(delivery)) is None:
+        if (reason := refused.why_still_rejected(delivery)) is None:
             plan.ready.append(delivery.id)
         else:
             plan.refused[f"{delivery.id}: {reason}"] += 1
@@ -168,7 +170,7 @@ def _begin(here: Here, since: str | None) -> int:
 def _record(here: Here, done: Retried, ids: tuple[str, ...]) -> None:
     which = ", ".join(ids) if ids else "all that a signature now proves"
     for webhook, number in sorted(done.accepted.items()):
-        text = f"{number} refused deliveries accepted: {which}"
+        text = f"{number} rejected deliveries accepted: {which}"
         here.store.changes.record(Change(here.store.now(), me(), "retried", webhook, text))
 
 
@@ -176,7 +178,7 @@ def _say(as_json: bool, number: int, what: str, found: RetryOfMany) -> None:
     if as_json:
         echo_json(found)
         return
-    click.echo(f"{number} refused deliver{'y' if number == 1 else 'ies'} {what}")
+    click.echo(f"{number} rejected deliver{'y' if number == 1 else 'ies'} {what}")
     for event_id in found.event_ids:
         click.echo(f"  event {event_id}")
     for reason, times in sorted(found.left_out.items()):

@@ -11,14 +11,14 @@ from admin.bridge import NotFound
 from admin.events.search import BadFilter, Search, Where
 from config.durations import parse_duration
 from criteria.suggestions import did_you_mean
-from store.records import EventFilter, EventStatus
+from store.records import EventFilter, EventStatus, Waiting
 
 if TYPE_CHECKING:
     from admin.bridge import Bridge
 
-STATUSES: tuple[str, ...] = (*get_args(EventStatus), "unresolved", "resolved")
-"""What a list can be asked for: the statuses, failed events that still need somebody, and those that a replay
-resolved."""
+STATUSES: tuple[str, ...] = (*get_args(EventStatus), *get_args(Waiting), "unresolved", "resolved")
+"""What a list can be asked for: the statuses, what pending events wait for, failed events that still need somebody, and
+those that a replay resolved."""
 PARTS = ("webhook", "status", "type", "text", "where", "failure", "since", "until")
 """The parts of a filter."""
 _MOST_CONDITIONS = 10
@@ -53,6 +53,7 @@ def search_of(bridge: Bridge, parts: Mapping[str, str], now: int | None = None) 
         status="failed" if failure is not None else status if status in get_args(EventStatus) else None,  # type: ignore[arg-type]
         unresolved=status == "unresolved",
         resolved=status == "resolved",
+        waiting=status if status in get_args(Waiting) and failure is None else None,  # type: ignore[arg-type]
         type=parts.get("type"),
         text=parts.get("text"),
         where=tuple(map(Where.parse, conditions)),

@@ -1,4 +1,4 @@
-"""Deliveries that people write: made of an event, a sample or a refused delivery, blanked, and sent anew.
+"""Deliveries that people write: made of an event, a sample or a rejected delivery, blanked, and sent anew.
 
 What is written is a `SavedDelivery`, whether or not it has been saved.
 """
@@ -67,7 +67,7 @@ def of_sample(webhook: Webhook, sample: SampleEvent) -> SavedDelivery:
 
 
 def of_refused(webhook: Webhook, kept: KeptDelivery, hide: Hidden) -> SavedDelivery:
-    """A refused delivery that was kept, as people may see it. Raises CantKeep."""
+    """A rejected delivery that was kept, as people may see it. Raises CantKeep."""
     headers = {name: value for name, value in kept.headers.items() if name not in _UNSENT}
     body = kept.body.decode("utf-8", "replace")
     try:

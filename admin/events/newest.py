@@ -33,6 +33,8 @@ class Seen:
     summary: str = ""
     """What happened, in one line; empty if nothing is known."""
     targets: tuple[Target, ...] = ()
+    kept_id: str | None = None
+    """Of a rejected delivery, if it is kept with its bytes."""
 
 
 def newest(bridge: Bridge, webhook: str | None = None, limit: int = SHOWN) -> list[Seen]:
@@ -58,7 +60,7 @@ def _of_event(event: Event, targets: Sequence[Target]) -> Seen:
 
 
 def _of_other(one: WithoutEvent) -> Seen:
-    return Seen(one.key, one.kind, one.webhook, one.at, one.kind, one.event_id, one.reason)
+    return Seen(one.key, one.kind, one.webhook, one.at, one.kind, one.event_id, one.reason, kept_id=one.kept_id)
 
 
 class Watch:

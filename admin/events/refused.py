@@ -1,4 +1,4 @@
-"""Refused deliveries that were kept with their bytes: how they fare today, what people see of them, and their retry."""
+"""Rejected deliveries that were kept with their bytes: how they fare today, what is shown of them, and their retry."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _ACCEPTED = "it was accepted meanwhile"
 
 @dataclass(frozen=True)
 class Shown:
-    """A refused delivery as people may see it."""
+    """A rejected delivery as people may see it."""
 
     delivery: KeptDelivery
-    still_refused: str | None
-    """Why it would be refused now; None if it would be accepted."""
+    still_rejected: str | None
+    """Why it would be rejected now; None if it would be accepted."""
     headers: dict[str, Any]
     query: dict[str, Any]
     payload: dict[str, Any] | None
@@ -54,7 +54,7 @@ class Plan:
     ready: list[str] = field(default_factory=list)
     """The ids of those that would be accepted, in order of arrival."""
     refused: Counter[str] = field(default_factory=Counter)
-    """reason → deliveries that are still refused."""
+    """reason → deliveries that are still rejected."""
 
 
 @dataclass
@@ -86,11 +86,13 @@ class Refused:
         """Raises NotFound."""
         found = self._store.delivery(kept_id)
         if found is None:
-            raise NotFound(f"no refused delivery {kept_id} is kept: it was pruned, or its webhook has no keep_rejected")
+            raise NotFound(
+                f"no rejected delivery {kept_id} is kept: it was pruned, or its webhook has no keep_rejected"
+            )
         return found
 
-    def why_still_refused(self, delivery: KeptDelivery) -> str | None:
-        """Why it would be refused now; None if it would be accepted. Changes nothing."""
+    def why_still_rejected(self, delivery: KeptDelivery) -> str | None:
+        """Why it would be rejected now; None if it would be accepted. Changes nothing."""
         try:
             verify(self._route(delivery.webhook), delivery)
         except StillRefused as error:
@@ -113,7 +115,7 @@ class Refused:
         """What a retry of the webhook's deliveries would do, of those that arrived since that time."""
         plan = Plan()
         for delivery in self._of(webhook, since):
-            reason = self.why_still_refused(delivery)
+            reason = self.why_still_rejected(delivery)
             if reason is None:
                 plan.ready.append(delivery.id)
             else:
@@ -148,12 +150,12 @@ class Refused:
         ready, seen = Counter[str](), Counter[str]()
         for delivery in self._store.newest(_JUDGED):
             seen[delivery.webhook] += 1
-            ready[delivery.webhook] += self.why_still_refused(delivery) is None
+            ready[delivery.webhook] += self.why_still_rejected(delivery) is None
         return {webhook: (number, seen[webhook]) for webhook, number in ready.items() if number}
 
     def shown(self, delivery: KeptDelivery) -> Shown:
         """The delivery without what must not be seen: a body that can't be read isn't shown, nor a signature."""
-        return Shown(delivery, self.why_still_refused(delivery), *self._visible(delivery))
+        return Shown(delivery, self.why_still_rejected(delivery), *self._visible(delivery))
 
     def _visible(self, delivery: KeptDelivery) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
         """Headers, query and payload, without what `hide` names."""

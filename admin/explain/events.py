@@ -25,6 +25,9 @@ from store.hiding import Hidden, hidden, shown_of
 from store.one_target import OneTarget, place_of
 from store.records import Event, Task, iso
 
+_TOLD = 100
+"""Targets that are told one by one."""
+
 
 def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> EventExplanation:
     """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means."""
@@ -189,10 +192,14 @@ def _meaning(
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
     if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
         yield f"It is {in_words(item)}."
-    for number, target in enumerate(targets, 1):
+    for number, target in enumerate(targets[:_TOLD], 1):
         yield (f"Target {number}: " if len(targets) > 1 else "") + target_in_words(target)
         if (item := around.set_aside.get(("target", str(target.id)))) is not None:
             yield f"This call is {in_words(item)}."
+    if len(targets) > _TOLD:
+        states = Counter(target.state for target in targets[_TOLD:])
+        rest = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+        yield f"{len(targets) - _TOLD} more targets: {rest}."
     is_for_any = webhook is not None and webhook.receivers and not event.is_callback
     if event.status in ("pending", "expired") and not targets and webhook is not None and is_for_any:
         reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]

@@ -18,6 +18,7 @@ from admin.explain.story import tell
 from admin.explain.surroundings import Surroundings
 from admin.explain.tasks import explain_task, task_in_words
 from admin.explain.waited import tell_waited
+from config.webhooks import Webhook
 from store.records import Event, EventFilter, Target, Task, Workflow
 
 _PAGE = 500
@@ -51,10 +52,14 @@ class Explainer:
         targets = self._store.queries.targets_of([event.id])
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         tasks: dict[str, Task] = {}
-        for target in targets:
+        for target in targets[:limit]:
             task = self._store.queries.task(target.task_id) if target.task_id else None
             if task is not None:
                 tasks[task.id] = task
+        try:
+            event.document()
+        except ValueError as error:
+            return self._unreadable(event, targets, webhook, error)
         around = self._around({event.id: targets})
         receivers = list(webhook.receivers) if webhook else []
         cut: list[str] = []
@@ -82,6 +87,17 @@ class Explainer:
         # The answer may repeat what is hidden of the payload.
         shows_body = not self._bridge.hide(event.webhook)
         return tell_waited(waited, event.received_at, self._store.now(), shows_body)
+
+    def _unreadable(
+        self, event: Event, targets: Sequence[Target], webhook: Webhook | None, why: ValueError
+    ) -> EventExplanation:
+        """What is known of an event that can't be compared with any task."""
+        family = families(self._store.queries, [event])[event.id]
+        origins = self._store.acknowledgements.origins(event.id)
+        story = tell(event, targets, origins, family, webhook, self._store.now())
+        meaning = (f"It can't be read: {why}.",)
+        replays = tuple(family.replays_of(event.id)) if family else ()
+        return EventExplanation(event, meaning, (), (), replays=replays, resolved_by=event.resolved_by, story=story)
 
     def _add_nearest(
         self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int

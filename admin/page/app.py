@@ -104,7 +104,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(CantNote, lambda error: _error(409, str(error)))
     app.register_error_handler(BadFilter, lambda error: _error(400, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
-    app.register_error_handler(StillRefused, lambda error: _error(409, f"It is still refused: {error}"))
+    app.register_error_handler(StillRefused, lambda error: _error(409, f"It is still rejected: {error}"))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
     app.register_error_handler(TooManyWrongTokens, _on_too_many_attempts)
     app.register_error_handler(StoreUnavailable, _on_no_store)

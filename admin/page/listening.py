@@ -12,7 +12,7 @@ from admin.page.access import NotAllowed
 from admin.page.api import refuse_unknown_parameters
 from admin.page.pages import bridge
 from config.durations import parse_duration
-from store.delivery_records import ListedDelivery, Pruned
+from store.delivery_records import ListedDelivery, NoLongerKept
 
 _MOST = 50
 _BYTES = 4 * 1024 * 1024
@@ -65,7 +65,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _before(here: Bridge, name: str, start: str | None, pruned: Pruned | None) -> tuple[int, int | None]:
+def _before(here: Bridge, name: str, start: str | None, pruned: NoLongerKept | None) -> tuple[int, int | None]:
     """The id after which to begin: the newest, one event's, or that of a duration ago; and that time."""
     listed = here.store.raw_deliveries.listed(name, 0, _ALL)
     newest = listed[-1].id if listed else pruned.id if pruned is not None else 0

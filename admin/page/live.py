@@ -35,7 +35,8 @@ def deliveries() -> Response:
         render(
             "deliveries.html",
             deliveries=newest(here, webhook),
-            event_url=_event_url(),
+            event_url=_before_id("pages.event", "event_id"),
+            rejection_url=_before_id("pages.rejection", "rejection_id"),
             webhook=webhook,
             names=sorted({*here.definitions.by_name, *filter(None, [webhook])}),
         )
@@ -74,9 +75,9 @@ def _person() -> str:
     return session_id or f"{g.who} {request.remote_addr}"
 
 
-def _event_url() -> str:
-    """What stands before the id in the URL of an event's page."""
-    return url_for("pages.event", event_id="x").removesuffix("x")
+def _before_id(endpoint: str, name: str) -> str:
+    """What stands before the id in the URL of such a page."""
+    return url_for(endpoint, **{name: "x"}).removesuffix("x")  # type: ignore[arg-type]
 
 
 class _Stream:
@@ -88,7 +89,10 @@ class _Stream:
         self._webhook = webhook
         self._is_gone = environ.get("waitress.client_disconnected", lambda: False)
         self._template = current_app.jinja_env.get_template("delivery.html")
-        self._event_url = _event_url()
+        self._urls = {
+            "event_url": _before_id("pages.event", "event_id"),
+            "rejection_url": _before_id("pages.rejection", "rejection_id"),
+        }
 
     def events(self, last: str) -> Iterator[str]:
         """`last`: the id of the last event that was seen."""
@@ -121,7 +125,7 @@ class _Stream:
             feed.wait(number, _BEAT)
 
     def _event(self, name: str, number: int, found: list[Seen]) -> str:
-        rows = [{"key": one.key, "row": self._template.render(one=one, event_url=self._event_url)} for one in found]
+        rows = [{"key": one.key, "row": self._template.render(one=one, **self._urls)} for one in found]
         return f"event: {name}\nid: {self._feed.name}-{number}\ndata: {json.dumps(rows)}\n\n"
 
 

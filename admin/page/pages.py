@@ -45,6 +45,8 @@ blueprint = Blueprint("pages", __name__)
 
 PAGE = 50
 _TASKS_EXPLAINED = 100
+_TARGETS_SHOWN = 100
+"""Targets of an event on its page; the API has all of them."""
 _LONGEST_SHOWN = 100_000
 """Characters of a payload on its page; the API has all of it."""
 
@@ -104,8 +106,10 @@ def event(event_id: str) -> str:
     explained = Explainer(here).event(found, _TASKS_EXPLAINED)
     shown = here.told([here.shown(found)])[0]
     targets = here.store.queries.targets_of([event_id])
-    document = shown.document()
-    payload = pretty(json.loads(shown.payload))
+    try:
+        document, payload = shown.document(), pretty(json.loads(shown.payload))
+    except ValueError:  # it can't be read
+        document, payload = {}, plain(shown.payload, lines=True)
     webhook = here.definitions.by_name.get(found.webhook)
     url = url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
     paths = request.args.get("paths", "")
@@ -116,6 +120,8 @@ def event(event_id: str) -> str:
         paths=paths,
         selected=select(document, paths),
         targets=targets,
+        targets_shown=_TARGETS_SHOWN,
+        failed_beyond=sum(1 for target in targets[_TARGETS_SHOWN:] if target.state == "failed"),
         status_words=status_in_words(found, targets, around(here, [found], {event_id: targets})),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],

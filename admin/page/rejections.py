@@ -1,4 +1,4 @@
-"""Refused deliveries: the list, and the retry of those that were kept with their bytes."""
+"""Rejected deliveries: the list, and the retry of those that were kept with their bytes."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def retry_many() -> str:
         return _asked(here, webhook, plan, changed=True)
     *_, done = refused.retry(plan.ready)
     for name, number in sorted(done.accepted.items()):
-        changed("retried", name, f"{number} refused deliveries accepted: all that a signature now proves")
+        changed("retried", name, f"{number} rejected deliveries accepted: all that a signature now proves")
     return render("retried.html", webhook=webhook, done=done)
 
 
@@ -93,7 +93,7 @@ def _accept(rejection_id: str) -> tuple[str, bool]:
     refused = Refused(bridge())
     delivery = refused.delivery(rejection_id)
     accepted = refused.accept(delivery)
-    changed("retried", delivery.webhook, f"refused delivery {rejection_id}, accepted as {accepted.event_id}")
+    changed("retried", delivery.webhook, f"rejected delivery {rejection_id}, accepted as {accepted.event_id}")
     return accepted.event_id, accepted.duplicate
 
 

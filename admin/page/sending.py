@@ -29,7 +29,7 @@ blueprint = Blueprint("sending", __name__)
 
 @blueprint.get("/webhooks/<name>/send")
 def write(name: str) -> Response:
-    """The form: an event, a sample, a refused or a saved delivery to begin with, or what was sent just now."""
+    """The form: an event, a sample, a rejected or a saved delivery to begin with, or what was sent just now."""
     if g.role != "admin":
         raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to send something")
     here, webhook = bridge(), defined(name)
@@ -54,10 +54,10 @@ def _to_begin_with(here: Bridge, webhook: Webhook) -> SavedDelivery:
         if event.unreadable is not None:
             abort(409, f"the event can't be read: {event.unreadable}")
         return deliveries.of_event(here.shown(event))
-    if kept_id := asked.get("refused"):
+    if kept_id := asked.get("rejected"):
         kept = here.store.kept_deliveries.delivery(kept_id)
         if kept is None or kept.webhook != name or kept.event_id is not None:
-            raise NotFound(f"no refused delivery {kept_id} of {name}")
+            raise NotFound(f"no rejected delivery {kept_id} of {name}")
         return deliveries.of_refused(webhook, kept, here.hide(name))
     found = samples(webhook.platform)
     wanted = asked.get("sample") or next(iter(found), None)

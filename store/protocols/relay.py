@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from store.delivery_records import Duplicate, ListedDelivery, NumberedDelivery, Pruned, WithoutEvent
+from store.delivery_records import Duplicate, ListedDelivery, NoLongerKept, NumberedDelivery, WithoutEvent
 from store.keeping import KeptDelivery
 from store.records import Committed, NewEvent, Rejection
 
@@ -32,7 +32,7 @@ class Deliveries(Protocol):
 
 
 class KeptDeliveries(Protocol):
-    """Refused deliveries that may be accepted later, once a secret is corrected."""
+    """Rejected deliveries that may be accepted later, once a secret is corrected."""
 
     def keep(self, deliveries: Sequence[KeptDelivery], most: Mapping[str, int]) -> None:
         """Keeps the deliveries, and deletes what is more than `most` of a webhook, or more than `store.keeping.BYTES`.
@@ -83,7 +83,7 @@ class RawDeliveries(Protocol):
     def prune(self) -> None:
         """Deletes what is beyond the bounds. Writes nothing if nothing is."""
 
-    def last_pruned(self, webhook: str) -> Pruned | None:
+    def last_pruned(self, webhook: str) -> NoLongerKept | None:
         """The last delivery that is no longer listed, as it is beyond the bounds; None if there was none."""
 
 

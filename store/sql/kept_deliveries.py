@@ -1,4 +1,4 @@
-"""Refused deliveries with their bytes."""
+"""Rejected deliveries with their bytes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class SqlKeptDeliveries(KeptDeliveries):
             try:
                 found[row[0]] = _delivery(row)
             except (TypeError, ValueError) as error:
-                rows.unreadable("refused delivery", row[0], error)
+                rows.unreadable("rejected delivery", row[0], error)
         return [found[id_] for id_ in ids if id_ in found]
 
 

@@ -12,6 +12,8 @@ from store.records import Event, EventFilter, EventPage, EventStatus, Rejection,
 from store.sql import event_search
 from store.sql.database import Database
 from store.sql.families import HAS_REPLAYS
+from store.sql.waiting_events import Waiting, waiting_for
+from store.sql.without_events import KEPT
 
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
@@ -43,10 +45,7 @@ _OLDEST_CLAIM = (
     "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
 )
 
-# Some of what was kept is pruned before its rejection is.
-_REJECTION = rows.REJECTION.replace(
-    "kept_id", "(SELECT k.id FROM bridge.kept_deliveries k WHERE k.id = r.kept_id) AS kept_id"
-)
+_REJECTION = rows.REJECTION.replace("kept_id", f"{KEPT} AS kept_id")
 # The newest of each status, so that each is found by the index however many replays there are.
 _NEWEST_REPLAYS = " UNION ALL ".join(
     f"SELECT seq FROM (SELECT seq FROM bridge.events WHERE origin = %(origin)s AND status = '{status}'"
@@ -88,28 +87,34 @@ class SqlQueries(Queries):
         if query.status is not None and query.status not in STATUSES:
             return EventPage(())
         bounds = event_search.bounds_of(self._database, query)
+        waiting = waiting_for(self._database, query) if query.waiting is not None else None
+        if waiting is not None and not waiting.parts:
+            return EventPage(())
         if not query.searches:
-            return EventPage(self._within(bounds, query))
+            return EventPage(self._within(bounds, query, waiting))
         found: dict[int, Event] = {}
         part = bounds
         for part in event_search.slices(bounds):
-            found |= {event.seq: event for event in self._within(part, query)}
+            found |= {event.seq: event for event in self._within(part, query, waiting)}
             if len(found) >= query.limit:
                 part = bounds
                 break
         newest = sorted(found.values(), key=lambda event: event.seq, reverse=True)[: query.limit]
         return EventPage(newest, event_search.oldest(self._database, part) if part.is_cut else None)
 
-    def _within(self, bounds: event_search.Bounds, query: EventFilter) -> list[Event]:
+    def _within(self, bounds: event_search.Bounds, query: EventFilter, waiting: Waiting | None) -> list[Event]:
         values = event_search.values_of(query) | {"before": bounds.before, "after": bounds.after}
         which = event_search.condition_of(query)
-        if query.unresolved:
+        if waiting is not None:
+            parts = list(waiting.parts)
+            values |= waiting.values
+        elif query.unresolved:
             of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
             parts = [f"{_UNRESOLVED} AND seq < %(before)s{of_webhook}"]
         else:
             parts = self._parts_of(query)
         parts = [f"{part} AND seq > %(after)s{which}" for part in parts]
-        if query.text:
+        if query.text and waiting is None:
             parts.append(event_search.by_id(query, which))
         seqs = " UNION ALL ".join(
             f"SELECT seq FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT %(limit)s) AS part" for part in parts

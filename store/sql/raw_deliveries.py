@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 
 from store import rows
-from store.delivery_records import ListedDelivery, NumberedDelivery, Pruned, RawDelivery
+from store.delivery_records import ListedDelivery, NoLongerKept, NumberedDelivery, RawDelivery
 from store.protocols import RawDeliveries
 from store.records import NewEvent
 from store.sql.database import Database, Rows, Transaction
@@ -110,9 +110,9 @@ class SqlRawDeliveries(RawDeliveries):
                     transaction.write(_DELETE, (webhook, last))
                     transaction.write(_MARK, (webhook, last))
 
-    def last_pruned(self, webhook: str) -> Pruned | None:
+    def last_pruned(self, webhook: str) -> NoLongerKept | None:
         found = self._database.read(_PRUNED, (webhook, self._oldest()))
-        return Pruned(*found[0]) if found else None
+        return NoLongerKept(*found[0]) if found else None
 
     def _oldest(self) -> int:
         return self._database.now() - KEPT_FOR

@@ -11,6 +11,8 @@ from store.sql.database import Database
 
 DUPLICATES_KEPT = 100
 """Duplicates that are kept per webhook."""
+KEPT = "(SELECT k.id FROM bridge.kept_deliveries k WHERE k.id = r.kept_id)"
+"""Of a rejection: some of what was kept is pruned before it is."""
 _DUPLICATE = "webhook, at, event_id, remote, method"
 _PRUNE = """
 DELETE FROM bridge.duplicates WHERE webhook = %(webhook)s AND id <= (
@@ -40,7 +42,7 @@ class SqlWithoutEvents(WithoutEvents):
         values = (*([webhook] if only else []), limit)
         rejections, duplicates = self._database.read_together(
             (
-                "SELECT id, webhook, at, status, reason, remote, method FROM bridge.rejections"
+                f"SELECT id, webhook, at, status, reason, remote, method, {KEPT} FROM bridge.rejections r"
                 f" {only} ORDER BY id DESC LIMIT %s",
                 values,
             ),
@@ -51,8 +53,10 @@ class SqlWithoutEvents(WithoutEvents):
             ),
         )
         found = [
-            WithoutEvent(f"r{id_}", "filtered" if status < 400 else "rejected", of, at, reason, None, remote, method)
-            for id_, of, at, status, reason, remote, method in (
+            WithoutEvent(
+                f"r{id_}", "filtered" if status < 400 else "rejected", of, at, reason, None, remote, method, kept
+            )
+            for id_, of, at, status, reason, remote, method, kept in (
                 rows.readable(row, (0, 2, 3)) for row in rejections[::-1]
             )
         ]

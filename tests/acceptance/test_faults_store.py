@@ -169,7 +169,7 @@ def test_a_locked_database_is_answered_with_503_and_everything_goes_on_when_it_i
 
     again = sender.send(during)
     assert again.status == 200, again.text
-    assert "duplicate" not in again.json, "nothing of the refused delivery was kept"
+    assert "duplicate" not in again.json, "nothing of the rejected delivery was kept"
     wait_for(lambda: readiness(bridge) == 200, "the relay is ready")
     sender.audit()
 
@@ -202,7 +202,7 @@ def test_a_full_disk_is_answered_with_503_and_nothing_is_half_written(
     ballast.unlink()
     for key in refused:
         again = accepted_by(sender, key)
-        assert "duplicate" not in again.json, "nothing of the refused delivery was kept"
+        assert "duplicate" not in again.json, "nothing of the rejected delivery was kept"
     wait_for(lambda: readiness(bridge) == 200, "the relay is ready")
     sender.audit()
     assert set(sender.accepted) >= {keys[0], *refused}

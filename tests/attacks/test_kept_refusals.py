@@ -1,5 +1,5 @@
 """Every platform's genuine deliveries, had they been refused and kept, are accepted later as what they were to be; and
-where a refused delivery could hold a secret, none is kept."""
+where a rejected delivery could hold a secret, none is kept."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_genuine_delivery_is_accepted_later_as_what_it_was_to_be(platform: str
         try:
             webhook = read(genuine.webhook, tmp_path)
         except DefinitionsError as error:
-            assert "keep_rejected: what this webhook refuses can't be kept" in str(error)
+            assert "keep_rejected: what this webhook rejects can't be kept" in str(error)
             continue
         route = Route(webhook, PLATFORMS[platform], None)
         request, kept = refused(genuine)
@@ -96,5 +96,5 @@ def test_where_a_refused_delivery_could_hold_a_secret_the_definition_is_refused(
     genuine = [*deliveries_of(platform, tmp_path)]
     assert genuine
     for one in genuine:
-        with pytest.raises(DefinitionsError, match="keep_rejected: what this webhook refuses can't be kept"):
+        with pytest.raises(DefinitionsError, match="keep_rejected: what this webhook rejects can't be kept"):
             read(one.webhook, tmp_path)

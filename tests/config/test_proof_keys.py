@@ -48,8 +48,8 @@ _SIGNATURE = "signature: {secret: 0123456789abcdef, header: X-S, "
         ("challenge: {}", "challenge: no challenge; add name: NAME, or head: true"),
         ("challenge: {head: true}", "platform: nothing verifies its deliveries; add headers:"),
         ("challenge: {head: true, answer: json}", "challenge.answer: an answer to no challenge; add name: NAME"),
-        ("jwt: {issuer: 'https://a'}, keep_rejected: 5", "keep_rejected: what this webhook refuses can't be kept"),
-        ("mtls: {header: A, san: b}, keep_rejected: 5", "keep_rejected: what this webhook refuses can't be kept"),
+        ("jwt: {issuer: 'https://a'}, keep_rejected: 5", "keep_rejected: what this webhook rejects can't be kept"),
+        ("mtls: {header: A, san: b}, keep_rejected: 5", "keep_rejected: what this webhook rejects can't be kept"),
     ],
 )
 def test_an_error_has_its_line_and_a_remedy(keys: str, says: str, tmp_path: Path) -> None:

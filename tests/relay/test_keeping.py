@@ -1,4 +1,4 @@
-"""Refused deliveries of webhooks with `keep_rejected`: what is kept of them, and how little a flood costs."""
+"""Rejected deliveries of webhooks with `keep_rejected`: what is kept of them, and how little a flood costs."""
 
 from __future__ import annotations
 

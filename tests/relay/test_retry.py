@@ -1,4 +1,4 @@
-"""A refused delivery is verified again: with today's definition, and as old as it was when it arrived."""
+"""A rejected delivery is verified again: with today's definition, and as old as it was when it arrived."""
 
 from __future__ import annotations
 

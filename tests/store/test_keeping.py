@@ -1,4 +1,4 @@
-"""Which refused deliveries go when there are too many."""
+"""Which rejected deliveries go when there are too many."""
 
 from __future__ import annotations
 

@@ -29,15 +29,15 @@ def test_one_is_shown_without_its_signature_and_with_its_verdict(cli: Cli, sampl
     assert "sha256=" not in text
     assert "\x1b" not in text
     found = json.loads(cli("rejections", "show", kept_id, "--json").stdout)
-    assert (found["keptId"], found["stillRefused"], found["eventId"]) == (kept_id, None, None)
-    assert "no refused delivery" in cli("rejections", "show", "unknown", code=1).stderr
+    assert (found["keptId"], found["stillRejected"], found["eventId"]) == (kept_id, None, None)
+    assert "no rejected delivery" in cli("rejections", "show", "unknown", code=1).stderr
 
 
 def test_one_is_retried_once_and_recorded(cli: Cli, sample: Sample) -> None:
     kept_id, before = keep_refused(sample), number_of_events(sample)
-    assert "1 refused delivery would be accepted" in cli("rejections", "retry", kept_id, "--dry-run").stdout
+    assert "1 rejected delivery would be accepted" in cli("rejections", "retry", kept_id, "--dry-run").stdout
     assert number_of_events(sample) == before
-    assert "1 refused delivery accepted" in cli("rejections", "retry", kept_id).stdout
+    assert "1 rejected delivery accepted" in cli("rejections", "retry", kept_id).stdout
     assert number_of_events(sample) == before + 1
     again = cli("rejections", "retry", kept_id, code=1)
     assert "it was accepted before, as event" in again.stderr
@@ -47,7 +47,7 @@ def test_one_is_retried_once_and_recorded(cli: Cli, sample: Sample) -> None:
     assert kept_id in change.detail
 
 
-def test_one_that_is_still_refused_says_why(cli: Cli, sample: Sample) -> None:
+def test_one_that_is_still_rejected_says_why(cli: Cli, sample: Sample) -> None:
     kept_id, before = keep_refused(sample, secret="wrong"), number_of_events(sample)
     result = cli("rejections", "retry", kept_id, code=1)
     assert kept_id in result.stderr
@@ -67,7 +67,7 @@ def test_many_need_a_yes_and_what_is_refused_is_no_error(cli: Cli, sample: Sampl
     assert found["accepted"] == {"github-deploys": 3}
     assert sum(found["leftOut"].values()) == 1
     assert number_of_events(sample) == before + 3
-    assert "0 refused deliveries would be accepted" in cli(*many, "--yes").stdout
+    assert "0 rejected deliveries would be accepted" in cli(*many, "--yes").stdout
 
 
 def test_wrong_usage_is_told(cli: Cli, sample: Sample) -> None:
@@ -84,5 +84,5 @@ def test_check_says_what_would_be_accepted(cli: Cli, sample: Sample) -> None:
         keep_refused(sample, b'{"n": %d}' % number)
     keep_refused(sample, secret="wrong")
     text = cli("check").stderr
-    assert "2 of the last 3 refused deliveries of github-deploys would be accepted now" in text
+    assert "2 of the last 3 rejected deliveries of github-deploys would be accepted now" in text
     assert "webhook-bridge rejections retry --webhook github-deploys" in text

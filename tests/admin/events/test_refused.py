@@ -1,4 +1,4 @@
-"""Refused deliveries that were kept: what people see of them, and how they become events."""
+"""Rejected deliveries that were kept: what people see of them, and how they become events."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_nothing_is_shown_of_a_body_that_cannot_be_read(body: bytes, sample: Sam
     found = hiding(sample, "[$.card]")
     shown = found.shown(found.delivery(keep_refused(sample, body)))
     assert shown.payload is None
-    assert shown.still_refused
+    assert shown.still_rejected
 
 
 def test_nothing_is_shown_once_nobody_knows_what_to_hide(sample: Sample) -> None:

@@ -51,7 +51,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     sample.store.deliveries.record_rejections(
         [], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2}
     )
-    sample.events["refused delivery"] = keep_refused(sample)
+    sample.events["rejected delivery"] = keep_refused(sample)
     (folder / "partner.yaml").write_text(PARTNER, encoding="utf-8")
     yield sample
     sample.store.close()
@@ -79,7 +79,7 @@ def paths(sample: Sample) -> list[str]:
         "/tasks",
         "/tasks/task-other",
         "/rejections",
-        f"/rejections/{sample.events['refused delivery']}",
+        f"/rejections/{sample.events['rejected delivery']}",
         "/rejections/retry?webhook=github-deploys",
         "/changes",
         "/new",

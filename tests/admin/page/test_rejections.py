@@ -1,4 +1,4 @@
-"""The pages and the API of refused deliveries."""
+"""The pages and the API of rejected deliveries."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def test_many_are_planned_confirmed_and_accepted(client: FlaskClient, sample: Sa
     keep_refused(sample, secret="wrong")
     before = number_of_events(sample)
     overview = client.get("/").text
-    assert "2 of the last 3 refused deliveries of github-deploys would be accepted now" in overview
+    assert "2 of the last 3 rejected deliveries of github-deploys would be accepted now" in overview
     link = re.search(r'href="(/rejections/retry[^"]*)"', overview)
     assert link
     page = client.get(link[1]).text
-    assert "Still refused" in page
+    assert "Still rejected" in page
     form = {"form_token": form_token(page), "webhook": "github-deploys", "number": "2"}
     keep_refused(sample, b'{"n": 2}')
     changed = client.post("/rejections/retry", data=form).text
     assert "Their number has changed" in changed
     assert number_of_events(sample) == before
     assert (
-        "3 refused deliveries of github-deploys accepted"
+        "3 rejected deliveries of github-deploys accepted"
         in client.post("/rejections/retry", data=form | {"number": "3"}).text
     )
     assert number_of_events(sample) == before + 3
@@ -69,7 +69,7 @@ def test_the_api_shows_and_retries(client: FlaskClient, sample: Sample) -> None:
     assert client.get("/api/rejections?webhook=github-deploys").json[0]["keptId"] == kept_id  # type: ignore[index]
     found = client.get(f"/api/rejections/{kept_id}").json
     assert found is not None
-    assert (found["stillRefused"], found["payload"]) == (None, {"ref": "kept"})
+    assert (found["stillRejected"], found["payload"]) == (None, {"ref": "kept"})
     answer = client.post(f"/api/rejections/{kept_id}/retry")
     assert (answer.status_code, answer.json["duplicate"]) == (201, False)  # type: ignore[index]
     assert client.post(f"/api/rejections/{kept_id}/retry").status_code == 409

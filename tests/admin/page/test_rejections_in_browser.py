@@ -1,4 +1,4 @@
-"""A refused delivery is accepted in a real browser: from the overview to its event."""
+"""A rejected delivery is accepted in a real browser: from the overview to its event."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def test_refused_deliveries_are_found_on_the_overview_and_accepted(tmp_path: Pat
         await_true(driver, lambda: driver.current_url.startswith(f"{url}/rejections/retry"))
         driver.find_element(By.CSS_SELECTOR, "main form button").click()
         await_true(driver, lambda: "Retried" in driver.title)
-        assert "1 refused delivery of github-deploys accepted" in driver.find_element(By.TAG_NAME, "h1").text
+        assert "1 rejected delivery of github-deploys accepted" in driver.find_element(By.TAG_NAME, "h1").text
     assert len(sample.store.queries.events(EventFilter(limit=1000))) == before + 1
     sample.store.close()

@@ -28,7 +28,7 @@ def arrive(store: Store, id_: str = "e1", **more: Any) -> str:
 
 
 def kept(id_: str, **more: Any) -> KeptDelivery:
-    """A refused delivery with its bytes."""
+    """A rejected delivery with its bytes."""
     fields = {"webhook": "w", "at": NOW, "remote": "192.0.2.1", "body": b"{}", "headers": {"x-signature": "no"}, **more}
     return KeptDelivery(
         id=id_, status=401, reason="no", method="POST", path="/webhook/", url="http://h/webhook/w", query="", **fields

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from store.protocols import Store
-from store.records import Event, EventFilter
+from store.records import Event, EventFilter, Result, SetAside
 from store.sql import event_search
 from tests.store.contract.makers import NOW, arrive, decide, end, ids, start
 
@@ -109,6 +109,32 @@ def test_resolved_and_unresolved_events_are_told_apart(store: Store) -> None:
     assert found(store, unresolved=True, text="again") == []
     assert found(store, unresolved=True, webhook="v", since=NOW) == ["other"]
     assert found(store, unresolved=True, until=NOW) == []
+
+
+def test_pending_events_are_found_by_what_they_wait_for(store: Store) -> None:
+    arrive(store, "done"), arrive(store, "new")
+    decide(store, "done", start(1))
+    end(store, "done", "done")
+    for id_, webhook in (("held", "w"), ("held v", "v"), ("retrying", "w"), ("paused", "v"), ("undecided", "w")):
+        arrive(store, id_, webhook=webhook, payload=f'{{"a": "{id_}"}}')
+    arrive(store, "aside"), arrive(store, "call aside")
+    decide(store, "held", hold="held"), decide(store, "held v", hold="held"), decide(store, "new", start(2))
+    calls = [*decide(store, "retrying", start(3), claim=1), *decide(store, "call aside", start(4), claim=1)]
+    store.claims.record_results("me", [Result(call, "pending", "503", due_at=NOW + 9) for call in calls], NOW)
+    for kind, item in (("event", "aside"), ("target", str(calls[1].id)), ("target", "odd")):
+        store.quarantine.set_aside([SetAside(kind, item, "w", "why", NOW, 1, NOW)])  # type: ignore[arg-type]
+    store.pauses.pause("v", NOW)
+    assert found(store, waiting="held") == ["held v", "held"]
+    assert found(store, waiting="held", webhook="w") == ["held"]
+    assert found(store, waiting="retrying") == found(store, waiting="retrying", webhook="w") == ["retrying"]
+    assert found(store, waiting="paused") == found(store, waiting="paused", webhook="v") == ["paused"]
+    assert found(store, waiting="quarantined") == ["call aside", "aside"]
+    assert found(store, waiting="quarantined", limit=1) == ["call aside"]
+    assert found(store, waiting="retrying", webhook="v") == found(store, waiting="paused", webhook="w") == []
+    assert found(store, waiting="held", text="HELD v") == ["held v"]
+    assert found(store, waiting="quarantined", since=NOW + 1) == []
+    store.pauses.resume("v")
+    assert found(store, waiting="paused") == []
 
 
 def test_events_are_read_whose_payload_is_small_enough(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Refused deliveries with their bytes."""
+"""Rejected deliveries with their bytes."""
 
 from __future__ import annotations
 

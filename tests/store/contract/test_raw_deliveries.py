@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from store.delivery_records import Duplicate, Pruned, RawDelivery
+from store.delivery_records import Duplicate, NoLongerKept, RawDelivery
 from store.postgres import PostgresStore
 from store.protocols import Store
 from store.records import Rejection
@@ -124,7 +124,7 @@ def test_the_last_one_that_is_no_longer_listed_is_known(store: Store, monkeypatc
     first = store.raw_deliveries.listed("w")[0]
     store.raw_deliveries.prune()
     store.raw_deliveries.prune()
-    assert store.raw_deliveries.last_pruned("w") == Pruned(first.id, first.at)
+    assert store.raw_deliveries.last_pruned("w") == NoLongerKept(first.id, first.at)
     assert listed(store) == ["e2"]
     assert store.raw_deliveries.read([first.id]) == []
 

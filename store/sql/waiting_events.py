@@ -1,0 +1,71 @@
+"""The events that wait for something: what a list calls held, paused, retrying or quarantined.
+
+What they wait for is in tables and indexes of only the few that are live, so that lists cost the same however many
+events have ended. What is read of those is bounded too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from store.records import EventFilter
+from store.sql.database import Database
+from store.sql.holds import HELD
+from store.sql.pauses import PAUSED
+
+_CANDIDATES = 10_000
+"""Events that are set aside, or are retried, that a list is made of, at most."""
+_TARGETS = 100_000
+"""Pending targets that are looked at, at most: those that are due last, as what is retried is due later."""
+_PAUSED_WEBHOOKS = 400
+"""Paused webhooks whose events are listed together, at most: a statement can't have more parts."""
+
+_ASIDE = "SELECT id FROM bridge.quarantine WHERE kind = %s ORDER BY due_at DESC LIMIT %s"
+_EVENTS_OF = "SELECT event_id FROM bridge.targets WHERE id = ANY(%s) AND state = 'pending'"
+_PENDING = "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending'{} ORDER BY due_at DESC LIMIT %s"
+_TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT %s"
+_LISTED = "bridge.events WHERE id = ANY(%(those)s) AND status = 'pending' AND seq < %(before)s"
+_NOT_ASIDE = " AND NOT id = ANY(%(aside)s)"
+_DIGITS = 18
+"""A target's number has no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The parts of a list, as `SqlQueries._parts_of` has them, and their further parameters."""
+
+    parts: Sequence[str]
+    values: dict[str, Any]
+
+
+def waiting_for(database: Database, query: EventFilter) -> Waiting:
+    """The events of the filter's `waiting`."""
+    aside = _set_aside(database)
+    of_webhook = "" if query.webhook is None else " AND webhook = %(webhook)s"
+    if query.waiting == "quarantined":
+        return Waiting([f"{_LISTED}{of_webhook}"], {"those": aside})
+    if query.waiting == "retrying":
+        only, values = ("", []) if query.webhook is None else (" AND webhook = %s", [query.webhook])
+        found = database.read(_TRIED.format(only), (*values, _TARGETS, _CANDIDATES))
+        tried = sorted({event_id for (event_id,) in found} - set(aside))
+        return Waiting([f"{_LISTED} AND held <= 0{of_webhook}"], {"those": tried})
+    if query.waiting == "held":
+        held = f"bridge.events WHERE held > 0 AND held = {HELD} AND status = 'pending' AND seq < %(before)s"
+        return Waiting([f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": aside})
+    paused = sorted(webhook for webhook, _ in database.read(PAUSED) if query.webhook in (None, webhook))
+    names = {f"paused{number}": name for number, name in enumerate(paused[:_PAUSED_WEBHOOKS])}
+    parts = [f"bridge.events WHERE decided_at IS NULL AND webhook = %({name})s AND seq < %(before)s" for name in names]
+    return Waiting(parts, names)
+
+
+def _set_aside(database: Database) -> list[str]:
+    """The events that are set aside, or that have a target that is."""
+    events, targets = (
+        [id_ for (id_,) in found]
+        for found in database.read_together(*((_ASIDE, (kind, _CANDIDATES)) for kind in ("event", "target")))
+    )
+    numbers = [int(id_) for id_ in targets if id_.isdecimal() and len(id_) <= _DIGITS]
+    of_targets = database.read(_EVENTS_OF, (numbers,)) if numbers else []
+    return sorted({*events, *(event_id for (event_id,) in of_targets)})

@@ -1,0 +1,84 @@
+"""Rows that hold more than a page can show, or what no bridge wrote: the page shows what it can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+from admin.page.app import create_app
+from tests.admin.sample import Sample, keep_refused, make_sample
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Iterator[Sample]:
+    sample = make_sample(tmp_path)
+    yield sample
+    sample.store.close()
+
+
+@pytest.fixture
+def client(sample: Sample) -> FlaskClient:
+    return create_app(sample.settings).test_client()
+
+
+def write(sample: Sample, statement: str, *values: object) -> None:
+    with sample.store._connections.transaction() as db:  # type: ignore[attr-defined]
+        db.execute(statement, values)
+
+
+def test_of_very_many_targets_the_first_are_shown_and_the_others_counted(client: FlaskClient, sample: Sample) -> None:
+    event_id = sample.events["refused"]
+    write(
+        sample,
+        "INSERT INTO targets (event_id, kind, workflow, state, attempts, due_at, created_at, webhook)"
+        " WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 300)"
+        " SELECT ?, 'start', 'w' || n, CASE WHEN n % 2 THEN 'done' ELSE 'failed' END, 1, 0, 0, 'github-deploys' FROM n",
+        event_id,
+    )
+    text = unescape(client.get(f"/events/{event_id}").text)
+    assert text.count('<li class="target">') == 100
+    assert "201 more targets are not shown, 101 of them failed" in text
+    assert "201 more targets: 100 done, 101 failed." in text
+    assert len(client.get(f"/api/events/{event_id}").get_json()["targets"]) == 301
+
+
+@pytest.mark.parametrize("path", ["/events", "/events/{id}", "/deliveries", "/api/events", "/api/events/{id}"])
+def test_a_state_that_no_bridge_wrote_hides_nothing_else(client: FlaskClient, sample: Sample, path: str) -> None:
+    for name in ("delivered", "refused"):
+        write(sample, "UPDATE events SET status = 'odd' WHERE id = ?", sample.events[name])
+        write(sample, "UPDATE targets SET state = 'odd', kind = 'odder' WHERE event_id = ?", sample.events[name])
+    answer = client.get(path.format(id=sample.events["delivered"]))
+    assert answer.status_code == 200
+    assert sample.events["delivered"] in answer.text
+    if not path.endswith(("events", "deliveries")):
+        assert "can't be read: odd" in unescape(answer.text)
+
+
+@pytest.mark.parametrize("column", ["payload", "headers", "claims"])
+def test_an_event_that_cannot_be_read_has_a_page_that_says_so(client: FlaskClient, sample: Sample, column: str) -> None:
+    for name in ("delivered", "pending"):
+        write(sample, f"UPDATE events SET {column} = 'no json <b>' WHERE id = ?", sample.events[name])
+        page = client.get(f"/events/{sample.events[name]}")
+        assert page.status_code == 200
+        assert "It can't be read" in unescape(page.text)
+        assert "<b>\n" not in page.text
+        answer = client.get(f"/api/events/{sample.events[name]}")
+        assert "can't be read" in str(answer.get_json()["meaning"])
+    assert client.get("/events?where=$.ref=x").status_code == 200
+
+
+def test_a_task_in_a_state_that_no_bridge_wrote_is_shown_as_broken(client: FlaskClient, sample: Sample) -> None:
+    write(sample, "UPDATE tasks SET state = 'odd', found_by = 'chance' WHERE id = 'task-main'")
+    assert client.get("/tasks/task-main").status_code == 200
+    assert "can't be read" in client.get("/api/tasks/task-main").get_json()["broken"]
+
+
+def test_a_rejected_delivery_leads_to_what_is_kept_of_it(client: FlaskClient, sample: Sample) -> None:
+    kept_id = keep_refused(sample)
+    assert f'href="/rejections/{kept_id}"' in client.get("/deliveries").text
+    write(sample, "DELETE FROM kept_deliveries")
+    assert "/rejections/0" not in client.get("/deliveries").text
