@@ -34,6 +34,7 @@ _SIGNATURE = "signature: {secret: 0123456789abcdef, header: X-S, "
             _SIGNATURE + "format: 't={timestamp},v={signature}', timestamp_header: X-T}",
             "signature.timestamp_header: a second place for the time",
         ),
+        ("signature: {secret: 00 11 22, header: X-S, key_encoding: hex}", "signature.secret: not a key in hex, as"),
         ("jwt: {audience: hooks}", "jwt.issuer: missing; add issuer: https://login.example.com"),
         ("jwt: {issuer: login.example.com}", "jwt.issuer: 'login.example.com' is no URL at which keys can be"),
         ("jwt: {issuer: 'http://login.example.com'}", "jwt.issuer: 'http://login.example.com' is no URL"),

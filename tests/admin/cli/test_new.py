@@ -124,6 +124,8 @@ def test_senders_of_any_kind_prove_themselves_by_options(cli: Cli) -> None:
     issuer = "https://login.example.com"
     cli("new", "parcels", "--issuer", issuer, "--audience", "hooks", "--jwks", f"{issuer}/keys", "--receiver", "flow")
     cli("new", "edi", "--header", "X-DN", "--subject", "CN=a,O=b", "--san", "a.example", "--receiver", "flow")
+    cli("new", "deals", "--platform", "salesforce", "--header", "X-DN", "--subject", "CN=a", "--receiver", "flow")
+    cli("new", "open", "--platform", "salesforce", "--no-proof", "--receiver", "flow")
     form = "t={timestamp},v1={signature}"
     custom = ("--signature", "--header", "X-S", "--format", form, "--signed", "{timestamp}.{url}\n{body}")
     cli("new", "bills", *custom, "--receiver", "flow")
@@ -133,6 +135,9 @@ def test_senders_of_any_kind_prove_themselves_by_options(cli: Cli) -> None:
     assert (parcels.jwt.issuer, parcels.jwt.audience, parcels.jwt.jwks) == (issuer, ("hooks",), f"{issuer}/keys")
     assert edi.mtls is not None
     assert (edi.mtls.header, edi.mtls.subject, edi.mtls.san) == ("X-DN", ("CN=a,O=b",), ("a.example",))
+    assert found["deals"].mtls is not None
+    assert found["deals"].mtls.subject == ("CN=a",)
+    assert found["open"].verifier == "none"
     assert bills.signature is not None
     assert (bills.signature.format, bills.signature.signed) == (form, "{timestamp}.{url}\n{body}")
     assert parcels.secret is edi.secret is parcels.headers is edi.headers is None

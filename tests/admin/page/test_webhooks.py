@@ -376,6 +376,18 @@ def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
     assert 'id="header-error"' in page.create(**custom, name="three").text
 
 
+def test_a_platform_that_signs_nothing_asks_for_a_client_certificate(page: Page) -> None:
+    shown = page.client.get("/new?platform=salesforce").text
+    assert 'value="mtls" checked' in shown
+    assert 'value="none"' in shown
+    assert 'value="headers"' not in shown
+    deals = {"platform": "salesforce", "name": "deals", "secret": "", "mtls_header": "X-DN"}
+    assert "add subject" in page.create(**deals).text
+    assert page.defined == {}
+    assert page.create(**deals, mtls_subject="CN=a,O=b").status_code == 200
+    assert page.defined["deals"].mtls.subject == ("CN=a,O=b",)
+
+
 def test_custom_senders_may_have_a_token_or_a_client_certificate(page: Page) -> None:
     custom = {"platform": "custom", "secret": "9f86d081884c7d659a2feaa0c55ad015"}
     token = page.create(**custom, name="one", proof="jwt", jwt_issuer="https://login.example.com", jwt_audience="hooks")
