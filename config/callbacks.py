@@ -34,7 +34,7 @@ _NOT_FOR_ONE_TASK = {
     "dedup": "each URL is used once, so there is no delivery id; remove it",
     "split": "a URL names one task, so its body is one event; remove it",
     "listen": "its deliveries can't be replayed elsewhere, as they need their URL, which is never kept; remove it",
-    "keep_rejected": "a refused delivery needs its URL, which is never kept; remove it",
+    "keep_rejected": "a rejected delivery needs its URL, which is never kept; remove it",
 }
 
 
