@@ -158,6 +158,7 @@ def test_a_message_is_ignored_where_no_workflow_runs(bridge: Bridge, conductor: 
     bridge.wait_for_event(bridge.orders("ignored", {"thread": key}), "ignored")
     assert started_by(conductor, name, key) == []
     workflow_id = conductor.start(name, correlation_id=key)
+    wait_for(lambda: started_by(conductor, name, key), "Conductor finds it by its correlation id")
     event_id = bridge.orders("ignored", {"thread": key})
     assert bridge.targets(bridge.wait_for_event(event_id, "delivered").id)[0].workflow_id == workflow_id
 
