@@ -176,13 +176,24 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Gives each process a module at a time, or the tests of one `xdist_group`."""
-    from xdist.scheduler import LoadGroupScheduling
+    """Gives each process a module at a time, and half of them those of the acceptance tests.
 
-    class ModulesTogether(LoadGroupScheduling):  # type: ignore[misc]
+    A Conductor server takes ten seconds of processor time to start, and each process that needs one starts its own. Not
+    with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no longer reads them.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ModulesTogether(LoadScopeScheduling):  # type: ignore[misc]
+        def __init__(self, config: pytest.Config, log: Any) -> None:
+            super().__init__(config, log)
+            self._on_server: dict[str, int] = {}
+
         def _split_scope(self, nodeid: str) -> str:
-            group = super()._split_scope(nodeid)
-            return str(nodeid.partition("::")[0] if group == nodeid else group)
+            module = nodeid.partition("::")[0]
+            if not module.startswith("tests/acceptance/"):
+                return module
+            number = self._on_server.setdefault(module, len(self._on_server))
+            return f"Conductor {number % max(1, self.numnodes // 2)}"
 
     config.option.loadscopereorder = False  # the order is ours
     return ModulesTogether(config, log)
@@ -195,32 +206,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts first the tests on a Conductor server, then those that are slow, each alone: so all processes end at about
-    the same time.
-
-    A server takes ten seconds of processor time to start, and each process that needs one starts its own: half of the
-    processes do, and share out the modules between them.
-    """
-    lanes = max(1, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")) // 2)
-    modules = sorted({_module(item) for item in items if _needs_conductor(item)})
-    lane = {module: f"conductor-{number % lanes}" for number, module in enumerate(modules)}
-    for item in items:
-        if item.get_closest_marker("xdist_group"):
-            continue
-        if _module(item) in lane:
-            item.add_marker(pytest.mark.xdist_group(lane[_module(item)]))
-        elif item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group(item.name))
-    items.sort(key=lambda item: (_module(item) not in lane, item.get_closest_marker("slow") is None))
-
-
-def _module(item: pytest.Item) -> str:
-    return item.nodeid.partition("::")[0]
-
-
-def _needs_conductor(item: pytest.Item) -> bool:
-    names = getattr(item, "fixturenames", ())
-    return "conductor_url" in names or "conductor_server" in names
+    """Puts first the acceptance tests, then modules with slow tests: so all processes end at about the same time."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: ("acceptance" not in item.path.parts, item.path not in slow))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -228,9 +216,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "server: depends on what is behind Conductor; `.ci/run` runs these on PostgreSQL too"
     )
-    config.addinivalue_line(
-        "markers", "slow: takes more than ten seconds; it begins first, in a process of its own choice"
-    )
+    config.addinivalue_line("markers", "slow: takes more than ten seconds; its module begins before others")
     config.addinivalue_line(
         "markers", "cluster: installs the chart on the Kubernetes of KUBECONFIG; `make cluster` runs these"
     )
