@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from config.callbacks import Callback
 from config.messages import Message
 from config.model import Webhook
 from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
@@ -129,6 +130,7 @@ def rewritten(location: Where, written: Any) -> str | None:
 _NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
     (Webhook, "starts"): Start,
     (Webhook, "messages"): Message,
+    (Webhook, "callback"): Callback,
     (Webhook, "signature"): Signature,
     (Webhook, "dedup"): Dedup,
     (Webhook, "jwt"): Jwt,

@@ -135,7 +135,13 @@ def _megabytes(folder: Path) -> int:
 class ConductorServer:
     """A Conductor server on a port of the loopback interface, its data by default in SQLite files in one folder."""
 
-    java_options: ClassVar = ["-Xmx1g", "-XX:+UseSerialGC", "-XX:-UsePerfData", "--enable-native-access=ALL-UNNAMED"]
+    java_options: ClassVar = [
+        "-Xmx1g",
+        "-XX:+UseSerialGC",
+        "-XX:-UsePerfData",
+        "--enable-native-access=ALL-UNNAMED",
+        "-Dconductor.workflow-message-queue.enabled=true",  # for `messages`; off by default
+    ]
 
     def __init__(self, folder: Path, port: int | None = None, say: Say = say, properties: Sequence[str] = ()) -> None:
         """Finds or fetches what it needs. Nothing runs before `start`. `properties`: further options.

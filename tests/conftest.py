@@ -41,7 +41,6 @@ settings.load_profile("any machine")
 ConductorServer.java_options += [
     "-XX:TieredStopAtLevel=1",
     "-Dconductor.app.system-task-worker-poll-interval=1s",
-    "-Dconductor.workflow-message-queue.enabled=true",
     "-Dconductor.app.sweeper-thread-count=1",
     "-Dconductor.app.sweeper.queue-pop-timeout=500",
     "-Dconductor.scheduler.enabled=false",
