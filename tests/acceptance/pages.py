@@ -42,6 +42,9 @@ LEFT_OUT = {
     "webhook-bridge listen https://bridge-admin.example.com --forward http://localhost:8000/webhook/github-deploys": (
         "follows a public bridge; tests/acceptance/test_listen.py does"
     ),
+    'curl -H "X-Api-Key: $ASK_KEY" -H "X-Request-Id: 1" --json \'{"name": "Ada"}\' https://YOUR-HOST/webhook/ask': (
+        "tests/acceptance/test_answers.py plays the example"
+    ),
     "export CONDUCTOR_SECRET_SLACK_BOT_TOKEN=xoxb-…": "a secret of one's own, for a server that isn't running yet",
     'curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes-webhook.json': (
         "needs an account at Orkes"
