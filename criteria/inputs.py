@@ -96,7 +96,7 @@ def filled(written: Any, value_of: ValueAt, most: int) -> str:
             return "[" + ",".join(map(text_of, value)) + "]"
         if isinstance(value, str) and is_path(value):
             if value not in texts:
-                texts[value] = _text(value_of(value), left)
+                texts[value] = text_of_found(value_of(value), left)
             text = texts[value]
         else:
             text = json.dumps(value[1:] if isinstance(value, str) and value.startswith("$$") else value)
@@ -108,9 +108,9 @@ def filled(written: Any, value_of: ValueAt, most: int) -> str:
     return text_of(written)
 
 
-def _text(found: Any, most: int) -> str:
-    """The value as JSON text; a list's no further than it takes to be too long, as its values may be parts of each
-    other."""
+def text_of_found(found: Any, most: int) -> str:
+    """The value as JSON text; a list's no further than it takes to have more than `most` characters, as its values may
+    be parts of each other."""
     if not isinstance(found, list):
         return json.dumps(found, separators=(",", ":"))
     parts: list[str] = []

@@ -39,7 +39,8 @@ _REST_PIECE = 64 * 1024
 _MOST_FRAMING = 2
 """Bytes of framing per byte of a chunked body's content. Chunks of a few bytes cost the parser most."""
 _SPARE_FRAMING = 64 * 1024
-
+_LAST_CHANCE = 1.0
+"""Seconds that a peer may take to read its answer if others have been served instead."""
 
 _READABLE = 1
 """An event of gevent's loop."""
@@ -67,6 +68,8 @@ class Connection:
         self._has_begun = False
         self._is_discarding = False
         self._gives_way = False
+        self._is_sending = False
+        """Whether the peer must read for its answer to be sent."""
         self._is_over = False
         self._seen = b""
         """The last bytes given to the parser: the end of a head may begin in them."""
@@ -227,9 +230,18 @@ class Connection:
             return
         # A connection error, as if the peer had gone: gunicorn then closes the connection silently.
         gone = BrokenPipeError(errno.EPIPE, "the peer does not read its answer")
-        with gevent.Timeout(LONGEST_ANSWER, gone) as limit:
-            self._peer.sendall(answer[sent:])
+        with gevent.Timeout(_LAST_CHANCE if self._gives_way else LONGEST_ANSWER, gone) as limit:
+            self._send_rest(answer[sent:], gone)
             self._read_rest(request, limit)
+
+    def _send_rest(self, rest: bytes | bytearray, gone: OSError) -> None:
+        self._is_sending = True
+        try:
+            self._peer.sendall(rest)
+        except OSError as error:
+            raise (gone if self._gives_way else error) from None
+        finally:
+            self._is_sending = False
 
     def _read_rest(self, request: Any, limit: gevent.Timeout) -> None:
         """Reads the rest of the request, unless it is too long or too slow: closing a connection with unread bytes
@@ -293,21 +305,32 @@ class Connection:
         """Implements `relay.memory.Holder`."""
         self._gives_way = True
         with suppress(OSError):
-            self._peer.shutdown(socket.SHUT_RD)
+            if self._is_sending:  # otherwise its answer would take memory for as long as the peer likes
+                with _raw(self._peer.fileno()) as raw:
+                    raw.shutdown(socket.SHUT_RDWR)
+            else:
+                self._peer.shutdown(socket.SHUT_RD)
+
+
+@contextmanager
+def _raw(descriptor: int) -> Iterator[socket.socket]:
+    """The socket itself: the connection's own object switches to other greenlets."""
+    raw = _Socket(fileno=descriptor)
+    try:
+        yield raw
+    finally:
+        raw.detach()
 
 
 def _is_at_end(descriptor: int) -> bool:
     """Whether a socket that is readable has nothing more to read."""
-    # Not the connection's own object, which would switch to other greenlets.
-    probe = _Socket(fileno=descriptor)
     try:
-        return not probe.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        with _raw(descriptor) as raw:
+            return not raw.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     except BlockingIOError:
         return False
     except OSError:
         return True
-    finally:
-        probe.detach()
 
 
 class Places:

@@ -142,10 +142,10 @@ class Waiting:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
                 self._thread.start()
-        if pending.is_duplicate and pending.wanted is not None:
-            self._reader.want(pending.event_id, pending.wanted)
-        self._somebody.set()
         try:
+            if pending.is_duplicate and pending.wanted is not None:
+                self._reader.want(pending.event_id, pending.wanted)
+            self._somebody.set()
             yield
         finally:
             with self._lock:

@@ -6,13 +6,12 @@ are Unix milliseconds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from criteria.inputs import value_at
+from criteria.inputs import text_of_found, value_at
 from store.delivery_records import AnswerWanted
 from store.records import Hold, TargetKind, TargetState
 
@@ -96,7 +95,7 @@ def answer_of(wanted: OpenAnswer, workflow_id: str, status: str, output: Any) ->
     null if that is nothing, a list if it may select several values."""
     if status != COMPLETED:
         return Answer(wanted.event_id, status, workflow_id)
-    body = json.dumps(value_at(wanted.output, output), separators=(",", ":"))
+    body = text_of_found(value_at(wanted.output, output), LARGEST)
     if len(body) > LARGEST:
         return Answer(wanted.event_id, TOO_LARGE, workflow_id)
     return Answer(wanted.event_id, COMPLETED, workflow_id, body)

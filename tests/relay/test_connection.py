@@ -18,6 +18,7 @@ from relay.connection import LARGEST_HEAD, Connection, Places, TooMuchFraming
 from relay.memory import Memory, Overloaded
 from testkit import PATIENCE
 from tests.relay.certificates import certificate
+from tests.worker.clock import Clock
 
 
 class Peer:
@@ -258,3 +259,46 @@ def test_a_tls_peer_that_never_reads_is_given_up_too(tmp_path: Path, monkeypatch
     connection.sendall(bytes(8 * 1024 * 1024))
     with gevent.Timeout(10), client.get(), peer, pytest.raises(BrokenPipeError):
         connection.finish(None)
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_an_answer_that_nobody_reads_takes_no_memory_once_others_need_it(
+    early: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a workflow answers may be large, and its sender may never read it."""
+    monkeypatch.setattr("relay.connection._LAST_CHANCE", 0.1)
+    clock = Clock()
+    memory = Memory(10_000_000, clock)
+    pairs = [socket.socketpair() for _ in range(9)]
+
+    def serve(ours: Any) -> None:
+        connection = Connection(ours, memory)
+        connection.head_is_read()
+        connection.body_is_read()
+        connection.hold(5_000_000)
+        if early:
+            gevent.sleep(0)  # the others come before the answer is sent
+        connection.sendall(bytes(5_000_000))
+        try:
+            connection.finish(None)
+        except BrokenPipeError:
+            ended.append(ours)
+        finally:
+            connection.request_is_over()
+
+    ended: list[Any] = []
+    serving = []
+    for ours, _ in pairs:
+        serving.append(gevent.spawn(serve, ours))
+        gevent.sleep(0.0 if early else 0.01)
+        clock.seconds += 2
+    with gevent.Timeout(PATIENCE):
+        while len(ended) < 6:
+            gevent.sleep(0.01)
+    assert memory.held <= 15_000_000
+    for _, theirs in pairs:
+        theirs.close()
+    gevent.joinall(serving)
+    for ours, _ in pairs:
+        ours.close()
+    assert memory.held == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -69,9 +70,9 @@ T = tuple[TargetKind, TargetState]
         ("held", False, [], (False, None)),
         ("held", False, [("start", "done")], (True, "w0")),
         ("no", False, [("complete", "done"), ("start", "done")], (True, "w1")),
-        ("no", False, [("complete", "done"), ("start", "claimed")], (False, "w1")),
+        ("no", False, [("complete", "done"), ("start", "claimed")], (False, None)),
         ("no", True, [("complete", "done"), ("start", "failed")], (True, "w0")),
-        ("no", False, [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")], (False, "w1")),
+        ("no", False, [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")], (False, None)),
         ("recheck", False, [("complete", "cancelled")], (False, None)),
         ("writing", False, [("complete", "done")], (False, None)),
         ("writing", False, [("start", "done")], (True, "w0")),
@@ -81,9 +82,23 @@ T = tuple[TargetKind, TargetState]
 def test_the_first_start_decides_or_else_the_first_completion(
     hold: Hold, is_settled: bool, targets: list[T], expected: tuple[bool, str | None]
 ) -> None:
-    found = [TargetOf(number, kind, state, f"w{number}") for number, (kind, state) in enumerate(targets)]
-    assert workflow_of(hold, is_settled, found[::-1]) == expected
+    found = [TargetOf(number, kind, state, f"w{number}", "flow") for number, (kind, state) in enumerate(targets)]
+    is_known, workflow = workflow_of(hold, is_settled, found[::-1])
+    assert (is_known, workflow and workflow.workflow_id) == expected
 
 
 def test_a_start_that_was_skipped_without_a_known_workflow_is_waited_for() -> None:
-    assert workflow_of("no", True, [TargetOf(1, "start", "skipped", None)]) == (False, None)
+    assert workflow_of("no", True, [TargetOf(1, "start", "skipped", None, "flow")]) == (False, None)
+
+
+def test_values_that_are_parts_of_each_other_are_written_no_further_than_needed() -> None:
+    output: object = {"x": "y" * LARGEST}
+    for _ in range(50):
+        output = {"n": output}
+    tracemalloc.start()
+    try:
+        found = answer_of(OpenAnswer("e1", "w", "$..*", 0), "w1", "COMPLETED", output)
+        assert found.outcome == TOO_LARGE
+        assert tracemalloc.get_traced_memory()[1] < 10 * LARGEST
+    finally:
+        tracemalloc.stop()

@@ -55,7 +55,9 @@ def see(conductor: Conductor, look: Look, wanted: Sequence[OpenAnswer]) -> Seen:
     except NotFound as error:
         return Seen(look, error, found="gone", no_lists=True)
     except (Unreachable, NotNow) as error:
-        return Seen(look, error, unreachable=True)
+        # A permission that is missing says nothing about other calls, or other workflows.
+        denied = is_denied(error)
+        return Seen(look, error, unreachable=not denied, no_lists=denied)
     except ConductorError as error:
         return Seen(look, error, no_lists=is_denied(error))
     except Exception as error:  # without an outcome, the workflow would never be looked at again

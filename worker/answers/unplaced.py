@@ -9,6 +9,9 @@ FIRST, LONGEST = 0.1, 2.0
 """Seconds between two questions: the pause doubles. A call of this worker is told at once, so only those that others
 make, and events that come to their end without a call, are found by asking."""
 
+_MOST = 5000
+"""Events that are asked for in a second, on average: the more there are, the longer the pauses."""
+
 
 @dataclass(slots=True)
 class Unplaced:
@@ -65,6 +68,7 @@ class UnplacedEvents:
         are forgotten. The others are due again after a pause, unless they are removed."""
         found: dict[str, dict[int, str | None]] = {}
         expired: list[str] = []
+        longest = max(LONGEST, len(self._events) / _MOST)
         while len(found) < limit and self.due_at() <= now:
             _, event_id = heapq.heappop(self._order)
             one = self._events[event_id]
@@ -72,7 +76,7 @@ class UnplacedEvents:
                 expired.append(event_id)
                 del self._events[event_id]
                 continue
-            one.due_at, one.pause = now + one.pause, min(2 * one.pause, LONGEST)
+            one.due_at, one.pause = now + one.pause, min(2 * one.pause, longest)
             heapq.heappush(self._order, (one.due_at, event_id))
             found[event_id] = one.reached
         return found, expired

@@ -44,10 +44,12 @@ _LOOK_EVERY = 0.25
 """Seconds between two looks of the leader into the store; each reads at most `_PAGE` answers."""
 _LOOK_RARELY = 2.0
 """The same if no webhook is defined whose senders wait: those of one that was may still do."""
+_LOOK_ON = 0.05
+"""The same if there are more than it read: it has seen a hundred thousand after five seconds."""
 _PAGE = 1000
 _GRACE = 1.0
 """Seconds for which the leader leaves an open answer to the worker that made the call."""
-_OWN = 5.0
+_OWN = 15.0
 """Seconds for which a worker that doesn't lead watches a workflow."""
 _TRY_AGAIN = 0.5
 """Seconds before the store is tried again."""
@@ -204,6 +206,8 @@ class AnswerWatcher:
     def _look_into_the_store(self, now: float) -> None:
         found = self._store.answers.open(self._store.now(), self._after, _PAGE)
         self._after = found[-1] if len(found) == _PAGE else None
+        if self._after is not None:
+            self._look_at = now + _LOOK_ON
         for wanted in found:
             event_id = wanted.event_id
             known = self._wanted.get(event_id)
@@ -239,16 +243,21 @@ class AnswerWatcher:
 
     def _begin(self, look: Look, now: float) -> None:
         wanted = [self._wanted[event_id] for event_id in look.read.events] if look.read is not None else []
+        first = threading.Lock()
+        """The look is made once, or not at all."""
 
         def make() -> None:
-            seen = see(self._conductor, look, wanted)
-            self._inbox.put(lambda: self._note(seen))
+            if first.acquire(blocking=False):
+                seen = see(self._conductor, look, wanted)
+                self._inbox.put(lambda: self._note(seen))
 
         try:
             self._pool.submit(make)
         except RuntimeError as error:  # no thread could be started, or the process is ending
-            log.error("a look at a workflow can't be begun", error=str(error))
-            self._schedule.unreachable(look, now)
+            # The pool has queued it all the same, and one of its threads may have begun it.
+            if first.acquire(blocking=False):
+                log.error("a look at a workflow can't be begun", error=str(error))
+                self._schedule.unreachable(look, now)
 
     def _note(self, seen: Seen) -> None:
         now, look, schedule = self._clock.monotonic(), seen.look, self._schedule

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -20,7 +21,7 @@ from store.sqlite import open_store
 from tests.store.contract.makers import ME
 from tests.worker.clock import Clock
 from tests.worker.play import Later
-from tests.worker.simulated import SimulatedConductor, failed
+from tests.worker.simulated import SimulatedConductor, failed, forbidden
 from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import Unreachable
 from worker.health import Health
@@ -270,7 +271,7 @@ def test_the_leader_takes_on_what_a_killed_worker_watched(bench: Bench) -> None:
 def test_a_worker_that_doesnt_lead_lets_go_after_a_while(bench: Bench) -> None:
     bench.leads = False
     bench.started()
-    bench.run(6)
+    bench.run(16)
     before = len(bench.conductor.workflow_lookups)
     bench.run(3)
     assert len(bench.conductor.workflow_lookups) == before
@@ -349,6 +350,60 @@ def test_a_thread_that_cant_be_started_delays_and_loses_nothing(bench: Bench) ->
         bench.run(1)
     bench.run(3)
     assert bench.answer() is not None
+
+
+def test_a_look_that_the_pool_has_queued_and_refused_is_made_once(bench: Bench) -> None:
+    """As ThreadPoolExecutor does where no thread can be started: a thread that it has makes the look later."""
+    submit = bench.pool.submit
+
+    def refuse(*given: Any) -> None:
+        submit(*given)
+        raise RuntimeError("can't start new thread")
+
+    workflow_id = bench.started()
+    with mock.patch.object(bench.pool, "submit", refuse):
+        bench.run(0.02)
+    bench.run(1)
+    bench.conductor.sick, bench.conductor.sick_answer = {workflow_id}, lambda: Unreachable("away")
+    bench.run(1)
+    bench.conductor.sick.clear()
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.run(5)
+    assert bench.answer() is not None
+
+
+def test_a_key_that_may_not_list_workflows_may_still_read_them(bench: Bench) -> None:
+    bench.conductor.ailing = {"flow": "403"}
+    workflows = [bench.started(id_) for id_ in ("e1", "e2")]
+    bench.run(1)
+    for workflow_id in workflows:
+        bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.run(1)
+    assert [bench.answer(id_) is not None for id_ in ("e1", "e2")] == [True, True]
+
+
+def test_workflows_that_the_key_may_not_read_hold_up_no_others(bench: Bench) -> None:
+    hidden = [bench.started(f"e{number}", f"secret{number}") for number in range(5)]
+    bench.conductor.sick, bench.conductor.sick_answer = set(hidden), lambda: forbidden()
+    workflow_id = bench.started("open")
+    bench.run(2)
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.run(0.3)
+    assert bench.answer("open") is not None
+
+
+def test_that_many_answers_are_open_delays_only_a_little_what_nobody_watches(bench: Bench) -> None:
+    now = bench.store.now()
+    wanted = AnswerWanted("$.reply", now + 60_000)
+    bench.store.deliveries.append(
+        [NewEvent(f"m{number:06}", "w", now, "{}", {}, {}, now, answer=wanted) for number in range(8000)]
+    )
+    [target] = bench.decide("m007999", NewTarget("start", "flow", correlation_id="m007999"))
+    workflow_id = bench.conductor.begin("flow").id
+    bench.store.claims.record_results("me", [Result(target, "done", workflow_id=workflow_id)], now)
+    bench.conductor.finish(workflow_id, {"reply": 1})
+    bench.run(2.5, step=0.02)
+    assert bench.answer("m007999") is not None
 
 
 def test_it_stops(tmp_path: Path) -> None:
