@@ -92,6 +92,10 @@ class Lanes(Protocol):
     def latest_workflow(self, lane: str) -> str | None:
         """The workflow that the lane's last delivered message went to; None if there is none in the store."""
 
+    def next_start(self, lane: str) -> Target | None:
+        """The first message of the lane that hasn't ended and may start its workflow, among the next thousand; None if
+        there is none."""
+
 
 class EffectsOfCalls(Protocol):
     """When calls of each kind last took effect."""

@@ -10,7 +10,7 @@ from store.protocols import Decisions, Signals
 from store.records import Decision, Target, Term
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
-from store.sql.lanes import advance, lanes_of, lock
+from store.sql.lanes import advance, hurry, lanes_of, lock
 from store.sql.once_keys import take_free
 
 
@@ -39,7 +39,8 @@ class SqlDecisions(Decisions):
             decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # A worker that records results for these events has finished, or waits for this: their targets' states are
             # final.
-            lanes = lanes_of(target for decision in decisions for target in decision.targets)
+            new = [target for decision in decisions for target in decision.targets]
+            lanes = lanes_of(new)
             locked = self._events.lock(transaction, [*decided, *expired]) if expired or lanes else {}
             lock(transaction, lanes)
             states = self._events.states_of(transaction, expired)
@@ -49,6 +50,7 @@ class SqlDecisions(Decisions):
             targets = self._events.decide(transaction, decided, over, new_rows, by)
             take_free(transaction, targets)
             advance(transaction, lanes, now)
+            hurry(transaction, new, now)
             origins = {decision.event_id: decision.origin for decision in decisions}
             origins |= {event_id: event.origin for event_id, event in locked.items() if event_id in over}
             self._events.resolve(transaction, origins, over, decided)

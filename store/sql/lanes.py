@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from store import rows
 from store.protocols import Lanes
 from store.records import NewTarget, Target
 from store.sql.database import Database, Transaction
@@ -16,6 +17,17 @@ _ADVANCE = f"UPDATE bridge.targets SET state = 'pending', due_at = %s WHERE stat
 _LATEST = """
 SELECT workflow_id FROM bridge.targets WHERE lane = %s AND state = 'done' ORDER BY id DESC LIMIT 1
 """
+_NEXT_START = f"""
+SELECT {rows.TARGET} FROM (
+    SELECT * FROM bridge.targets WHERE lane = %s AND settled_at IS NULL ORDER BY id LIMIT %s
+) AS next WHERE otherwise = 'start' ORDER BY id LIMIT 1
+"""
+_LOOKED_AT = 1000
+"""Messages among which one that starts a workflow is looked for: as many as Conductor's queue takes."""
+_HURRY = f"""
+UPDATE bridge.targets SET due_at = %s
+WHERE state = 'pending' AND not_sent AND otherwise = 'hold' AND due_at > %s AND id IN ({_FIRSTS})
+"""
 
 
 class SqlLanes(Lanes):
@@ -27,6 +39,10 @@ class SqlLanes(Lanes):
     def latest_workflow(self, lane: str) -> str | None:
         found = self._database.read(_LATEST, (lane,))
         return found[0][0] if found else None
+
+    def next_start(self, lane: str) -> Target | None:
+        found = self._database.read(_NEXT_START, (lane, _LOOKED_AT))
+        return rows.target(found[0]) if found else None
 
 
 def lanes_of(targets: Iterable[Target | NewTarget]) -> list[str]:
@@ -52,3 +68,9 @@ def lock(transaction: Transaction, lanes: Collection[str]) -> None:
 def advance(transaction: Transaction, lanes: Collection[str], now: int) -> bool:
     """Makes the first message of each of these lanes due, unless it was already; whether any was made due."""
     return bool(lanes) and transaction.write(_ADVANCE, (now, list(lanes))) > 0
+
+
+def hurry(transaction: Transaction, new: Iterable[NewTarget], now: int) -> None:
+    """Makes messages due that are held for a workflow, and behind which one was added that starts it."""
+    if lanes := lanes_of(target for target in new if target.otherwise == "start"):
+        transaction.write(_HURRY, (now, now, lanes))

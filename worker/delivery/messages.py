@@ -11,14 +11,17 @@ Whether it still runs is seen by the answer to the push.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import structlog
 
-from store.protocols import Lanes
+from store.errors import StoreUnavailable
+from store.protocols import Lanes, Queries
 from store.records import Event, Result, Target
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, Garbled, NotNow, Unreachable, is_denied
+from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Unreachable, is_denied
+from worker.conductor.messages import Keyed
 from worker.delivery.earlier_starts import EarlierStarts
 
 log = structlog.get_logger()
@@ -29,18 +32,29 @@ _LONGEST_LOOK = 15.0
 within these bounds."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Starter:
+    """What a workflow is started with."""
+
+    event_id: str
+    version: int | None
+    payload: str
+
+
 class MessageCalls:
     """Makes the call for one message at a time, on any thread."""
 
     def __init__(
         self,
         lanes: Lanes,
+        queries: Queries,
         conductor: Conductor,
         earlier_starts: EarlierStarts,
         must_go_on: Callable[[str], None],
     ):
         """`must_go_on` makes sure that a workflow whose start had no clear answer goes on; raises ConductorError."""
         self._lanes = lanes
+        self._queries = queries
         self._conductor = conductor
         self._earlier_starts = earlier_starts
         self._must_go_on = must_go_on
@@ -54,27 +68,44 @@ class MessageCalls:
         assert target.correlation_id is not None and target.lane is not None
         tried = target.attempts > 1
         for workflow_id in self._known(target):
-            if tried and self._was_pulled(workflow_id, event.id):
+            if self._give(workflow_id, target, event, payload, fresh_until):
                 return Result(target, "done", workflow_id=workflow_id)
-            if self._push(workflow_id, payload, fresh_until) == "taken":
-                return Result(target, "done", workflow_id=workflow_id)
-        running, own = self._find(target, event)
-        if own is not None:
-            # It was started with the payload, and ended before its message came: another would be a repetition.
-            return Result(target, "done", workflow_id=own)
+        running, ended = self._find(target)
+        may_be_read = tried and target.otherwise != "hold"  # what is held is looked for too often for this
+        if may_be_read and ended and self._was_pulled(ended[0].id, event.id):
+            return Result(target, "done", workflow_id=ended[0].id)
+        starter = self._starter(target, event, payload, now) if running is None else None
+        if starter is not None:
+            if own := next((one for one in ended if one.event_id == starter.event_id), None):
+                # It was started with the payload, and ended before its message came: another would be a repetition.
+                if starter.event_id == event.id:
+                    return Result(target, "done", workflow_id=own.id)
+                starter = None
+            elif tried and (running := self._earlier_starts.find_running(target.workflow, target.correlation_id)):
+                self._must_go_on(running)
         if running is not None:
-            if tried and self._was_pulled(running, event.id):
-                return Result(target, "done", workflow_id=running)
-            if self._push(running, payload, fresh_until) == "taken":
+            if self._give(running, target, event, payload, fresh_until):
                 return Result(target, "done", workflow_id=running)
             raise NotNow(f"workflow {running} ended just as the message came")
-        if target.otherwise != "start":
+        if starter is None:
             return _without_workflow(target, event, now)
-        started = self._conductor.start(
-            target.workflow, target.version, payload, target.correlation_id, fresh_until(), idempotency_key=event.id
-        )
-        self._push(started, payload, fresh_until)  # if it has ended by now, its input was the message
-        return Result(target, "done", workflow_id=started)
+        try:
+            started = self._conductor.start(
+                target.workflow,
+                starter.version,
+                starter.payload,
+                target.correlation_id,
+                fresh_until(),
+                idempotency_key=starter.event_id,
+            )
+        except Refused:
+            if starter.event_id == event.id:
+                raise
+            return _without_workflow(target, event, now)  # the later message will fail by itself
+        # If it has ended by now, its input was the message.
+        if self._push(started, payload, fresh_until) == "taken" or starter.event_id == event.id:
+            return Result(target, "done", workflow_id=started)
+        return _without_workflow(target, event, now)
 
     def _known(self, target: Target) -> list[str]:
         """The workflow that an earlier try was for, or else the one that the lane's last message went to."""
@@ -82,33 +113,58 @@ class MessageCalls:
         known = target.workflow_id or self._lanes.latest_workflow(target.lane)
         return [] if known is None else [known]
 
-    def _find(self, target: Target, event: Event) -> tuple[str | None, str | None]:
-        """The running workflow with the key, the newest if there are several; and if there is none, the one that an
-        earlier try for this event started.
+    def _give(
+        self, workflow_id: str, target: Target, event: Event, payload: str, fresh_until: Callable[[], float]
+    ) -> bool:
+        """Whether the workflow has the message, now or since an earlier try; False if it has ended."""
+        if target.attempts > 1 and self._was_pulled(workflow_id, event.id):
+            return True
+        return self._push(workflow_id, payload, fresh_until) == "taken"
+
+    def _find(self, target: Target) -> tuple[str | None, list[Keyed]]:
+        """The running workflow with the key, the newest if there are several; if there is none, those that have ended,
+        newest first.
 
         Raises NotNow while the workflow is paused.
         """
         name, key = target.workflow, target.correlation_id
         assert key is not None
         queues = self._conductor.messages
-        if running := [one for one in queues.with_key(name, key, ended=False) if one.status == "RUNNING"]:
-            if target.attempts > 1 and running[0].event_id == event.id:
-                self._must_go_on(running[0].id)
-            return running[0].id, None
+        found = queues.with_key(name, key, ended=False)
+        if not any(one.status == "RUNNING" for one in found):
+            try:
+                found = queues.with_key(name, key, ended=True)
+            except Garbled as error:  # too many have ended to read them all
+                log.warning("the ended workflows with a message's key can't be read", workflow=name, error=str(error))
+        if running := next((one for one in found if one.status == "RUNNING"), None):
+            if target.attempts > 1 and running.event_id is not None:  # an earlier try may have started it
+                self._must_go_on(running.id)
+            return running.id, []
+        if paused := next((one for one in found if one.status == "PAUSED"), None):
+            raise _named(NotNow(f"workflow {paused.id} is paused"), paused.id)
+        return None, found
+
+    def _starter(self, target: Target, event: Event, payload: str, now: int) -> _Starter | None:
+        """Whose payload starts a workflow for the message; None if it must not be started.
+
+        A message that is held would keep a later one from starting the workflow that it waits for. So it starts the
+        workflow for that one, which comes next.
+        """
+        if target.otherwise == "start":
+            return _Starter(event.id, target.version, payload)
+        if target.otherwise == "ignore" or now >= event.hold_until:
+            return None
+        assert target.lane is not None
+        if (later := self._lanes.next_start(target.lane)) is None:
+            return None
         try:
-            others = queues.with_key(name, key, ended=True)
-        except Garbled as error:  # too many have ended to read them all
-            log.warning("the ended workflows with a message's key can't be read", workflow=name, error=str(error))
-            others = []
-        if paused := [one for one in others if one.status == "PAUSED"]:
-            raise _named(NotNow(f"workflow {paused[0].id} is paused"), paused[0].id)
-        if own := [one for one in others if one.event_id == event.id]:
-            return (own[0].id, None) if own[0].status == "RUNNING" else (None, own[0].id)
-        if target.attempts > 1 and target.otherwise == "start":
-            if (unindexed := self._earlier_starts.find_running(name, key)) is not None:
-                self._must_go_on(unindexed)
-            return unindexed, None
-        return None, None
+            found = self._queries.events_of([later.event_id])[later.event_id]
+            return _Starter(found.id, later.version, found.text())
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # the later message will be set aside by itself
+            log.warning("a later message's event can't be read", event_id=later.event_id, error=str(error))
+            return None
 
     def _push(self, workflow_id: str, payload: str, fresh_until: Callable[[], float]) -> Literal["taken", "over"]:
         """Pushes the message; `over` if the workflow has ended, so that nothing was done."""
@@ -156,7 +212,8 @@ def _without_workflow(target: Target, event: Event, now: int) -> Result:
     held_for = (now - target.created_at) / 1000
     pause = min(_LONGEST_LOOK, max(_FIRST_LOOK, held_for / 4))
     due_at = min(now + int(pause * 1000), event.hold_until)
-    return Result(target, "pending", "no workflow with its key is running; it is held for one", due_at=due_at)
+    reason = "no workflow with its key is running; it is held for one"
+    return Result(target, "pending", reason, due_at=due_at, not_sent=True)
 
 
 def _named(error: ConductorError, workflow_id: str) -> ConductorError:

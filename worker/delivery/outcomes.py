@@ -108,7 +108,7 @@ class TargetCalls:
         self._definitions = definitions
         self._clock = clock
         self._earlier_starts = EarlierStarts(conductor)
-        self._messages = MessageCalls(store.lanes, conductor, self._earlier_starts, self._must_go_on)
+        self._messages = MessageCalls(store.lanes, store.queries, conductor, self._earlier_starts, self._must_go_on)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
         """When it was last recorded that calls of a kind take effect."""

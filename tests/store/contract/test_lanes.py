@@ -54,6 +54,27 @@ def test_a_message_that_is_retried_stays_the_first_and_holds_up_no_other_lane(st
     assert (again.event_id, again.attempts, again.workflow_id) == ("e1", 2, "w1")
 
 
+def test_a_held_message_is_looked_for_again_at_once_if_a_later_one_starts_its_workflow(store: Store) -> None:
+    lane = lane_of("agent", "k")
+    decide(store, arrive(store, "e1"), message(otherwise="hold"))
+    [target] = store.claims.claim("me", NOW, 0, 9)
+    store.claims.record_results("me", [Result(target, "pending", "held", due_at=NOW + 500, not_sent=True)], NOW)
+    decide(store, arrive(store, "e2"), message(otherwise="hold"))
+    decide(store, arrive(store, "e3"), message("another"))
+    assert (store.claims.next_due(), store.lanes.next_start(lane)) == (NOW, None)
+    store.claims.record_results("me", [Result(one, "done") for one in store.claims.claim("me", NOW, 0, 9)], NOW)
+    assert store.claims.next_due() == NOW + 500
+    decide(store, arrive(store, "e4"), message())
+    later = store.lanes.next_start(lane)
+    assert later is not None
+    assert (later.event_id, store.claims.next_due()) == ("e4", NOW)
+    [first] = store.claims.claim("me", NOW, 0, 9)
+    assert first.event_id == "e1"
+    store.claims.record_results("me", [Result(first, "pending", "lost", due_at=NOW + 500)], NOW)
+    decide(store, arrive(store, "e5"), message())
+    assert store.claims.next_due() == NOW + 500, "its last call may still be taking effect"
+
+
 def test_a_claim_that_ran_out_is_taken_over_before_the_next_message(store: Store) -> None:
     decide(store, arrive(store, "e1"), message())
     decide(store, arrive(store, "e2"), message())

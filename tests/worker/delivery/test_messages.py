@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from store.lanes import lane_of
-from store.records import NewTarget, Otherwise, Result, Target
+from store.records import Event, NewTarget, Otherwise, Result, Target
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
 
@@ -148,12 +148,61 @@ def test_a_message_is_held_for_a_workflow_and_not_longer_than_its_event(bench: B
     event = replace(bench.stored(), hold_until=bench.store.now() + 60_000)
     calls = bench.executor._calls
     result = calls.outcome(target, event).result
-    assert (result.state, result.not_sent) == ("pending", False)
+    assert (result.state, result.not_sent) == ("pending", True)
     assert result.due_at <= event.hold_until
     over = calls.outcome(target, replace(event, hold_until=bench.store.now() - 1)).result
     assert over.state == "cancelled"
     workflow = bench.conductor.begin("flow", correlation_id="k")
     assert calls.outcome(bench.later(target), event).result.workflow_id == workflow.id
+
+
+def held_before_a_start(bench: Bench) -> tuple[Target, Event, str]:
+    """A held message with its event, and the event of the one behind it, which starts the workflow."""
+    target = claimed(bench, "hold")
+    event = replace(bench.stored(), hold_until=bench.store.now() + 60_000)
+    bench.decide(message("start"))
+    return target, event, bench.event
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_held_message_starts_its_workflow_for_a_later_one_that_would(bench: Bench, lost: bool) -> None:
+    target, event, later = held_before_a_start(bench)
+    if lost:
+        bench.conductor.fault = "lost_after"
+        assert bench.executor._calls.outcome(target, event).result.state == "pending"
+        bench.conductor.fault = None
+    result = bench.executor._calls.outcome(bench.later(target) if lost else target, event).result
+    assert (result.state, result.workflow_id) == ("done", "w0")
+    ended(bench, replace(result, target=target))
+    [second] = bench.store.claims.claim("me", bench.store.now(), 0, 9)
+    assert (second.event_id, bench.result(second).state) == (later, "done")
+    [workflow] = bench.conductor.workflows.values()
+    assert workflow.input["_webhook"]["eventId"] == later
+    assert read(bench, workflow.id) == [event.id, later]
+
+
+def test_a_held_message_isnt_refused_with_a_later_one_and_starts_no_workflow_twice(bench: Bench) -> None:
+    target, event, _ = held_before_a_start(bench)
+    refused = bench.executor._calls.outcome(replace(target, workflow="unknown"), event).result
+    assert (refused.state, refused.error) == ("pending", "no workflow with its key is running; it is held for one")
+
+    def end(workflow_id: str) -> None:
+        bench.conductor.workflows[workflow_id].ended = True
+
+    bench.conductor.messages.before_push = end
+    for _ in range(2):
+        assert bench.executor._calls.outcome(bench.later(target), event).result.state == "pending"
+    assert list(bench.conductor.workflows) == ["w0"]
+
+
+def test_a_message_that_was_read_isnt_repeated_if_its_workflow_has_ended_since(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow", correlation_id="k")
+    target = claimed(bench)
+    assert bench.result(target).state == "done"  # and the worker dies
+    bench.conductor.messages.pulled[workflow.id] = 1
+    workflow.ended = True
+    result = bench.result(bench.later(target))
+    assert (result.state, result.workflow_id, list(bench.conductor.workflows)) == ("done", workflow.id, [workflow.id])
 
 
 def test_a_message_that_needs_a_workflow_is_skipped_without_one_if_its_entry_says_so(bench: Bench) -> None:
