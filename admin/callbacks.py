@@ -9,7 +9,7 @@ from config.callbacks import check_expires
 from config.settings import Settings
 from config.webhooks import Webhook
 from relay.callback_tokens import Address, NoSuchTask, make_token
-from store.one_target import without_iteration
+from store.one_target import names_of
 
 
 class CantMakeUrl(ValueError):
@@ -49,7 +49,7 @@ def callback_url(
         raise CantMakeUrl(str(error)) from None
     except ValueError as error:
         raise CantMakeUrl(f"how long it can be used is {error}") from None
-    if callback.tasks and without_iteration(address.reference_name) not in callback.tasks:
+    if callback.tasks and not set(callback.tasks).intersection(names_of(address.reference_name)):
         raise CantMakeUrl(f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to callback.tasks")
     base = base_url_of(webhook, settings)
     if callback.secret is None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from contextlib import suppress
 from dataclasses import replace
+from urllib.parse import unquote
 
 from config.webhooks import Accept, Callback
 from platforms.base import digest
 from relay.callback_tokens import Address, Expired, Forged, Tokens, read_ids
-from store.one_target import callback_to, without_iteration
+from store.one_target import callback_to, names_of
 from store.records import NewEvent
 
 ACCEPT_BY_ID = Accept.model_validate({"rate": "20/s", "burst": 100})
@@ -49,7 +50,8 @@ class Call:
         return replace(event, only=only, delivery_id=delivery_id, hold_until=until, headers=headers)
 
     def _is_in(self, value: str) -> bool:
-        return self._path in value
+        """Whether a header repeats the URL, as it was called or as it was decoded."""
+        return self._path in value or self._path in unquote(value)
 
 
 class CallbackUrls:
@@ -74,6 +76,6 @@ class CallbackUrls:
             address, expires_at = self._tokens.read(path, now)
         else:
             address, expires_at = read_ids(path), None
-        if self._tasks and without_iteration(address.reference_name) not in self._tasks:
+        if self._tasks and self._tasks.isdisjoint(names_of(address.reference_name)):
             raise Forged
         return Call(address, expires_at, path, _SEAL)

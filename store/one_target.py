@@ -65,7 +65,7 @@ class OneTarget:
         )
 
     def names(self, reference_name: str) -> bool:
-        """For a callback: whether a task of its workflow with this reference name is the one."""
+        """For a callback: whether a task of its workflow with this reference name may be the one."""
         return self.reference_name in (reference_name, without_iteration(reference_name))
 
     def __str__(self) -> str:
@@ -107,6 +107,11 @@ def from_text(text: str) -> OneTarget:
 def callback_to(workflow_id: str, reference_name: str) -> OneTarget:
     """The place that a callback's URL names."""
     return OneTarget("callback", "", workflow_id, reference_name)
+
+
+def names_of(reference_name: str) -> tuple[str, str]:
+    """The reference name as it is, and without a number at its end, which may be that of an iteration or its own."""
+    return reference_name, without_iteration(reference_name)
 
 
 def without_iteration(reference_name: str) -> str:

@@ -55,6 +55,8 @@ class SimulatedTask:
     output: Any = None
     failure: str | None = None
     kind: str = TASK_TYPE
+    iteration: int = 0
+    """Of the loop that it is in."""
 
     @property
     def waits(self) -> bool:
@@ -146,11 +148,15 @@ class SimulatedConductor:
         self.workflows[workflow.id] = workflow
         return workflow
 
-    def schedule(self, workflow_id: str, reference_name: str, matches: Any, kind: str = TASK_TYPE) -> SimulatedTask:
-        """A task comes to wait."""
+    def schedule(
+        self, workflow_id: str, reference_name: str, matches: Any, kind: str = TASK_TYPE, in_loop: bool = True
+    ) -> SimulatedTask:
+        """A task comes to wait. `in_loop`: a number at the end of its name is that of its iteration."""
         task = SimulatedTask(
             f"t{len(self.tasks):03}", workflow_id, reference_name, matches, self.server_time, kind=kind
         )
+        number = reference_name.rpartition("__")[2]
+        task.iteration = int(number) if in_loop and number.isdecimal() else 0
         if kind == "HUMAN":
             task.status, task.started_at = "IN_PROGRESS", self.server_time
         self.tasks[task.id] = task
@@ -282,6 +288,7 @@ class SimulatedConductor:
                 "taskType": task.kind,
                 "status": task.status,
                 "scheduledTime": task.scheduled_at,
+                "iteration": task.iteration,
                 "workerId": task.worker_id,
                 "workflowInstanceId": task.workflow_id,
                 "workflowType": workflow.name,

@@ -47,7 +47,7 @@ class WaitingPlace:
 
 def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], place: OneTarget) -> Addressed:
     """The task in the workflow. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
-    found = [task for task in tasks if place.names(_text(task.get("referenceTaskName")))]
+    found = [task for task in tasks if _is_named(task, place)]
     pending = [task for task in found if _can_be_completed(task)]
     definition = workflow.get("workflowDefinition")
     name = workflow.get("workflowName") or (definition.get("name") if isinstance(definition, dict) else None)
@@ -64,6 +64,12 @@ def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], plac
     )
 
 
+def _is_named(task: dict[str, Any], place: OneTarget) -> bool:
+    """Whether the address names the task. A number at the end of a name may be the user's own, of another task."""
+    name, iteration = task.get("referenceTaskName"), task.get("iteration")
+    return name in (place.reference_name, f"{place.reference_name}__{iteration}")
+
+
 def _can_be_completed(task: dict[str, Any]) -> bool:
     definition = task.get("workflowTask")
     kind = definition.get("type") if isinstance(definition, dict) else task.get("taskType")
@@ -73,8 +79,8 @@ def _can_be_completed(task: dict[str, Any]) -> bool:
 
 def _is_over(task: dict[str, Any], place: OneTarget) -> bool:
     """Whether the task has ended, and no later iteration can have the place."""
-    is_named = task.get("referenceTaskName") == place.reference_name
-    return is_named and task.get("status") not in ("SCHEDULED", "IN_PROGRESS")
+    is_it = task.get("referenceTaskName") == place.reference_name
+    return is_it and task.get("status") not in ("SCHEDULED", "IN_PROGRESS")
 
 
 def _place(item: dict[str, Any]) -> WaitingPlace:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from store.clock import ServerClock
+from store.protocols import Store
 from store.records import Decision, Event, NewTarget, Task
 from store.takers import came_in_time
+from store.transitions import LIVE
 from worker.leader.callbacks import Answer, Callbacks
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
@@ -22,7 +24,8 @@ _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 class AddressedEvents:
     """Whatever its criteria, the task that a URL names takes the event; no other does."""
 
-    def __init__(self, scope: Scope, tasks: TaskIndex, held: HeldEvents, clock: ServerClock):
+    def __init__(self, store: Store, scope: Scope, tasks: TaskIndex, held: HeldEvents, clock: ServerClock):
+        self._store = store
         self._scope = scope
         self._tasks = tasks
         self._held = held
@@ -58,7 +61,9 @@ class AddressedEvents:
             webhook = self._scope.definitions.by_name[event.webhook]
             if task.workflow not in webhook.receivers:
                 continue
-            if webhook.receivers[task.workflow] is not None:  # the look-up shows the version
+            is_named = event.only is not None and event.only.reference_name == task.reference_name
+            # A look-up shows the version, and whether a number at the end of the name is that of an iteration.
+            if webhook.receivers[task.workflow] is not None or not is_named:
                 self._callbacks.look_again([event])
             elif self._in_time(task.scheduled_at, event):
                 plan.take(event, task)
@@ -101,7 +106,10 @@ class AddressedEvents:
         assert answer.found is not None
         assert answer.found.waiting is not None
         event, place = answer.event, answer.found.waiting
-        if place.task is None:
+        if place.id in plan.taken or (place.task is None and self._is_called(place.id)):
+            pass  # another event has it; the next look-up shows what becomes of it
+        elif place.task is None:
+            plan.taken[place.id] = event.id
             target = NewTarget(
                 "complete",
                 answer.found.workflow,
@@ -110,12 +118,14 @@ class AddressedEvents:
                 reference_name=place.reference_name,
             )
             plan.release(event, (target,))
-        elif place.id in plan.taken:
-            pass  # another event has it; the next look-up shows what becomes of it
         elif (task := self._tasks.get(place.id)) is not None:
             plan.take(event, task)
         else:
             self._unknown_tasks.append(place.task)
+
+    def _is_called(self, task_id: str) -> bool:
+        """Whether another event is completing this task, which isn't among those that wait."""
+        return any(target.state in LIVE for target in self._store.queries.targets_on(task_id))
 
     def _refuse(self, answer: Answer, plan: Plan) -> None:
         """No task can have the event. Its target says why, once its call has looked."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import queue
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Literal, Protocol
 import structlog
 
 from store.clock import MonotonicClock
-from store.one_target import OneTarget, without_iteration
+from store.one_target import OneTarget, names_of
 from store.records import Event
 from worker.conductor.addressed import Addressed
 from worker.conductor.backoff import wait_before
@@ -27,9 +28,14 @@ from worker.leader.held_index import HeldEvent
 log = structlog.get_logger()
 
 Lane = Literal["signed", "by id"]
+Turn = Literal["first", "again", "failing"]
+"""Which look-up of an event it is. Each kind has its turns, so none waits for all of another."""
 
+_TURNS: tuple[Turn, ...] = ("first", "again", "failing")
 _AT_ONCE: dict[Lane, int] = {"signed": 8, "by id": 2}
-"""Look-ups at a time."""
+"""Look-ups at a time. Half of them may be failing ones, each of which may hang until its time-out."""
+_NEW_FOR = 10.0
+"""Seconds since its arrival during which an event's look-up is a first one: after downtime there may be many others."""
 _GAP: dict[Lane, float] = {"signed": 0.01, "by id": 0.04}
 """Seconds between two look-ups, at least: so few cost Conductor next to nothing."""
 _UNSIGNED = 500
@@ -69,12 +75,21 @@ class _Lookups:
     """The look-ups of one lane."""
 
     lane: Lane
-    agenda: list[tuple[float, int]] = field(default_factory=list)
+    agendas: dict[Turn, list[tuple[float, int]]] = field(default_factory=lambda: {turn: [] for turn in _TURNS})
     """When each event is due (monotonic clock), and its `seq`."""
-    running: int = 0
+    running: dict[Turn, int] = field(default_factory=lambda: dict.fromkeys(_TURNS, 0))
     next_at: float = float("-inf")
     fresh: set[int] = field(default_factory=set)
     """Events that haven't been looked up yet."""
+    turns: deque[Turn] = field(default_factory=lambda: deque(_TURNS))
+    """Whose turn it is, in this order."""
+
+    def open_turns(self) -> list[Turn]:
+        """Those of which another look-up may begin, in their order."""
+        at_once = _AT_ONCE[self.lane]
+        if sum(self.running.values()) >= at_once:
+            return []
+        return [turn for turn in self.turns if turn != "failing" or self.running[turn] < at_once // 2]
 
 
 @dataclass
@@ -83,6 +98,7 @@ class _Waiting:
     place: OneTarget
     lane: Lane
     due_at: float
+    turn: Turn = "first"
     tries: int = 0
     failures: int = 0
     running: bool = False
@@ -125,7 +141,9 @@ class Callbacks:
         if event.seq in self._waiting:
             return
         lane: Lane = "signed" if is_signed else "by id"
-        waiting = _Waiting(HeldEvent(event), event.only, lane, self._clock.monotonic())
+        is_new = self._now() - event.received_at < _NEW_FOR * 1000
+        turn: Turn = "first" if is_new else "again"
+        waiting = _Waiting(HeldEvent(event), event.only, lane, self._clock.monotonic(), turn)
         self._waiting[event.seq] = waiting
         self._by_place.setdefault(_key(event.only), {})[event.seq] = waiting
         self._lanes[lane].fresh.add(event.seq)
@@ -147,7 +165,7 @@ class Callbacks:
 
     def waiting_for(self, workflow_id: str, reference_name: str) -> Iterator[HeldEvent]:
         """The held events for this task, oldest first."""
-        names = dict.fromkeys((reference_name, without_iteration(reference_name)))
+        names = dict.fromkeys(names_of(reference_name))
         found = [one for name in names for one in self._by_place.get((workflow_id, name), {}).values()]
         return iter(sorted(one.event for one in found))
 
@@ -166,9 +184,10 @@ class Callbacks:
         """Seconds until something is to be looked up; infinite if nothing is, or answers are awaited."""
         now = self._clock.monotonic()
         due = [
-            max(lane.agenda[0][0], lane.next_at) - now
+            max(lane.agendas[turn][0][0], lane.next_at) - now
             for lane in self._lanes.values()
-            if lane.agenda and lane.running < _AT_ONCE[lane.lane]
+            for turn in lane.open_turns()
+            if lane.agendas[turn]
         ]
         return max(0.0, min(due, default=float("inf")))
 
@@ -180,14 +199,14 @@ class Callbacks:
         while not self._answers.empty():
             waiting, began, answer = self._answers.get_nowait()
             waiting.running = False
-            self._lanes[waiting.lane].running -= 1
+            self._lanes[waiting.lane].running[waiting.turn] -= 1
             self._lanes[waiting.lane].fresh.discard(waiting.event.seq)
             if self._waiting.get(waiting.event.seq) is not waiting:
                 continue
             if isinstance(answer, Exception):
                 self._failed(waiting, answer)
                 continue
-            waiting.failures = 0
+            waiting.failures, waiting.turn = 0, "again"
             # Unless the caller removes it, it waits on: rarely if it has waited for long, and once its hold ends.
             age = max(0, began - waiting.event.received_at) / 1000
             pause = min(_RAREST, max(_SOONEST, age / 2))
@@ -200,6 +219,7 @@ class Callbacks:
 
     def _failed(self, waiting: _Waiting, error: Exception) -> None:
         waiting.failures += 1
+        waiting.turn = "failing"
         if waiting.failures == 1:
             log.warning(
                 "the workflow of a callback can't be looked up; only its event waits for it",
@@ -211,24 +231,33 @@ class Callbacks:
 
     def _schedule(self, waiting: _Waiting, at: float) -> None:
         waiting.due_at = at
-        heapq.heappush(self._lanes[waiting.lane].agenda, (at, waiting.event.seq))
+        heapq.heappush(self._lanes[waiting.lane].agendas[waiting.turn], (at, waiting.event.seq))
 
     def _begin_due(self, lane: _Lookups) -> None:
         now = self._clock.monotonic()
-        while lane.agenda and lane.agenda[0][0] <= now and lane.running < _AT_ONCE[lane.lane] and lane.next_at <= now:
-            due_at, seq = heapq.heappop(lane.agenda)
-            waiting = self._waiting.get(seq)
-            if waiting is None or waiting.running or waiting.due_at != due_at:
-                continue  # it was scheduled anew since, or is no longer held
+        while lane.next_at <= now and (waiting := self._next_due(lane, now)) is not None:
             waiting.running = True
             waiting.tries += 1
-            lane.running += 1
+            lane.running[waiting.turn] += 1
             lane.next_at = now + _GAP[lane.lane]
             began, first = self._now(), waiting.tries == 1
             if self._pool is None:
                 self._find(waiting, began, first)
             else:
                 self._pool.submit(self._find, waiting, began, first)
+
+    def _next_due(self, lane: _Lookups, now: float) -> _Waiting | None:
+        for turn in lane.open_turns():
+            agenda = lane.agendas[turn]
+            while agenda and agenda[0][0] <= now:
+                due_at, seq = heapq.heappop(agenda)
+                waiting = self._waiting.get(seq)
+                if waiting is None or waiting.running or (waiting.due_at, waiting.turn) != (due_at, turn):
+                    continue  # it was scheduled anew since, or is no longer held
+                lane.turns.remove(turn)
+                lane.turns.append(turn)
+                return waiting
+        return None
 
     def _find(self, waiting: _Waiting, began: int, first: bool) -> None:
         """On the pool."""

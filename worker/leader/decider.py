@@ -61,7 +61,7 @@ class Decider:
         self._scope = Scope()
         self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
         self.held = HeldEvents(store, self._scope, self.tasks, self._rules, self.quarantine, callbacks)
-        self.addressed = AddressedEvents(self._scope, self.tasks, self.held, server_clock)
+        self.addressed = AddressedEvents(store, self._scope, self.tasks, self.held, server_clock)
         self._large = LargeDecisions(store, self.quarantine)
         self._writer = PlanWriter(store, self.tasks, self.held, self._large, timeouts)
         self._undefined: dict[str, int] = {}

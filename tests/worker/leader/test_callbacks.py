@@ -11,8 +11,6 @@ from store.records import Decision, NewEvent, Result, Target
 from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench
 from tests.worker.leader.test_decider import bench as bench
-from tests.worker.play import Later
-from worker.leader.callbacks import Callbacks
 
 SIGNED = {"name": "w", "receivers": {"flow": "any"}, "callback": {"secret": "a-secret-of-24-characters"}}
 BY_ID = {"name": "w", "receivers": {"flow": "any"}, "callback": {"by": "id"}}
@@ -151,6 +149,44 @@ def test_an_iteration_is_one_task_and_without_it_any_will_do(bench: Bench, addre
         task.status = "CANCELED"
 
 
+@pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
+def test_a_number_of_the_users_own_makes_another_task(bench: Bench, kind: str) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    other = bench.conductor.schedule(workflow, "step__2", None, kind, in_loop=False)
+    event = called(bench, workflow, "step")
+    for _ in range(3):
+        bench.ms += 10 * SECOND
+        decide(bench)
+    assert (bench.takers(event), bench.event(event).hold) == ([], "held")
+    task = bench.conductor.schedule(workflow, "step", None, kind)
+    its_own = called(bench, workflow, "step__2")
+    for _ in range(2):
+        bench.ms += 60 * SECOND
+        decide(bench)
+    assert (bench.takers(event), bench.takers(its_own)) == ([task.id], [other.id])
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_second_url_of_a_task_that_is_being_completed_waits_for_the_first(bench: Bench, together: bool) -> None:
+    bench.define(SIGNED, SIGNED | {"name": "v"})
+    workflow = bench.conductor.begin("flow").id
+    task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
+    first = called(bench, workflow, "approve")
+    if not together:
+        decide(bench)
+    second = called(bench, workflow, "approve", webhook="v")
+    for _ in range(3):
+        bench.ms += 10 * SECOND
+        decide(bench)
+    assert (bench.takers(first), bench.event(second).hold) == ([task.id], "held")
+    task.status, task.worker_id = "COMPLETED", first
+    bench.store.claims.record_results("me", [Result(targets(bench, first)[0], "done")], bench.ms)
+    bench.ms += 60 * SECOND
+    decide(bench)
+    assert [target.task_id for target in targets(bench, second)] == [None], "its call says that the task has ended"
+
+
 def test_between_two_iterations_it_is_held(bench: Bench) -> None:
     bench.define(SIGNED)
     workflow = bench.conductor.begin("flow").id
@@ -258,43 +294,6 @@ def test_a_workflow_that_somebody_made_up_is_forgotten(bench: Bench) -> None:
     called(bench, "made-up", "another")
     assert bench.store.maintenance.prune(bench.ms - 1000 * SECOND, 10).events == 1
     assert bench.store.queries.event(event) is None
-
-
-def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(bench: Bench) -> None:
-    bench.define(BY_ID, SIGNED | {"name": "signed"})
-    pool, conductor = Later(), bench.conductor
-    source: Any = conductor
-    threads: Any = pool
-    callbacks = Callbacks(source, threads, lambda: bench.ms, clock=bench)
-    for number in range(600):
-        called(bench, f"made-up{number}", "approve")
-    for event in bench.store.decisions.agenda(1000).undecided:
-        callbacks.add(event, is_signed=False)
-    assert callbacks.is_full
-    for _ in range(100):
-        callbacks.answers()
-    assert len(pool.jobs) == 1, "one at once, and the next only after a while"
-    signed = called(bench, conductor.begin("flow").id, "approve", webhook="signed")
-    callbacks.add(bench.event(signed), is_signed=True)
-    callbacks.answers()
-    assert len(pool.jobs) == 2
-    before = len(conductor.workflow_lookups)
-    for _ in range(10 * 100):  # ten seconds
-        bench.ms += 10
-        callbacks.answers()
-        pool.run_all()
-    made_up = [id_ for id_ in conductor.workflow_lookups[before:] if id_.startswith("made-up")]
-    assert 100 < len(made_up) <= 251
-
-
-def test_a_full_lane_leaves_only_its_own_webhooks_events_in_the_store(bench: Bench) -> None:
-    bench.define(BY_ID, OTHER)
-    assert bench.decider.full() == []
-    for number in range(600):
-        called(bench, f"made-up{number}", "approve")
-    for event in bench.store.decisions.agenda(1000).undecided:
-        bench.decider.held.callbacks.add(event, is_signed=False)
-    assert bench.decider.full() == ["w"]
 
 
 def test_one_that_fails_alone_is_set_aside_and_tried_again(bench: Bench) -> None:
