@@ -21,7 +21,7 @@ from tests.acceptance.bridge import Bridge, started_by, unique
 from tests.acceptance.faults.kills import kill_children, restart_conductor, restart_relay, restart_worker
 from tests.acceptance.faults.load import BROKEN
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 STORES = ("sqlite", "postgres")
 SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))

@@ -27,7 +27,7 @@ from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.load import BROKEN
 from tests.acceptance.test_messages import payloads, pull
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
 KEYS = 4
