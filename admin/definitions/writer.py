@@ -13,14 +13,16 @@ import os
 import re
 import secrets as random
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml.error import YAMLError
+
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
-from admin.definitions.yaml_text import merge, read_text, write_text
+from admin.definitions.yaml_text import edit_text, merge, plain, remove_item, write_text
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
 from platforms.base import Platform
@@ -31,6 +33,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _KEY = random.token_bytes(32)
 _OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}")
 """A reference to a secret file that we made: no other file is ever removed."""
+
+_LINE = re.compile(r"(?<=line )\d+|(?<=\.yaml:)\d+")
 
 
 class CantWrite(Exception):
@@ -128,7 +132,7 @@ class DefinitionsFolder:
     def plan(self, keys: Keys, old: Written | None = None) -> Change:
         """What writing a new webhook, or a changed one, would do to the files.
 
-        Raises NameTaken, and Invalid with what is wrong with it. Errors in other webhooks don't matter.
+        Raises NameTaken, CantWrite, and Invalid with what is wrong with it. Errors in other webhooks don't matter.
         """
         name = to_yaml_value(keys.get("name"), lambda secret, label: "")
         if not isinstance(name, str) or not NAME.fullmatch(name):
@@ -167,24 +171,29 @@ class DefinitionsFolder:
         return found
 
     def _edited(self, old: Written, written: Keys) -> str:
-        yaml, document = read_text(old.file.read_text(encoding="utf-8-sig"))
-        merge(document["webhooks"][old.index], written)
-        return write_text(document, yaml)
+        def change(items: Any) -> None:
+            merge(items[old.index], written)
+
+        def expect(items: list[Any]) -> None:
+            items[old.index] = plain(written)
+
+        return _changed(old.file, change, expect)
 
     def _without(self, old: Written) -> str | None:
-        yaml, document = read_text(old.file.read_text(encoding="utf-8-sig"))
-        del document["webhooks"][old.index]
-        return write_text(document, yaml) if document["webhooks"] else None
+        items = _items(old.file, str(old.keys.get("name")))
+        if len(items) == 1:
+            return None
+        return _changed(old.file, lambda items: remove_item(items, old.index), lambda items: items.pop(old.index))
 
     def _check(
         self, texts: Mapping[Path, str | None], where: Path, name: str
     ) -> tuple[list[Problem], tuple[Problem, ...], Webhook | None]:
         """The errors that the change introduces, the warnings about the webhook, and the webhook if it can be read."""
-        before = set(self._problems({}))
+        before = set(map(_wherever, self._problems({})))
         try:
             found = load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
         except DefinitionsError as error:
-            brought = [problem for problem in error.problems if problem not in before]
+            brought = [problem for problem in error.problems if _wherever(problem) not in before]
             return brought, _of(error.warnings, where, name), None
         return [], _of(found.warnings, where, name), found.by_name.get(name)
 
@@ -280,7 +289,7 @@ class DefinitionsFolder:
         mode = 0o644 if new else path.stat().st_mode & 0o7777
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
-            with open(descriptor, "w", encoding="utf-8") as file:
+            with open(descriptor, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
                 os.fchmod(descriptor, mode)
                 _sync(file)
@@ -307,6 +316,24 @@ class DefinitionsFolder:
                     path.unlink()
 
 
+def _changed(file: Path, change: Callable[[Any], Any], expect: Callable[[list[Any]], Any]) -> str:
+    """The file's text after the change of its list of webhooks. Raises CantWrite unless it says what is expected then.
+
+    `change` has the list as ruamel.yaml reads it, `expect` its plain values.
+    """
+    before = file.read_bytes().decode("utf-8")
+    expected = parse_yaml(before.removeprefix("\ufeff")).value
+    expect(expected["webhooks"])
+    with suppress(YAMLError, BadYaml):
+        after = edit_text(before, lambda document: change(document["webhooks"]))
+        if parse_yaml(after.removeprefix("\ufeff")).value == expected:
+            return after
+    raise CantWrite(
+        f"this can't be changed here, since << or an anchor in {file.name} brings in what would have to go, or a "
+        "character can't be written as it is: edit the file"
+    )
+
+
 def _own_references(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         if found := _OWN_SECRET.fullmatch(value):
@@ -320,6 +347,11 @@ def _bad_name(name: Any) -> Problem:
     given = f"{name[:100]!r} can't be a webhook's name" if isinstance(name, str) and name else "the name is missing"
     remedy = "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends with it"
     return Problem("", 0, "webhook: name", given, remedy)
+
+
+def _wherever(problem: Problem) -> tuple[str, str, str]:
+    """The problem without its line, which is another one after a change above it."""
+    return problem.file, problem.where, _LINE.sub("", problem.what + problem.remedy)
 
 
 def _sync(file: Any) -> None:

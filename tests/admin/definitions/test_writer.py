@@ -213,3 +213,30 @@ def test_git_is_told_to_leave_the_secrets_alone(folder: DefinitionsFolder) -> No
     folder.create({"name": "deploys", "platform": "github", "secret": Secret("a" * 20), "receivers": {"w": "any"}})
     assert (folder.folder / "secrets" / ".gitignore").read_text().splitlines()[-1] == "*"
     assert folder.find("deploys") is not None
+
+
+def test_the_ends_of_lines_and_what_is_wrong_elsewhere_stay(folder: DefinitionsFolder) -> None:
+    file = folder.folder / "all.yaml"
+    twice = OTHERS.replace("    hold: 5m\n", "    hold: 5m\n    hold: 6m\n")
+    text = f"\ufeff{twice}".replace("\n", "\r\n").encode()
+    file.write_bytes(text)
+    payments = folder.find("payments")
+    assert payments is not None
+    folder.update("payments", verbatim(payments.keys) | {"pace": "5/s"}, payments.version)
+    added = b"    receivers: {checkout: any}\r\n"
+    assert file.read_bytes() == text.replace(added, added + b"    pace: 5/s\r\n")
+
+
+def test_a_change_that_cannot_be_written_is_said_instead_of_lost(folder: DefinitionsFolder) -> None:
+    file = folder.folder / "all.yaml"
+    text = OTHERS + "  - <<: {hold: 1m, platform: github, receivers: {r: any}}\n    name: c\n    secret: ${file:x}\n"
+    file.write_text(text, encoding="utf-8")
+    (folder.folder / "x").write_text(VALUE, encoding="utf-8")
+    found = folder.find("c")
+    assert found is not None
+    keys = verbatim({key: value for key, value in found.keys.items() if key != "hold"})
+    with pytest.raises(CantWrite, match="<< or an anchor in all"):
+        folder.update("c", keys, found.version)
+    assert file.read_text(encoding="utf-8") == text
+    folder.update("c", keys | {"hold": "2m"}, found.version)
+    assert file.read_text(encoding="utf-8") == text + "    hold: 2m\n"
