@@ -74,7 +74,8 @@ class Schedule:
         self._order: list[tuple[float, int, Flow]] = []
         """Flows by `ready_at`; may contain outdated places."""
         self._count = 0
-        self._urgent: deque[Watched] = deque()
+        self._urgent: dict[str, deque[Watched]] = {}
+        """What lists say has ended, by flow; first the flow whose turn it is."""
         self._suspects: list[tuple[float, int, Watched]] = []
         self._going = {"regular": 0, "urgent": 0, "suspect": 0}
         self._spent_until = float("-inf")
@@ -155,7 +156,7 @@ class Schedule:
         if now < self._away_until or self._waits_for_one:
             return None
         while self._urgent and self._going["urgent"] < READS:
-            watched = self._urgent.popleft()
+            watched = self._next_urgent()
             if not watched.forgotten:
                 return self._look(watched.workflow, watched, "urgent", now)
         if self._next_suspect() <= now:
@@ -182,6 +183,15 @@ class Schedule:
         if watched is not None:
             watched.occupy()
         return Look(flow, watched, kind, now)
+
+    def _next_urgent(self) -> Watched:
+        """Flows take turns: however many workflows of one name end at once, those of others don't wait for them."""
+        name, watched = next(iter(self._urgent.items()))
+        first = watched.popleft()
+        del self._urgent[name]
+        if watched:
+            self._urgent[name] = watched
+        return first
 
     def _next_suspect(self) -> float:
         while self._suspects and self._suspects[0][2].forgotten:
@@ -236,7 +246,7 @@ class Schedule:
                 # Not one that began to be watched later: it may have been started since.
                 if watched.id not in among and not watched.busy and watched.since <= look.began:
                     watched.occupy()
-                    self._urgent.append(watched)
+                    self._urgent.setdefault(flow.name, deque()).append(watched)
         if not self._drop_if_empty(flow):
             self._place(flow, now)
 
@@ -303,10 +313,9 @@ class Schedule:
 
     def _mistrust(self, flow: Flow, now: float) -> None:
         flow.no_lists(now)
-        untrue = [watched for watched in self._urgent if watched.workflow == flow.name and not watched.forgotten]
-        self._urgent = deque(watched for watched in self._urgent if watched.workflow != flow.name)
-        for watched in untrue:
-            self._again(flow, watched, now)
+        for watched in self._urgent.pop(flow.name, ()):
+            if not watched.forgotten:
+                self._again(flow, watched, now)
 
     def _ended(self, look: Look, now: float) -> None:
         self._going[look.kind] -= 1

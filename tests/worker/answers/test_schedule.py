@@ -206,6 +206,17 @@ def test_a_hundred_names_with_slow_workflows_dont_delay_a_young_one_for_long(ser
     assert server.delay("f") <= 0.1
 
 
+def test_thousands_of_workflows_that_end_at_once_dont_delay_another_name(server: Server) -> None:
+    for id_ in ids(3000, "many"):
+        server.watch("many", id_)
+    for id_ in ids(2, "few"):
+        server.watch("few", id_)
+    server.run(1)
+    server.ended |= set(ids(3000, "many"))
+    server.run(0.1)
+    assert server.delay(*ids(2, "few")) <= 0.1
+
+
 # --- what lists say is no proof
 
 
