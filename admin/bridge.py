@@ -17,9 +17,10 @@ from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from platforms import PLATFORMS
 from relay.fingerprints import verified_since
+from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
 from store.protocols import Store
-from store.records import Event, EventFilter, EventPage, Target, Task
+from store.records import Event, Target, Task
 from store.telling import Teller
 
 DAY = 86_400_000

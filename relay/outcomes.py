@@ -10,10 +10,9 @@ import structlog
 
 from relay import metrics
 from relay.keeping import Keeper
-from store.delivery_records import Duplicate
+from store.delivery_records import Duplicate, Rejection
 from store.errors import StoreUnavailable
 from store.protocols import Deliveries, WithoutEvents
-from store.records import Rejection
 
 Outcome = Literal[
     "accepted", "duplicate", "filtered", "challenge", "page", "rejected", "limited", "store_unavailable", "unknown"

@@ -28,10 +28,10 @@ from relay.route import Route
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks, by_url
 from relay.waiting import Pending, Waiting
 from store.clock import MonotonicClock
-from store.delivery_records import AnswerWanted, Duplicate
+from store.delivery_records import AnswerWanted, Duplicate, Rejection
 from store.errors import StoreUnavailable
 from store.protocols import Store
-from store.records import Committed, NewEvent, Rejection
+from store.records import Committed, NewEvent
 
 RETRY_AFTER = 10
 """Seconds after which a sender may try again if the store or a vendor's key was unavailable."""

@@ -93,3 +93,26 @@ class WithoutEvent:
     method: str
     kept_id: str | None = None
     """The delivery with its bytes, if a rejected one is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A delivery that was rejected, or filtered by `only`: the newest are kept, without secrets."""
+
+    webhook: str
+    at: int
+    status: int
+    reason: str
+    remote: str | None = None
+    method: str = "POST"
+    kept_id: str | None = None
+    """The id of its `KeptDelivery`; None if its bytes weren't kept."""
+
+    @property
+    def filtered(self) -> bool:
+        """Whether it was answered like an accepted one."""
+        return self.status < 400
+
+
+WRONG_TOKEN = "wrong_token"  # noqa: S105
+"""Counted among the outcomes of deliveries, for no webhook: somebody gave the admin page a wrong token."""

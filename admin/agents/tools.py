@@ -17,7 +17,8 @@ from admin.check.health import what_is_wrong
 from admin.check.state import state_of
 from admin.explain.explainer import Explainer
 from admin.urls import url_of
-from store.records import EventFilter, EventStatus, Waiting
+from store.event_filter import EventFilter
+from store.records import EventStatus, Waiting
 
 Allowed = Literal["send", "replay"]
 """What has to be allowed expressly."""

@@ -8,8 +8,9 @@ from typing import Literal
 
 from admin.explain.set_aside import in_words, name_of
 from config.webhooks import Problem, Webhook
+from store.delivery_records import WRONG_TOKEN
 from store.gone_webhooks import gone_webhooks
-from store.records import WRONG_TOKEN, Event, SetAside, SetAsideKind, Task
+from store.records import Event, SetAside, SetAsideKind, Task
 from worker.conductor.server_webhooks import FACT, from_text, remarks
 from worker.notify.messages import WRONG_TOKENS
 

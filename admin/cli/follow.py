@@ -16,7 +16,8 @@ from admin.cli.tables import plain
 from admin.events.follow import Follower, News
 from store.delivery_records import WithoutEvent as Unstored
 from store.errors import StoreUnavailable
-from store.records import EventFilter, Target, iso
+from store.event_filter import EventFilter
+from store.records import Target, iso
 
 _EVERY = 0.5
 """Seconds between two polls."""

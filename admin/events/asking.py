@@ -11,7 +11,8 @@ from admin.bridge import NotFound
 from admin.events.search import BadFilter, Search, Where
 from config.durations import parse_duration
 from criteria.suggestions import did_you_mean
-from store.records import EventFilter, EventStatus, Waiting
+from store.event_filter import EventFilter
+from store.records import EventStatus, Waiting
 
 if TYPE_CHECKING:
     from admin.bridge import Bridge

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from admin.bridge import Bridge
-from store.records import Event, EventFilter
+from store.event_filter import EventFilter
+from store.records import Event
 
 _PAGE = 200
 """Events that are read, at most: the overview must be quick when very many have failed."""

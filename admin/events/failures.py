@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from admin.bridge import Bridge
 from admin.events.failure_reasons import UNKNOWN, reason_of
-from store.records import EventFilter, EventPage
+from store.event_filter import EventFilter, EventPage
 
 _PAGE = 500
 _EXAMINED = 5000

@@ -10,7 +10,8 @@ from admin.bridge import Bridge
 from admin.events.failure_reasons import reason_of
 from admin.events.search import Search
 from store.delivery_records import WithoutEvent
-from store.records import Event, EventFilter, Target
+from store.event_filter import EventFilter
+from store.records import Event, Target
 
 _PAGE = 200
 _WATCHED = 5000

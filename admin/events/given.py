@@ -9,7 +9,8 @@ from platforms.bodies import read_body
 from platforms.guide import samples
 from relay.payload import payload_of
 from relay.shaping import shaped
-from store.records import Event, EventFilter
+from store.event_filter import EventFilter
+from store.records import Event
 
 
 def event_of_sample(webhook: Webhook, name: str) -> Event:

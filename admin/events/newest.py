@@ -8,7 +8,8 @@ from typing import Literal
 
 from admin.bridge import Bridge
 from store.delivery_records import WithoutEvent
-from store.records import Event, EventFilter, Target
+from store.event_filter import EventFilter
+from store.records import Event, Target
 
 SHOWN = 100
 """Deliveries that a list shows."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
 from admin.events.families import Family, families
-from store.records import Event, EventFilter, EventStatus
+from store.event_filter import EventFilter
+from store.records import Event, EventStatus
 
 REPLAY_DELIVERED = "a replay was already delivered"
 REPLAY_PENDING = "a replay is pending"

@@ -19,9 +19,10 @@ from typing import Any
 from admin.events.failure_reasons import reason_of
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
+from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
 from store.protocols import Queries
-from store.records import Event, EventFilter, EventPage
+from store.records import Event
 
 _STEP = 200
 """Events that are looked at together."""

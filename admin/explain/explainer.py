@@ -19,7 +19,8 @@ from admin.explain.surroundings import Surroundings
 from admin.explain.tasks import explain_task, task_in_words
 from admin.explain.waited import tell_waited
 from config.webhooks import Webhook
-from store.records import Event, EventFilter, Target, Task, Workflow
+from store.event_filter import EventFilter
+from store.records import Event, Target, Task, Workflow
 
 _PAGE = 500
 """Tasks that are read at a time."""

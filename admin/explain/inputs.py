@@ -12,8 +12,9 @@ from admin.events.given import first_sample
 from config.webhooks import Start, Webhook
 from criteria.inputs import InputTooLarge, filled, value_at
 from criteria.jsonpath import plain_steps
+from store.event_filter import EventFilter
 from store.hiding import BLANK, Hidden, masked, may_be_hidden
-from store.records import Event, EventFilter
+from store.records import Event
 
 _MOST = 200_000
 """Characters of an input that is shown."""

@@ -21,9 +21,10 @@ from criteria.jsonpath import BadPath, compile_path
 from criteria.matches import BadMatches, Criteria, Criterion
 from criteria.operators import is_operators
 from platforms.bodies import BadBody, read_json
+from store.event_filter import EventFilter
 from store.hiding import Hidden, may_be_hidden
 from store.once import once_key
-from store.records import Event, EventFilter
+from store.records import Event
 
 Kind = Literal["matches", "when", "only", "once"]
 """What is tried: a task's `matches`, a start's `when` or `once.key`, or a webhook's `only`."""

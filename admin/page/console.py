@@ -19,7 +19,8 @@ from config.webhooks import Webhook
 from criteria.jsonpath import BadPath, compile_path
 from criteria.matches import Criterion
 from platforms.guide import samples
-from store.records import Event, EventFilter
+from store.event_filter import EventFilter
+from store.records import Event
 
 blueprint = Blueprint("console", __name__)
 

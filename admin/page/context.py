@@ -17,10 +17,11 @@ from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
+from store.delivery_records import WRONG_TOKEN
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.protocols import Store
-from store.records import WRONG_TOKEN, Change
+from store.records import Change
 
 _CONDUCTOR = 5.0
 """Seconds that a page waits for one answer of Conductor."""

@@ -19,7 +19,8 @@ from admin.page.chosen_events import AT_ONCE, Asked, asked_for, chosen_of
 from admin.page.context import changed
 from admin.page.pages import PAGE, bridge, render, seq
 from admin.page.pages import blueprint as blueprint
-from store.records import Event, EventPage
+from store.event_filter import EventPage
+from store.records import Event
 
 
 @blueprint.get("/events")

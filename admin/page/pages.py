@@ -39,7 +39,8 @@ from admin.page.readiness import Readiness
 from admin.urls import url_of
 from criteria.descriptions import criterion_in_words
 from criteria.descriptions import shown as shown_value
-from store.records import EventFilter, iso
+from store.event_filter import EventFilter
+from store.records import iso
 
 blueprint = Blueprint("pages", __name__)
 

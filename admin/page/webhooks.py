@@ -37,7 +37,7 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
-from store.records import EventFilter
+from store.event_filter import EventFilter
 
 blueprint = Blueprint("webhooks", __name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.records import EventFilter
+from store.event_filter import EventFilter
 from store.sql.queries import STATUSES, SqlQueries
 
 _COUNTS = """

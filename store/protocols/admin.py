@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from store.records import Change, Event, EventFilter, EventPage, Rejection, Target, Task
+from store.delivery_records import Rejection
+from store.event_filter import EventFilter, EventPage
+from store.records import Change, Event, Target, Task
 from store.saved_delivery import SavedDelivery
 from store.story import Note, Origins
 

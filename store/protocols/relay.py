@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from store.delivery_records import Duplicate, ListedDelivery, NoLongerKept, NumberedDelivery, WithoutEvent
+from store.delivery_records import Duplicate, ListedDelivery, NoLongerKept, NumberedDelivery, Rejection, WithoutEvent
 from store.keeping import KeptDelivery
-from store.records import Committed, NewEvent, Rejection
+from store.records import Committed, NewEvent
 
 
 class Deliveries(Protocol):

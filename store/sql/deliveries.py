@@ -7,9 +7,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from store import rows
+from store.delivery_records import Rejection
 from store.group_commit import GroupCommit, Scheduler, Take
 from store.protocols import Deliveries
-from store.records import Committed, NewEvent, Rejection
+from store.records import Committed, NewEvent
 from store.sql.database import Database
 
 REJECTIONS_KEPT = 100

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from store import rows
-from store.records import Event, EventFilter
+from store.event_filter import EventFilter
+from store.records import Event
 from store.sql.database import Database
 
 SEARCHED = 100_000

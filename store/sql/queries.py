@@ -7,8 +7,10 @@ from collections.abc import Collection, Sequence
 from typing import get_args
 
 from store import rows
+from store.delivery_records import Rejection
+from store.event_filter import EventFilter, EventPage
 from store.protocols import Queries
-from store.records import Event, EventFilter, EventPage, EventStatus, Rejection, Target, Task
+from store.records import Event, EventStatus, Target, Task
 from store.sql import event_search
 from store.sql.database import Database
 from store.sql.families import HAS_REPLAYS

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.records import EventFilter
+from store.event_filter import EventFilter
 from store.sql.database import Database
 from store.sql.holds import HELD
 from store.sql.pauses import PAUSED

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from store.records import EventFilter, EventStatus
+from store.event_filter import EventFilter
+from store.records import EventStatus
 from store.sql.queries import STATUSES, SqlQueries
 
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.

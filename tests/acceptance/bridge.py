@@ -15,9 +15,10 @@ from typing import Any
 from click.testing import CliRunner
 
 from admin.cli import main
+from store.event_filter import EventFilter
 from store.open import open_store
 from store.protocols import Store
-from store.records import Event, EventFilter, EventStatus, Target
+from store.records import Event, EventStatus, Target
 from testkit import PATIENCE, signing
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker

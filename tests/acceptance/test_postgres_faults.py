@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from store.event_filter import EventFilter
 from store.open import open_store
-from store.records import EventFilter
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port

@@ -11,9 +11,10 @@ import pytest
 
 from admin.page.app import create_app
 from config.webhooks import load_definitions
+from store.event_filter import EventFilter
 from store.hiding import BLANK, masked, may_be_hidden
 from store.open import open_store
-from store.records import Event, EventFilter, NewEvent, Task, new_event_id
+from store.records import Event, NewEvent, Task, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.sample import settings_for
 from tests.store.contract.makers import ME

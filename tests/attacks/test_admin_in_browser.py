@@ -15,7 +15,8 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 
 from relay.app import create_app as create_relay
-from store.records import Change, Decision, NewTarget, Rejection, Result, SetAside, Task, Term
+from store.delivery_records import Rejection
+from store.records import Change, Decision, NewTarget, Result, SetAside, Task, Term
 from tests.admin.page import browser
 from tests.admin.sample import Sample, make_sample
 

@@ -24,9 +24,11 @@ from platforms.base import digest
 from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
 from store import hiding
+from store.delivery_records import WRONG_TOKEN
+from store.event_filter import EventFilter
 from store.open import open_store
 from store.protocols import Store
-from store.records import WRONG_TOKEN, Decision, EventFilter, NewEvent, Task, new_event_id
+from store.records import Decision, NewEvent, Task, new_event_id
 from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.admin.page.test_webhooks import ADMIN, VIEWER, Page

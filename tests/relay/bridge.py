@@ -22,7 +22,9 @@ from platforms.verifiers.protocol import no_fetch
 from relay import create_app
 from relay.background import Background
 from store.clock import MonotonicClock
-from store.records import Event, EventFilter, Rejection
+from store.delivery_records import Rejection
+from store.event_filter import EventFilter
+from store.records import Event
 from store.sqlite import SqliteStore, open_store
 
 NOW = 1760000000.0

@@ -13,8 +13,8 @@ from config.webhooks import DefinitionsError
 from relay import create_app, metrics
 from relay.background import GONE
 from relay.outcomes import KEPT, Outcomes
+from store.delivery_records import Rejection
 from store.errors import StoreUnavailable
-from store.records import Rejection
 from tests.relay.bridge import MakeRelay
 from tests.worker.clock import Clock
 

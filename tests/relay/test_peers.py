@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from store.records import EventFilter
+from store.event_filter import EventFilter
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
 from testkit.strangers import ANSWERS, attack

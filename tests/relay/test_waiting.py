@@ -22,7 +22,7 @@ from relay.waiting_places import MOST, WaitingPlaces, most_waiting
 from store.answers import NO_WORKFLOW, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.records import EventFilter
+from store.event_filter import EventFilter
 from testkit import PATIENCE
 from tests.relay.bridge import MakeRelay, Relay
 

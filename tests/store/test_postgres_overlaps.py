@@ -10,9 +10,9 @@ import psycopg
 import pytest
 
 from store.delivery_records import RawDelivery
+from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
 from store.postgres.raw_deliveries import OVERTAKEN_FOR
-from store.records import EventFilter
 from store.story import Note
 from testkit.postgres import Postgres
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, new_event, start

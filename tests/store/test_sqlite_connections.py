@@ -20,7 +20,8 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from store.errors import NewerStore, StoreUnavailable
-from store.records import EventFilter, NewEvent, new_event_id
+from store.event_filter import EventFilter
+from store.records import NewEvent, new_event_id
 from store.sqlite import SqliteStore, connections, open_store
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.migrations import migrations

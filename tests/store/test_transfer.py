@@ -12,10 +12,11 @@ import psycopg
 import pytest
 
 from store.answers import Answer
-from store.delivery_records import AnswerWanted, Duplicate, RawDelivery
+from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejection
+from store.event_filter import EventFilter
 from store.open import open_store
 from store.protocols import Row, Store, Table
-from store.records import Change, Decision, EventFilter, NewTarget, Rejection, Result, SetAside, Term, Workflow
+from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
 from store.saved_delivery import SavedDelivery
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres

@@ -14,6 +14,9 @@ from worker.conductor.errors import Garbled, NotThere, OutcomeUnknown
 _T = TypeVar("_T", list[Any], dict[str, Any])
 _LAST_MOMENT = 253_402_300_800_000
 """The year 10,000, in Unix milliseconds."""
+_TERMINAL = frozenset(
+    ("COMPLETED", "COMPLETED_WITH_ERRORS", "CANCELED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT", "SKIPPED")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +217,18 @@ def moment_of(item: Any) -> int | None:
         return _milliseconds(item["startTime"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
+
+
+def status_of(task: dict[str, Any]) -> TaskStatus:
+    """What the answer for one task says about it."""
+    status = str(task.get("status"))
+    failure = (task.get("reasonForIncompletion") or status)[:500] if status.startswith("FAILED") else None
+    return TaskStatus(status in _TERMINAL, task.get("workerId"), failure)
+
+
+def tasks_in(workflow: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The tasks in the answer for one workflow; none if Conductor doesn't have it."""
+    return objects((workflow or {}).get("tasks") or [])
 
 
 def objects(items: Any) -> list[dict[str, Any]]:

@@ -27,7 +27,9 @@ from worker.conductor.answers import (
     moment_of,
     objects,
     progress_of,
+    status_of,
     task_of,
+    tasks_in,
     tasks_of,
     version_of,
     versions_of,
@@ -39,9 +41,6 @@ from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progres
 from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 
 POLL_BATCH = 100
-_TERMINAL = frozenset(
-    ("COMPLETED", "COMPLETED_WITH_ERRORS", "CANCELED", "FAILED", "FAILED_WITH_TERMINAL_ERROR", "TIMED_OUT", "SKIPPED")
-)
 
 
 class Conductor:
@@ -171,7 +170,7 @@ class Conductor:
         """
         return [
             (task_of(item, "index", item.get("domain")), moment_of(item) or 0)
-            for item in _tasks(self._workflow(workflow_id, tasks=True))
+            for item in tasks_in(self._workflow(workflow_id, tasks=True))
             if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
         ]
 
@@ -185,11 +184,7 @@ class Conductor:
     def task(self, task_id: str) -> TaskStatus | None:
         """The task's status; None if Conductor has no such task."""
         found = self._task(task_id)
-        if found is None:
-            return None
-        status = str(found.get("status"))
-        failure = (found.get("reasonForIncompletion") or status)[:500] if status.startswith("FAILED") else None
-        return TaskStatus(status in _TERMINAL, found.get("workerId"), failure)
+        return None if found is None else status_of(found)
 
     def _task(self, task_id: str) -> dict[str, Any] | None:
         try:
@@ -288,7 +283,7 @@ class Conductor:
         share."""
         return any(
             task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
-            for task in _tasks(self._workflow(workflow_id, tasks=True))
+            for task in tasks_in(self._workflow(workflow_id, tasks=True))
         )
 
     def correlation_id(self, workflow_id: str) -> str | None:
@@ -325,7 +320,7 @@ class Conductor:
     def goes(self, workflow_id: str) -> bool:
         """Whether the workflow has begun or ended: a running one without any task never began."""
         workflow = self._workflow(workflow_id, tasks=True)
-        return workflow is None or bool(_tasks(workflow)) or workflow.get("status") != "RUNNING"
+        return workflow is None or bool(tasks_in(workflow)) or workflow.get("status") != "RUNNING"
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Its version, and its outermost parent's start and correlation id; None if Conductor has no such workflow."""
@@ -353,7 +348,7 @@ class Conductor:
         read."""
         assert place.workflow_id is not None
         found = self._workflow(place.workflow_id, tasks=True)
-        return None if found is None else addressed_in(found, _tasks(found), place)
+        return None if found is None else addressed_in(found, tasks_in(found), place)
 
     def version(self, workflow_id: str) -> int | None:
         """The workflow's version; None if Conductor has no such workflow."""
@@ -363,7 +358,7 @@ class Conductor:
     def progress(self, workflow_id: str) -> Progress | None:
         """How far the workflow has come; None if Conductor has no such workflow."""
         found = self._workflow(workflow_id, tasks=True)
-        return None if found is None else progress_of(found, _tasks(found))
+        return None if found is None else progress_of(found, tasks_in(found))
 
     # --- workflow definitions ---
 
@@ -400,7 +395,3 @@ class Conductor:
     def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
         parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]
         return checked(list, checked(dict, self._call("GET", path, query=parameters)).get("results") or [])
-
-
-def _tasks(workflow: dict[str, Any] | None) -> list[dict[str, Any]]:
-    return objects((workflow or {}).get("tasks") or [])

@@ -9,9 +9,9 @@ import structlog
 
 from config.wakeup import WakeUp
 from store.errors import StoreUnavailable
+from store.event_filter import EventFilter
 from store.gone_webhooks import gone_webhooks
 from store.protocols import Store
-from store.records import EventFilter
 from worker.notify.messages import QUIET, Message, Notices, Observation
 from worker.notify.sender import Sender
 

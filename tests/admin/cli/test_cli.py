@@ -17,7 +17,8 @@ import pytest
 from admin.bridge import Bridge
 from admin.cli import main
 from admin.events.replay import replay
-from store.records import EventFilter, NewEvent
+from store.event_filter import EventFilter
+from store.records import NewEvent
 from store.sqlite import SqliteStore
 from testkit import PATIENCE
 from testkit.processes import ROOT

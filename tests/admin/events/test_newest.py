@@ -9,18 +9,9 @@ import pytest
 from admin.events.asking import search_of
 from admin.events.follow import Follower
 from admin.events.newest import SHOWN, Watch, newest
-from store.delivery_records import Duplicate
-from store.records import (
-    Decision,
-    EventFilter,
-    EventPage,
-    NewEvent,
-    NewTarget,
-    Rejection,
-    Result,
-    Term,
-    new_event_id,
-)
+from store.delivery_records import Duplicate, Rejection
+from store.event_filter import EventFilter, EventPage
+from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 

@@ -11,7 +11,8 @@ from admin.events.refused import Refused
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from relay.retry import StillRefused
-from store.records import EventFilter, NewEvent, new_event_id
+from store.event_filter import EventFilter
+from store.records import NewEvent, new_event_id
 from tests.admin.sample import KEEPING, Sample, keep_refused
 
 

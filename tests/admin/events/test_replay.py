@@ -22,7 +22,8 @@ from admin.events.follow import Follower
 from admin.events.replay import replay, replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
 from store.delivery_records import WithoutEvent
-from store.records import Decision, Event, EventFilter, EventPage, NewEvent, NewTarget, Result, Term, new_event_id
+from store.event_filter import EventFilter, EventPage
+from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.page.test_app import form_of

@@ -17,8 +17,9 @@ from admin.events.asking import parts_of, search_of
 from admin.events.replay_plan import choose
 from admin.events.search import BadFilter, Where
 from admin.page.app import create_app
+from store.event_filter import EventFilter, EventPage
 from store.open import open_store
-from store.records import EventFilter, EventPage, NewEvent, new_event_id
+from store.records import NewEvent, new_event_id
 from store.sql import event_search
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample, settings_for

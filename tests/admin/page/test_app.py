@@ -14,7 +14,8 @@ from admin import create_app as create_app_of_package
 from admin.page.access import COOKIE
 from admin.page.app import create_app
 from config.settings import SettingsError
-from store.records import EventFilter, NewEvent, new_event_id
+from store.event_filter import EventFilter
+from store.records import NewEvent, new_event_id
 from tests.admin.sample import Sample, make_sample, settings_for
 
 TOKEN = "the-token-of-the-admin-page"

@@ -17,8 +17,9 @@ from admin.page import feed as feeds
 from admin.page import live
 from admin.page.app import create_app
 from admin.page.feed import Feed, TooManyStreams
+from store.delivery_records import Rejection
 from store.errors import StoreUnavailable
-from store.records import NewEvent, Rejection, new_event_id
+from store.records import NewEvent, new_event_id
 from testkit import PATIENCE
 from tests.admin.sample import Sample
 

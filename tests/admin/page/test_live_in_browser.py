@@ -13,7 +13,8 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from store.records import Decision, NewEvent, Rejection, Term, new_event_id
+from store.delivery_records import Rejection
+from store.records import Decision, NewEvent, Term, new_event_id
 from tests.admin.page import axe, browser
 from tests.admin.sample import Sample
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from store import keeping
+from store.delivery_records import Rejection
 from store.keeping import KeptDelivery
 from store.protocols import Store
-from store.records import Rejection
 from tests.store.contract.makers import NOW, ids, kept
 
 BYTES = bytes(range(256))

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from store.errors import StoreUnavailable, Unstorable
+from store.event_filter import EventFilter
 from store.protocols import Store
-from store.records import Decision, EventFilter, Result, SetAside
+from store.records import Decision, Result, SetAside
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
 

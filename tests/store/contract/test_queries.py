@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from store.delivery_records import Rejection
+from store.event_filter import EventFilter
 from store.protocols import Store
-from store.records import Change, Decision, EventFilter, EventStatus, Rejection, SetAside
+from store.records import Change, Decision, EventStatus, SetAside
 from store.sql import event_search
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
 

@@ -8,10 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from store.delivery_records import Duplicate, NoLongerKept, RawDelivery
+from store.delivery_records import Duplicate, NoLongerKept, RawDelivery, Rejection
 from store.postgres import PostgresStore
 from store.protocols import Store
-from store.records import Rejection
 from store.sql import raw_deliveries
 from store.sql.without_events import DUPLICATES_KEPT
 from tests.store.contract.makers import eventually, new_event

@@ -13,7 +13,8 @@ import pytest
 
 from store import rows
 from store.errors import LeadershipLost, StoreUnavailable, Unstorable
-from store.records import Decision, Event, EventFilter, NewTarget, SetAside
+from store.event_filter import EventFilter
+from store.records import Decision, Event, NewTarget, SetAside
 from store.sql.event_rows import tasks_of
 from store.sqlite.event_rows import SqliteEventRows
 from tests.store.contract.makers import ME
