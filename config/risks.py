@@ -105,11 +105,11 @@ def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Ite
             f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the workflow goes on",
             warning=True,
         )
-    if wait and not webhook.get("starts") and not webhook.get("receivers"):
+    if wait and not any(map(webhook.get, ("starts", "receivers", "messages"))):
         yield Finding(
             ("respond", "wait"),
-            "nothing to wait for: it starts no workflow, and resumes none by `receivers`",
-            "add starts or receivers, or remove wait and output",
+            "nothing to wait for: it starts no workflow, resumes none by `receivers`, and gives none a message",
+            "add starts, receivers or messages, or remove wait and output",
             warning=True,
         )
 

@@ -24,6 +24,8 @@ NO_WORKFLOW = "no_workflow"
 TOO_LARGE = "too_large"
 """The outcome if the workflow completed, but the body would have more than `LARGEST` characters, or Conductor doesn't
 show the output, since it is too large for that."""
+ANSWERING: tuple[TargetKind, ...] = ("start", "complete", "message")
+"""The kinds of targets whose workflow may be the answer, the first kind first."""
 LARGEST = 1024 * 1024
 """Characters of a body as JSON."""
 
@@ -106,13 +108,13 @@ def workflow_of(
 ) -> tuple[bool, AnsweringWorkflow | None]:
     """Whether it is known by now which workflow answers an event, and that workflow; None if there won't be any.
 
-    It is the first that the event started, else the first that it resumed; a start that was skipped by `once` counts,
-    with the workflow that is there. It can't be told while the first may still be made. `reached`: targets whose calls
-    are known to have taken effect, recorded or not → the workflow started.
+    It is the first that the event started, else the first that it resumed, else the first that got a message of it; a
+    start that was skipped by `once` counts, with the workflow that is there. It can't be told while the first may still
+    be made. `reached`: targets whose calls are known to have taken effect, recorded or not → the workflow started.
     """
     ordered = sorted(_with_result(target, reached) for target in targets)
-    for kind in ("start", "complete"):
-        first = next((target for target in ordered if target.kind == kind and target.state not in _GIVEN_UP), None)
+    for kind in ANSWERING:
+        first = next((target for target in ordered if target.kind == kind and not _is_given_up(target)), None)
         if first is not None:
             if first.state not in _REACHED or first.workflow_id is None:
                 return False, None
@@ -120,6 +122,10 @@ def workflow_of(
         if hold == "writing":  # more targets are to come, perhaps of this kind
             return False, None
     return is_settled, None
+
+
+def _is_given_up(target: TargetOf) -> bool:
+    return target.state in _GIVEN_UP or (target.kind == "message" and target.state == "skipped")
 
 
 def _with_result(target: TargetOf, reached: Mapping[int, str | None]) -> TargetOf:

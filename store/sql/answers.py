@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from store import rows, storable
-from store.answers import Answer, Answered, AnsweringWorkflow, OpenAnswer, TargetOf, Waited, workflow_of
+from store.answers import ANSWERING, Answer, Answered, AnsweringWorkflow, OpenAnswer, TargetOf, Waited, workflow_of
 from store.delivery_records import AnswerWanted
 from store.protocols import Answers, Signals
 from store.records import NewEvent
@@ -30,7 +30,12 @@ WHERE answered_at IS NULL AND (wait_until, event_id) > (%s, %s) ORDER BY wait_un
 _WANTED = """
 SELECT event_id, webhook, output, wait_until FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NULL
 """
-_STATES = sorted((kind, state) for kind in ("start", "complete") for state in (*LIVE, "done", "skipped"))
+_STATES = sorted(
+    (kind, state)
+    for kind in ANSWERING
+    for state in (*LIVE, "done", "skipped")
+    if kind == "message" or state != "queued"
+)
 # One index look-up for each kind and state, however many targets an event has.
 _TARGETS = f"""
 WITH possible (kind, state) AS (VALUES {", ".join(map(str, _STATES))}), firsts (id) AS (

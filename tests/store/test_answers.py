@@ -77,9 +77,14 @@ T = tuple[TargetKind, TargetState]
         ("writing", False, [("complete", "done")], (False, None)),
         ("writing", False, [("start", "done")], (True, "w0")),
         ("no", True, [("start", "failed"), ("complete", "failed")], (True, None)),
+        ("held", False, [("message", "done")], (True, "w0")),
+        ("no", False, [("message", "queued")], (False, None)),
+        ("no", False, [("message", "done"), ("complete", "claimed")], (False, None)),
+        ("no", False, [("message", "skipped"), ("message", "done")], (True, "w1")),
+        ("no", True, [("message", "skipped"), ("message", "cancelled")], (True, None)),
     ],
 )
-def test_the_first_start_decides_or_else_the_first_completion(
+def test_the_first_start_decides_or_else_the_first_completion_or_message(
     hold: Hold, is_settled: bool, targets: list[T], expected: tuple[bool, str | None]
 ) -> None:
     found = [TargetOf(number, kind, state, f"w{number}", "flow") for number, (kind, state) in enumerate(targets)]

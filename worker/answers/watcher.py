@@ -191,7 +191,8 @@ class AnswerWatcher:
         news, self._news = self._news, []
         for event_id, result in news:
             if event_id in self._unplaced:
-                reached = result.state in ("done", "skipped")
+                # A start that is skipped has its workflow; a message that is skipped went nowhere.
+                reached = result.state == "done" or (result.state == "skipped" and result.target.kind != "message")
                 self._unplaced.tell(event_id, result.target.id, result.workflow_id, reached, now)
 
     def _take_on(self, wanted: OpenAnswer, now: float) -> None:

@@ -215,6 +215,28 @@ def test_a_resumed_workflow_answers(bench: Bench) -> None:
     assert bench.answer() is not None
 
 
+def messages(bench: Bench) -> list[Target]:
+    """Two events, each with the message of a lane, the first one claimed."""
+    for id_ in ("e1", "e2"):
+        bench.arrive(id_)
+        bench.decide(id_, NewTarget("message", "flow", correlation_id=id_, lane=id_, otherwise="ignore"))
+    return bench.store.claims.claim("me", bench.store.now(), 0, 9)
+
+
+def test_a_workflow_that_got_a_message_answers_unless_the_message_went_nowhere(bench: Bench) -> None:
+    first, second = messages(bench)
+    workflow = bench.conductor.begin("flow")
+    results = [Result(first, "done", workflow_id=workflow.id), Result(second, "skipped", "none runs")]
+    for result in results:
+        bench.tell(result)
+    bench.conductor.finish(workflow.id, {"reply": 1})
+    bench.run()
+    bench.store.claims.record_results("me", results, bench.store.now())
+    bench.run(3)
+    found = bench.answer("e1"), bench.answer("e2")
+    assert [one and (one.outcome, one.body) for one in found] == [("COMPLETED", "1"), (NO_WORKFLOW, None)]
+
+
 def test_an_event_that_comes_to_nothing_is_answered_so_soon(bench: Bench) -> None:
     bench.arrive()
     bench.store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], bench.store.now(), None, 0)
