@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from store import rows, transitions
 from store.protocols import LargeDecisions, Signals
-from store.records import Decision, Term
+from store.records import Decision, NewTarget, Target, Term
 from store.sql.database import Database, Deciding, Transaction
 from store.sql.event_rows import TAKE, EventRows
 from store.sql.holds import WRITING
-from store.sql.lanes import advance, lanes_of, lock
+from store.sql.lanes import advance, hurry, lanes_of, lock
 from store.sql.once_keys import take_free
 
 _RECORD = "ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets"
@@ -52,11 +53,27 @@ class SqlLargeDecisions(LargeDecisions):
     def record(self, term: Term, decision: Decision, now: int) -> None:
         while self._drop_parts(term, decision.event_id):  # left by an earlier try with other parts
             pass
-        for step in rows.large_parts(decision):
+        messages = [target for target in decision.targets if target.lane is not None]
+        others = tuple(target for target in decision.targets if target.lane is None)
+        for step in rows.large_parts(replace(decision, targets=others)):
             with self._leadership.deciding(term) as transaction:
                 transaction.insert("bridge.decision_parts (event_id, number, targets)", step, _RECORD)
         with self._leadership.deciding(term) as transaction:
-            transaction.write(_STANDS, (now, term.holder, decision.scan_at, decision.event_id))
+            stands = transaction.write(_STANDS, (now, term.holder, decision.scan_at, decision.event_id))
+            if stands and messages:
+                # Not in a part: later events are decided in between, and their messages must come behind these.
+                self._add(transaction, decision.event_id, messages, now)
+        if messages:
+            self._signals.tell("targets")
+
+    def _add(self, transaction: Transaction, event_id: str, new: Sequence[NewTarget], now: int) -> list[Target]:
+        """Inserts new targets, except those whose task another event has taken."""
+        lock(transaction, lanes_of(new))
+        made = self._events.add_missing(transaction, [rows.new_target_row(event_id, one, None, now) for one in new])
+        take_free(transaction, made)
+        advance(transaction, lanes_of(new), now)
+        hurry(transaction, new, now)
+        return made
 
     def _drop_parts(self, term: Term, event_id: str) -> bool:
         """Deletes some parts of an uncommitted decision; returns whether there were any."""
@@ -102,11 +119,6 @@ class SqlLargeDecisions(LargeDecisions):
             self._events.resolve(transaction, {event_id: locked[event_id].origin}, changes)
             return
         [(number, text)] = part
-        targets = rows.targets_in(text)
-        lock(transaction, lanes_of(targets))
-        new_rows = [rows.new_target_row(event_id, new, None, now) for new in targets]
-        made = self._events.add_missing(transaction, new_rows)
-        take_free(transaction, made)
-        advance(transaction, lanes_of(made), now)
+        made = self._add(transaction, event_id, rows.targets_in(text), now)
         transaction.write(TAKE, (sorted(target.task_id for target in made if target.task_id is not None),))
         transaction.write(_DROP, (event_id, [number]))
