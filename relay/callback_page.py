@@ -10,9 +10,9 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Mapping
 from typing import Any
 
+from platforms.bodies import BadBody, read_query
 from platforms.http import Response, error_response
 
 _STYLE = (
@@ -39,8 +39,12 @@ _MOST_FIELDS = 10
 _LONGEST_FIELD = 200
 
 
-def ask(fields: Mapping[str, Any]) -> Response:
-    """The page with the button; `fields` are what the link says in its query, which goes with it."""
+def ask(query: str) -> Response:
+    """The page with the button, and what the link says in its query (raw, as in the URL), which goes with it."""
+    try:
+        fields = read_query(query)
+    except BadBody as error:  # as the button would be answered
+        return presented(error_response(400, "malformed_body", str(error)))
     listed = "".join(
         f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in list(fields.items())[:_MOST_FIELDS]
     )

@@ -63,7 +63,8 @@ class Address:
 
 def _is_name(name: str) -> bool:
     try:
-        return 0 < len(name.encode()) <= LONGEST_NAME and name.isprintable()
+        # Conductor's URLs have no place for the names of folders.
+        return 0 < len(name.encode()) <= LONGEST_NAME and name.isprintable() and name not in (".", "..")
     except UnicodeEncodeError:  # a lone surrogate
         return False
 

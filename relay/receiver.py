@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from config.webhooks import Webhook
-from platforms.bodies import BadBody, Body, UnreadableMediaType, read_query
+from platforms.bodies import BadBody, Body, UnreadableMediaType
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
 from relay.admission import Admission
@@ -182,8 +182,8 @@ class Receiver:
             self._record(route, incoming, 410, "its URL has expired")
             return shown(EXPIRED, incoming.wants_page)
         if incoming.method in ("GET", "HEAD") and route.admits(incoming.remote):
-            fields = read_query(incoming.query) if route.callback.is_signed else {}
-            return self._count(name, "page", ask(fields))
+            # Nobody may have put words on a page whose link anyone can make.
+            return self._count(name, "page", ask(incoming.query if route.callback.is_signed else ""))
         response = self._receive(route, incoming, call)
         assert isinstance(response, Response)  # what has a callback can't have `wait`
         return shown(response, incoming.wants_page)

@@ -172,6 +172,15 @@ def test_following_a_link_shows_a_page_and_does_nothing(make_relay: MakeRelay, c
     assert relay.rejections() == []
 
 
+def test_a_link_whose_query_can_not_be_read_says_so(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS)
+    url = f"/webhook/approvals/{token()}"
+    for response in (relay.client.get(f"{url}?a=%00"), relay.client.post(f"{url}?a=%00", headers=BROWSER)):
+        assert (response.status_code, response.mimetype) == (400, "text/html")
+        assert b"<button" not in response.data
+    assert relay.client.post(url, headers=BROWSER).status_code == 200, "it isn't used"
+
+
 def test_people_get_pages_and_programs_json(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay(APPROVALS)
     done = relay.client.post(f"/webhook/approvals/{token()}?decision=yes", headers=BROWSER)
@@ -235,7 +244,7 @@ def test_with_by_id_the_workflow_makes_its_own_urls(make_relay: MakeRelay, clock
 
 
 @pytest.mark.parametrize(
-    "path", ["", "x", ID, f"{ID}/", f"{ID[:-1]}/a", f"../{ID}/a", f"{ID}/%00", f"{ID}/" + "a" * 201]
+    "path", ["", "x", ID, f"{ID}/", f"{ID[:-1]}/a", f"../{ID}/a", f"{ID}/%00", f"{ID}/..", f"{ID}/" + "a" * 201]
 )
 def test_what_no_workflow_can_have_made_is_unknown(make_relay: MakeRelay, clock: Clock, path: str) -> None:
     relay = make_relay(BY_ID)
