@@ -48,6 +48,8 @@ def ask(query: str) -> Response:
     listed = "".join(
         f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in list(fields.items())[:_MOST_FIELDS]
     )
+    if len(fields) > _MOST_FIELDS:  # they are confirmed, too
+        listed += f"<dt>…</dt><dd>and {len(fields) - _MOST_FIELDS} more</dd>"
     # Without an action the form is posted to the page's own address, whatever a proxy has made of it.
     content = f"{f'<dl>{listed}</dl>' if listed else ''}<form method=post><button>Confirm</button></form>"
     return _page(200, "Please confirm", content)

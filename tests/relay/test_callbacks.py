@@ -160,6 +160,8 @@ def test_following_a_link_shows_a_page_and_does_nothing(make_relay: MakeRelay, c
     assert "&lt;b&gt;" in text
     assert "z" * 201 not in text
     assert token() not in text
+    many = relay.client.get(f"/webhook/approvals/{token()}?" + "&".join(f"a{number}=1" for number in range(13)))
+    assert b"and 3 more" in many.data, "what isn't shown is confirmed, too"
     policy = page.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'")
     assert "form-action 'self'" in policy
