@@ -134,17 +134,19 @@ class _Check:
 
     def webhook(self, webhook: Webhook, documents: Documents) -> Iterator[Problem]:
         """What doesn't fit in one webhook."""
+        any_task = webhook.callback is not None  # its URLs complete tasks of any type, whatever their matches
         for workflow, versions in webhook.receivers.items():
             where: Where = ("receivers", workflow)
             if workflow in self._left:
                 continue
             if workflow in self._inside and workflow not in self._versions:
-                yield from self._matches(webhook, where, workflow, self._inside[workflow], documents)
+                if not any_task:
+                    yield from self._matches(webhook, where, workflow, self._inside[workflow], documents)
                 continue
             for what, remedy in self._missing(workflow, versions or ()):
                 yield self._problem(webhook, where, what, remedy)
             for version in self._looked_at(workflow, versions):
-                if (tasks := self._read.get((workflow, version))) is not None:
+                if not any_task and (tasks := self._read.get((workflow, version))) is not None:
                     yield from self._waits(webhook, workflow, version, tasks, documents)
         for index, start in enumerate(webhook.starts):
             if start.workflow in self._left:

@@ -115,6 +115,15 @@ def test_of_any_version_the_latest_is_looked_at_and_of_certain_ones_each(tmp_pat
     assert remedy == "add one, or remove the receiver"
 
 
+def test_a_callbacks_receivers_need_no_task_that_waits_for_webhooks_but_must_be_there(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    webhook = "{name: hook, callback: {by: id}, receivers: {order: any, sign: any, none: any}}"
+    file.write_text(f"webhooks: [{webhook}]\n", encoding="utf-8")
+    registry = Registry(order=[{"type": "HUMAN"}], sign=[wait({"$..[": 1})])
+    checked = check_workflows(registry, load_definitions(file, environment={}))  # type: ignore[arg-type]
+    assert [problem.what for problem in checked.problems] == ["Conductor has no workflow none"]
+
+
 def test_a_workflow_whose_tasks_are_made_as_it_runs_may_wait(tmp_path: Path) -> None:
     assert found(Registry(deploy=[{"type": "DYNAMIC"}]), tmp_path, "    receivers: {deploy: any}\n") == []
 
