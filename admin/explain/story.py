@@ -10,7 +10,7 @@ from admin.events.families import Family
 from admin.explain.results import Happening
 from config.webhooks import Webhook
 from store.one_target import place_of
-from store.records import Event, Target, TargetKind, iso
+from store.records import Event, Target, iso
 from store.story import Attempt, Note, Origins
 
 _TARGETS = 50
@@ -19,7 +19,6 @@ _LONGEST = 200
 """Happenings that are told, at most: the first and the last."""
 _NAMED = 5
 """Targets that one sentence names, at most."""
-_DOES: dict[TargetKind, str] = {"complete": "completes", "start": "makes", "message": "sends"}
 _BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
 
 
@@ -104,9 +103,15 @@ def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> 
 
 
 def _named(targets: Sequence[Target]) -> str:
-    names = [f"{_DOES[target.kind]} the {place_of(target)}" for target in targets]
+    names = [_does(target) for target in targets]
     rest = len(names) - _NAMED
     return "it " + ", ".join(names[:_NAMED]) + (f" and has {rest} more targets" if rest > 0 else "")
+
+
+def _does(target: Target) -> str:
+    if target.kind == "start":
+        return f"starts {target.workflow}"
+    return f"{'sends' if target.kind == 'message' else 'completes'} the {place_of(target)}"
 
 
 def _calls(target: Target, now: int) -> Iterator[Happening]:
@@ -150,9 +155,9 @@ def _end(target: Target, place: str) -> Happening:
         case "skipped" | "cancelled" if target.kind == "message":
             what = f"Didn't send {place}: {target.error}."
         case "done":
-            what = f"Made {place}{tries}: workflow {target.workflow_id}."
+            what = f"Started {target.workflow}{tries}: workflow {target.workflow_id}."
         case "skipped":
-            what = f"Didn't make {place}: workflow {target.workflow_id} exists for the same `once.key`."
+            what = f"Didn't start {target.workflow}: workflow {target.workflow_id} exists for the same `once.key`."
         case "cancelled":
             what = f"Came too late for {place}: {(target.error or 'it had ended').rstrip('.')}."
         case _:

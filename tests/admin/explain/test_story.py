@@ -42,9 +42,9 @@ def test_a_delivered_event_has_a_short_story() -> None:
         "+0 Received from 203.0.113.9.",
         "+0 Verified by the signature in X-Hub-Signature-256.",
         "+400 Decided 400 ms after it arrived by worker worker-1, after the scan for waiting tasks that began at "
-        "2023-11-14T22:13:20.100Z: it completes the task wait of deploy (wf-1), makes the start of on_push.",
+        "2023-11-14T22:13:20.100Z: it completes the task wait of deploy (wf-1), starts on_push.",
         "+700 Completed the task wait of deploy (wf-1): its workflow continues.",
-        "+800 Made the start of on_push: workflow wf-2.",
+        "+800 Started on_push: workflow wf-2.",
     ]
     story = tell(EVENT, [COMPLETION], FROM, None, None, NOW)
     assert [one.workflow_id for one in story] == [None, None, None, "wf-1"]
@@ -67,7 +67,7 @@ def test_attempts_are_told_with_their_times_and_errors() -> None:
     calling = replace(START, state="claimed", attempts=4, claimed_at=NOW + 9500, failures=failures)
     assert told(EVENT, calling)[-1] == "+9500 Attempt 4 for the start of on_push is under way."
     recovered = replace(START, state="done", attempts=4, workflow_id="wf-2", settled_at=NOW + 9000, failures=failures)
-    assert told(EVENT, recovered)[-1] == "+9000 Made the start of on_push at attempt 4: workflow wf-2."
+    assert told(EVENT, recovered)[-1] == "+9000 Started on_push at attempt 4: workflow wf-2."
 
 
 def test_a_held_event_tells_how_long_and_who_came() -> None:
