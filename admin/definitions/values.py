@@ -75,8 +75,10 @@ def without_secrets(keys: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("secret", "verify_token", "headers"):
         if key in shown:
             shown[key] = _blanked(shown[key])
-    if isinstance(shown.get("signature"), Mapping):
-        shown["signature"] = {**shown["signature"], "secret": _blanked(shown["signature"].get("secret"))}
+    for key in ("signature", "callback"):
+        inside = shown.get(key)
+        if isinstance(inside, Mapping) and "secret" in inside:
+            shown[key] = {**inside, "secret": _blanked(inside["secret"])}
     return shown
 
 

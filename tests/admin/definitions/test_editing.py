@@ -9,7 +9,7 @@ import pytest
 from admin.definitions.editing import edited, form_of
 from admin.definitions.fields import FIELDS, Field, put, text_of, value_at, value_of
 from admin.definitions.forms import WebhookForm
-from admin.definitions.values import Secret, to_yaml_value
+from admin.definitions.values import Secret, to_yaml_value, without_secrets
 from config.model import Webhook
 from config.problems import Problem
 from config.proof_keys import Challenge, Jwt, Mtls, Signature
@@ -180,3 +180,23 @@ def test_what_the_check_finds_is_told_at_its_field(path: str, field: str) -> Non
     form = WebhookForm("custom")
     form.place([Problem("a.yaml", 1, f"webhook a: {path}", "wrong", "mend it")])
     assert list(form.errors) == [field]
+
+
+def test_no_secret_is_shown_wherever_one_may_be_written_but_references_are() -> None:
+    written = {
+        "name": "hook",
+        "secret": ["plain", "${NEW}"],
+        "verify_token": "plain",
+        "headers": {"X-Key": ["plain", "${file:key}"]},
+        "signature": {"secret": "plain", "header": "X-Sign"},
+        "callback": {"secret": ["${NEW}", "plain"], "expires": "7d"},
+    }
+    assert without_secrets(written) == {
+        "name": "hook",
+        "secret": ["***", "${NEW}"],
+        "verify_token": "***",
+        "headers": {"X-Key": ["***", "${file:key}"]},
+        "signature": {"secret": "***", "header": "X-Sign"},
+        "callback": {"secret": ["${NEW}", "***"], "expires": "7d"},
+    }
+    assert without_secrets({"callback": {"by": "id"}}) == {"callback": {"by": "id"}}

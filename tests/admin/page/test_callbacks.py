@@ -143,6 +143,7 @@ def test_pages_and_explanations_show_what_became_of_its_event(client: FlaskClien
 
 def test_its_page_and_orkes_api_show_it_without_its_secret(client: FlaskClient) -> None:
     page = client.get("/webhooks/approvals").text
+    assert "Callback URLs" in page and "Have the sender add a header" not in page
     assert "complete one task each" in page
     assert "Send a test event" not in page
     for path in ("/webhooks/approvals", "/webhooks/open", "/api/webhooks", "/api/metadata/webhook"):
