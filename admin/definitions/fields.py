@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from textwrap import dedent
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
@@ -20,7 +21,7 @@ from platforms.base import Platform
 Group = Literal["signature", "jwt", "mtls", "challenge", "own", "payload", "deliveries", "kept"]
 """Fields that stand together: four kinds of proof, what only some platforms have, and three collapsed sections."""
 SECTIONS: dict[Group, str] = {
-    "payload": "Payload: filter, decode, split, schema",
+    "payload": "Payload: filter, decode, split, schema, messages",
     "deliveries": "Deliveries: hold, limits, answer",
     "kept": "Development and rejected deliveries",
 }
@@ -40,7 +41,8 @@ class Field:
     label: str
     hint: str = ""
     kind: Literal["text", "exact", "number", "switch", "lines", "yaml", "choice", "tick"] = "text"
-    """`exact`: spaces count. `switch`: text, true or false. `lines`: a list, one item per line. `yaml`: a mapping."""
+    """`exact`: spaces count. `switch`: text, true or false. `lines`: a list, one item per line. `yaml`: a mapping, of
+    `messages` a list."""
     choices: tuple[str, ...] = ()
     """The first is the default, which isn't written."""
     ticked: Any = True
@@ -146,6 +148,10 @@ FIELDS = (
         "$.customer.email", "lines", rows=2,
     ),
     Field("payload", ("metadata",), "leave _webhook out of outputs and inputs", "", "tick", ticked=False),
+    Field(
+        "payload", ("messages",), "Messages", "To running workflows, such as "
+        "- {workflow: agent, key: $.event.thread_ts, else: start}", "yaml", rows=2,
+    ),
     Field("deliveries", ("hold",), "Hold", "How long an event waits for a task; 10m if empty, 0s for not at all"),
     Field("deliveries", ("max_body",), "Largest body", "Such as 2MB; the platform’s own limit if empty"),
     Field("deliveries", ("allow_ips",), "Networks that may post", "One per line; all if empty", "lines", rows=2),
@@ -156,8 +162,8 @@ FIELDS = (
     Field("deliveries", ("pace",), "Calls to Conductor", "At most, such as 50/s; others wait"),
     Field("deliveries", ("tolerance",), "How old a signed time may be", "The platform’s own limit if empty"),
     Field(
-        "deliveries", ("respond",), "Answer", "To an accepted or filtered delivery, instead of the platform’s usual "
-        "one: status, body and content_type, one per line", "yaml", rows=2,
+        "deliveries", ("respond",), "Answer", "Instead of the platform’s usual one: status, body and content_type, one "
+        "per line; or wait: 20s and output: $.reply, to answer with the workflow’s result", "yaml", rows=2,
     ),
     Field(
         "deliveries", ("public_url",), "Public URL", "The whole URL as the platform calls it, where a signature "
@@ -193,7 +199,7 @@ def text_of(field: Field, keys: Mapping[str, Any]) -> str:
     if field.kind == "lines":
         return "\n".join(map(str, value if isinstance(value, list) else [value]))
     if field.kind == "yaml" or isinstance(value, (dict, list)):
-        return as_yaml(value).strip() if isinstance(value, (dict, list)) else _plain(value)
+        return dedent(as_yaml(value)).strip() if isinstance(value, (dict, list)) else _plain(value)
     return _plain(value)
 
 
@@ -221,13 +227,15 @@ def value_of(field: Field, text: str) -> Any:
 
 
 def parsed(text: str, key: str, example: str = "NAME: VALUE") -> Any:
-    """The mapping that is typed as YAML, or false where that is a value. Raises BadValue."""
+    """The mapping that is typed as YAML, or false or a list where that is a value. Raises BadValue."""
     try:
         located = parse_yaml(text)
     except BadYaml as error:
         raise BadValue(f"line {error.line}: {error}; {error.remedy}") from None
     if located.value is False and key == "decode":
         return False
+    if isinstance(located.value, list) and key == "messages":
+        return located.value
     if not isinstance(located.value, dict) or located.repeated:
         raise BadValue(f"write each setting once, on a line of its own, such as {example}")
     return {str(name): value for name, value in located.value.items()}

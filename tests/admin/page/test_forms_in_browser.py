@@ -85,7 +85,7 @@ def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, ur
     reach(driver, "jwt_claims").send_keys("$.scope: orders")
     reach(driver, "start_workflow_0").send_keys("order_flow")
     reach(driver, "start_input_0").send_keys("id: $.order.id")
-    reach(driver, "Payload: filter, decode, split, schema").send_keys(Keys.ENTER)
+    reach(driver, "Payload: filter, decode, split, schema, messages").send_keys(Keys.ENTER)
     reach(driver, "decode").send_keys("$.order: odd")
     reach(driver, "schema_file").send_keys("order.schema.json")
     reach(driver, "Create").send_keys(Keys.ENTER)
