@@ -102,6 +102,8 @@ class _Waiting:
     tries: int = 0
     failures: int = 0
     running: bool = False
+    is_outdated: bool = False
+    """Whether more may be known than the running look-up can have seen."""
 
 
 class Callbacks:
@@ -177,7 +179,9 @@ class Callbacks:
             if events is None
             else [self._waiting[event.seq] for event in events if event.seq in self._waiting]
         ):
-            if not waiting.running and waiting.due_at > now:
+            if waiting.running:
+                waiting.is_outdated = True
+            elif waiting.due_at > now:
                 self._schedule(waiting, now)
 
     def due_in(self) -> float:
@@ -209,7 +213,7 @@ class Callbacks:
             waiting.failures, waiting.turn = 0, "again"
             # Unless the caller removes it, it waits on: rarely if it has waited for long, and once its hold ends.
             age = max(0, began - waiting.event.received_at) / 1000
-            pause = min(_RAREST, max(_SOONEST, age / 2))
+            pause = 0.0 if waiting.is_outdated else min(_RAREST, max(_SOONEST, age / 2))
             left = (waiting.event.hold_until - self._now()) / 1000
             self._schedule(waiting, self._clock.monotonic() + (min(pause, left) if left > 0 else pause))
             found.append(Answer(waiting.event, waiting.place, began, answer))
@@ -236,7 +240,7 @@ class Callbacks:
     def _begin_due(self, lane: _Lookups) -> None:
         now = self._clock.monotonic()
         while lane.next_at <= now and (waiting := self._next_due(lane, now)) is not None:
-            waiting.running = True
+            waiting.running, waiting.is_outdated = True, False
             waiting.tries += 1
             lane.running[waiting.turn] += 1
             lane.next_at = now + _GAP[lane.lane]
