@@ -30,7 +30,7 @@ test: $(INSTALLED) lint ## All checks, and all tests but the long ones, includin
 test-long: $(INSTALLED) ## The long tests, others with more examples, and on PostgreSQL those that depend on Conductor's backend
 	@$(BIN)/python -m testkit.conductor
 	TEST_EXAMPLES=all $(PYTEST) -m "long or examples"
-	TEST_CONDUCTOR=postgres $(PYTEST) tests/acceptance -m server
+	TEST_CONDUCTOR=postgres TEST_FAULTS_SECONDS=20 $(PYTEST) tests/acceptance -m server
 
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor

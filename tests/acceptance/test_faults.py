@@ -23,7 +23,7 @@ from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
 
 pytestmark = pytest.mark.server
-SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
+SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
 
 

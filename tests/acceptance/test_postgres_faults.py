@@ -34,7 +34,7 @@ from testkit.processes import Child, free_port
 from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.load import Load, webhooks
 
-SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
+SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
 
 
