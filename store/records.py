@@ -298,6 +298,8 @@ class Result:
     """For a cancelled completion that was in doubt: its workflow has another version, so its task keeps waiting."""
     final: bool = False
     """For a cancelled completion by a callback: no other task may have the event, so it isn't free again."""
+    leaves_lane: bool = False
+    """For a message that is set aside: those behind it don't wait for it any longer."""
 
 
 @dataclass(frozen=True, slots=True)

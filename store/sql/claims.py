@@ -16,7 +16,7 @@ from store.protocols import NO_PACES, Claims, Signals
 from store.records import Result, Target
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
-from store.sql.lanes import advance, lanes_of
+from store.sql.lanes import advance, lanes_of, leave
 
 _CLAIM = f"""
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
@@ -127,7 +127,9 @@ class SqlClaims(Claims):
             locked = self._events.lock(transaction, touched)
             standing = [by_id[target_id] for target_id in self._record(transaction, worker, by_id, now)]
             ended = [result.target for result in standing if result.state in transitions.ENDED]
-            more = advance(transaction, lanes_of(ended), now)
+            leaving = [result.target for result in standing if result.leaves_lane]
+            leave(transaction, leaving)
+            more = advance(transaction, lanes_of([*ended, *leaving]), now)
             tasks = {
                 result.target.task_id: after
                 for result in standing

@@ -22,6 +22,7 @@ SELECT {rows.TARGET} FROM (
     SELECT * FROM bridge.targets WHERE lane = %s AND settled_at IS NULL ORDER BY id LIMIT %s
 ) AS next WHERE otherwise = 'start' ORDER BY id LIMIT 1
 """
+_LEAVE = "UPDATE bridge.targets SET lane = NULL WHERE id = ANY(%s)"
 _LOOKED_AT = 1000
 """Messages among which one that starts a workflow is looked for: as many as Conductor's queue takes."""
 _HURRY = f"""
@@ -74,3 +75,9 @@ def hurry(transaction: Transaction, new: Iterable[NewTarget], now: int) -> None:
     """Makes messages due that are held for a workflow, and behind which one was added that starts it."""
     if lanes := lanes_of(target for target in new if target.otherwise == "start"):
         transaction.write(_HURRY, (now, now, lanes))
+
+
+def leave(transaction: Transaction, targets: Iterable[Target]) -> None:
+    """These messages, the first of their lanes, are delivered whenever that succeeds, in no order."""
+    if ids := [target.id for target in targets]:
+        transaction.write(_LEAVE, (ids,))

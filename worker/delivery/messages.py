@@ -17,6 +17,7 @@ from typing import Literal
 import structlog
 
 from store.errors import StoreUnavailable
+from store.lanes import lane_of
 from store.protocols import Lanes, Queries
 from store.records import Event, Result, Target
 from worker.conductor.client import Conductor
@@ -65,7 +66,7 @@ class MessageCalls:
         `fresh_until` says until when a request may leave, before each one that changes something. Raises
         ConductorError, whose `workflow_id` is the workflow that the message was for, if one was found.
         """
-        assert target.correlation_id is not None and target.lane is not None
+        assert target.correlation_id is not None
         tried = target.attempts > 1
         for workflow_id in self._known(target):
             if self._give(workflow_id, target, event, payload, fresh_until):
@@ -109,8 +110,7 @@ class MessageCalls:
 
     def _known(self, target: Target) -> list[str]:
         """The workflow that an earlier try was for, or else the one that the lane's last message went to."""
-        assert target.lane is not None
-        known = target.workflow_id or self._lanes.latest_workflow(target.lane)
+        known = target.workflow_id or self._lanes.latest_workflow(_lane(target))
         return [] if known is None else [known]
 
     def _give(
@@ -154,8 +154,7 @@ class MessageCalls:
             return _Starter(event.id, target.version, payload)
         if target.otherwise == "ignore" or now >= event.hold_until:
             return None
-        assert target.lane is not None
-        if (later := self._lanes.next_start(target.lane)) is None:
+        if (later := self._lanes.next_start(_lane(target))) is None:
             return None
         try:
             found = self._queries.events_of([later.event_id])[later.event_id]
@@ -201,6 +200,12 @@ class MessageCalls:
                 kind = Unreachable if isinstance(error, Unreachable) else NotNow
                 raise _named(kind(text, error.status), workflow_id) from error
             return False
+
+
+def _lane(target: Target) -> str:
+    """The message's lane, also if it has left it."""
+    assert target.correlation_id is not None
+    return lane_of(target.workflow, target.correlation_id)
 
 
 def _without_workflow(target: Target, event: Event, now: int) -> Result:

@@ -23,6 +23,8 @@ log = structlog.get_logger()
 _ALL = 1 << 20
 _READ_EVERY = 60.0
 """Seconds between reads of which targets are set aside: other workers also set some aside, and finish them."""
+_IN_LANE = 3
+"""How often a message is set aside before those behind it go on without it."""
 _REASON = 500
 """Characters of a reason, at most."""
 
@@ -64,8 +66,10 @@ class Recording:
         this reason."""
         now = self._store.now()
         result = _pending(target, _plain(reason), now)
-        self._results.append((result, webhook))
         self._note_aside(result, webhook, now)
+        if target.lane is not None and self._known[target.id].tries >= _IN_LANE:
+            result = replace(result, leaves_lane=True)
+        self._results.append((result, webhook))
 
     def clear(self) -> None:
         """Forgets everything."""

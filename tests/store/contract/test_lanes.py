@@ -75,6 +75,19 @@ def test_a_held_message_is_looked_for_again_at_once_if_a_later_one_starts_its_wo
     assert store.claims.next_due() == NOW + 500, "its last call may still be taking effect"
 
 
+def test_a_message_that_leaves_its_lane_lets_the_next_one_go_and_may_still_be_delivered(store: Store) -> None:
+    decide(store, arrive(store, "e1"), message())
+    decide(store, arrive(store, "e2"), message())
+    [target] = store.claims.claim("me", NOW, 0, 9)
+    store.claims.record_results("me", [Result(target, "pending", "why", due_at=NOW + 500, leaves_lane=True)], NOW)
+    [second] = store.claims.claim("me", NOW, 0, 9)
+    assert second.event_id == "e2"
+    [first] = store.claims.claim("me", NOW + 500, 0, 9)
+    assert (first.event_id, first.lane) == ("e1", None)
+    store.claims.record_results("me", [Result(one, "done", workflow_id="w") for one in (first, second)], NOW)
+    assert [event(store, id_).status for id_ in ("e1", "e2")] == ["delivered", "delivered"]
+
+
 def test_a_claim_that_ran_out_is_taken_over_before_the_next_message(store: Store) -> None:
     decide(store, arrive(store, "e1"), message())
     decide(store, arrive(store, "e2"), message())

@@ -11,6 +11,7 @@ from store.lanes import lane_of
 from store.records import Event, NewTarget, Otherwise, Result, Target
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
+from worker.delivery.recording import Recording
 
 __all__ = ["bench"]
 
@@ -208,6 +209,22 @@ def test_a_message_that_was_read_isnt_repeated_if_its_workflow_has_ended_since(b
 def test_a_message_that_needs_a_workflow_is_skipped_without_one_if_its_entry_says_so(bench: Bench) -> None:
     result = bench.result(claimed(bench, "ignore"))
     assert (result.state, bench.conductor.workflows) == ("skipped", {})
+
+
+def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_first_tries(bench: Bench) -> None:
+    bench.conductor.begin("flow", correlation_id="k")
+    target = claimed(bench)
+    bench.decide(message())
+    recording = Recording(bench.store, "me", time)
+    tries = []
+    for _ in range(3):
+        recording.set_aside(target, "w", "a bug")
+        recording.run()
+        due = bench.store.claims.claim("me", 2**50, 0, 9)
+        tries.append(len(due))
+        target = due[0]
+    assert tries == [1, 1, 2]
+    assert (target.lane, bench.result(target).state) == (None, "done")
 
 
 def test_an_unknown_workflow_cant_be_started(bench: Bench) -> None:
