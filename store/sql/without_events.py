@@ -42,7 +42,7 @@ class SqlWithoutEvents(WithoutEvents):
         values = (*([webhook] if only else []), limit)
         rejections, duplicates = self._database.read_together(
             (
-                f"SELECT id, webhook, at, status, reason, remote, method, {KEPT} FROM bridge.rejections r"
+                f"SELECT id, webhook, at, status, reason, remote, method, {KEPT} AS kept_id FROM bridge.rejections r"
                 f" {only} ORDER BY id DESC LIMIT %s",
                 values,
             ),
