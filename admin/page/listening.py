@@ -41,6 +41,9 @@ def deliveries(name: str) -> Response:
     pruned = here.store.raw_deliveries.last_pruned(name)
     if after is not None:
         last = _number(after)
+        if last > here.store.raw_deliveries.greatest_id(name):
+            # The store is another one, or an older copy of it was restored: what comes now has lower numbers.
+            return jsonify(as_json(RawDeliveries(webhook=name, next=0, missed=True, deliveries=[])))
         missed = pruned is not None and pruned.id > last
     else:
         structlog.get_logger().info("somebody listens to deliveries", who=g.who, webhook=name, start=start)

@@ -24,10 +24,11 @@ WHERE webhook = %(webhook)s AND id > %(after)s AND at >= %(oldest)s AND at > 0 A
     SELECT max(id) + 1 FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND at < %(settled)s
 )) ORDER BY id LIMIT %(limit)s
 """
-_OF_ANOTHER = f"""
-DELETE FROM bridge.raw_deliveries WHERE id >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_BITS}
-"""
+_NEXT = f"pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_BITS}"
+_OF_ANOTHER = f"DELETE FROM bridge.raw_deliveries WHERE id >= {_NEXT}"
 """Brought from another server, whose transactions had higher numbers: new ones would be below them."""
+
+_GREATEST = f"SELECT coalesce(max(id), 0) FROM bridge.raw_deliveries WHERE webhook = %s AND id < {_NEXT}"
 
 
 def first_id(transaction: Transaction) -> int:
@@ -47,6 +48,9 @@ class PostgresRawDeliveries(SqlRawDeliveries):
             "limit": limit,
         }
         return [ListedDelivery(*row) for row in self._database.read(_LISTED, values)]
+
+    def greatest_id(self, webhook: str) -> int:
+        return int(self._database.read(_GREATEST, (webhook,))[0][0])
 
     def prune(self) -> None:
         with self._database.transaction() as transaction:

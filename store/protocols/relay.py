@@ -86,6 +86,10 @@ class RawDeliveries(Protocol):
     def last_pruned(self, webhook: str) -> NoLongerKept | None:
         """The last delivery that is no longer listed, as it is beyond the bounds; None if there was none."""
 
+    def greatest_id(self, webhook: str) -> int:
+        """The greatest id that a delivery of the webhook has had here, also if it was pruned; 0 for none. A greater one
+        is from another store, or from this one before an older copy was restored."""
+
 
 class Verifications(Protocol):
     """Which webhooks are verified, and with which verifier: a changed secret has a different fingerprint.

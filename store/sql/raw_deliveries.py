@@ -45,6 +45,7 @@ _PRUNED = """
 SELECT id, CASE WHEN at = 0 THEN size ELSE at END FROM bridge.raw_deliveries
 WHERE webhook = %s AND at < %s ORDER BY id DESC LIMIT 1
 """
+_GREATEST = "SELECT coalesce(max(id), 0) FROM bridge.raw_deliveries WHERE webhook = %s"
 
 
 def are_any(events: Iterable[NewEvent]) -> bool:
@@ -113,6 +114,9 @@ class SqlRawDeliveries(RawDeliveries):
     def last_pruned(self, webhook: str) -> NoLongerKept | None:
         found = self._database.read(_PRUNED, (webhook, self._oldest()))
         return NoLongerKept(*found[0]) if found else None
+
+    def greatest_id(self, webhook: str) -> int:
+        return int(self._database.read(_GREATEST, (webhook,))[0][0])
 
     def _oldest(self) -> int:
         return self._database.now() - KEPT_FOR

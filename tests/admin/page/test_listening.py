@@ -147,3 +147,11 @@ def test_what_is_no_longer_kept_is_said_and_only_that(
     answer = ask(client)
     assert answer["deliveries"] == []
     assert not ask(client, after=answer["next"])["missed"], "who begins now has missed nothing"
+
+
+def test_who_listens_goes_on_when_the_store_is_restored_to_lower_numbers(client: FlaskClient, public: Sample) -> None:
+    """PostgreSQL's numbers follow its transactions, which another server counts from lower on."""
+    kept = [arrive(public), arrive(public)]
+    begin = ask(client, after=10**15)
+    assert (begin["deliveries"], begin["next"], begin["missed"]) == ([], 0, True)
+    assert ids(ask(client, after=begin["next"])) == kept

@@ -128,6 +128,18 @@ def test_the_last_one_that_is_no_longer_listed_is_known(store: Store, monkeypatc
     assert store.raw_deliveries.read([first.id]) == []
 
 
+def test_the_greatest_id_is_known_whatever_was_pruned(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or who listens to a store that was restored couldn't be told that its place is another one's."""
+    assert store.raw_deliveries.greatest_id("w") == 0
+    keep(store, "e1"), keep(store, "e2"), keep(store, "e3", webhook="v")
+    settle(store)
+    last = store.raw_deliveries.listed("w")[-1].id
+    assert store.raw_deliveries.greatest_id("w") == last
+    monkeypatch.setattr(raw_deliveries, "KEPT_FOR", -60_000)
+    store.raw_deliveries.prune()
+    assert store.raw_deliveries.greatest_id("w") == last
+
+
 def test_those_that_are_too_old_are_not_listed_even_before_they_are_pruned(store: Store) -> None:
     store.deliveries.append([new_event("old", received_at=store.now() - raw_deliveries.KEPT_FOR - 1000, raw=RAW)])
     keep(store, "new")
