@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from admin.definitions.fields import FIELDS, Group, as_yaml, is_same, put, text_of
+from admin.definitions.fields import FIELDS, Group, as_yaml, is_same, put, same_yaml, text_of
 from admin.definitions.forms import START_PARTS, WebhookForm, receiver_line
 from admin.definitions.values import Keys, from_yaml_value, to_yaml_value, verbatim
 from platforms.guide import Guide
@@ -75,10 +75,9 @@ def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> l
 
 
 def _same_starts(one: list[dict[str, str]], other: list[dict[str, str]]) -> bool:
-    def plain(starts: list[dict[str, str]]) -> list[list[list[str]]]:
-        return [[start[part].split() for part in START_PARTS] for start in starts]
-
-    return plain(one) == plain(other)
+    return len(one) == len(other) and all(
+        same_yaml(before[part], after[part]) for before, after in zip(one, other, strict=True) for part in START_PARTS
+    )
 
 
 def differing(old: dict[str, Any], new: Keys) -> set[str]:

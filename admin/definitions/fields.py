@@ -243,9 +243,22 @@ def parsed(text: str, key: str, example: str = "NAME: VALUE") -> Any:
 
 def is_same(field: Field, one: str, other: str) -> bool:
     """Whether two texts mean the same. A browser changes the ends of lines, and drops them in a field of one line."""
+    if field.kind == "exact" and field.rows:
+        one, other = (text.replace("\r\n", "\n").removeprefix("\n") for text in (one, other))
+        return one == other
     if field.kind == "exact":
         return "".join(one.splitlines()) == "".join(other.splitlines())
-    return one.split() == other.split()
+    return same_yaml(one, other) if field.kind == "yaml" else one.split() == other.split()
+
+
+def same_yaml(one: str, other: str) -> bool:
+    """Whether two texts are the same YAML: spaces in quotes and before keys count, others don't."""
+    if one.split() != other.split():
+        return False
+    try:
+        return bool(parse_yaml(one).value == parse_yaml(other).value)
+    except BadYaml:
+        return one.splitlines() == other.splitlines()
 
 
 def field_at(path: str) -> Field | None:

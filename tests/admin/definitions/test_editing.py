@@ -201,3 +201,37 @@ def test_no_secret_is_shown_wherever_one_may_be_written_but_references_are() -> 
         "callback": {"secret": ["${NEW}", "***"], "expires": "7d"},
     }
     assert without_secrets({"callback": {"by": "id"}}) == {"callback": {"by": "id"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("signature_signed", "{timestamp}\n{body}", "{timestamp}{body}"),
+        ("signature_signed", "{timestamp}.\n{body}", "{timestamp}.\n\n{body}"),
+        ("respond", {"body": "a b"}, {"body": "a  b"}),
+        ("only", {"$.a": {"$in": ["x y"]}}, {"$.a": {"$in": ["x   y"]}}),
+    ],
+)
+def test_a_change_of_spaces_alone_is_one_where_they_count(name: str, before: Any, after: Any) -> None:
+    [field] = [one for one in FIELDS if one.name == name]
+    written: dict[str, Any] = {"name": "w", "signature": {"secret": "${S}", "header": "X"}}
+    put(written, field.path, before)
+    form = form_of(written)
+    form.values[name] = text_of(field, put_into({}, field, after)).replace("\n", "\r\n")
+    changed = to_yaml_value(edited(written, form, guides()["custom"]), refer)
+    assert value_at(changed, field.path) == after
+    form.values[name] = text_of(field, written).replace("\n", "\r\n")
+    assert to_yaml_value(edited(written, form, guides()["custom"]), refer) == written
+
+
+def test_a_change_of_spaces_alone_is_one_in_a_condition_too() -> None:
+    written = {"name": "w", "starts": [{"workflow": "s", "when": {"$.a": "x y"}}]}
+    form = form_of(written)
+    form.starts[0]["when"] = "$.a: x  y"
+    keys = to_yaml_value(edited(written, form, guides()["custom"]), refer)
+    assert keys["starts"] == [{"workflow": "s", "when": {"$.a": "x  y"}}]
+
+
+def put_into(keys: dict[str, Any], field: Field, value: Any) -> dict[str, Any]:
+    put(keys, field.path, value)
+    return keys
