@@ -24,6 +24,9 @@ NO_WORKFLOW = "no_workflow"
 TOO_LARGE = "too_large"
 """The outcome if the workflow completed, but the body would have more than `LARGEST` characters, or Conductor doesn't
 show the output, since it is too large for that."""
+UNREADABLE = "unreadable"
+"""The outcome if the workflow completed, but nothing can be made of its output: it is nested too deeply, or the path
+would take too long."""
 ANSWERING: tuple[TargetKind, ...] = ("start", "complete", "message")
 """The kinds of targets whose workflow may be the answer, the first kind first."""
 LARGEST = 1024 * 1024
@@ -49,7 +52,7 @@ class Answer:
 
     event_id: str
     outcome: str
-    """The workflow's status in Conductor's words; else `GONE`, `NO_WORKFLOW` or `TOO_LARGE`."""
+    """The workflow's status in Conductor's words; else `GONE`, `NO_WORKFLOW`, `TOO_LARGE` or `UNREADABLE`."""
     workflow_id: str | None = None
     body: str | None = None
     """JSON; None unless it is `COMPLETED`."""

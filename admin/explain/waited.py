@@ -38,6 +38,8 @@ def _answer(answer: Answer, shows_body: bool) -> tuple[str, bool]:
             return "It neither started nor resumed a workflow: its sender is answered 202.", False
         case answers.TOO_LARGE:
             return "Its workflow completed, but what it answered is too large: its sender is answered 502.", True
+        case answers.UNREADABLE:
+            return "Its workflow completed, but nothing can be made of its output: its sender is answered 502.", True
         case answers.GONE:
             return "Conductor doesn't have its workflow any more: its sender is answered 502.", True
     return f"Its workflow ended as {answer.outcome}: its sender is answered 502.", True

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from store.answers import COMPLETED, TOO_LARGE, Answer, OpenAnswer, answer_of
+from store.answers import COMPLETED, TOO_LARGE, UNREADABLE, Answer, OpenAnswer, answer_of
 from worker.answers.schedule import Found, Look
 from worker.conductor.answers import End
 from worker.conductor.client import Conductor
@@ -19,8 +19,6 @@ _LIST_PATIENCE = 2.0
 """Seconds to wait for a list."""
 _READ_PATIENCE = 2.0
 """Seconds to wait for a workflow; twice as long each time it failed."""
-UNREADABLE = "unreadable"
-"""The outcome if nothing can be made of the workflow's output."""
 
 
 @dataclass(frozen=True, slots=True)

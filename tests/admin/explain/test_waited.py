@@ -47,6 +47,11 @@ def test_what_was_not_answered_in_time_is_told() -> None:
         ("FAILED", "Its workflow ended as FAILED: its sender is answered 502.", True),
         ("gone", "Conductor doesn't have its workflow any more: its sender is answered 502.", True),
         ("too_large", "Its workflow completed, but what it answered is too large: its sender is answered 502.", True),
+        (
+            "unreadable",
+            "Its workflow completed, but nothing can be made of its output: its sender is answered 502.",
+            True,
+        ),
         ("no_workflow", "It neither started nor resumed a workflow: its sender is answered 202.", False),
     ],
 )
