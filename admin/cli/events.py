@@ -193,7 +193,8 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
 def _echo_starts(found: EventExplanation) -> None:
     for start in found.starts:
         version = f" version {start.start.version}" if start.start.version else ""
-        click.echo(f"\n{'STARTS' if start.holds else 'STARTS NOT'}  {plain(start.start.workflow)}{version}")
+        verdict = "STARTS" if start.holds else "DOESN'T START"
+        click.echo(f"\n{verdict}  {plain(start.start.workflow)}{version}")
         if not start.criteria:
             click.echo(f"  {plain(start.reason)}")
         _echo_criteria(start.criteria)

@@ -118,6 +118,8 @@ def test_a_form_that_is_saved_as_it_is_changes_nothing() -> None:
     assert form.errors == {}
     short = {"name": "a", "schema": "a.json", "challenge": "token", "decode": False, "split": True, "listen": False}
     assert to_yaml_value(edited(short, posted(short), guides()["custom"]), refer) == short
+    callback = {"name": "a", "callback": {"secret": "${S}", "tasks": ["approve"]}, "receivers": {"flow": "any"}}
+    assert to_yaml_value(edited(callback, posted(callback), guides()["custom"]), refer) == callback
     for field in FIELDS:
         assert text_of(field, written), field.name
 
