@@ -262,7 +262,7 @@ def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["event=unknown", "sample=unknown", "refused=unknown", "saved=unknown", "saved=%00", "refused=%00"]
+    "query", ["event=unknown", "sample=unknown", "rejected=unknown", "saved=unknown", "saved=%00", "rejected=%00"]
 )
 def test_what_is_not_there_is_not_found(sender: Sender, query: str) -> None:
     assert sender.client.get(f"/webhooks/deploys/send?{query}").status_code == 404
@@ -323,13 +323,13 @@ def test_a_refused_delivery_that_was_kept_is_edited_and_said_to_be_unproven(send
     kept = KeptDelivery(new_event_id(), "pay", 1, 401, "x", None, "POST", "/webhook/", "", "a=1", headers, body)
     odd = replace(kept, id=new_event_id(), body=b"\xff card=" + CARD.encode())
     sender.store.kept_deliveries.keep([kept, odd], {"pay": 9})
-    page = sender.client.get(f"/webhooks/pay/send?refused={kept.id}")
+    page = sender.client.get(f"/webhooks/pay/send?rejected={kept.id}")
     assert json.loads(sender.body(page)) == {"card": "***", "kept": "yes"}
     assert "anyone may have written it" in page.text
     assert CARD not in page.text
     assert "x-sig" not in page.text
-    assert sender.client.get(f"/webhooks/deploys/send?refused={kept.id}").status_code == 404
-    answer = sender.client.get(f"/webhooks/pay/send?refused={odd.id}")
+    assert sender.client.get(f"/webhooks/deploys/send?rejected={kept.id}").status_code == 404
+    answer = sender.client.get(f"/webhooks/pay/send?rejected={odd.id}")
     assert answer.status_code == 409
     assert CARD not in answer.text
-    assert f"/webhooks/pay/send?refused={kept.id}" in sender.client.get(f"/rejections/{kept.id}").text
+    assert f"/webhooks/pay/send?rejected={kept.id}" in sender.client.get(f"/rejections/{kept.id}").text
