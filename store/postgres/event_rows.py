@@ -26,9 +26,9 @@ SELECT status, sum(number) FROM (
     SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed
 ) AS counted (status, number) WHERE status != 'pending' GROUP BY status HAVING sum(number) != 0
 """
-_LOCK_FAMILIES = """
-SELECT pg_advisory_xact_lock(hashtext('bridge.events'), hashtext(origin))
-FROM (SELECT origin FROM unnest(%s::text[]) AS asked (origin) ORDER BY hashtext(origin)) AS ordered
+_LOCK_NAMES = """
+SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(name))
+FROM (SELECT name FROM unnest(%s::text[]) AS asked (name) ORDER BY hashtext(name)) AS ordered
 """
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
@@ -51,7 +51,12 @@ class PostgresEventRows(EventRows):
 
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
         # No row is locked: an event's own row may be locked by another that waits for this.
-        transaction.fetch(_LOCK_FAMILIES, (list(origins),))
+        transaction.fetch(_LOCK_NAMES, ("bridge.events", list(origins)))
+
+    def lock_lanes(self, transaction: Transaction, lanes: Sequence[str]) -> None:
+        # No row is locked: which message is the first of its lane changes meanwhile, and so would the order of locking.
+        if lanes:
+            transaction.fetch(_LOCK_NAMES, ("bridge.lanes", list(lanes)))
 
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
         if changes:

@@ -1,6 +1,6 @@
 """Targets claimed by workers, and the results of their calls.
 
-Rows are locked in one order: events, targets, tasks.
+Rows are locked in one order: events, lanes, targets, tasks.
 """
 
 from __future__ import annotations
@@ -125,6 +125,10 @@ class SqlClaims(Claims):
         with self._database.transaction() as transaction:
             touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
             locked = self._events.lock(transaction, touched)
+            over = [
+                result.target for result in by_id.values() if result.state in transitions.ENDED or result.leaves_lane
+            ]
+            self._events.lock_lanes(transaction, lanes_of(over))
             standing = [by_id[target_id] for target_id in self._record(transaction, worker, by_id, now)]
             ended = [result.target for result in standing if result.state in transitions.ENDED]
             leaving = [result.target for result in standing if result.leaves_lane]

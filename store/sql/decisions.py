@@ -10,7 +10,7 @@ from store.protocols import Decisions, Signals
 from store.records import Decision, Target, Term
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
-from store.sql.lanes import advance, hurry, lanes_of, lock
+from store.sql.lanes import advance, hurry, lanes_of
 from store.sql.once_keys import take_free
 
 
@@ -42,7 +42,7 @@ class SqlDecisions(Decisions):
             new = [target for decision in decisions for target in decision.targets]
             lanes = lanes_of(new)
             locked = self._events.lock(transaction, [*decided, *expired]) if expired or lanes else {}
-            lock(transaction, lanes)
+            self._events.lock_lanes(transaction, lanes)
             states = self._events.states_of(transaction, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
             by = Decided(now, term.holder, next((one.scan_at for one in decisions if one.scan_at is not None), None))

@@ -97,6 +97,14 @@ class EventRows(ABC):
         """
 
     @abstractmethod
+    def lock_lanes(self, transaction: Transaction, lanes: Sequence[str]) -> None:
+        """Until this transaction ends, no other adds messages to these lanes or ends any of theirs. Comes after events
+        are locked, and before targets are.
+
+        Whoever ends a lane's first message must see what has been added behind it.
+        """
+
+    @abstractmethod
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
         """Writes what becomes of the events. They must be locked if that was derived from the database."""
 

@@ -12,7 +12,6 @@ from store.sql.database import Database, Transaction
 # Found by one index look-up for each lane, however many messages wait in it.
 _FIRST = "SELECT id FROM bridge.targets t WHERE t.lane = asked.lane AND t.settled_at IS NULL ORDER BY t.id LIMIT 1"
 _FIRSTS = f"SELECT ({_FIRST}) FROM unnest(%s::text[]) AS asked (lane)"
-_LOCK = "SELECT lane, settled_at FROM bridge.targets WHERE id = ANY(%s) ORDER BY id FOR UPDATE"
 _ADVANCE = f"UPDATE bridge.targets SET state = 'pending', due_at = %s WHERE state = 'queued' AND id IN ({_FIRSTS})"
 _LATEST = """
 SELECT workflow_id FROM bridge.targets WHERE lane = %s AND state = 'done' ORDER BY id DESC LIMIT 1
@@ -47,23 +46,8 @@ class SqlLanes(Lanes):
 
 
 def lanes_of(targets: Iterable[Target | NewTarget]) -> list[str]:
-    """The lanes of these targets, in the order in which all processes lock them."""
+    """The lanes of these targets."""
     return sorted({target.lane for target in targets if target.lane is not None})
-
-
-def lock(transaction: Transaction, lanes: Collection[str]) -> None:
-    """Until this transaction ends, no other ends the first message of these lanes: it would overlook those that are
-    added behind it.
-
-    For the leader, who alone adds messages. Comes after the events are locked, and before anything else is.
-    """
-    left = list(lanes)
-    while left:
-        firsts = [id_ for (id_,) in transaction.fetch(_FIRSTS, (left,)) if id_ is not None]
-        if not firsts:
-            return
-        # Another transaction may just have ended one of them: then the next one is the first.
-        left = [lane for lane, settled_at in transaction.fetch(_LOCK, (firsts,)) if settled_at is not None]
 
 
 def advance(transaction: Transaction, lanes: Collection[str], now: int) -> bool:

@@ -11,7 +11,7 @@ from store.records import Decision, NewTarget, Target, Term
 from store.sql.database import Database, Deciding, Transaction
 from store.sql.event_rows import TAKE, EventRows
 from store.sql.holds import WRITING
-from store.sql.lanes import advance, hurry, lanes_of, lock
+from store.sql.lanes import advance, hurry, lanes_of
 from store.sql.once_keys import take_free
 
 _RECORD = "ON CONFLICT (event_id, number) DO UPDATE SET targets = excluded.targets"
@@ -68,7 +68,7 @@ class SqlLargeDecisions(LargeDecisions):
 
     def _add(self, transaction: Transaction, event_id: str, new: Sequence[NewTarget], now: int) -> list[Target]:
         """Inserts new targets, except those whose task another event has taken."""
-        lock(transaction, lanes_of(new))
+        self._events.lock_lanes(transaction, lanes_of(new))
         made = self._events.add_missing(transaction, [rows.new_target_row(event_id, one, None, now) for one in new])
         take_free(transaction, made)
         advance(transaction, lanes_of(new), now)

@@ -32,6 +32,9 @@ class SqliteEventRows(EventRows):
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
         pass  # the transaction has locked the whole database
 
+    def lock_lanes(self, transaction: Transaction, lanes: Sequence[str]) -> None:
+        pass  # as above
+
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
         for event_id, change in changes.items():
             transaction.write(_CHANGE, (*_values(change), event_id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 import pytest
 
@@ -170,8 +170,11 @@ def test_nothing_gets_stuck_while_messages_arrive_and_end_at_the_same_time(backe
     with ThreadPoolExecutor(3) as pool:
         leading = pool.submit(lead)
         workers = [pool.submit(work, name) for name in ("one", "two")]
-        leading.result(120)
-        for worker in workers:
-            worker.result(120)
+        try:
+            wait([leading, *workers], 120, FIRST_EXCEPTION)
+        finally:
+            over.set()
+        for one in (leading, *workers):
+            one.result(120)
     for key in keys:
         assert [event_id for of, event_id in done if of == key] == [f"e{place:03}" for place in range(number)]
