@@ -14,13 +14,13 @@ from config.webhooks import load_definitions
 from tests.deploy.chart import CHART, ROOT, with_values
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
-VALUES = YAML(typ="safe").load((CHART / "values.yaml").read_text(encoding="utf-8"))
+VALUES = YAML(typ="safe", pure=True).load((CHART / "values.yaml").read_text(encoding="utf-8"))
 
 
 def examples() -> Iterator[dict[str, Any]]:
     """Every YAML document of the page."""
     for block in re.findall(r"^ *```yaml\n(.*?)^ *```", PAGE, re.MULTILINE | re.DOTALL):
-        yield from YAML(typ="safe").load_all(block)
+        yield from YAML(typ="safe", pure=True).load_all(block)
 
 
 def test_kubernetes_takes_the_examples() -> None:
@@ -33,7 +33,7 @@ def test_kubernetes_takes_the_examples() -> None:
 
 
 def test_the_chart_takes_the_examples_of_values(tmp_path: Path) -> None:
-    base = YAML(typ="safe").load((CHART / "ci" / "postgresql-values.yaml").read_text(encoding="utf-8"))
+    base = YAML(typ="safe", pure=True).load((CHART / "ci" / "postgresql-values.yaml").read_text(encoding="utf-8"))
     found = [example for example in examples() if set(example) <= set(VALUES) and "webhooks" not in example]
     found += [example["spec"]["values"] for example in examples() if example.get("kind") == "HelmRelease"]
     assert len(found) == 3
@@ -42,7 +42,7 @@ def test_the_chart_takes_the_examples_of_values(tmp_path: Path) -> None:
         values = {**base, **example}
         if "existingConfigMap" in example:
             del values["webhooks"]
-        YAML(typ="safe").dump(values, file)
+        YAML(typ="safe", pure=True).dump(values, file)
         with_values(file)
 
 
@@ -60,5 +60,5 @@ def test_the_definitions_of_the_page_are_good(tmp_path: Path, monkeypatch: Any) 
     monkeypatch.setenv("SLACK_SIGNING_SECRET", "8f742231b10e8888abcd99yyyzzz85a5")
     [example] = [example for example in examples() if set(example) == {"webhooks"}]
     file = tmp_path / "webhooks.yaml"
-    YAML(typ="safe").dump(example, file)
+    YAML(typ="safe", pure=True).dump(example, file)
     assert [webhook.name for webhook in load_definitions(file).webhooks] == ["slack"]

@@ -25,7 +25,7 @@ UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 
 def yaml(path: Path) -> Any:
     """The file's values."""
-    return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
 
 
 def families() -> list[Metric]:

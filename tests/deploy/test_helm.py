@@ -47,13 +47,13 @@ def test_names_are_unique_and_short_enough(values: Path) -> None:
 
 
 def test_the_chart_has_the_projects_version() -> None:
-    chart = YAML(typ="safe").load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    chart = YAML(typ="safe", pure=True).load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert f'version = "{chart["appVersion"]}"\n' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_a_long_release_name_leaves_room_for_the_parts() -> None:
     text = run_helm("template", "a" * 53, str(CHART), "--values", str(CHART / "ci" / "everything-values.yaml"))
-    names = [found["metadata"]["name"] for found in YAML(typ="safe").load_all(text)]
+    names = [found["metadata"]["name"] for found in YAML(typ="safe", pure=True).load_all(text)]
     assert max(map(len, names)) <= 63
 
 
@@ -357,7 +357,9 @@ def test_the_worker_may_reach_the_port_of_conductors_url(url: str, port: int) ->
 def test_rules_and_dashboard_are_those_of_the_project() -> None:
     objects = with_values("everything")
     [rule] = of_kind(objects, "PrometheusRule").values()
-    alerts = YAML(typ="safe").load((ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+    alerts = YAML(typ="safe", pure=True).load(
+        (ROOT / "deploy" / "prometheus" / "alerts.yml").read_text(encoding="utf-8")
+    )
     assert rule["spec"] == alerts
     dashboard = (ROOT / "deploy" / "grafana" / "dashboard.json").read_text(encoding="utf-8")
     assert of_kind(objects, "ConfigMap")["dashboard"]["data"] == {"webhook-bridge.json": dashboard}
@@ -420,7 +422,7 @@ def test_a_wrong_value_is_an_error_that_names_it(values: str, setting: str, word
 
 def test_every_value_is_in_the_schema_and_every_object_of_the_schema_is_closed() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
-    values = YAML(typ="safe").load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    values = YAML(typ="safe", pure=True).load((CHART / "values.yaml").read_text(encoding="utf-8"))
 
     def compare(known: dict[str, Any], given: Any, path: str) -> None:
         if "properties" not in known:

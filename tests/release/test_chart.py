@@ -19,7 +19,7 @@ def test_the_values_name_the_image_and_keep_all_else(tmp_path: Path) -> None:
     values = Path(shutil.copy(VALUES, tmp_path))
     name_image(values, f"ghcr.io/acme/webhook-bridge@{DIGEST}")
 
-    read = YAML(typ="safe").load
+    read = YAML(typ="safe", pure=True).load
     before, after = read(VALUES), read(values)
     assert after["image"] == {**before["image"], "repository": "ghcr.io/acme/webhook-bridge", "digest": DIGEST}
     assert {**after, "image": None} == {**before, "image": None}

@@ -20,7 +20,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 def workflow(name: str) -> Any:
     """The workflow of that name."""
-    return YAML(typ="safe").load(ROOT / ".github" / "workflows" / f"{name}.yml")
+    return YAML(typ="safe", pure=True).load(ROOT / ".github" / "workflows" / f"{name}.yml")
 
 
 def runs(name: str) -> str:
