@@ -14,7 +14,6 @@ sender's time is over; a later duplicate makes the store's row one that somebody
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +36,7 @@ from worker.answers.schedule import LOOKS, READS, Look, Schedule
 from worker.answers.unplaced import UnplacedEvents
 from worker.conductor.client import Conductor
 from worker.health import Health
+from worker.inbox import Inbox
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class AnswerWatcher:
         self._clock = clock
         self._pool = pool or ThreadPoolExecutor(LOOKS + READS, thread_name_prefix="answer")
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox = Inbox("the watcher of answers")
         # Everything below belongs to the owning thread.
         self._wanted: dict[str, OpenAnswer] = {}
         """The open answers that are unplaced or scheduled, by event."""
@@ -144,16 +144,7 @@ class AnswerWatcher:
 
     def take_messages(self, seconds: float) -> None:
         """Handles messages; waits up to `seconds` for the first one."""
-        try:
-            message = self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
-            while True:
-                try:
-                    message()
-                except Exception:  # without this thread no sender would get an answer
-                    log.exception("a message to the watcher of answers failed unexpectedly")
-                message = self._inbox.get_nowait()
-        except queue.Empty:
-            pass
+        self._inbox.handle(seconds)
 
     def work(self, now: float) -> None:
         """Does what is due; `now` is by the watcher's clock."""

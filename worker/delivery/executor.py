@@ -24,7 +24,6 @@ the process had died.
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
 from collections import Counter
@@ -50,6 +49,7 @@ from worker.delivery.outcomes import LARGEST_INPUT, ClaimLost, Outcome, TargetCa
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, Group, Slot, Slots
 from worker.health import Health
+from worker.inbox import Inbox
 
 log = structlog.get_logger()
 
@@ -109,7 +109,7 @@ class Executor:
         self._slots = Slots(calls)
         self._pool = pool or ThreadPoolExecutor(self._slots.most, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._inbox = Inbox("the executor")
         # Everything below belongs to the owning thread.
         self._waiting: list[Claimed] = []
         """For a slot."""
@@ -203,16 +203,7 @@ class Executor:
 
     def take_messages(self, seconds: float) -> None:
         """Handles messages; waits up to `seconds` for the first one."""
-        try:
-            message = self._inbox.get(timeout=seconds) if seconds > 0 else self._inbox.get_nowait()
-            while True:
-                try:
-                    message()
-                except Exception:  # without this thread no more calls would be made
-                    log.exception("a message to the executor failed unexpectedly")
-                message = self._inbox.get_nowait()
-        except queue.Empty:
-            pass
+        self._inbox.handle(seconds)
         self._count(self._clock.monotonic())
 
     def work(self, now: float) -> None:
