@@ -9,19 +9,17 @@ from dataclasses import replace
 from typing import Any
 
 from admin.events.families import Family
+from admin.explain.entries import what_prevents
 from admin.explain.inputs import input_shown
 from admin.explain.messages import explain_messages
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import in_words
-from admin.explain.surroundings import Surroundings, because, is_left
+from admin.explain.surroundings import Surroundings, because
 from admin.explain.targets import target_in_words
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
-from criteria.conditions import Conditions
-from criteria.descriptions import criterion_in_words
-from criteria.matches import BadMatches
-from store.hiding import Hidden, hidden, shown_of
+from store.hiding import Hidden, shown_of
 from store.one_target import OneTarget, place_of
 from store.records import Event, Task, iso
 
@@ -78,15 +76,9 @@ def _input(event: Event, start: Start, number: int, around: Surroundings) -> Map
 
 
 def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> StartExplanation:
-    if start.workflow in around.left:
-        return StartExplanation(start, False, is_left(start.workflow))
-    try:
-        criteria = hidden(Conditions.parse(start.when).explain(document), document, hide)
-    except BadMatches as error:
-        return StartExplanation(start, False, f"`when` can't be parsed: {error}")
-    failed = next((criterion for criterion in criteria if not criterion.holds), None)
-    if failed is not None:
-        return StartExplanation(start, False, criterion_in_words(failed), criteria)
+    prevented, criteria = what_prevents(start, document, hide, around)
+    if prevented is not None:
+        return StartExplanation(start, False, prevented, criteria)
     reason = "`when` holds" if criteria else "it has no `when`: every event starts it"
     if start.unless is not None:
         reason += ", unless a waiting task takes the event"

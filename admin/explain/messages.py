@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from admin.explain.entries import what_prevents
 from admin.explain.results import MessageExplanation
-from admin.explain.surroundings import Surroundings, is_left
+from admin.explain.surroundings import Surroundings
 from config.webhooks import Message, Webhook
-from criteria.conditions import Conditions
-from criteria.descriptions import criterion_in_words
-from criteria.matches import BadMatches
-from store.hiding import Hidden, hidden, shown_of
+from store.hiding import Hidden, shown_of
 from store.lanes import NoKey, message_key
 from store.one_target import OneTarget
 from store.records import Event
@@ -44,15 +42,9 @@ def explain_messages(
 
 
 def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> MessageExplanation:
-    if message.workflow in around.left:
-        return MessageExplanation(message, False, is_left(message.workflow))
-    try:
-        criteria = hidden(Conditions.parse(message.when).explain(document), document, hide)
-    except BadMatches as error:
-        return MessageExplanation(message, False, f"`when` can't be parsed: {error}")
-    failed = next((criterion for criterion in criteria if not criterion.holds), None)
-    if failed is not None:
-        return MessageExplanation(message, False, criterion_in_words(failed), criteria)
+    prevented, criteria = what_prevents(message, document, hide, around)
+    if prevented is not None:
+        return MessageExplanation(message, False, prevented, criteria)
     try:
         message_key(message.key, document)
     except NoKey as error:
