@@ -17,10 +17,7 @@ from tests.acceptance.bridge import GITHUB_SECRET, Bridge, unique
 from tests.admin.page import browser
 from tests.admin.page.test_browser import await_true
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 
 class EmptyFolder(Bridge):

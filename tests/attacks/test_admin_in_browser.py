@@ -23,11 +23,7 @@ from tests.admin.sample import Sample, make_sample
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    # selenium leaves its sockets to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 ATTACKS = (
     "<script>document.title='owned'</script>",

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+import pytest
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
@@ -49,6 +50,14 @@ def missing() -> str | None:
     if not shutil.which("chromedriver"):
         return "no chromedriver: apt-get install chromium-driver"
     return None
+
+
+MARKS = (
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    # selenium leaves its sockets to the garbage collector
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+)
+"""Of every module that tests in a browser."""
 
 
 def await_true(driver: Chrome, condition: Callable[[], object], seconds: float = 20) -> None:

@@ -15,10 +15,7 @@ from tests.admin.sample import Sample, keep_refused, make_sample
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 
 PARTNER = """\

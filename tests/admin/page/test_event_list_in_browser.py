@@ -18,11 +18,7 @@ from tests.admin.sample import Sample
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    # selenium leaves its sockets to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 
 def test_events_are_filtered_ticked_and_replayed_by_keyboard(driver: Chrome, sample: Sample) -> None:

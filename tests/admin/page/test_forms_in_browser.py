@@ -23,10 +23,7 @@ if TYPE_CHECKING:
     from selenium.webdriver import Chrome
     from selenium.webdriver.remote.webelement import WebElement
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 WRITTEN = """\
 # The partners team owns this.

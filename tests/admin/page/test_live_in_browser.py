@@ -21,10 +21,7 @@ from tests.admin.sample import Sample
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 await_true = partial(browser.await_true, seconds=30)
 

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from html import unescape
-from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from admin.page.app import create_app
-from tests.admin.sample import Sample, keep_refused, make_sample
-
-
-@pytest.fixture
-def sample(tmp_path: Path) -> Iterator[Sample]:
-    sample = make_sample(tmp_path)
-    yield sample
-    sample.store.close()
-
-
-@pytest.fixture
-def client(sample: Sample) -> FlaskClient:
-    return create_app(sample.settings).test_client()
+from tests.admin.sample import Sample, keep_refused
 
 
 def write(sample: Sample, statement: str, *values: object) -> None:

@@ -15,11 +15,7 @@ from tests.admin.page import browser
 from tests.admin.page.browser import await_true
 from tests.admin.sample import keep_refused, make_sample
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    # selenium leaves its sockets to the garbage collector
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 
 def test_refused_deliveries_are_found_on_the_overview_and_accepted(tmp_path: Path) -> None:

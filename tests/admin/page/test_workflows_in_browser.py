@@ -21,10 +21,7 @@ from tests.admin.sample import settings_for
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [
-    pytest.mark.skipif(browser.missing() is not None, reason=str(browser.missing())),
-    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = [*browser.MARKS]
 
 DEFINITIONS = "webhooks: [{name: deploys, verifier: none, receivers: {flow_1234: any}}]\n"
 
