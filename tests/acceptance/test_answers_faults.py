@@ -18,7 +18,7 @@ from testkit import PATIENCE
 from testkit.backends import Conductors
 from testkit.client import Answer, Conductor
 from tests.acceptance.bridge import Bridge, started_by, unique
-from tests.acceptance.faults.kills import kill_children, restart_conductor, restart_relay, restart_worker
+from tests.acceptance.faults.kills import kills, storm
 from tests.acceptance.faults.load import BROKEN
 
 pytestmark = [pytest.mark.server, pytest.mark.long]
@@ -99,20 +99,7 @@ def test_each_sender_gets_its_own_workflows_answer_while_every_process_is_killed
     bridge, random_ = new_bridge(WEBHOOKS, bridge_call_timeout="3s").start(), random.Random(SEED)
     senders = Senders(bridge)
     senders.start()
-    faults: list[Callable[[], None]] = [
-        lambda: restart_relay(bridge),
-        lambda: kill_children(bridge.relay),  # type: ignore[arg-type]
-        lambda: restart_worker(bridge),
-        lambda: restart_worker(bridge),
-        lambda: restart_conductor(conductor_server),
-    ]
-    end = time.monotonic() + SECONDS
-    rounds = 0
-    while rounds == 0 or time.monotonic() < end:  # each at least once
-        for fault in random_.sample(faults, len(faults)):
-            time.sleep(random_.uniform(0, 2))
-            fault()
-        rounds += 1
+    storm(kills(bridge, conductor_server), SECONDS, random_)
     senders.stop()
     print(f"seed {SEED}: {len(senders.answers)} deliveries, {senders.retries} sent again")
     assert len(senders.answers) >= SENDERS

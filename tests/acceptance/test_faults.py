@@ -18,7 +18,7 @@ import pytest
 from testkit.backends import Conductors
 from testkit.client import Conductor
 from tests.acceptance.bridge import Bridge
-from tests.acceptance.faults.kills import kill_children, restart_conductor, restart_relay, restart_worker
+from tests.acceptance.faults.kills import kills, storm
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
 
@@ -49,21 +49,8 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
 ) -> None:
     bridge, random_ = load.bridge.start(), random.Random(SEED)
     load.conductor_is_killed = True
-    faults: list[Callable[[], None]] = [
-        lambda: restart_relay(bridge),
-        lambda: kill_children(bridge.relay),  # type: ignore[arg-type]
-        lambda: restart_worker(bridge),
-        lambda: restart_worker(bridge),
-        lambda: restart_conductor(conductor_server),
-    ]
     load.run(clients=4)
-    end = time.monotonic() + SECONDS
-    rounds = 0
-    while rounds == 0 or time.monotonic() < end:  # each at least once
-        for fault in random_.sample(faults, len(faults)):
-            time.sleep(random_.uniform(0, 2.5))
-            fault()
-        rounds += 1
+    rounds = storm(kills(bridge, conductor_server), SECONDS, random_, pause=2.5)
     load.stop()
     load.audit()
     print(f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again")

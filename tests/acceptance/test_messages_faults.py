@@ -24,6 +24,7 @@ from testkit.backends import Conductors
 from testkit.client import Conductor, by_hand
 from testkit.processes import Child, start_worker
 from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.faults.kills import restart_conductor, restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import BROKEN
 from tests.acceptance.test_messages import payloads, pull
 
@@ -78,23 +79,18 @@ def test_messages_arrive_and_first_in_order_while_every_process_is_killed(
         # Something is left to read, also if all before went with a restart of Conductor.
         sent[thread].append(post(bridge, {"thread": thread, "sent": str(uuid.uuid4())}))
 
-    def restart_relay() -> None:
-        assert bridge.relay is not None
-        bridge.relay.kill()
-        bridge.start_relay()
-
-    def restart_worker() -> None:
-        assert bridge.worker is not None
-        bridge.worker.kill()
-        bridge.start_worker()
-
-    def restart_conductor() -> None:
-        conductor_server.kill()
-        conductor_server.start(timeout=300)
+    def conductor_restarts() -> None:
+        restart_conductor(conductor_server)
         if os.environ.get("TEST_CONDUCTOR") != "redis-es":
             kept.update((key, len(events)) for key, events in sent.items())
 
-    faults = [restart_relay, restart_worker, another_worker, restart_worker, restart_conductor]
+    faults = [
+        lambda: restart_relay(bridge),
+        lambda: restart_worker(bridge),
+        another_worker,
+        lambda: restart_worker(bridge),
+        conductor_restarts,
+    ]
     sent: dict[str, list[str]] = {uuid.uuid4().hex: [] for _ in range(KEYS)}
     kept = dict.fromkeys(sent, 0)
     """Key → the number of the first message that Conductor can't have lost."""
@@ -103,12 +99,7 @@ def test_messages_arrive_and_first_in_order_while_every_process_is_killed(
         with ThreadPoolExecutor(KEYS) as pool:
             clients = [pool.submit(client, key) for key in sent]
             try:
-                end, rounds = time.monotonic() + SECONDS, 0
-                while rounds == 0 or time.monotonic() < end:  # each at least once
-                    for fault in random_.sample(faults, len(faults)):
-                        time.sleep(random_.uniform(0, 2))
-                        fault()
-                    rounds += 1
+                rounds = storm(faults, SECONDS, random_)
             finally:
                 over.set()
             for one in clients:

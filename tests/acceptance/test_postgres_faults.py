@@ -32,6 +32,7 @@ from testkit.client import Answer, Conductor, http, wait_for
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
 from tests.acceptance.bridge import Bridge
+from tests.acceptance.faults.kills import restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import Load, webhooks
 
 SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
@@ -93,18 +94,6 @@ def fleet_of(
         fleet.stop()
 
 
-def restart_relay(host: Bridge) -> None:
-    assert host.relay is not None
-    host.relay.kill()
-    host.start_relay()
-
-
-def restart_worker(host: Bridge) -> None:
-    assert host.worker is not None
-    host.worker.kill()
-    host.start_worker()
-
-
 def test_nothing_is_lost_or_done_twice_while_relays_workers_and_postgresql_are_killed(
     server: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
 ) -> None:
@@ -125,13 +114,7 @@ def test_nothing_is_lost_or_done_twice_while_relays_workers_and_postgresql_are_k
         restart_postgres,
     ]
     load.run(clients=4)
-    end = time.monotonic() + SECONDS
-    rounds = 0
-    while rounds == 0 or time.monotonic() < end:
-        for fault in random_.sample(faults, len(faults)):
-            time.sleep(random_.uniform(0, 2))
-            fault()
-        rounds += 1
+    rounds = storm(faults, SECONDS, random_)
     load.stop()
     load.audit()
     print(f"seed {SEED}: {load.events} events in {rounds} rounds, {load.retries} deliveries sent again")

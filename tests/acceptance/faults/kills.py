@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 from testkit.backends import Conductors
 from testkit.processes import Child
@@ -38,3 +40,29 @@ def restart_conductor(server: Conductors) -> None:
     """kill -9 of Conductor."""
     server.kill()
     server.start(timeout=300)
+
+
+def kills(bridge: Bridge, server: Conductors) -> list[Callable[[], None]]:
+    """kill -9 of the relay, of its children, of the worker (twice) and of Conductor."""
+    return [
+        lambda: restart_relay(bridge),
+        lambda: kill_children(bridge.relay),  # type: ignore[arg-type]
+        lambda: restart_worker(bridge),
+        lambda: restart_worker(bridge),
+        lambda: restart_conductor(server),
+    ]
+
+
+def storm(faults: Sequence[Callable[[], None]], seconds: float, random_: Random, pause: float = 2.0) -> int:
+    """Rounds of all faults, in random order, until the time is over: each at least once, up to `pause` seconds apart.
+
+    Returns the number of rounds.
+    """
+    end = time.monotonic() + seconds
+    rounds = 0
+    while rounds == 0 or time.monotonic() < end:
+        for fault in random_.sample(faults, len(faults)):
+            time.sleep(random_.uniform(0, pause))
+            fault()
+        rounds += 1
+    return rounds
