@@ -9,7 +9,7 @@ from store.protocols import Store
 from store.records import Decision, Event, NewTarget, Task
 from store.takers import came_in_time
 from store.transitions import LIVE
-from worker.leader.callbacks import Answer, Callbacks
+from worker.leader.callbacks import Callbacks, LookedUp
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
 from worker.leader.plan import Plan
@@ -45,7 +45,7 @@ class AddressedEvents:
         for task in plan.to_match.values():
             if task.id not in plan.taken:
                 self._give(task, plan)
-        for answer in self._callbacks.answers():
+        for answer in self._callbacks.looked_up():
             if answer.event.id not in plan.released:
                 with self._held.isolated(answer.event):
                     self._use(answer, plan)
@@ -76,7 +76,7 @@ class AddressedEvents:
     def _in_time(self, scheduled_at: int, event: HeldEvent) -> bool:
         return came_in_time(self._clock.to_local(scheduled_at), event.hold_until)
 
-    def _use(self, answer: Answer, plan: Plan) -> None:
+    def _use(self, answer: LookedUp, plan: Plan) -> None:
         event, found = answer.event, answer.found
         if event.webhook in self._scope.paused:
             return
@@ -102,7 +102,7 @@ class AddressedEvents:
         elif hold_is_over:
             plan.over.append(event)
 
-    def _complete(self, answer: Answer, plan: Plan) -> None:
+    def _complete(self, answer: LookedUp, plan: Plan) -> None:
         assert answer.found is not None
         assert answer.found.waiting is not None
         event, place = answer.event, answer.found.waiting
@@ -127,7 +127,7 @@ class AddressedEvents:
         """Whether another event is completing this task, which isn't among those that wait."""
         return any(target.state in LIVE for target in self._store.queries.targets_on(task_id))
 
-    def _refuse(self, answer: Answer, plan: Plan) -> None:
+    def _refuse(self, answer: LookedUp, plan: Plan) -> None:
         """No task can have the event. Its target says why, once its call has looked."""
         name = _UNKNOWN if answer.found is None else answer.found.workflow
         target = NewTarget(

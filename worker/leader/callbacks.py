@@ -27,16 +27,17 @@ from worker.leader.held_index import HeldEvent
 
 log = structlog.get_logger()
 
-Lane = Literal["signed", "by id"]
+Proof = Literal["signed", "by id"]
+"""What the URL has: a token, or just the workflow's id."""
 Turn = Literal["first", "again", "failing"]
 """Which look-up of an event it is. Each kind has its turns, so none waits for all of another."""
 
 _TURNS: tuple[Turn, ...] = ("first", "again", "failing")
-_AT_ONCE: dict[Lane, int] = {"signed": 8, "by id": 2}
+_AT_ONCE: dict[Proof, int] = {"signed": 8, "by id": 2}
 """Look-ups at a time. Half of them may be failing ones, each of which may hang until its time-out."""
 _NEW_FOR = 10.0
 """Seconds since its arrival during which an event's look-up is a first one: after downtime there may be many others."""
-_GAP: dict[Lane, float] = {"signed": 0.01, "by id": 0.04}
+_GAP: dict[Proof, float] = {"signed": 0.01, "by id": 0.04}
 """Seconds between two look-ups, at least: so few cost Conductor next to nothing."""
 _UNSIGNED = 500
 """Events without a signature that wait for their first look-up; beyond that, further ones stay undecided."""
@@ -59,7 +60,7 @@ class AddressSource(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class LookedUp:
     """What a look-up found."""
 
     event: HeldEvent
@@ -72,9 +73,9 @@ class Answer:
 
 @dataclass
 class _Lookups:
-    """The look-ups of one lane."""
+    """The look-ups for URLs with one kind of proof."""
 
-    lane: Lane
+    proof: Proof
     agendas: dict[Turn, list[tuple[float, int]]] = field(default_factory=lambda: {turn: [] for turn in _TURNS})
     """When each event is due (monotonic clock), and its `seq`."""
     running: dict[Turn, int] = field(default_factory=lambda: dict.fromkeys(_TURNS, 0))
@@ -86,7 +87,7 @@ class _Lookups:
 
     def open_turns(self) -> list[Turn]:
         """Those of which another look-up may begin, in their order."""
-        at_once = _AT_ONCE[self.lane]
+        at_once = _AT_ONCE[self.proof]
         if sum(self.running.values()) >= at_once:
             return []
         return [turn for turn in self.turns if turn != "failing" or self.running[turn] < at_once // 2]
@@ -96,7 +97,7 @@ class _Lookups:
 class _Waiting:
     event: HeldEvent
     place: OneTarget
-    lane: Lane
+    proof: Proof
     due_at: float
     turn: Turn = "first"
     tries: int = 0
@@ -126,7 +127,7 @@ class Callbacks:
         self._clock = clock
         self._waiting: dict[int, _Waiting] = {}
         self._by_place: dict[tuple[str | None, str | None], dict[int, _Waiting]] = {}
-        self._lanes: dict[Lane, _Lookups] = {"signed": _Lookups("signed"), "by id": _Lookups("by id")}
+        self._lookups: dict[Proof, _Lookups] = {"signed": _Lookups("signed"), "by id": _Lookups("by id")}
         self._answers: queue.SimpleQueue[tuple[_Waiting, int, Addressed | Exception | None]] = queue.SimpleQueue()
 
     def __len__(self) -> int:
@@ -135,20 +136,20 @@ class Callbacks:
     @property
     def is_full(self) -> bool:
         """Whether too many events that nothing signs wait for their first look-up: more are left in the store."""
-        return len(self._lanes["by id"].fresh) >= _UNSIGNED
+        return len(self._lookups["by id"].fresh) >= _UNSIGNED
 
     def add(self, event: Event, is_signed: bool) -> None:
         """The event is held from now on, and looked up at once."""
         assert event.only is not None
         if event.seq in self._waiting:
             return
-        lane: Lane = "signed" if is_signed else "by id"
+        proof: Proof = "signed" if is_signed else "by id"
         is_new = self._now() - event.received_at < _NEW_FOR * 1000
         turn: Turn = "first" if is_new else "again"
-        waiting = _Waiting(HeldEvent(event), event.only, lane, self._clock.monotonic(), turn)
+        waiting = _Waiting(HeldEvent(event), event.only, proof, self._clock.monotonic(), turn)
         self._waiting[event.seq] = waiting
         self._by_place.setdefault(_key(event.only), {})[event.seq] = waiting
-        self._lanes[lane].fresh.add(event.seq)
+        self._lookups[proof].fresh.add(event.seq)
         self._schedule(waiting, waiting.due_at)
 
     def remove(self, event: HeldEvent) -> None:
@@ -156,7 +157,7 @@ class Callbacks:
         waiting = self._waiting.pop(event.seq, None)
         if waiting is None:
             return
-        self._lanes[waiting.lane].fresh.discard(event.seq)
+        self._lookups[waiting.proof].fresh.discard(event.seq)
         same = self._by_place[_key(waiting.place)]
         del same[event.seq]
         if not same:
@@ -188,23 +189,23 @@ class Callbacks:
         """Seconds until something is to be looked up; infinite if nothing is, or answers are awaited."""
         now = self._clock.monotonic()
         due = [
-            max(lane.agendas[turn][0][0], lane.next_at) - now
-            for lane in self._lanes.values()
-            for turn in lane.open_turns()
-            if lane.agendas[turn]
+            max(lookups.agendas[turn][0][0], lookups.next_at) - now
+            for lookups in self._lookups.values()
+            for turn in lookups.open_turns()
+            if lookups.agendas[turn]
         ]
         return max(0.0, min(due, default=float("inf")))
 
-    def answers(self) -> list[Answer]:
+    def looked_up(self) -> list[LookedUp]:
         """What was found since the last call, and begins the look-ups that are due."""
-        for lane in self._lanes.values():
-            self._begin_due(lane)
-        found: list[Answer] = []
+        for lookups in self._lookups.values():
+            self._begin_due(lookups)
+        found: list[LookedUp] = []
         while not self._answers.empty():
             waiting, began, answer = self._answers.get_nowait()
             waiting.running = False
-            self._lanes[waiting.lane].running[waiting.turn] -= 1
-            self._lanes[waiting.lane].fresh.discard(waiting.event.seq)
+            self._lookups[waiting.proof].running[waiting.turn] -= 1
+            self._lookups[waiting.proof].fresh.discard(waiting.event.seq)
             if self._waiting.get(waiting.event.seq) is not waiting:
                 continue
             if isinstance(answer, Exception):
@@ -216,9 +217,9 @@ class Callbacks:
             pause = 0.0 if waiting.is_outdated else min(_RAREST, max(_SOONEST, age / 2))
             left = (waiting.event.hold_until - self._now()) / 1000
             self._schedule(waiting, self._clock.monotonic() + (min(pause, left) if left > 0 else pause))
-            found.append(Answer(waiting.event, waiting.place, began, answer))
-        for lane in self._lanes.values():
-            self._begin_due(lane)
+            found.append(LookedUp(waiting.event, waiting.place, began, answer))
+        for lookups in self._lookups.values():
+            self._begin_due(lookups)
         return found
 
     def _failed(self, waiting: _Waiting, error: Exception) -> None:
@@ -235,31 +236,31 @@ class Callbacks:
 
     def _schedule(self, waiting: _Waiting, at: float) -> None:
         waiting.due_at = at
-        heapq.heappush(self._lanes[waiting.lane].agendas[waiting.turn], (at, waiting.event.seq))
+        heapq.heappush(self._lookups[waiting.proof].agendas[waiting.turn], (at, waiting.event.seq))
 
-    def _begin_due(self, lane: _Lookups) -> None:
+    def _begin_due(self, lookups: _Lookups) -> None:
         now = self._clock.monotonic()
-        while lane.next_at <= now and (waiting := self._next_due(lane, now)) is not None:
+        while lookups.next_at <= now and (waiting := self._next_due(lookups, now)) is not None:
             waiting.running, waiting.is_outdated = True, False
             waiting.tries += 1
-            lane.running[waiting.turn] += 1
-            lane.next_at = now + _GAP[lane.lane]
+            lookups.running[waiting.turn] += 1
+            lookups.next_at = now + _GAP[lookups.proof]
             began, first = self._now(), waiting.tries == 1
             if self._pool is None:
                 self._find(waiting, began, first)
             else:
                 self._pool.submit(self._find, waiting, began, first)
 
-    def _next_due(self, lane: _Lookups, now: float) -> _Waiting | None:
-        for turn in lane.open_turns():
-            agenda = lane.agendas[turn]
+    def _next_due(self, lookups: _Lookups, now: float) -> _Waiting | None:
+        for turn in lookups.open_turns():
+            agenda = lookups.agendas[turn]
             while agenda and agenda[0][0] <= now:
                 due_at, seq = heapq.heappop(agenda)
                 waiting = self._waiting.get(seq)
                 if waiting is None or waiting.running or (waiting.due_at, waiting.turn) != (due_at, turn):
                     continue  # it was scheduled anew since, or is no longer held
-                lane.turns.remove(turn)
-                lane.turns.append(turn)
+                lookups.turns.remove(turn)
+                lookups.turns.append(turn)
                 return waiting
         return None
 

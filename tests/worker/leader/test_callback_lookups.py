@@ -22,7 +22,7 @@ def pass_time(bench: Bench, callbacks: Callbacks, milliseconds: int) -> set[str]
     found: set[str] = set()
     for _ in range(milliseconds // 10):
         bench.ms += 10
-        found |= {answer.event.id for answer in callbacks.answers()}
+        found |= {answer.event.id for answer in callbacks.looked_up()}
     return found
 
 
@@ -38,16 +38,16 @@ def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(benc
         callbacks.add(event, is_signed=False)
     assert callbacks.is_full
     for _ in range(100):
-        callbacks.answers()
+        callbacks.looked_up()
     assert len(pool.jobs) == 1, "one at once, and the next only after a while"
     signed = called(bench, conductor.begin("flow").id, "approve", webhook="signed")
     callbacks.add(bench.event(signed), is_signed=True)
-    callbacks.answers()
+    callbacks.looked_up()
     assert len(pool.jobs) == 2
     before = len(conductor.workflow_lookups)
     for _ in range(10 * 100):  # ten seconds
         bench.ms += 10
-        callbacks.answers()
+        callbacks.looked_up()
         pool.run_all()
     made_up = [id_ for id_ in conductor.workflow_lookups[before:] if id_.startswith("made-up")]
     assert 100 < len(made_up) <= 251
