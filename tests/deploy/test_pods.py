@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from testkit.client import http
+from testkit.client import http, wait_for
 from tests.deploy.release import SECRETS, Release, url_of
 
 NOBODY = "http://127.0.0.1:1/api"
@@ -27,5 +27,5 @@ def test_every_process_of_the_single_pod_is_ready_takes_what_helm_test_posts_and
         assert "helm-test" in tested.stdout
         assert http("GET", f"{url_of(pod)}/metrics").status == 404, "metrics have a port of their own"
         metrics = f"http://127.0.0.1:{pod.containers['relay'].port('relay-metrics')}/metrics"
-        assert 'outcome="challenge"' in http("GET", metrics).text
+        wait_for(lambda: 'outcome="challenge"' in http("GET", metrics).text, "the relay's processes have counted it")
         pod.stop()
