@@ -22,9 +22,10 @@ _TASKS = """
 SELECT id, workflow_id FROM bridge.tasks WHERE settled_at < %s ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _KEPT_DELIVERIES = """
-DELETE FROM bridge.kept_deliveries WHERE id IN (
+WITH pruned AS MATERIALIZED (
     SELECT id FROM bridge.kept_deliveries WHERE at < %s ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED
 )
+DELETE FROM bridge.kept_deliveries WHERE id IN (SELECT id FROM pruned)
 """
 
 

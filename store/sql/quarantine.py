@@ -40,11 +40,14 @@ _FIRST_TARGETS = (
     "SELECT id FROM bridge.quarantine WHERE kind = 'target' ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"
 )
 _LIVE = "SELECT id FROM bridge.targets WHERE id = ANY(%s) AND state IN ('pending', 'claimed')"
+# Materialized: PostgreSQL may run a subquery in a join again, which then finds other rows than those locked before, and
+# exceeds its limit.
 _PRUNE = """
-DELETE FROM bridge.quarantine WHERE (kind, id) IN (
+WITH pruned AS MATERIALIZED (
     SELECT kind, id FROM bridge.quarantine WHERE due_at < %s AND kind != 'event'
     ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED
 )
+DELETE FROM bridge.quarantine WHERE (kind, id) IN (SELECT kind, id FROM pruned)
 """
 _DIGITS = 18
 """A target's number has no more."""
