@@ -17,8 +17,9 @@ from store.transitions import LIVE
 
 _NONE: Mapping[int, str | None] = MappingProxyType({})
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
+# The event is locked: it could be pruned meanwhile, and the answer would outlive it.
 _WANT = f"""
-INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s
+INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s FOR KEY SHARE
 ON CONFLICT (event_id) DO UPDATE SET output = excluded.output,
     wait_until = excluded.wait_until
 WHERE answers.answered_at IS NULL AND answers.wait_until < excluded.wait_until

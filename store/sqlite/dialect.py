@@ -10,7 +10,7 @@ from typing import Any
 
 from store import storable
 
-_LOCK = re.compile(r"\s+FOR UPDATE(?: SKIP LOCKED)?")
+_LOCK = re.compile(r"\s+FOR (?:UPDATE|KEY SHARE)(?: SKIP LOCKED)?")
 _ANY = re.compile(r"= ANY\((%s|%\(\w+\)s)\)")
 _UNNEST = re.compile(r"unnest\(%s::text\[\]\) AS (\w+) \((\w+)\)")
 _NAMED = re.compile(r"%\((\w+)\)s")

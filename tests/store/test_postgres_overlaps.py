@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import psycopg
 import pytest
 
-from store.delivery_records import RawDelivery
+from store.delivery_records import AnswerWanted, RawDelivery
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
 from store.postgres.raw_deliveries import OVERTAKEN_FOR
@@ -99,3 +99,42 @@ def test_acknowledging_many_waits_for_no_event_while_it_has_locked_another(store
         worker.commit()
         somebody.join()
     assert changed == {"e1", "e2"}, "the one that was locked is acknowledged once it is free"
+
+
+def test_somebody_who_comes_back_for_an_event_that_is_being_pruned_leaves_no_answer_behind(
+    store: PostgresStore, url: str
+) -> None:
+    arrive(store)
+    wanted = {"e1": AnswerWanted("$.reply", NOW)}
+    somebody = threading.Thread(target=lambda: store.answers.want(wanted))
+    with ExitStack() as stack:
+        pruning = stack.enter_context(psycopg.connect(url))
+        stack.callback(somebody.join)
+        pruning.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR UPDATE")
+        pruning.execute("DELETE FROM webhook_bridge.answers WHERE event_id = 'e1'")
+        pruning.execute("DELETE FROM webhook_bridge.events WHERE id = 'e1'")
+        somebody.start()
+        eventually(lambda: not somebody.is_alive() or waits_for_a_lock(pruning))
+        pruning.commit()
+        somebody.join()
+        assert pruning.execute("SELECT event_id FROM webhook_bridge.answers").fetchall() == []
+
+
+def test_an_event_that_somebody_comes_back_for_is_pruned_with_its_answer_later(store: PostgresStore, url: str) -> None:
+    assert store.leadership.elect("me", 10**6)
+    decide(store, arrive(store), start())
+    end(store, "e1", "done")
+    with psycopg.connect(url) as coming_back:
+        coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
+        store.maintenance.prune(NOW + 10**6, 9)
+        assert [event.id for event in store.queries.events(EventFilter())] == ["e1"]
+    store.answers.want({"e1": AnswerWanted("$.reply", NOW)})
+    store.maintenance.prune(NOW + 10**6, 9)
+    assert store.answers.waited("e1") is None
+
+
+def waits_for_a_lock(connection: psycopg.Connection) -> bool:
+    """Whether any other session waits for a lock."""
+    found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    assert found is not None
+    return bool(found[0])
