@@ -10,11 +10,11 @@ from pathlib import Path
 
 import structlog
 
-from bench import answers, conductor, figures, matching, postgres, relay, webhooks
+from bench import answers, conductor, figures, matching, postgres, relay, webhooks, workers
 from testkit.conductor import say
 from testkit.processes import ROOT, Failed, stop_all_on_exit
 
-PARTS = ("relay", "webhooks", "matching", "postgres", "conductor", "answers")
+PARTS = ("relay", "webhooks", "matching", "postgres", "workers", "conductor", "answers")
 """What can be measured alone; ``conductor`` and ``answers`` need the real server."""
 ASKED = ("calls",)
 """Measured only when it is asked for: the rate by BRIDGE_CALLS on the kind of Conductor that TEST_CONDUCTOR chooses."""
@@ -30,6 +30,11 @@ def main() -> int:
     parser.add_argument(
         "--json", type=Path, default=ROOT / "build" / "bench.json", help="where the figures are written"
     )
+    parser.add_argument(
+        "--beside", type=Path, metavar="FOLDER", help="for workers: another checkout, measured in turn with this one"
+    )
+    parser.add_argument("--workers", type=int, default=workers.Effort.workers, help="for workers: how many")
+    parser.add_argument("--rounds", type=int, default=workers.Effort.rounds, help="for workers: how many")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - {*PARTS, *ASKED}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS + ASKED)}")
@@ -52,6 +57,9 @@ def main() -> int:
                 found += matching.measure(folder)
             if "postgres" in parts:
                 found += postgres.measure(folder, say)
+            if "workers" in parts:
+                effort = workers.Effort(workers=arguments.workers, rounds=arguments.rounds)
+                found += workers.measure(folder, say, arguments.beside, effort)
             if "conductor" in parts:
                 found += conductor.measure(folder, say)
             if "answers" in parts:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import answers, conductor, figures, matching, postgres, relay, strangers, webhooks
+from bench import answers, conductor, figures, matching, postgres, relay, strangers, webhooks, workers
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 
@@ -40,6 +40,15 @@ def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
     found = postgres.measure(tmp_path, say, effort)
     figures.write(found, tmp_path / "bench.json")
     assert "calls of two workers" in (tmp_path / "bench.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_workers_beside_those_of_another_checkout(tmp_path: Path) -> None:
+    effort = workers.Effort(rounds=1, events=200, workers=2, settling=1)
+    (tmp_path / "other").symlink_to(workers.ROOT)
+    found = workers.measure(tmp_path, say, tmp_path / "other", effort)
+    assert [figure.goal for figure in found] == ["", "", ">= 1", "<= 1", "<= 1"]
 
 
 @pytest.mark.slow
