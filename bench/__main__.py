@@ -1,4 +1,4 @@
-"""``python -m bench [PART …]``: measures, prints a table with each goal beside, and writes build/bench.json."""
+"""``python -m bench [PART …]``: prints each part's figures beside their goals, and writes build/bench.json."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 import logging
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -14,9 +16,19 @@ from bench import answers, conductor, figures, matching, postgres, relay, webhoo
 from testkit.conductor import say
 from testkit.processes import ROOT, Failed, stop_all_on_exit
 
-PARTS = ("relay", "webhooks", "matching", "postgres", "workers", "conductor", "answers")
-"""What can be measured alone; ``conductor`` and ``answers`` need the real server."""
-ASKED = ("calls",)
+Measure = Callable[[Path, Callable[[str], None]], list[figures.Figure]]
+
+PARTS: dict[str, Measure] = {
+    "relay": relay.measure,
+    "webhooks": webhooks.measure,
+    "matching": matching.measure,
+    "postgres": postgres.measure,
+    "workers": workers.measure,
+    "conductor": conductor.measure,
+    "answers": answers.measure,
+}
+"""What is measured by default; ``conductor`` and ``answers`` need the real server."""
+ASKED: dict[str, Measure] = {"calls": conductor.measure_calls}
 """Measured only when it is asked for: the rate by BRIDGE_CALLS on the kind of Conductor that TEST_CONDUCTOR chooses."""
 
 
@@ -36,42 +48,28 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=workers.Effort.workers, help="for workers: how many")
     parser.add_argument("--rounds", type=int, default=workers.Effort.rounds, help="for workers: how many")
     arguments = parser.parse_args()
-    if unknown := set(arguments.parts) - {*PARTS, *ASKED}:
-        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(PARTS + ASKED)}")
-    parts = arguments.parts or PARTS
+    effort = workers.Effort(workers=arguments.workers, rounds=arguments.rounds)
+    known = PARTS | ASKED | {"workers": partial(workers.measure, beside=arguments.beside, effort=effort)}
+    if unknown := set(arguments.parts) - set(known):
+        parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     # The worker's own steps would be logged between the figures.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     stop_all_on_exit()
     found: list[figures.Figure] = []
+    failed = False
     with tempfile.TemporaryDirectory(prefix="bridge-bench-") as name:
-        folder = Path(name)
-        try:
-            if "relay" in parts:
-                say("Measuring: the relay\n")
-                found += relay.measure(folder)
-            if "webhooks" in parts:
-                say("Measuring: many webhooks\n")
-                found += webhooks.measure(folder)
-            if "matching" in parts:
-                say("Measuring: matching\n")
-                found += matching.measure(folder)
-            if "postgres" in parts:
-                found += postgres.measure(folder, say)
-            if "workers" in parts:
-                effort = workers.Effort(workers=arguments.workers, rounds=arguments.rounds)
-                found += workers.measure(folder, say, arguments.beside, effort)
-            if "conductor" in parts:
-                found += conductor.measure(folder, say)
-            if "answers" in parts:
-                found += answers.measure(folder, say)
-            if "calls" in parts:
-                found += conductor.measure_calls(folder, say)
-        except Failed as error:
-            print(error, file=sys.stderr)
-            return 1
-    print(figures.table(found))
-    figures.write(found, arguments.json)
-    return 1 if any(figure.reached is False for figure in found) else 0
+        for part in arguments.parts or PARTS:
+            try:
+                measured = known[part](Path(name), say)
+            except Failed as error:
+                print(f"{part}: {error}", file=sys.stderr)
+                failed = True
+                continue
+            found += measured
+            # After each part: what was measured isn't lost if a later one is interrupted.
+            print(figures.table(measured), flush=True)
+            figures.write(found, arguments.json)
+    return 1 if failed or any(figure.reached is False for figure in found) else 0
 
 
 if __name__ == "__main__":

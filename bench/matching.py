@@ -33,8 +33,11 @@ TERM = Term(ME)
 Item = TypeVar("Item")
 
 
-def measure(folder: Path, few: int = FEW, many: int = MANY, rounds: int = ROUNDS) -> list[Figure]:
+def measure(
+    folder: Path, say: Callable[[str], None], few: int = FEW, many: int = MANY, rounds: int = ROUNDS
+) -> list[Figure]:
     """Time per event and per new task, memory per waiting task, and the time of loading."""
+    say("Measuring: matching\n")
     definitions = folder / "matching.yaml"
     definitions.write_text("webhooks: [{name: bench, verifier: none, receivers: {bench: any}}]\n", encoding="utf-8")
     worlds = {number: World(folder / f"matching-{number}.db", definitions, number) for number in (few, many)}

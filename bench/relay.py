@@ -6,7 +6,7 @@ import json
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +28,7 @@ DEFINITIONS = f"""webhooks:
 
 def measure(
     folder: Path,
+    say: Callable[[str], None],
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
     warm_up: float = load.WARM_UP,
@@ -35,6 +36,7 @@ def measure(
 ) -> list[Figure]:
     """Rounds of bare, relay and, where it is installed, Debian's `webhook` (Go; verifies, stores nothing); before each
     the machine may take `longest_wait` seconds to become idle."""
+    say("Measuring: the relay\n")
     definitions = folder / "webhooks.yaml"
     definitions.write_text(DEFINITIONS, encoding="utf-8")
     environment = bridge_environment(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ _MORE: tuple[dict[str, Any], ...] = (
 
 def measure(
     folder: Path,
+    say: Callable[[str], None],
     rounds: int = ROUNDS,
     seconds: float = SECONDS,
     warm_up: float = load.WARM_UP,
     longest_wait: float = LONGEST_WAIT,
 ) -> list[Figure]:
     """Rounds of a relay with few and one with many webhooks, in turn."""
+    say("Measuring: many webhooks\n")
     kinds = list(kinds_of(folder))
     ready: dict[int, list[float]] = {FEW: [], MANY: []}
     processor: dict[int, list[float]] = {FEW: [], MANY: []}

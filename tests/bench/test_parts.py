@@ -16,7 +16,7 @@ def say(_text: str) -> None:
 
 
 def test_the_relay_beside_a_bare_handler(tmp_path: Path) -> None:
-    found = relay.measure(tmp_path, rounds=1, seconds=0.5, warm_up=0, longest_wait=0)
+    found = relay.measure(tmp_path, say, rounds=1, seconds=0.5, warm_up=0, longest_wait=0)
     assert {figure.what: figure.value for figure in found}["answers other than 200"] == 0
     assert "rate / bare handler's" in figures.table(found)
 
@@ -30,7 +30,7 @@ def test_webhooks_of_many_kinds_are_definitions(tmp_path: Path) -> None:
 
 
 def test_matching(tmp_path: Path) -> None:
-    assert len(matching.measure(tmp_path, few=10, many=100, rounds=3)) == 6
+    assert len(matching.measure(tmp_path, say, few=10, many=100, rounds=3)) == 6
 
 
 @pytest.mark.slow
