@@ -74,6 +74,11 @@ class Callback(StrictModel):
         description="reference names of the tasks that may be completed; all by default",
         examples=[["approve"]],
     )
+    query: Annotated[tuple[Name, ...], BeforeValidator(from_list)] = Field(
+        default=(),
+        description="query parameters of a link that become part of the output; all others are dropped",
+        examples=[["decision"]],
+    )
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
@@ -81,6 +86,12 @@ class Callback(StrictModel):
             yield "by", "a secret and `by: id`: either the URLs are signed or they aren't; remove one"
         elif "by" not in written and "secret" not in written:
             yield None, "nothing that makes its URLs; add secret: ${NAME}, or by: id if the workflows' ids are secret"
+        if "by" in written and written.get("query"):
+            yield (
+                "query",
+                "anyone who knows a workflow's id could have people confirm what they never see; remove it, or use a "
+                "secret instead of by: id",
+            )
         if "by" in written and "expires" in written:
             yield "expires", "URLs with the workflow's id don't expire; remove it, or use a secret instead of by: id"
 
@@ -99,4 +110,4 @@ def faults_beside(webhook: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if webhook.get("platform", "custom") != "custom":
         yield "platform", "a platform posts to one URL, not to one for each task; remove it, or remove callback"
     if not webhook.get("receivers"):
-        yield "callback", "no `receivers`: it may complete no workflow's tasks; add receivers: {WORKFLOW: any}"
+        yield "receivers", "no `receivers`: it may complete no workflow's tasks; add receivers: {WORKFLOW: any}"

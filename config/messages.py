@@ -8,14 +8,14 @@ from typing import Any, Literal
 from pydantic import Field
 
 from config.strict_model import StrictModel
-from config.value_types import LARGEST_VERSION, Expected, JsonPath, Name
+from config.value_types import LARGEST_VERSION, Expected, JsonPath, Name, RootedPath
 
 
 class Message(StrictModel):
     """A running workflow that gets the payload in its message queue."""
 
     workflow: Name = Field(description="the workflow's name in Conductor", examples=["agent"])
-    key: JsonPath = Field(
+    key: RootedPath = Field(
         description="a JSONPath into the payload: the running workflow whose correlation id is the value there gets it",
         examples=["$.event.thread_ts"],
     )

@@ -13,7 +13,7 @@ from config.durations import Duration
 from config.loopback import is_loopback
 from config.references import NOT_LOOKED_UP, UNRESOLVED
 from config.strict_model import StrictModel
-from config.value_types import Expected, HeaderName, JsonPath, Name, Names, Secrets, check_claim, is_key
+from config.value_types import Expected, HeaderName, JsonPath, Name, Names, RootedPath, Secrets, check_claim, is_key
 
 DEFAULT_TOLERANCE = 300.0
 """Seconds by which a signed timestamp may differ from now, unless the webhook or its platform says otherwise."""
@@ -21,6 +21,8 @@ _CLOCKS = 60.0
 """Seconds by which an issuer's clock may differ from ours."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_NAME_PART = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)=")
+"""How a distinguished name begins in RFC 4514's form, which escapes what would look like its next part."""
 _SIGNED = ("timestamp", "method", "url", "path", "query", "body")
 
 
@@ -156,7 +158,7 @@ class Jwt(StrictModel):
         description="the URL of the issuer's keys (JWK Set), if there is no discovery",
         examples=["https://login.example.com/keys"],
     )
-    claims: dict[JsonPath, Annotated[Expected, AfterValidator(check_claim)]] = Field(
+    claims: dict[RootedPath, Annotated[Expected, AfterValidator(check_claim)]] = Field(
         default={},
         min_length=1,
         description="JSONPath into the token's claims → expected value, or operators; all must hold",
@@ -212,6 +214,15 @@ class Mtls(StrictModel):
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
         if "subject" not in written and "san" not in written:
             yield None, "any certificate would do; add subject: or san:"
+        subjects = written.get("subject")
+        for subject in subjects if isinstance(subjects, list) else [subjects]:
+            if isinstance(subject, str) and "=" in subject and not _NAME_PART.match(subject):
+                yield (
+                    "subject",
+                    f"{subject[:60]!r} can be the text of several certificates: in this form a value may contain what "
+                    "looks like the next part; have the proxy hand on the certificate (HAProxy: http-request "
+                    "set-header X-SSL-Client-Cert %[ssl_c_der,base64]), and write CN=partner,O=Example,C=SE",
+                )
 
 
 class Challenge(StrictModel):

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from config.durations import Duration, format_duration
 from config.strict_model import StrictModel
-from config.value_types import JsonPath, check_answer
+from config.value_types import RootedPath, check_answer
 
 LONGEST_WAIT = 60.0
 """Seconds that a delivery may wait for its workflow."""
@@ -46,7 +46,7 @@ class Respond(StrictModel):
         description="how long an accepted delivery waits for the end of its workflow, 60s at most; needs output",
         examples=["20s"],
     )
-    output: JsonPath | None = Field(
+    output: RootedPath | None = Field(
         default=None,
         description="a JSONPath into the workflow's output: what it selects is the body; needs wait",
         examples=["$.reply"],

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, WithJ
 
 from config.json_schemas import PayloadSchema
 from config.strict_model import StrictModel
-from config.value_types import Name, error_detail
+from config.value_types import Name, error_detail, why_unrooted
 from criteria.jsonpath import BadPath, compile_path
 
 Encoding = Literal["json", "base64", "base64-json", "gzip"]
@@ -26,6 +26,9 @@ def _check_decode(value: object) -> object:
         )
     faults = []
     for path, encoding in value.items():
+        if isinstance(path, str) and (unrooted := why_unrooted(path)) is not None:
+            faults.append(error_detail("rule", "; ".join(unrooted), (path,)))
+            continue
         try:
             compile_path(path)
         except BadPath as error:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _TOPIC = re.compile(r"arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,256}|[*])")
+_MEMBERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[\d+\])*")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
@@ -62,6 +63,20 @@ def _check_path(value: str) -> str:
         compile_path(value)
     except ValueError as error:
         raise ValueError(f"{error}; write one such as $.event.type or $['event']['type']") from None
+    return value
+
+
+def why_unrooted(path: str) -> tuple[str, str] | None:
+    """What is wrong with a path that doesn't begin with ``$``, and the remedy; None if it does."""
+    if path.lstrip().startswith("$"):
+        return None
+    remedy = f"write $.{path.strip()}" if _MEMBERS.fullmatch(path.strip()) else "write one such as $.event.type"
+    return f"{path[:40]!r} doesn't begin with $, as a JSONPath does", remedy
+
+
+def _check_rooted(value: str) -> str:
+    if (unrooted := why_unrooted(value)) is not None:
+        raise ValueError("; ".join(unrooted))
     return value
 
 
@@ -221,6 +236,9 @@ HeaderValues = Annotated[
 ]
 """A header's value, or several while it is being rotated: any of them counts."""
 JsonPath = Annotated[str, AfterValidator(_check_path)]
+"""Also without the ``$`` at its beginning, about which `config.risks` warns."""
+RootedPath = Annotated[str, AfterValidator(_check_rooted), AfterValidator(_check_path)]
+"""A path that begins with ``$``: without it, a text could be meant as a constant."""
 Url = Annotated[str, AfterValidator(_check_url)]
 Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]
 Secrets = Annotated[

@@ -15,7 +15,7 @@ from platforms.verifiers.protocol import Credentials, Verifier
 
 MB = 1024 * 1024
 
-ChosenProof = Literal["headers", "signature", "jwt", "mtls", "challenge", "none"]
+ChosenProof = Literal["headers", "signature", "jwt", "mtls", "challenge", "callback", "none"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import html
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 from platforms.bodies import BadBody, read_query
@@ -35,12 +36,23 @@ PRIVATE = (
 _OF_PAGES = (*PRIVATE, ("Content-Security-Policy", _POLICY), ("X-Frame-Options", "DENY"))
 EXPIRED = error_response(410, "expired", "this URL has expired")
 USED = error_response(410, "used", "this URL has been used; each completes its task once")
+LEFT_OUT = error_response(200, "filtered", "what was confirmed isn't what this link is for, so nothing was done")
+"""For people: `only` or `schema` has left out what they sent."""
+_TITLES = {"used": "This link has been used", "expired": "This link has expired"}
 _MOST_FIELDS = 10
 _LONGEST_FIELD = 200
 
 
+def used(at: int | None) -> Response:
+    """The answer at a URL that was used at that time (Unix milliseconds), or it isn't known when."""
+    if at is None:
+        return USED
+    when = datetime.fromtimestamp(at / 1000, timezone.utc).strftime("%Y-%m-%d at %H:%M UTC")
+    return error_response(410, "used", f"this URL was used on {when}; each completes its task once")
+
+
 def ask(query: str) -> Response:
-    """The page with the button, and what the link says in its query (raw, as in the URL), which goes with it."""
+    """The page with the button, and what counts of the link's query (raw, as in the URL), which goes with it."""
     try:
         fields = read_query(query)
     except BadBody as error:  # as the button would be answered
@@ -62,13 +74,14 @@ def shown(response: Response, wants_page: bool) -> Response:
 
 def presented(response: Response) -> Response:
     """The answer as a page for people."""
-    if response.status < 400:
-        return _page(200, "Done", "<p>You can close this page.</p>")
+    if response.status < 400 and response is not LEFT_OUT:
+        return _page(200, "Received", "<p>It is passed on to whoever waits for it. You can close this page.</p>")
     try:
-        message = str(json.loads(response.body)["message"])
+        answer = json.loads(response.body)
+        message, code = str(answer["message"]), answer["error"]
     except (LookupError, TypeError, ValueError):
-        message = "This didn't work."
-    title = "This link can't be used" if response.status == 410 else "Not done"
+        message, code = "This didn't work.", ""
+    title = _TITLES.get(code, "Nothing was done")
     page = _page(response.status, title, f"<p>{html.escape(message)}</p>")
     again = tuple(header for header in response.headers if header[0] == "Retry-After")
     return Response(page.status, page.body, page.content_type, (*page.headers, *again))
@@ -93,4 +106,6 @@ def _page(status: int, title: str, content: str) -> Response:
 
 def _escaped(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return html.escape(text[:_LONGEST_FIELD] + ("…" if len(text) > _LONGEST_FIELD else ""))
+    # What nobody sees, or turns the direction of text around, must not make it read as something else.
+    shown = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:_LONGEST_FIELD])
+    return html.escape(shown + ("…" if len(text) > _LONGEST_FIELD else ""))

@@ -8,6 +8,14 @@ from platforms.http import Request
 from relay.route import Route
 
 
+class BodyTooLarge(Exception):
+    """The body is larger than the webhook accepts."""
+
+
+class BodyUnreadable(Exception):
+    """The body broke off, was malformed, or took too long."""
+
+
 class Incoming(Protocol):
     """A request whose body has not been read yet."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +15,11 @@ from platforms.bodies import BadBody, Body, UnreadableMediaType
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
 from relay.admission import Admission
-from relay.callback_page import EXPIRED, USED, ask, shown
+from relay.callback_page import EXPIRED, LEFT_OUT, USED, ask, shown, used
 from relay.callback_tokens import Expired, Forged
 from relay.callbacks import Call, refuse
 from relay.fitting import Misfit
-from relay.incoming import Incoming
+from relay.incoming import BodyTooLarge, BodyUnreadable, Incoming
 from relay.keeping import Keeper
 from relay.log_throttle import LogThrottle
 from relay.memory import MEMORY, Overloaded
@@ -55,14 +56,6 @@ GONE = error_response(
 _GONE_FOR = 60.0
 """Seconds for which a webhook that was removed from the definitions gets this answer."""
 _NOT_VERIFIED = "not verified yet: the challenge has not come"
-
-
-class BodyTooLarge(Exception):
-    """The body is larger than the webhook accepts."""
-
-
-class BodyUnreadable(Exception):
-    """The body broke off, was malformed, or took too long."""
 
 
 class _MethodNotAllowed(Exception):
@@ -182,11 +175,19 @@ class Receiver:
             self._record(route, incoming, 410, "its URL has expired")
             return shown(EXPIRED, incoming.wants_page)
         if incoming.method in ("GET", "HEAD") and route.admits(incoming.remote):
-            # Nobody may have put words on a page whose link anyone can make.
-            return self._count(name, "page", ask(incoming.query if route.callback.is_signed else ""))
+            at = self._used_at(name, call)
+            asked = ask(call.allowed(incoming.query)) if at is None else shown(used(at), incoming.wants_page)
+            return self._count(name, "page", asked)
         response = self._receive(route, incoming, call)
         assert isinstance(response, Response)  # what has a callback can't have `wait`
-        return shown(response, incoming.wants_page)
+        return shown(used(self._used_at(name, call)) if response is USED else response, incoming.wants_page)
+
+    def _used_at(self, webhook: str, call: Call) -> int | None:
+        """When the URL was used (Unix milliseconds); None if it wasn't, or nobody may know: anyone can make up ids."""
+        with suppress(StoreUnavailable):
+            if call.is_signed:
+                return self._deliveries.received_at(webhook, call.delivery_id, time.monotonic() + _TO_STORE)
+        return None
 
     def _unknown(self, url_id: str) -> Response:
         """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
@@ -293,8 +294,8 @@ class Receiver:
             self._admission.left_nothing(webhook.name, route.accept)
         if not self._verified.is_known(route.key):
             self._mark(route, until)
-        if duplicates and route.callback is not None:
-            return USED
+        if route.callback is not None and (duplicates or (all_filtered and incoming.wants_page)):
+            return USED if duplicates else LEFT_OUT
         return route.response(committed, body, all_filtered)
 
     def _challenged(self, route: Route, response: Response, verifies: bool, until: float) -> Response:

@@ -39,7 +39,9 @@ class VerifiedDelivery:
 
 
 def by_url(call: Call, request: Request) -> VerifiedDelivery:
-    """A request to a URL that names a task, which `call` proves. Without a body, what it says of one doesn't count."""
+    """A request to a URL that names a task, which `call` proves. What it says of a body doesn't count without one, nor
+    does what `call` doesn't allow of its query."""
+    request = replace(request, query=call.allowed(request.query))
     if not request.body:
         headers = {name: value for name, value in request.headers.items() if name != "content-type"}
         request = replace(request, headers=headers)

@@ -19,9 +19,10 @@ from relay.answering import response_to
 from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.forwarded import BY_PROXY
+from relay.incoming import BodyTooLarge, BodyUnreadable
 from relay.memory import Overloaded
 from relay.readiness import Readiness
-from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, BodyTooLarge, BodyUnreadable, Receiver
+from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, Receiver
 from relay.route import CONDUCTORS_PATH, PATH, Route, with_query
 from relay.waiting import Pending, Waiting
 from store.protocols import Deliveries

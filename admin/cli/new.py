@@ -16,10 +16,11 @@ from admin.cli.tables import plain
 from admin.definitions.fields import BY_NAME, FIELDS
 from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
+from admin.events.trying_out import how_to_try
 from admin.markdown import as_text
 from admin.urls import url_of
 from platforms import PLATFORMS
-from platforms.guide import Guide, guides, samples
+from platforms.guide import Guide, guides
 from store.errors import StoreUnavailable
 from store.records import Change
 
@@ -41,6 +42,9 @@ _OPTIONS = (
     ),
     ("--san", "mtls_san", "The same for its alternative name."),
     ("--challenge", "challenge_name", "custom: the query parameter or JSON field of the sender's challenge."),
+    ("--expires", "callback_expires", "With --callback: how long a URL can be used, such as 2h."),
+    ("--task", "callback_tasks", "With --callback: the reference name of a task that its URLs may complete."),
+    ("--query", "callback_query", "With --callback: a query parameter that becomes part of the output."),
     ("--service-account", "service_account", "google-pubsub: the e-mail of its service account."),
     ("--topic", "topic", "aws-sns: the ARN of the topic."),
     ("--only", "only", "Which deliveries become events, '$.type: paid'."),
@@ -57,6 +61,7 @@ _ASKED = {
     "jwt": ("jwt_issuer", "jwt_audience", "jwt_jwks"),
     "mtls": ("mtls_subject", "mtls_san"),
     "challenge": ("challenge_name",),
+    "callback": ("callback_expires",),
     "none": (),
 }
 """The fields that a terminal is asked for by each kind of proof that a definition chooses."""
@@ -98,6 +103,8 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option("--header", help="custom: the header with the secret, signature, token or certificate's name.")
 @click.option("--signature", is_flag=True, help="custom: the header carries an HMAC signature of the body, or of more.")
+@click.option("--callback", is_flag=True, help="custom: its URLs complete one task each (webhook-bridge callback).")
+@click.option("--by-id", is_flag=True, help="With --callback: unsigned URLs, which workflows make with their own id.")
 @_with_options
 @click.option("--no-proof", is_flag=True, help="custom: nothing proves deliveries; anyone who knows the URL can post.")
 @click.option("--verify-token", help="facebook, whatsapp: the token of Meta's challenge.")
@@ -117,6 +124,7 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
       webhook-bridge new deploys --platform github --receiver deploy
       webhook-bridge new orders --platform custom --header X-Api-Key --receiver order_flow:1,2
       webhook-bridge new parcels --issuer https://login.example.com --audience hooks --receiver parcel_flow
+      webhook-bridge new approvals --callback --expires 2d --receiver approved_order
     """
     asks = _on_terminal() and not as_json
     folder = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
@@ -181,7 +189,7 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
             label = f"{BY_NAME[name].label} ({BY_NAME[name].hint or ' or '.join(BY_NAME[name].choices)})"
             form.values[name] = str(click.prompt(label, default="", show_default=False))
     form.secret = _secret(given["secret"])
-    if form.proofs and form.proof not in ("headers", "signature"):
+    if form.proofs and not form.has_secret:
         form.secret = ""
     elif not form.secret and guide.platform.made_by == "us":
         form.generate()
@@ -210,7 +218,8 @@ def _typed(given: dict[str, Any]) -> dict[str, str]:
     """The fields' texts, as the options have them."""
     typed = {name: given[name] for _, name, _ in _OPTIONS if given[name]}
     texts = {name: text if isinstance(text, str) else "\n".join(text) for name, text in typed.items()}
-    return texts | ({"listen": "yes"} if given["listen"] else {})
+    texts |= {"listen": "yes"} if given["listen"] else {}
+    return texts | ({"callback_by": "id"} if given["by_id"] else {})
 
 
 def _prove(form: WebhookForm, header: str, asks: bool) -> None:
@@ -230,6 +239,8 @@ def _prove(form: WebhookForm, header: str, asks: bool) -> None:
 def _proof(given: dict[str, Any]) -> str:
     if given["no_proof"]:
         return "none"
+    if any(given[name] for name in ("callback", "by_id", "callback_expires", "callback_tasks", "callback_query")):
+        return "callback"
     if given["jwt_issuer"]:
         return "jwt"
     if given["mtls_subject"] or given["mtls_san"]:
@@ -258,16 +269,17 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
         here.store.changes.record(
             Change(here.store.now(), me(), "created", form.name, f"platform {guide.platform.name}")
         )
+    is_shown = form.generated and webhook.callback is None  # whose secret is entered nowhere
     if as_json:
-        secret = form.secret if form.generated else None
+        secret = form.secret if is_shown else None
         echo_json(NewWebhook.of(webhook, url=url, verified_at=None, secret=secret))
         return
     click.echo(f"URL:     {url}")
-    if form.generated:
+    if is_shown:
         click.echo(
             f"Secret:  {form.secret}   (shown only once; enter it at the platform as {guide.platform.secret_label})"
         )
-    if guide.setup:
+    if guide.setup and webhook.callback is None:
         click.echo(f"Setup:   {as_text(guide.setup)}")
-    if sample := next(iter(samples(guide.platform.name)), None):
-        click.echo(f"Try it:  webhook-bridge send {form.name} --sample {sample}", err=True)
+    if (how := how_to_try(webhook, url)) is not None:
+        click.echo(f"Try it:  {how}", err=True)

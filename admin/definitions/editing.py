@@ -60,7 +60,7 @@ def edited(written: dict[str, Any], form: WebhookForm, guide: Guide) -> dict[str
 
 def kinds_of_proof(written: dict[str, Any]) -> list[Group]:
     """The groups of fields for what proves the webhook's deliveries, besides secrets and headers."""
-    return [group for group in ("signature", "jwt", "mtls", "challenge") if group in written]
+    return [group for group in ("signature", "jwt", "mtls", "challenge", "callback") if group in written]
 
 
 def _with_the_rest(starts: list[dict[str, Any]], old: list[dict[str, Any]]) -> list[dict[str, Any]]:

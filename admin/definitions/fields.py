@@ -18,8 +18,8 @@ from config.proofs import PLATFORM_SETTINGS
 from config.yaml_lines import BadYaml, parse_yaml
 from platforms.base import Platform
 
-Group = Literal["signature", "jwt", "mtls", "challenge", "own", "payload", "deliveries", "kept"]
-"""Fields that stand together: four kinds of proof, what only some platforms have, and three collapsed sections."""
+Group = Literal["signature", "jwt", "mtls", "challenge", "callback", "own", "payload", "deliveries", "kept"]
+"""Fields that stand together: five kinds of proof, what only some platforms have, and three collapsed sections."""
 SECTIONS: dict[Group, str] = {
     "payload": "Payload: filter, decode, split, schema, messages",
     "deliveries": "Deliveries: hold, limits, answer",
@@ -28,6 +28,8 @@ SECTIONS: dict[Group, str] = {
 """The collapsed sections, in the order in which the page has them."""
 _SHORT = {"schema": "file", "challenge": "name"}
 """Settings that may be written as the value of this key alone."""
+_LISTS = ("allow_ips", "hide", "tasks", "query")
+"""Settings that are lists even if they have one item."""
 _LONGEST_NUMBER = 15
 
 
@@ -114,6 +116,19 @@ FIELDS = (
     Field("challenge", ("challenge", "name"), "Name of the challenge", "The query parameter or JSON field"),
     Field("challenge", ("challenge", "answer"), "Answered as", "", "choice", ("text", "json")),
     Field("challenge", ("challenge", "head"), "answer HEAD requests, which ask whether the URL exists", "", "tick"),
+    Field("callback", ("callback", "expires"), "How long a URL can be used", "Such as 2h; 7d if empty"),
+    Field(
+        "callback", ("callback", "tasks"), "Tasks that may be completed", "Reference names, one per line; all if empty",
+        "lines", rows=2,
+    ),
+    Field(
+        "callback", ("callback", "query"), "What a link may say", "Query parameters that become part of the output, "
+        "one per line, such as decision; others are dropped", "lines", rows=1,
+    ),
+    Field(
+        "callback", ("callback", "by"), "What its URLs carry", "id: the workflow’s id, so that workflows make the URLs "
+        "themselves; there is no secret then, and nothing signs them", "choice", ("a signed token", "id"),
+    ),
     Field(
         "own", ("audience",), "Audience", "As at Google: of the push subscription, or of the Chat app",
     ),
@@ -222,7 +237,7 @@ def value_of(field: Field, text: str) -> Any:
         return {"true": True, "false": False}.get(stripped.lower(), stripped)
     if field.kind == "lines":
         lines = [line for line in map(str.strip, stripped.splitlines()) if line]
-        return lines if len(lines) > 1 or field.path[-1] in ("allow_ips", "hide") else lines[0]
+        return lines if len(lines) > 1 or field.path[-1] in _LISTS else lines[0]
     return parsed(stripped, field.path[-1]) if field.kind == "yaml" else stripped
 
 

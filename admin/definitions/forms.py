@@ -40,8 +40,8 @@ class WebhookForm:
     name: str = ""
     secret: str = ""
     proof: str = "headers"
-    """One of `proofs`: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, or
-    `none`."""
+    """One of `proofs`: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, its
+    URLs (`callback`), or `none`."""
     header: str = ""
     """custom: the header with the secret value."""
     verify_token: str = ""
@@ -71,6 +71,13 @@ class WebhookForm:
     def proofs(self) -> tuple[str, ...]:
         """The kinds of proof to choose from; none for a platform that has its own."""
         return PLATFORMS[self.platform].proofs if self.platform in PLATFORMS else ()
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether the kind of proof that was chosen needs a secret."""
+        if self.proof == "callback":
+            return self.values.get("callback_by") != "id"
+        return self.proof in ("headers", "signature")
 
     @property
     def first_wrong(self) -> str | None:
@@ -123,7 +130,7 @@ class WebhookForm:
         for one in FIELDS:
             if one.fits(guide.platform) and self._asks_for(one.group):
                 put(keys, one.path, self.typed(one))
-        if self.proof in self.proofs and self.proof in ("jwt", "mtls", "challenge"):
+        if self.proof in self.proofs and self.proof in ("jwt", "mtls", "challenge", "callback"):
             keys.setdefault(self.proof, {})  # so that the check says what is missing
         keys |= self._workflows()
         for key, value in self.further().items():
@@ -148,11 +155,11 @@ class WebhookForm:
                 keys["secret"] = Secret(self.secret)
         elif self.proof == "none":
             keys["verifier"] = "none"
-        elif self.proof in ("headers", "signature"):
+        elif self.has_secret:
             if not self.secret:
                 self.errors |= {"secret": "enter the secret, or have one generated"}
-            if self.proof == "signature":
-                keys["signature"] = {"secret": Secret(self.secret)}
+            if self.proof in ("signature", "callback"):
+                keys[self.proof] = {"secret": Secret(self.secret)}
             elif self.header:
                 keys["headers"] = {self.header: Secret(self.secret)}
             else:
@@ -218,7 +225,7 @@ class WebhookForm:
         row = re.match(r"starts\[(\d+)\](?:\.(workflow|version|when|input))?", path)
         if row:
             return f"start_{row[2] or 'workflow'}_{row[1]}"
-        if path.startswith("signature.secret"):
+        if path.startswith(("signature.secret", "callback.secret")):
             return "secret"
         if first == "headers":
             return "header"

@@ -33,8 +33,13 @@ def proofs_of(written: dict[str, Any]) -> list[Proof]:
 
 def secrets_of(written: dict[str, Any]) -> list[Any]:
     """The references to the secrets in force, as they are written, newest first."""
-    place = written.get("signature") if isinstance(written.get("signature"), dict) else written
-    return _as_list(place.get("secret") if isinstance(place, dict) else None)
+    inside = _around_secret(written)
+    return _as_list((written if inside is None else written[inside]).get("secret"))
+
+
+def _around_secret(written: dict[str, Any]) -> str | None:
+    """The key whose value has the secret; None if the webhook has it itself."""
+    return next((key for key in ("signature", "callback") if isinstance(written.get(key), dict)), None)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -55,7 +60,7 @@ def generated_for(written: dict[str, Any], proof: Proof) -> str:
 
 def may_add_secret(written: dict[str, Any], guide: Guide) -> bool:
     """Whether the webhook has no secret, and its platform proves deliveries by one."""
-    other_proof = {"signature", "headers", "verifier"} & written.keys()
+    other_proof = {"signature", "headers", "verifier", "callback"} & written.keys()
     return not secrets_of(written) and not other_proof and "secret" in guide.platform.required
 
 
@@ -64,8 +69,9 @@ def with_values(written: dict[str, Any], header: str | None, values: list[Secret
     value = values if len(values) > 1 else values[0]
     if header is not None:
         return {**verbatim(written), "headers": {**verbatim(written["headers"]), header: value}}
-    if isinstance(written.get("signature"), dict) and "secret" in written["signature"]:
-        return {**verbatim(written), "signature": {**verbatim(written["signature"]), "secret": value}}
+    inside = _around_secret(written)
+    if inside is not None and "secret" in written[inside]:
+        return {**verbatim(written), inside: {**verbatim(written[inside]), "secret": value}}
     return {**verbatim(written), "secret": value}
 
 

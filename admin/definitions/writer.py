@@ -122,9 +122,9 @@ class DefinitionsFolder:
 
     def _own_secrets(self, keys: Mapping[str, Any]) -> set[Path]:
         """The files that we made for the secrets of these keys."""
-        signature = keys.get("signature")
         places = [keys.get("secret"), keys.get("verify_token"), keys.get("headers")]
-        places += [signature.get("secret")] if isinstance(signature, Mapping) else []
+        inside = (keys.get("signature"), keys.get("callback"))
+        places += [one.get("secret") for one in inside if isinstance(one, Mapping)]
         return {self.folder / name for place in places for name in _own_references(place)}
 
     # --- what would be written ------------------------------------------------------------------------------

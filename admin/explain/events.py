@@ -12,6 +12,7 @@ from admin.events.families import Family
 from admin.explain.entries import what_prevents
 from admin.explain.inputs import input_shown
 from admin.explain.messages import explain_messages
+from admin.explain.over import callback_failed, messages_over, only_target_over
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import in_words
@@ -101,19 +102,6 @@ def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> It
         yield f"Replayed as {replays[-1].id}, which is {replays[-1].status}."
 
 
-def _without_its_target(event: Event, only: OneTarget) -> str:
-    """Why a replay to one target, or a callback, came to nothing."""
-    if only.kind == "callback" and event.status == "ignored":
-        return "Ignored: Conductor has no such workflow, so somebody made the URL up. It is deleted soon."
-    if only.kind == "callback":
-        return f"Expired: the {only} can't have it. Nothing else may: to try again, replay the event."
-    if event.status == "expired":
-        return f"Expired: the {only}, the only target it may have, didn't wait for it until {iso(event.hold_until)}."
-    if only.kind == "complete":
-        return f"Ignored: {only.workflow} is no longer a receiver, and the event may go to no other."
-    return f"Ignored: the webhook no longer makes the {only} for it, and it may have no other target."
-
-
 def _meaning(
     event: Event, webhook: Webhook | None, findings: Sequence[Comparison], around: Surroundings
 ) -> Iterable[str]:
@@ -157,14 +145,12 @@ def _meaning(
             yield "Its targets are being called" + because(around) + "."
         case "delivered":
             yield "Delivered."
+        case "expired" | "ignored" if (over := messages_over(event, targets, webhook)) is not None:
+            yield over
         case "expired" | "ignored" if event.only is not None:
-            yield _without_its_target(event, event.only)
+            yield only_target_over(event, event.only, targets)
         case "expired" if webhook is not None and webhook.hold == 0:
             yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
-        case "expired" if (
-            webhook is not None and not webhook.receivers and any(target.kind == "message" for target in targets)
-        ):
-            yield f"Expired: it was held until {iso(event.hold_until)}, and no workflow with its key came to run."
         case "expired":
             yield f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
         case "ignored" if webhook is not None and not {*around.left}.isdisjoint(webhook.receivers):
@@ -172,12 +158,12 @@ def _meaning(
                 "Ignored: the webhook has no receivers besides workflows that are left to Conductor "
                 "(BRIDGE_LEAVE_TO_CONDUCTOR), and started no other."
             )
-        case "ignored" if any(target.kind == "message" for target in targets):
-            yield "Ignored: no workflow with its key was running, and `else: ignore` starts none."
         case "ignored" if webhook is not None and webhook.messages:
             yield "Ignored: no entry of `messages` or `starts` applied to it, or it had no key for a message."
         case "ignored":
             yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
+        case "failed" if event.is_callback and resolved_by is None and event.acknowledged_at is None:
+            yield callback_failed(targets)
         case "failed" if resolved_by is not None or event.acknowledged_at is not None:
             yield "Failed: Conductor refused it permanently."
         case "failed":

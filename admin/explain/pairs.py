@@ -56,7 +56,8 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
     if broken is not None:
         return finding("broken", broken)
     if event.is_callback:
-        return finding("matches", "the event's URL names it, whatever its criteria")
+        gone = _gone(task, around)
+        return finding(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
     if failed is not None:
         return finding("differs", criterion_in_words(failed))
@@ -78,12 +79,8 @@ def _all_hold(
                 f"({iso(event.received_at)}): an event only completes tasks of workflows that were already running; "
                 "replay the event to have it count as arriving now",
             )
-    for target in around.targets_on.get(task.id, ()):
-        if target.state in ("pending", "claimed", "done"):
-            done = "took" if target.state == "done" else "is completing"
-            return "out of reach", f"another event {done} it: {target.event_id}"
-    if task.state in ("completed", "gone"):
-        return "out of reach", "it is no longer waiting: it was completed by someone else, cancelled, or timed out"
+    if (gone := _gone(task, around)) is not None:
+        return gone
     if event.decided_at is None:
         return "matches", "the worker hasn't decided the event yet" + because(around, event)
     if (why := task_set_aside(task, around.set_aside)) is not None:
@@ -113,6 +110,17 @@ def _all_hold(
         "out of reach",
         f"{waited}, but was found, or came into reach, only after the event had been decided; replay the event",
     )
+
+
+def _gone(task: Task, around: Surroundings) -> tuple[Verdict, str] | None:
+    """Why the task can't be completed any more; None if it can."""
+    for target in around.targets_on.get(task.id, ()):
+        if target.state in ("pending", "claimed", "done"):
+            done = "took" if target.state == "done" else "is completing"
+            return "out of reach", f"another event {done} it: {target.event_id}"
+    if task.state in ("completed", "gone"):
+        return "out of reach", "it is no longer waiting: it was completed by someone else, cancelled, or timed out"
+    return None
 
 
 def only_in_words(event: Event) -> str:

@@ -23,6 +23,7 @@ from admin.definitions.writer import (
     Written,
 )
 from admin.events.send import Answer, NotReachable, for_relay, post
+from admin.events.trying_out import how_to_try
 from admin.explain.inputs import inputs_for_newest
 from admin.page.access import NotAllowed
 from admin.page.context import changed, notes, source
@@ -158,6 +159,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         has_public_url=bool(definition.public_url or here.settings.bridge_public_url),
         verified_at=here.verified_at().get(name),
         samples=list(samples(definition.platform)),
+        how_to_try=how_to_try(definition, url_of(definition, here.settings)),
         written=written,
         yaml=as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
         proofs=proofs_of(written.keys) if written else [],
@@ -283,7 +285,9 @@ def rotate(name: str) -> Response:
     except Invalid as error:
         return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
     changed("rotated the secret" if proof.values else "added a secret", name, header or "")
-    return _to(name, secret=None if typed else value, **{"rotated" if proof.values else "added": True})
+    # A callback's secret is entered nowhere, so nobody needs to see it.
+    shown = None if typed or written.keys.get("callback") else value
+    return _to(name, secret=shown, **{"rotated" if proof.values else "added": True})
 
 
 @blueprint.post("/webhooks/<name>/pause")

@@ -18,7 +18,7 @@ class Custom(Platform):
     made_by = "us"
     secret_label = "Value of the header"
     required = frozenset()
-    proofs = ("headers", "signature", "jwt", "mtls", "challenge", "none")
+    proofs = ("headers", "signature", "jwt", "mtls", "challenge", "callback", "none")
     options = frozenset({"challenge"})
     bodies = "declared"
 

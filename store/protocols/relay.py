@@ -23,6 +23,9 @@ class Deliveries(Protocol):
         transaction it keeps the `raw` of events that weren't known.
         """
 
+    def received_at(self, webhook: str, delivery_id: str, until: float = float("inf")) -> int | None:
+        """When the event with this delivery id arrived; None if there is none."""
+
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
         """Keeps each webhook's newest rejections and, separately, its newest filtered deliveries; adds `counts`,
         (webhook, outcome) → number, to those of the current hour."""

@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
-from store import rows
+from store import rows, storable
 from store.delivery_records import Rejection
 from store.group_commit import GroupCommit, Scheduler, Take
 from store.protocols import Deliveries
@@ -25,6 +25,7 @@ DELETE FROM bridge.rejections WHERE webhook = %(webhook)s AND (status < 400) = %
 _ADD = """
 ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
 """
+_RECEIVED_AT = "SELECT received_at FROM bridge.events WHERE webhook = %s AND delivery_id = %s"
 _PROVE = """
 INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)
 ON CONFLICT (name) DO UPDATE SET at = excluded.at
@@ -51,6 +52,11 @@ class SqlDeliveries(Deliveries):
     @abstractmethod
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
         """See `store.group_commit.Commit`."""
+
+    def received_at(self, webhook: str, delivery_id: str, until: float = float("inf")) -> int | None:
+        known_as = storable.text_without_nul(delivery_id)
+        found = self._impatient.read(_RECEIVED_AT, (webhook, known_as), until=until)
+        return int(found[0][0]) if found else None
 
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
         hour = self._database.now() // _HOUR * _HOUR

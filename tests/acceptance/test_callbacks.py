@@ -29,7 +29,7 @@ WEBHOOKS = f"""
 webhooks:
 {DEFINITION.replace("approved_order", DOCUMENTED)}
   - name: any
-    callback: {{secret: "${{APPROVALS_SECRET}}"}}
+    callback: {{secret: "${{APPROVALS_SECRET}}", query: [decision]}}
     receivers: {{{FLOW}: any}}
   - name: open
     callback: {{by: id}}
@@ -89,7 +89,7 @@ def test_an_order_is_approved_by_a_link_as_documented(bridge: Bridge, conductor:
         assert (scanner.status, "<button>" in scanner.text) == (200, True)
         assert conductor.status(workflow_id) == "RUNNING"
         clicked = http("POST", link, b"", {"Accept": "text/html", "Content-Type": "application/x-www-form-urlencoded"})
-        assert (clicked.status, "Done" in clicked.text) == (200, True)
+        assert (clicked.status, "Received" in clicked.text) == (200, True)
         ended = conductor.wait_for_status(workflow_id)
         assert ended["output"] == {"decision": "approved"}
         assert post(mail["reject"]).status == 410

@@ -51,6 +51,8 @@ def test_by_id_is_a_risk_that_a_secret_is_not(tmp_path: Path) -> None:
         ({"by": "id", "secret": SECRET}, "remove one"),
         ({"by": "id", "expires": "1d"}, "don't expire"),
         ({"by": "name"}, "callback.by"),
+        ({"by": "id", "query": ["decision"]}, "people confirm what they never see; remove it"),
+        ({"secret": SECRET, "query": "decision"}, "callback.query: not a list; write [decision]"),
         ({"secret": SECRET, "expires": "0s"}, "write a duration such as 2h or 7d"),
         ({"secret": SECRET, "expires": "400d"}, "write a duration such as 2h or 7d"),
         ({"secret": SECRET, "expires": 5}, "callback.expires"),

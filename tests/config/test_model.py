@@ -137,6 +137,8 @@ def test_messages_alone_are_enough() -> None:
     [
         ({"key": None}, "messages.0.key", "Field required"),
         ({"key": "thread["}, "messages.0.key", ""),
+        ({"key": "event.thread"}, "messages.0.key", "doesn't begin with $, as a JSONPath does; write $.event.thread"),
+        ({"key": "a constant"}, "messages.0.key", "write one such as $.event.type"),
         ({"else": "drop"}, "messages.0.else", ""),
         ({"version": 0}, "messages.0.version", ""),
         ({"version": 2, "else": "hold"}, "messages.0.version", "a version, but `else: hold` starts nothing"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -15,11 +16,16 @@ from platforms.verifiers import Refused
 from relay.callback_tokens import Address, make_token
 from relay.callbacks import ACCEPT_BY_ID, Call
 from relay.verification import Verification
+from store.errors import StoreUnavailable
 from store.one_target import callback_to
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
 
 SECRET, OLD = "a-secret-of-24-characters", "an-older-secret-of-24-letters"
-APPROVALS = {"name": "approvals", "callback": {"secret": SECRET, "expires": "7d"}, "receivers": {"order_flow": "any"}}
+APPROVALS: dict[str, Any] = {
+    "name": "approvals",
+    "callback": {"secret": SECRET, "expires": "7d", "query": ["decision", "x", "y"]},
+    "receivers": {"order_flow": "any"},
+}
 BY_ID = {"name": "open", "callback": {"by": "id"}, "receivers": {"order_flow": "any"}}
 ID = "7d0c3a30-1111-4222-8333-444444444444"
 BROWSER = {"Accept": "text/html,application/xhtml+xml", "Content-Type": "application/x-www-form-urlencoded"}
@@ -150,7 +156,8 @@ def test_nothing_of_a_forged_request_is_read(make_relay: MakeRelay, clock: Clock
 
 
 def test_following_a_link_shows_a_page_and_does_nothing(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = make_relay(APPROVALS)
+    names = ["decision", "x", "y", *(f"a{number}" for number in range(13))]
+    relay = make_relay(APPROVALS | {"callback": {"secret": SECRET, "query": names}})
     page = relay.client.get(f"/webhook/approvals/{token()}?decision=yes&x=<b>&y=" + "z" * 500, headers=BROWSER)
     text = page.get_data(as_text=True)
     assert (page.status_code, page.mimetype) == (200, "text/html")
@@ -177,7 +184,7 @@ def test_following_a_link_shows_a_page_and_does_nothing(make_relay: MakeRelay, c
 def test_a_link_whose_query_can_not_be_read_says_so(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay(APPROVALS)
     url = f"/webhook/approvals/{token()}"
-    for response in (relay.client.get(f"{url}?a=%00"), relay.client.post(f"{url}?a=%00", headers=BROWSER)):
+    for response in (relay.client.get(f"{url}?x=%00"), relay.client.post(f"{url}?x=%00", headers=BROWSER)):
         assert (response.status_code, response.mimetype) == (400, "text/html")
         assert b"<button" not in response.data
     assert relay.client.post(url, headers=BROWSER).status_code == 200, "it isn't used"
@@ -190,12 +197,95 @@ def test_people_get_pages_and_programs_json(make_relay: MakeRelay, clock: Clock)
     assert relay.payloads() == [{"decision": "yes"}]
     used = relay.client.post(f"/webhook/approvals/{token()}", headers=BROWSER)
     assert (used.status_code, used.mimetype) == (410, "text/html")
-    assert "has been used" in used.get_data(as_text=True)
+    assert "This link has been used" in used.get_data(as_text=True)
+    assert "Received" in done.get_data(as_text=True)
     program = relay.post(f"approvals/{token('other')}", "{}")
     assert program.mimetype == "application/json"
     for response in (done, used, program):
         assert response.headers["Referrer-Policy"] == "no-referrer"
         assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_link_that_was_used_says_so_and_when(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS)
+    url = f"/webhook/approvals/{token()}"
+    assert b"<button" in relay.client.get(url, headers=BROWSER).data
+    assert relay.client.post(url, headers=BROWSER).status_code == 200
+    arrived = datetime.fromtimestamp(relay.event().received_at / 1000, timezone.utc)
+    for path in (url, f"/webhook/approvals/{token(lasts=90)}"):
+        page = relay.client.get(path, headers=BROWSER)
+        assert (page.status_code, page.mimetype) == (410, "text/html")
+        assert "<h1>This link has been used</h1>" in page.text
+        assert f"was used on {arrived:%Y-%m-%d at %H:%M} UTC" in page.text
+        assert "<button" not in page.text
+        assert page.headers["Cache-Control"] == "no-store"
+    program = relay.client.get(url)
+    assert (program.status_code, program.get_json()["error"]) == (410, "used")
+    for forged in (token(secret=OLD), token(webhook="others"), ID):
+        assert relay.client.get(f"/webhook/approvals/{forged}", headers=BROWSER).status_code == 404
+    late = relay.client.get(f"/webhook/approvals/{token(lasts=0)}", headers=BROWSER)
+    assert "This link has expired" in late.text
+    assert "<button" in relay.client.get(f"/webhook/approvals/{token('other')}", headers=BROWSER).text
+    assert len(relay.events()) == 1
+
+
+def test_a_link_of_an_unavailable_store_still_shows_its_button(
+    make_relay: MakeRelay, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    relay = make_relay(APPROVALS)
+    assert relay.client.post(f"/webhook/approvals/{token()}").status_code == 200
+
+    def unavailable(*_: Any) -> None:
+        raise StoreUnavailable("it is away")
+
+    monkeypatch.setattr(relay.store.deliveries, "received_at", unavailable)
+    assert b"<button" in relay.client.get(f"/webhook/approvals/{token()}", headers=BROWSER).data
+    assert "has been used" in relay.client.post(f"/webhook/approvals/{token()}", headers=BROWSER).text
+
+
+def test_ids_that_anyone_can_make_up_tell_nothing_of_what_was_used(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(BY_ID)
+    unused = relay.client.get(f"/webhook/open/{ID}/approve", headers=BROWSER)
+    assert relay.post(f"open/{ID}/approve", "{}").status_code == 200
+    assert answer(relay.client.get(f"/webhook/open/{ID}/approve", headers=BROWSER)) == answer(unused)
+
+
+def test_people_are_told_that_nothing_was_done_with_what_only_leaves_out(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS | {"only": {"$.decision": {"$in": ["yes", "no"]}}})
+    url = f"/webhook/approvals/{token()}"
+    page = relay.client.post(f"{url}?decision=maybe", headers=BROWSER)
+    assert (page.status_code, page.mimetype) == (200, "text/html")
+    assert "<h1>Nothing was done</h1>" in page.text
+    assert "Received" not in page.text
+    assert relay.client.post(f"{url}?decision=maybe").get_json() == {"filtered": True}
+    assert "Received" in relay.client.post(f"{url}?decision=yes", headers=BROWSER).text
+    assert relay.payloads() == [{"decision": "yes"}]
+
+
+def test_only_the_parameters_that_are_named_are_shown_and_stored(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS | {"callback": {"secret": SECRET, "query": ["decision", "für"]}})
+    query = "utm_source=mail&%64ecision=yes&decision%00=no&Decision=no&f%C3%BCr=mich&a=%00&=x&&decision;=no"
+    url = f"/webhook/approvals/{token()}?{query}"
+    page = relay.client.get(url, headers=BROWSER)
+    assert "<dl><dt>decision</dt><dd>yes</dd><dt>für</dt><dd>mich</dd></dl>" in page.text
+    assert relay.client.post(url, headers=BROWSER).status_code == 200
+    assert relay.payloads() == [{"decision": "yes", "für": "mich"}]
+    assert relay.event().query == {"decision": "yes", "für": "mich"}
+
+
+def test_nothing_of_a_query_counts_unless_it_is_named(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS | {"callback": {"secret": SECRET}}, BY_ID)
+    for url in (f"/webhook/approvals/{token()}", f"/webhook/open/{ID}/approve"):
+        assert b"forged" not in relay.client.get(f"{url}?decision=forged", headers=BROWSER).data
+        assert relay.client.post(f"{url}?decision=forged", json={"note": 1}).status_code == 200
+    assert relay.payloads() == [{"note": 1}, {"note": 1}]
+    assert [event.query for event in relay.events()] == [{}, {}]
+
+
+def test_what_nobody_sees_is_spelled_out_on_the_page(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS)
+    page = relay.client.get(f"/webhook/approvals/{token()}?decision=%E2%80%AEdetcejer%0A%E2%80%8B", headers=BROWSER)
+    assert "<dd>\\u202edetcejer\\u000a\\u200b</dd>" in page.text
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS"])

@@ -68,7 +68,7 @@ def status(relay: Relay, header: str, value: str | None, remote: str = "127.0.0.
         ("X-SSL-Client-S-DN", {"subject": SUBJECT}, SUBJECT),  # nginx
         ("X-SSL-Client-S-DN", {"subject": ["CN=other", SUBJECT]}, "CN=partner, O=Example\\, Inc., C=SE"),
         ("X-SSL-Client-S-DN", {"subject": SUBJECT}, "CN=partner,O=Example\\2C Inc.,C=SE"),
-        ("X-SSL-Client-S-DN", {"subject": "/C=SE/CN=partner"}, "/C=SE/CN=partner"),  # HAProxy
+        ("X-SSL-Client-CN", {"subject": "partner"}, "partner"),  # HAProxy's %[ssl_c_s_dn(cn)]
         ("X-Client-Email", {"san": "hooks@example.com"}, "hooks@example.com"),
         ("X-SSL-Client-Cert", {"subject": SUBJECT, "san": SPIFFE}, quote(PEM)),  # nginx's $ssl_client_escaped_cert
         ("X-Any", {"san": "partner.example.com", "form": "certificate"}, quote(PEM)),

@@ -114,6 +114,37 @@ def test_a_condition_without_a_start_is_wrong_usage(cli: Cli) -> None:
     assert not defined()
 
 
+def test_a_webhook_with_callback_by_options(cli: Cli) -> None:
+    options = ("--callback", "--expires", "2d", "--task", "approve", "--query", "decision", "--query", "note")
+    made = cli("new", "approvals", *options, "--receiver", "flow")
+    callback = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["approvals"].callback
+    assert callback is not None
+    assert callback.secret is not None
+    assert (callback.expires, callback.tasks, callback.query) == (172_800.0, ("approve",), ("decision", "note"))
+    assert callback.secret[0].get_secret_value() not in made.output, "nobody enters it anywhere"
+    assert "https://x.example/webhook/approvals/TOKEN" in made.output
+    assert "webhook-bridge callback approvals --workflow ID --task REF" in made.output
+    cli("new", "open", "--by-id", "--receiver", "flow")
+    callback = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["open"].callback
+    assert callback is not None
+    assert (callback.by, callback.secret) == ("id", None)
+    assert "starts nothing" in cli("new", "c", "--callback", "--receiver", "a", "--start", "b", code=1).output
+
+
+def test_what_is_suggested_to_try_can_work(cli: Cli) -> None:
+    certificate = ("--header", "X-DN", "--subject", "CN=a", "--receiver", "flow")
+    for options, suggested in (
+        (("--platform", "github"), "webhook-bridge send made --sample push\n"),
+        (("--platform", "salesforce", *certificate), "curl --cert CLIENT.pem --key CLIENT.key -H 'Content-Type: "),
+        (certificate, "--data-binary @EVENT https://x.example/webhook/made"),
+        (("--issuer", "https://login.example.com", "--audience", "a"), "--token-file FILE"),
+    ):
+        made = cli("new", "made", *options, "--receiver", "flow").output
+        assert suggested in made, options
+        assert ("send made" in made) == ("webhook-bridge send made" in suggested or "--token-file" in suggested)
+        Path("hooks/made.yaml").unlink()
+
+
 def test_a_file_cannot_be_written_into(cli: Cli) -> None:
     Path("hooks.yaml").write_text("webhooks: []\n")
     cli.environment["BRIDGE_WEBHOOKS"] = "hooks.yaml"

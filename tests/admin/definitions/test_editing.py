@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from admin.definitions.editing import edited, form_of
 from admin.definitions.fields import FIELDS, Field, put, text_of, value_at, value_of
 from admin.definitions.forms import WebhookForm
 from admin.definitions.values import Secret, to_yaml_value, without_secrets
+from config.callbacks import Callback
 from config.model import Webhook
 from config.problems import Problem
 from config.proof_keys import Challenge, Jwt, Mtls, Signature
@@ -60,6 +62,7 @@ EVERY: dict[str, Any] = {
     },
     "mtls": {"header": "X-DN", "subject": "CN=a,O=b", "san": ["a.example", "b.example"], "form": "envoy"},
     "challenge": {"name": "token", "answer": "json", "head": True},
+    "callback": {"secret": "${S}", "expires": "2h", "tasks": ["approve"], "query": ["decision"], "by": "id"},
     "audience": "https://hooks.example.com",
     "service_account": "a@b.example",
     "topic": ["arn:aws:sns:eu-west-1:123456789012:a"],
@@ -94,11 +97,12 @@ OTHERS = {
 
 
 def test_every_setting_has_a_field() -> None:
-    """Besides those that the form asks for in its own way, and `callback`, which is only for the file."""
+    """Besides those that the form asks for in its own way."""
     otherwise = {"name", "platform", "secret", "verify_token", "headers", "verifier", "receivers", "starts"}
     settings = {one.alias or name: one for name, one in Webhook.model_fields.items()}
-    assert settings.keys() - {field.path[0] for field in FIELDS} - otherwise == {"callback"}
-    for key, model in (("signature", Signature), ("jwt", Jwt), ("mtls", Mtls), ("challenge", Challenge)):
+    assert settings.keys() - {field.path[0] for field in FIELDS} - otherwise == set()
+    models: dict[str, type[BaseModel]] = {"signature": Signature, "jwt": Jwt, "mtls": Mtls, "challenge": Challenge}
+    for key, model in (models | {"callback": Callback}).items():
         inside = {field.path[1] for field in FIELDS if field.path[0] == key}
         assert model.model_fields.keys() - inside <= {"secret"}, key
 
@@ -168,6 +172,9 @@ def test_what_cannot_be_understood_is_told_at_its_field(values: dict[str, str], 
         ("signature.header", "signature_header"),
         ("signature", "signature_header"),
         ("signature.secret", "secret"),
+        ("callback.secret[0]", "secret"),
+        ("callback.tasks", "callback_tasks"),
+        ("callback", "callback_expires"),
         ("jwt.claims.$.a", "jwt_claims"),
         ("schema", "schema_file"),
         ("schema.else", "schema_else"),

@@ -10,7 +10,7 @@ import pytest
 from admin.explain.events import explain_event
 from admin.explain.targets import target_in_words
 from store.one_target import OneTarget
-from store.records import Event, TargetState
+from store.records import Event, Target, TargetState
 from tests.admin.explain.test_explain import around, event, target, webhook
 
 ENTRY = {"workflow": "agent", "key": "$.thread"}
@@ -76,3 +76,35 @@ def test_an_ignored_event_says_that_no_workflow_ran() -> None:
     hook = webhook(receivers={}, messages=[ENTRY])
     [first, *_] = explain_event(ignored, [], around(hook, on_event=(made,))).meaning
     assert first == "Ignored: no workflow with its key was running, and `else: ignore` starts none."
+
+
+def over(*targets: Target, hook: dict[str, Any] | None = None, **fields: Any) -> str:
+    """The first sentence about an event that these targets came of."""
+    defined = webhook(**{"receivers": {}, "messages": [ENTRY], **(hook or {})})
+    return explain_event(event(**fields), [], around(defined, on_event=targets)).meaning[0]
+
+
+def message(state: TargetState, workflow: str = "agent") -> Target:
+    return target(kind="message", workflow=workflow, state=state, error="no workflow with its key")
+
+
+def test_each_way_in_which_messages_went_nowhere_is_said() -> None:
+    skipped, cancelled = message("skipped"), message("cancelled", "other")
+    both = over(skipped, cancelled, status="ignored")
+    assert "no workflow with its key was running, and `else: ignore` starts none; by `else: hold` it was held" in both
+    assert over(cancelled, status="expired").startswith("Expired: by `else: hold` it was held until ")
+    beside = over(skipped, hook={"receivers": {"flow": "any"}}, status="expired")
+    assert beside.startswith("Expired: no matching task came to wait for it in time; no workflow with its key was")
+    hook = webhook(receivers={}, messages=[ENTRY, {**ENTRY, "workflow": "other", "else": "hold"}])
+    around_it = around(hook, on_event=(skipped, cancelled))
+    meaning = explain_event(event({"thread": "t"}, status="ignored"), [], around_it).meaning
+    assert [line for line in meaning if line.startswith("Target ")] == [
+        "Target 1: Not delivered: the message to agent (w1): no workflow with its key.",
+        "Target 2: Not delivered: the message to other (w1): no workflow with its key.",
+    ]
+
+
+def test_a_replay_to_one_message_does_not_say_that_the_webhook_makes_none() -> None:
+    only = OneTarget("message", "agent")
+    assert "`else: ignore` starts none" in over(message("skipped"), status="ignored", only=only)
+    assert "no longer makes" in over(status="ignored", only=only)

@@ -29,8 +29,11 @@ webhooks:
     split: $.items
     hold: 1m
     listen: true
+  - name: approvals
+    callback: {secret: [a-secret-of-the-approvals-0123, an-older-secret-0123456], tasks: [approve], query: [decision]}
+    receivers: {order_flow: any}
 """
-"""A webhook whose form has all its fields, and its sections open."""
+"""Webhooks whose forms have all their fields, and their sections open."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +89,10 @@ def paths(sample: Sample) -> list[str]:
         "/new?platform=aws-sns",
         "/webhooks/github-deploys",
         "/webhooks/github-deploys/edit",
+        "/webhooks/partner",
         "/webhooks/partner/edit",
+        "/webhooks/approvals",
+        "/webhooks/approvals/edit",
         "/webhooks/github-deploys/runs/unknown?follow=no",
         "/webhooks/github-deploys/delete",
         "/webhooks/nothing",

@@ -525,6 +525,52 @@ def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_re
     assert page.post("/webhooks/one/secret", do="rotate", header="X-No", version=page.version("one")).status_code == 409
 
 
+def test_a_webhook_with_callback_is_made_edited_and_its_secret_rotated(page: Page) -> None:
+    form = page.client.get("/new?platform=custom").text
+    assert 'name="proof" value="callback"' in form
+    given = {"callback_expires": "2d", "callback_tasks": "approve", "callback_query": "decision"}
+    made = page.create(platform="custom", name="approvals", proof="callback", **given)
+    assert made.status_code == 200, made.text
+    callback = page.defined["approvals"].callback
+    assert (callback.expires, callback.tasks, callback.query) == (2 * 86_400.0, ("approve",), ("decision",))
+    [old] = [secret.get_secret_value() for secret in callback.secret]
+    assert old == "9f86d081884c7d659a2feaa0c55ad015"
+    assert old not in made.text, "nobody enters it anywhere"
+    edit = page.client.get("/webhooks/approvals/edit").text
+    assert "Callback URLs" in edit
+    assert old not in edit
+    values = given | {"callback_expires": "3d", "receivers": "deploy"}
+    page.post("/webhooks/approvals/edit", do="save", version=page.version("approvals"), **values)
+    assert page.defined["approvals"].callback.expires == 3 * 86_400.0
+
+    def secrets() -> list[str]:
+        return [secret.get_secret_value() for secret in page.defined["approvals"].callback.secret]
+
+    assert secrets() == [old]
+    rotated = page.post("/webhooks/approvals/secret", do="rotate", version=page.version("approvals"))
+    new, kept = secrets()
+    assert (kept, len(new)) == (old, 43)
+    assert "New URLs are signed with the new one" in rotated.text
+    assert new not in rotated.text
+    assert "Ends every URL that it signed" in rotated.text
+    page.post("/webhooks/approvals/secret", do="forget", version=page.version("approvals"))
+    assert secrets() == [new]
+    assert len(list((page.folder / "secrets").glob("[!.]*"))) == 1, "the old one's file is gone"
+    page.post("/webhooks/approvals/delete", confirm="approvals", version=page.version("approvals"))
+    assert not list((page.folder / "secrets").glob("[!.]*"))
+
+
+def test_urls_that_nothing_signs_have_no_secret_to_rotate(page: Page) -> None:
+    made = page.create(platform="custom", name="open", proof="callback", callback_by="id")
+    assert page.defined["open"].callback.secret is None
+    assert "Nothing to rotate" in made.text
+    assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
+    wrong = page.create(platform="custom", name="other", proof="callback", callback_by="id", callback_expires="1d")
+    assert 'id="callback_expires-error"' in wrong.text
+    wrong = page.create(platform="custom", name="other", proof="callback", start_workflow_0="on_push")
+    assert 'id="start_workflow_0-error"' in wrong.text or "starts nothing" in wrong.text
+
+
 @pytest.mark.parametrize(("encoding", "length"), [("base64", 44), ("hex", 64)])
 def test_a_made_up_secret_is_a_key_in_the_encoding_that_the_signature_needs(
     page: Page, encoding: str, length: int

@@ -42,6 +42,13 @@ def test_a_delivery_id_counts_once_in_its_webhook_and_names_the_first_event(stor
     assert stored(store) == [first.id, elsewhere.id]
 
 
+def test_a_delivery_id_tells_when_its_event_arrived(store: Store) -> None:
+    store.deliveries.append([event("d1")])
+    assert store.deliveries.received_at("w", "d1") == 1000
+    assert store.deliveries.received_at("w", "d2") is None
+    assert store.deliveries.received_at("other", "d1") is None
+
+
 def test_two_elements_of_one_delivery_with_one_id_are_one_event(store: Store) -> None:
     one, two, three = event("d1"), event("d2"), event("d1")
     committed = store.deliveries.append([one, two, three])

@@ -1,0 +1,58 @@
+"""What people can do about a callback that came to nothing: only what can work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from admin.explain.events import explain_event
+from store.one_target import callback_to
+from store.records import Target
+from tests.admin.explain.test_explain import around, event, target, task, webhook
+
+PLACE = callback_to("w1", "approve")
+HOOK = webhook(callback={"secret": "0123456789abcdef"}, verifier=None)
+
+
+def meaning(*targets: Target, **fields: Any) -> str:
+    return " ".join(explain_event(event(only=PLACE, **fields), [], around(HOOK, on_event=targets)).meaning)
+
+
+def completion(**fields: Any) -> Target:
+    return target(kind="complete", task_id=None, workflow_id="w1", reference_name="approve", **fields)
+
+
+def test_a_task_that_has_ended_is_run_again_before_a_replay() -> None:
+    said = meaning(completion(state="cancelled", error="the task has ended without this event"), status="expired")
+    assert "so a replay alone finds nothing to complete" in said
+    assert "have Conductor run the task again" in said
+    assert "the task has ended without this event" in said
+
+
+def test_a_task_that_never_came_may_still_get_it_by_a_replay() -> None:
+    said = meaning(status="expired")
+    assert "didn't come to wait until" in said
+    assert "replay the event" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        ("Conductor has no workflow w1", "A replay can't help as long as that is so"),
+        ("workflow w1 is a other, which isn't among the webhook's receivers", "replay the event while the task waits"),
+        ("its task has come to wait only now: replay the event", "replay the event while the task waits"),
+    ],
+)
+def test_what_failed_says_whether_a_replay_can_help(error: str, advice: str) -> None:
+    assert advice in meaning(completion(state="failed", error=error), status="failed")
+
+
+def test_a_task_that_another_event_took_is_out_of_reach() -> None:
+    other = target(event_id="other", kind="complete", task_id="t1", state="done")
+    here = event(only=PLACE)
+    waiting = task(id="t1", workflow_id="w1", reference_name="approve")
+    [found] = explain_event(here, [waiting], around(HOOK)).tasks
+    assert found.verdict == "matches"
+    [found] = explain_event(here, [waiting], around(HOOK, on_task=(other,))).tasks
+    assert (found.verdict, found.reason) == ("out of reach", "another event took it: other")

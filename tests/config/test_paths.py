@@ -1,0 +1,59 @@
+"""A path without `$` is an error where a constant could be meant, and otherwise a warning with its line and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from config.webhooks import Definitions, DefinitionsError, load_definitions
+from platforms import PLATFORMS
+
+WEBHOOK = "webhooks:\n- name: chat\n  headers: {X-Key: 0123456789abcdef}\n  receivers: {flow: any}\n"
+
+
+def load(folder: Path, keys: str) -> Definitions:
+    file = folder / "webhooks.yaml"
+    file.write_text(WEBHOOK + keys)
+    return load_definitions(file, PLATFORMS, {})
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "says"),
+    [
+        ("  messages:\n  - workflow: agent\n    key: thread\n", 7, "messages[0].key: 'thread' doesn't begin with $"),
+        ("  respond: {wait: 5s, output: reply}\n", 5, "respond.output: 'reply' doesn't begin with $"),
+        ("  decode:\n    payload: json\n", 6, "decode.payload: 'payload' doesn't begin with $"),
+        ("  split: items\n", 5, "split: neither true nor false nor a JSONPath"),
+    ],
+)
+def test_where_a_constant_could_be_meant_it_is_an_error(tmp_path: Path, keys: str, line: int, says: str) -> None:
+    with pytest.raises(DefinitionsError) as caught:
+        load(tmp_path, keys)
+    [problem] = caught.value.problems
+    assert f"webhooks.yaml:{line}: webhook chat: {says}" in str(problem)
+    assert "$." in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "path", "remedy"),
+    [
+        ("  only:\n    event.type: message\n", 6, "only.event.type", "write $.event.type"),
+        ("  hide:\n  - $.a\n  - items[0].mail\n", 7, "hide[1]", "write $.items[0].mail"),
+        ("  dedup: {path: id}\n", 5, "dedup.path", "write $.id"),
+        ("  starts:\n  - workflow: s\n    when: {ref: x}\n", 7, "starts[0].when.ref", "write $.ref"),
+        ("  starts:\n  - workflow: s\n    once: {key: id}\n", 7, "starts[0].once.key", "write $.id"),
+        ("  only: {'*': 1}\n", 5, "only.*", "write one such as $.event.type"),
+        (
+            "  messages:\n  - workflow: agent\n    key: $.thread\n    when: {type: x}\n",
+            8,
+            "messages[0].when.type",
+            "write $.type",
+        ),
+    ],
+)
+def test_elsewhere_it_is_a_warning_since_it_works(tmp_path: Path, keys: str, line: int, path: str, remedy: str) -> None:
+    [warning] = load(tmp_path, keys).warnings
+    assert str(warning).startswith(f"{tmp_path}/webhooks.yaml:{line}: webhook chat: {path}: warning: ")
+    assert warning.remedy == remedy
+    assert not load(tmp_path, "  only: {$.a: 1, \" $['b']\": 2}\n  hide: [$.a]\n").warnings
