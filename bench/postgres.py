@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import load, processor
+from bench import load, processor, writes
 from bench.figures import Figure, median, spread
 from store.open import open_store
 from store.records import Decision, NewEvent, NewTarget, Term, new_event_id
@@ -37,6 +37,8 @@ class Effort:
     miles: int = 60
     idle: float = 10.0
     """Seconds."""
+    lives: int = writes.EVENTS
+    """Events whose lives are counted."""
     settling: float = 5.0
     """Seconds until processes that have begun do nothing more of themselves."""
 
@@ -57,7 +59,7 @@ def measure(folder: Path, say: Callable[[str], None], effort: Effort = Effort())
             found.append(two_workers(place))
             say("Measuring: what idles\n")
             found.append(idle(place))
-        return found
+        return found + writes.measure(say, effort.lives)
     finally:
         server.stop()
 

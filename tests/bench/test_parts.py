@@ -36,7 +36,7 @@ def test_matching(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
-    effort = postgres.Effort(rounds=1, seconds=0.5, calls=500, miles=2, idle=0.2, settling=0.5)
+    effort = postgres.Effort(rounds=1, seconds=0.5, calls=500, miles=2, idle=0.2, settling=0.5, lives=16)
     found = postgres.measure(tmp_path, say, effort)
     figures.write(found, tmp_path / "bench.json")
     assert "calls of two workers" in (tmp_path / "bench.json").read_text(encoding="utf-8")
