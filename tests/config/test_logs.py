@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 import structlog
@@ -30,6 +31,44 @@ def test_a_line_of_ours_is_json_and_names_the_process(capsys: pytest.CaptureFixt
     assert line["webhook"] == "github-deploys"
     assert line["level"] == "info"
     assert line["timestamp"].endswith("Z")
+    assert line["logger"] == "some.module"
+
+
+def test_a_line_without_a_name_has_its_modules(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "relay")
+    structlog.get_logger().info("accepted")
+    assert json.loads(capsys.readouterr().err)["logger"] == __name__
+
+
+def test_our_own_errors_come_with_their_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("json", "worker")
+    log = structlog.get_logger()
+    try:
+        raise ValueError("why")
+    except ValueError:
+        log.exception("failed", task="t1")
+    log.debug("nobody wants to know")
+    (text,) = capsys.readouterr().err.splitlines()
+    line = json.loads(text)
+    assert (line["event"], line["level"], line["task"]) == ("failed", "error", "t1")
+    assert "ValueError: why" in line["exception"]
+
+
+class Shy:
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+def test_what_cannot_be_logged_stops_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure_logging("json", "worker")
+    log = structlog.get_logger()
+    log.info("decided", webhook="w", value=Shy())
+    line = json.loads(capsys.readouterr().err)
+    assert (line["event"], line["webhook"], line["unlogged"]) == ("decided", "w", "ValueError")
+    monkeypatch.setattr("sys.stderr", mock.Mock(write=mock.Mock(side_effect=OSError("the disk is full"))))
+    log.info("decided")
 
 
 def test_a_librarys_line_and_its_error_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:
