@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from config.durations import parse_duration
 from config.strict_model import StrictModel
 from config.value_types import LARGEST_VERSION, Expected, JsonPath, Name, RootedPath
 
@@ -51,5 +52,13 @@ def rules(written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
     """What a webhook's `messages` need of its other keys."""
     messages = written.get("messages")
     entries = messages if isinstance(messages, list) else ()
-    if written.get("hold") == "0s" and any(isinstance(one, dict) and one.get("else") == "hold" for one in entries):
+    if _is_zero(written.get("hold")) and any(isinstance(one, dict) and one.get("else") == "hold" for one in entries):
         yield "messages", "`else: hold` with `hold: 0s`: nothing would be held; give hold a duration, or change else"
+
+
+def _is_zero(hold: object) -> bool:
+    """Whether nothing is held, however that is written."""
+    try:
+        return hold is not None and parse_duration(hold) == 0
+    except ValueError:
+        return False

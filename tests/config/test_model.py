@@ -153,5 +153,6 @@ def test_an_entry_of_messages_is_checked(message: dict[str, Any], place: str, wh
 
 
 def test_a_message_cant_be_held_where_nothing_is() -> None:
-    found = errors(messages=[{"workflow": "agent", "key": "$.a", "else": "hold"}], hold="0s")
-    assert [where for where, _ in found] == ["messages"]
+    for nothing in ("0s", "0m", "0ms", "0h0s"):
+        found = errors(messages=[{"workflow": "agent", "key": "$.a", "else": "hold"}], hold=nothing)
+        assert [where for where, _ in found] == ["messages"], nothing

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from worker.conductor.errors import NotNow, NotThere, Refused
+from worker.conductor.errors import Garbled, NotNow, NotThere, Refused
 from worker.conductor.messages import Keyed
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ class SimulatedMessages:
         self.pulled: dict[str, int] = {}
         """Workflow → how many of these its tasks have read."""
         self.paused: set[str] = set()
+        self.size_of_ended = 0
+        """Bytes of an answer that shows the ended workflows with a key."""
         self.before_push: Callable[[str], None] = lambda workflow_id: None
 
     def push(self, workflow_id: str, message: str, not_after: float = 0) -> None:
@@ -41,7 +43,9 @@ class SimulatedMessages:
             raise NotNow("429", 429)
         self._conductor._perform(lambda: queue.append(json.loads(message)))
 
-    def with_key(self, name: str, key: str, ended: bool) -> list[Keyed]:
+    def with_key(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[Keyed]:
+        if ended and largest is not None and self.size_of_ended > largest:
+            raise Garbled("the answer is too large")
         if self._conductor.starts_unindexed:
             return []
         found = [w for w in self._conductor.workflows.values() if (w.name, w.correlation_id) == (name, key)]

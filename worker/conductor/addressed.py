@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,12 @@ class WaitingPlace:
     """By Conductor's clock."""
     task: Task | None
     """The whole task, if it is a WAIT_FOR_WEBHOOK task: events may take it, too."""
+    plain_name: str
+    """The reference name without the number of its iteration; a number of the user's own stays."""
+
+    def is_among(self, names: Collection[str]) -> bool:
+        """Whether the task is one of those that a webhook's `callback.tasks` names; none stands for all."""
+        return not names or self.reference_name in names or self.plain_name in names
 
 
 def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], place: OneTarget) -> Addressed:
@@ -89,7 +95,9 @@ def _place(item: dict[str, Any]) -> WaitingPlace:
     if not isinstance(id_, str) or not isinstance(name, str) or not isinstance(scheduled, int):
         raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
     whole = task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
-    return WaitingPlace(id_, name, scheduled, whole)
+    iteration = item.get("iteration")
+    plain_name = name.removesuffix(f"__{iteration}") if isinstance(iteration, int) and iteration > 0 else name
+    return WaitingPlace(id_, name, scheduled, whole, plain_name)
 
 
 def _text(value: Any) -> str:

@@ -49,17 +49,19 @@ class Api:
         not_after: float = float("inf"),
         patience: float = float("inf"),
         headers: dict[str, str] | None = None,
+        largest: int | None = None,
     ) -> Any:
         """The answer. The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
 
-        `patience`: seconds to wait for the answer, if less than the time-out. A `body` that is a string is JSON
+        `patience`: seconds to wait for the answer, if less than the time-out. `largest`: bytes that the answer may
+        have, if fewer than usual; beyond it Garbled is raised. A `body` that is a string is JSON
         already. `headers` receives the answer's headers, with lower-case names.
         """
         # Not with the client's own methods: its models cost three times the CPU time, it drops `timeout=0`, wraps
         # outputs, and copies every value of a large body while all other threads stand still.
         sent = self.clock.now()
         try:
-            client = self._client(not_after, patience)
+            client = self._client(not_after, patience, largest)
             answer, _, received = client.call_api(
                 path,
                 method,
@@ -80,7 +82,7 @@ class Api:
             headers.update((name.lower(), value) for name, value in received.items())
         return answer
 
-    def _client(self, not_after: float, patience: float) -> ApiClient:
+    def _client(self, not_after: float, patience: float, largest: int | None) -> ApiClient:
         """This thread's client, whose requests respect these limits."""
         client = getattr(self._clients, "client", None)
         if client is None:
@@ -90,7 +92,7 @@ class Api:
             client = self._clients.client = ApiClient(plain)
             client.configuration = self._configuration
             client.rest_client = Transport(self.bounds)
-        client.rest_client.limit(not_after, patience)
+        client.rest_client.limit(not_after, patience, largest)
         if self._authentication and self._configuration.AUTH_TOKEN is None:
             self._ask_for_token(client)
         return client

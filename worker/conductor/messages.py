@@ -44,14 +44,16 @@ class Messages:
         """
         self._call("POST", "/workflow/{id}/messages", {"id": workflow_id}, body=message, not_after=not_after)
 
-    def with_key(self, name: str, key: str, ended: bool) -> list[Keyed]:
+    def with_key(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[Keyed]:
         """The running workflows of this name with the key as correlation id, newest first.
 
-        If `ended`, those that are paused or have ended too.
+        If `ended`, those that are paused or have ended too. `largest`: as of `Api.call`.
         """
         query = [("includeClosed", "true" if ended else "false"), ("includeTasks", "false")]
         # The GET form refuses keys with a slash.
-        found = checked(dict, self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [key]))
+        found = checked(
+            dict, self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [key], largest=largest)
+        )
         if found.keys() - {key}:
             raise Garbled(f"the answer isn't about that correlation id: it has {len(found)} of them")
         keyed = [

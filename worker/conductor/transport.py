@@ -129,6 +129,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         self._bounds = bounds
         self._limits = _Limits()
         self._patience = float("inf")
+        self._largest = bounds.largest_answer
         self._used = 0.0
         self.last: tuple[int, ConductorError | None] = (0, None)
         """The last answer's status, 0 if there was none, and why there was none."""
@@ -143,10 +144,11 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         super().__init__(self._pool)
         self._owns_connection = False
 
-    def limit(self, not_after: float, patience: float) -> None:
-        """The next requests leave before `not_after` (`time.monotonic`), or not at all, and each waits at most
-        `patience` seconds for its answer."""
+    def limit(self, not_after: float, patience: float, largest: int | None = None) -> None:
+        """The next requests leave before `not_after` (`time.monotonic`), or not at all; each waits at most `patience`
+        seconds for its answer, of which it reads `largest` bytes at most, by default as many as of any answer."""
         self._limits.leaves, self._patience = not_after, patience
+        self._largest = self._bounds.largest_answer if largest is None else largest
 
     def request(
         self,
@@ -175,9 +177,9 @@ class Transport(RESTClientObject):  # type: ignore[misc]
             text = bytearray()
             while chunk := response.read1(_PIECE):  # without a size, a truncated answer would pass for a complete one
                 text += chunk
-                if len(text) > self._bounds.largest_answer:
+                if len(text) > self._largest:
                     response.close()
-                    largest = self._bounds.largest_answer // 1024**2
+                    largest = self._largest // 1024**2
                     raise self._no_answer(Garbled(f"the answer has more than {largest} MB"))
             response.release_conn()
         except _NO_CONNECTION as error:

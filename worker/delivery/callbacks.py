@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-
+from config.webhooks import Webhook
 from store.one_target import callback_to
 from store.records import Result, Target
 from worker.conductor.client import Conductor
 
 
-def refused_callback(
-    conductor: Conductor, target: Target, event_id: str, receivers: Mapping[str, Collection[int] | None]
-) -> Result:
+def refused_callback(conductor: Conductor, target: Target, event_id: str, webhook: Webhook | None) -> Result:
     """The result of a completion without a task. Raises ConductorError.
 
-    `receivers`: the webhook's workflows → versions, None for any. Failed, if somebody should correct something;
+    `webhook`: the event's, None if it is no longer defined. Failed, if somebody should correct something;
     cancelled, if the workflow has gone on without the event; done, if an earlier call for it has completed the task.
     """
     assert target.workflow_id is not None
@@ -25,6 +22,7 @@ def refused_callback(
         return Result(target, "failed", f"Conductor has no {place}", final=True)
     if event_id in found.workers:
         return Result(target, "done")
+    receivers = {} if webhook is None else webhook.receivers
     if found.workflow not in receivers:
         reason = f"{place} is a {found.workflow}, which isn't among the webhook's receivers"
         return Result(target, "failed", reason, final=True)
@@ -32,6 +30,10 @@ def refused_callback(
     if versions is not None and found.version not in versions:
         wanted = ", ".join(map(str, sorted(versions)))
         reason = f"{place} has version {found.version}; the webhook's receivers have {wanted}"
+        return Result(target, "failed", reason, final=True)
+    names = webhook.callback.tasks if webhook is not None and webhook.callback is not None else ()
+    if found.waiting is not None and not found.waiting.is_among(names):
+        reason = f"task {found.waiting.reference_name} isn't among those that `callback.tasks` names"
         return Result(target, "failed", reason, final=True)
     if found.waiting is not None:
         return Result(target, "failed", "its task has come to wait only now: replay the event", final=True)

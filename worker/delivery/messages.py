@@ -33,6 +33,11 @@ _LONGEST_LOOK = 15.0
 within these bounds."""
 
 
+_LARGEST_FIRST = 2 * 1024**2
+"""Bytes of the ended workflows with a key that are read for a message which wasn't tried yet. There is one for every
+message that found none running, each with its input, so reading all of them would take ever longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Starter:
     """What a workflow is started with."""
@@ -133,7 +138,8 @@ class MessageCalls:
         found = queues.with_key(name, key, ended=False)
         if not any(one.status == "RUNNING" for one in found):
             try:
-                found = queues.with_key(name, key, ended=True)
+                # They show one that is paused, and, to a further try, what an earlier one has started.
+                found = queues.with_key(name, key, ended=True, largest=None if target.attempts > 1 else _LARGEST_FIRST)
             except Garbled as error:  # too many have ended to read them all
                 log.warning("the ended workflows with a message's key can't be read", workflow=name, error=str(error))
         if running := next((one for one in found if one.status == "RUNNING"), None):

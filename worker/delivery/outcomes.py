@@ -208,7 +208,7 @@ class TargetCalls:
         # look it up even on the first try: the store may be a backup from before that start.
         if target.kind == "complete" and target.task_id is None:
             webhook = self._definitions.current.by_name.get(event.webhook)
-            return refused_callback(self._conductor, target, event.id, webhook.receivers if webhook else {})
+            return refused_callback(self._conductor, target, event.id, webhook)
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
             try:
                 known = self._look_up(target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from config.webhooks import Webhook
 from store.clock import ServerClock
 from store.protocols import Store
 from store.records import Decision, Event, NewTarget, Task
@@ -62,8 +63,9 @@ class AddressedEvents:
             if task.workflow not in webhook.receivers:
                 continue
             is_named = event.only is not None and event.only.reference_name == task.reference_name
+            is_for_certain = is_named and (not (names := _tasks_of(webhook)) or task.reference_name in names)
             # A look-up shows the version, and whether a number at the end of the name is that of an iteration.
-            if webhook.receivers[task.workflow] is not None or not is_named:
+            if webhook.receivers[task.workflow] is not None or not is_for_certain:
                 self._callbacks.look_again([event])
             elif self._in_time(task.scheduled_at, event):
                 plan.take(event, task)
@@ -93,7 +95,10 @@ class AddressedEvents:
                 self._refuse(answer, plan)
             return
         versions = webhook.receivers.get(found.workflow, frozenset())
-        if (versions is not None and found.version not in versions) or event.id in found.workers:
+        unfit = versions is not None and found.version not in versions
+        if found.waiting is not None and not found.waiting.is_among(_tasks_of(webhook)):
+            unfit = True
+        if unfit or event.id in found.workers:
             self._refuse(answer, plan)
         elif found.waiting is not None and self._in_time(found.waiting.scheduled_at, event):
             self._complete(answer, plan)
@@ -134,3 +139,8 @@ class AddressedEvents:
             "complete", name, workflow_id=answer.place.workflow_id, reference_name=answer.place.reference_name
         )
         plan.release(answer.event, (target,))
+
+
+def _tasks_of(webhook: Webhook) -> tuple[str, ...]:
+    """The tasks that its URLs may complete; none stands for all."""
+    return () if webhook.callback is None else webhook.callback.tasks

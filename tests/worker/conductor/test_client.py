@@ -419,6 +419,14 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(server: StandIn, con
     assert conductor.waiting_task("t1") is not None
 
 
+def test_of_one_answer_less_may_be_read_than_of_others(server: StandIn, conductor: Conductor) -> None:
+    much = [{"workflowId": "w1", "status": "COMPLETED", "input": {"much": "x" * 5000}}]
+    server.answers = [Answer({"k": much}), Answer({"k": much})]
+    with pytest.raises(Garbled):
+        conductor.messages.with_key("agent", "k", ended=True, largest=4000)
+    assert [one.id for one in conductor.messages.with_key("agent", "k", ended=True)] == ["w1"]
+
+
 def test_whoever_reads_may_wait_for_less_than_the_time_out(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer(POLLED, wait=60)]
     with pytest.raises(OutcomeUnknown):

@@ -31,8 +31,11 @@ def about(event_id: str) -> dict[str, Any]:
 def test_a_key_is_sent_in_the_body_whatever_it_is() -> None:
     server = Server({"a/..": [{"workflowId": "w1", "status": "RUNNING", "createTime": 1, "input": about("e1")}]})
     assert Messages(server.call).with_key("agent", "a/..", ended=False) == [Keyed("w1", "RUNNING", 1, "e1")]
-    [(method, path, parameters, query, body)] = server.asked
+    [(method, path, parameters, query, body, largest)] = server.asked
     assert (method, path, parameters, body) == ("POST", "/workflow/{name}/correlated", {"name": "agent"}, ["a/.."])
+    assert largest is None
+    Messages(server.call).with_key("agent", "a/..", ended=True, largest=5)
+    assert server.asked[-1][-1] == 5
     assert dict(query)["includeClosed"] == "false"
 
 

@@ -50,6 +50,18 @@ def test_what_somebody_should_correct_fails_and_says_what(bench: Bench) -> None:
         assert reason in str(found.error)
 
 
+def test_a_task_whose_name_only_looks_like_an_iteration_of_one_that_is_named_is_refused(bench: Bench) -> None:
+    callback = {"secret": "a-secret-of-24-characters", "tasks": ["approve"]}
+    webhook = Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}, "callback": callback})
+    workflow = flow(bench.conductor)
+    bench.conductor.schedule(workflow, "approve__2", None, "HUMAN", in_loop=False)
+    target = NewTarget("complete", "flow", workflow_id=workflow, reference_name="approve__2")
+    [claimed] = bench.decide(target)
+    with mock.patch.object(DEFINITIONS, "current", Definitions((webhook,))):
+        found = bench.result(claimed)
+    assert (found.state, found.error) == ("failed", "task approve__2 isn't among those that `callback.tasks` names")
+
+
 def test_what_has_gone_on_without_the_event_cancels_it_for_good(bench: Bench) -> None:
     ended = bench.conductor.begin("flow")
     ended.ended = True

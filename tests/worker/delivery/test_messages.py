@@ -206,6 +206,18 @@ def test_a_message_that_was_read_isnt_repeated_if_its_workflow_has_ended_since(b
     assert (result.state, result.workflow_id, list(bench.conductor.workflows)) == ("done", workflow.id, [workflow.id])
 
 
+def test_what_has_ended_with_its_key_is_read_whole_only_for_a_further_try(bench: Bench) -> None:
+    """With every message that starts a workflow there is more of it, and each would read it again."""
+    bench.conductor.messages.size_of_ended = 64 * 1024**2
+    target = claimed(bench)
+    started = bench.result(target)  # and the worker dies
+    [workflow] = bench.conductor.workflows.values()
+    assert (started.state, started.workflow_id) == ("done", workflow.id)
+    workflow.ended = True
+    again = bench.result(bench.later(target))
+    assert (again.state, again.workflow_id, len(bench.conductor.workflows)) == ("done", workflow.id, 1)
+
+
 def test_a_message_that_needs_a_workflow_is_skipped_without_one_if_its_entry_says_so(bench: Bench) -> None:
     result = bench.result(claimed(bench, "ignore"))
     assert (result.state, bench.conductor.workflows) == ("skipped", {})

@@ -167,6 +167,26 @@ def test_a_number_of_the_users_own_makes_another_task(bench: Bench, kind: str) -
     assert (bench.takers(event), bench.takers(its_own)) == ([task.id], [other.id])
 
 
+@pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
+@pytest.mark.parametrize("in_loop", [True, False])
+@pytest.mark.parametrize("first", ["event", "task"])
+def test_a_task_of_the_users_own_is_no_iteration_of_one_that_may_be_completed(
+    bench: Bench, kind: str, in_loop: bool, first: str
+) -> None:
+    """Its name only looks like one; with `by: id` anyone who knows the workflow's id may ask for it."""
+    bench.define(BY_ID | {"callback": {"by": "id", "tasks": ["step"]}})
+    workflow = bench.conductor.begin("flow").id
+    event = called(bench, workflow, "step__2") if first == "event" else ""
+    if event:
+        decide(bench)
+    task = bench.conductor.schedule(workflow, "step__2", None, kind, in_loop=in_loop)
+    event = event or called(bench, workflow, "step__2")
+    for _ in range(2):
+        bench.ms += 60 * SECOND
+        decide(bench)
+    assert [target.task_id for target in targets(bench, event)] == [task.id if in_loop else None]
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_a_second_url_of_a_task_that_is_being_completed_waits_for_the_first(bench: Bench, together: bool) -> None:
     bench.define(SIGNED, SIGNED | {"name": "v"})
