@@ -72,8 +72,13 @@ def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], plac
 
 def _is_named(task: dict[str, Any], place: OneTarget) -> bool:
     """Whether the address names the task. A number at the end of a name may be the user's own, of another task."""
-    name, iteration = task.get("referenceTaskName"), task.get("iteration")
-    return name in (place.reference_name, f"{place.reference_name}__{iteration}")
+    name = task.get("referenceTaskName")
+    return isinstance(name, str) and place.reference_name in (name, _plain_name(name, task.get("iteration")))
+
+
+def _plain_name(name: str, iteration: object) -> str:
+    """The reference name without the number of its iteration, which outside of loops is 0, and in no name."""
+    return name.removesuffix(f"__{iteration}") if isinstance(iteration, int) and iteration > 0 else name
 
 
 def _can_be_completed(task: dict[str, Any]) -> bool:
@@ -95,9 +100,7 @@ def _place(item: dict[str, Any]) -> WaitingPlace:
     if not isinstance(id_, str) or not isinstance(name, str) or not isinstance(scheduled, int):
         raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
     whole = task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
-    iteration = item.get("iteration")
-    plain_name = name.removesuffix(f"__{iteration}") if isinstance(iteration, int) and iteration > 0 else name
-    return WaitingPlace(id_, name, scheduled, whole, plain_name)
+    return WaitingPlace(id_, name, scheduled, whole, _plain_name(name, item.get("iteration")))
 
 
 def _text(value: Any) -> str:

@@ -168,6 +168,20 @@ def test_a_number_of_the_users_own_makes_another_task(bench: Bench, kind: str) -
 
 
 @pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
+@pytest.mark.parametrize("number", ["0", "None", "00"])
+def test_no_number_of_the_users_own_is_that_of_an_iteration(bench: Bench, kind: str, number: str) -> None:
+    """Outside of loops Conductor says that the iteration is 0."""
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    bench.conductor.schedule(workflow, f"step__{number}", None, kind, in_loop=False)
+    event = called(bench, workflow, "step")
+    for _ in range(2):
+        bench.ms += 60 * SECOND
+        decide(bench)
+    assert (bench.takers(event), bench.event(event).hold) == ([], "held")
+
+
+@pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
 @pytest.mark.parametrize("in_loop", [True, False])
 @pytest.mark.parametrize("first", ["event", "task"])
 def test_a_task_of_the_users_own_is_no_iteration_of_one_that_may_be_completed(
