@@ -10,11 +10,20 @@ from contextlib import contextmanager
 @contextmanager
 def not_collecting() -> Iterator[None]:
     """For making many objects that all stay, such as definitions: looking through them again and again for garbage
-    would take as long as making them."""
-    was_enabled = gc.isenabled()
+    would take as long as making them, and nothing else runs meanwhile.
+
+    They count as old then, or as frozen in a process that has frozen what it started with. There, only references from
+    nowhere end them, so nothing may be made that refers to itself.
+    """
+    was_enabled, freezes = gc.isenabled(), gc.get_freeze_count() > 0
+    if freezes:
+        gc.collect()  # of what isn't frozen: little
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
+        if not freezes:
+            gc.unfreeze()  # into the oldest generation, whatever they were in
         if was_enabled:
             gc.enable()

@@ -18,7 +18,7 @@ from config.collecting import not_collecting
 from config.definitions import Definitions
 from config.loader import Loader
 from config.model import Webhook
-from config.problems import DefinitionsError, Problem
+from config.problems import DefinitionsError, Problem, Problems
 from config.references import environment_with_dotenv, holds_secret
 from config.yaml_lines import Located
 
@@ -79,12 +79,15 @@ class LastGood:
         """file name → what to keep of it."""
         found = {}
         for name, remembered in self._remembered.items():
-            secret = [webhook for webhook in remembered.written if holds_secret(webhook)]
+            without_secrets: list[dict[str, Any]] = []
+            with_secrets: list[dict[str, Any]] = []
+            for webhook in remembered.written:
+                (with_secrets if holds_secret(webhook) else without_secrets).append(webhook)
             text = json.dumps(
                 {
                     "format": _FORMAT,
-                    "webhooks": [webhook for webhook in remembered.written if webhook not in secret],
-                    "leftOut": sorted(remembered.left_out | _url_ids(secret)),
+                    "webhooks": without_secrets,
+                    "leftOut": sorted(remembered.left_out | _url_ids(with_secrets)),
                 },
                 sort_keys=True,
             )
@@ -137,7 +140,7 @@ class LastGood:
         environment = environment_with_dotenv() if self._looks_up_secrets else None
         loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload)
         files = loader.files(path)
-        missing = bool([problem for problem in loader.problems if not problem.warning])
+        missing = bool(loader.problems.errors())
         unavailable: set[str] = set()
         good = 0
         if missing:  # the folder or file itself
@@ -157,9 +160,8 @@ class LastGood:
                 good += 1
             elif (reason := self._unreadable.get(file.name)) is not None:
                 what = f"its kept definitions can't be read: {reason}"
-                loader.problems.append(Problem(str(file), 1, "kept", what, "fix the file"))
-        errors = tuple(sorted(problem for problem in loader.problems if not problem.warning))
-        warnings = tuple(sorted(problem for problem in loader.problems if problem.warning))
+                loader.problems.add(Problem(str(file), 1, "kept", what, "fix the file"))
+        errors, warnings = tuple(sorted(loader.problems.errors())), tuple(sorted(loader.problems.warnings()))
         sources = (path, Path(".env"), *files, *loader.references.files)
         if errors and not good and not self._partial:
             raise DefinitionsError(errors, warnings, sources)
@@ -185,12 +187,12 @@ class LastGood:
 
     def _read_file(self, loader: Loader, file: Path, readable: list[Webhook]) -> bool:
         """Reads a file; if it is broken, takes all of it back, into `readable`. Returns whether it is good."""
-        problems, webhooks, taken = len(loader.problems), len(loader.webhooks), dict(loader.taken)
+        problems, webhooks, taken = len(loader.problems), len(loader.webhooks), len(loader.taken)
         loader.read(file)
-        if any(not problem.warning for problem in loader.problems[problems:]):
+        if loader.problems.errors(problems):
             readable += loader.webhooks[webhooks:]
             del loader.webhooks[webhooks:], loader.written[webhooks:]
-            loader.taken = taken
+            loader.take_back(taken)
             return False
         self._remembered[file.name] = _Remembered(
             loader.written[webhooks:], resolved={webhook.name: webhook for webhook in loader.webhooks[webhooks:]}
@@ -204,11 +206,10 @@ class LastGood:
             _not_in_force(loader, file, url_id, "its secret is in the YAML itself, and so wasn't kept")
         for written in remembered.written:
             # Apart from those of the broken file, among which the same one would not be noticed.
-            problems, loader.problems = loader.problems, []
-            taken = dict(loader.taken)
-            number = len(loader.webhooks)
+            problems, loader.problems = loader.problems, Problems()
+            taken, number = len(loader.taken), len(loader.webhooks)
             loader.read_document(file, Located({"webhooks": [written]}))
-            wrong = [problem for problem in loader.problems if not problem.warning]
+            wrong = loader.problems.errors()
             loader.problems = problems
             if not wrong:
                 webhook = loader.webhooks[number]
@@ -216,11 +217,11 @@ class LastGood:
                 continue
             unresolved = loader.webhooks[number] if self._partial and len(loader.webhooks) > number else None
             del loader.webhooks[number:], loader.written[number:]
-            loader.taken = taken
+            loader.take_back(taken)
             name = written.get("name")
             last = remembered.resolved.get(str(name), unresolved)
             url_id = str(written.get("id") or name)
-            if ("name", str(name)) in taken or ("url", url_id) in taken:
+            if ("name", str(name)) in loader.taken or ("url", url_id) in loader.taken:
                 continue  # it has moved to another file
             if last is None:
                 unavailable.add(url_id)
@@ -240,7 +241,7 @@ def _add(loader: Loader, file: Path, webhook: Webhook, written: dict[str, Any]) 
 
 def _not_in_force(loader: Loader, file: Path, url_id: str, why: str) -> None:
     what = f"its last good definition can't be in force ({why}), so its deliveries are answered 503"
-    loader.problems.append(Problem(str(file), 1, f"/webhook/{url_id}", what, "fix the file"))
+    loader.problems.add(Problem(str(file), 1, f"/webhook/{url_id}", what, "fix the file"))
 
 
 def _url_ids(webhooks: Iterable[Mapping[str, Any]]) -> set[str]:

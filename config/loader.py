@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from config.definitions import Definitions, SecretPlace
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
-from config.problems import DefinitionsError, Problem, dotted, in_words, rewritten
+from config.problems import DefinitionsError, Problem, Problems, dotted, in_words, rewritten
 from config.proofs import find_unproven
 from config.references import (
     UNRESOLVED,
@@ -64,8 +65,7 @@ def load_definitions(
     for file in files:
         loader.read(file)
     sources = [*sources, *files, *loader.references.files]
-    errors = [problem for problem in loader.problems if not problem.warning]
-    warnings = sorted(problem for problem in loader.problems if problem.warning)
+    errors, warnings = loader.problems.errors(), sorted(loader.problems.warnings())
     if errors:
         raise DefinitionsError(errors, warnings, sources)
     return Definitions(
@@ -120,7 +120,7 @@ class Loader:
         self.instead = instead
         self.may_be_empty = may_be_empty
         self.conductor_payload = conductor_payload
-        self.problems: list[Problem] = []
+        self.problems = Problems()
         self.webhooks: list[Webhook] = []
         self.written: list[dict[str, Any]] = []
         """The same as written, with their references."""
@@ -216,7 +216,7 @@ class Loader:
         before = len(self.problems)
         resolved = self._resolve(self._without_empty(item), item, ())
         self._check_unique(item, resolved)
-        seen = {(problem.line, problem.where) for problem in self.problems[before:]}
+        seen = {(problem.line, problem.where) for problem in self.problems.since(before)}
         try:
             webhook = Webhook.model_validate(resolved)
         except ValidationError as error:
@@ -258,6 +258,11 @@ class Loader:
             if other not in (here, taken):
                 what = f"the URL /webhook/{item.written[key]} is taken"
                 self._report(item, (key,), what, f"choose another {key}: the webhook at {other} has it already")
+
+    def take_back(self, number: int) -> None:
+        """Forgets names and URLs but the first `number` that were taken."""
+        for key in list(islice(self.taken, number, None)):
+            del self.taken[key]
 
     def _without_empty(self, item: _Item) -> dict[Any, Any]:
         """What was written, without keys that have no value, which are reported."""
@@ -355,6 +360,4 @@ class Loader:
         warning: bool = False,
         fails_check: bool = False,
     ) -> None:
-        problem = Problem(str(file), line, where, what, remedy, warning, fails_check)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self.problems.add(Problem(str(file), line, where, what, remedy, warning, fails_check))

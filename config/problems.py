@@ -40,6 +40,35 @@ class Problem:
         return f"{self.file}:{self.line}: {self.where}: {kind}{self.what}; {self.remedy}"
 
 
+class Problems:
+    """The problems found so far, each once, in the order in which they were found."""
+
+    def __init__(self) -> None:
+        self._found: list[Problem] = []
+        self._known: set[Problem] = set()
+
+    def add(self, problem: Problem) -> None:
+        """Adds it, unless it is among them."""
+        if problem not in self._known:
+            self._known.add(problem)
+            self._found.append(problem)
+
+    def since(self, number: int) -> list[Problem]:
+        """Those after the first `number`."""
+        return self._found[number:]
+
+    def errors(self, since: int = 0) -> list[Problem]:
+        """Those after the first `since` that aren't warnings."""
+        return [problem for problem in self.since(since) if not problem.warning]
+
+    def warnings(self) -> list[Problem]:
+        """Those that are warnings."""
+        return [problem for problem in self._found if problem.warning]
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something wrong or risky at a place of a webhook."""

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from config.yaml_faults import Complaint, explain
-from config.yaml_nodes import compose
+from config.yaml_nodes import compose, constructor
 
 Where = tuple[str | int, ...]
 """The keys and indexes that lead to a place."""
@@ -95,7 +94,7 @@ class _Reading:
     """One walk over a document's nodes."""
 
     def __init__(self) -> None:
-        self.constructor: Any = YAML(typ="safe", pure=True).constructor
+        self.constructor = constructor()
         self.located = Located(None)
         self.nodes = 0
 

@@ -7,9 +7,12 @@ characters that hardly any file has.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
@@ -36,6 +39,17 @@ class _InDoubt(Exception):
     """It is for the parser in Python."""
 
 
+@cache
+def _plain() -> YAML:
+    """The rules of YAML 1.2. To make one of these looks through the folder of the package each time."""
+    return YAML(typ="safe", pure=True)
+
+
+def constructor() -> SafeConstructor:
+    """What makes plain values of scalars. It keeps them, so it is for one document."""
+    return SafeConstructor(loader=_plain())
+
+
 def compose(text: str) -> Node | None:
     """The document's root; None if it is empty. Raises what ruamel.yaml raises, and RecursionError."""
     if not _IN_DOUBT.search(text):
@@ -51,7 +65,7 @@ class _Composer:
     """Makes nodes of events: as deep as a file may be nested, and no deeper."""
 
     def __init__(self) -> None:
-        self._resolver = YAML(typ="safe", pure=True).resolver
+        self._resolver = _plain().resolver
         self._tags: dict[str, Tag] = {}
         """Of the texts so far that may be something else."""
         self._anchors: dict[str, Node] = {}
@@ -61,7 +75,7 @@ class _Composer:
     def compose(self, text: str) -> Node | None:
         root: Node | None = None
         documents = 0
-        for event in YAML(typ="safe").parse(text):
+        for event in _events(text):
             kind = type(event)
             if kind is ScalarEvent:
                 node: Node = ScalarNode(self._tag(event), event.value, event.start_mark, event.end_mark)
@@ -123,6 +137,19 @@ class _Composer:
         if text not in self._tags:
             self._tags[text] = self._resolver.resolve(ScalarNode, text, (True, False))
         return self._tags[text]
+
+
+def _events(text: str) -> Iterator[Any]:
+    try:
+        from ruamel.yaml.cyaml import CParser
+    except ImportError:  # libyaml isn't installed
+        raise _InDoubt from None
+    parser = CParser(text)
+    try:
+        while parser.check_event():
+            yield parser.get_event()
+    finally:
+        parser.dispose()
 
 
 def _is_plain(event: Any) -> bool:

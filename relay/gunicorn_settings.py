@@ -184,6 +184,8 @@ def _background(application: Any) -> Any:
 
 def when_ready(server: Any) -> None:
     """New workers start with the parent's definitions, so the parent keeps them up to date."""
+    # Collecting garbage would write into the memory that all workers share.
+    gc.freeze()
     if background := _background(server.app.callable):
         background.listen_to_workers()
         gevent.spawn(background.keep_up)

@@ -69,14 +69,11 @@ class Teller:
 
     def __init__(self, platform: Platform, hide: Hidden):
         """`hide`: JSONPaths of values that must not be told; None for all."""
-        self._hide = hide
-        known = None if hide is None else tuple(hide)
+        self._hide = known = None if hide is None else tuple(hide)
         types, telling = tuple(platform.types), tuple(platform.telling)
         self._object = _places(types, "$", known), _places(telling, "$", known)
         element = f"{_ARRAY}[0]"
         self._element = _places(types, element, known), _places(telling, element, known)
-        # The events of a webhook mostly have the same members.
-        self._field = lru_cache(maxsize=1024)(self._find_field)
 
     def tell(self, value: Any) -> tuple[str | None, dict[str, str]]:
         """The type, and JSONPath → what is told, of a delivery with this body. Never raises.
@@ -128,6 +125,9 @@ class Teller:
                 return kind, {field.path: kind}
         return None, {}
 
+    def _field(self, root: str, outer: str | None, name: str) -> _Field | None:
+        return None if self._hide is None else _find_field(self._hide, root, outer, name)
+
     def _first_fields(
         self, value: Mapping[str, Any], root: str, most: int, without: Mapping[str, str] | None = None
     ) -> dict[str, str]:
@@ -143,15 +143,18 @@ class Teller:
                     break
         return found
 
-    def _find_field(self, root: str, outer: str | None, name: str) -> _Field | None:
-        """The member of this name, of the object itself or of one in it; None if it may not be told."""
-        if not _may_be_telling(name) or (outer is not None and not _may_be_telling(outer)):
-            return None
-        dotted = name if outer is None else f"{outer}.{name}"
-        path = f"{root}.{dotted}"
-        if self._hide and may_hide(self._hide, _steps(path)):
-            return None
-        return _Field(path, dotted)
+
+@lru_cache(maxsize=8192)
+def _find_field(hide: tuple[str, ...], root: str, outer: str | None, name: str) -> _Field | None:
+    """The member of this name, of the object itself or of one in it; None if it may not be told. Cached: the events of a
+    webhook mostly have the same members."""
+    if not _may_be_telling(name) or (outer is not None and not _may_be_telling(outer)):
+        return None
+    dotted = name if outer is None else f"{outer}.{name}"
+    path = f"{root}.{dotted}"
+    if hide and may_hide(hide, _steps(path)):
+        return None
+    return _Field(path, dotted)
 
 
 def _members(value: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any]]:

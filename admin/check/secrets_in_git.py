@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from config.webhooks import Definitions, Problem
@@ -41,20 +42,32 @@ def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
 
 def not_ignored(paths: Iterable[Path]) -> set[Path]:
     """The files that are in a git work tree and not ignored."""
-    return {path for path in paths if _is_not_ignored(path.absolute())}
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.absolute().parent, []).append(path)
+    return {
+        path
+        for folder, inside in by_folder.items()
+        if any((above / ".git").exists() for above in (folder, *folder.parents))
+        for path in _not_ignored_in(folder, inside)
+    }
 
 
-def _is_not_ignored(path: Path) -> bool:
-    if not any((folder / ".git").exists() for folder in path.parents):
-        return False
+def _not_ignored_in(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """Those that git doesn't ignore of the paths, which are all in the folder."""
     try:
-        # 0: ignored. 1: not ignored, or committed already. 128: not a work tree after all.
+        # 0: some are ignored, which it names. 1: none, or they are committed already. 128: not a work tree after all,
+        # or one of them can't be asked about.
         answer = subprocess.run(  # noqa: S603
-            ["git", "-C", str(path.parent), "check-ignore", "--quiet", "--", path.name],  # noqa: S607
+            ["git", "-C", str(folder), "check-ignore", "--stdin", "-z"],  # noqa: S607
+            input=b"\0".join(os.fsencode(path.name) for path in paths),
             capture_output=True,
             timeout=_PATIENCE,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
-        return False
-    return answer.returncode == 1
+        return []
+    if answer.returncode not in (0, 1):
+        return [one for path in paths for one in _not_ignored_in(folder, [path])] if len(paths) > 1 else []
+    ignored = set(answer.stdout.split(b"\0"))
+    return [path for path in paths if os.fsencode(path.name) not in ignored]

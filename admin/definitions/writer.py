@@ -21,6 +21,7 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
+from admin.definitions.list_part import cut_out
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
 from admin.definitions.yaml_text import edit_text, merge, plain, remove_item, write_text
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
@@ -171,35 +172,37 @@ class DefinitionsFolder:
         return found
 
     def _edited(self, old: Written, written: Keys) -> str:
-        def change(items: Any) -> None:
-            merge(items[old.index], written)
+        def change(items: Any, index: int) -> None:
+            merge(items[index], written)
 
         def expect(items: list[Any]) -> None:
             items[old.index] = plain(written)
 
-        return _changed(old.file, change, expect)
+        return _changed(old, (old.index, old.index), change, expect)
 
     def _without(self, old: Written) -> str | None:
         items = _items(old.file, str(old.keys.get("name")))
         if len(items) == 1:
             return None
-        return _changed(old.file, lambda items: remove_item(items, old.index), lambda items: items.pop(old.index))
+        first = max(0, old.index - 1)  # comments above it hang on the webhook before
+        return _changed(old, (first, first + 1), remove_item, lambda items: items.pop(old.index))
 
     def _check(
         self, texts: Mapping[Path, str | None], where: Path, name: str
     ) -> tuple[list[Problem], tuple[Problem, ...], Webhook | None]:
         """The errors that the change introduces, the warnings about the webhook, and the webhook if it can be read."""
-        before = set(map(_wherever, self._problems({})))
         try:
             found = load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
         except DefinitionsError as error:
+            before = set(map(_wherever, self._problems_now()))
             brought = [problem for problem in error.problems if _wherever(problem) not in before]
             return brought, _of(error.warnings, where, name), None
         return [], _of(found.warnings, where, name), found.by_name.get(name)
 
-    def _problems(self, texts: Mapping[Path, str | None]) -> tuple[Problem, ...]:
+    def _problems_now(self) -> tuple[Problem, ...]:
+        """The errors without any change."""
         try:
-            load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
+            load_definitions(self.folder, self._platforms, may_be_empty=True)
         except DefinitionsError as error:
             return error.problems
         return ()
@@ -316,21 +319,33 @@ class DefinitionsFolder:
                     path.unlink()
 
 
-def _changed(file: Path, change: Callable[[Any], Any], expect: Callable[[list[Any]], Any]) -> str:
-    """The file's text after the change of its list of webhooks. Raises CantWrite unless it says what is expected then.
+def _changed(
+    old: Written, near: tuple[int, int], change: Callable[[Any, int], Any], expect: Callable[[list[Any]], Any]
+) -> str:
+    """The file's text after the change of a webhook. Raises CantWrite unless it says what is expected then.
 
-    `change` has the list as ruamel.yaml reads it, `expect` its plain values.
+    `change` has a list as ruamel.yaml reads it, and the webhook's place in it: that of the file, or of the first to the
+    last webhook that are `near`. `expect` has the file's list as plain values.
     """
-    before = file.read_bytes().decode("utf-8")
-    expected = parse_yaml(before.removeprefix("\ufeff")).value
+    before = old.file.read_bytes().decode("utf-8")
+    document = parse_yaml(before.removeprefix("\ufeff"))
+    expected = document.value
+    starts = [document.line(("webhooks", number)) for number in range(len(expected["webhooks"]))]
     expect(expected["webhooks"])
+    part = cut_out(before, "webhooks", starts, *near)
+    if part is not None:
+        with suppress(YAMLError, BadYaml, LookupError):
+            index = old.index - near[0]
+            changed = edit_text(part.text, lambda document: change(document["webhooks"], index), before)
+            if parse_yaml((after := part.put_back(changed)).removeprefix("\ufeff")).value == expected:
+                return after
     with suppress(YAMLError, BadYaml):
-        after = edit_text(before, lambda document: change(document["webhooks"]))
+        after = edit_text(before, lambda document: change(document["webhooks"], old.index))
         if parse_yaml(after.removeprefix("\ufeff")).value == expected:
             return after
     raise CantWrite(
-        f"this can't be changed here, since << or an anchor in {file.name} brings in what would have to go, or a "
-        "character can't be written as it is: edit the file"
+        f"this can't be changed here, since << or an anchor in {old.file.name} brings in what would have to go, "
+        "or a character can't be written as it is: edit the file"
     )
 
 

@@ -32,13 +32,14 @@ _BELOW = re.compile(r"^(?P<key> *(?:- +)*)[^\s#-][^\n]*:[ ]*\n(?P<below> *)[^\s#
 """A mapping below a key, perhaps."""
 
 
-def edit_text(text: str, change: Callable[[Any], None]) -> str:
+def edit_text(text: str, change: Callable[[Any], None], like: str | None = None) -> str:
     """The text after the change of its document; lines that the change doesn't concern stay as they are, to the byte.
 
-    Raises what ruamel.yaml raises if the text isn't YAML.
+    What is new is indented as in the text `like`, by default the text itself. Raises what ruamel.yaml raises if the
+    text isn't YAML.
     """
-    lines = text.removeprefix(_BOM).replace("\r\n", "\n")
-    yaml = _round_trip(lines)
+    lines = _with_plain_ends(text)
+    yaml = _round_trip(lines if like is None else _with_plain_ends(like))
     rewritten = _written(yaml.load(lines), yaml)
     document = yaml.load(lines)  # again: writing marks values as if they had anchors
     change(document)
@@ -48,6 +49,10 @@ def edit_text(text: str, change: Callable[[Any], None]) -> str:
     if text.count("\r\n") * 2 > text.count("\n"):
         after = after.replace("\n", "\r\n")
     return f"{_BOM if text.startswith(_BOM) else ''}{after}"
+
+
+def _with_plain_ends(text: str) -> str:
+    return text.removeprefix(_BOM).replace("\r\n", "\n")
 
 
 def _is_same(one: str, other: str) -> bool:

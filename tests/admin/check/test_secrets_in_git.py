@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from admin.check.secrets_in_git import find_secrets_in_git
+from admin.check.secrets_in_git import find_secrets_in_git, not_ignored
 from config.webhooks import load_definitions
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
@@ -58,3 +59,21 @@ def test_a_secret_that_git_would_take_is_warned_of(tree: Path) -> None:
 def test_outside_of_a_work_tree_there_is_nothing_to_warn_of(tree: Path) -> None:
     (tree / ".git").rename(tree / "not-git")
     assert found(tree) == []
+
+
+def test_git_is_asked_once_for_all_files_of_a_folder(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    run = subprocess.run
+
+    def counted(command: list[str], **more: Any) -> Any:
+        asked.append(command)
+        return run(command, **more)
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    names = ["a", "b\nc", "ö ü", *map(str, range(200))]
+    for name in names:
+        (tree / name).write_text(SECRET)
+    (tree / ".gitignore").write_text("b*\n1*\n")
+    paths = {tree / name for name in names}
+    assert not_ignored(paths) == {path for path in paths if path.name[0] not in "b1"}
+    assert len(asked) == 1

@@ -1,0 +1,49 @@
+"""What is made and stays isn't looked through for garbage."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from config.collecting import not_collecting
+
+
+def generation_of(thing: Any) -> int | None:
+    """None for what is frozen."""
+    found = (number for number in range(3) if any(one is thing for one in gc.get_objects(generation=number)))
+    return next(found, None)
+
+
+def test_what_was_made_is_old_at_once() -> None:
+    with not_collecting():
+        assert not gc.isenabled()
+        made = [[number] for number in range(100)]
+    assert gc.isenabled()
+    assert generation_of(made[0]) == 2
+
+
+def test_it_is_frozen_where_what_the_process_started_with_is() -> None:
+    code = (
+        "import gc; from config.collecting import not_collecting; gc.freeze(); before = gc.get_freeze_count()\n"
+        "with not_collecting(): made = [[number] for number in range(1000)]\n"
+        "assert gc.get_freeze_count() >= before + 1000 and gc.isenabled()\n"
+        "made.clear(); assert gc.get_freeze_count() < before + 1000"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_collecting_goes_on_after_an_error_and_stays_off_where_it_was() -> None:
+    with pytest.raises(ValueError, match="x"), not_collecting():
+        raise ValueError("x")
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        with not_collecting():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
