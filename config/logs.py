@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -53,6 +53,15 @@ class _Safely:
         except Exception as error:
             plain = {key: value for key, value in event.items() if isinstance(value, str)}
             return str(self._renderer(logger, method, {**plain, "unlogged": type(error).__name__}))
+
+
+_NAMED = 20
+
+
+def some_of(names: Iterable[str]) -> list[str]:
+    """The names for a line of the log: of very many the first, and how many more there are."""
+    found = list(names)
+    return found if len(found) <= _NAMED else [*found[:_NAMED], f"and {len(found) - _NAMED} more"]
 
 
 def configure_logging(log_format: str | None, process: str) -> None:

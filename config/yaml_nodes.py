@@ -141,7 +141,7 @@ class _Composer:
 
 def _events(text: str) -> Iterator[Any]:
     try:
-        from ruamel.yaml.cyaml import CParser
+        from ruamel.yaml.cyaml import CParser  # type: ignore[attr-defined]
     except ImportError:  # libyaml isn't installed
         raise _InDoubt from None
     parser = CParser(text)

@@ -14,6 +14,7 @@ from typing import IO
 
 import structlog
 
+from config.logs import some_of
 from config.watch import STILL_IN_FORCE, DefinitionsSource
 from relay import metrics
 from relay.hidden_paths import KeptHiddenPaths
@@ -109,8 +110,7 @@ class Background:
         self._definitions.force()
         self._definitions.check()
         if self._definitions.error is None:
-            names = [webhook.name for webhook in self._definitions.current.webhooks]
-            structlog.get_logger().info("definitions reloaded", webhooks=names)
+            structlog.get_logger().info("definitions reloaded", webhooks=some_of(self._definitions.current.by_name))
         else:
             structlog.get_logger().error(STILL_IN_FORCE, errors=self._definitions.error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
@@ -20,6 +21,8 @@ class _Raised(NamedTuple):
 
 
 _THREADS = 4
+_SWITCH_INTERVAL = 0.0005
+"""Seconds for which a thread keeps the interpreter while the hub waits for it: a tenth of Python's default."""
 _pool: ThreadPool | None = None
 
 
@@ -29,6 +32,9 @@ def start_threads() -> None:
 
     global _pool
     _pool = ThreadPool(_THREADS)
+    # A delivery gives up the interpreter a dozen times, for each of its system calls, and each time waits this long for
+    # it while such a thread reads definitions.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
 
 
 _LONGEST_GATHERING = 0.005

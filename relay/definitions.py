@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from config.last_good import LastGood
+from config.logs import some_of
 from config.settings import Settings
 from config.watch import STILL_IN_FORCE, Listener
 from config.webhooks import Definitions, DefinitionsError
@@ -81,10 +82,9 @@ class Changes(Listener):
         self._hidden_paths.replace(definitions)
         if self._background.is_running:
             warn(definitions)
-            names = [webhook.name for webhook in definitions.webhooks]
-            structlog.get_logger().info("definitions reloaded", webhooks=names)
+            structlog.get_logger().info("definitions reloaded", webhooks=some_of(definitions.by_name))
             if gone:
-                structlog.get_logger().warning(GONE, urls=[f"/webhook/{url_id}" for url_id in gone])
+                structlog.get_logger().warning(GONE, urls=some_of(f"/webhook/{url_id}" for url_id in gone))
 
     def broken(self, error: DefinitionsError) -> None:
         if self._background.is_running:
@@ -94,7 +94,7 @@ class Changes(Listener):
         if self._background.is_running:  # gunicorn's parent must not use the store
             metrics.set_definitions_ok(error is None)
             self._store.facts.set("definitions_error:relay", error)
-            self._store.kept_definitions.keep(self._last_good.kept())
+            self._store.kept_definitions.keep(run_in_thread(self._last_good.kept))
 
 
 def warn(definitions: Definitions) -> None:

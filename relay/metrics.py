@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
+from socketserver import ThreadingMixIn
+from typing import TYPE_CHECKING, Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -14,9 +19,14 @@ from prometheus_client import (
     Gauge,
     Histogram,
     generate_latest,
-    start_http_server,
+    make_wsgi_app,
 )
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from relay.concurrency import run_in_thread
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 # A separate registry, so that tests of several processes can share one interpreter.
 _registry = CollectorRegistry()
@@ -53,12 +63,16 @@ _definitions_ok = Gauge(
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-@lru_cache(maxsize=4096)
+_KEPT = 1 << 14
+"""Counters: of thousands of webhooks, each with a few outcomes."""
+
+
+@lru_cache(maxsize=_KEPT)
 def _delivery_counter(webhook: str, outcome: str, code: int) -> Counter:
     return _deliveries.labels(webhook, outcome, str(code))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=_KEPT)
 def _committed_counter(webhook: str) -> Counter:
     return _committed.labels(webhook)
 
@@ -125,10 +139,27 @@ def serve(address: str) -> Callable[[], None]:
     Raises OSError if it can't listen on the address.
     """
     host, _, port = address.rpartition(":")
-    server, _thread = start_http_server(int(port), host or "127.0.0.1", _all_workers())
+    host = host or "127.0.0.1"
+
+    class Server(ThreadingMixIn, WSGIServer):
+        address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        daemon_threads = True
+
+    server = make_server(host, int(port), _scraped, Server, _Quiet)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
     def stop() -> None:
         server.shutdown()
         server.server_close()
 
     return stop
+
+
+def _scraped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Each webhook has counts of its own: with thousands, putting them together takes a while."""
+    return run_in_thread(lambda: make_wsgi_app(_all_workers())(environ, start_response))
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes aren't logged."""

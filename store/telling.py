@@ -146,8 +146,10 @@ class Teller:
 
 @lru_cache(maxsize=8192)
 def _find_field(hide: tuple[str, ...], root: str, outer: str | None, name: str) -> _Field | None:
-    """The member of this name, of the object itself or of one in it; None if it may not be told. Cached: the events of a
-    webhook mostly have the same members."""
+    """The member of this name, of the object itself or of one in it; None if it may not be told.
+
+    Cached: the events of a webhook mostly have the same members.
+    """
     if not _may_be_telling(name) or (outer is not None and not _may_be_telling(outer)):
         return None
     dotted = name if outer is None else f"{outer}.{name}"

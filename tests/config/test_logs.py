@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 import structlog
 
-from config.logs import configure_logging
+from config.logs import configure_logging, some_of
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +96,9 @@ def test_text_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "careful" in text
     assert "webhook=w" in text
     assert len(text.splitlines()) == 1
+
+
+def test_of_very_many_names_a_line_has_the_first() -> None:
+    names = [f"w{number}" for number in range(2000)]
+    assert some_of(names[:20]) == names[:20]
+    assert some_of(names) == [*names[:20], "and 1980 more"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from config.last_good import LastGood
+from config.logs import some_of
 from config.settings import Settings
 from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener, Loader
 from config.webhooks import Definitions, DefinitionsError, Webhook
@@ -72,7 +73,7 @@ class _Changes(Listener):
 
     def changed(self, definitions: Definitions) -> None:
         metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
-        log.info("definitions reloaded", webhooks=[webhook.name for webhook in definitions.webhooks])
+        log.info("definitions reloaded", webhooks=some_of(definitions.by_name))
 
     def broken(self, error: DefinitionsError) -> None:
         metrics.DEFINITIONS_OK.labels("worker").set(0)
@@ -86,5 +87,5 @@ class _Changes(Listener):
         for name, value in facts_of_gone(store.facts.all(), gone, names, store.now()).items():
             store.facts.set(name, value)
         if gone:
-            log.warning("webhooks are gone from the definitions", webhooks=sorted(gone))
+            log.warning("webhooks are gone from the definitions", webhooks=some_of(sorted(gone)))
         self._known = names
