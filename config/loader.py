@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from config.collecting import not_collecting
 from config.definitions import Definitions, SecretPlace
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
@@ -62,8 +63,9 @@ def load_definitions(
         environment = environment_with_dotenv()
     loader = Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload)
     files = loader.files(path)
-    for file in files:
-        loader.read(file)
+    with not_collecting():
+        for file in files:
+            loader.read(file)
     sources = [*sources, *files, *loader.references.files]
     errors, warnings = loader.problems.errors(), sorted(loader.problems.warnings())
     if errors:
