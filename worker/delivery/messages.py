@@ -33,6 +33,8 @@ _LONGEST_LOOK = 15.0
 within these bounds."""
 
 
+NONE_RUNS = "no workflow with its key is running; it is held for one"
+"""The reason for which a message waits that is held."""
 _LARGEST_FIRST = 2 * 1024**2
 """Bytes of the ended workflows with a key that are read for a message which wasn't tried yet. There is one for every
 message that found none running, each with its input, so reading all of them would take ever longer."""
@@ -114,7 +116,10 @@ class MessageCalls:
         return _without_workflow(target, event, now)
 
     def _known(self, target: Target) -> list[str]:
-        """The workflow that an earlier try was for, or else the one that the lane's last message went to."""
+        """The workflow that an earlier try was for, or else the one that the lane's last message went to; none once it
+        was found to have ended, so that its message is held."""
+        if target.attempts > 1 and target.error == NONE_RUNS:
+            return []
         known = target.workflow_id or self._lanes.latest_workflow(_lane(target))
         return [] if known is None else [known]
 
@@ -223,8 +228,7 @@ def _without_workflow(target: Target, event: Event, now: int) -> Result:
     held_for = (now - target.created_at) / 1000
     pause = min(_LONGEST_LOOK, max(_FIRST_LOOK, held_for / 4))
     due_at = min(now + int(pause * 1000), event.hold_until)
-    reason = "no workflow with its key is running; it is held for one"
-    return Result(target, "pending", reason, due_at=due_at, not_sent=True)
+    return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)
 
 
 def _named(error: ConductorError, workflow_id: str) -> ConductorError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 
@@ -11,6 +12,7 @@ from store.lanes import lane_of
 from store.records import Event, NewTarget, Otherwise, Result, Target
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
+from worker.delivery.messages import NONE_RUNS
 from worker.delivery.recording import Recording
 
 __all__ = ["bench"]
@@ -155,6 +157,26 @@ def test_a_message_is_held_for_a_workflow_and_not_longer_than_its_event(bench: B
     assert over.state == "cancelled"
     workflow = bench.conductor.begin("flow", correlation_id="k")
     assert calls.outcome(bench.later(target), event).result.workflow_id == workflow.id
+
+
+def test_a_workflow_that_has_ended_is_asked_once_about_a_message_that_is_held(bench: Bench) -> None:
+    """Each look would send the payload again, and read all tasks of what may have been a long conversation."""
+    first = ended(bench, bench.result(claimed(bench)))
+    assert first.workflow_id is not None
+    bench.conductor.workflows[first.workflow_id].ended = True
+    target = claimed(bench, "hold")
+    event = replace(bench.stored(), hold_until=bench.store.now() + 60_000)
+    pushed: list[str] = []
+    bench.conductor.messages.before_push = pushed.append
+    read_tasks = mock.patch.object(bench.conductor.messages, "was_pulled", side_effect=AssertionError)
+    with read_tasks:
+        for _ in range(3):
+            result = bench.executor._calls.outcome(target, event).result
+            assert (result.state, result.error) == ("pending", NONE_RUNS)
+            target = replace(target, attempts=target.attempts + 1, error=result.error)
+    assert pushed == [first.workflow_id]
+    workflow = bench.conductor.begin("flow", correlation_id="k")
+    assert bench.executor._calls.outcome(target, event).result.workflow_id == workflow.id
 
 
 def held_before_a_start(bench: Bench) -> tuple[Target, Event, str]:
