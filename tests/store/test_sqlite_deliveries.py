@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import select
 import sqlite3
 import threading
@@ -20,6 +19,7 @@ from store.errors import StoreUnavailable
 from store.group_commit import Take
 from store.records import Committed, NewEvent, new_event_id
 from store.sqlite import SqliteStore, open_store
+from store.sqlite.fifos import opened
 from testkit import PATIENCE
 
 
@@ -93,27 +93,25 @@ def suppressed(call: Callable[[], object]) -> None:
 
 
 def test_a_commit_wakes_who_listens_and_a_duplicate_does_not(store: SqliteStore) -> None:
-    descriptor = store.signals.open_fifo()
-    assert descriptor is not None
-    try:
+    fifo = opened(Path(store.signals.path))
+    assert fifo is not None
+    with closing(fifo):
         store.deliveries.append([event("d")])
-        assert select.select([descriptor], [], [], 5)[0]
-        os.read(descriptor, 100)
+        assert select.select([fifo.number], [], [], 5)[0]
+        fifo.clear()
         store.deliveries.append([event("d")])
-        assert not select.select([descriptor], [], [], 0)[0]
-    finally:
-        os.close(descriptor)
+        assert not select.select([fifo.number], [], [], 0)[0]
 
 
 def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
-    descriptor = store.signals.open_fifo()
-    assert descriptor is not None
+    fifo = opened(Path(store.signals.path))
+    assert fifo is not None
     store.deliveries.append([event()])
-    os.close(descriptor)
+    fifo.close()
     for _ in range(3):
         store.deliveries.append([event()])
-    again = store.signals.open_fifo()
+    again = opened(Path(store.signals.path))
     assert again is not None
-    store.deliveries.append([event()])
-    assert select.select([again], [], [], 5)[0]
-    os.close(again)
+    with closing(again):
+        store.deliveries.append([event()])
+        assert select.select([again.number], [], [], 5)[0]

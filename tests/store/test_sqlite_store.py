@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from sqlite_utils import Database
 from store.records import Decision, Result
 from store.sqlite import SqliteStore, migrations, open_store
 from store.sqlite.connections import Connections
+from store.sqlite.fifos import opened
 from store.sqlite.signals import SqliteSignals
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, decide, event, start
@@ -56,7 +60,7 @@ def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written
     listener.wait(0)
     arrive(store)
     listener.wait(120)
-    assert listener._change_counter() == listener._seen
+    assert not listener._has_changed()
     listener.close()
 
 
@@ -64,12 +68,55 @@ def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signals = SqliteSignals(Connections(tmp_path))
-    reader = signals.open_fifo()
+    reader = opened(Path(signals.path))
     assert reader is not None
     tell = partial(signals.tell, "events")
     tell()
-    os.close(reader)
+    reader.close()
     assert not is_written_elsewhere(monkeypatch, tell, tell)
+
+
+def test_answers_wake_every_relay_at_once(store: SqliteStore) -> None:
+    listeners = [store.signals.listener("answers") for _ in range(2)]
+    numbers = [listener._fifo.number for listener in listeners if listener._fifo is not None]
+    store.signals.tell("answers")
+    assert sorted(select.select(numbers, [], [], 0)[0]) == sorted(numbers)
+    assert len(numbers) == len(listeners)
+    for listener in listeners:
+        listener.close()
+
+
+def test_of_relays_that_stopped_or_were_killed_nothing_stays(store: SqliteStore, tmp_path: Path) -> None:
+    folder = tmp_path / "bridge.db-relays"
+    store.signals.listener("answers").close()
+    assert list(folder.iterdir()) == []
+    os.mkfifo(folder / "killed")
+    store.signals.tell("answers")
+    assert list(folder.iterdir()) == []
+
+
+def test_where_there_are_no_fifos_a_relay_looks_whether_anything_was_written(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    (tmp_path / "bridge.db-relays").write_text("in the way")
+    listener = store.signals.listener("answers")
+    assert listener._fifo is None
+    listener.wait(0)
+    arrive(store)
+    listener.wait(120)
+    assert not listener._has_changed()
+    listener.close()
+
+
+def test_a_relay_that_nobody_can_wake_looks_whether_anything_was_written(store: SqliteStore, tmp_path: Path) -> None:
+    with closing(store.signals.listener("answers")) as listener:
+        for fifo in (tmp_path / "bridge.db-relays").iterdir():
+            fifo.unlink()
+        listener.wait(0)
+        arrive(store)
+        began = time.monotonic()
+        listener.wait(120)
+        assert time.monotonic() - began < 60
 
 
 def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> None:

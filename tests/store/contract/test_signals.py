@@ -51,14 +51,15 @@ def test_what_another_process_commits_ends_the_wait(store: Store, other: Store, 
         timer.join()
 
 
-@pytest.mark.parametrize("news", ["events", "targets"])
+@pytest.mark.parametrize("news", ["events", "targets", "answers"])
 def test_what_came_between_two_waits_ends_the_next_one(store: Store, other: Store, news: News) -> None:
     with listening(store, news) as listener:
-        decide(other, arrive(other), start())
+        decide(other, arrive(other, answer=AnswerWanted("$.a", NOW)), start())
+        other.answers.record([Answer("e1", "FAILED", "w1")])
         assert ended(listener)
 
 
-@pytest.mark.parametrize("news", ["events", "targets"])
+@pytest.mark.parametrize("news", ["events", "targets", "answers"])
 def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store, news: News) -> None:
     with listening(store, news) as listener:
         timer = threading.Timer(0.05, listener.wake)
