@@ -96,6 +96,8 @@ class AnswerWatcher:
         self._after: OpenAnswer | None = None
         """How far the leader has read the open answers."""
         self._look_at = float("-inf")
+        self._failed = False
+        """Whether the last step failed."""
         self._store_at = float("-inf")
         """When to try the store again after an error."""
         self._stopped = False
@@ -151,24 +153,23 @@ class AnswerWatcher:
         if now < self._store_at:
             return
         try:
-            self._record()
+            if self._failed:  # answers may be large, so no more are read before these are recorded
+                self._record()
+            self._begin_looks(now)
             self._take_on_news(now)
             if self._leads() and now >= self._look_at:
                 self._look_at = now + (_LOOK_EVERY if any(map(_waits, self._webhooks.values())) else _LOOK_RARELY)
                 self._look_into_the_store(now)
             self._ask_for_workflows(now)
-            self._record()
-            for event_id in self._schedule.expire(now):
-                self._wanted.pop(event_id, None)
-            # Only while answers can be recorded: they may be large.
-            while (look := self._schedule.next(now)) is not None:
-                self._begin(look, now)
+            self._begin_looks(now)
+            self._record()  # while Conductor answers
+            self._failed = False
         except StoreUnavailable as error:
             log.error("the store can't be used; senders wait for their answers", error=str(error))
-            self._store_at = now + _TRY_AGAIN
+            self._failed, self._store_at = True, now + _TRY_AGAIN
         except Exception:
             log.exception("watching workflows failed unexpectedly; trying again")
-            self._store_at = now + _TRY_AGAIN
+            self._failed, self._store_at = True, now + _TRY_AGAIN
         metrics.ANSWERS_WATCHED.set(len(self._wanted))
 
     # --- which workflow ---
@@ -232,6 +233,12 @@ class AnswerWatcher:
             self._schedule.add(workflow.workflow, workflow.workflow_id, event_id, until, now)
 
     # --- whether it has ended ---
+
+    def _begin_looks(self, now: float) -> None:
+        for event_id in self._schedule.expire(now):
+            self._wanted.pop(event_id, None)
+        while (look := self._schedule.next(now)) is not None:
+            self._begin(look, now)
 
     def _begin(self, look: Look, now: float) -> None:
         wanted = [self._wanted[event_id] for event_id in look.read.events] if look.read is not None else []

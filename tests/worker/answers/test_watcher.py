@@ -92,10 +92,14 @@ class Bench:
         """Lets time pass."""
         end = self.clock.seconds + seconds
         while self.clock.seconds < end:
-            self.watcher.take_messages(0)
-            self.watcher.work(self.clock.seconds)
+            self.work()
             self.pool.run_all()
             self.clock.seconds += step
+
+    def work(self) -> None:
+        """One step of the watcher's thread."""
+        self.watcher.take_messages(0)
+        self.watcher.work(self.clock.seconds)
 
     def answer(self, id_: str = "e1") -> Answer | None:
         return self.store.answers.of_events([id_]).get(id_)
@@ -165,6 +169,29 @@ def test_the_first_end_counts_even_if_the_workflow_is_retried_then(bench: Bench)
     found = bench.answer()
     assert found is not None
     assert found.outcome == "FAILED"
+
+
+def test_conductor_is_asked_on_before_answers_are_recorded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    record = bench.store.answers.record
+    ids = [bench.started(f"e{number}") for number in range(3)]
+    bench.run()
+    for ended in (0, 1):
+        bench.conductor.finish(ids[ended], {"reply": ended})
+        while len(bench.pool.jobs) <= ended:  # a list; then one more beside the read of what the first one left out
+            bench.work()
+            bench.clock.seconds += 0.01
+        for _ in range(ended + 1):
+            bench.pool.run()
+        if not ended:
+            bench.work()
+    monkeypatch.setattr(
+        bench.store.answers, "record", lambda found: (asked.append(len(bench.pool.jobs)), record(found))
+    )
+    bench.work()
+    assert asked == [1], "the other one that has ended is being read"
+    bench.run(0.1)
+    assert bench.answer("e1") is not None
 
 
 def test_the_time_since_the_end_is_measured(bench: Bench) -> None:
