@@ -13,10 +13,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from store.clock import ServerClock
-from store.one_target import OneTarget
 from store.records import Task, Workflow
 from tests.worker.simulated_messages import SimulatedMessages
-from worker.conductor.addressed import Addressed, addressed_in
+from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.answers import End, TaskStatus, Unreadable
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 from worker.conductor.search import TASK_TYPE
@@ -274,11 +273,11 @@ class SimulatedConductor:
             if (task.workflow_id, task.status, task.kind) == (workflow_id, "IN_PROGRESS", TASK_TYPE)
         ]
 
-    def addressed(self, place: OneTarget) -> Addressed | None:
-        self.workflow_lookups.append(str(place.workflow_id))
-        if place.workflow_id in self.sick:
+    def workflow_tasks(self, workflow_id: str) -> WorkflowTasks | None:
+        self.workflow_lookups.append(workflow_id)
+        if workflow_id in self.sick:
             raise self.sick_answer()
-        workflow = self.workflows.get(str(place.workflow_id))
+        workflow = self.workflows.get(workflow_id)
         if workflow is None:
             return None
         tasks = [
@@ -299,7 +298,7 @@ class SimulatedConductor:
         ]
         status = "COMPLETED" if workflow.ended else "RUNNING"
         shown = {"workflowName": workflow.name, "workflowVersion": workflow.version, "status": status}
-        return addressed_in(shown, tasks, place)
+        return WorkflowTasks(shown, tasks)
 
     def waiting_task(self, task_id: str) -> Task | None:
         self._see(task_id)

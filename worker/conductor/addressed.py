@@ -51,6 +51,18 @@ class WaitingPlace:
         return not names or self.reference_name in names or self.plain_name in names
 
 
+@dataclass(frozen=True, slots=True)
+class WorkflowTasks:
+    """A workflow with its tasks, as Conductor showed them."""
+
+    workflow: dict[str, Any]
+    tasks: Sequence[dict[str, Any]]
+
+    def at(self, place: OneTarget) -> Addressed:
+        """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
+        return addressed_in(self.workflow, self.tasks, place)
+
+
 def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], place: OneTarget) -> Addressed:
     """The task in the workflow. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
     found = [task for task in tasks if _is_named(task, place)]

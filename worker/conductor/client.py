@@ -12,10 +12,9 @@ from functools import partial
 from typing import Any
 
 from store.clock import ServerClock, SteadyClock
-from store.one_target import OneTarget
 from store.protocols import Clock
 from store.records import Task, Workflow
-from worker.conductor.addressed import Addressed, addressed_in
+from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.answers import (
     End,
     Progress,
@@ -343,12 +342,10 @@ class Conductor:
             root_correlation_id=root.get("correlationId"),
         )
 
-    def addressed(self, place: OneTarget) -> Addressed | None:
-        """The task that a callback is for; None if Conductor has no such workflow. Raises Garbled if it can't be
-        read."""
-        assert place.workflow_id is not None
-        found = self._workflow(place.workflow_id, tasks=True)
-        return None if found is None else addressed_in(found, tasks_in(found), place)
+    def workflow_tasks(self, workflow_id: str) -> WorkflowTasks | None:
+        """The workflow with its tasks, of which callbacks are for some; None if Conductor has no such workflow."""
+        found = self._workflow(workflow_id, tasks=True)
+        return None if found is None else WorkflowTasks(found, tasks_in(found))
 
     def version(self, workflow_id: str) -> int | None:
         """The workflow's version; None if Conductor has no such workflow."""

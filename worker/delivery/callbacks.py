@@ -17,9 +17,10 @@ def refused_callback(conductor: Conductor, target: Target, event_id: str, webhoo
     assert target.workflow_id is not None
     assert target.reference_name is not None
     place = f"workflow {target.workflow_id}"
-    found = conductor.addressed(callback_to(target.workflow_id, target.reference_name))
-    if found is None:
+    tasks = conductor.workflow_tasks(target.workflow_id)
+    if tasks is None:
         return Result(target, "failed", f"Conductor has no {place}", final=True)
+    found = tasks.at(callback_to(target.workflow_id, target.reference_name))
     if event_id in found.workers:
         return Result(target, "done")
     receivers = {} if webhook is None else webhook.receivers

@@ -3,15 +3,15 @@
 A WAIT_FOR_WEBHOOK task is found as ever, and taken as ever, whatever its `matches` say. Tasks of other types are in no
 queue and no index of ours, so Conductor is asked for the workflow, outside the loop: at once, and then ever more rarely
 as the event waits. URLs that nothing signs are looked up apart from the others, few at a time: anyone can make them up.
+One look-up is for all of them that are due and name the same workflow.
 """
 
 from __future__ import annotations
 
-import heapq
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -21,8 +21,9 @@ import structlog
 from store.clock import MonotonicClock
 from store.one_target import OneTarget, names_of
 from store.records import Event
-from worker.conductor.addressed import Addressed
+from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.backoff import wait_before
+from worker.leader.callback_agenda import Agenda
 from worker.leader.held_index import HeldEvent
 
 log = structlog.get_logger()
@@ -40,7 +41,9 @@ _NEW_FOR = 10.0
 _GAP: dict[Proof, float] = {"signed": 0.01, "by id": 0.04}
 """Seconds between two look-ups, at least: so few cost Conductor next to nothing."""
 _UNSIGNED = 500
-"""Events without a signature that wait for their first look-up; beyond that, further ones stay undecided."""
+"""A webhook's events without a signature that wait for their first look-up; further ones stay undecided meanwhile."""
+_SAME_WORKFLOW = 0.25
+"""Seconds between two look-ups of a workflow for events without a signature: whoever knows its id can make up names."""
 _SOONEST, _RAREST = 0.25, 60.0
 """Seconds between two look-ups for one event: half as long as it has waited."""
 _LONGEST_FAILING = 30.0
@@ -52,8 +55,8 @@ _PATIENCE = 2.0
 class AddressSource(Protocol):
     """The part of Conductor that look-ups need."""
 
-    def addressed(self, place: OneTarget) -> Addressed | None:
-        """The task at this place; None if there is no such workflow. May raise anything."""
+    def workflow_tasks(self, workflow_id: str) -> WorkflowTasks | None:
+        """The workflow's tasks; None if there is no such workflow. May raise anything."""
 
     def within(self, seconds: float) -> AddressSource:
         """The same, with this limit on the wait for answers."""
@@ -76,12 +79,12 @@ class _Lookups:
     """The look-ups for URLs with one kind of proof."""
 
     proof: Proof
-    agendas: dict[Turn, list[tuple[float, int]]] = field(default_factory=lambda: {turn: [] for turn in _TURNS})
-    """When each event is due (monotonic clock), and its `seq`."""
+    agendas: dict[Turn, Agenda] = field(default_factory=lambda: {turn: Agenda() for turn in _TURNS})
+    """When each event is due (monotonic clock). May contain outdated entries."""
     running: dict[Turn, int] = field(default_factory=lambda: dict.fromkeys(_TURNS, 0))
     next_at: float = float("-inf")
-    fresh: set[int] = field(default_factory=set)
-    """Events that haven't been looked up yet."""
+    fresh: dict[str, set[int]] = field(default_factory=dict)
+    """Webhook → its events that haven't been looked up yet."""
     turns: deque[Turn] = field(default_factory=lambda: deque(_TURNS))
     """Whose turn it is, in this order."""
 
@@ -91,6 +94,27 @@ class _Lookups:
         if sum(self.running.values()) >= at_once:
             return []
         return [turn for turn in self.turns if turn != "failing" or self.running[turn] < at_once // 2]
+
+    def no_longer_fresh(self, event: HeldEvent) -> None:
+        """The event has been looked up, or is no longer held."""
+        fresh = self.fresh.get(event.webhook)
+        if fresh is not None:
+            fresh.discard(event.seq)
+            if not fresh:
+                del self.fresh[event.webhook]
+
+
+@dataclass
+class _Workflow:
+    """What waits for one workflow's tasks."""
+
+    events: dict[str | None, dict[int, _Waiting]] = field(default_factory=dict)
+    """By the tasks' names."""
+    unsigned_at: float = float("-inf")
+    """When it was last looked up for events without a signature."""
+
+    def __iter__(self) -> Iterator[_Waiting]:
+        return (waiting for same in self.events.values() for waiting in same.values())
 
 
 @dataclass
@@ -105,6 +129,15 @@ class _Waiting:
     running: bool = False
     is_outdated: bool = False
     """Whether more may be known than the running look-up can have seen."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a look-up found, for each of the events that it was for."""
+
+    turn: Turn
+    began: int
+    found: Sequence[tuple[_Waiting, Addressed | Exception | None]]
 
 
 class Callbacks:
@@ -126,17 +159,18 @@ class Callbacks:
         self._wake = wake
         self._clock = clock
         self._waiting: dict[int, _Waiting] = {}
-        self._by_place: dict[tuple[str | None, str | None], dict[int, _Waiting]] = {}
+        self._workflows: dict[str | None, _Workflow] = {}
         self._lookups: dict[Proof, _Lookups] = {"signed": _Lookups("signed"), "by id": _Lookups("by id")}
-        self._answers: queue.SimpleQueue[tuple[_Waiting, int, Addressed | Exception | None]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     @property
-    def is_full(self) -> bool:
-        """Whether too many events that nothing signs wait for their first look-up: more are left in the store."""
-        return len(self._lookups["by id"].fresh) >= _UNSIGNED
+    def full(self) -> list[str]:
+        """The webhooks of which too many events that nothing signs wait for their first look-up: more are left in the
+        store."""
+        return [webhook for webhook, fresh in self._lookups["by id"].fresh.items() if len(fresh) >= _UNSIGNED]
 
     def add(self, event: Event, is_signed: bool) -> None:
         """The event is held from now on, and looked up at once."""
@@ -148,8 +182,9 @@ class Callbacks:
         turn: Turn = "first" if is_new else "again"
         waiting = _Waiting(HeldEvent(event), event.only, proof, self._clock.monotonic(), turn)
         self._waiting[event.seq] = waiting
-        self._by_place.setdefault(_key(event.only), {})[event.seq] = waiting
-        self._lookups[proof].fresh.add(event.seq)
+        same = self._workflows.setdefault(event.only.workflow_id, _Workflow()).events
+        same.setdefault(event.only.reference_name, {})[event.seq] = waiting
+        self._lookups[proof].fresh.setdefault(event.webhook, set()).add(event.seq)
         self._schedule(waiting, waiting.due_at)
 
     def remove(self, event: HeldEvent) -> None:
@@ -157,19 +192,27 @@ class Callbacks:
         waiting = self._waiting.pop(event.seq, None)
         if waiting is None:
             return
-        self._lookups[waiting.proof].fresh.discard(event.seq)
-        same = self._by_place[_key(waiting.place)]
-        del same[event.seq]
-        if not same:
-            del self._by_place[_key(waiting.place)]
+        self._lookups[waiting.proof].no_longer_fresh(waiting.event)
+        workflow_id, name = waiting.place.workflow_id, waiting.place.reference_name
+        events = self._workflows[workflow_id].events
+        del events[name][event.seq]
+        if not events[name]:
+            del events[name]
+        if not events:
+            del self._workflows[workflow_id]
 
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._waiting
 
+    def unsigned_of(self, workflow_id: str | None) -> int:
+        """How many held events that nothing signs name this workflow."""
+        return sum(waiting.proof == "by id" for waiting in self._workflows.get(workflow_id, _Workflow()))
+
     def waiting_for(self, workflow_id: str, reference_name: str) -> Iterator[HeldEvent]:
         """The held events for this task, oldest first."""
         names = dict.fromkeys(names_of(reference_name))
-        found = [one for name in names for one in self._by_place.get((workflow_id, name), {}).values()]
+        workflow = self._workflows.get(workflow_id, _Workflow())
+        found = [one for name in names for one in workflow.events.get(name, {}).values()]
         return iter(sorted(one.event for one in found))
 
     def look_again(self, events: Iterable[HeldEvent] | None = None) -> None:
@@ -189,10 +232,9 @@ class Callbacks:
         """Seconds until something is to be looked up; infinite if nothing is, or answers are awaited."""
         now = self._clock.monotonic()
         due = [
-            max(lookups.agendas[turn][0][0], lookups.next_at) - now
+            max(lookups.agendas[turn].due_at(), lookups.next_at) - now
             for lookups in self._lookups.values()
             for turn in lookups.open_turns()
-            if lookups.agendas[turn]
         ]
         return max(0.0, min(due, default=float("inf")))
 
@@ -202,25 +244,29 @@ class Callbacks:
             self._begin_due(lookups)
         found: list[LookedUp] = []
         while not self._answers.empty():
-            waiting, began, answer = self._answers.get_nowait()
-            waiting.running = False
-            self._lookups[waiting.proof].running[waiting.turn] -= 1
-            self._lookups[waiting.proof].fresh.discard(waiting.event.seq)
-            if self._waiting.get(waiting.event.seq) is not waiting:
-                continue
-            if isinstance(answer, Exception):
-                self._failed(waiting, answer)
-                continue
-            waiting.failures, waiting.turn = 0, "again"
-            # Unless the caller removes it, it waits on: rarely if it has waited for long, and once its hold ends.
-            age = max(0, began - waiting.event.received_at) / 1000
-            pause = 0.0 if waiting.is_outdated else min(_RAREST, max(_SOONEST, age / 2))
-            left = (waiting.event.hold_until - self._now()) / 1000
-            self._schedule(waiting, self._clock.monotonic() + (min(pause, left) if left > 0 else pause))
-            found.append(LookedUp(waiting.event, waiting.place, began, answer))
+            answer = self._answers.get_nowait()
+            self._lookups[answer.found[0][0].proof].running[answer.turn] -= 1
+            for waiting, what in answer.found:
+                self._lookups[waiting.proof].no_longer_fresh(waiting.event)
+                waiting.running = False
+                if self._waiting.get(waiting.event.seq) is not waiting:
+                    continue
+                if isinstance(what, Exception):
+                    self._failed(waiting, what)
+                else:
+                    self._wait_on(waiting, answer.began)
+                    found.append(LookedUp(waiting.event, waiting.place, answer.began, what))
         for lookups in self._lookups.values():
             self._begin_due(lookups)
         return found
+
+    def _wait_on(self, waiting: _Waiting, began: int) -> None:
+        """Unless the caller removes it, it waits on: rarely if it has waited for long, and once its hold ends."""
+        waiting.failures, waiting.turn = 0, "again"
+        age = max(0, began - waiting.event.received_at) / 1000
+        pause = 0.0 if waiting.is_outdated else min(_RAREST, max(_SOONEST, age / 2))
+        left = (waiting.event.hold_until - self._now()) / 1000
+        self._schedule(waiting, self._clock.monotonic() + (min(pause, left) if left > 0 else pause))
 
     def _failed(self, waiting: _Waiting, error: Exception) -> None:
         waiting.failures += 1
@@ -236,45 +282,63 @@ class Callbacks:
 
     def _schedule(self, waiting: _Waiting, at: float) -> None:
         waiting.due_at = at
-        heapq.heappush(self._lookups[waiting.proof].agendas[waiting.turn], (at, waiting.event.seq))
+        self._lookups[waiting.proof].agendas[waiting.turn].add(waiting.event.webhook, at, waiting.event.seq)
 
     def _begin_due(self, lookups: _Lookups) -> None:
         now = self._clock.monotonic()
-        while lookups.next_at <= now and (waiting := self._next_due(lookups, now)) is not None:
-            waiting.running, waiting.is_outdated = True, False
-            waiting.tries += 1
-            lookups.running[waiting.turn] += 1
+        while lookups.next_at <= now and (first := self._next_due(lookups, now)) is not None:
+            together = [first] if lookups.proof == "signed" else self._due_with(first, now)
+            is_first = first.tries == 0
+            for waiting in together:
+                waiting.running, waiting.is_outdated = True, False
+                waiting.tries += 1
+            lookups.running[first.turn] += 1
             lookups.next_at = now + _GAP[lookups.proof]
-            began, first = self._now(), waiting.tries == 1
             if self._pool is None:
-                self._find(waiting, began, first)
+                self._find(together, first.turn, self._now(), is_first)
             else:
-                self._pool.submit(self._find, waiting, began, first)
+                self._pool.submit(self._find, together, first.turn, self._now(), is_first)
 
     def _next_due(self, lookups: _Lookups, now: float) -> _Waiting | None:
         for turn in lookups.open_turns():
-            agenda = lookups.agendas[turn]
-            while agenda and agenda[0][0] <= now:
-                due_at, seq = heapq.heappop(agenda)
+            while (due := lookups.agendas[turn].pop(now)) is not None:
+                due_at, seq = due
                 waiting = self._waiting.get(seq)
                 if waiting is None or waiting.running or (waiting.due_at, waiting.turn) != (due_at, turn):
                     continue  # it was scheduled anew since, or is no longer held
+                if lookups.proof == "by id":
+                    workflow = self._workflows[waiting.place.workflow_id]
+                    if now < workflow.unsigned_at + _SAME_WORKFLOW:
+                        self._schedule(waiting, workflow.unsigned_at + _SAME_WORKFLOW)
+                        continue
+                    workflow.unsigned_at = now
                 lookups.turns.remove(turn)
                 lookups.turns.append(turn)
                 return waiting
         return None
 
-    def _find(self, waiting: _Waiting, began: int, first: bool) -> None:
+    def _due_with(self, first: _Waiting, now: float) -> list[_Waiting]:
+        """This event, then the others that nothing signs, for the same workflow, that are due."""
+        others = (one for one in self._workflows[first.place.workflow_id] if one is not first and one.proof == "by id")
+        return [first, *(one for one in others if not one.running and one.due_at <= now)]
+
+    def _find(self, together: Sequence[_Waiting], turn: Turn, began: int, is_first: bool) -> None:
         """On the pool."""
-        answer: Addressed | Exception | None
+        workflow_id = together[0].place.workflow_id
+        assert workflow_id is not None
         try:
             # Nobody knows yet which look-ups hang: first ones must not occupy their threads for long.
-            answer = self._conductor.within(_PATIENCE if first else float("inf")).addressed(waiting.place)
+            tasks = self._conductor.within(_PATIENCE if is_first else float("inf")).workflow_tasks(workflow_id)
         except Exception as error:
-            answer = error
-        self._answers.put((waiting, began, answer))
+            found: list[tuple[_Waiting, Addressed | Exception | None]] = [(waiting, error) for waiting in together]
+        else:
+            found = [(waiting, _at(waiting.place, tasks)) for waiting in together]
+        self._answers.put(_Answer(turn, began, found))
         self._wake()
 
 
-def _key(place: OneTarget) -> tuple[str | None, str | None]:
-    return place.workflow_id, place.reference_name
+def _at(place: OneTarget, tasks: WorkflowTasks | None) -> Addressed | Exception | None:
+    try:
+        return None if tasks is None else tasks.at(place)
+    except Exception as error:
+        return error

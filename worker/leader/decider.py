@@ -163,10 +163,7 @@ class Decider:
 
     def full(self) -> list[str]:
         """Webhooks whose new events are left in the store for now, since strangers may have made them up."""
-        if not self.held.callbacks.is_full:
-            return []
-        webhooks = self._scope.definitions.webhooks
-        return [one.name for one in webhooks if one.callback is not None and one.callback.by == "id"]
+        return self.held.callbacks.full
 
     def set_paused(self, paused: Collection[str]) -> None:
         """These webhooks are paused from now on, and no others."""

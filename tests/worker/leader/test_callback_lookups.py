@@ -36,7 +36,7 @@ def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(benc
         called(bench, f"made-up{number}", "approve")
     for event in bench.store.decisions.agenda(1000).undecided:
         callbacks.add(event, is_signed=False)
-    assert callbacks.is_full
+    assert callbacks.full == ["w"]
     for _ in range(100):
         callbacks.looked_up()
     assert len(pool.jobs) == 1, "one at once, and the next only after a while"
@@ -61,6 +61,34 @@ def test_a_full_lane_leaves_only_its_own_webhooks_events_in_the_store(bench: Ben
     for event in bench.store.decisions.agenda(1000).undecided:
         bench.decider.held.callbacks.add(event, is_signed=False)
     assert bench.decider.full() == ["w"]
+
+
+def test_names_that_are_made_up_for_one_workflow_cost_few_look_ups_and_hold_up_no_other(bench: Bench) -> None:
+    bench.define(BY_ID)
+    known, other = bench.conductor.begin("flow").id, bench.conductor.begin("flow").id
+    callbacks = lookups(bench)
+    made_up: set[str] = set()
+    found: set[str] = set()
+    for number in range(20 * 10):  # ten seconds
+        made_up.add(called(bench, known, f"made-up{number}"))
+        callbacks.add(bench.event(f"event{bench.number}"), is_signed=False)
+        found |= pass_time(bench, callbacks, 50)
+    assert len(bench.conductor.workflow_lookups) <= 10 * 4 + 1
+    event = called(bench, other, "approve")
+    callbacks.add(bench.event(event), is_signed=False)
+    assert event in pass_time(bench, callbacks, 50)
+    assert made_up <= found | pass_time(bench, callbacks, 300)
+
+
+def test_made_up_ids_of_one_webhook_hold_up_no_other_one(bench: Bench) -> None:
+    bench.define(BY_ID, BY_ID | {"name": "v"})
+    callbacks = lookups(bench)
+    for number in range(600):
+        callbacks.add(bench.event(called(bench, f"made-up{number}", "approve")), is_signed=False)
+    event = called(bench, bench.conductor.begin("flow").id, "approve", webhook="v")
+    assert callbacks.full == ["w"]
+    callbacks.add(bench.event(event), is_signed=False)
+    assert event in pass_time(bench, callbacks, 100)
 
 
 def test_one_that_just_came_waits_for_none_of_many_that_were_there(bench: Bench) -> None:

@@ -11,6 +11,7 @@ from store.records import Decision, NewEvent, Result, Target
 from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench
 from tests.worker.leader.test_decider import bench as bench
+from worker.leader import addressed_events
 
 SIGNED = {"name": "w", "receivers": {"flow": "any"}, "callback": {"secret": "a-secret-of-24-characters"}}
 BY_ID = {"name": "w", "receivers": {"flow": "any"}, "callback": {"by": "id"}}
@@ -328,6 +329,21 @@ def test_a_workflow_that_somebody_made_up_is_forgotten(bench: Bench) -> None:
     called(bench, "made-up", "another")
     assert bench.store.maintenance.prune(bench.ms - 1000 * SECOND, 10).events == 1
     assert bench.store.queries.event(event) is None
+
+
+def test_of_names_made_up_for_one_workflow_only_so_many_are_held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addressed_events, "_UNSIGNED", 3)
+    bench.define(BY_ID, SIGNED | {"name": "signed"})
+    workflow = bench.conductor.begin("flow").id
+    events = [called(bench, workflow, f"made-up{number}") for number in range(5)]
+    others = [
+        called(bench, workflow, "approve", webhook="signed"),
+        called(bench, bench.conductor.begin("flow").id, "approve"),
+    ]
+    decide(bench, 3)
+    holds = [bench.event(event).hold for event in events]
+    assert (holds.count("held"), holds.count("no")) == (3, 2)
+    assert [bench.event(event).hold for event in others] == ["held", "held"]
 
 
 def test_one_that_fails_alone_is_set_aside_and_tried_again(bench: Bench) -> None:
