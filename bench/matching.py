@@ -13,7 +13,6 @@ from typing import TypeVar
 from bench.figures import Figure, median
 from config.webhooks import load_definitions
 from store.clock import ServerClock
-from store.one_target import OneTarget
 from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from worker.conductor.bounds import Bounds
@@ -123,7 +122,7 @@ class World:
     def within(self, seconds: float) -> World:
         return self
 
-    def addressed(self, place: OneTarget) -> None:
+    def workflow_tasks(self, workflow_id: str) -> None:
         """No event here is a callback's."""
 
     def workflow(self, workflow_id: str) -> Workflow:
