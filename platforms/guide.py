@@ -116,7 +116,8 @@ def _readme(platform: Platform) -> tuple[str, str]:
 
 def page() -> str:
     """The text of docs/platforms.md."""
-    rows = "| platform | proven by | age of the signed time | challenge | delivery id |\n|---|---|---|---|---|\n"
+    rows = "| platform | proven by | age of the signed time | challenge | delivery id | judged by |\n"
+    rows += "|---|---|---|---|---|---|\n"
     sections = ""
     for name, platform in PLATFORMS.items():
         row, text = _readme(platform)

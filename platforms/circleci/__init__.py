@@ -24,6 +24,7 @@ class CircleCI(Platform):
     )
     made_by = "us"
     secret_label = "Secret token"
+    answer_within = 10
     verifier = Hmac(header="circleci-signature", prefix="v1=", separator=",")
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

@@ -1,6 +1,7 @@
 """Clerk, which signs by Standard Webhooks."""
 
 from platforms.standard_webhooks import StandardWebhooksPlatform
+from platforms.verifiers import StandardWebhooks
 
 
 # https://clerk.com/docs/guides/development/webhooks/overview
@@ -10,6 +11,7 @@ class Clerk(StandardWebhooksPlatform):
     purpose = "users, organisations and sessions"
     types = ("$.type",)
     telling = ("$.data.id",)
+    verifier = StandardWebhooks(prefixes=("svix", "webhook"))
 
 
 PLATFORM = Clerk()

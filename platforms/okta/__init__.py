@@ -16,6 +16,7 @@ class Okta(Platform):
     telling = ("$.data.events[0].displayMessage", "$.data.events[0].outcome.result")
     made_by = "us"
     secret_label = "Authentication secret"
+    answer_within = 3
     verifier = HeaderEquals("Authorization")
     challenge_only = True
     challenge_methods = frozenset({"GET"})

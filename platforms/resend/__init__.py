@@ -1,6 +1,7 @@
 """Resend, which signs by Standard Webhooks."""
 
 from platforms.standard_webhooks import StandardWebhooksPlatform
+from platforms.verifiers import StandardWebhooks
 
 
 # https://resend.com/docs/webhooks/verify-webhooks-requests
@@ -10,6 +11,7 @@ class Resend(StandardWebhooksPlatform):
     purpose = "mail sent, delivered, bounced or received"
     types = ("$.type",)
     telling = ("$.data.subject",)
+    verifier = StandardWebhooks(prefixes=("svix", "webhook"))
 
 
 PLATFORM = Resend()

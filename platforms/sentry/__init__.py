@@ -15,7 +15,10 @@ class Sentry(Platform):
     types = ("$.action",)
     telling = ("$.data.issue.shortId", "$.data.issue.title", "$.data.event.title", "$.data.error.title")
     secret_label = "Client secret"
-    verifier = Hmac(header="Sentry-Hook-Signature")
+    answer_within = 1
+    # https://github.com/getsentry/integration-platform-example: what comes of UI components, such as linking an issue,
+    # has the other header.
+    verifier = Hmac(header="Sentry-Hook-Signature", further=("Sentry-App-Signature",))
 
     # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/issues/
     def delivery_id(self, request: Request, value: Any) -> str | None:

@@ -33,7 +33,7 @@ def test_every_platform_has_a_guide(platform: Platform) -> None:
     assert guide.setup
     readme = (FOLDER / platform.name.replace("-", "_") / "README.md").read_text(encoding="utf-8")
     assert readme.startswith(
-        f"# {platform.title}\n\n| proven by | age of the signed time | challenge | delivery id |\n"
+        f"# {platform.title}\n\n| proven by | age of the signed time | challenge | delivery id | judged by |\n"
     )
 
 

@@ -55,6 +55,27 @@ def test_adyens_example(changed: dict[str, str], expected: bool) -> None:
     assert accepts("adyen", key, {}, body) is expected
 
 
+# https://circleci.com/docs/outbound-webhooks/#validate-webhooks
+@pytest.mark.parametrize(
+    ("body", "secret", "signature"),
+    [
+        ("hello world", "secret", "734cc62f32841568f45715aeb9f4d7891324e6d948e4c6c60c0621cdac48623a"),
+        ("lalala", "another-secret", "daa220016c8f29a8b214fbfc3671aeec2145cfb1e6790184ffb38b6d0425fa00"),
+        (
+            "an-important-request-payload",
+            "hunter123",
+            "9be2242094a9a8c00c64306f382a7f9d691de910b4a266f67bd314ef18ac49fa",
+        ),
+        ("foo", "secret", "773ba44693c7553d6ee20f61ea5d2757a9a4f4a44d2841ae4e95b52e4cd62db4"),
+    ],
+)
+def test_circlecis_examples(body: str, secret: str, signature: str) -> None:
+    headers = {"circleci-signature": f"v1={signature},v2=...,v3=..."}
+    assert accepts("circleci", secret, headers, body.encode())
+    assert not accepts("circleci", secret, headers, body.encode() + b" ")
+    assert not accepts("circleci", "another", headers, body.encode())
+
+
 # Signed by `signRequest` of Contentful's own library, @contentful/node-apps-toolkit 3.16.1.
 @pytest.mark.parametrize(
     ("changed", "url", "expected"),

@@ -1,0 +1,3 @@
+from tests.platforms.judged import main
+
+main()
