@@ -25,6 +25,8 @@ class SimulatedMessages:
         self.pulled: dict[str, int] = {}
         """Workflow → how many of these its tasks have read."""
         self.paused: set[str] = set()
+        self.read_whole = 0
+        """How often all ended workflows with a key were read."""
         self.size_of_ended = 0
         """Bytes of an answer that shows the ended workflows with a key."""
         self.before_push: Callable[[str], None] = lambda workflow_id: None
@@ -46,6 +48,7 @@ class SimulatedMessages:
     def with_key(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[Keyed]:
         if ended and largest is not None and self.size_of_ended > largest:
             raise Garbled("the answer is too large")
+        self.read_whole += ended and largest is None
         if self._conductor.starts_unindexed:
             return []
         found = [w for w in self._conductor.workflows.values() if (w.name, w.correlation_id) == (name, key)]

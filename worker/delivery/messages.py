@@ -35,9 +35,9 @@ within these bounds."""
 
 NONE_RUNS = "no workflow with its key is running; it is held for one"
 """The reason for which a message waits that is held."""
-_LARGEST_FIRST = 2 * 1024**2
-"""Bytes of the ended workflows with a key that are read for a message which wasn't tried yet. There is one for every
-message that found none running, each with its input, so reading all of them would take ever longer."""
+_LARGEST_LOOK = 2 * 1024**2
+"""Bytes of the ended workflows with a key that are read, if only to see whether one is paused. There may be one for
+every message before, each with its input, so reading all of them would take ever longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +143,8 @@ class MessageCalls:
         found = queues.with_key(name, key, ended=False)
         if not any(one.status == "RUNNING" for one in found):
             try:
-                # They show one that is paused, and, to a further try, what an earlier one has started.
-                found = queues.with_key(name, key, ended=True, largest=None if target.attempts > 1 else _LARGEST_FIRST)
+                largest = None if self._may_have_started(target) else _LARGEST_LOOK
+                found = queues.with_key(name, key, ended=True, largest=largest)
             except Garbled as error:  # too many have ended to read them all
                 log.warning("the ended workflows with a message's key can't be read", workflow=name, error=str(error))
         if running := next((one for one in found if one.status == "RUNNING"), None):
@@ -154,6 +154,12 @@ class MessageCalls:
         if paused := next((one for one in found if one.status == "PAUSED"), None):
             raise _named(NotNow(f"workflow {paused.id} is paused"), paused.id)
         return None, found
+
+    def _may_have_started(self, target: Target) -> bool:
+        """Whether an earlier try may have started a workflow, for this message or, if it is held, a later one. It may
+        be any of those that have ended."""
+        is_tried = target.attempts > 1
+        return is_tried and (target.otherwise != "hold" or self._lanes.next_start(_lane(target)) is not None)
 
     def _starter(self, target: Target, event: Event, payload: str, now: int) -> _Starter | None:
         """Whose payload starts a workflow for the message; None if it must not be started.

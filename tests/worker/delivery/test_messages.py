@@ -174,7 +174,7 @@ def test_a_workflow_that_has_ended_is_asked_once_about_a_message_that_is_held(be
             result = bench.executor._calls.outcome(target, event).result
             assert (result.state, result.error) == ("pending", NONE_RUNS)
             target = replace(target, attempts=target.attempts + 1, error=result.error)
-    assert pushed == [first.workflow_id]
+    assert (pushed, bench.conductor.messages.read_whole) == ([first.workflow_id], 0)
     workflow = bench.conductor.begin("flow", correlation_id="k")
     assert bench.executor._calls.outcome(target, event).result.workflow_id == workflow.id
 
@@ -238,6 +238,7 @@ def test_what_has_ended_with_its_key_is_read_whole_only_for_a_further_try(bench:
     workflow.ended = True
     again = bench.result(bench.later(target))
     assert (again.state, again.workflow_id, len(bench.conductor.workflows)) == ("done", workflow.id, 1)
+    assert bench.conductor.messages.read_whole == 1
 
 
 def test_a_message_that_needs_a_workflow_is_skipped_without_one_if_its_entry_says_so(bench: Bench) -> None:
