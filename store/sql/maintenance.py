@@ -25,7 +25,7 @@ _KEPT_DELIVERIES = """
 WITH pruned AS MATERIALIZED (
     SELECT id FROM bridge.kept_deliveries WHERE at < %s ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED
 )
-DELETE FROM bridge.kept_deliveries WHERE id IN (SELECT id FROM pruned)
+DELETE FROM bridge.kept_deliveries WHERE id IN (SELECT id FROM pruned) RETURNING id
 """
 
 
@@ -46,7 +46,8 @@ class SqlMaintenance(Maintenance):
             events, targets = self._prune_events(transaction, found) if found else (0, 0)
             tasks = _prune_tasks(transaction, before, limit)
             prune(transaction, before, limit)
-            kept = transaction.write(_KEPT_DELIVERIES, (before, limit))
+            # Python before 3.12 doesn't count what a statement of SQLite deletes that begins with WITH.
+            kept = len(transaction.fetch(_KEPT_DELIVERIES, (before, limit)))
             transaction.write("DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
         return Pruned(events, len(found) == limit or targets == rows.STEP or limit in (tasks, kept))
 
