@@ -20,8 +20,9 @@ from werkzeug.datastructures import MultiDict
 
 from platforms import PLATFORMS
 from platforms.bodies import BadBody
+from platforms.guide import samples
 from platforms.http import Request
-from platforms.verifiers import Credentials, Refused
+from platforms.verifiers import CannotSign, Credentials, Draft, Refused
 from tests.platforms.judging import BODY, FORM, URL, Judge, Signed, holds, openssl_hmac
 from tests.platforms.more_judges import MORE
 from tests.relay.bridge import NOW
@@ -331,6 +332,26 @@ def test_what_a_judge_signs_is_accepted_and_what_it_refuses_is_refused(
             number,
             mutated,
         )
+
+
+@pytest.mark.parametrize("make", JUDGES, ids=lambda make: make.__name__)
+def test_a_judge_accepts_the_sample_that_the_bridge_signs(
+    make: Callable[[], Judge], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    _still_datetime(monkeypatch)
+    judge = make()
+    verifier, sample = PLATFORMS[judge.platform].verifier, next(iter(samples(judge.platform).values()))
+    assert verifier is not None
+    draft = Draft("POST", URL, {"Content-Type": sample.content_type, **sample.headers}, sample.body, NOW)
+    try:
+        draft = verifier.sign(draft, Credentials((judge.secret,)))
+    except CannotSign:
+        assert judge.platform in ("discord", "sendgrid")
+        return
+    # Of a platform that signs in several ways, its sample goes one of them.
+    if judge.content_type == sample.content_type and judge.sign().headers.keys() <= draft.headers.keys():
+        assert judge.accepts(Signed(draft.headers, draft.body, draft.url))
 
 
 def is_repeated(signed: Signed, mutated: Signed) -> bool:
