@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -94,9 +96,12 @@ class _Reading:
     """One walk over a document's nodes."""
 
     def __init__(self) -> None:
-        self.constructor = constructor()
         self.located = Located(None)
         self.nodes = 0
+
+    @cached_property
+    def _constructor(self) -> SafeConstructor:
+        return constructor()
 
     def read(self, node: Node | None) -> Located:
         if node is not None:
@@ -150,7 +155,7 @@ class _Reading:
             return str(node.value)
         line = node.start_mark.line + 1
         try:
-            value = self.constructor.construct_object(node)
+            value = self._constructor.construct_object(node)
         except (YAMLError, ValueError) as error:
             raise BadYaml(" ".join(str(error).split("\n")[0].split()), line) from None
         if isinstance(value, float) and not math.isfinite(value):

@@ -15,7 +15,9 @@ import secrets as random
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +106,7 @@ class DefinitionsFolder:
         for file in self._files():
             for index, keys in enumerate(_items(file, name)):
                 if isinstance(keys, dict) and keys.get("name") == name:
-                    return Written(file, index, keys, self._version(file, keys))
+                    return Written(file, index, deepcopy(keys), self._version(file, keys))
         return None
 
     def _files(self) -> list[Path]:
@@ -178,6 +180,8 @@ class DefinitionsFolder:
         def expect(items: list[Any]) -> None:
             items[old.index] = plain(written)
 
+        if plain(written) == old.keys:
+            return old.file.read_bytes().decode("utf-8")
         return _changed(old, (old.index, old.index), change, expect)
 
     def _without(self, old: Written) -> str | None:
@@ -328,8 +332,8 @@ def _changed(
     last webhook that are `near`. `expect` has the file's list as plain values.
     """
     before = old.file.read_bytes().decode("utf-8")
-    document = parse_yaml(before.removeprefix("\ufeff"))
-    expected = document.value
+    document = _parsed(before.removeprefix("\ufeff"))
+    expected = {**document.value, "webhooks": list(document.value["webhooks"])}
     starts = [document.line(("webhooks", number)) for number in range(len(expected["webhooks"]))]
     expect(expected["webhooks"])
     part = cut_out(before, "webhooks", starts, *near)
@@ -380,11 +384,15 @@ def _of(warnings: Iterable[Problem], file: Path, name: str) -> tuple[Problem, ..
     return tuple(one for one in warnings if one.file == str(file) and one.where.split(":")[0] == label)
 
 
+_parsed = lru_cache(maxsize=1)(parse_yaml)
+"""For a large file that is looked at several times. What it returns must not be changed."""
+
+
 def _items(file: Path, name: str) -> list[Any]:
     """The webhooks of the file as they are written, if it contains the name and can be read."""
     try:
         text = file.read_text(encoding="utf-8-sig")
-        document = parse_yaml(text).value if name in text else None  # most files needn't be parsed
+        document = _parsed(text).value if name in text else None  # most files needn't be parsed
     except (OSError, UnicodeDecodeError, BadYaml):
         return []
     items = document.get("webhooks") if isinstance(document, dict) else None
