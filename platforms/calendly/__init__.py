@@ -17,6 +17,8 @@ class Calendly(Platform):
     telling = ("$.payload.scheduled_event.name", Value("$.payload.scheduled_event.start_time", before="at "))
     made_by = "us"
     secret_label = "Signing key"
+    # https://developer.calendly.com/api-docs/overview/webhooks/webhook-timeouts
+    answer_within = 15
     verifier = TimedHmac(header="Calendly-Webhook-Signature")
     tolerance = 180
 

@@ -56,6 +56,8 @@ class MicrosoftGraph(Platform):
     telling = ("$.value[0].resource",)
     made_by = "us"
     secret_label = "clientState"
+    # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks: later answers make it drop some.
+    answer_within = 10
     verifier = ClientState()
     challenge_only = True
     secret_in_body = True

@@ -15,6 +15,8 @@ class Paddle(Platform):
     types = ("$.event_type",)
     telling = ("$.data.id", "$.data.status")
     secret_label = "Secret key"
+    # https://developer.paddle.com/webhooks/respond-to-webhooks
+    answer_within = 5
     verifier = TimedHmac(header="Paddle-Signature", scheme="h1", time="ts", separator=";", joint=":")
     mistaken_key = (r"pdl_(?!ntfset_)", "an API key, not the destination's secret key")
     # Paddle's libraries allow five seconds, which is less than clocks differ and deliveries wait.
