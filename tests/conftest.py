@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from flask import Flask
@@ -25,6 +25,9 @@ from testkit.client import Conductor
 from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import running_children, stop_all_on_exit
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
 
 # On a machine that is busy a first draw may take seconds, which says nothing about the program.
 settings.register_profile(
@@ -94,6 +97,24 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     url = postgres.new_database()
     yield url
     postgres.drop_database(url)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Chrome]:
+    """Chromium, started when the first test asks for it: its start takes longer than most tests in it."""
+    from tests.admin.page import browser  # needs selenium, which other tests don't
+
+    with browser.browser() as driver:
+        yield driver
+
+
+@pytest.fixture(scope="module")
+def driver(chromium: Chrome) -> Iterator[Chrome]:
+    """Chromium for a module's tests, as if it were new. Its modules say what they skip without it."""
+    from tests.admin.page import browser
+
+    yield chromium
+    browser.forget(chromium)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,6 +18,9 @@ from tests.acceptance.bridge import GITHUB_SECRET, Bridge, unique
 from tests.admin.page import browser
 from tests.admin.page.test_browser import await_true
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 pytestmark = [*browser.MARKS]
 
 
@@ -29,7 +33,7 @@ class EmptyFolder(Bridge):
 
 
 def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
-    tmp_path: Path, conductor_url: str, conductor: Conductor
+    driver: Chrome, tmp_path: Path, conductor_url: str, conductor: Conductor
 ) -> None:
     workflow = unique("newcomer")
     conductor.register(workflow, [wait_for_webhook("wait", {"$.ref": "refs/heads/main"})])
@@ -46,7 +50,7 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
     try:
         bridge.start()
         wait_for(lambda: bridge.store.queries.waiting_by_workflow().get(workflow), "the worker has found the task")
-        with browser.browser() as driver, browser.serving_page(settings) as url:
+        with browser.serving_page(settings) as url:
 
             def click(text: str) -> None:
                 def is_clicked() -> bool:

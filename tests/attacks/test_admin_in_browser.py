@@ -106,12 +106,6 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     sample.store.close()
 
 
-@pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
-
-
 def test_nothing_that_a_stranger_sent_acts_on_any_page(driver: Chrome, sample: Sample) -> None:
     pages = attacked(sample)
     with browser.serving(sample) as url:

@@ -17,14 +17,17 @@ from random import Random
 
 import pytest
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-from selenium.webdriver import Chrome
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from werkzeug.serving import make_server
 
 from admin.page.app import create_app
 from config.settings import Settings
+from testkit import PATIENCE
 from tests.admin.conductor import standing_in
 from tests.admin.sample import Sample, make_sample, settings_for
 
@@ -78,11 +81,42 @@ def browser() -> Iterator[Chrome]:
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
-        driver.set_page_load_timeout(30)
+        driver.set_page_load_timeout(PATIENCE)
+        driver.set_script_timeout(PATIENCE)
         try:
             yield driver
         finally:
             driver.quit()
+
+
+_NAMES_OF_THE_FOCUSED = """
+const focused = document.activeElement, labels = [...(focused.labels ?? [])].map(label => label.innerText);
+return [focused.id, focused.name, focused.ariaLabel, focused.innerText, ...labels].map(name => (name ?? "").trim());
+"""
+
+
+def tab_to(driver: Chrome, name: str) -> WebElement:
+    """Presses Tab, as people do who have no mouse, until what has the focus has this id, name, label or text."""
+    for _ in range(150):
+        if name in driver.execute_script(_NAMES_OF_THE_FOCUSED):
+            return driver.switch_to.active_element
+        ActionChains(driver).send_keys(Keys.TAB).perform()
+    raise AssertionError(f"Tab doesn't lead to {name}")
+
+
+def forget(driver: Chrome) -> None:
+    """Leaves nothing of what was done in it: pages, cookies, its size and colours, and what was logged."""
+    first, *others = driver.window_handles
+    for window in others:
+        driver.switch_to.window(window)
+        driver.close()
+    driver.switch_to.window(first)
+    driver.get("about:blank")
+    driver.execute_cdp_cmd("Network.clearBrowserCookies", {})
+    driver.execute_cdp_cmd("Network.clearBrowserCache", {})
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    driver.get_log("browser")
 
 
 @contextmanager

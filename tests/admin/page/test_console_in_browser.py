@@ -17,7 +17,7 @@ from werkzeug.serving import make_server
 
 from relay.app import create_app as create_relay
 from tests.admin.page import browser
-from tests.admin.page.browser import await_true
+from tests.admin.page.browser import await_true, tab_to
 from tests.admin.sample import Sample, make_sample, settings_for
 
 if TYPE_CHECKING:
@@ -48,16 +48,6 @@ def serving_relay(sample: Sample) -> Iterator[str]:
 
 def text(driver: Chrome) -> str:
     return driver.find_element(By.TAG_NAME, "main").text
-
-
-def tab_to(driver: Chrome, what: str) -> None:
-    """Presses Tab until what has the focus is called so."""
-    for _ in range(100):
-        driver.switch_to.active_element.send_keys(Keys.TAB)
-        found = driver.switch_to.active_element
-        if what in (found.text, found.accessible_name):
-            return
-    raise AssertionError(f"Tab doesn't lead to {what}")
 
 
 def press(driver: Chrome, key: str) -> None:

@@ -16,12 +16,11 @@ from selenium.webdriver.common.keys import Keys
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from tests.admin.page import browser
-from tests.admin.page.browser import await_true
+from tests.admin.page.browser import await_true, tab_to
 from tests.admin.sample import settings_for
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
-    from selenium.webdriver.remote.webelement import WebElement
 
 pytestmark = [*browser.MARKS]
 
@@ -61,16 +60,6 @@ def defined(folder: Path) -> dict[str, Any]:
     return dict(load_definitions(folder, PLATFORMS, {}, may_be_empty=True).by_name)
 
 
-def reach(driver: Chrome, name: str) -> WebElement:
-    """Tabs to the field, as people do who have no mouse."""
-    for _ in range(150):
-        active = driver.switch_to.active_element
-        if name in (active.get_attribute("id"), active.text):
-            return active
-        active.send_keys(Keys.TAB)
-    raise AssertionError(f"the keyboard doesn't reach {name}")
-
-
 def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, url: str, folder: Path) -> None:
     (folder / "order.schema.json").write_text("{}")
     driver.get(f"{url}/new?platform=custom")
@@ -78,14 +67,14 @@ def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, ur
     driver.switch_to.active_element.send_keys(Keys.TAB, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
     assert driver.switch_to.active_element.get_attribute("value") == "jwt"
     assert not driver.find_element(By.ID, "secret").is_displayed()
-    reach(driver, "jwt_issuer").send_keys("http://login.example.com")
-    reach(driver, "jwt_claims").send_keys("$.scope: orders")
-    reach(driver, "start_workflow_0").send_keys("order_flow")
-    reach(driver, "start_input_0").send_keys("id: $.order.id")
-    reach(driver, "Payload: filter, decode, split, schema, messages").send_keys(Keys.ENTER)
-    reach(driver, "decode").send_keys("$.order: odd")
-    reach(driver, "schema_file").send_keys("order.schema.json")
-    reach(driver, "Create").send_keys(Keys.ENTER)
+    tab_to(driver, "jwt_issuer").send_keys("http://login.example.com")
+    tab_to(driver, "jwt_claims").send_keys("$.scope: orders")
+    tab_to(driver, "start_workflow_0").send_keys("order_flow")
+    tab_to(driver, "start_input_0").send_keys("id: $.order.id")
+    tab_to(driver, "Payload: filter, decode, split, schema, messages").send_keys(Keys.ENTER)
+    tab_to(driver, "decode").send_keys("$.order: odd")
+    tab_to(driver, "schema_file").send_keys("order.schema.json")
+    tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "jwt_issuer-error"))
     assert driver.switch_to.active_element.get_attribute("id") == "jwt_issuer"
     assert "is no way to decode" in driver.find_element(By.ID, "decode-error").text
@@ -96,7 +85,7 @@ def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, ur
     assert decode.is_displayed(), "the section with a mistake is open"
     decode.clear()
     decode.send_keys("$.order: json")
-    reach(driver, "Create").send_keys(Keys.ENTER)
+    tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: "/webhooks/orders" in driver.current_url)
     made = defined(folder)["orders"]
     assert (made.jwt.issuer, made.jwt.claims) == ("https://login.example.com", {"$.scope": "orders"})
@@ -152,20 +141,20 @@ def test_edit_shows_a_signature_whole_and_changes_only_what_was_typed(driver: Ch
     assert values == {"signature_signed": "{timestamp}\n{body}", "split": "$.items"}
     assert driver.find_element(By.ID, "listen").is_selected()
     assert "a-secret-of-the-partner" not in driver.page_source
-    reach(driver, "Save").send_keys(Keys.ENTER)
+    tab_to(driver, "Save").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.current_url.endswith("/webhooks/partner"))
     assert (folder / "partner.yaml").read_text() == WRITTEN, "nothing was changed"
     driver.get(f"{url}/webhooks/partner/edit")
-    encoding = reach(driver, "signature_key_encoding")
+    encoding = tab_to(driver, "signature_key_encoding")
     encoding.send_keys("h")
-    reach(driver, "listen").send_keys(Keys.SPACE)
-    reach(driver, "keep_rejected").send_keys("50")
-    reach(driver, "Save").send_keys(Keys.ENTER)
+    tab_to(driver, "listen").send_keys(Keys.SPACE)
+    tab_to(driver, "keep_rejected").send_keys("50")
+    tab_to(driver, "Save").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.CSS_SELECTOR, "[role=alert]"))
     assert "not a key in hex" in driver.find_element(By.CSS_SELECTOR, "[role=alert]").text
     assert "(secret)" in driver.switch_to.active_element.text, "the message has the focus"
-    reach(driver, "signature_key_encoding").send_keys("t")
-    reach(driver, "Save").send_keys(Keys.ENTER)
+    tab_to(driver, "signature_key_encoding").send_keys("t")
+    tab_to(driver, "Save").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.current_url.endswith("/webhooks/partner"))
     after = WRITTEN.replace("    listen: true\n", "") + "    keep_rejected: 50\n"
     assert (folder / "partner.yaml").read_text() == after

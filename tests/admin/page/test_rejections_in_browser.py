@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,14 +16,17 @@ from tests.admin.page import browser
 from tests.admin.page.browser import await_true
 from tests.admin.sample import keep_refused, make_sample
 
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
 pytestmark = [*browser.MARKS]
 
 
-def test_refused_deliveries_are_found_on_the_overview_and_accepted(tmp_path: Path) -> None:
+def test_refused_deliveries_are_found_on_the_overview_and_accepted(driver: Chrome, tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
     keep_refused(sample)
     before = len(sample.store.queries.events(EventFilter(limit=1000)))
-    with browser.browser() as driver, browser.serving(sample) as url:
+    with browser.serving(sample) as url:
         driver.get(f"{url}/")
         driver.find_element(By.CSS_SELECTOR, "a[href^='/rejections/retry']").click()
         await_true(driver, lambda: driver.current_url.startswith(f"{url}/rejections/retry"))

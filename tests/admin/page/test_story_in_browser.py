@@ -12,23 +12,13 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.admin.page import browser
-from tests.admin.page.browser import await_true
+from tests.admin.page.browser import await_true, tab_to
 from tests.admin.sample import Sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 pytestmark = [*browser.MARKS]
-
-
-def tab_to(driver: Chrome, name: str) -> None:
-    """Presses Tab until what has this name, or label, has the focus."""
-    for _ in range(60):
-        driver.switch_to.active_element.send_keys(Keys.TAB)
-        focused = driver.switch_to.active_element
-        if name in (focused.text, focused.get_attribute("aria-label"), focused.get_attribute("name")):
-            return
-    pytest.fail(f"Tab doesn't reach {name}")
 
 
 def wait_for_words(driver: Chrome, selector: str, words: str) -> None:

@@ -27,12 +27,6 @@ DEFINITIONS = "webhooks: [{name: deploys, verifier: none, receivers: {flow_1234:
 
 
 @pytest.fixture(scope="module")
-def driver() -> Iterator[Chrome]:
-    with browser.browser() as driver:
-        yield driver
-
-
-@pytest.fixture(scope="module")
 def conductor() -> Iterator[StandIn]:
     with standing_in() as stand_in:
         stand_in.has(*(f"flow_{number}" for number in range(5000)), versions=(1, 2))
