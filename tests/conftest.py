@@ -241,4 +241,6 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "cluster: installs the chart on the Kubernetes of KUBECONFIG; `make cluster` runs these"
     )
     config.addinivalue_line("markers", "examples: makes examples; `make test-long` runs it with three times as many")
-    config.addinivalue_line("markers", "long: takes a minute or more; `.ci/run` runs these, and `make test` doesn't")
+    config.addinivalue_line(
+        "markers", "long: a storm, or shows by real processes what others show too; `.ci/run` runs these"
+    )

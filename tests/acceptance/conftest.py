@@ -17,9 +17,11 @@ STORES = (os.environ.get("TEST_STORE", "sqlite"),)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs the tests of a module on each of its stores."""
+    """Runs the tests of a module on each of its stores: all but the first are long."""
     if "store_kind" in metafunc.fixturenames:
-        metafunc.parametrize("store_kind", getattr(metafunc.module, "STORES", STORES), scope="module")
+        first, *others = getattr(metafunc.module, "STORES", STORES)
+        stores = [first, *(pytest.param(other, marks=pytest.mark.long) for other in others)]
+        metafunc.parametrize("store_kind", stores, scope="module")
 
 
 @pytest.fixture(scope="module")

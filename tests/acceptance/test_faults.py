@@ -44,6 +44,7 @@ def load(
     bridge.stop()
 
 
+@pytest.mark.long
 def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed(
     load: Load, conductor_server: Conductors
 ) -> None:
@@ -78,6 +79,7 @@ def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load
     assert set(proxy.counts) == set(FAULTS)
 
 
+@pytest.mark.long
 def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(load: Load) -> None:
     bridge, random_ = load.bridge, random.Random(SEED)
     bridge.environment.update(BRIDGE_CALL_TIMEOUT="2s")
@@ -101,6 +103,7 @@ def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(
         assert worker.stop() == 0
 
 
+@pytest.mark.long
 def test_two_workers_share_the_load_while_they_are_killed_in_turn(load: Load) -> None:
     bridge, random_ = load.bridge, random.Random(SEED)
     bridge.start()

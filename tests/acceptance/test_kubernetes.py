@@ -180,6 +180,7 @@ class Service:
                     self._lock.notify_all()
 
 
+@pytest.mark.long
 def test_a_rolling_update_loses_no_delivery(postgresql: Release) -> None:
     """A new pod is ready before an old one goes, and an old one takes deliveries until nobody sends it any."""
     old = [postgresql.start("relay", 0), postgresql.start("relay", 1)]
@@ -207,6 +208,7 @@ def test_a_rolling_update_loses_no_delivery(postgresql: Release) -> None:
     assert service.accepted
 
 
+@pytest.mark.long
 def test_old_pods_go_on_beside_a_newer_schema_and_are_not_started_on_it(
     postgresql: Release, conductor: Conductor
 ) -> None:

@@ -21,6 +21,7 @@ from store.records import Event
 from testkit import PATIENCE
 from testkit.processes import Child, bridge_environment, free_port, start_admin, start_relay
 
+pytestmark = pytest.mark.long
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOKEN = "the-token-of-the-public-bridge"
 

@@ -20,6 +20,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -30,11 +31,12 @@ from store.event_filter import EventFilter
 from store.open import open_store
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.postgres import Postgres, _unprivileged
-from testkit.processes import Child, free_port
+from testkit.processes import Child, Failed, free_port
 from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.kills import restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import Load, webhooks
 
+pytestmark = pytest.mark.long
 SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
 
@@ -197,6 +199,16 @@ def test_a_synchronous_standby_takes_over_with_all_that_was_answered(
 # --- cut off ---
 
 
+@dataclass(frozen=True)
+class Ways:
+    """Two ways to a database, as its URLs, the first of which can be cut."""
+
+    cut_off: str
+    stays: str
+    cut: Callable[[], None]
+    mend: Callable[[], None]
+
+
 class Line:
     """A way to a port that can be cut, so that no byte and no word of its end comes through."""
 
@@ -239,57 +251,9 @@ class Line:
         self._listening.close()
 
 
-def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
-    server: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
-) -> None:
-    database = server.new_database()
-    line = Line(server.port)
-    fleet, load = fleet_of(at(database, f"127.0.0.1:{line.port}"), database)
-    try:
-        a_host_is_cut_off(fleet, load, database, line.cut, line.mend)
-    finally:
-        line.close()
-
-
 def at(database: str, place: str) -> str:
     """The database's URL by another way."""
     return urlsplit(database)._replace(netloc=f"bridge@{place}").geturl()
-
-
-def a_host_is_cut_off(
-    fleet: Fleet, load: Load, database: str, cut: Callable[[], None], mend: Callable[[], None]
-) -> None:
-    """The first host loses its way to the database, as `cut` does it, and has it again."""
-    there, here = fleet.hosts
-    there.start()  # its worker decides
-    here.start()
-    load.run(clients=4)
-    time.sleep(3)
-    cut()
-    key = str(uuid.uuid4())
-    for _ in range(3):  # while it is cut off: a relay that waits for the database would answer nothing
-        answer = there.github("waits", {"to": key}, delivery=key)
-        assert answer.status == 503, answer.text
-    store = open_store(database)
-    first = store.leadership.leader()
-    wait_for(lambda: store.leadership.leader() not in (None, first) or first is None, "the other worker decides")
-    before, said = load.events, len(worker_says(there))
-    wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay")
-    its_own = decided(worker_says(there)[:said])
-    assert not decided(worker_says(there)[said:]), "nothing more is decided"
-    # A call that it began before may take as long as any; what the other one decided it may not call for.
-    assert set(re.findall(r'"event_id": "([^"]+)".*"target done"', worker_says(there)[said:])) <= its_own
-    mend()
-    wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again")
-    wait_for(lambda: accepted(there, key), "the relay accepts again")
-    events = store.queries.events(EventFilter(text=key))
-    assert len(events) == 1, "what was refused was not kept twice"
-    here.stop_worker()  # it may leave nothing to the other one
-    mended = len(worker_says(there))
-    wait_for(lambda: "target done" in worker_says(there)[mended:], "its worker calls again")
-    load.stop()
-    load.audit()
-    store.close()
 
 
 def worker_says(host: Bridge) -> str:
@@ -323,7 +287,7 @@ class Network:
             done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
             if done.returncode != 0:
                 self.remove()
-                pytest.skip(f"this machine gives no namespaces: {command}: {done.stderr.strip()}")
+                raise Failed(f"this machine gives no namespaces: {command}: {done.stderr.strip()}")
 
     def set_first_link(self, state: Literal["up", "down"]) -> None:
         """Down at the server's end: from then on packets vanish, and this end isn't told."""
@@ -335,36 +299,84 @@ class Network:
         subprocess.run(["ip", "netns", "delete", self.space], capture_output=True, check=False)
 
 
-@pytest.fixture
-def network() -> Iterator[Network]:
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("needs root, and ip (Debian: iproute2)")
+@contextlib.contextmanager
+def by_network() -> Iterator[Ways]:
+    """Two links, of which the first can be taken down. Raises Failed where that is impossible."""
+    if os.geteuid() != 0 or shutil.which("ip") is None or Postgres().given:
+        raise Failed("needs root, ip (Debian: iproute2) and a server of its own")
     network = Network()
-    yield network
-    network.remove()
-
-
-@pytest.mark.long  # a real network's way of doing what the test above does
-def test_a_host_whose_link_to_the_database_is_down_refuses_and_calls_nothing_and_others_take_over(
-    network: Network, fleet_of: Callable[..., tuple[Fleet, Load]]
-) -> None:
-    cut_off, way = network.addresses
-    server = Postgres(within=network.within, host=way)
-    if server.given:
-        pytest.skip("a PostgreSQL that was given is in no namespace of ours")
-    server.start()
     try:
+        cut_off, way = network.addresses
+        server = Postgres(within=network.within, host=way).start()
         database = server.new_database()
-        fleet, load = fleet_of(at(database, f"{cut_off}:{server.port}"), database)
-        a_host_is_cut_off(
-            fleet,
-            load,
-            database,
-            lambda: network.set_first_link("down"),
-            lambda: network.set_first_link("up"),
-        )
+        try:
+            yield Ways(
+                at(database, f"{cut_off}:{server.port}"),
+                database,
+                lambda: network.set_first_link("down"),
+                lambda: network.set_first_link("up"),
+            )
+        finally:
+            server.stop()
     finally:
-        server.stop()
+        network.remove()
+
+
+@contextlib.contextmanager
+def by_proxy(server: Postgres) -> Iterator[Ways]:
+    """A proxy that can stop passing anything on, and the port itself."""
+    database, line = server.new_database(), Line(server.port)
+    try:
+        yield Ways(at(database, f"127.0.0.1:{line.port}"), database, line.cut, line.mend)
+    finally:
+        line.close()
+
+
+@pytest.fixture
+def ways(request: pytest.FixtureRequest) -> Iterator[Ways]:
+    """By a real network where this machine gives one."""
+    with contextlib.ExitStack() as stack:
+        try:
+            ways = stack.enter_context(by_network())
+        except Failed:
+            ways = stack.enter_context(by_proxy(request.getfixturevalue("server")))
+        yield ways
+
+
+def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
+    ways: Ways, fleet_of: Callable[..., tuple[Fleet, Load]]
+) -> None:
+    fleet, load = fleet_of(ways.cut_off, ways.stays)
+    there, here = fleet.hosts
+    there.start()  # its worker decides
+    here.start()
+    load.run(clients=4)
+    time.sleep(3)
+    ways.cut()
+    key = str(uuid.uuid4())
+    for _ in range(3):  # while it is cut off: a relay that waits for the database would answer nothing
+        answer = there.github("waits", {"to": key}, delivery=key)
+        assert answer.status == 503, answer.text
+    store = open_store(ways.stays)
+    first = store.leadership.leader()
+    wait_for(lambda: store.leadership.leader() not in (None, first) or first is None, "the other worker decides")
+    before, said = load.events, len(worker_says(there))
+    wait_for(lambda: load.events > before + 20, "deliveries go on at the other relay")
+    its_own = decided(worker_says(there)[:said])
+    assert not decided(worker_says(there)[said:]), "nothing more is decided"
+    # A call that it began before may take as long as any; what the other one decided it may not call for.
+    assert set(re.findall(r'"event_id": "([^"]+)".*"target done"', worker_says(there)[said:])) <= its_own
+    ways.mend()
+    wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again")
+    wait_for(lambda: accepted(there, key), "the relay accepts again")
+    events = store.queries.events(EventFilter(text=key))
+    assert len(events) == 1, "what was refused was not kept twice"
+    here.stop_worker()  # it may leave nothing to the other one
+    mended = len(worker_says(there))
+    wait_for(lambda: "target done" in worker_says(there)[mended:], "its worker calls again")
+    load.stop()
+    load.audit()
+    store.close()
 
 
 def accepted(host: Bridge, key: str) -> Answer | None:

@@ -22,7 +22,7 @@ from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.load import PATIENCE, webhooks
 from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.long]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
 """One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of tests/worker play on both."""
 SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "10"))

@@ -100,24 +100,24 @@ def test_callback_urls_by_keyboard_alone(driver: Chrome, url: str, folder: Path)
     assert driver.switch_to.active_element.get_attribute("value") == "callback"
     assert not driver.find_element(By.ID, "header").is_displayed()
     assert driver.find_element(By.ID, "secret").is_displayed()
-    reach(driver, "callback_expires").send_keys("two days")
-    reach(driver, "callback_query").send_keys("decision")
-    reach(driver, "receiver").send_keys("order_flow")
-    reach(driver, "Create").send_keys(Keys.ENTER)
+    tab_to(driver, "callback_expires").send_keys("two days")
+    tab_to(driver, "callback_query").send_keys("decision")
+    tab_to(driver, "receiver").send_keys("order_flow")
+    tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "callback_expires-error"))
     expires = driver.switch_to.active_element
     assert expires.get_attribute("id") == "callback_expires", "the mistake has the focus"
     expires.clear()
     expires.send_keys("2d")
-    reach(driver, "Create").send_keys(Keys.ENTER)
+    tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: "/webhooks/approvals" in driver.current_url)
     assert not driver.find_elements(By.ID, "new-secret"), "its secret is entered nowhere"
     [old] = defined(folder)["approvals"].callback.secret
-    reach(driver, "Rotate").send_keys(Keys.ENTER)
+    tab_to(driver, "Rotate").send_keys(Keys.ENTER)
     await_true(driver, lambda: "New URLs are signed with the new one" in driver.page_source)
     callback = defined(folder)["approvals"].callback
     assert (len(callback.secret), callback.secret[1], callback.query) == (2, old, ("decision",))
-    reach(driver, "Remove the old secret").send_keys(Keys.ENTER)
+    tab_to(driver, "Remove the old secret").send_keys(Keys.ENTER)
     await_true(driver, lambda: len(defined(folder)["approvals"].callback.secret) == 1)
 
 
