@@ -65,9 +65,8 @@ class Relay:
         self.file = folder / "webhooks.yaml"
         self.define(webhooks)
         self.url = f"sqlite:///{folder / 'bridge.db'}"
-        self.settings = Settings(
-            bridge_webhooks=self.file, bridge_database=self.url, bridge_relay_metrics="off", **settings
-        )
+        given = {"bridge_webhooks": self.file, "bridge_database": self.url, "bridge_relay_metrics": "off", **settings}
+        self.settings = Settings.model_validate(given)  # not from this machine's environment, which takes long to read
         self.store: SqliteStore = open_store(self.url)
         self.app: Flask = create_app(
             self.settings,
