@@ -49,7 +49,7 @@ class _Safely:
 
     def __call__(self, logger: Any, method: str, event: Mapping[str, Any]) -> str:
         try:
-            return str(self._renderer(logger, method, event))
+            return str(self._renderer(logger, method, dict(event)))  # it takes out what it has written
         except Exception as error:
             plain = {key: value for key, value in event.items() if isinstance(value, str)}
             return str(self._renderer(logger, method, {**plain, "unlogged": type(error).__name__}))

@@ -67,6 +67,10 @@ def test_what_cannot_be_logged_stops_nothing(
     log.info("decided", webhook="w", value=Shy())
     line = json.loads(capsys.readouterr().err)
     assert (line["event"], line["webhook"], line["unlogged"]) == ("decided", "w", "ValueError")
+    configure_logging("text", "worker")
+    structlog.get_logger().info("decided", webhook="w", value=Shy())
+    text = capsys.readouterr().err
+    assert all(part in text for part in ("info", "decided", "webhook=w", "unlogged=ValueError"))
     monkeypatch.setattr("sys.stderr", mock.Mock(write=mock.Mock(side_effect=OSError("the disk is full"))))
     log.info("decided")
 
