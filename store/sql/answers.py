@@ -17,9 +17,11 @@ from store.transitions import LIVE
 
 _NONE: Mapping[int, str | None] = MappingProxyType({})
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
-# The event is locked: it could be pruned meanwhile, and the answer would outlive it.
+# Events could be pruned meanwhile, and their answers would outlive them. Locked in the order in which all others lock
+# them, or they and those who decide could wait for each other.
+_LOCK_EVENTS = "SELECT 1 FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR KEY SHARE"
 _WANT = f"""
-INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s FOR KEY SHARE
+INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s
 ON CONFLICT (event_id) DO UPDATE SET output = excluded.output,
     wait_until = excluded.wait_until
 WHERE answers.answered_at IS NULL AND answers.wait_until < excluded.wait_until
@@ -91,8 +93,11 @@ class SqlAnswers(Answers):
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             transaction.fetch_together(
                 [
-                    (_WANT, (storable.text_without_nul(one.output), one.wait_until, event_id))
-                    for event_id, one in sorted(wanted.items())
+                    (_LOCK_EVENTS, (list(wanted),)),
+                    *(
+                        (_WANT, (storable.text_without_nul(one.output), one.wait_until, event_id))
+                        for event_id, one in sorted(wanted.items())
+                    ),
                 ]
             )
         self._signals.tell("events")

@@ -120,6 +120,22 @@ def test_somebody_who_comes_back_for_an_event_that_is_being_pruned_leaves_no_ans
         assert pruning.execute("SELECT event_id FROM webhook_bridge.answers").fetchall() == []
 
 
+def test_those_who_come_back_lock_events_in_the_same_order_as_all_others(store: PostgresStore, url: str) -> None:
+    arrive(store, "e2")
+    arrive(store, "e1")
+    wanted = dict.fromkeys(("e1", "e2"), AnswerWanted("$.reply", NOW))
+    somebody = threading.Thread(target=lambda: store.answers.want(wanted))
+    with ExitStack() as stack:
+        deciding = stack.enter_context(psycopg.connect(url))
+        stack.callback(somebody.join)
+        deciding.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e2' FOR UPDATE")
+        somebody.start()
+        eventually(lambda: waits_for_a_lock(deciding))
+        deciding.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR UPDATE NOWAIT")
+        deciding.commit()
+    assert {one.event_id for one in store.answers.wanted(["e1", "e2"])} == {"e1", "e2"}
+
+
 def test_an_event_that_somebody_comes_back_for_is_pruned_with_its_answer_later(store: PostgresStore, url: str) -> None:
     assert store.leadership.elect("me", 10**6)
     decide(store, arrive(store), start())
