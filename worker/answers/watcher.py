@@ -177,7 +177,7 @@ class AnswerWatcher:
     def _take_on_news(self, now: float) -> None:
         if not self._news:
             return
-        unknown = {event_id for event_id, _ in self._news if event_id not in self._wanted}
+        unknown = {event_id for event_id, _ in self._news} - self._wanted.keys() - self._answers.keys()
         for wanted in self._store.answers.wanted(sorted(unknown)) if unknown else ():
             self._take_on(wanted, now)
         news, self._news = self._news, []
@@ -203,6 +203,8 @@ class AnswerWatcher:
             self._look_at = now + _LOOK_ON
         for wanted in found:
             event_id = wanted.event_id
+            if event_id in self._answers:
+                continue  # it is recorded next
             known = self._wanted.get(event_id)
             if known is None:
                 if now - self._seen.setdefault(event_id, now) >= _GRACE:

@@ -194,6 +194,31 @@ def test_conductor_is_asked_on_before_answers_are_recorded(bench: Bench, monkeyp
     assert bench.answer("e1") is not None
 
 
+def test_an_event_whose_second_call_ends_as_its_answer_is_there_is_answered_once(bench: Bench) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("bridge_answers_total", {"outcome": "completed"}) or 0
+
+    before = count()
+    bench.arrive()
+    first, second = bench.decide(
+        "e1", *(NewTarget("start", "flow", correlation_id=correlation_id) for correlation_id in ("one", "two"))
+    )
+    ids = [bench.conductor.begin("flow").id for _ in range(2)]
+    bench.result = Result(first, "done", workflow_id=ids[0])
+    bench.tell(bench.result)
+    bench.record()
+    bench.run()
+    bench.conductor.finish(ids[0], {"reply": 1})
+    while not bench.pool.jobs:
+        bench.work()
+        bench.clock.seconds += 0.01
+    bench.pool.run_all()
+    bench.tell(Result(second, "done", workflow_id=ids[1]))
+    bench.run(3)
+    assert bench.answer() is not None
+    assert count() == before + 1
+
+
 def test_the_time_since_the_end_is_measured(bench: Bench) -> None:
     def count() -> float:
         return REGISTRY.get_sample_value("bridge_answer_seconds_count") or 0
