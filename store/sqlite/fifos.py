@@ -29,7 +29,7 @@ class Fifo:
     def close(self) -> None:
         """Reads it no more."""
         if self._temporary is not None:
-            self._temporary.unlink(missing_ok=True)
+            _delete(self._temporary)
         os.close(self.number)
 
 
@@ -53,6 +53,7 @@ class OwnFifos:
         """A new FIFO for this process; None where there can't be one."""
         path = self._folder / uuid.uuid4().hex
         unnamed = path.with_name(f"{_UNNAMED}{path.name}")
+        number = None
         try:
             self._folder.mkdir(0o770, exist_ok=True)
             os.mkfifo(unnamed, _MODE)
@@ -60,6 +61,9 @@ class OwnFifos:
             # Only now: one that nobody reads would be deleted.
             unnamed.rename(path)
         except OSError:
+            if number is not None:
+                os.close(number)
+            _delete(unnamed)
             return None
         return Fifo(number, path)
 
@@ -84,10 +88,15 @@ def _write(path: Path) -> None:
         number = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno == errno.ENXIO:  # nobody reads it
-            path.unlink(missing_ok=True)
+            _delete(path)
         return
     try:
         with suppress(OSError):  # it is full, so its reader will wake up
             os.write(number, b"\0")
     finally:
         os.close(number)
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):  # it may be another user's
+        path.unlink()

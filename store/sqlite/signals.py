@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import select
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from config.wakeup import Descriptor, WakeUp
@@ -53,21 +55,28 @@ class SqliteSignals(Signals):
     def listener(self, news: News) -> Listener:
         # A FIFO has one reader: a byte that one worker reads wakes no other.
         if news == "events":
-            return Listener(self._connections, opened(Path(self.path)))
+            return Listener(self._connections, partial(opened, Path(self.path)))
         if news == "answers":
-            return Listener(self._connections, self._relays.opened(), _LOOK_BESIDE_FIFO_EVERY)
-        return Listener(self._connections, None)
+            return Listener(self._connections, self._relays.opened, _LOOK_BESIDE_FIFO_EVERY)
+        return Listener(self._connections, _none)
+
+
+def _none() -> None:
+    """For who has no FIFO."""
 
 
 class Listener:
     """Implements `store.protocols.Listener`: on the FIFO or, without one, by checking whether anything was written."""
 
-    def __init__(self, connections: Connections, fifo: Fifo | None, look_every: float = float("inf")):
+    def __init__(
+        self, connections: Connections, open_fifo: Callable[[], Fifo | None], look_every: float = float("inf")
+    ):
         """`look_every`: seconds between checks beside the FIFO."""
         self._connections = connections
-        self._fifo = fifo
-        self._look_every = _LOOK_EVERY if fifo is None else look_every
         self._woken = WakeUp()
+        # Last, since nobody would close it if this process had no descriptors left for the other.
+        self._fifo = open_fifo()
+        self._look_every = _LOOK_EVERY if self._fifo is None else look_every
         self._seen: int | None = None
 
     def wait(self, seconds: float) -> None:

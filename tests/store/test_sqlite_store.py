@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from sqlite_utils import Database
@@ -93,6 +95,44 @@ def test_of_relays_that_stopped_or_were_killed_nothing_stays(store: SqliteStore,
     os.mkfifo(folder / "killed")
     store.signals.tell("answers")
     assert list(folder.iterdir()) == []
+
+
+def test_a_dead_relays_fifo_that_cannot_be_deleted_keeps_no_other_from_waking(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(store.signals.listener("answers")) as listener:
+        assert listener._fifo is not None
+        for name in ("0", "z"):
+            os.mkfifo(tmp_path / "bridge.db-relays" / name)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", mock.Mock(side_effect=PermissionError))
+            store.signals.tell("answers")
+        assert select.select([listener._fifo.number], [], [], 0)[0]
+
+
+def test_a_relay_without_descriptors_left_loses_none_and_leaves_no_fifo(store: SqliteStore, tmp_path: Path) -> None:
+    def descriptors() -> int:
+        return len(os.listdir("/dev/fd"))
+
+    before, limits = descriptors(), resource.getrlimit(resource.RLIMIT_NOFILE)
+    for left in range(4):
+        spare = [os.dup(0) for _ in range(left)]
+        taken = []
+        with suppress(OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/dev/fd"))) + 1, limits[1]))
+            while True:
+                taken.append(os.dup(0))
+        for number in spare:
+            os.close(number)
+        try:
+            with suppress(OSError), closing(store.signals.listener("answers")):
+                pass
+        finally:
+            for number in taken:
+                os.close(number)
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert descriptors() == before
+        assert list(tmp_path.glob("bridge.db-relays/.*")) == []
 
 
 def test_where_there_are_no_fifos_a_relay_looks_whether_anything_was_written(
