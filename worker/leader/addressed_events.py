@@ -21,7 +21,8 @@ _UNKNOWN = "unknown"
 _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 """Conductor may retry such a task as long as its workflow runs."""
 _UNSIGNED = 1000
-"""Events that nothing signs, and that are held for tasks of one workflow: whoever knows its id can make up names."""
+"""Events that nothing signs, and that are held for tasks of one workflow: whoever knows its id can make up names. The
+oldest stay, so that later ones take the place of none."""
 
 
 class AddressedEvents:
@@ -108,15 +109,12 @@ class AddressedEvents:
             self._refuse(answer, plan)
         elif hold_is_over:
             plan.over.append(event)
-        elif webhook.callback is not None and webhook.callback.by == "id" and self._is_crowded(answer, plan):
+        elif (
+            webhook.callback is not None
+            and webhook.callback.by == "id"
+            and self._callbacks.is_crowded(event, _UNSIGNED, plan.released)
+        ):
             plan.forget(event)
-
-    def _is_crowded(self, answer: LookedUp, plan: Plan) -> bool:
-        """Whether too many events that nothing signs would be held for tasks of this workflow."""
-        workflow_id = answer.place.workflow_id
-        released = (event.only for event in plan.released.values() if event.only is not None)
-        gone = sum(place.workflow_id == workflow_id for place in released)
-        return self._callbacks.unsigned_of(workflow_id) - gone > _UNSIGNED
 
     def _complete(self, answer: LookedUp, plan: Plan) -> None:
         assert answer.found is not None

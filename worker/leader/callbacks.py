@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -110,6 +110,8 @@ class _Workflow:
 
     events: dict[str | None, dict[int, _Waiting]] = field(default_factory=dict)
     """By the tasks' names."""
+    unsigned: int = 0
+    """How many of them nothing signs."""
     unsigned_at: float = float("-inf")
     """When it was last looked up for events without a signature."""
 
@@ -182,8 +184,9 @@ class Callbacks:
         turn: Turn = "first" if is_new else "again"
         waiting = _Waiting(HeldEvent(event), event.only, proof, self._clock.monotonic(), turn)
         self._waiting[event.seq] = waiting
-        same = self._workflows.setdefault(event.only.workflow_id, _Workflow()).events
-        same.setdefault(event.only.reference_name, {})[event.seq] = waiting
+        workflow = self._workflows.setdefault(event.only.workflow_id, _Workflow())
+        workflow.events.setdefault(event.only.reference_name, {})[event.seq] = waiting
+        workflow.unsigned += not is_signed
         self._lookups[proof].fresh.setdefault(event.webhook, set()).add(event.seq)
         self._schedule(waiting, waiting.due_at)
 
@@ -194,7 +197,9 @@ class Callbacks:
             return
         self._lookups[waiting.proof].no_longer_fresh(waiting.event)
         workflow_id, name = waiting.place.workflow_id, waiting.place.reference_name
-        events = self._workflows[workflow_id].events
+        workflow = self._workflows[workflow_id]
+        workflow.unsigned -= waiting.proof == "by id"
+        events = workflow.events
         del events[name][event.seq]
         if not events[name]:
             del events[name]
@@ -204,9 +209,15 @@ class Callbacks:
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._waiting
 
-    def unsigned_of(self, workflow_id: str | None) -> int:
-        """How many held events that nothing signs name this workflow."""
-        return sum(waiting.proof == "by id" for waiting in self._workflows.get(workflow_id, _Workflow()))
+    def is_crowded(self, event: HeldEvent, most: int, released: Container[str]) -> bool:
+        """Whether this many events that nothing signs and that came before it are held for tasks of its workflow.
+        Those whose ids are `released` no longer count."""
+        waiting = self._waiting.get(event.seq)
+        workflow = None if waiting is None else self._workflows[waiting.place.workflow_id]
+        if workflow is None or workflow.unsigned <= most:
+            return False
+        before = (one.event.id for one in workflow if one.proof == "by id" and one.event.seq < event.seq)
+        return sum(id_ not in released for id_ in before) >= most
 
     def waiting_for(self, workflow_id: str, reference_name: str) -> Iterator[HeldEvent]:
         """The held events for this task, oldest first."""

@@ -346,6 +346,26 @@ def test_of_names_made_up_for_one_workflow_only_so_many_are_held(bench: Bench, m
     assert [bench.event(event).hold for event in others] == ["held", "held"]
 
 
+def test_names_that_are_made_up_later_take_the_place_of_none_that_was_held_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addressed_events, "_UNSIGNED", 3)
+    bench.define(BY_ID)
+    workflow = bench.conductor.begin("flow").id
+    event = called(bench, workflow, "approve")
+    decide(bench)
+    for number in range(20):
+        for place in range(4):
+            called(bench, workflow, f"made-up{number}.{place}")
+        bench.ms += SECOND
+        decide(bench, 3)
+    assert bench.event(event).hold == "held"
+    task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
+    bench.ms += 60 * SECOND
+    decide(bench)
+    assert bench.takers(event) == [task.id]
+
+
 def test_one_that_fails_alone_is_set_aside_and_tried_again(bench: Bench) -> None:
     bench.define(SIGNED)
     workflow = bench.conductor.begin("flow").id
