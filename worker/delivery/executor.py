@@ -24,6 +24,7 @@ the process had died.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -45,6 +46,7 @@ from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.delivery.claiming import Claiming, size
+from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import LARGEST_INPUT, ClaimLost, Outcome, TargetCalls, claim_lasts
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, Group, Slot, Slots
@@ -376,7 +378,7 @@ class Executor:
         since_arrival = (self._store.now() - event.received_at) / 1000
         metrics.target_call(target, result, self._clock.monotonic() - started, since_arrival)
         log.log(
-            30 if result.state in ("failed", "pending") else 20,
+            _level(target, result),
             f"target {result.state}",
             event_id=event.id,
             webhook=event.webhook,
@@ -388,3 +390,10 @@ class Executor:
             attempt=target.attempts,
             **({"error": result.error} if result.error else {}),
         )
+
+
+def _level(target: Target, result: Result) -> int:
+    """The log's level: nothing is wrong while a message is held, and its first look says so."""
+    if result.error == NONE_RUNS:
+        return logging.DEBUG if target.error == NONE_RUNS else logging.INFO
+    return logging.WARNING if result.state in ("failed", "pending") else logging.INFO

@@ -24,14 +24,9 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Unreachable, is_denied
 from worker.conductor.messages import Keyed
 from worker.delivery.earlier_starts import EarlierStarts
+from worker.delivery.held_looks import HeldLooks
 
 log = structlog.get_logger()
-
-_FIRST_LOOK = 1.0
-_LONGEST_LOOK = 15.0
-"""Seconds between two looks for a workflow that a message is held for: a quarter of the time for which it was held,
-within these bounds."""
-
 
 NONE_RUNS = "no workflow with its key is running; it is held for one"
 """The reason for which a message waits that is held."""
@@ -66,6 +61,7 @@ class MessageCalls:
         self._conductor = conductor
         self._earlier_starts = earlier_starts
         self._must_go_on = must_go_on
+        self._looks = HeldLooks()
 
     def call(self, target: Target, event: Event, now: int, payload: str, fresh_until: Callable[[], float]) -> Result:
         """Delivers the message, as far as possible now; `payload` is its JSON text.
@@ -96,7 +92,7 @@ class MessageCalls:
                 return Result(target, "done", workflow_id=running)
             raise NotNow(f"workflow {running} ended just as the message came")
         if starter is None:
-            return _without_workflow(target, event, now)
+            return self._without_workflow(target, event, now)
         try:
             started = self._conductor.start(
                 target.workflow,
@@ -109,11 +105,11 @@ class MessageCalls:
         except Refused:
             if starter.event_id == event.id:
                 raise
-            return _without_workflow(target, event, now)  # the later message will fail by itself
+            return self._without_workflow(target, event, now)  # the later message will fail by itself
         # If it has ended by now, its input was the message.
         if self._push(started, payload, fresh_until) == "taken" or starter.event_id == event.id:
             return Result(target, "done", workflow_id=started)
-        return _without_workflow(target, event, now)
+        return self._without_workflow(target, event, now)
 
     def _known(self, target: Target) -> list[str]:
         """The workflow that an earlier try was for, or else the one that the lane's last message went to; none once it
@@ -182,6 +178,16 @@ class MessageCalls:
             log.warning("a later message's event can't be read", event_id=later.event_id, error=str(error))
             return None
 
+    def _without_workflow(self, target: Target, event: Event, now: int) -> Result:
+        """What becomes of a message for whose key no workflow runs, and none is to be started."""
+        if target.otherwise == "ignore":
+            return Result(target, "skipped", "no workflow with its key was running")
+        if now >= event.hold_until:
+            return Result(target, "cancelled", "no workflow with its key came to run while it was held")
+        pause = self._looks.pause(event.webhook, now, (now - target.created_at) / 1000)
+        due_at = min(now + int(pause * 1000), event.hold_until)
+        return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)
+
     def _push(self, workflow_id: str, payload: str, fresh_until: Callable[[], float]) -> Literal["taken", "over"]:
         """Pushes the message; `over` if the workflow has ended, so that nothing was done."""
         try:
@@ -223,18 +229,6 @@ def _lane(target: Target) -> str:
     """The message's lane, also if it has left it."""
     assert target.correlation_id is not None
     return lane_of(target.workflow, target.correlation_id)
-
-
-def _without_workflow(target: Target, event: Event, now: int) -> Result:
-    """What becomes of a message for whose key no workflow runs, and none is to be started."""
-    if target.otherwise == "ignore":
-        return Result(target, "skipped", "no workflow with its key was running")
-    if now >= event.hold_until:
-        return Result(target, "cancelled", "no workflow with its key came to run while it was held")
-    held_for = (now - target.created_at) / 1000
-    pause = min(_LONGEST_LOOK, max(_FIRST_LOOK, held_for / 4))
-    due_at = min(now + int(pause * 1000), event.hold_until)
-    return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)
 
 
 def _named(error: ConductorError, workflow_id: str) -> ConductorError:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.errors import StoreUnavailable, Unstorable
 from store.records import Decision, Event, NewEvent, NewTarget, Result
@@ -17,6 +18,7 @@ from tests.store.contract.makers import ME
 from tests.worker.play import Later
 from tests.worker.targets import Bench, bench
 from worker.delivery.executor import PAYLOAD
+from worker.delivery.messages import NONE_RUNS
 
 __all__ = ["bench"]
 
@@ -83,6 +85,20 @@ def test_a_target_is_claimed_called_and_recorded(played: Played) -> None:
     played.messages()
     played.work()
     assert played.states() == ["done"]
+
+
+def test_a_message_that_is_held_is_logged_once_and_not_with_every_look(played: Played) -> None:
+    played.bench.decide(NewTarget("message", "flow", correlation_id="k", lane="l", otherwise="hold"), claim=False)
+    event = replace(played.bench.stored(), hold_until=played.bench.store.now() + 10**9)
+    [target] = played.bench.store.claims.claim("me", 2**50, 0, 9)
+    levels = []
+    for attempt in (1, 2, 3):
+        played.executor.submit([(replace(target, attempts=attempt, error=None if attempt == 1 else NONE_RUNS), event)])
+        played.messages()
+        with capture_logs() as logs:
+            played.pool.run()
+        levels += [one["log_level"] for one in logs if one["event"] == "target pending"]
+    assert levels == ["info", "debug", "debug"]
 
 
 def test_it_does_not_wait_while_there_is_something_to_record(played: Played) -> None:
