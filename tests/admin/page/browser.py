@@ -16,6 +16,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from flask import Flask
 from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.chrome.options import Options
@@ -127,19 +128,28 @@ def serving(sample: Sample, token: str | None = None) -> Iterator[str]:
 
 
 @contextmanager
-def serving_page(settings: Settings, port: int = 0) -> Iterator[str]:
-    """The page with these settings, on a free port unless told otherwise; gives its URL."""
-    app = create_app(settings)
+def serving_app(app: Flask, port: int = 0) -> Iterator[str]:
+    """The app on a free port unless told otherwise; gives its URL."""
     server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield f"http://localhost:{server.port}"
     finally:
-        app.extensions["feed"].stop()
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serving_page(settings: Settings, port: int = 0) -> Iterator[str]:
+    """The page with these settings, as `serving_app` does."""
+    app = create_app(settings)
+    with serving_app(app, port) as url:
+        try:
+            yield url
+        finally:
+            app.extensions["feed"].stop()
 
 
 def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,17 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
+from relay.callback_tokens import Address, make_token
 from tests.admin.page import axe, browser
 from tests.admin.sample import Sample, keep_refused, make_sample
+from tests.relay.bridge import Relay
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 pytestmark = [*browser.MARKS]
 
+CALLBACK_SECRET = "a-secret-of-24-characters"
 
 PARTNER = """\
 webhooks:
@@ -108,20 +112,65 @@ SHOWN = {
 
 
 def test_every_page_is_accessible_and_fits(driver: Chrome, sample: Sample, checker: str) -> None:
-    found = {}
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
     with browser.serving_page(sample.settings) as url:
         for path in paths(sample):
             driver.get(url + path)
-            driver.execute_script(checker)
-            for how, (width, scheme, rules) in SHOWN.items():
-                browser.resize(driver, width, 900)
-                feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-                driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
-                if wrong := violations(driver, rules):
-                    found[path, how] = wrong
-                if driver.execute_script("return document.documentElement.scrollWidth") > width:
-                    found[path, "too wide"] = {}
+            found |= {(path, how): wrong for how, wrong in faults(driver, checker).items()}
     assert found == {}
+
+
+@pytest.fixture
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    callback = {"secret": CALLBACK_SECRET, "query": ["decision", "note"]}
+    only = {"$.decision": {"$in": ["yes", "no"]}}
+    relay = Relay(tmp_path_factory.mktemp("relay"), [{"name": "approvals", "callback": callback, "only": only}])
+    yield relay
+    relay.store.close()
+
+
+def link(task: str, query: str = "decision=yes&note=" + "n" * 300, lasts: int = 3600) -> str:
+    """The path of a link, as somebody gets it by mail."""
+    address = Address("7d0c3a30-1111-4222-8333-444444444444", task)
+    return f"/webhook/approvals/{make_token('approvals', CALLBACK_SECRET, address, int(time.time()) + lasts)}?{query}"
+
+
+def test_the_pages_that_a_callbacks_link_shows_are_accessible_and_fit(
+    driver: Chrome, relay: Relay, checker: str
+) -> None:
+    steps = [
+        ("Please confirm", link("approve"), False),
+        ("Received", link("approve"), True),
+        ("This link has been used", link("approve"), False),
+        ("This link has expired", link("approve", lasts=0), False),
+        ("Nothing was done", link("other", "decision=maybe"), True),
+        ("Nothing was done", link("other", "decision=%00"), False),
+    ]
+    found: dict[tuple[str, str], dict[str, list[str]]] = {}
+    with browser.serving_app(relay.app) as url:
+        for title, path, is_confirmed in steps:
+            driver.get(url + path)
+            if is_confirmed:
+                driver.find_element("tag name", "button").click()
+                browser.await_true(driver, lambda: driver.title != "Please confirm")
+            assert driver.title == title
+            found |= {(title, how): wrong for how, wrong in faults(driver, checker).items()}
+    assert found == {}
+
+
+def faults(driver: Chrome, checker: str) -> dict[str, dict[str, list[str]]]:
+    """What is wrong with the page that is shown now, by how it is shown."""
+    found = {}
+    driver.execute_script(checker)
+    for how, (width, scheme, rules) in SHOWN.items():
+        browser.resize(driver, width, 900)
+        feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+        if wrong := violations(driver, rules):
+            found[how] = wrong
+        if driver.execute_script("return document.documentElement.scrollWidth") > width:
+            found[f"{how}, too wide"] = {}
+    return found
 
 
 CHECK = """
