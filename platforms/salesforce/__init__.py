@@ -82,6 +82,11 @@ class _Reader:
     def text(self, text: str) -> None:
         self._open[-1].text.append(text)
 
+    def declare(self, _version: str, charset: str | None, _standalone: int) -> None:
+        """Salesforce sends UTF-8."""
+        if (charset or "utf-8").lower() != "utf-8":
+            raise MalformedBody("the body is in another charset than UTF-8")
+
     def refuse(self, *_: object) -> None:
         """No document type, so no entities: SOAP forbids them, and they could grow or fetch anything."""
         raise MalformedBody("the body has a document type")
@@ -89,18 +94,16 @@ class _Reader:
 
 def _message(body: bytes) -> Any:
     """The element `notifications`. Raises MalformedBody."""
-    reader, parser = _Reader(), ParserCreate(namespace_separator=" ")
+    # A charset that the message named would be looked up in `codecs`, which forgets no name.
+    reader, parser = _Reader(), ParserCreate("utf-8", namespace_separator=" ")
     parser.buffer_text = True
     parser.StartElementHandler, parser.EndElementHandler = reader.start, reader.end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = reader.text, reader.refuse
+    parser.XmlDeclHandler = reader.declare
     try:
         parser.Parse(body, True)
     except ExpatError as error:
         raise MalformedBody(f"the body is not XML: line {error.lineno}") from None
-    except (LookupError, ValueError) as error:
-        if isinstance(error, MalformedBody):
-            raise
-        raise MalformedBody("the body is in an unknown charset") from None
     return reader.message
 
 

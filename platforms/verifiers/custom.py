@@ -94,11 +94,14 @@ def _request_of(draft: Draft) -> Request:
 
 
 def _after_prefix(prefix: str) -> ReadHeader:
+    # Looks at one character before the prefix only: a header of separators would be searched again from each of them.
+    begin = re.compile(rf"(?:^|(?<=[,\s])){re.escape(prefix)}") if prefix else _SEPARATORS
+
     def read(value: str) -> tuple[list[bytes], str]:
         if value.startswith(prefix) and not _SEPARATORS.search(value, len(prefix)):  # nearly always there is one
             return [header_bytes(value[len(prefix) :])], ""
         # No digit of a signature can be taken for what separates signatures; a prefix may contain a space.
-        parts = re.split(rf"(?:^|[,\s]+){re.escape(prefix)}" if prefix else r"[,\s]+", value, maxsplit=MAX_SIGNATURES)
+        parts = begin.split(value, maxsplit=MAX_SIGNATURES)
         found = [part for text in parts[bool(prefix) :] if (part := _SEPARATORS.split(text.strip(), maxsplit=1)[0])]
         return _some(found), ""
 

@@ -86,6 +86,9 @@ class Hmac:
             time_text = timestamp.text(request) if timestamp else ""
             identifier = _identifier(request, self.identifier) if self.identifier else None
             if needed == {"body"}:
+                if not request.body:
+                    # The signature would be the same for ever. Sentry sends it with each request for options.
+                    raise Refused("there is no body that could be signed")
                 messages = [render({"body": request.body})]
             else:
                 parts = {"body": request.body, "method": request.method.encode(), "timestamp": header_bytes(time_text)}
