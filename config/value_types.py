@@ -30,7 +30,9 @@ def error_detail(
     kind: LiteralString, message: str, place: tuple[str | int, ...], context: Mapping[str, Any] | None = None
 ) -> InitErrorDetails:
     """An error without the input, which may be a secret."""
-    error = PydanticCustomError(kind, "{text}", {**(context or {}), "text": message})
+    # An exception would refer to all that was read so far, by its traceback, and be referred to by it.
+    plain = {key: value for key, value in (context or {}).items() if not isinstance(value, BaseException)}
+    error = PydanticCustomError(kind, "{text}", {**plain, "text": message})
     return InitErrorDetails(type=error, loc=place, input=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -68,6 +69,25 @@ def test_a_broken_file_keeps_its_last_good_webhooks_and_the_others_go_on(folder:
     definitions = folder.load()
     assert names(definitions) == ["a3", "b1", "b2"]
     assert definitions.errors == ()
+
+
+@pytest.mark.parametrize(
+    "more", [", hide: ['$.[[']", ", starts: [{workfloww: x}]", ", pace: often", ", only: {$.a: {$in: 5}}"]
+)
+def test_reading_a_broken_file_leaves_nothing_that_only_the_garbage_collector_finds(folder: Folder, more: str) -> None:
+    folder.write("a.yaml", signed("a1"), signed("a2", more=more))
+    gc.collect()
+    gc.disable()
+    try:
+        assert folder.load().errors
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        left = {type(one).__name__ for one in gc.garbage}
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+    assert not left & {"Webhook", "Problem", "ValueError"}
 
 
 def test_a_process_that_begins_takes_the_broken_files_webhooks_from_what_was_kept(folder: Folder) -> None:
