@@ -6,13 +6,16 @@ import os
 import signal
 import sys
 
-import structlog
+from config.collecting import end_quickly, not_collecting
 
-from admin.page.app import BODY, create_app
-from admin.page.server import PageServer
-from config.logs import configure_logging
-from config.loopback import is_loopback
-from config.settings import Settings, SettingsError, load_settings
+with not_collecting():  # it all stays
+    import structlog
+
+    from admin.page.app import BODY, create_app
+    from admin.page.server import PageServer
+    from config.logs import configure_logging
+    from config.loopback import is_loopback
+    from config.settings import Settings, SettingsError, load_settings
 
 USAGE = """usage: python -m admin
 
@@ -68,4 +71,5 @@ def _address(settings: Settings) -> tuple[str, int]:
 
 
 if __name__ == "__main__":
+    end_quickly()
     sys.exit(main())

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import click
 
-from admin.cli.callback import callback
-from admin.cli.check import check
-from admin.cli.common import Commands
-from admin.cli.events import events, tasks
-from admin.cli.listen import listen
-from admin.cli.mcp import mcp
-from admin.cli.new import new
-from admin.cli.notify import notify
-from admin.cli.processes import admin, relay, run, worker
-from admin.cli.rejections import rejections
-from admin.cli.send import send
-from admin.cli.transfer import migrate_store
-from admin.cli.trying import try_criteria
-from admin.cli.webhooks import import_, pause, resume, schema, webhooks
+from config.collecting import end_quickly, not_collecting
+
+with not_collecting():  # it all stays
+    from admin.cli.callback import callback
+    from admin.cli.check import check
+    from admin.cli.common import Commands
+    from admin.cli.events import events, tasks
+    from admin.cli.listen import listen
+    from admin.cli.mcp import mcp
+    from admin.cli.new import new
+    from admin.cli.notify import notify
+    from admin.cli.processes import admin, relay, run, worker
+    from admin.cli.rejections import rejections
+    from admin.cli.send import send
+    from admin.cli.transfer import migrate_store
+    from admin.cli.trying import try_criteria
+    from admin.cli.webhooks import import_, pause, resume, schema, webhooks
+
+end_quickly()
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

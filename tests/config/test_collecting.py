@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.collecting import not_collecting
+from config.collecting import end_quickly, not_collecting
 
 
 def generation_of(thing: Any) -> int | None:
@@ -47,3 +47,12 @@ def test_collecting_goes_on_after_an_error_and_stays_off_where_it_was() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+def test_a_process_ends_without_looking_for_garbage_and_does_what_atexit_is_to_do() -> None:
+    code = (
+        "import atexit, gc; from config.collecting import end_quickly\n"
+        "atexit.register(lambda: print(gc.get_freeze_count() > 1000)); end_quickly()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ended.stdout == "True\n"
