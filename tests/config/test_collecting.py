@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.collecting import end_quickly, not_collecting
+from config.collecting import not_collecting
 
 
 def generation_of(thing: Any) -> int | None:
