@@ -113,7 +113,8 @@ def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Proble
         try:
             left = here.settings.bridge_leave_to_conductor
             conductor = connect(here.settings, SECONDS)
-            found.append(check_workflows(conductor, definitions, documents=sample_events, left=left))
+            checked = check_workflows(conductor, definitions, documents=sample_events, seconds=SECONDS, left=left)
+            found.append(checked)
         except ConductorError as error:
             found.append(error)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from testkit import PATIENCE
 from tests.admin.conductor import LIST, StandIn, standing_in
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
@@ -17,8 +18,9 @@ ALL = ("deploy", "order_flow", "release", "sample_webhook_for_slack", "on_push")
 
 
 @pytest.fixture
-def conductor(cli: Cli) -> Iterator[StandIn]:
-    """Has all workflows that the sample's webhooks name."""
+def conductor(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    """Has all workflows that the sample's webhooks name. On a busy machine, five seconds may be too few for it."""
+    monkeypatch.setattr("admin.cli.check.SECONDS", PATIENCE)
     with standing_in() as stand_in:
         stand_in.answers[POLL] = 200, []
         for path in ("/api/tasks/search", "/api/tasks/search-v2"):

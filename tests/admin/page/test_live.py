@@ -123,8 +123,8 @@ def test_after_a_break_it_goes_on_where_it_was(app: Flask, sample: Sample) -> No
             arrive(sample)
             reading.until("delivery")
         missed = arrive(sample)
-        other.until("delivery")
-        other.until("delivery")
+        while missed not in [one["key"] for one in other.until("delivery")]:
+            pass  # on a busy machine, both may come as one
         again = watch(stack, app.test_client(), headers={"Last-Event-ID": reading.last})
         assert [one["key"] for one in again.until("delivery")] == [missed]
         again = watch(stack, app.test_client(), query_string={"last": reading.last})
