@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, lru_cache
-from threading import Lock
+from functools import lru_cache
 from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
@@ -30,8 +29,10 @@ _STEP = re.compile(
     re.VERBOSE,
 )
 
-_PARSES = Lock()
-"""A parser is of use for one path at a time."""
+_idle: list[ExtendedJsonPathParser] = []
+"""Parsers that nobody uses now. Each is of use for one path at a time, and takes twice as long to make as a path to
+parse. No lock: in a relay, where gevent has replaced locks, one that a thread shares with deliveries may never wake
+them."""
 
 Select = Callable[[Any], list[Any]]
 """The values that a path selects in a JSON value, in document order; none where it selects nothing."""
@@ -80,7 +81,7 @@ def places(document: Any, path: str) -> list[tuple[Place, Any]]:
     if steps is not None:
         return [(_from_start(document, steps), value) for value in _walker(steps)(document)]
     try:
-        nodes = _parse(path)(Node(document), Steps())
+        nodes = _parsed(path)(Node(document), Steps())
     except (BadPath, TooCostly):
         raise
     except (RecursionError, TypeError, ValueError, ArithmeticError):
@@ -139,7 +140,7 @@ def blank(document: Any, path: str, value: Any) -> Any:
     steps = _plain(path)
     if steps is None:
         try:
-            nodes = _parse(path)(Node(document), Steps())
+            nodes = _parsed(path)(Node(document), Steps())
             nodes += [node for node in _on_the_way(path, document) if isinstance(node.value, str)]
         except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError) as error:
             if isinstance(error, BadPath):
@@ -202,20 +203,23 @@ def _parse(path: str) -> Find:
         raise BadPath(f"{path!r} can't be evaluated: {error}") from None
 
 
-@cache
-def _parser() -> ExtendedJsonPathParser:
-    """Made once: that takes twice as long as to parse a path."""
-    return ExtendedJsonPathParser()
+_parsed = lru_cache(maxsize=1024)(_parse)
+"""For paths in definitions, of which each delivery needs some."""
 
 
 def _expression(path: str) -> Any:
     try:
-        with _PARSES:
-            return _parser().parse(path)
+        parser = _idle.pop()
+    except IndexError:
+        parser = ExtendedJsonPathParser()
+    try:
+        return parser.parse(path)
     except JSONPathError as error:
         raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
     except Exception as error:  # the parser leaks a few of its internal errors
         raise BadPath(f"{path!r} is not a JSONPath: {type(error).__name__}: {error}") from None
+    finally:
+        _idle.append(parser)
 
 
 def plain_steps(path: str) -> tuple[str | int, ...] | None:
