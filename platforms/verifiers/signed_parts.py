@@ -62,13 +62,16 @@ class SignedParts:
         bound = after if is_first else before
 
         def keeps_apart(request: Request, parts: list[bytes]) -> None:
-            # Of a URL only the query is the sender's choice.
-            part = header_bytes(request.query) if name == "url" else parts[place]
-            if not part:
+            fixed, part = _choice(parts[place]) if name == "url" else (b"", parts[place])
+            if not part or not (bound or request.query):  # without a query the URL is the webhook's own
                 return
             if not bound:
                 raise Refused("the query is directly beside the body in what is signed, so there may be none")
-            if (part + bound).find(bound) != len(part) if is_first else (bound + part).rfind(bound) != 0:
+            if (
+                (part + bound).find(bound) != len(part)
+                if is_first
+                else (bound + fixed + part).rfind(bound) > len(fixed)
+            ):
                 raise Refused(f"{{{name}}} contains what separates it from its neighbor in what is signed")
 
         return keeps_apart
@@ -107,6 +110,12 @@ class SignedParts:
                 break
             found = literal + part[-_LONGEST_TIME:] + found
         return found[-_LONGEST_TIME:]
+
+
+def _choice(url: bytes) -> tuple[bytes, bytes]:
+    """What is the same in all URLs of the webhook, and what the sender chooses: the query, with its question mark."""
+    fixed, mark, query = url.partition(b"?")
+    return fixed, mark + query
 
 
 def _value_of(name: str) -> Value | None:

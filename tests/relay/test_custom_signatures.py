@@ -151,6 +151,10 @@ def test_a_query_that_is_not_signed_stays_out_of_the_payload(make_relay: MakeRel
         # (query, headers, body): the bytes that are signed are the same
         ("{url}{body}", ("", {}, b'?a={"b": 1}'), ('a={"b": 1}', {}, b"")),
         ("{url}{body}", ("", {}, b'?a=1{"b": 1}'), ("a=1", {}, b'{"b": 1}')),
+        ("{url}?{body}", ("", {}, b'a=1?{"b": 1}'), ("a=1", {}, b'{"b": 1}')),
+        ("{body}?{url}", ("", {}, b"x?" + URL.encode()), (URL, {}, b"x")),
+        ("{body}k?{url}", ("", {}, b"xk?" + URL[:-1].encode()), (URL, {}, b"x")),
+        ("{url}?{header:X-Id}\n{body}", ("", {"X-Id": "a?b"}, b"{}"), ("a", {"X-Id": "b"}, b"{}")),
         ("{path}?{query}&{body}", ("a=1", {}, b'b=2&{"c": 1}'), ("a=1&b=2", {}, b'{"c": 1}')),
         ("{header:X-Id}.{body}", ("", {"X-Id": "a"}, b'b.{"c": 1}'), ("", {"X-Id": "a.b"}, b'{"c": 1}')),
         ("{header:X-Id}..{body}", ("", {"X-Id": "a"}, b'.{"c": 1}'), ("", {"X-Id": "a."}, b'{"c": 1}')),
