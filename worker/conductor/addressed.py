@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from store.one_target import OneTarget
@@ -51,7 +52,7 @@ class WaitingPlace:
         return not names or self.reference_name in names or self.plain_name in names
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WorkflowTasks:
     """A workflow with its tasks, as Conductor showed them."""
 
@@ -60,12 +61,20 @@ class WorkflowTasks:
 
     def at(self, place: OneTarget) -> Addressed:
         """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
-        return addressed_in(self.workflow, self.tasks, place)
+        return _addressed(self.workflow, self._by_name.get(place.reference_name, ()), place)
+
+    @cached_property
+    def _by_name(self) -> dict[str | None, list[dict[str, Any]]]:
+        """The tasks that an address with this name names. One answer may be for very many addresses."""
+        found: dict[str | None, list[dict[str, Any]]] = {}
+        for task in self.tasks:
+            for name in _names(task):
+                found.setdefault(name, []).append(task)
+        return found
 
 
-def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], place: OneTarget) -> Addressed:
-    """The task in the workflow. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
-    found = [task for task in tasks if _is_named(task, place)]
+def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place: OneTarget) -> Addressed:
+    """What the workflow's tasks that the address names come to."""
     pending = [task for task in found if _can_be_completed(task)]
     definition = workflow.get("workflowDefinition")
     name = workflow.get("workflowName") or (definition.get("name") if isinstance(definition, dict) else None)
@@ -82,10 +91,11 @@ def addressed_in(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]], plac
     )
 
 
-def _is_named(task: dict[str, Any], place: OneTarget) -> bool:
-    """Whether the address names the task. A number at the end of a name may be the user's own, of another task."""
+def _names(task: dict[str, Any]) -> set[str]:
+    """The names by which an address may name the task. A number at the end of one may be the user's own, of another
+    task."""
     name = task.get("referenceTaskName")
-    return isinstance(name, str) and place.reference_name in (name, _plain_name(name, task.get("iteration")))
+    return {name, _plain_name(name, task.get("iteration"))} if isinstance(name, str) else set()
 
 
 def _plain_name(name: str, iteration: object) -> str:

@@ -1,0 +1,44 @@
+"""Which task of a workflow an address names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.one_target import callback_to
+from worker.conductor.addressed import WorkflowTasks
+
+WORKFLOW = {"workflowName": "flow", "workflowVersion": 1, "status": "RUNNING"}
+
+
+class CountedTask(dict[str, Any]):
+    """A task that counts how often it is looked at."""
+
+    reads = 0
+
+    def get(self, key: str, default: Any = None) -> Any:
+        CountedTask.reads += 1
+        return super().get(key, default)
+
+
+def task(name: str, iteration: int, status: str = "IN_PROGRESS") -> CountedTask:
+    waits = {"taskId": f"{name} {iteration}", "taskType": "HUMAN", "scheduledTime": 1, "status": status}
+    return CountedTask({"referenceTaskName": name, "iteration": iteration, **waits})
+
+
+def test_a_name_may_have_the_number_of_the_iteration_or_none() -> None:
+    tasks = [task("step__1", 1, "COMPLETED"), task("step__2", 2), task("other__2", 0), task("step", 0, "FAILED")]
+    workflow = WorkflowTasks(WORKFLOW, tasks)
+    waiting = {name: workflow.at(callback_to("w", name)).waiting for name in ("step", "step__2", "other", "other__2")}
+    ids = {name: None if place is None else place.id for name, place in waiting.items()}
+    assert ids == {"step": "step__2 2", "step__2": "step__2 2", "other": None, "other__2": "other__2 0"}
+    assert workflow.at(callback_to("w", "step__1")).over == ("COMPLETED",)
+
+
+def test_very_many_addresses_cost_no_look_at_all_tasks_each() -> None:
+    """Whoever knows the id of a long workflow can make up a thousand names."""
+    tasks = [task(f"step__{number}", number) for number in range(1, 1001)]
+    workflow = WorkflowTasks(WORKFLOW, tasks)
+    CountedTask.reads = 0
+    for number in range(1000):
+        assert workflow.at(callback_to("w", f"made-up{number}")).waiting is None
+    assert CountedTask.reads <= 10 * len(tasks)
