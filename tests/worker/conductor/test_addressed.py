@@ -34,6 +34,16 @@ def test_a_name_may_have_the_number_of_the_iteration_or_none() -> None:
     assert workflow.at(callback_to("w", "step__1")).over == ("COMPLETED",)
 
 
+def test_a_retry_has_the_place_of_the_task_that_failed() -> None:
+    """As on a real server, whose retries keep name and iteration, as do tasks of forks, also dynamic ones, in loops."""
+    failed, retry = task("step__2", 2, "FAILED"), task("step__2", 2) | {"taskId": "retry", "retryCount": 1}
+    workflow = WorkflowTasks(WORKFLOW, [failed, retry])
+    for name in ("step", "step__2"):
+        place = workflow.at(callback_to("w", name)).waiting
+        assert place is not None
+        assert (place.id, place.is_among(["step"]), place.is_among(["step__1"])) == ("retry", True, False)
+
+
 def test_very_many_addresses_cost_no_look_at_all_tasks_each() -> None:
     """Whoever knows the id of a long workflow can make up a thousand names."""
     tasks = [task(f"step__{number}", number) for number in range(1, 1001)]
