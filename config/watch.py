@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,12 @@ STILL_IN_FORCE = "the definitions have errors; the last good ones of each file a
 """What is logged of a broken edit, and at a start with what an earlier process has kept."""
 Stamps = dict[Path, tuple[int, int, int]]
 """file → a fingerprint of its state."""
+
+
+_UNREAD = (-1, -1, -1)
+"""The fingerprint of no file, not even of one that is missing."""
+_TICK_NS = 10_000_000
+"""A file's time may be this much earlier than the clock's when it was written."""
 
 
 def stamps(sources: Iterable[Path]) -> Stamps:
@@ -114,14 +121,18 @@ class DefinitionsSource:
                 self._record()
                 return False
             self._forced = False
-            old = self._current
+            old, began = self._current, time.time_ns() - _TICK_NS
             try:
                 new = self._loader.load(self._path)
                 sources = new.sources
             except DefinitionsError as error:
                 new, sources = replace(old, errors=error.problems), error.sources
-            # A file that changed while the definitions were read counts as unread, so that it is read again.
-            self._seen = {path: before.get(path, stamp) for path, stamp in stamps({self._path, *sources}).items()}
+            # A file that changed while the definitions were read counts as unread, so that it is read again; one that
+            # is new, too, if it may still have been written then.
+            self._seen = {
+                path: before.get(path, stamp if stamp[0] < began else _UNREAD)
+                for path, stamp in stamps({self._path, *sources}).items()
+            }
             self._current = new
             if not new.errors or (new.webhooks, new.unavailable) != (old.webhooks, old.unavailable):
                 self.listener.changed(new)

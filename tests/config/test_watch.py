@@ -163,6 +163,25 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, seen
     assert seen.changes == [["two"], ["three"]]
 
 
+def test_a_new_file_that_is_still_written_while_it_is_read_is_read_again(tmp_path: Path, seen: Seen) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD.format(name="a"))
+    new = tmp_path / "b.yaml"
+
+    class Slow:
+        def load(self, path: Path) -> Definitions:
+            found = load_definitions(path)
+            if "name: c" not in new.read_text():
+                new.write_text(GOOD.format(name="b") + GOOD.format(name="c").removeprefix("webhooks:\n"))
+            return found
+
+    source = DefinitionsSource(tmp_path, Slow(), load_definitions(tmp_path), seen)
+    new.write_text(GOOD.format(name="b"))
+    source.check()
+    source.check()
+    source.check()
+    assert seen.changes == [["a", "b"], ["a", "b", "c"]]
+
+
 def test_force_reads_what_looks_unchanged(
     tmp_path: Path, seen: Seen, watch: Callable[[Path], DefinitionsSource]
 ) -> None:
