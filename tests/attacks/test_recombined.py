@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from encodings import _cache as looked_up  # type: ignore[attr-defined]
+from encodings import _cache as looked_up
 from typing import Any
 
 import pytest
