@@ -235,6 +235,7 @@ def test_a_delivery_without_an_id_is_known_by_a_digest_of_what_is_signed(
     for identifier in ("x", "y"):
         headers = sent(genuine).with_header("X-GitHub-Delivery", identifier)
         target.check(sent(genuine).named(identifier, headers=headers))
+    target.check_events()
     assert all(ids(target.relay))
 
 

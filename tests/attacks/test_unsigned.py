@@ -243,8 +243,13 @@ def bodies(given: Sent) -> Iterator[Sent]:
 # --- the property ---
 
 
-def send(relay: Relay, name: str, given: Sent) -> tuple[int, bytes]:
-    """Posts it as a client that may write anything; status and answer. WSGI joins a header's values and strips them.
+def send(relay: Relay, name: str, given: Sent) -> int:
+    """Posts it as a client that may write anything; the status."""
+    return answer_to(relay, name, given)[0]
+
+
+def answer_to(relay: Relay, name: str, given: Sent) -> tuple[int, bytes]:
+    """The same; status and answer. WSGI joins a header's values and strips them.
 
     There are ten thousands of them, and Flask's client would take more time than the relay.
     """
@@ -285,7 +290,7 @@ class Target:
 
     def after_genuine(self) -> Any:
         """The payload that the genuine delivery has; None if it is proven, but no event."""
-        assert send(self.relay, "after", sent(self.genuine))[0] in TAKEN, self.relay.rejections()
+        assert send(self.relay, "after", sent(self.genuine)) in TAKEN, self.relay.rejections()
         payloads = self.relay.payloads()
         return payloads[0] if payloads else None
 
@@ -300,7 +305,7 @@ class Target:
 
     def _take(self, name: str, given: Sent) -> bool:
         """Whatever has been changed, the answer is a refusal or that of a delivery."""
-        status, answer = send(self.relay, name, given)
+        status, answer = answer_to(self.relay, name, given)
         no_verdict = {503} if NAMES_KEY in given.what else set()
         assert name == "before" or status in REFUSED | TAKEN | no_verdict, (given.what, status)
         if status in TAKEN:
