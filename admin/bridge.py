@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from admin.events.search import search
+from admin.events.words import TARGETS_LISTED
 from admin.explain.set_aside import in_words
 from config.last_good import LastGood
 from config.settings import Settings
@@ -163,10 +164,11 @@ class Bridge:
         return task
 
     def targets_by_event(self, events: Iterable[Event]) -> dict[str, list[Target]]:
-        """event id → its targets, for each of these events."""
+        """event id → its targets, for each of these events; of one with more than `TARGETS_LISTED`, so many of each
+        kind and state."""
         found: dict[str, list[Target]] = {event.id: [] for event in events}
         ids = iter(found)
         while part := list(islice(ids, _BATCH)):
-            for target in self.store.queries.targets_of(part):
+            for target in self.store.queries.some_targets_of(part, TARGETS_LISTED):
                 found[target.event_id].append(target)
         return found

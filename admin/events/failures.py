@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from admin.bridge import Bridge
 from admin.events.failure_reasons import UNKNOWN, reason_of
+from admin.events.words import TARGETS_LISTED
 from store.event_filter import EventFilter, EventPage
 
 _PAGE = 500
@@ -51,7 +52,7 @@ def failures(bridge: Bridge, webhook: str | None = None) -> Failures:
     while number < _EXAMINED:
         page = bridge.page(EventFilter(webhook, before_seq=before, unresolved=True, limit=_PAGE))
         reasons: dict[str, set[str]] = {event.id: set() for event in page.events}
-        for target in bridge.store.queries.targets_of(list(reasons)):
+        for target in bridge.store.queries.some_targets_of(list(reasons), TARGETS_LISTED):
             if target.state == "failed":
                 reasons[target.event_id].add(reason_of(target.error))
         for event in page.events:

@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 from admin.events.failure_reasons import reason_of
+from admin.events.words import TARGETS_LISTED
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
 from store.event_filter import EventFilter, EventPage
@@ -33,7 +34,7 @@ _SMALL = 100_000
 _CHARACTERS = 100_000_000
 """Characters of payloads that are read for one list, at most."""
 PATIENCE = 3.0
-"""Seconds for which payloads are looked at for one list: a person waits for it."""
+"""Seconds for which payloads and failures are looked at for one list: a person waits for it."""
 _PLACES = 50
 """Places at which a condition may have its ``=``: a JSONPath may have some of its own."""
 _LONGEST_NUMBER = 400
@@ -188,7 +189,8 @@ class _Looking:
                 matching.append(event)
             if to_read and time.monotonic() > self._until:
                 return matching, event
-        return matching, None
+        is_late = self._query.failure is not None and time.monotonic() > self._until
+        return matching, events[-1] if is_late and events else None
 
     def _is_of_type(self, event: Event) -> bool:
         wanted = self._query.type or ""
@@ -198,7 +200,7 @@ class _Looking:
 
     def _reasons(self, event_ids: Sequence[str]) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
-        for target in self._queries.targets_of(event_ids):
+        for target in self._queries.some_targets_of(event_ids, TARGETS_LISTED):
             if target.state == "failed":
                 found.setdefault(target.event_id, set()).add(reason_of(target.error))
         return found

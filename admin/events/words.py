@@ -13,6 +13,8 @@ from store.records import Event, SetAside, Target
 if TYPE_CHECKING:
     from admin.bridge import Bridge
 
+TARGETS_LISTED = 100
+"""Targets of each kind and state that a list reads of an event that has more in all."""
 _DAY = 86_400_000
 
 
@@ -74,12 +76,17 @@ def effects_in_words(targets: Iterable[Target]) -> str:
     done = Counter(target.kind for target in targets if target.state == "done")
     found = []
     if completed := done["complete"]:
-        found.append(f"completed {completed} task{'s' if completed > 1 else ''}")
+        found.append(f"completed {_counted(completed)} task{'s' if completed > 1 else ''}")
     if started := done["start"]:
-        found.append(f"started {started} workflow{'s' if started > 1 else ''}")
+        found.append(f"started {_counted(started)} workflow{'s' if started > 1 else ''}")
     if sent := done["message"]:
-        found.append(f"sent {sent} message{'s' if sent > 1 else ''}")
+        found.append(f"sent {_counted(sent)} message{'s' if sent > 1 else ''}")
     return ", ".join(found)
+
+
+def _counted(number: int) -> str:
+    """The number; a list reads no more than so many."""
+    return f"{number} or more" if number == TARGETS_LISTED else str(number)
 
 
 def _tries(number: int) -> str:

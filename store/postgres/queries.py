@@ -10,20 +10,6 @@ SELECT status, sum(number)::bigint FROM bridge.finished_events GROUP BY status
 UNION ALL SELECT 'pending', (SELECT count(*) FROM bridge.events WHERE decided_at IS NULL)
     + (SELECT count(*) FROM bridge.events WHERE decided_at IS NOT NULL AND status = 'pending')
 """
-_OLDEST_CALLED = """
-SELECT e.received_at FROM bridge.targets t JOIN bridge.events e ON e.id = t.event_id
-WHERE t.state = '{}' AND NOT EXISTS (
-    SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'target' AND q.id = t.id::text
-)
-"""
-_OLDEST_PENDING = f"""
-SELECT min(received_at) FROM (
-    (SELECT received_at FROM bridge.events e WHERE decided_at IS NULL AND NOT EXISTS (
-        SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'event' AND q.id = e.id
-    ) ORDER BY seq LIMIT 1)
-    UNION ALL {_OLDEST_CALLED.format("pending")} UNION ALL {_OLDEST_CALLED.format("claimed")}
-) AS live
-"""
 
 
 class PostgresQueries(SqlQueries):
@@ -42,7 +28,3 @@ class PostgresQueries(SqlQueries):
     def event_counts(self) -> dict[str, int]:
         counts: dict[str, int] = dict(self._database.read(_COUNTS))
         return {status: counts[status] for status in STATUSES if counts.get(status)}
-
-    def oldest_pending(self) -> int | None:
-        found: int | None = self._database.read(_OLDEST_PENDING)[0][0]
-        return found

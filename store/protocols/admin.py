@@ -58,6 +58,9 @@ class Queries(Protocol):
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         """The targets of these events, in the order in which they were created."""
 
+    def some_targets_of(self, event_ids: Sequence[str], most: int) -> list[Target]:
+        """The same for lists: of an event with more than `most` targets, up to `most` of each kind and state."""
+
     def targets_on(self, task_id: str) -> list[Target]:
         """All targets, past and present, for this task."""
 
@@ -87,7 +90,7 @@ class Queries(Protocol):
 
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a pending call, not counting held and set-aside
-        ones."""
+        ones. Of more than 10,000 pending calls only those that are due first and last are looked at."""
 
     def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
         """What should have been decided or called before that time but wasn't: each webhook's first event and first

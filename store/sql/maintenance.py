@@ -11,7 +11,10 @@ from store.sql import once_keys
 from store.sql.database import Database, Transaction
 from store.sql.quarantine import prune, take_back
 
-_TARGETS = "SELECT id FROM bridge.targets WHERE event_id = ANY(%s) LIMIT %s"
+# Not `event_id = ANY(…)`: of an event that has very many, PostgreSQL would look for some in the whole table.
+_TARGETS = """
+SELECT t.id FROM unnest(%s::text[]) AS pruned (event_id) JOIN bridge.targets t ON t.event_id = pruned.event_id LIMIT %s
+"""
 _WITHOUT_TARGETS = """
 SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
     SELECT 1 FROM bridge.targets t WHERE t.event_id = pruned.id

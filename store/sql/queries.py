@@ -24,12 +24,13 @@ UNRESOLVED_COUNTED = 10_000
 
 _FIRST = f"""
 SELECT value, (
-    SELECT seq FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = value
+    SELECT {{column}} FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = value
     AND NOT EXISTS (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'event' AND q.id = e.id) ORDER BY seq LIMIT 1
-) AS seq FROM ({rows.jumps("webhook", "bridge.events", "decided_at IS NULL")}) AS webhooks
+) AS {{column}} FROM ({rows.jumps("webhook", "bridge.events", "decided_at IS NULL")}) AS webhooks
 """
+"""Of each webhook's first undecided event a column."""
 _UNDECIDED = f"""
-SELECT e.seq FROM ({_FIRST}) AS first JOIN bridge.events e ON e.seq = first.seq
+SELECT e.seq FROM ({_FIRST.format(column="seq")}) AS first JOIN bridge.events e ON e.seq = first.seq
 WHERE e.received_at < %s AND NOT value = ANY(%s) AND value NOT IN (SELECT webhook FROM bridge.pauses)
 """
 _FIRST_DUE = f"""
@@ -47,6 +48,25 @@ _OLDEST_CLAIM = (
     "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"
 )
 
+_CALLS = 5000
+"""Pending calls that are looked at for the oldest one: so many that are due first, and that are due last."""
+_PENDING_CALLS = f"SELECT id, event_id FROM bridge.targets WHERE state = 'pending' ORDER BY due_at {{}} LIMIT {_CALLS}"
+# Not the first of all undecided events: PostgreSQL would look for it among all events, and the undecided come last.
+_OLDEST_PENDING = f"""
+SELECT min(received_at) FROM (
+    SELECT received_at FROM ({_FIRST.format(column="received_at")}) AS first
+    UNION ALL SELECT e.received_at FROM (
+        SELECT * FROM ({_PENDING_CALLS.format("")}) AS due_first
+        UNION SELECT * FROM ({_PENDING_CALLS.format("DESC")}) AS due_last
+        UNION SELECT * FROM (
+            SELECT id, event_id FROM bridge.targets WHERE state = 'claimed' ORDER BY claimed_at LIMIT {_CALLS}
+        ) AS claimed
+    ) AS t JOIN bridge.events e ON e.id = t.event_id WHERE NOT EXISTS (
+        SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'target' AND q.id = CAST(t.id AS TEXT)
+    )
+) AS live
+"""
+
 _REJECTION = rows.REJECTION.replace("kept_id", f"{KEPT} AS kept_id")
 # The newest of each status, so that each is found by the index however many replays there are.
 _NEWEST_REPLAYS = " UNION ALL ".join(
@@ -55,6 +75,19 @@ _NEWEST_REPLAYS = " UNION ALL ".join(
     for status in STATUSES
 )
 _REPLAYS = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE seq IN ({_NEWEST_REPLAYS}) ORDER BY seq"
+
+# Parts of an index, so that no more is read of an event than is asked for, however many targets it has. If PostgreSQL
+# knew the event, and that it has very many, it would look for some of them in the whole table.
+_HAS_MORE = """
+SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
+    SELECT 1 FROM bridge.targets t WHERE t.event_id = asked.event_id LIMIT 1 OFFSET %s
+)
+"""
+_SOME_TARGETS = " UNION ALL ".join(
+    f"SELECT * FROM (SELECT {rows.TARGET} FROM bridge.targets"
+    f" WHERE event_id = (SELECT %(event)s) AND kind = '{kind}' AND state = '{state}' LIMIT %(most)s) AS {kind}_{state}"
+    for kind, state in rows.STATES
+)
 
 # One look into an index for each event, however many targets there are: a join might read them all.
 _WITH_EFFECT = """
@@ -169,9 +202,22 @@ class SqlQueries(Queries):
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"
         return list(map(rows.target_for_people, self._database.read(sql, (list(event_ids),)))) if event_ids else []
 
+    def some_targets_of(self, event_ids: Sequence[str], most: int) -> list[Target]:
+        if not event_ids:
+            return []
+        large = [event_id for (event_id,) in self._database.read(_HAS_MORE, (list(event_ids), most))]
+        found = self.targets_of(sorted(set(event_ids).difference(large)))
+        parts = self._database.read_together(*((_SOME_TARGETS, {"event": one, "most": most}) for one in large))
+        found += [rows.target_for_people(row) for part in parts for row in part]
+        return sorted(found, key=lambda target: target.id)
+
     def targets_on(self, task_id: str) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s ORDER BY id"
         return list(map(rows.target_for_people, self._database.read(sql, (task_id,))))
+
+    def oldest_pending(self) -> int | None:
+        found: int | None = self._database.read(_OLDEST_PENDING)[0][0]
+        return found
 
     def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
         undecided, due, claimed = self._database.read_together(
@@ -218,9 +264,10 @@ class SqlQueries(Queries):
         return [Rejection(*rows.readable(row, (1, 2))) for row in found]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
+        # In this order: by webhook first, SQLite would read the primary key from end to end.
         sql = (
             "SELECT webhook, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s"
-            " GROUP BY webhook, outcome"
+            " GROUP BY outcome, webhook"
         )
         counts: dict[str, dict[str, int]] = {}
         for webhook, outcome, number in self._database.read(sql, (since - _HOUR,)):

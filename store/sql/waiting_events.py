@@ -26,7 +26,9 @@ _ASIDE = "SELECT id FROM bridge.quarantine WHERE kind = %s ORDER BY due_at DESC 
 _EVENTS_OF = "SELECT event_id FROM bridge.targets WHERE id = ANY(%s) AND state = 'pending'"
 _PENDING = "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending'{} ORDER BY due_at DESC LIMIT %s"
 _TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT %s"
-_LISTED = "bridge.events WHERE id = ANY(%(those)s) AND status = 'pending' AND seq < %(before)s"
+# By their sequence numbers: with ids and a limit, PostgreSQL would look for them among all events, newest first.
+_SEQS = "SELECT seq FROM bridge.events WHERE id = ANY(%s) AND status = 'pending'"
+_LISTED = "bridge.events WHERE seq = ANY(%(those)s) AND +seq < %(before)s"
 _NOT_ASIDE = " AND NOT id = ANY(%(aside)s)"
 _DIGITS = 18
 """A target's number has no more."""
@@ -45,12 +47,12 @@ def waiting_for(database: Database, query: EventFilter) -> Waiting:
     aside = _set_aside(database)
     of_webhook = "" if query.webhook is None else " AND webhook = %(webhook)s"
     if query.waiting == "quarantined":
-        return Waiting([f"{_LISTED}{of_webhook}"], {"those": aside})
+        return Waiting([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, _SEQS, aside)})
     if query.waiting == "retrying":
         only, values = ("", []) if query.webhook is None else (" AND webhook = %s", [query.webhook])
         found = database.read(_TRIED.format(only), (*values, _TARGETS, _CANDIDATES))
         tried = sorted({event_id for (event_id,) in found} - set(aside))
-        return Waiting([f"{_LISTED} AND held <= 0{of_webhook}"], {"those": tried})
+        return Waiting([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)})
     if query.waiting == "held":
         held = f"bridge.events WHERE held > 0 AND held = {HELD} AND status = 'pending' AND seq < %(before)s"
         return Waiting([f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": aside})
@@ -58,6 +60,10 @@ def waiting_for(database: Database, query: EventFilter) -> Waiting:
     names = {f"paused{number}": name for number, name in enumerate(paused[:_PAUSED_WEBHOOKS])}
     parts = [f"bridge.events WHERE decided_at IS NULL AND webhook = %({name})s AND seq < %(before)s" for name in names]
     return Waiting(parts, names)
+
+
+def _seqs(database: Database, sql: str, event_ids: list[str]) -> list[int]:
+    return [seq for (seq,) in database.read(sql, (event_ids,))] if event_ids else []
 
 
 def _set_aside(database: Database) -> list[str]:

@@ -376,6 +376,20 @@ def messages(db: Database) -> None:
     _run(db, MESSAGES.replace("bridge.", ""))
 
 
+_DECIDED_AND_COUNTS = """
+-- to list what is pending of one webhook without the others', as PostgreSQL's `events_of_webhook` does
+CREATE INDEX events_decided ON events (webhook, seq) WHERE status = 'pending' AND decided_at IS NOT NULL;
+-- to count the deliveries of a day, and to delete old counts, without reading them all
+CREATE INDEX delivery_counts_hour ON delivery_counts (hour);
+"""
+
+
+@migrations()
+def decided_of_webhook_and_counts_by_hour(db: Database) -> None:
+    """Indexes that PostgreSQL's tables have had from the beginning."""
+    _run(db, _DECIDED_AND_COUNTS)
+
+
 def _run(db: Database, statements: str) -> None:
     for statement in statements.split(";\n"):
         if statement.strip():

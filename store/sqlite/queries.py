@@ -15,19 +15,9 @@ _DECIDED = "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND
 _UNDECIDED_OF_WEBHOOK = (
     "bridge.events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s AND seq < %(before)s"
 )
-_DECIDED_OF_WEBHOOK = f"{_DECIDED} AND webhook = %(webhook)s"
-_OLDEST_CALLED = (
-    "SELECT e.received_at FROM targets INDEXED BY {} JOIN events e ON e.id = event_id WHERE state = '{}'"
-    " AND NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.kind = 'target'"
-    " AND quarantine.id = CAST(targets.id AS TEXT))"
-)
-_OLDEST_PENDING = (
-    "SELECT min(received_at) FROM ("
-    "SELECT * FROM (SELECT received_at FROM events WHERE status = 'pending' AND decided_at IS NULL"
-    " AND NOT EXISTS (SELECT 1 FROM quarantine WHERE quarantine.kind = 'event' AND quarantine.id = events.id)"
-    " ORDER BY seq LIMIT 1)"
-    f" UNION ALL {_OLDEST_CALLED.format('targets_pending', 'pending')}"
-    f" UNION ALL {_OLDEST_CALLED.format('targets_claimed', 'claimed')})"
+_DECIDED_OF_WEBHOOK = (
+    "bridge.events INDEXED BY events_decided WHERE status = 'pending' AND decided_at IS NOT NULL"
+    " AND webhook = %(webhook)s AND seq < %(before)s"
 )
 
 
@@ -58,7 +48,3 @@ class SqliteQueries(SqlQueries):
         counts = dict(self._database.read("SELECT status, number FROM finished_events"))
         counts["pending"] = self._database.read("SELECT count(*) FROM events WHERE status = 'pending'")[0][0]
         return {status: counts[status] for status in STATUSES if counts.get(status)}
-
-    def oldest_pending(self) -> int | None:
-        found: int | None = self._database.read(_OLDEST_PENDING)[0][0]
-        return found

@@ -90,7 +90,7 @@ class PostgresBackend:
         self.url = _migrated(server)
         _empty(self.url)
         self._opened: list[PostgresStore] = []
-        self._statements: dict[bytes, Parameters] = {}
+        self.statements: dict[bytes, Parameters] = {}
 
     def open(self) -> PostgresStore:
         """The store, as another process sees it."""
@@ -102,11 +102,11 @@ class PostgresBackend:
             run, together = connection.run, connection.fetch_together
 
             def seen(statement: str, parameters: Parameters = ()) -> Any:
-                self._statements[connection.sql(statement)] = parameters
+                self.statements[connection.sql(statement)] = parameters
                 return run(statement, parameters)
 
             def all_seen(statements: Sequence[Statement]) -> Any:
-                self._statements |= {connection.sql(statement): parameters for statement, parameters in statements}
+                self.statements |= {connection.sql(statement): parameters for statement, parameters in statements}
                 return together(statements)
 
             connection.run = seen  # type: ignore[method-assign]
@@ -128,7 +128,7 @@ class PostgresBackend:
 
     def full_scans(self) -> list[str]:
         """The statements that read a growing table from end to end, with their plans: on tables that have grown."""
-        new = {text: values for text, values in self._statements.items() if text not in _EXPLAINED}
+        new = {text: values for text, values in self.statements.items() if text not in _EXPLAINED}
         if not new:
             return []
         scans = []
@@ -139,7 +139,7 @@ class PostgresBackend:
                 if re.match(rb"\s*(SELECT|WITH|INSERT|UPDATE|DELETE)\b", statement):
                     plan = database.execute(b"EXPLAIN (FORMAT JSON) " + statement, parameters or None).fetchone()
                     assert plan is not None
-                    if any(_is_full(node, above) for node, above in _nodes(plan[0][0]["Plan"])):
+                    if any(_is_full(node, above) for node, above in nodes(plan[0][0]["Plan"])):
                         text = database.execute(b"EXPLAIN " + statement, parameters or None).fetchall()
                         scans.append("\n  ".join([statement.decode(), *(line for (line,) in text)]))
                 _EXPLAINED.add(statement)
@@ -151,11 +151,11 @@ class PostgresBackend:
             store.close()
 
 
-def _nodes(plan: dict[str, Any], above: str = "") -> Iterator[tuple[dict[str, Any], str]]:
+def nodes(plan: dict[str, Any], above: str = "") -> Iterator[tuple[dict[str, Any], str]]:
     """Each node of the plan, and the kind of the one above."""
     yield plan, above
     for part in plan.get("Plans", ()):
-        yield from _nodes(part, plan["Node Type"])
+        yield from nodes(part, plan["Node Type"])
 
 
 def _is_full(node: dict[str, Any], above: str) -> bool:

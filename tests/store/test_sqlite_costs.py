@@ -89,3 +89,25 @@ def test_what_is_unresolved_is_counted_without_reading_the_events(store: SqliteS
     store._connections.reader.set_trace_callback(None)
     plan = store._connections.reader.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
     assert "USING COVERING INDEX events_unresolved" in str(plan)
+
+
+def test_a_webhooks_list_costs_no_more_with_very_many_pending_events_of_others(store: SqliteStore) -> None:
+    fill(store, 1, 10)
+    few = steps(store, lambda: store.queries.events(EventFilter("w000")))
+    store.deliveries.append([NewEvent(f"other{n}", "other", NOW, "{}", {}, {}, NOW) for n in range(3000)])
+    store.decisions.decide(ME, [Decision(f"other{n}", "pending", "held") for n in range(3000)], [], NOW, None, 0)
+    assert steps(store, lambda: store.queries.events(EventFilter("w000"))) < 2 * few
+
+
+def test_the_deliveries_of_a_day_cost_no_more_with_many_days_before(store: SqliteStore) -> None:
+    hour = 3_600_000
+
+    def count(hours: range) -> None:
+        values = [(f"w{n % 7}", (NOW // hour - n) * hour, "accepted", 1) for n in hours]
+        with store._connections.transaction() as transaction:
+            transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", values)
+
+    count(range(24))
+    few = steps(store, lambda: store.queries.delivery_counts(NOW - 24 * hour))
+    count(range(24, 3000))
+    assert steps(store, lambda: store.queries.delivery_counts(NOW - 24 * hour)) < 2 * few

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from store.delivery_records import Rejection
@@ -260,3 +262,19 @@ def test_events_that_had_an_effect_are_told_from_those_that_had_none(store: Stor
         end(store, id_, first, second)  # type: ignore[arg-type]
     assert store.queries.with_effect(["both", "half", "failed", "undecided", "unknown"]) == {"both", "half"}
     assert store.queries.with_effect([]) == set()
+
+
+def test_lists_read_no_more_than_some_targets_of_an_event_with_very_many(store: Store) -> None:
+    for id_ in ("many", "few", "none"):
+        arrive(store, id_)
+    decide(store, "few", *(start(number) for number in range(3)))
+    decide(store, "many", *(start(number) for number in range(6)), claim=4)
+    found = store.queries.some_targets_of(["few", "many", "none", "unknown"], 3)
+    assert found == sorted(found, key=lambda target: target.id)
+    assert Counter((target.event_id, target.state) for target in found) == {
+        ("few", "pending"): 3,
+        ("many", "claimed"): 3,
+        ("many", "pending"): 2,
+    }
+    assert store.queries.some_targets_of(["many"], 6) == store.queries.targets_of(["many"])
+    assert store.queries.some_targets_of([], 3) == []
