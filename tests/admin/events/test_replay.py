@@ -349,7 +349,7 @@ class OneEvent:
     def listed(self, ids: list[str]) -> dict[str, Event]:
         return {self.event.id: self.event} if self.event.id in ids else {}
 
-    def targets_of(self, ids: list[str]) -> list[Any]:
+    def some_targets_of(self, ids: list[str], most: int) -> list[Any]:
         return []
 
 
