@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Sequence
 
+from store.errors import StoreUnavailable
 from store.open import open_store
 from store.protocols import Store
 from store.records import NewEvent, Task, new_event_id
@@ -57,7 +60,8 @@ def fill(store: Store, events: int) -> None:
     """The events, which a worker that runs already doesn't take for older than itself."""
     for first in range(0, events, _STEP):
         now = store.now()
-        store.deliveries.append(
+        append(
+            store,
             [
                 NewEvent(
                     new_event_id(),
@@ -70,8 +74,20 @@ def fill(store: Store, events: int) -> None:
                     delivery_id=f"delivery-{number}",
                 )
                 for number in range(first, min(events, first + _STEP))
-            ]
+            ],
         )
+
+
+def append(store: Store, events: Sequence[NewEvent]) -> None:
+    """Stores events with delivery ids. As senders do, it tries again if that isn't done in time, as on a busy disk."""
+    for _ in range(3):
+        try:
+            store.deliveries.append(events)
+        except StoreUnavailable:
+            time.sleep(1)
+        else:
+            return
+    store.deliveries.append(events)
 
 
 def release(store: Store, events: int) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import load, processor, writes
+from bench import backlog, load, processor, writes
 from bench.figures import Figure, median, spread
 from store.open import open_store
 from store.records import Decision, NewEvent, NewTarget, Term, new_event_id
@@ -163,7 +163,7 @@ def _rate(place: _Place, workers: int) -> float:
     now, calls = store.now(), place.effort.calls
     for first in range(0, calls, 500):
         ids = [new_event_id() for _ in range(min(500, calls - first))]
-        store.deliveries.append([NewEvent(id_, "bench", now, '{"a": 1}', {}, {}, now) for id_ in ids])
+        backlog.append(store, [NewEvent(id_, "bench", now, '{"a": 1}', {}, {}, now, delivery_id=id_) for id_ in ids])
         made = [Decision(id_, "pending", "no", (NewTarget("start", "bench", correlation_id=id_),)) for id_ in ids]
         store.decisions.decide(Term("bench"), made, [], now, None, 0)
     store.leadership.resign(Term("bench"))
