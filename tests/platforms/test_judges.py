@@ -316,13 +316,16 @@ def mutations(given: Signed, judge: Judge) -> list[Signed]:
     return found
 
 
-@pytest.mark.parametrize("make", JUDGES, ids=lambda make: make.__name__)
-def test_what_a_judge_signs_is_accepted_and_what_it_refuses_is_refused(
-    make: Callable[[], Judge], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(params=JUDGES, ids=lambda make: make.__name__)
+def judge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Judge:
+    """Each judge in turn, while the clock stands still."""
     monkeypatch.setattr(time, "time", lambda: NOW)
     _still_datetime(monkeypatch)
-    judge = make()
+    made: Judge = request.param()
+    return made
+
+
+def test_what_a_judge_signs_is_accepted_and_what_it_refuses_is_refused(judge: Judge) -> None:
     signed = judge.sign()
     assert judge.accepts(signed)
     assert we_accept(judge, signed)
@@ -334,13 +337,7 @@ def test_what_a_judge_signs_is_accepted_and_what_it_refuses_is_refused(
         )
 
 
-@pytest.mark.parametrize("make", JUDGES, ids=lambda make: make.__name__)
-def test_a_judge_accepts_the_sample_that_the_bridge_signs(
-    make: Callable[[], Judge], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(time, "time", lambda: NOW)
-    _still_datetime(monkeypatch)
-    judge = make()
+def test_a_judge_accepts_the_sample_that_the_bridge_signs(judge: Judge) -> None:
     verifier, sample = PLATFORMS[judge.platform].verifier, next(iter(samples(judge.platform).values()))
     assert verifier is not None
     draft = Draft("POST", URL, {"Content-Type": sample.content_type, **sample.headers}, sample.body, NOW)

@@ -21,7 +21,7 @@ from store.records import Decision, Result
 from store.sqlite import SqliteStore, migrations, open_store
 from store.sqlite.connections import Connections
 from store.sqlite.fifos import opened
-from store.sqlite.signals import SqliteSignals
+from store.sqlite.signals import Listener, SqliteSignals
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, decide, event, start
 
@@ -53,17 +53,21 @@ def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhil
     assert len(store.claims.claim("two", NOW + 20_000, 0, 1)) == 1
 
 
-def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written(
-    store: SqliteStore, tmp_path: Path
-) -> None:
-    store.signals.path = f"{tmp_path}/no folder/wake"
-    listener = store.signals.listener("events")
+def assert_it_looks_whether_anything_was_written(store: SqliteStore, listener: Listener) -> None:
     assert listener._fifo is None
     listener.wait(0)
     arrive(store)
     listener.wait(120)
     assert not listener._has_changed()
     listener.close()
+
+
+def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written(
+    store: SqliteStore, tmp_path: Path
+) -> None:
+    store.signals.path = f"{tmp_path}/no folder/wake"
+    listener = store.signals.listener("events")
+    assert_it_looks_whether_anything_was_written(store, listener)
 
 
 def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
@@ -140,12 +144,7 @@ def test_where_there_are_no_fifos_a_relay_looks_whether_anything_was_written(
 ) -> None:
     (tmp_path / "bridge.db-relays").write_text("in the way")
     listener = store.signals.listener("answers")
-    assert listener._fifo is None
-    listener.wait(0)
-    arrive(store)
-    listener.wait(120)
-    assert not listener._has_changed()
-    listener.close()
+    assert_it_looks_whether_anything_was_written(store, listener)
 
 
 def test_a_relay_that_nobody_can_wake_looks_whether_anything_was_written(store: SqliteStore, tmp_path: Path) -> None:
