@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from config.webhooks import Webhook
-from store.one_target import OneTarget
+from store.one_target import NO_SUCH_WORKFLOW, OneTarget
 from store.records import Event, Target, iso
-
-NO_WORKFLOW = "Conductor has no workflow"
-"""How the reason begins for which a callback is refused whose workflow doesn't exist."""
 
 
 def only_target_over(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
@@ -40,7 +37,7 @@ def _callback_over(event: Event, only: OneTarget, targets: Sequence[Target]) -> 
 
 def callback_failed(targets: Sequence[Target]) -> str:
     """Of a callback that failed."""
-    if any((target.error or "").startswith(NO_WORKFLOW) for target in targets):
+    if any((target.error or "").startswith(NO_SUCH_WORKFLOW) for target in targets):
         return (
             "Failed: its workflow is not in Conductor: it was removed, or is on another server. A replay can't help as "
             "long as that is so; make a new URL for a workflow that runs, and acknowledge the event."

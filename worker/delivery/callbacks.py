@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.webhooks import Webhook
-from store.one_target import callback_to
+from store.one_target import NO_SUCH_WORKFLOW, callback_to
 from store.records import Result, Target
 from worker.conductor.client import Conductor
 
@@ -19,7 +19,7 @@ def refused_callback(conductor: Conductor, target: Target, event_id: str, webhoo
     place = f"workflow {target.workflow_id}"
     tasks = conductor.workflow_tasks(target.workflow_id)
     if tasks is None:
-        return Result(target, "failed", f"Conductor has no {place}", final=True)
+        return Result(target, "failed", f"{NO_SUCH_WORKFLOW} {target.workflow_id}", final=True)
     found = tasks.at(callback_to(target.workflow_id, target.reference_name))
     if event_id in found.workers:
         return Result(target, "done")
