@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench import backlog, load, processor, writes
+from bench.fake_conductor import called, fake_conductor
 from bench.figures import Figure, median, spread
 from store.open import open_store
 from store.records import Decision, NewEvent, NewTarget, Term, new_event_id
 from testkit.postgres import Postgres
-from testkit.processes import Child, Failed, bridge_environment, free_port, start_relay, start_worker, status_of
+from testkit.processes import Child, Failed, bridge_environment, free_port, start_relay, start_worker
 
+_CALL = 0.005
+"""Seconds until Conductor answers a call."""
 DEFINITIONS = f"""webhooks:
   - name: bench
     platform: github
@@ -49,7 +50,7 @@ def measure(folder: Path, say: Callable[[str], None], effort: Effort = Effort())
     definitions.write_text(DEFINITIONS, encoding="utf-8")
     server = Postgres(durable=True).start()
     try:
-        with slow_conductor(folder) as conductor:
+        with fake_conductor(folder, _CALL) as (_, conductor):
             place = _Place(folder, definitions, conductor, server, effort)
             say("Measuring: ingest, on PostgreSQL and on SQLite\n")
             found = [ingest(place)]
@@ -91,19 +92,6 @@ class _Place:
         return self.folder / f"{name}-{free_port()}.log"
 
 
-@contextmanager
-def slow_conductor(folder: Path) -> Iterator[str]:
-    """The stand-in's URL."""
-    port = free_port()
-    child = Child("the stand-in", [sys.executable, "-m", "bench.slow_conductor", str(port)], folder / "slow.log")
-    url = f"http://127.0.0.1:{port}"
-    try:
-        child.wait_until(lambda: status_of(f"{url}/started") == 200, 20)
-        yield url
-    finally:
-        child.kill()
-
-
 def ingest(place: _Place) -> Figure:
     """Deliveries a second, with relays of both kinds up and loaded in turn."""
     environments = {kind: place.environment(kind) for kind in ("sqlite", "postgres")}
@@ -135,9 +123,9 @@ def last_mile(place: _Place) -> Figure:
         time.sleep(place.effort.settling)
         for _ in range(place.effort.miles):
             for kind, environment in environments.items():
-                before = started(place)
+                before = called(place.conductor)
                 answered = deliver(int(environment["PORT"]))
-                _until(lambda before=before: started(place) > before, 0.0005)  # type: ignore[misc]
+                _until(lambda before=before: called(place.conductor) > before, 0.0005)  # type: ignore[misc]
                 times[kind].append((time.monotonic() - answered) * 1000)
                 time.sleep(0.05)
     finally:
@@ -168,13 +156,13 @@ def _rate(place: _Place, workers: int) -> float:
         store.decisions.decide(Term("bench"), made, [], now, None, 0)
     store.leadership.resign(Term("bench"))
     store.close()
-    before = started(place)
+    before = called(place.conductor)
     children = [start_worker(environment, place.log("worker")) for _ in range(workers)]
     try:
-        _until(lambda: started(place) >= before + calls // 10, 0.01)
-        began, first_seen = time.monotonic(), started(place)
-        _until(lambda: started(place) >= before + calls * 9 // 10, 0.01)
-        return (started(place) - first_seen) / (time.monotonic() - began)
+        _until(lambda: called(place.conductor) >= before + calls // 10, 0.01)
+        began, first_seen = time.monotonic(), called(place.conductor)
+        _until(lambda: called(place.conductor) >= before + calls * 9 // 10, 0.01)
+        return (called(place.conductor) - first_seen) / (time.monotonic() - began)
     finally:
         for child in children:
             child.stop()
@@ -202,14 +190,8 @@ def _until(condition: Callable[[], bool], nap: float) -> None:
     deadline = time.monotonic() + 60
     while not condition():
         if time.monotonic() > deadline:
-            raise Failed("the workers call nothing at the stand-in for Conductor")
+            raise Failed("the workers call nothing at the fake Conductor")
         time.sleep(nap)
-
-
-def started(place: _Place) -> int:
-    """Workflows that the stand-in started so far."""
-    with urllib.request.urlopen(f"{place.conductor}/started", timeout=10) as answer:
-        return int(answer.read())
 
 
 def deliver(port: int) -> float:

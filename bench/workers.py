@@ -12,22 +12,20 @@ machine whose cores are all in use, rate and processor time say the same; where 
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
 from bench import backlog, processor
+from bench.fake_conductor import called, fake_conductor
 from bench.figures import Figure, median, spread
 from testkit.postgres import Postgres
-from testkit.processes import ROOT, Child, Failed, bridge_environment, free_port, start_worker, status_of
+from testkit.processes import ROOT, Child, Failed, bridge_environment, free_port, start_worker
 
 _PATIENCE = 300.0
 """Seconds for one round."""
@@ -105,7 +103,7 @@ def _parts(rounds: Sequence[Round]) -> str:
 
 
 def _round(checkout: Path, folder: Path, server: Postgres, effort: Effort) -> Round:
-    with _quick_conductor(folder) as (conductor, url):
+    with fake_conductor(folder) as (conductor, url):
         environment = bridge_environment(
             bridge_webhooks=str(folder / "workers.yaml"),
             bridge_database=server.new_database("bench"),
@@ -163,16 +161,11 @@ def _wal(database: str) -> int:
 def _when_called(url: str, number: int) -> int:
     """The calls that were made, once there are so many. Raises Failed if that takes minutes."""
     deadline = time.monotonic() + _PATIENCE
-    while (called := _called(url)) < number:
+    while (made := called(url)) < number:
         if time.monotonic() > deadline:
-            raise Failed(f"the workers have made {called} calls at the stand-in for Conductor, and no more")
+            raise Failed(f"the workers have made {made} calls at the fake Conductor, and no more")
         time.sleep(0.01)
-    return called
-
-
-def _called(url: str) -> int:
-    with urllib.request.urlopen(f"{url}/called", timeout=10) as answer:
-        return int(answer.read())
+    return made
 
 
 def _step(step: str, environment: dict[str, str], checkout: Path, events: int) -> None:
@@ -182,17 +175,3 @@ def _step(step: str, environment: dict[str, str], checkout: Path, events: int) -
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"the store can't be prepared ({step}): {done.stderr.strip()[-500:]}")
-
-
-@contextmanager
-def _quick_conductor(folder: Path) -> Iterator[tuple[Child, str]]:
-    """The fake Conductor, and its URL."""
-    port = free_port()
-    command = [sys.executable, "-m", "bench.quick_conductor", str(port)]
-    child = Child("the stand-in", command, folder / "quick.log", os.environ)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        child.wait_until(lambda: status_of(f"{url}/called") == 200, 20)
-        yield child, url
-    finally:
-        child.kill()
