@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import lru_cache
 from typing import Any
+from unittest import mock
 
 import psycopg
 
@@ -13,6 +15,7 @@ from store.postgres import PostgresStore, open_store
 from store.postgres.connections import Connection, Parameters, Statement
 from store.postgres.text import take_any_text
 from store.protocols import Store
+from testkit import PATIENCE
 from testkit.postgres import Postgres
 
 GROWING = ("events", "targets", "tasks", "quarantine", "answers")
@@ -83,9 +86,15 @@ def _empty(url: str) -> None:
 
 
 class PostgresBackend:
-    """A database without rows, and every statement that the stores on it executed."""
+    """A database without rows, and every statement that the stores on it executed.
+
+    Deliveries have all the time that a busy disk may need: the contract is none of seconds.
+    """
 
     def __init__(self, server: Postgres):
+        self._patches = ExitStack()
+        for user in ("deliveries", "impatient"):
+            self._patches.enter_context(mock.patch(f"store.postgres.{user}.IMPATIENT", PATIENCE))
         self._server = server
         self.url = _migrated(server)
         _empty(self.url)
@@ -149,6 +158,7 @@ class PostgresBackend:
         """Closes everything that was opened."""
         for store in self._opened:
             store.close()
+        self._patches.close()
 
 
 def nodes(plan: dict[str, Any], above: str = "") -> Iterator[tuple[dict[str, Any], str]]:
