@@ -14,7 +14,7 @@ import pytest
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
-from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task
+from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task, new_event_id
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME
 from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
@@ -60,7 +60,7 @@ class Bench:
         """The event that has these targets is decided, and they are claimed."""
         now = int(time.time() * 1000)
         received_at = now if received_at is None else received_at
-        self.event = f"event{received_at}.{len(self.store.queries.event_counts())}"
+        self.event = new_event_id()
         self.store.deliveries.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
         decision = Decision(self.event, "pending", "no", targets)
         return self.store.decisions.decide(ME, [decision], [], now, "me", 10 if claim else 0)
