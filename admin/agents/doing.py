@@ -12,7 +12,7 @@ from admin.api.base import as_json
 from admin.api.objects import Replay
 from admin.bridge import Bridge, NotFound
 from admin.events.replay import replay
-from admin.events.send import for_relay, post
+from admin.events.send import for_relay, post, wait_of
 from criteria.suggestions import did_you_mean
 from platforms.guide import samples
 from store.records import Change
@@ -49,7 +49,7 @@ def send_sample(bridge: Bridge, given: SendSample) -> Any:
         )
     sample = found[given.sample].made_anew()
     headers = {"Content-Type": sample.content_type, **sample.headers}
-    answer = post(*for_relay(webhook, bridge.settings, sample.body, headers))
+    answer = post(*for_relay(webhook, bridge.settings, sample.body, headers), wait_of(webhook))
     _record(bridge, "tested", webhook.name, f"sample {given.sample}: {answer.status}")
     return {
         "status": answer.status,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,9 +15,9 @@ from admin.api.rejections import Rejection
 from admin.bridge import DAY, Bridge
 from admin.check.health import what_is_wrong
 from admin.check.state import state_of
+from admin.events.asking import check_webhook, parts_of, search_of
 from admin.explain.explainer import Explainer
 from admin.urls import url_of
-from store.event_filter import EventFilter
 from store.records import EventStatus, Waiting
 
 Allowed = Literal["send", "replay"]
@@ -37,13 +37,18 @@ class Nothing(Arguments):
 
 class ListEvents(Arguments):
     webhook: str | None = Field(None, description="Only events of this webhook (see list_webhooks).")
-    status: EventStatus | Waiting | None = Field(
+    status: EventStatus | Waiting | Literal["unresolved", "resolved"] | None = Field(
         None,
         description="pending: held for a task, or waiting for Conductor; delivered; expired: no task took it in time; "
         "ignored: it only starts workflows and no condition held; failed: Conductor refused it for good. Of the "
-        "pending ones: held: for a task; paused: with their webhook; retrying: their calls; quarantined.",
+        "pending ones: held: for a task; paused: with their webhook; retrying: their calls; quarantined. unresolved: "
+        "failed, neither acknowledged nor resolved; resolved: by a replay.",
     )
+    type: str | None = Field(None, description="Only events of this type, or of those that begin so: `invoice.*`.")
     text: str | None = Field(None, description="Only events with this text in their id, delivery id or payload.")
+    where: list[str] | None = Field(None, description="Only events for which all of these hold: `$.path=value`.")
+    since: str | None = Field(None, description="Only events of this time or later: `2h` ago, or ISO 8601 in UTC.")
+    until: str | None = Field(None, description="Only events before this time.")
     before: str | None = Field(None, description="Only events that arrived before the one with this id, for paging.")
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
@@ -88,10 +93,8 @@ class Tool:
 
 def _list_events(bridge: Bridge, given: ListEvents) -> Any:
     before = bridge.event_meant(given.before).seq if given.before else None
-    waiting = given.status if given.status in get_args(Waiting) else None
-    status = given.status if waiting is None else None
-    asked = EventFilter(given.webhook, status, before, given.limit, given.text, waiting=waiting)  # type: ignore[arg-type]
-    found = bridge.events(asked)
+    parts = parts_of(given.model_dump())
+    found = bridge.events(replace(search_of(bridge, parts), before_seq=before, limit=given.limit))
     targets = bridge.targets_by_event(found)
     return as_json([objects.Event.of(event, targets=targets[event.id]) for event in found])
 
@@ -150,6 +153,7 @@ def _check(bridge: Bridge, _: Nothing) -> Any:
 
 
 def _list_rejections(bridge: Bridge, given: ListRejections) -> Any:
+    check_webhook(bridge, given.webhook)
     found = bridge.store.queries.rejections(given.webhook, given.limit, given.filtered)
     return as_json(list(map(Rejection.of, found)))
 

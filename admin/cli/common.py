@@ -87,8 +87,9 @@ class Here:
         """The definitions, as far as they can be read, with a note on stderr if they have errors."""
         found = open_definitions(self.settings, self._kept_definitions).current
         if found.errors:
+            errors = "1 error" if len(found.errors) == 1 else f"{len(found.errors)} errors"
             click.echo(
-                f"note: the definitions have {len(found.errors)} errors (see webhook-bridge check); "
+                f"note: the definitions have {errors} (see webhook-bridge check); "
                 "this goes by what can be read of them",
                 err=True,
             )
@@ -150,7 +151,7 @@ def webhook_named(here: Here, name: str) -> Webhook:
     """The webhook; exits with the names there are if it isn't one of them. Raises DefinitionsError."""
     webhook = here.definitions.by_name.get(name)
     if webhook is None:
-        _fail_unknown(name, here.definitions)
+        fail_unknown(name, here.definitions)
     return webhook
 
 
@@ -162,6 +163,7 @@ def check_webhook(here: Here, name: str | None) -> None:
     check(here.bridge, name)
 
 
-def _fail_unknown(name: str, definitions: Definitions) -> NoReturn:
+def fail_unknown(name: str, definitions: Definitions) -> NoReturn:
+    """Exits with the names there are, for a webhook that isn't one of them."""
     known = definitions.by_name
     fail(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")

@@ -135,6 +135,8 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
     platform = platform or (_choose() if asks else "custom")
     guide = guides()[platform]
     form = _form(guide, name, given, asks)
+    if useless := _useless(form, guide, given):
+        raise click.UsageError(f"this webhook can't have {', '.join(useless)}; --help says what each goes with")
     keys = form.keys(guide)
     try:
         change = folder.plan(keys) if dry_run or form.errors else folder.create(keys)
@@ -150,6 +152,26 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
         _done(here, form, guide, as_json)
     for warning in change.warnings:
         click.echo(plain(f"warning: {warning.what}; {warning.remedy}"), err=True)
+
+
+def _useless(form: WebhookForm, guide: Guide, given: dict[str, Any]) -> list[str]:
+    """The options that were given and have no place in this webhook."""
+    own = guide.platform.own_settings
+    proof = form.proof if form.proofs else None
+    fits = {
+        "header": proof in _HEADERS,
+        "signature": proof == "signature",
+        "callback": proof == "callback",
+        "by_id": proof == "callback",
+        "no_proof": proof == "none",
+        "secret": proof is None or form.has_secret,
+        "verify_token": "verify_token" in own,
+        "audience": "audience" in own or proof == "jwt",
+        "listen": form.takes(BY_NAME["listen"]),
+    }
+    fits |= {name: form.takes(BY_NAME[name]) for _, name, _ in _OPTIONS}
+    options = {name: option for option, name, _ in _OPTIONS}
+    return [options.get(name, f"--{name.replace('_', '-')}") for name, does in fits.items() if given[name] and not does]
 
 
 def _named(field: str) -> str:
@@ -183,6 +205,8 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         form.verify_token = str(click.prompt("Verify token", default="", show_default=False))
     if given["audience"]:
         form.values["audience" if "audience" in own else "jwt_audience"] = given["audience"]
+    if given["challenge_name"] and form.proof != "callback":
+        form.besides = ("challenge",)
     _prove(form, given["header"] or "", asks)
     for name in (*own, *(_ASKED[form.proof] if form.proofs else ())):
         if asks and not form.values.get(name):

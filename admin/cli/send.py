@@ -13,7 +13,7 @@ from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
 from admin.cli.tables import plain
 from admin.events.deliveries import CantKeep, lines_of, renewed, with_content_type
 from admin.events.deliveries import saved as saved_delivery
-from admin.events.send import NotReachable, content_type_of, doubt, draft_for, post, signed
+from admin.events.send import NotReachable, content_type_of, doubt, draft_for, post, signed, wait_of
 from admin.urls import local_relay, url_of
 from config.webhooks import Webhook
 from platforms.guide import SampleEvent, samples
@@ -117,8 +117,9 @@ def send(
             fail(f"{webhook}: {error}")
     # Signing may have added to the query.
     added = urlsplit(draft.url).query
+    address = target._replace(query=added) if added else target
     try:
-        answer = post(target._replace(query=added).geturl() if added else target.geturl(), draft)
+        answer = post(address.geturl(), draft, wait_of(definition))
     except NotReachable as error:
         fail(f"{error}; is the relay running? If it runs elsewhere, use --url or PORT")
     click.echo(answer.phrase)

@@ -8,7 +8,7 @@ from typing import get_args
 
 import click
 
-from admin.cli.common import Here, complete_webhook, echo_table, fail, here
+from admin.cli.common import Here, complete_webhook, echo_table, fail, fail_unknown, here
 from admin.cli.events import events
 from admin.cli.tables import compact, plain
 from admin.events.differences import compared, differences, place
@@ -47,7 +47,7 @@ def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind
     """
     bridge = here.bridge
     if webhook not in bridge.definitions.by_name:
-        fail(f"no webhook {webhook} is defined")
+        fail_unknown(webhook, bridge.definitions)
     if kind == "once" and len(criteria) > 1:
         raise click.UsageError("once has one key: give one JSONPATH")
     lines = [_line(text, kind, bridge.hide(webhook)) for text in criteria]

@@ -42,6 +42,8 @@ class WebhookForm:
     proof: str = "headers"
     """One of `proofs`: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, its
     URLs (`callback`), or `none`."""
+    besides: tuple[str, ...] = ()
+    """Kinds of proof beside that one, whose fields count too."""
     header: str = ""
     """custom: the header with the secret value."""
     verify_token: str = ""
@@ -128,7 +130,7 @@ class WebhookForm:
         if self.verify_token and "verify_token" in guide.platform.own_settings:
             keys["verify_token"] = Secret(self.verify_token)
         for one in FIELDS:
-            if one.fits(guide.platform) and self._asks_for(one.group):
+            if self.takes(one):
                 put(keys, one.path, self.typed(one))
         if self.proof in self.proofs and self.proof in ("jwt", "mtls", "challenge", "callback"):
             keys.setdefault(self.proof, {})  # so that the check says what is missing
@@ -137,9 +139,13 @@ class WebhookForm:
             keys[key] = value
         return keys
 
+    def takes(self, one: Field) -> bool:
+        """Whether what is typed in the field becomes part of a new webhook."""
+        return one.fits(PLATFORMS[self.platform]) and self._asks_for(one.group)
+
     def _asks_for(self, group: Group) -> bool:
         """Whether the form of a new webhook has the fields of the group."""
-        return group == "own" or group in SECTIONS or (group == self.proof and group in self.proofs)
+        return group == "own" or group in SECTIONS or (group in (self.proof, *self.besides) and group in self.proofs)
 
     def typed(self, one: Field) -> Any:
         """The value typed in the field; None for none, or one that can't be understood, which is in `errors`."""

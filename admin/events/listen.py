@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 
 from admin.events.send import Answer, NotReachable, draft_for, pool_for, post, signed
 from config.loopback import is_loopback
+from config.respond import LONGEST_WAIT
 from config.webhooks import Webhook
 from platforms.verifiers import Draft
 
@@ -176,7 +177,7 @@ class LocalBridge:
 
     def post(self, delivery: Delivery) -> Answer:
         """Raises NotReachable, CannotSign or CantListen."""
-        return post(_with_query(self.url, delivery), self._draft(delivery))
+        return post(_with_query(self.url, delivery), self._draft(delivery), LONGEST_WAIT)
 
     def _draft(self, delivery: Delivery) -> Draft:
         headers = {

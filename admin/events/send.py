@@ -25,6 +25,7 @@ from relay.verification import verifiers_of
 from store.records import Event
 
 _TIMEOUT = 30.0
+"""Seconds, besides those for which a delivery waits for its workflow."""
 _SHOWN = 10_000
 """Bytes of a response that are read."""
 _LONGEST_FIELD = 300
@@ -131,8 +132,16 @@ def for_relay(
     return (f"{at}?{query}" if query else at), draft
 
 
-def post(url: str, draft: Draft) -> Answer:
-    """Sends the draft to this URL, once. Like a platform it follows no redirects. Raises NotReachable."""
+def wait_of(webhook: Webhook) -> float:
+    """Seconds for which its deliveries may wait for their workflow's end."""
+    return webhook.respond.wait or 0.0 if webhook.respond is not None else 0.0
+
+
+def post(url: str, draft: Draft, wait: float = 0.0) -> Answer:
+    """Sends the draft to this URL, once. Like a platform it follows no redirects. Raises NotReachable.
+
+    `wait`: seconds for which the delivery may wait for its workflow's end.
+    """
     headers = dict(draft.headers)
     if not any(name.lower() == "user-agent" for name in headers):
         headers["User-Agent"] = "webhook-bridge"
@@ -146,7 +155,7 @@ def post(url: str, draft: Draft) -> Answer:
                 headers=headers,
                 retries=False,
                 redirect=False,
-                timeout=_TIMEOUT,
+                timeout=_TIMEOUT + wait,
                 preload_content=False,
             )
             try:

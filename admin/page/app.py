@@ -47,8 +47,8 @@ _FOR_ALL = {"pages.log_in", "pages.logout", "orkes.token"}
 """What everyone who may see the page may post."""
 _WITHOUT_SESSION = {"pages.health", "pages.ready", "static"}
 """What must work without the store."""
-BODY = 64 * 1024
-"""Bytes of the largest body."""
+BODY = 256 * 1024
+"""Bytes of the largest body: of a delivery that is edited, as UTF-8, and of what goes with it."""
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -223,7 +223,9 @@ def _error(status: int, message: str) -> Response:
 def _on_http_error(error: HTTPException) -> Response:
     messages = {404: "There is no such page.", 405: "This page doesn't support that method."}
     status = error.code or 500
-    return _error(status, messages.get(status) or error.description or "The request can't be answered.")
+    is_ours = error.description != type(error).description
+    said = error.description if is_ours else messages.get(status) or error.description
+    return _error(status, said or "The request can't be answered.")
 
 
 def _on_no_store(error: Exception) -> Response:

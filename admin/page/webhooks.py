@@ -22,7 +22,7 @@ from admin.definitions.writer import (
     NameTaken,
     Written,
 )
-from admin.events.send import Answer, NotReachable, for_relay, post
+from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.events.trying_out import how_to_try
 from admin.explain.inputs import inputs_for_newest
 from admin.page.access import NotAllowed
@@ -198,14 +198,14 @@ def test(name: str) -> Response:
 
 def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: str = "POST", query: str = "") -> Answer:
     """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and NotReachable."""
-    return _post_until_known(*for_relay(webhook, source().settings, body, headers, method, query))
+    return _post_until_known(*for_relay(webhook, source().settings, body, headers, method, query), wait_of(webhook))
 
 
-def _post_until_known(url: str, draft: Any) -> Answer:
+def _post_until_known(url: str, draft: Any, wait: float) -> Answer:
     """Retries while the relay hasn't read a definition that was just written."""
     until = time.monotonic() + _TAKEN_UP_WITHIN
     while True:
-        answer = post(url, draft)
+        answer = post(url, draft, wait)
         if answer.status != 404 or time.monotonic() > until:
             return answer
         time.sleep(0.5)

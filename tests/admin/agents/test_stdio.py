@@ -98,6 +98,10 @@ def test_an_assistant_finds_out_why_a_workflow_did_not_continue(sample: Sample) 
         assert webhooks[0]["receivers"] == ["deploy", "release"]
         listed = await call(client, "list_events", webhook="github-deploys", status="pending")
         assert [event["eventId"] for event in listed] == [sample.events["pending"]]
+        main = await call(client, "list_events", where=["$.ref=refs/heads/Main"], since="1h", status="pending")
+        assert main == listed
+        unresolved = await call(client, "list_events", status="unresolved")
+        assert [event["eventId"] for event in unresolved] == [sample.events["refused"]]
         shown = await call(client, "show_event", event_id=sample.events["pending"][:30])
         assert shown["payload"]["ref"] == "refs/heads/Main"
         why = await call(client, "explain_event", event_id="last")
@@ -121,6 +125,10 @@ def test_wrong_arguments_and_unknown_names_are_told(sample: Sample) -> None:
         assert "no event unknown" in await fail(client, "show_event", event_id="unknown")
         assert "takes none" in await fail(client, "check", everything=True)
         assert "list_events" in await fail(client, "list_event")
+        assert "did you mean github-deploys?" in await fail(client, "list_events", webhook="github-deploy")
+        assert "did you mean orders?" in await fail(client, "list_rejections", webhook="order")
+        assert "'soon' is not a time" in await fail(client, "list_events", since="soon")
+        assert "not a condition" in await fail(client, "list_events", where=["ref=x"])
 
     asking_here(sample, ask)
 

@@ -114,6 +114,37 @@ def test_a_condition_without_a_start_is_wrong_usage(cli: Cli) -> None:
     assert not defined()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "useless"),
+    [
+        (("--header", "X-Key", "--algorithm", "sha512", "--prefix", "a"), "--algorithm, --prefix"),
+        (("--header", "X-Key", "--claim", "$.scope: a"), "--claim"),
+        (("--header", "X-Key", "--verify-token", "a"), "--verify-token"),
+        (("--no-proof", "--header", "X-Key"), "--header"),
+        (("--callback", "--signature"), "--signature"),
+        (("--callback", "--challenge", "token"), "--challenge"),
+        (("--issuer", "https://login.example.com", "--audience", "a", "--secret", "b"), "--secret"),
+        (("--platform", "github", "--header", "X-Key", "--no-proof"), "--header, --no-proof"),
+        (("--platform", "github", "--topic", "a", "--audience", "b"), "--audience, --topic"),
+        (("--platform", "microsoft-graph", "--listen"), "--listen"),
+    ],
+)
+def test_an_option_without_a_place_in_the_webhook_is_wrong_usage(
+    cli: Cli, arguments: tuple[str, ...], useless: str
+) -> None:
+    result = cli("new", "x", "--receiver", "a", *arguments, code=2)
+    assert f"this webhook can't have {useless}; --help" in result.output
+    assert not defined()
+
+
+def test_a_challenge_may_stand_beside_another_proof(cli: Cli) -> None:
+    cli("new", "x", "--receiver", "a", "--header", "X-Key", "--challenge", "token")
+    (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
+    assert webhook.challenge is not None
+    assert webhook.headers is not None
+    assert webhook.challenge.name == "token"
+
+
 def test_a_webhook_with_callback_by_options(cli: Cli) -> None:
     options = ("--callback", "--expires", "2d", "--task", "approve", "--query", "decision", "--query", "note")
     made = cli("new", "approvals", *options, "--receiver", "flow")

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+import urllib3
 
 from config.webhooks import Webhook
 from platforms import PLATFORMS
@@ -110,6 +112,24 @@ def test_a_refusal_is_printed_and_is_1(here: Cli, recorder: Recorder) -> None:
     assert result.stdout.startswith("401 Unauthorized\n")
     assert "\x1b" not in result.stdout
     assert "x-hub-signature-256" not in recorder.requests[-1][2]
+
+
+def test_the_answer_is_awaited_for_as_long_as_the_relay_may_wait(
+    here: Cli, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = sample.settings.bridge_webhooks.read_text(encoding="utf-8")
+    respond = "    starts: [{workflow: assistant}]\n    respond: {wait: 45s, output: $.reply}\n"
+    sample.settings.bridge_webhooks.write_text(text.replace("    hold: 0s\n", respond), encoding="utf-8")
+    waited: list[float] = []
+
+    def request(*_: object, timeout: float, **__: object) -> NoReturn:
+        waited.append(timeout)
+        raise OSError("not here")
+
+    monkeypatch.setattr(urllib3.PoolManager, "request", request)
+    for webhook in ("orders", "github-deploys"):
+        here("send", webhook, "--data", "{}", code=1)
+    assert waited[0] == waited[1] + 45
 
 
 def test_a_redirect_is_not_followed(here: Cli, recorder: Recorder) -> None:

@@ -65,7 +65,7 @@ class Sender:
         self.client: FlaskClient = create_app(self.settings).test_client()
         self.posted: list[Draft] = []
 
-    def post(self, url: str, draft: Draft) -> Any:
+    def post(self, url: str, draft: Draft, wait: float) -> Any:
         self.posted.append(draft)
         client = create_relay(self.settings, in_background=False).test_client()
         path = url.removeprefix("https://hooks.example.com")
@@ -77,7 +77,7 @@ class Sender:
         token = re.search(r'name="form_token" value="([\w-]+)"', page)
         assert token
         given = {"method": "POST", "do": do, "form_token": token[1], **form}
-        answer = self.client.post(f"/webhooks/{webhook}/send", data=given)
+        answer = self.client.post(f"/webhooks/{webhook}/send", data=given, content_type="multipart/form-data")
         return self.client.get(answer.headers["Location"]) if answer.status_code == 303 else answer
 
     def arrived(self, payload: Any, webhook: str = "deploys", **headers: str) -> str:
@@ -278,6 +278,12 @@ def test_a_body_too_large_for_a_form_is_left_to_the_command_line(sender: Sender)
     page = sender.client.get(f"/webhooks/deploys/send?event={event_id}").text
     assert len(page) < 50_000
     assert "too large to be edited here" in page
+
+
+def test_a_body_in_any_script_may_be_as_long_as_one_in_latin(sender: Sender) -> None:
+    body = json.dumps({"text": "\u5b57" * (LARGEST - 20)}, ensure_ascii=False)
+    page = sender.act(body=body)
+    assert "The relay answered 200 OK" in page.text
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def relay(page: Page, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draft]]:
     """A relay of the same folder, reached without a network; what was posted to it."""
     posted: list[Draft] = []
 
-    def post(url: str, draft: Draft) -> Any:
+    def post(url: str, draft: Draft, wait: float) -> Any:
         posted.append(draft)
         client = create_relay(page.settings, in_background=False).test_client()
         path = url.removeprefix("https://hooks.example.com")
@@ -347,7 +347,7 @@ def test_who_must_log_in_is_told_of_both_tokens(tmp_path: Path) -> None:
 def test_a_duplicate_is_not_shown_as_a_success(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     page.create()
     answer = webhooks.Answer(200, b'{"eventId": "e1", "duplicate": true}')
-    monkeypatch.setattr(webhooks, "post", lambda url, draft: answer)
+    monkeypatch.setattr(webhooks, "post", lambda url, draft, wait: answer)
     text = page.post("/webhooks/deploys/test", sample="push").text
     assert "It is a duplicate" in text
     assert '<div class="finding warning" role="status"><p><b>test</b>' in text
