@@ -8,6 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from http.client import HTTPException
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -78,8 +79,13 @@ class HttpsDownload:
     def __init__(self, mirror: str | None = None):
         self._mirror = mirror
         self.is_mirror = mirror is not None
-        self._opener: OpenerDirector = build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
         self._to_this_machine: OpenerDirector = build_opener(_NoRedirects, ProxyHandler({}))
+
+    @cached_property
+    def _opener(self) -> OpenerDirector:
+        """Made when a key is first fetched: to read the certificates of all authorities takes long, and most relays
+        need no keys."""
+        return build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
 
     def get(self, url: str, send: bytes | None = None) -> bytes:
         """What is sent has credentials, so it never goes to the mirror. Raises OSError, HTTPException or ValueError."""

@@ -89,9 +89,13 @@ class Api:
             # Created without credentials: it would otherwise request a token with its own transport and time-outs.
             plain = Configuration(server_api_url=self._configuration.host)
             plain.authentication_settings = None
+            transport = Transport(self.bounds)
+            # Otherwise it makes connections of its own, never used: that takes longer than many calls, as it reads the
+            # certificates of all authorities twice.
+            plain.http_connection = transport.connection
             client = self._clients.client = ApiClient(plain)
             client.configuration = self._configuration
-            client.rest_client = Transport(self.bounds)
+            client.rest_client = transport
         client.rest_client.limit(not_after, patience, largest)
         if self._authentication and self._configuration.AUTH_TOKEN is None:
             self._ask_for_token(client)

@@ -708,6 +708,13 @@ def test_where_nobody_listens_nothing_has_happened() -> None:
         Conductor("http://127.0.0.1:1/api", Bounds(1)).poll("me")
 
 
+def test_certificates_are_read_only_for_tls(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each thread has a connection of its own, and to read those of all authorities takes longer than most calls."""
+    monkeypatch.setattr("ssl.SSLContext", mock.Mock(side_effect=AssertionError("certificates are read")))
+    server.answers = [Answer([])]
+    assert Conductor(server.url, Bounds(30)).poll("me") == []
+
+
 def test_an_error_of_tls_leaves_open_what_has_happened(conductor: Conductor) -> None:
     error = urllib3.exceptions.SSLError("bad record MAC")
     with mock.patch.object(urllib3.PoolManager, "request", side_effect=error), pytest.raises(OutcomeUnknown):
