@@ -93,8 +93,7 @@ def run() -> None:
     }
     environment.setdefault("CONDUCTOR_UI_SERVER_URL", ui_url)
     preparations.for_a_terminal(environment)
-    # .env is read by the processes themselves: honcho would let it win over what is set.
-    command = [sys.executable, "-m", "honcho", "--env", os.devnull, "start"]
+    command = [sys.executable, "-m", "demo.procfile"]
     honcho = Child("the Procfile's processes", command, DATA / "run.log", environment, show=True)
     try:
         honcho.wait_until(lambda: status_of(f"http://127.0.0.1:{port}/readyz") == 200, timeout=60)

@@ -82,7 +82,8 @@ def presented(response: Response) -> Response:
     except (LookupError, TypeError, ValueError):
         message, code = "This didn't work.", ""
     title = _TITLES.get(code, "Nothing was done")
-    page = _page(response.status, title, f"<p>{html.escape(message)}</p>")
+    sentence = f"{message[:1].upper()}{message[1:].removesuffix('.')}."
+    page = _page(response.status, title, f"<p>{html.escape(sentence)}</p>")
     again = tuple(header for header in response.headers if header[0] == "Retry-After")
     return Response(page.status, page.body, page.content_type, (*page.headers, *again))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -50,6 +51,15 @@ def test_a_second_terminal_learns_the_addresses(tmp_path: Path) -> None:
     shown = 'echo "$PORT $CONDUCTOR_SERVER_URL"; command -v webhook-bridge'
     said = subprocess.run(["sh", "-c", f". data/run.env; {shown}"], cwd=tmp_path, capture_output=True, text=True)
     assert said.stdout == f"8001 http://localhost:9/api\n{Path(sys.executable).parent / 'webhook-bridge'}\n"
+
+
+def test_every_process_of_the_procfile_knows_the_relays_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "echo $PORT > {}; until [ -s {} ]; do sleep 0.05; done"
+    lines = (f"relay: {command.format('relay', 'admin')}", f"admin: {command.format('admin', 'relay')}")
+    (tmp_path / "Procfile").write_text("\n".join(lines))
+    environment = {**os.environ, "PORT": "8001", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-m", "demo.procfile"], cwd=tmp_path, env=environment, check=True, timeout=PATIENCE)
+    assert [(tmp_path / name).read_text() for name in ("relay", "admin")] == ["8001\n", "8001\n"]
 
 
 def test_one_address_has_conductors_routes_and_the_documented_ones_of_the_bridge(tmp_path: Path) -> None:
