@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from bench import answers, conductor, figures, matching, postgres, relay, webhooks, workers
+from bench import answers, conductor, figures, ingest, matching, postgres, relay, webhooks, workers
 from testkit.conductor import say
 from testkit.processes import ROOT, Failed, stop_all_on_exit
 
@@ -28,8 +28,9 @@ PARTS: dict[str, Measure] = {
     "answers": answers.measure,
 }
 """What is measured by default; ``conductor`` and ``answers`` need the real server."""
-ASKED: dict[str, Measure] = {"calls": conductor.measure_calls}
-"""Measured only when it is asked for: the rate by BRIDGE_CALLS on the kind of Conductor that TEST_CONDUCTOR chooses."""
+ASKED: dict[str, Measure] = {"calls": conductor.measure_calls, "ingest": ingest.measure}
+"""Measured only when it is asked for: the rate by BRIDGE_CALLS on the kind of Conductor that TEST_CONDUCTOR chooses;
+and what a delivery takes."""
 
 
 def main() -> int:
@@ -43,13 +44,25 @@ def main() -> int:
         "--json", type=Path, default=ROOT / "build" / "bench.json", help="where the figures are written"
     )
     parser.add_argument(
-        "--beside", type=Path, metavar="FOLDER", help="for workers: another checkout, measured in turn with this one"
+        "--beside",
+        type=Path,
+        metavar="FOLDER",
+        help="for workers and ingest: another checkout, measured in turn with this one",
     )
     parser.add_argument("--workers", type=int, default=workers.Effort.workers, help="for workers: how many")
-    parser.add_argument("--rounds", type=int, default=workers.Effort.rounds, help="for workers: how many")
+    parser.add_argument("--rounds", type=int, default=workers.Effort.rounds, help="for workers and ingest: how many")
+    parser.add_argument(
+        "--senders", type=int, nargs="+", default=ingest.Effort.connections, help="for ingest: how many, in turn"
+    )
     arguments = parser.parse_args()
     effort = workers.Effort(workers=arguments.workers, rounds=arguments.rounds)
-    known = PARTS | ASKED | {"workers": partial(workers.measure, beside=arguments.beside, effort=effort)}
+    deliveries = ingest.Effort(rounds=arguments.rounds, connections=arguments.senders)
+    known: dict[str, Measure] = {
+        **PARTS,
+        **ASKED,
+        "workers": partial(workers.measure, beside=arguments.beside, effort=effort),
+        "ingest": partial(ingest.measure, beside=arguments.beside, effort=deliveries),
+    }
     if unknown := set(arguments.parts) - set(known):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     # The worker's own steps would be logged between the figures.

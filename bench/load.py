@@ -38,6 +38,8 @@ class Load:
     worst: float
     failures: int
     """Answers other than 200, and broken connections."""
+    answers: int
+    """All of them, with those of the warm-up."""
 
 
 def request(path: str, delivery: str) -> bytes:
@@ -85,7 +87,7 @@ def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: fl
     begin = time.perf_counter() + warm_up
     end = begin + seconds
     times: list[float] = []
-    failures = 0
+    failures = answers = 0
     while (now := time.perf_counter()) < end:
         for key, _ in selector.select(end - now):
             connection = key.fileobj
@@ -105,6 +107,7 @@ def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: fl
             if answer is None:
                 continue
             done = time.perf_counter()
+            answers += 1
             if done >= begin:
                 times.append(done - sent[connection])
                 failures += not answer.startswith(b"HTTP/1.1 200")
@@ -124,6 +127,7 @@ def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: fl
         p99=1000 * times[int(len(times) * 0.99)],
         worst=1000 * times[-1],
         failures=failures,
+        answers=answers,
     )
 
 

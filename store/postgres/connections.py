@@ -48,6 +48,8 @@ _MOST = 8
 _IDLE = 300.0
 LOCK_TIMEOUT = 1.5
 """Seconds that a statement waits for another transaction: less than a delivery has."""
+_ONLY_IF_ASKED = 2**31
+"""Times that a statement is executed before psycopg prepares it without being asked to."""
 _SESSION = {
     # The client gives up sooner; this ends what it left behind.
     "statement_timeout": "90s",
@@ -100,17 +102,19 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         """The statement with our schema."""
         return _in_schema(statement, self.schema)
 
-    def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
-        """Executes a statement; returns its rows."""
-        return self.run(statement, parameters).fetchall()
+    def fetch(self, statement: str, parameters: Parameters = (), *, prepare: bool = False) -> Rows:
+        """Executes a statement; returns its rows. `prepare`: the server is to parse and plan it only once."""
+        return self.run(statement, parameters, prepare=prepare).fetchall()
 
     def write(self, statement: str, parameters: Parameters = ()) -> int:
         """Executes a statement; returns the number of rows written."""
         return self.run(statement, parameters).rowcount
 
-    def run(self, statement: str, parameters: Parameters = ()) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Executes a statement."""
-        return self.execute(self.sql(statement), parameters or None)
+    def run(
+        self, statement: str, parameters: Parameters = (), *, prepare: bool = False
+    ) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Executes a statement. `prepare`: the server is to parse and plan it only once."""
+        return self.execute(self.sql(statement), parameters or None, prepare=prepare)
 
     def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
         """Executes statements in one round trip; returns the rows of each.
@@ -156,6 +160,7 @@ class Connections:
         self.address = address
         self._clock = DatabaseClock(SteadyClock() if own_clock is None else own_clock)
         self.patience = Patience()
+        self._may_prepare = True
         self._inherited: list[object] = []
         self._pool: ConnectionPool[Connection] | None = None
         self._reset()
@@ -348,6 +353,7 @@ class Connections:
             local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
             connection.begin = f"BEGIN; {local}"
         else:
+            connection.prepare_threshold = _ONLY_IF_ASKED if self._may_prepare else None
             settings |= _GONE
             if version >= 140000:
                 settings["client_connection_check_interval"] = "1s"
@@ -355,6 +361,11 @@ class Connections:
         self.look_at_clock(connection)
         connection.deadline = float("inf")
         self._last_error = None
+
+    def stop_preparing(self) -> None:
+        """Opens connections without prepared statements from now on: a pooler that doesn't show loses them."""
+        self._may_prepare = False
+        self.close()
 
     def close(self) -> None:
         """Closes this process's connections; the next use opens them again."""

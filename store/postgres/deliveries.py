@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from itertools import chain
+
+from psycopg import errors
 
 from store import rows, storable
 from store.errors import StoreUnavailable
 from store.group_commit import Scheduler, Take
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
 from store.postgres.impatient import Impatient
+from store.postgres.many_rows import insert
 from store.postgres.raw_deliveries import first_id
 from store.postgres.signals import PostgresSignals
+from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent
 from store.sql.answers import are_wanted, want
 from store.sql.deliveries import SqlDeliveries
@@ -23,10 +26,9 @@ _MARGIN = 0.1
 """Seconds by which the server gives up before the client does."""
 _PAUSE = 0.1
 """Seconds between tries to commit."""
-_ROWS_A_STATEMENT = 200
-_ROW = f"({', '.join(['%s'] * len(rows.NEW_EVENT.split(',')))})"
 # Any conflict: if the id conflicts, an earlier try stored the events.
-_INSERT = f"INSERT INTO bridge.events ({rows.NEW_EVENT}) VALUES {{}} ON CONFLICT DO NOTHING RETURNING id"
+_INSERT = f"{insert(f'bridge.events ({rows.NEW_EVENT})')} ON CONFLICT DO NOTHING RETURNING id"
+_COLUMNS = [Longs if name in ("received_at", "hold_until") else Texts for name in rows.NEW_EVENT.split(", ")]
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _FIRST = (
     "SELECT e.webhook, e.delivery_id, e.id FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
@@ -82,7 +84,7 @@ class PostgresDeliveries(SqlDeliveries):
     def _try(self, events: Sequence[NewEvent], until: float, is_first: bool) -> list[Committed]:
         with translated(), self._connections.lent(until, 0.0 if self._was_unavailable else IMPATIENT) as connection:
             left = until - time.monotonic() - _MARGIN
-            is_alone = len(events) <= _ROWS_A_STATEMENT and not are_any(events) and not are_wanted(events)
+            is_alone = len(events) <= rows.STEP and not are_any(events) and not are_wanted(events)
             if is_alone and not connection.is_pooled and left > LOCK_TIMEOUT:
                 stored = self._insert(connection, events)  # a separate transaction, in one round trip
             else:
@@ -105,10 +107,14 @@ class PostgresDeliveries(SqlDeliveries):
     def _insert(self, connection: Connection, events: Sequence[NewEvent]) -> set[str]:
         """Inserts events that aren't known yet; returns their ids."""
         stored = set[str]()
-        for at in range(0, len(events), _ROWS_A_STATEMENT):
-            new_rows = [*map(rows.new_event_row, events[at : at + _ROWS_A_STATEMENT])]
-            statement = _INSERT.format(", ".join([_ROW] * len(new_rows)))
-            stored |= {event_id for (event_id,) in connection.fetch(statement, [*chain.from_iterable(new_rows)])}
+        for step in rows.steps(events):
+            columns = zip(*map(rows.new_event_row, step), strict=True)
+            parameters = [kind(column) for kind, column in zip(_COLUMNS, columns, strict=True)]
+            try:
+                stored |= {event_id for (event_id,) in connection.fetch(_INSERT, parameters, prepare=True)}
+            except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
+                self._connections.stop_preparing()
+                raise StoreUnavailable(f"PostgreSQL: prepared statements get lost: {error}") from error
         return stored
 
     def _look_up(

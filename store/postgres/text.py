@@ -1,14 +1,34 @@
-"""Puts text into a form that PostgreSQL accepts."""
+"""Puts text into a form that PostgreSQL accepts, and columns of many rows into arrays."""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Iterable
 from typing import Any
 
 import psycopg
-from psycopg.adapt import Buffer
+from psycopg.adapt import Buffer, Dumper
+from psycopg.pq import Format
 from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 
 from store import storable
+
+_TEXT, _TEXTS = 25, 1009
+_LONG, _LONGS = 20, 1016
+"""Numbers that PostgreSQL has for types, which never change."""
+_HEAD = struct.Struct("!iiIii").pack
+"""Of an array: dimensions, whether it has NULLs, the elements' type, their number, and the first one's."""
+_LENGTH = struct.Struct("!i").pack
+_NUMBER = struct.Struct("!iq").pack
+_NULL = _LENGTH(-1)
+
+
+class Texts(list[str | None]):
+    """A column of text, sent as an array. Of a plain list psycopg looks at each element's type."""
+
+
+class Longs(list[int | None]):
+    """A column of BIGINT."""
 
 
 class _Text(StrDumperUnknown):
@@ -25,7 +45,41 @@ class _TextBinary(StrBinaryDumper):
         return super().dump(storable.text_without_nul(obj))
 
 
+class _TextsDumper(Dumper):
+    format = Format.BINARY
+    oid = _TEXTS
+
+    def dump(self, obj: Iterable[str | None]) -> Buffer | None:
+        data = [b""]
+        for text in obj:
+            if text is None:
+                data.append(_NULL)
+            else:
+                encoded = storable.text_without_nul(text).encode()
+                data += (_LENGTH(len(encoded)), encoded)
+        return _array(_TEXT, list(obj), data)
+
+
+class _LongsDumper(Dumper):
+    format = Format.BINARY
+    oid = _LONGS
+
+    def dump(self, obj: Iterable[int | None]) -> Buffer | None:
+        try:
+            data = [b"", *(_NULL if number is None else _NUMBER(8, number) for number in obj)]
+        except struct.error as error:
+            raise psycopg.DataError(f"a number is out of range: {error}") from error
+        return _array(_LONG, list(obj), data)
+
+
+def _array(kind: int, elements: list[Any], data: list[bytes]) -> bytes:
+    data[0] = _HEAD(1, None in elements, kind, len(elements), 1)
+    return b"".join(data)
+
+
 def take_any_text(connection: psycopg.Connection[Any]) -> None:
     """Lets the connection store any text, with a replacement for what PostgreSQL can't keep."""
     connection.adapters.register_dumper(str, _TextBinary)
     connection.adapters.register_dumper(str, _Text)
+    connection.adapters.register_dumper(Texts, _TextsDumper)
+    connection.adapters.register_dumper(Longs, _LongsDumper)

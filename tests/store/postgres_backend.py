@@ -110,9 +110,9 @@ class PostgresBackend:
             connection = connect()
             run, together = connection.run, connection.fetch_together
 
-            def seen(statement: str, parameters: Parameters = ()) -> Any:
+            def seen(statement: str, parameters: Parameters = (), *, prepare: bool = False) -> Any:
                 self.statements[connection.sql(statement)] = parameters
-                return run(statement, parameters)
+                return run(statement, parameters, prepare=prepare)
 
             def all_seen(statements: Sequence[Statement]) -> Any:
                 self.statements |= {connection.sql(statement): parameters for statement, parameters in statements}

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from store import rows
 from store.clock import SteadyClock
 from store.errors import StoreUnavailable
 from store.open import open_store
@@ -256,7 +257,7 @@ def through(proxy: Proxy, url: str) -> str:
     return parts._replace(netloc=f"{user}@127.0.0.1:{proxy.port}").geturl()
 
 
-@pytest.mark.parametrize("number", [1, 300], ids=["one statement", "a transaction"])
+@pytest.mark.parametrize("number", [1, rows.STEP + 1], ids=["one statement", "a transaction"])
 def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
     url: str, proxy: Proxy, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,16 +265,31 @@ def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
     monkeypatch.setattr("store.postgres.deliveries.IMPATIENT", PATIENCE)
     store = open_store(through(proxy, url))
     store.deliveries.append([event()])
-    proxy.lose_answer_to = b"INSERT INTO webhook_bridge.events" if number == 1 else b"COMMIT"
-    new = [event(f"d{n}") for n in range(number)]
+    proxy.lose_answer_to = b"of the delivery" if number == 1 else b"COMMIT"
+    new = [event(f"d{n} of the delivery") for n in range(number)]
     committed = store.deliveries.append(new)
     assert proxy.lost == 1
     assert [one.event_id for one in committed] == [one.id for one in new]
     assert not any(one.duplicate for one in committed), "they are no duplicates of themselves"
     assert stored(url)[1:] == [one.id for one in new]
-    [again] = store.deliveries.append([event("d0")])
+    [again] = store.deliveries.append([event("d0 of the delivery")])
     assert (again.event_id, again.duplicate) == (new[0].id, True)
     store.close()
+
+
+def test_a_pooler_that_does_not_show_loses_prepared_statements_and_no_delivery(
+    store: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("store.postgres.deliveries.IMPATIENT", PATIENCE)
+    monkeypatch.setattr("store.postgres.connections._MOST", 1)
+    for number in range(3):
+        store.deliveries.append([event(f"d{number}")])
+        store._connections.run_again(
+            lambda database: database.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"), 5
+        )
+    assert len(stored(url)) == 3
+    prepared = store._connections.read("SELECT count(*) FROM pg_prepared_statements")
+    assert prepared == [(0,)]
 
 
 # --- late ---
