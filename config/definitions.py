@@ -9,6 +9,7 @@ from pathlib import Path
 
 from config.model import Webhook
 from config.problems import Problem
+from config.stamps import Stamps
 from config.yaml_lines import Where
 
 
@@ -30,7 +31,7 @@ class Definitions:
 
     webhooks: tuple[Webhook, ...]
     warnings: tuple[Problem, ...] = ()
-    sources: tuple[Path, ...] = ()
+    sources: Stamps = field(default_factory=dict, compare=False)
     """The files to watch for changes: those that were read, including those named by ``${file:…}``."""
 
     secrets: tuple[SecretPlace, ...] = ()

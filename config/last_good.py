@@ -19,7 +19,8 @@ from config.definitions import Definitions
 from config.loader import Loader
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, Problems
-from config.references import environment_with_dotenv, holds_secret
+from config.references import DOTENV, environment_with_dotenv, holds_secret
+from config.stamps import stamps_of
 from config.yaml_lines import Located
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
@@ -137,14 +138,16 @@ class LastGood:
             return self._load(path)
 
     def _load(self, path: Path) -> Definitions:
+        sources = stamps_of([DOTENV])
         environment = environment_with_dotenv() if self._looks_up_secrets else None
-        loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload)
+        loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload, sources)
         files = loader.files(path)
         missing = bool(loader.problems.errors())
         unavailable: set[str] = set()
         good = 0
         if missing:  # the folder or file itself
             files = self._remembered_files(path)
+            sources |= stamps_of(files)
         else:
             self._forget_others(files)
         for file in files:
@@ -162,7 +165,6 @@ class LastGood:
                 what = f"its kept definitions can't be read: {reason}"
                 loader.problems.add(Problem(str(file), 1, "kept", what, "fix the file"))
         errors, warnings = tuple(sorted(loader.problems.errors())), tuple(sorted(loader.problems.warnings()))
-        sources = (path, Path(".env"), *files, *loader.references.files)
         if errors and not good and not self._partial:
             raise DefinitionsError(errors, warnings, sources)
         return Definitions(

@@ -22,6 +22,7 @@ from config.model import Webhook
 from config.problems import DefinitionsError, Problem, Problems, dotted, in_words, rewritten
 from config.proofs import find_unproven
 from config.references import (
+    DOTENV,
     UNRESOLVED,
     References,
     concealed,
@@ -30,6 +31,7 @@ from config.references import (
     may_hold_reference,
 )
 from config.risks import find_risks
+from config.stamps import Stamps, stamp_of, stamps_of
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 from criteria.suggestions import nearest
 
@@ -57,22 +59,19 @@ def load_definitions(
 
     Raises DefinitionsError with every problem that was found.
     """
-    sources = [path]
+    sources: Stamps = {}
     if environment is None:
-        sources.append(Path(".env"))
+        sources = stamps_of([DOTENV])
         environment = environment_with_dotenv()
-    loader = Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload)
+    loader = Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload, sources)
     files = loader.files(path)
     with not_collecting():
         for file in files:
             loader.read(file)
-    sources = [*sources, *files, *loader.references.files]
     errors, warnings = loader.problems.errors(), sorted(loader.problems.warnings())
     if errors:
         raise DefinitionsError(errors, warnings, sources)
-    return Definitions(
-        tuple(loader.webhooks), tuple(warnings), tuple(sources), tuple(loader.secrets), places=loader.places
-    )
+    return Definitions(tuple(loader.webhooks), tuple(warnings), sources, tuple(loader.secrets), places=loader.places)
 
 
 @dataclass(frozen=True)
@@ -116,9 +115,13 @@ class Loader:
         instead: Mapping[Path, str | None],
         may_be_empty: bool,
         conductor_payload: int | None,
+        sources: Stamps,
     ):
+        """`sources` receives what is read, with its state just before that: a later change is noticed, however long
+        reading takes."""
         self.platforms = platforms
-        self.references = References(environment, instead)
+        self.references = References(environment, instead, sources)
+        self._sources = sources
         self.instead = instead
         self.may_be_empty = may_be_empty
         self.conductor_payload = conductor_payload
@@ -138,6 +141,7 @@ class Loader:
 
     def files(self, path: Path) -> list[Path]:
         """The files to read, in the order of their names."""
+        self._sources[path] = stamp_of(path)
         try:
             if not path.is_dir():
                 if path.exists():
@@ -160,6 +164,7 @@ class Loader:
 
     def read(self, file: Path) -> None:
         """Adds the file's webhooks, and their problems."""
+        self._sources.setdefault(file, stamp_of(file))
         try:
             given = self.instead.get(file)
             document = read_yaml(file) if given is None else parse_yaml(given)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from config.model import Webhook
 from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
 from config.respond import Respond
 from config.shaping import SchemaFile
+from config.stamps import Stamp
 from config.starts import Once, Start
 from config.yaml_lines import Where
 from criteria.suggestions import did_you_mean
@@ -87,11 +89,11 @@ class DefinitionsError(Exception):
         self,
         problems: Iterable[Problem],
         warnings: Iterable[Problem] = (),
-        sources: Iterable[Path] = (),
+        sources: Mapping[Path, Stamp] = MappingProxyType({}),
     ):
         self.problems = tuple(sorted(problems))
         self.warnings = tuple(sorted(warnings))
-        self.sources = tuple(sources)
+        self.sources = dict(sources)
         """The files to watch for the edit that repairs them."""
         super().__init__("\n".join(map(str, self.problems)))
 

@@ -13,8 +13,11 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from config.stamps import Stamps, stamp_of
 from config.yaml_lines import Where
 
+DOTENV = Path(".env")
+"""Where names come from that the environment lacks."""
 UNRESOLVED = "a reference that can't be resolved"
 """Placeholder for an unresolved reference until the problem is reported: nothing is loaded with it."""
 
@@ -70,13 +73,15 @@ Report = Callable[[str, str], None]
 class References:
     """Where references are looked up."""
 
-    def __init__(self, environment: Mapping[str, str] | None, instead: Mapping[Path, str | None]):
-        """`environment` is where ``${NAME}`` comes from; `instead` has texts to use instead of reading these files.
+    def __init__(self, environment: Mapping[str, str] | None, instead: Mapping[Path, str | None], sources: Stamps):
+        """`environment` is where ``${NAME}`` comes from; `instead` has texts to use instead of reading these files;
+        `sources` receives the files that are read.
 
         Without an environment nothing is looked up: every reference becomes `NOT_LOOKED_UP`.
         """
         self._environment = environment
         self._instead = instead
+        self._sources = sources
         self.files: list[Path] = []
         """The files that the definitions named, readable or not."""
 
@@ -88,6 +93,7 @@ class References:
     def read(self, path: Path) -> str:
         """The text of a file that the definitions name. Raises OSError, ValueError."""
         self.files.append(path)
+        self._sources.setdefault(path, stamp_of(path))
         given = self._instead.get(path)
         return path.read_bytes().decode("utf-8-sig") if given is None else given
 
@@ -147,7 +153,7 @@ class References:
 def environment_with_dotenv() -> dict[str, str]:
     """The process's environment and, for names that it lacks, the file ``.env``, read again each time."""
     try:
-        found = {name: value for name, value in dotenv_values(".env").items() if value is not None}
+        found = {name: value for name, value in dotenv_values(DOTENV).items() if value is not None}
     except (OSError, UnicodeDecodeError):
         found = {}
     return {**found, **os.environ}

@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
-import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
+from config.stamps import Stamps, stamp_of, stamps_of
 from config.wakeup import WakeUp
 from config.webhooks import Definitions, DefinitionsError
 
 STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"
 """What is logged of a broken edit, and at a start with what an earlier process has kept."""
-Stamps = dict[Path, tuple[int, int, int]]
-"""file → a fingerprint of its state."""
-
-
-_UNREAD = (-1, -1, -1)
-"""The fingerprint of no file, not even of one that is missing."""
-_TICK_NS = 10_000_000
-"""A file's time may be this much earlier than the clock's when it was written."""
-
-
-def stamps(sources: Iterable[Path]) -> Stamps:
-    """A fingerprint that changes when a file is edited or replaced or, for a folder, when a file is added or
-    removed."""
-    found: Stamps = {}
-    for path in sources:
-        try:
-            status = os.stat(path)
-            found[path] = (status.st_mtime_ns, status.st_size, status.st_ino)
-        except OSError:
-            found[path] = (0, 0, 0)
-    return found
 
 
 class Loader(Protocol):
@@ -73,7 +51,7 @@ class DefinitionsSource:
         self._path = path
         self._loader = loader
         self._current = current
-        self._seen = stamps(current.sources)
+        self._seen: Stamps = current.sources
         self._unrecorded = False
         self._forced = False
         self._reset()
@@ -113,34 +91,39 @@ class DefinitionsSource:
 
         A broken file keeps its last good webhooks; changes in other files take effect.
 
-        Raises what the listener raises; the definitions are in force all the same.
+        Raises what the listener raises. If that is `changed` or `broken`, the next check reads them again; if it is
+        `record`, they are in force all the same.
         """
         with self._lock:
-            before = stamps(self._seen)
-            if before == self._seen and not self._forced:
+            if not self._forced and stamps_of(self._seen) == self._seen:
                 self._record()
                 return False
             self._forced = False
-            old, began = self._current, time.time_ns() - _TICK_NS
             try:
-                new = self._loader.load(self._path)
-                sources = new.sources
-            except DefinitionsError as error:
-                new, sources = replace(old, errors=error.problems), error.sources
-            # A file that changed while the definitions were read counts as unread, so that it is read again; one that
-            # is new, too, if it may still have been written then.
-            self._seen = {
-                path: before.get(path, stamp if stamp[0] < began else _UNREAD)
-                for path, stamp in stamps({self._path, *sources}).items()
-            }
-            self._current = new
-            if not new.errors or (new.webhooks, new.unavailable) != (old.webhooks, old.unavailable):
-                self.listener.changed(new)
-            if new.errors and new.errors != old.errors:
-                self.listener.broken(DefinitionsError(new.errors))
+                good = self._read()
+            except BaseException:  # what is in force may not be all of it
+                self._forced = True
+                raise
             self._unrecorded = True
             self._record()
-            return not new.errors
+            return good
+
+    def _read(self) -> bool:
+        """Puts in force what the files say now; returns whether it has no errors."""
+        old = self._current
+        try:
+            new = self._loader.load(self._path)
+            sources = new.sources
+        except DefinitionsError as error:
+            new, sources = replace(old, errors=error.problems), error.sources
+        # As they were before they were read: what changes meanwhile is read again.
+        self._seen = {self._path: stamp_of(self._path), **sources}
+        self._current = new
+        if not new.errors or (new.webhooks, new.unavailable) != (old.webhooks, old.unavailable):
+            self.listener.changed(new)
+        if new.errors and new.errors != old.errors:
+            self.listener.broken(DefinitionsError(new.errors))
+        return not new.errors
 
     def announce(self) -> None:
         """Has the listener record the state, good or bad. Raises what the listener raises; the next check tries

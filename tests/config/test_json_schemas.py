@@ -12,7 +12,8 @@ import pytest
 
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.last_good import LastGood
-from config.watch import DefinitionsSource, stamps
+from config.stamps import stamp_of
+from config.watch import DefinitionsSource
 from config.webhooks import Definitions, DefinitionsError, load_definitions
 from platforms import PLATFORMS
 
@@ -330,9 +331,9 @@ def test_a_changed_schema_takes_effect_and_a_broken_one_leaves_the_last_good_in_
 
     def changed(text: str) -> str | None:
         file = folder / "order.json"
-        before = stamps([file])
+        before = stamp_of(file)[0]
         file.write_text(text)
-        os.utime(file, ns=(before[file][0] + 10**9, before[file][0] + 10**9))
+        os.utime(file, ns=(before + 10**9, before + 10**9))
         source.check()
         misfit = compiled(source.current).misfit({"id": 0})
         return None if misfit is None else str(misfit)

@@ -91,7 +91,7 @@ def test_a_folder_is_its_yaml_files_merged_by_name(tmp_path: Path) -> None:
     (tmp_path / "sub.yaml").mkdir()
     definitions = load_definitions(tmp_path, PLATFORMS, ENVIRONMENT)
     assert [webhook.name for webhook in definitions.webhooks] == ["a", "b"]
-    assert definitions.sources == (tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert [*definitions.sources] == [tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml"]
 
 
 def test_links_to_folders_and_files_are_followed(tmp_path: Path) -> None:
@@ -523,7 +523,7 @@ def test_a_name_or_url_is_there_once_across_the_files(tmp_path: Path) -> None:
     text = str(caught.value)
     assert f"b.yaml:2: webhook x: name: the name x is taken; choose another: {tmp_path}/a.yaml:2 has it already" in text
     assert "b.yaml:3: webhook one: name: the URL /webhook/one is taken" in text
-    assert caught.value.sources == (tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml")
+    assert [*caught.value.sources] == [tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml"]
 
 
 def test_the_same_name_twice_is_one_problem(problems: Problems) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from config.stamps import stamp_of
 from config.watch import DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError, load_definitions
 from testkit import PATIENCE
@@ -180,6 +181,50 @@ def test_a_new_file_that_is_still_written_while_it_is_read_is_read_again(tmp_pat
     source.check()
     source.check()
     assert seen.changes == [["a", "b"], ["a", "b", "c"]]
+
+
+def test_an_edit_after_the_first_reading_is_noticed_however_late_watching_begins(tmp_path: Path, seen: Seen) -> None:
+    key = tmp_path / "key"
+    key.write_text("0123456789abcdef")
+    (tmp_path / "w.yaml").write_text(GOOD.format(name="one").replace("0123456789abcdef", '"${file:key}"'))
+    first = load_definitions(tmp_path)
+    key.write_text("fedcba9876543210")
+    source = DefinitionsSource(tmp_path, Plain(), first, seen)
+    assert source.check()
+    assert source.current.webhooks[0].headers["X-Key"][0].get_secret_value() == "fedcba9876543210"
+    assert not source.check()
+
+
+def test_a_file_that_becomes_readable_is_another_one(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text("webhooks: []")
+    file.chmod(0)
+    before = stamp_of(file)
+    file.chmod(0o644)
+    assert stamp_of(file) != before
+
+
+def test_definitions_that_could_not_be_put_in_force_are_at_the_next_check(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text(GOOD.format(name="one"))
+
+    class FailsFirst(Seen):
+        fails = True
+
+        def changed(self, definitions: Definitions) -> None:
+            if self.fails:
+                self.fails = False
+                raise MemoryError
+            super().changed(definitions)
+
+    seen = FailsFirst()
+    source = DefinitionsSource(file, Plain(), load_definitions(file), seen)
+    write(file, GOOD.format(name="two"))
+    with pytest.raises(MemoryError):
+        source.check()
+    assert source.check()
+    assert not source.check()
+    assert seen.changes == [["two"]]
 
 
 def test_force_reads_what_looks_unchanged(
