@@ -186,12 +186,13 @@ class Leader:
         self._scan(events)
         scan = self.scanner
         claimed = decider.decide(self.term, events, freed, scan.began, store.now(), executor.free, scan.complete)
+        # Before anything that may fail: nobody else makes these calls until their claims run out.
+        executor.submit(claimed)
         if found := decider.addressed.newly_found():
             self._adopt(found, suspects=True)  # the queue may be about to hand them out
         self._reporter.waiting_for_index(decider.blocked, self.scanner.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
-        executor.submit(claimed)
         if events or freed:
             executor.wake()
         return agenda.more or decider.unfinished or bool(found)

@@ -818,6 +818,28 @@ def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropp
     assert bench.state(task) == "waiting"
 
 
+def test_claimed_calls_are_made_though_a_task_that_a_callback_found_cannot_be_stored(bench: Bench) -> None:
+    worker = bench.deciding()
+    bench.wait()
+    bench.arrive()
+    found = Task("found", "w", "flow", "wait", {}, 0, found_by="index")
+    adopt = bench.store.tasks.adopt
+
+    def refuse(term: Term, tasks: list[Task], now: int) -> list[Task]:
+        if [task.id for task in tasks] == ["found"]:
+            raise StoreUnavailable("down")
+        return adopt(term, tasks, now)
+
+    with (
+        mock.patch.object(leader_of(worker).decider.addressed, "newly_found", return_value=[found]),
+        mock.patch.object(bench.store.tasks, "adopt", refuse),
+        mock.patch.object(worker._executor, "submit") as submit,
+    ):
+        worker.step()
+    [((target, event),)] = [call.args[0] for call in submit.call_args_list]
+    assert (target.state, event.id) == ("claimed", "event")
+
+
 def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_rests(bench: Bench) -> None:
     worker = bench.deciding()
     refused = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(5)]
