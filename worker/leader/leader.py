@@ -109,6 +109,8 @@ class Leader:
             # index knows them. An event decided in between would miss them.
             ago = (store.now() - term.predecessor_until) / 1000
             self.quiet_until = clock.monotonic() + tuning.predecessor_grace - max(0.0, ago)
+        self._timed_receivers: frozenset[str] = frozenset()
+        """The workflows whose waiting tasks' time-outs are extended."""
         self._failures = 0
         self._missing_calls: str | None = None
         """The calls that Conductor lacked at the last check; None before the first."""
@@ -349,9 +351,11 @@ class Leader:
 
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""
-        tasks, receivers = self.decider.tasks, self.decider.receivers
-        timed = [task for task in list(tasks.timed.values()) if task.workflow in receivers]
-        self._timeouts.extend(timed, tasks, self.heartbeat)
+        tasks, receivers = self.decider.tasks, frozenset(self.decider.receivers)
+        new = tasks.newly_timed()
+        if receivers != self._timed_receivers:
+            self._timed_receivers, new = receivers, list(tasks.timed.values())
+        self._timeouts.extend((task for task in new if task.workflow in receivers), tasks, receivers, self.heartbeat)
 
     def _send(self, message: Callable[[], None]) -> None:
         """Runs it on the loop's thread. Raises TermOver if the term ends first."""

@@ -6,6 +6,7 @@ Tasks are grouped by workflow and by their set of paths; within a group a tree o
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -75,6 +76,7 @@ class TaskIndex:
         self._tasks: dict[str, WaitingTask] = {}
         self.timed: dict[str, WaitingTask] = {}
         """Tasks whose definition has a response time-out."""
+        self._newly_timed: deque[WaitingTask] = deque()
         # workflow → paths → (how to select each, tree: value at the first path → … → {task id: task})
         self._groups: dict[str, dict[tuple[str, ...], tuple[tuple[Select, ...], dict[Any, Any]]]] = {}
 
@@ -99,12 +101,17 @@ class TaskIndex:
         """The workflows of all tasks. Other threads may call this."""
         return {task.workflow_id for task in list(self._tasks.values())}
 
+    def newly_timed(self) -> list[WaitingTask]:
+        """Those of `timed` that were added since the last call. Another thread may call this."""
+        return [self._newly_timed.popleft() for _ in range(len(self._newly_timed))]
+
     def add(self, task: WaitingTask) -> None:
         """Adds a task, or replaces it."""
         self.remove(task.id)
         self._tasks[task.id] = task
         if task.response_timeout:
             self.timed[task.id] = task
+            self._newly_timed.append(task)
         criteria = task.criteria
         if criteria is None or None in criteria.keys:  # matches nothing: broken, or an expected null
             return

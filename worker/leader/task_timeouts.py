@@ -5,10 +5,9 @@ That covers waiting tasks, and tasks that an event has taken until their complet
 
 from __future__ import annotations
 
-import heapq
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -24,6 +23,7 @@ from worker.conductor.errors import ConductorError, NotSent, Refused
 from worker.delivery.outcomes import FRESH, claim_lasts
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.task_index import WaitingTask
+from worker.leader.timer_agenda import Timer, TimerAgenda
 
 log = structlog.get_logger()
 
@@ -33,30 +33,12 @@ _FAILING = _THREADS // 2
 _IN_HAND = 128
 """Most extensions that are in flight or wait for a thread: few enough that the most urgent ones always come next."""
 _PAGE = 2000
+_LEFT_OVER = 1000
+"""Timers of tasks that no longer wait, beyond as many as there are others, after which they are looked for."""
 _SOONEST = 0.2
 """Minimum seconds between two tries."""
 PATIENCE = 0.1
 """Seconds that a decision waits for extensions in flight. Each takes a few milliseconds unless it hangs."""
-
-
-class _Timer:
-    """One task's time-out."""
-
-    def __init__(self, task: WaitingTask | Task, due: float, taken: bool = False):
-        self.task = task
-        self.due = due
-        """When it is due to be extended (monotonic clock)."""
-        self.taken = taken
-        """Whether an event has taken the task."""
-        self.failures = 0
-        self.running = False
-        self.effect_until = float("-inf")
-        """Until when an extension with a lost answer may still take effect."""
-
-    @property
-    def within(self) -> float:
-        """Seconds for one call, so that several tries fit within the time-out."""
-        return max(1.0, self.task.response_timeout / 6)
 
 
 class TaskTimeouts:
@@ -88,7 +70,11 @@ class TaskTimeouts:
         self._steady = steady
         self._changed = threading.Condition()
         # Guards everything below.
-        self._timers: dict[str, _Timer] = {}
+        self._timers: dict[str, Timer] = {}
+        self._agenda = TimerAgenda()
+        """Those that aren't running; and some that were forgotten since."""
+        self._running: set[Timer] = set()
+        self._most = _LEFT_OVER
         self._extending: set[str] = set()
         """Waiting tasks with an extension in flight."""
         self._being_given: Collection[str] = ()
@@ -103,11 +89,19 @@ class TaskTimeouts:
 
     def _load(self, tasks: Iterable[Task]) -> None:
         with self._changed:
-            self._timers.update((task.id, _Timer(task, self._steady.monotonic(), taken=True)) for task in tasks)
+            for task in tasks:
+                self._add(Timer(task, self._steady.monotonic(), taken=True))
 
-    def extend(self, tasks: Iterable[WaitingTask], waiting: Container[str], heartbeat: Heartbeat) -> None:
-        """Begins the due extensions of these tasks and of taken ones.
+    def _add(self, timer: Timer) -> None:
+        self._timers[timer.task.id] = timer
+        self._agenda.add(timer)
 
+    def extend(
+        self, new: Iterable[WaitingTask], waiting: Container[str], receivers: Container[str], heartbeat: Heartbeat
+    ) -> None:
+        """Begins the extensions that are due, of waiting tasks of these workflows and of taken ones.
+
+        `new`: the tasks that began to wait since the last call, and those of workflows that weren't `receivers` then.
         `waiting` returns the ids of the tasks that wait at any time. No request for one of them leaves once the term is
         no longer certain: another leader may then give the task to an event.
         """
@@ -117,34 +111,69 @@ class TaskTimeouts:
 
         now = self._steady.monotonic()
         with self._changed:
-            given: set[str] = set()
-            for task in tasks:
-                timer = self._timers.setdefault(task.id, _Timer(task, now))
-                timer.taken = not waits(task.id)
-                given.add(task.id)
-            for task_id, timer in list(self._timers.items()):
-                timer.taken = timer.taken and not waits(task_id)
-                if task_id not in given and not timer.taken and not timer.running:
-                    del self._timers[task_id]
-            chosen = self._due(now)
+            for task in new:
+                if task.id not in self._timers:
+                    self._add(Timer(task, now))
+            if len(self._timers) > self._most:
+                self._forget_others(waits)
+            failing = sum(timer.failures > 0 for timer in self._running)
+            chosen = [
+                *self._take(now, False, _IN_HAND - len(self._running), waits, receivers),
+                *self._take(now, True, _FAILING - failing, waits, receivers),
+            ]
             for timer in chosen:
                 timer.running = True
-        for timer in chosen:
-            self._pool.submit(self._put_off, timer, waits, heartbeat)
+            self._running.update(chosen)
+        self._begin(chosen, waits, heartbeat)
 
-    def _due(self, now: float) -> list[_Timer]:
-        running = [timer for timer in self._timers.values() if timer.running]
-        failing = sum(timer.failures > 0 for timer in running)
-        due = [timer for timer in self._timers.values() if timer.due <= now and not timer.running]
-        sound = [timer for timer in due if not timer.failures]
-        again = [timer for timer in due if timer.failures]
-        return heapq.nsmallest(max(0, _IN_HAND - len(running)), sound, key=_urgency) + heapq.nsmallest(
-            max(0, _FAILING - failing), again, key=_urgency
-        )
+    def _take(
+        self, now: float, failing: bool, most: int, waits: Callable[[str], bool], receivers: Container[str]
+    ) -> list[Timer]:
+        """The next due timers, `most` at most; forgets those on the way that aren't needed any more."""
+        found: list[Timer] = []
+        while len(found) < most and (timer := self._agenda.next(now, failing)) is not None:
+            task_id = timer.task.id
+            if self._timers.get(task_id) is not timer:
+                continue
+            if waits(task_id):
+                timer.taken = False
+                is_needed = timer.task.workflow in receivers
+            else:
+                is_needed = timer.taken or task_id in self._being_given
+            if is_needed:
+                found.append(timer)
+            else:
+                del self._timers[task_id]
+        return found
+
+    def _forget_others(self, waits: Callable[[str], bool]) -> None:
+        """Forgets the timers of tasks that no longer wait, which may be due only in days."""
+        for timer in list(self._timers.values()):
+            task_id = timer.task.id
+            if not (timer.taken or timer.running or task_id in self._being_given or waits(task_id)):
+                del self._timers[task_id]
+        self._agenda = TimerAgenda()
+        for timer in self._timers.values():
+            if not timer.running:
+                self._agenda.add(timer)
+        self._most = 2 * len(self._timers) + _LEFT_OVER
+
+    def _begin(self, chosen: Sequence[Timer], waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
+        for number, timer in enumerate(chosen):
+            try:
+                self._pool.submit(self._put_off, timer, waits, heartbeat)
+            except RuntimeError as error:  # no thread could be started; the pool has queued this one all the same
+                log.error("time-outs can't be extended now", error=str(error))
+                with self._changed:
+                    for other in chosen[number + 1 :]:
+                        other.running = False
+                        self._running.discard(other)
+                        self._agenda.add(other)
+                return
 
     # --- on the pool's threads ---
 
-    def _put_off(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
+    def _put_off(self, timer: Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
         try:
             if timer.taken:
                 self._put_off_taken(timer)
@@ -159,8 +188,11 @@ class TaskTimeouts:
         finally:
             with self._changed:
                 timer.running = False
+                self._running.discard(timer)
+                if self._timers.get(timer.task.id) is timer:
+                    self._agenda.add(timer)
 
-    def _put_off_waiting(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
+    def _put_off_waiting(self, timer: Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
         task_id = timer.task.id
         with self._changed:
             if task_id in self._being_given or not waits(task_id):
@@ -174,7 +206,7 @@ class TaskTimeouts:
                 self._extending.discard(task_id)
                 self._changed.notify_all()
 
-    def _put_off_taken(self, timer: _Timer) -> None:
+    def _put_off_taken(self, timer: Timer) -> None:
         task_id = timer.task.id
         began = self._steady.monotonic()  # first: this thread may be held up before it has the other time
         now = self._clock.now()
@@ -194,7 +226,7 @@ class TaskTimeouts:
                 due_at = max(locked[0].due_at, self._clock.now() + left) if left else locked[0].due_at
                 self._locks.unlock(self._worker_id, [(locked[0], due_at)])
 
-    def _call(self, timer: _Timer, not_after: float) -> None:
+    def _call(self, timer: Timer, not_after: float) -> None:
         task, began = timer.task, self._steady.monotonic()
         try:
             self._conductor.within(timer.within).extend_lease(task.id, task.workflow_id, not_after)
@@ -209,7 +241,7 @@ class TaskTimeouts:
             timer.failures = 0
             timer.due = began + task.response_timeout / 3
 
-    def _again(self, timer: _Timer) -> None:
+    def _again(self, timer: Timer) -> None:
         timer.failures += 1
         pause = min(timer.task.response_timeout / 12, wait_before(timer.failures))
         timer.due = self._steady.monotonic() + max(_SOONEST, pause)
@@ -242,16 +274,14 @@ class TaskTimeouts:
             with self._changed:
                 self._being_given = ()
                 for task in timed.values() if given else ():
-                    due = self._steady.monotonic() + task.response_timeout / 3
-                    self._timers.setdefault(task.id, _Timer(task, due)).taken = True
+                    if task.id not in self._timers:
+                        self._add(Timer(task, self._steady.monotonic() + task.response_timeout / 3))
+                    self._timers[task.id].taken = True
 
     def finish(self) -> bool:
         """Forgets all tasks, once the term is over; returns whether no extension of a waiting one is still in
         flight."""
         with self._changed:
             self._timers.clear()
+            self._agenda = TimerAgenda()
             return self._changed.wait_for(lambda: not self._extending, 1.0)
-
-
-def _urgency(timer: _Timer) -> float:
-    return timer.task.response_timeout

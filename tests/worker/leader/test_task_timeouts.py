@@ -103,7 +103,7 @@ class Bench:
 
     def extend(self, *tasks: WaitingTask) -> list[str]:
         """One look; what was extended."""
-        self.timeouts.extend(tasks, {one.id for one in tasks}, HEARTBEAT)
+        self.timeouts.extend(tasks, {one.id for one in tasks}, {"flow"}, HEARTBEAT)
         self.pool.run_all()
         extended, self.server.extended = self.server.extended, []
         return list(extended)
@@ -157,9 +157,59 @@ def test_after_a_failure_it_is_tried_several_times_within_the_time(bench: Bench)
 
 
 def test_what_does_not_wait_any_more_is_not_extended(bench: Bench) -> None:
-    bench.timeouts.extend([task("gone"), task("waits")], {"waits"}, HEARTBEAT)
+    bench.timeouts.extend([task("gone"), task("waits")], {"waits"}, {"flow"}, HEARTBEAT)
     bench.pool.run_all()
     assert bench.server.extended == ["waits"]
+
+
+def test_what_is_not_due_costs_nothing_however_many_wait(bench: Bench) -> None:
+    class Waiting(set[str]):
+        asked = 0
+
+        def __contains__(self, task_id: object) -> bool:
+            self.asked += 1
+            return super().__contains__(task_id)
+
+    tasks = [task(f"t{number}", 3600) for number in range(1000)]
+    waiting = Waiting(one.id for one in tasks)
+    bench.timeouts.extend(tasks, waiting, {"flow"}, HEARTBEAT)
+    while bench.pool.jobs:
+        bench.pool.run_all()
+        bench.timeouts.extend([], waiting, {"flow"}, HEARTBEAT)
+    assert sorted(bench.server.extended) == sorted(waiting)
+    waiting.asked = 0
+    bench.clock.seconds += 1199
+    bench.timeouts.extend([], waiting, {"flow"}, HEARTBEAT)
+    assert waiting.asked == 0
+
+
+def test_the_shortest_time_outs_come_first(bench: Bench) -> None:
+    tasks = [task(f"t{number:03}", 1000 - number) for number in range(300)]
+    assert sorted(bench.extend(*tasks)) == [f"t{number:03}" for number in range(172, 300)]
+
+
+def test_time_outs_of_tasks_that_ended_are_forgotten_before_they_are_due(bench: Bench) -> None:
+    for number in range(5000):
+        name = f"t{number}"
+        bench.timeouts.extend([task(name, 10**6)], {name}, {"flow"}, HEARTBEAT)
+        bench.pool.run_all()
+    assert len(bench.timeouts._timers) < 2000
+    assert len(bench.server.extended) == 5000
+
+
+def test_a_thread_that_cannot_be_started_leaves_no_time_out_to_run_out(bench: Bench) -> None:
+    submit, room = bench.pool.submit, [1]
+
+    def full(*given: Any) -> Any:
+        submit(*given)
+        if not room:
+            raise RuntimeError("can't start new thread")
+        room.pop()
+
+    bench.pool.submit = full  # type: ignore[method-assign]
+    assert bench.extend(task("t"), task("u"), task("v")) == ["t", "u"]
+    room.append(1)
+    assert bench.extend(task("v")) == ["v"]
 
 
 def test_a_failure_is_no_reason_to_leave_the_others_out(bench: Bench) -> None:
@@ -186,13 +236,13 @@ def test_extensions_that_hang_hold_up_no_other() -> None:
     clock = Clock(1000.0)
     timeouts = TaskTimeouts(server, Store(), Store(), "me", pool, steady=clock)  # type: ignore[arg-type]
     go_on.set()
-    timeouts.extend(sick, waiting, HEARTBEAT)
+    timeouts.extend(sick, waiting, {"flow"}, HEARTBEAT)
     eventually(lambda: not any(timer.running for timer in timeouts._timers.values()))
     go_on.clear()  # from now on it is known that they fail, and they hang
     server.error = None
     clock.seconds = 1010.0
-    timeouts.extend(sick, waiting, HEARTBEAT)
-    timeouts.extend([*sick, *well], waiting, HEARTBEAT)
+    timeouts.extend(sick, waiting, {"flow"}, HEARTBEAT)
+    timeouts.extend([*sick, *well], waiting, {"flow"}, HEARTBEAT)
     eventually(lambda: len([name for name in server.extended if name.startswith("well")]) == 20)
     go_on.set()
     pool.shutdown()
@@ -209,7 +259,7 @@ def eventually(condition: Any) -> None:
 def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) -> None:
     limits: list[float] = []
     bench.server.extend_lease = lambda task_id, workflow_id, not_after: limits.append(not_after)
-    bench.timeouts.extend([task("t")], {"t"}, Heartbeat(bench.store, Term("me"), Clock(71.0)))
+    bench.timeouts.extend([task("t")], {"t"}, {"flow"}, Heartbeat(bench.store, Term("me"), Clock(71.0)))
     bench.pool.run_all()
     assert limits == [77.0]
 
@@ -220,7 +270,7 @@ def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) 
 def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended(bench: Bench) -> None:
     bench.timeouts = bench.another(patience=60)
     bench.server.hangs["t"] = threading.Event()
-    bench.timeouts.extend([task("t")], {"t"}, HEARTBEAT)
+    bench.timeouts.extend([task("t")], {"t"}, {"flow"}, HEARTBEAT)
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
     assert bench.server.begun.wait(PATIENCE)
@@ -236,7 +286,7 @@ def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended(bench: B
 
 def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_effect(bench: Bench) -> None:
     bench.server.hangs["t"] = threading.Event()
-    bench.timeouts.extend([task("t")], {"t"}, HEARTBEAT)
+    bench.timeouts.extend([task("t")], {"t"}, {"flow"}, HEARTBEAT)
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
     assert bench.server.begun.wait(PATIENCE)
@@ -279,7 +329,10 @@ def test_a_taken_task_is_put_off_until_its_completion_is_recorded(bench: Bench) 
 def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench) -> None:
     with bench.timeouts.suspended([task("t"), task("u")]):
         bench.store.taken["t"] = record("t")
-    bench.timeouts.extend([], {"u"}, HEARTBEAT)  # of no receiver's workflow now
+    bench.clock.seconds = 1010.0
+    bench.timeouts.extend([], {"u"}, set(), HEARTBEAT)  # of no receiver's workflow now
+    bench.pool.run_all()
+    assert bench.server.extended == ["t"]
     assert list(bench.timeouts._timers) == ["t"]
 
 
