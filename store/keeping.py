@@ -87,6 +87,19 @@ def surplus(kept: Sequence[Kept], most: int, most_bytes: int = BYTES) -> list[st
     return [one.id for one in kept if one.id in gone]
 
 
+def superseded(rejections: Sequence[tuple[int, str | None]], most: int) -> list[int]:
+    """The ids of those to delete of one webhook's rejections, which are given oldest first, each with its address.
+
+    The newest half stays. Of what is older, each sender that has the most loses its oldest, so that a stranger's flood
+    pushes out nothing that came before it from others.
+    """
+    newest = most // 2
+    if len(rejections) <= most:
+        return []
+    older = [Kept(str(id_), remote, 0, False) for id_, remote in rejections[: len(rejections) - newest]]
+    return list(map(int, surplus(older, most - newest)))
+
+
 def _in_turn(kept: Sequence[Kept], weight: Callable[[Kept], int]) -> Iterator[Kept]:
     """Again and again the oldest of the sender whose others weigh most; of several the one whose oldest is oldest."""
     of_sender: dict[str, deque[tuple[int, Kept]]] = {}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from store import rows, storable
 from store.delivery_records import Rejection
 from store.group_commit import GroupCommit, Scheduler, Take
+from store.keeping import superseded
 from store.protocols import Deliveries
 from store.records import Committed, NewEvent
 from store.sql.database import Database
@@ -16,12 +17,8 @@ from store.sql.database import Database
 REJECTIONS_KEPT = 100
 """Rejections that are kept per webhook."""
 _HOUR = 3_600_000
-_PRUNE = """
-DELETE FROM bridge.rejections WHERE webhook = %(webhook)s AND (status < 400) = %(filtered)s AND id <= (
-    SELECT id FROM bridge.rejections WHERE webhook = %(webhook)s AND (status < 400) = %(filtered)s
-    ORDER BY id DESC LIMIT 1 OFFSET %(kept)s
-)
-"""
+_KEPT = "SELECT id, remote FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s ORDER BY id"
+_DELETE = "DELETE FROM bridge.rejections WHERE id = ANY(%s)"
 _ADD = """
 ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
 """
@@ -65,7 +62,9 @@ class SqlDeliveries(Deliveries):
             transaction.insert(f"bridge.rejections ({rows.REJECTION})", new_rows)
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):
-                transaction.write(_PRUNE, {"webhook": webhook, "filtered": filtered, "kept": REJECTIONS_KEPT})
+                found = [(id_, remote) for id_, remote in transaction.fetch(_KEPT, (webhook, filtered))]
+                if gone := superseded(found, REJECTIONS_KEPT):
+                    transaction.write(_DELETE, (gone,))
             counted = [(webhook, hour, outcome, number) for (webhook, outcome), number in sorted(counts.items())]
             transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.keeping import Kept, sender_of, surplus
+from store.keeping import Kept, sender_of, superseded, surplus
 
 
 def of(sender: str, *numbers: int, size: int = 1, accepted: bool = False) -> list[Kept]:
@@ -51,6 +51,23 @@ def test_senders_without_an_address_are_one() -> None:
     assert surplus(
         [Kept("1", None, 1, False), Kept("2", "not an address", 1, False), Kept("3", None, 1, False)], 2
     ) == ["1"]
+
+
+def test_a_flood_of_rejections_leaves_those_before_it_and_the_newest() -> None:
+    genuine = [(number, "192.0.2.1") for number in range(1, 3)]
+    flood = [(number, "198.51.100.1") for number in range(3, 100)]
+    newest = [(100, "192.0.2.1")]
+    gone = superseded([*genuine, *flood, *newest], 10)
+    assert gone == list(range(3, 93))
+    assert superseded(genuine, 2) == []
+
+
+def test_what_is_newest_stays_however_many_other_senders_there_were() -> None:
+    strangers: list[tuple[int, str | None]] = [(number, f"198.51.100.{number}") for number in range(50)]
+    genuine: list[tuple[int, str | None]] = [(number, "192.0.2.1") for number in range(50, 60)]
+    gone = superseded([*strangers, *genuine], 20)
+    assert not {number for number, _ in genuine} & set(gone)
+    assert len(gone) == 40
 
 
 def slowly(kept: list[Kept], most: int, most_bytes: int) -> list[str]:

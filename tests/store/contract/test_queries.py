@@ -131,6 +131,17 @@ def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
     assert store.queries.delivery_counts(store.now() + 2 * 3_600_000) == {}
 
 
+def test_a_flood_from_one_address_pushes_out_no_others_rejections(store: Store) -> None:
+    earlier = [Rejection("w", number, 401, "genuine", "192.0.2.1") for number in range(3)]
+    store.deliveries.record_rejections(earlier, {})
+    for first in range(0, 300, 50):
+        flood = [Rejection("w", 10 + first + number, 404, "forged", "198.51.100.1") for number in range(50)]
+        store.deliveries.record_rejections(flood, {})
+    kept = store.queries.rejections("w", limit=1000)
+    assert kept[-3:] == earlier[::-1]
+    assert (len(kept), kept[0].at) == (100, 309)
+
+
 def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
     store.deliveries.record_rejections([Rejection("w", 1, 401, "refused")], {("w", "rejected"): 1})
     store.deliveries.record_rejections(
