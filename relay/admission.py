@@ -45,6 +45,8 @@ class Allowance:
 
 FAILURES = Allowance(rate=5, burst=100)
 """Failed proofs that are computed, and recorded in detail, per address and webhook."""
+PAGES = Allowance(rate=5, burst=100)
+"""Pages that are shown per address and webhook, at the links of callbacks: for each, the store is read."""
 PROVEN_FOR = 24 * 3600.0
 """Seconds after a proven delivery during which `FAILURES` doesn't apply to its address."""
 
@@ -57,6 +59,7 @@ class Admission:
         self._accepted = SharedTimes()
         self._failed = SharedTimes()
         self._proven = SharedTimes()
+        self._pages = SharedTimes()
 
     def wait(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
         """Seconds until the sender should try again; 0 if the delivery may be looked at now. `sender` is the address,
@@ -100,6 +103,16 @@ class Admission:
         if accept is not None:
             allowance = Allowance(accept.rate, accept.most_at_once)
             self._accepted.set(webhook, allowance.one_more(self._accepted.get(webhook)))
+
+    def page(self, webhook: str, sender: str | None) -> int:
+        """Records that somebody asks for a page. Returns 0, or the seconds until they should ask again."""
+        if (address := _one_sender(sender)) is None:
+            return 0
+        key, now = (webhook, address), self._clock.monotonic()
+        if seconds := PAGES.wait(self._pages.get(key), now):
+            return math.ceil(seconds)
+        self._pages.set(key, PAGES.less_one(self._pages.get(key), now))
+        return 0
 
     def failed(self, webhook: str, sender: str | None) -> None:
         """Records a delivery whose proof failed."""

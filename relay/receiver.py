@@ -175,6 +175,8 @@ class Receiver:
             self._record(route, incoming, 410, "its URL has expired")
             return shown(EXPIRED, incoming.wants_page)
         if incoming.method in ("GET", "HEAD") and route.admits(incoming.remote):
+            if seconds := self._admission.page(name, incoming.sender):
+                return shown(self._failed(route, incoming, None, _TooMany(seconds)), incoming.wants_page)
             at = self._used_at(name, call)
             asked = ask(call.allowed(incoming.query)) if at is None else shown(used(at), incoming.wants_page)
             return self._count(name, "page", asked)
@@ -320,8 +322,7 @@ class Receiver:
         match error:
             case _TooMany():
                 again = ("Retry-After", str(error.seconds))
-                response = error_response(429, "too_many_requests", "send it again later", again)
-                return self._count(name, "limited", response)
+                return self._count(name, "limited", error_response(429, "too_many_requests", "try again later", again))
             case Refused():
                 if not isinstance(error, _AddressRefused):
                     self._admission.failed(name, incoming.sender)

@@ -13,12 +13,14 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.http import Request
 from platforms.verifiers import Refused
+from relay.admission import PAGES
 from relay.callback_tokens import Address, make_token
 from relay.callbacks import ACCEPT_BY_ID, Call
 from relay.verification import Verification
 from store.errors import StoreUnavailable
 from store.one_target import callback_to
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.worker.clock import Clock as StandingClock
 
 SECRET, OLD = "a-secret-of-24-characters", "an-older-secret-of-24-letters"
 APPROVALS: dict[str, Any] = {
@@ -390,3 +392,19 @@ def test_a_webhook_with_callback_has_no_other_url_and_nothing_else_proves_a_call
     assert not verification.needs_challenge
     with pytest.raises(TypeError):
         Call(Address(ID, "a"), None, "", object())
+
+
+def test_an_address_sees_only_so_many_pages_a_second_and_others_still_do(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS, clock=StandingClock(1000.0))
+    path = f"/webhook/approvals/{token()}"
+
+    def look(ip: str) -> Any:
+        return relay.client.get(path, headers=BROWSER, environ_overrides={"REMOTE_ADDR": ip})
+
+    assert {look("203.0.114.9").status_code for _ in range(PAGES.burst)} == {200}
+    limited = look("203.0.114.9")
+    assert limited.status_code == 429
+    assert (limited.headers["Retry-After"], limited.content_type) == ("1", "text/html; charset=utf-8")
+    assert look("198.51.99.7").status_code == 200
+    used = relay.client.post(path, environ_overrides={"REMOTE_ADDR": "203.0.114.9"})
+    assert used.status_code == 200, "only looking is limited"
