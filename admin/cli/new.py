@@ -18,6 +18,7 @@ from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
 from admin.events.trying_out import how_to_try
 from admin.markdown import as_text
+from admin.setting_up import what_to_do
 from admin.urls import url_of
 from platforms import PLATFORMS
 from platforms.guide import Guide, guides
@@ -303,7 +304,7 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
         click.echo(
             f"Secret:  {form.secret}   (shown only once; enter it at the platform as {guide.platform.secret_label})"
         )
-    if guide.setup and webhook.callback is None:
-        click.echo(f"Setup:   {as_text(guide.setup)}")
+    if setup := what_to_do(webhook, guide):
+        click.echo(plain(f"Setup:   {as_text(setup)}"))
     if (how := how_to_try(webhook, url)) is not None:
         click.echo(f"Try it:  {how}", err=True)

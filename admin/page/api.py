@@ -164,9 +164,10 @@ def task(task_id: str) -> Response:
 @blueprint.get("/rejections")
 def rejections() -> Response:
     check_webhook(bridge(), request.args.get("webhook"))
-    found = bridge().store.queries.rejections(
-        request.args.get("webhook"), _limit(50), filtered=request.args.get("filtered") == "true"
-    )
+    filtered = request.args.get("filtered", "false")
+    if filtered not in ("true", "false"):
+        abort(400, "filtered must be true or false")
+    found = bridge().store.queries.rejections(request.args.get("webhook"), _limit(50), filtered=filtered == "true")
     return _answer(list(map(Rejection.of, found)))
 
 

@@ -8,6 +8,7 @@ from flask import abort, request
 from pydantic import ValidationError
 
 from admin.api.base import ApiObject
+from criteria.suggestions import did_you_mean
 from platforms.bodies import BadBody, read_json
 
 _Object = TypeVar("_Object", bound=ApiObject)
@@ -30,4 +31,9 @@ def object_of(kind: type[_Object]) -> _Object:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        abort(400, f"{place}: {first['msg']}" if place else first["msg"])
+        if not place:
+            abort(400, "send a JSON object")
+        if first["type"] == "extra_forbidden":
+            known = [field.alias or name for name, field in kind.model_fields.items()]
+            abort(400, f"unknown field {place[:100]}: {did_you_mean(place[:100], known)}")
+        abort(400, f"{place}: {first['msg']}")

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, g, make_response, request, url_for
 
+from admin.events.asking import check_webhook
 from admin.events.newest import Seen, newest
 from admin.page.context import Source, sessions, source
 from admin.page.feed import Feed, TooManyStreams
@@ -31,6 +32,7 @@ blueprint = Blueprint("live", __name__)
 def deliveries() -> Response:
     here = bridge()
     webhook = request.args.get("webhook") or None
+    check_webhook(here, webhook)
     answer = make_response(
         render(
             "deliveries.html",

@@ -8,6 +8,7 @@ from admin.api.base import as_json
 from admin.api.rejections import AcceptedRejection, kept_rejection
 from admin.bridge import Bridge
 from admin.cli.tables import pretty
+from admin.events.asking import check_webhook
 from admin.events.refused import Plan, Refused
 from admin.page.context import changed
 from admin.page.pages import blueprint, bridge, render
@@ -23,6 +24,7 @@ _LONGEST_SHOWN = 100_000
 def rejections() -> str:
     here = bridge()
     webhook = request.args.get("webhook") or None
+    check_webhook(here, webhook)
     filtered = request.args.get("filtered") == "true"
     found = here.store.queries.rejections(webhook, _LISTED, filtered)
     return render(
@@ -100,6 +102,7 @@ def _accept(rejection_id: str) -> tuple[str, bool]:
 def _webhook(name: str | None) -> str:
     if not name:
         abort(400, "name a webhook")
+    check_webhook(bridge(), name)
     return name
 
 

@@ -33,6 +33,7 @@ from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
 from admin.page.receivers import take_search
 from admin.page.runnable import runnable
+from admin.setting_up import what_to_do
 from admin.urls import url_of
 from config.webhooks import Webhook
 from platforms import PLATFORMS
@@ -44,6 +45,8 @@ blueprint = Blueprint("webhooks", __name__)
 
 _TAKEN_UP_WITHIN = 8.0
 """Seconds within which a running relay has read a new definition."""
+_LOOKS_EVERY = 2.5
+"""Seconds in which a relay usually has; each try before leaves a rejection."""
 
 
 def check_may_write() -> None:
@@ -155,6 +158,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         "webhook.html",
         webhook=definition,
         guide=guide,
+        setup=what_to_do(definition, guide),
         url=url_of(definition, here.settings),
         has_public_url=bool(definition.public_url or here.settings.bridge_public_url),
         verified_at=here.verified_at().get(name),
@@ -202,13 +206,25 @@ def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: s
 
 
 def _post_until_known(url: str, draft: Any, wait: float) -> Answer:
-    """Retries while the relay hasn't read a definition that was just written."""
+    """Retries while the relay hasn't read a definition that was just written, and so doesn't know the webhook, or not
+    its new secret."""
     until = time.monotonic() + _TAKEN_UP_WITHIN
     while True:
         answer = post(url, draft, wait)
-        if answer.status != 404 or time.monotonic() > until:
+        pause = 0.5 if answer.status == 404 else _LOOKS_EVERY if answer.status == 401 and _just_written() else None
+        if pause is None or time.monotonic() > until:
             return answer
-        time.sleep(0.5)
+        time.sleep(pause)
+
+
+def _just_written() -> bool:
+    """Whether a file of definitions is so new that the relay may not have read it yet."""
+    path = source().settings.bridge_webhooks
+    try:
+        files = list(path.glob("*.yaml")) if path.is_dir() else [path]
+        return any(time.time() - file.stat().st_mtime < _TAKEN_UP_WITHIN for file in files)
+    except OSError:  # replaced meanwhile
+        return True
 
 
 # --- change and delete --------------------------------------------------------------------------------------

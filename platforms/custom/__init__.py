@@ -16,7 +16,6 @@ class Custom(Platform):
     title = "Custom"
     purpose = "any other sender: a header with a key, or an HMAC signature"
     made_by = "us"
-    secret_label = "Value of the header"
     required = frozenset()
     proofs = ("headers", "signature", "jwt", "mtls", "challenge", "callback", "none")
     options = frozenset({"challenge"})

@@ -142,6 +142,7 @@ def test_replay(client: FlaskClient, sample: Sample) -> None:
         ("/api/overview?limit=1", "/api/overview", 400),
         ("/api/events/nothing?limit=1", "/api/events/{eventId}", 400),
         ("/api/events?limit=0", "/api/events", 400),
+        ("/api/rejections?filtered=yes", "/api/rejections", 400),
         ("/api/events?limit=x", "/api/events", 400),
         ("/api/events?limit=1001", "/api/events", 400),
         ("/api/events?before=nothing", "/api/events", 404),

@@ -121,6 +121,11 @@ def test_events_are_listed_and_filtered(client: FlaskClient, sample: Sample) -> 
     assert page(client, "/events?before=x") == page(client, "/events")
 
 
+@pytest.mark.parametrize("path", ["/rejections", "/deliveries", "/rejections/retry", "/failures"])
+def test_a_webhook_that_was_never_there_is_not_found(client: FlaskClient, path: str) -> None:
+    assert "did you mean orders?" in page(client, f"{path}?webhook=ordres", 404)
+
+
 def test_events_are_paged(client: FlaskClient, sample: Sample) -> None:
     now = 1_800_000_000_000
     for _ in range(60):

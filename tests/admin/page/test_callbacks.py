@@ -76,6 +76,8 @@ def test_a_workflow_asks_for_a_url(client: FlaskClient, sample: Sample) -> None:
         ({"workflowId": "../x"}, 400, "not the id"),
         ({"workflowId": None}, 400, "workflowId"),
         ({"iteration": -1}, 400, "iteration"),
+        ({"expire": "2h"}, 400, "unknown field expire: did you mean expires"),
+        ({"workflow_Id": "a"}, 400, "did you mean workflowId"),
         ({"expires": "soon"}, 400, "not a duration"),
         ({"expires": "1000d"}, 400, "from 1s to"),
         ({"more": 1}, 400, "more"),

@@ -344,6 +344,19 @@ def test_who_must_log_in_is_told_of_both_tokens(tmp_path: Path) -> None:
         assert "BRIDGE_VIEWER_TOKEN" in text
 
 
+def test_a_test_event_waits_until_the_relay_has_read_a_new_secret(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.create()
+    answers = [webhooks.Answer(401, b"{}"), webhooks.Answer(200, b"{}"), webhooks.Answer(401, b"{}")]
+    monkeypatch.setattr(webhooks, "post", lambda url, draft, wait: answers.pop(0))
+    slept: list[float] = []
+    monkeypatch.setattr(webhooks.time, "sleep", slept.append)
+    assert "The relay answered 200 OK" in page.post("/webhooks/deploys/test", sample="push").text
+    assert len(slept) == 1
+    os.utime(page.folder / "deploys.yaml", (1, 1))
+    assert "The relay answered 401" in page.post("/webhooks/deploys/test", sample="push").text
+    assert len(slept) == 1
+
+
 def test_a_duplicate_is_not_shown_as_a_success(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     page.create()
     answer = webhooks.Answer(200, b'{"eventId": "e1", "duplicate": true}')
