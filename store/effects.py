@@ -37,3 +37,13 @@ def failed_alone(failing_since: int, effects: Effects | None, now: int) -> int:
     if effects is None or abs(now - effects.last) > BREAK:
         return 0
     return max(0, now - max(failing_since, effects.since))
+
+
+def others_since(failing_since: int, effects: Effects | None, now: int) -> int:
+    """Milliseconds from when a target began to fail until the last effect of another of its kind; 0 if there was none.
+
+    In an outage that stays close to 0, however long it lasts.
+    """
+    if effects is None or abs(now - effects.last) > BREAK:
+        return 0
+    return max(0, min(effects.last, now) - failing_since)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.effects import BREAK, Effects, after_effect, failed_alone
+from store.effects import BREAK, Effects, after_effect, failed_alone, others_since
 
 MINUTE = 60_000
 
@@ -38,3 +38,11 @@ def test_an_effect_from_before_the_clock_was_set_back_says_nothing() -> None:
     ahead = Effects(0, 10 * BREAK)
     assert failed_alone(2 * BREAK, ahead, 8 * BREAK) == 0
     assert after_effect(ahead, 8 * BREAK) == Effects(8 * BREAK, 8 * BREAK)
+
+
+def test_only_effects_since_it_began_to_fail_show_that_others_go_on() -> None:
+    assert others_since(10 * MINUTE, Effects(0, 12 * MINUTE), 15 * MINUTE) == 2 * MINUTE
+    assert others_since(10 * MINUTE, Effects(0, 9 * MINUTE), 15 * MINUTE) == 0
+    assert others_since(10 * MINUTE, None, 15 * MINUTE) == 0
+    assert others_since(0, Effects(0, 60 * MINUTE), 60 * MINUTE + BREAK + 1) == 0
+    assert others_since(0, Effects(0, 10 * BREAK), 8 * BREAK) == 0

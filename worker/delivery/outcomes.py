@@ -17,7 +17,7 @@ import structlog
 from config.watch import DefinitionsSource
 from criteria.inputs import InputTooLarge
 from store.clock import MonotonicClock
-from store.effects import failed_alone
+from store.effects import failed_alone, others_since
 from store.errors import StoreUnavailable
 from store.once import standing
 from store.protocols import Store
@@ -45,6 +45,9 @@ FRESH = 2.0
 """Seconds after a claim within which a request must leave; after half that time the claim is renewed first."""
 _GIVEN_UP_AFTER = 3600.0
 """Seconds for which a target is retried that gets 5xx from Conductor while others of its kind take effect."""
+_IN_LANE = 60_000
+"""Milliseconds for which other messages must have succeeded since one gets 5xx, until those behind it go on without
+it."""
 _NOTE_EVERY = 60_000
 """Milliseconds between two records in the store that calls of a kind take effect."""
 _DOUBT_PAUSE = 60.0
@@ -179,7 +182,10 @@ class TargetCalls:
                 hours = f"{alone / 3600:.1f}".removesuffix(".0")
                 others = _OTHERS[target.kind]
                 return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} succeeded)")
-        return replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
+        again = replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
+        if target.lane is not None and others_since(since, self._store.effects.of_kind(target.kind), now) >= _IN_LANE:
+            again = replace(again, leaves_lane=True)
+        return again
 
     def _in_doubt(self, target: Target, error: InDoubt) -> Result:
         """Retries the look-up for as long as it takes: only it shows whether the event may have the task."""

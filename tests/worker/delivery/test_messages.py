@@ -262,6 +262,19 @@ def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_f
     assert (target.lane, bench.result(target).state) == (None, "done")
 
 
+@pytest.mark.parametrize("others_succeed", [True, False])
+def test_a_message_that_alone_gets_5xx_lets_those_behind_it_go_on(bench: Bench, others_succeed: bool) -> None:
+    bench.conductor.begin("flow", correlation_id="k")
+    target = claimed(bench)
+    bench.decide(message())
+    now = bench.store.now()
+    bench.store.effects.note("message", now - (0 if others_succeed else 150_000))
+    result = ended(bench, bench.result(replace(target, failing_since=now - 120_000), "500"))
+    assert (result.state, result.failing_since) == ("pending", now - 120_000)
+    due = [one.id for one in bench.store.claims.claim("me", bench.store.now(), 0, 9)]
+    assert due == ([target.id + 1] if others_succeed else [])
+
+
 def test_an_unknown_workflow_cant_be_started(bench: Bench) -> None:
     target = replace(claimed(bench), workflow="unknown")
     assert bench.result(target).state == "failed"
