@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from config.watch import DefinitionsSource
+from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Target
+from worker.delivery.clock_steps import ClockSteps
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed
 
@@ -25,6 +27,7 @@ class Claiming:
         lasts: float,
         definitions: DefinitionsSource,
         recording: Recording,
+        clock: MonotonicClock,
     ):
         """`lasts`: seconds after which another worker may claim a target that has no result."""
         self._store = store
@@ -32,6 +35,8 @@ class Claiming:
         self._lasts = int(lasts * 1000)
         self._definitions = definitions
         self._recording = recording
+        self._clock = clock
+        self._clock_steps = ClockSteps(lasts)
         self.hurry = False
         """Whether targets that only waited for Conductor should become due first."""
         self.next_turn = float("inf")
@@ -40,11 +45,14 @@ class Claiming:
     def claim(self, room: int) -> list[Target]:
         """Up to `room` targets. Raises StoreUnavailable."""
         now = self._store.now()
+        # Calls under claims from before the clock was set forward may still be in flight.
+        set_forward = self._clock_steps.forward(now, self._clock.monotonic())
         if self.hurry:
             self._store.claims.hurry(now)
             self.hurry = False
         paces = self._definitions.current.paces
-        targets = self._store.claims.claim(self._worker_id, now, now - self._lasts, room, paces)
+        expired_before = now - self._lasts - set_forward
+        targets = self._store.claims.claim(self._worker_id, now, expired_before, room, paces)
         turn = self._store.claims.next_due(paces) if paces else None
         # Targets that are already due wait for a free thread, not for their pace.
         self.next_turn = (turn - now) / 1000 if turn is not None and turn > now else float("inf")

@@ -117,7 +117,7 @@ class Executor:
         """For a slot."""
         self._recording = Recording(store, worker_id, clock)
         lasts = claim_lasts(conductor.longest_call)
-        self._claiming = Claiming(store, worker_id, lasts, definitions, self._recording)
+        self._claiming = Claiming(store, worker_id, lasts, definitions, self._recording, clock)
         self._claims_now = False
         """Whether targets have been reported due."""
         self._claims_at = float("-inf")

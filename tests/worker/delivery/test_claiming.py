@@ -1,0 +1,54 @@
+"""Claims when the machine's clock is set while calls are in flight."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.worker.clock import Clock
+from tests.worker.targets import Bench, bench
+from worker.delivery.claiming import Claiming
+from worker.delivery.clock_steps import ClockSteps
+from worker.delivery.outcomes import claim_lasts
+from worker.delivery.recording import Recording
+
+__all__ = ["bench"]
+
+
+def test_a_clock_that_is_set_forward_makes_no_call_in_flight_look_abandoned(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall, steady = Clock(time.time()), Clock(1000.0)
+    monkeypatch.setattr(time, "time", lambda: wall.seconds)
+    lasts = claim_lasts(bench.conductor.longest_call)
+    claiming = Claiming(
+        bench.store,
+        "me",
+        lasts,
+        bench.executor._claiming._definitions,
+        Recording(bench.store, "me", steady),
+        steady,
+    )
+    assert claiming.claim(9) == []
+    [in_flight] = bench.decide(bench.start())
+    wall.seconds += 3600
+    found = []
+    for _ in range(int(4 * lasts)):
+        found.append(claiming.claim(9))
+        wall.seconds += 0.25
+        steady.seconds += 0.25
+    assert not any(found), "until its call has certainly ended"
+    wall.seconds += 0.5
+    steady.seconds += 0.5
+    assert [target.id for target in claiming.claim(9)] == [in_flight.id]
+
+
+def test_only_a_step_forward_counts_and_only_for_a_while() -> None:
+    steps = ClockSteps(10)
+    assert steps.forward(5_000, 1) == 0
+    assert steps.forward(6_100, 2) == 0, "clocks are adjusted a little"
+    assert steps.forward(70_100, 3) == 63_000
+    assert steps.forward(75_100, 8) == 63_000
+    assert steps.forward(30_000, 9) == 63_000, "it was set back again"
+    assert steps.forward(34_500, 13.5) == 0
