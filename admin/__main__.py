@@ -40,7 +40,7 @@ def main() -> int:
     application = create_app(settings)
     application.extensions["bridge"].definitions()  # so that the first request doesn't wait for them
     try:
-        server = PageServer(application, host, port, BODY, application.extensions["feed"].stop)
+        server = PageServer(application, host, port, BODY, application.extensions["feed"])
     except (OSError, ValueError) as error:
         print(f"the admin page can't listen on {host} port {port}: {error}", file=sys.stderr)
         return 1

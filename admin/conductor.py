@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.settings import Settings
+from store.clock import MonotonicClock
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
@@ -42,19 +43,19 @@ class Catalogue:
 class Workflows:
     """Conductor's workflows for all of the page's threads, of which one at a time asks for them."""
 
-    def __init__(self, conductor: Conductor, monotonic: Callable[[], float] = time.monotonic):
+    def __init__(self, conductor: Conductor, clock: MonotonicClock = time):
         self._conductor = conductor
-        self._monotonic = monotonic
+        self._clock = clock
         self._asking = threading.Lock()
         self._known = Catalogue(failure="Conductor has not answered yet")
         self._until = float("-inf")
 
     def catalogue(self) -> Catalogue:
         """The workflows, half a minute old at most. While another thread asks for them: as they were last."""
-        if self._monotonic() >= self._until and self._asking.acquire(blocking=False):
+        if self._clock.monotonic() >= self._until and self._asking.acquire(blocking=False):
             try:
                 self._known = self._ask()
-                self._until = self._monotonic() + _KEPT
+                self._until = self._clock.monotonic() + _KEPT
             finally:
                 self._asking.release()
         return self._known

@@ -114,7 +114,7 @@ class World:
     def _decider(self, definitions: Path) -> Decider:
         workflows = Workflows(self.store, self, pool=None)
         timeouts = TaskTimeouts(Conductor("http://127.0.0.1:1/api", Bounds(1)), self.store.task_locks, self.store, ME)
-        callbacks = Callbacks(self, None, self.store.now)
+        callbacks = Callbacks(self, None, self.store)
         decider = Decider(self.store, workflows, ServerClock(), timeouts, callbacks, 2.0)
         decider.set_definitions(load_definitions(definitions))
         return decider

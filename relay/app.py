@@ -80,7 +80,7 @@ def create_app(
         source,
         outcomes,
         hidden_paths,
-        Pruning(store.raw_deliveries, lambda: source.current),
+        Pruning(store.raw_deliveries, source),
         waiting,
         metrics_address=None if where in ("off", "public") else where,
     )

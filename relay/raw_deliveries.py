@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from config.webhooks import Definitions, Webhook
+from config.watch import DefinitionsSource
+from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.http import Request
 from platforms.verifiers import HeaderEquals
@@ -43,15 +42,14 @@ class RawCopies:
 class Pruning:
     """Deletes copies that are beyond their bounds, soon after they were made."""
 
-    def __init__(self, store: RawDeliveries, definitions: Callable[[], Definitions]):
-        """`definitions` returns those in force."""
+    def __init__(self, store: RawDeliveries, source: DefinitionsSource):
         self._store = store
-        self._definitions = definitions
+        self._source = source
         self._calls = -1
 
     def run(self) -> None:
         """To be called about once a second. Raises StoreUnavailable."""
         self._calls += 1
         # Copies of a webhook that has lost its `listen` still get too old.
-        if self._calls % _SELDOM == 0 or any(webhook.listen for webhook in self._definitions().webhooks):
+        if self._calls % _SELDOM == 0 or any(webhook.listen for webhook in self._source.current.webhooks):
             self._store.prune()

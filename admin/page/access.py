@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
 from itsdangerous import BadData, Signer, URLSafeTimedSerializer
@@ -76,6 +76,26 @@ Role = Literal["admin", "viewer"]
 """An admin may do everything; a viewer may see everything and change nothing."""
 
 
+class StoredSessions(Protocol):
+    """What all processes know of the page's sessions. Both methods raise StoreUnavailable and NewerStore."""
+
+    def key(self) -> bytes:
+        """Signs cookies; the same for good."""
+
+    def is_over(self, session_id: str) -> bool:
+        """Whether the session's holder has logged out."""
+
+
+class _Unstored:
+    """For a page without log-in."""
+
+    def key(self) -> bytes:
+        return _KEY_OF_THIS_PROCESS
+
+    def is_over(self, session_id: str) -> bool:
+        return False
+
+
 class Sessions:
     """Cookies of people who logged in with a token, and the tokens of their forms. Both are signed by the store's key.
 
@@ -87,18 +107,15 @@ class Sessions:
         self,
         token: str | None,
         viewer: str | None = None,
-        key: Callable[[], bytes] = lambda: _KEY_OF_THIS_PROCESS,
-        is_over: Callable[[str], bool] = lambda session_id: False,
+        stored: StoredSessions | None = None,
     ):
-        """`key` is called when first needed; `is_over` says whether the session's holder has logged out."""
         given: tuple[tuple[Role, str | None], ...] = (("admin", token), ("viewer", viewer))
         self._tokens: dict[Role, bytes] = {role: text.encode() for role, text in given if text}
-        self._make_key = key
-        self._is_over = is_over
+        self._stored = stored or _Unstored()
 
     @cached_property
     def _key(self) -> bytes:
-        return self._make_key()
+        return self._stored.key()
 
     @cached_property
     def _cookies(self) -> URLSafeTimedSerializer:
@@ -129,7 +146,7 @@ class Sessions:
             role, mark, session_id = self._cookies.loads(cookie, max_age=SESSION_SECONDS)
         except (BadData, ValueError):
             return None
-        if not hmac.compare_digest(str(mark), self._mark(role)) or self._is_over(session_id):
+        if not hmac.compare_digest(str(mark), self._mark(role)) or self._stored.is_over(session_id):
             return None
         return role  # type: ignore[no-any-return]  # signed, so it is what `new` put in
 

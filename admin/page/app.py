@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import structlog
@@ -30,10 +29,10 @@ from admin.page import (
     webhooks,
 )
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
-from admin.page.context import Source, role_of_token, sessions, set_cookie, source
+from admin.page.context import SessionsOfStore, Source, role_of_token, sessions, set_cookie, source
 from admin.page.feed import Feed
 from admin.page.notes import Notes
-from admin.page.readiness import Readiness, find_problem
+from admin.page.readiness import Readiness
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
 from relay.forwarded import believing
@@ -74,7 +73,7 @@ def create_app(settings: Settings) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(pages.HELPERS)
     app.extensions["bridge"] = made = Source(settings)
-    app.extensions["readiness"] = Readiness(partial(find_problem, made))
+    app.extensions["readiness"] = Readiness(made)
     token = settings.bridge_admin_token
     viewer = settings.bridge_viewer_token
     has_token = token is not None or viewer is not None
@@ -83,15 +82,14 @@ def create_app(settings: Settings) -> Flask:
         Sessions(
             token.get_secret_value() if token else None,
             viewer.get_secret_value() if viewer else None,
-            key=lambda: made.store().sessions.key(),
-            is_over=lambda session_id: made.store().sessions.is_over(session_id),
+            SessionsOfStore(made),
         )
         if has_token
         else Sessions(None)
     )
     app.extensions["wrong_tokens"] = WrongTokens()
     app.extensions["notes"] = Notes()
-    app.extensions["feed"] = Feed(made.bridge)
+    app.extensions["feed"] = Feed(made)
     app.config["POLICY"] = _POLICY
     proxies = settings.bridge_trusted_proxies
     app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]

@@ -58,11 +58,35 @@ class Source:
         with self._lock:
             return self._current()
 
+    def find_problem(self) -> str | None:
+        """Why the page can't be used, in words that hold no secret: anybody may ask. None if it can."""
+        try:
+            self.store().facts.all()
+        except (StoreUnavailable, NewerStore) as error:
+            return f"the store can't be used: {error}"
+        definitions = self.definitions()
+        if definitions.errors and not definitions.webhooks:
+            return "the definitions can't be read; webhook-bridge check says why"
+        return None
+
     def _current(self) -> Definitions:
         if self._definitions is None:
             self._definitions = open_definitions(self.settings, lambda: self._opened().kept_definitions.all())
         self._definitions.check()
         return self._definitions.current
+
+
+class SessionsOfStore:
+    """Implements `admin.page.access.StoredSessions` by the store, which is opened when a request first needs it."""
+
+    def __init__(self, source: Source):
+        self._source = source
+
+    def key(self) -> bytes:
+        return self._source.store().sessions.key()
+
+    def is_over(self, session_id: str) -> bool:
+        return self._source.store().sessions.is_over(session_id)
 
 
 def source() -> Source:

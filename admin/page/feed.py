@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
 
-from admin.bridge import Bridge
 from admin.events.newest import Seen, Watch
+from admin.page.context import Source
 from store.errors import NewerStore, StoreUnavailable
 
 EVERY = 1.0
@@ -36,9 +36,8 @@ class TooManyStreams(Exception):
 class Feed:
     """Reads the store once a second while anyone watches. Thread-safe."""
 
-    def __init__(self, bridge: Callable[[], Bridge]):
-        """`bridge` returns it as it is now, or raises StoreUnavailable or NewerStore."""
-        self._bridge = bridge
+    def __init__(self, source: Source):
+        self._source = source
         self._changed = threading.Condition()
         self._watchers: Counter[str] = Counter()
         self._reader: threading.Thread | None = None
@@ -105,7 +104,7 @@ class Feed:
         watch = Watch()
         while True:
             try:
-                found, problem = watch.look(self._bridge()), None
+                found, problem = watch.look(self._source.bridge()), None
             except (StoreUnavailable, NewerStore) as error:
                 found, problem = [], str(error)
             except Exception:  # the next second is another chance

@@ -10,8 +10,10 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from store.clock import MonotonicClock
 
 KEPT = 600.0
 """Seconds."""
@@ -29,14 +31,14 @@ class _Note(NamedTuple):
 class Notes:
     """Notes of all sessions, for all threads; each is read by its own session, on its own webhook's page."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
         self._lock = threading.Lock()
         self._notes: OrderedDict[str, _Note] = OrderedDict()
 
     def leave(self, session: str | None, webhook: str, values: Mapping[str, Any]) -> str:
         """Keeps what the webhook's page is to say to this session (its cookie); returns the name to ask for it by."""
-        name, now = secrets.token_urlsafe(16), self._clock()
+        name, now = secrets.token_urlsafe(16), self._clock.monotonic()
         with self._lock:
             self._notes[name] = _Note(now + KEPT, session, webhook, values)
             while len(self._notes) > MOST or next(iter(self._notes.values())).until <= now:
@@ -47,6 +49,6 @@ class Notes:
         """What was left; nothing if it is too old, or another session's or webhook's."""
         with self._lock:
             note = self._notes.get(name)
-        if note is None or note.until <= self._clock() or (note.session, note.webhook) != (session, webhook):
+        if note is None or note.until <= self._clock.monotonic() or (note.session, note.webhook) != (session, webhook):
             return {}
         return note.values

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 
 import structlog
 
 from admin.page.context import Source
 from store.clock import MonotonicClock
-from store.errors import NewerStore, StoreUnavailable
 
 PATIENCE = 3.0
 """Seconds that a check may take. The probes of the chart and of compose wait for five."""
@@ -23,7 +21,7 @@ log = structlog.get_logger()
 class _Check:
     """One check, on a thread that nobody waits for at the end of the process."""
 
-    def __init__(self, find_problem: Callable[[], str | None], clock: MonotonicClock):
+    def __init__(self, source: Source, clock: MonotonicClock):
         self.began = clock.monotonic()
         self.ended_at = self.began
         self.ended = threading.Event()
@@ -31,7 +29,7 @@ class _Check:
 
         def run() -> None:
             try:
-                self.problem = find_problem()
+                self.problem = source.find_problem()
             except Exception:
                 log.exception("whether the page is ready can't be found out")
                 self.problem = "something went wrong; the log says more"
@@ -45,11 +43,9 @@ class _Check:
 class Readiness:
     """One check for all who ask at about the same time. Thread-safe."""
 
-    def __init__(
-        self, find_problem: Callable[[], str | None], patience: float = PATIENCE, clock: MonotonicClock = time
-    ):
-        """`find_problem` says why the page isn't ready, None if it is. It may hang: it is not begun again then."""
-        self._find_problem = find_problem
+    def __init__(self, source: Source, patience: float = PATIENCE, clock: MonotonicClock = time):
+        """What the source is asked may hang: it is not asked again then."""
+        self._source = source
         self._patience = patience
         self._clock = clock
         self._lock = threading.Lock()
@@ -61,19 +57,7 @@ class Readiness:
             now = self._clock.monotonic()
             check = self._check
             if check is None or (check.ended.is_set() and now - check.ended_at >= _FRESH_FOR):
-                check = self._check = _Check(self._find_problem, self._clock)
+                check = self._check = _Check(self._source, self._clock)
         if check.ended.wait(max(0.0, check.began + self._patience - now)):
             return check.problem
         return f"the store has not answered within {self._patience:g} s"
-
-
-def find_problem(source: Source) -> str | None:
-    """Why the page can't be used, in words that hold no secret: anybody may ask. None if it can."""
-    try:
-        source.store().facts.all()
-    except (StoreUnavailable, NewerStore) as error:
-        return f"the store can't be used: {error}"
-    definitions = source.definitions()
-    if definitions.errors and not definitions.webhooks:
-        return "the definitions can't be read; webhook-bridge check says why"
-    return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from waitress import wasyncore
@@ -12,7 +11,7 @@ from waitress.channel import HTTPChannel
 from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
-from admin.page.feed import STREAMS
+from admin.page.feed import STREAMS, Feed
 from config.open_files import allow_open_files
 
 _THREADS = 8
@@ -98,11 +97,9 @@ class _Server(TcpWSGIServer):
 class PageServer:
     """Serves an application until it is stopped."""
 
-    def __init__(
-        self, application: Any, host: str, port: int, largest_body: int, end_streams: Callable[[], None] = lambda: None
-    ):
-        """Listens right away. `end_streams` is called when it stops. Raises OSError or ValueError if that fails."""
-        self._end_streams = end_streams
+    def __init__(self, application: Any, host: str, port: int, largest_body: int, feed: Feed | None = None):
+        """Listens right away. When it stops, so do the `feed`'s streams. Raises OSError or ValueError."""
+        self._feed = feed
         files = allow_open_files()
         adjustments = Adjustments(
             host=host,
@@ -146,7 +143,8 @@ class PageServer:
             self._turn()
         for server in self._servers:
             server.accepting = False
-        self._end_streams()
+        if self._feed is not None:
+            self._feed.stop()
         until = time.monotonic() + _GRACE
         while time.monotonic() < until and any(map(_is_under_way, self._map.values())):
             self._turn()

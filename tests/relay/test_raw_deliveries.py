@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -137,7 +138,7 @@ class Counting:
 def test_copies_are_pruned_often_only_while_some_are_made(make_relay: MakeRelay, listen: bool, expected: int) -> None:
     definitions = load_definitions(make_relay({**GITHUB, "listen": listen}).file, PLATFORMS)
     store = Counting()
-    pruning = Pruning(store, lambda: definitions)  # type: ignore[arg-type]
+    pruning = Pruning(store, mock.Mock(current=definitions))  # type: ignore[arg-type]
     for _ in range(120):
         pruning.run()
     assert store.number == expected

@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 import structlog
 
@@ -59,6 +60,14 @@ _IDLE = 1.0
 """Seconds that the thread waits at most."""
 
 
+class Member(Protocol):
+    """A worker among those of which one is leader."""
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether it is leader now. Thread-safe."""
+
+
 class AnswerWatcher:
     """One thread owns all state. Others send it messages: `told`, `stop`, and each request its outcome."""
 
@@ -68,16 +77,15 @@ class AnswerWatcher:
         conductor: Conductor,
         definitions: DefinitionsSource,
         health: Health,
-        leads: Callable[[], bool],
+        member: Member,
         pool: Pool | None = None,
         clock: MonotonicClock = time,
     ):
-        """`leads` says whether this worker is leader; it's asked on the watcher's thread."""
         self._store = store
         self._conductor = conductor
         self._definitions = definitions
         self._health = health
-        self._leads = leads
+        self._member = member
         self._clock = clock
         self._pool = pool or ThreadPoolExecutor(LOOKS + READS, thread_name_prefix="answer")
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -138,7 +146,7 @@ class AnswerWatcher:
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
         at = min(self._unplaced.due_at(), now + self._schedule.due_in(now), now + _IDLE)
-        if self._leads():
+        if self._member.is_leader:
             at = min(at, self._look_at)
         if self._news or self._answers:
             at = now
@@ -157,7 +165,7 @@ class AnswerWatcher:
                 self._record()
             self._begin_looks(now)
             self._take_on_news(now)
-            if self._leads() and now >= self._look_at:
+            if self._member.is_leader and now >= self._look_at:
                 self._look_at = now + (_LOOK_EVERY if any(map(_waits, self._webhooks.values())) else _LOOK_RARELY)
                 self._look_into_the_store(now)
             self._ask_for_workflows(now)
@@ -189,7 +197,7 @@ class AnswerWatcher:
 
     def _take_on(self, wanted: OpenAnswer, now: float) -> None:
         until = now + (wanted.wait_until - self._store.now()) / 1000
-        if not self._leads():
+        if not self._member.is_leader:
             until = min(until, now + _OWN)
         if until > now:
             self._wanted[wanted.event_id] = wanted

@@ -28,10 +28,11 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Protocol
 
 import structlog
 
@@ -75,6 +76,13 @@ WAIT_FOR_STORE = 6.5
 """Seconds to keep trying to record results after a stop."""
 
 
+class EndListener(Protocol):
+    """Wants to know of ends."""
+
+    def told(self, event: Event, result: Result) -> None:
+        """A target of the event has ended, although that may not be recorded yet. Thread-safe."""
+
+
 class Executor:
     """Makes the calls for targets that this worker has claimed, and claims more while there is room.
 
@@ -94,15 +102,15 @@ class Executor:
         pool: Pool | None = None,
         clock: MonotonicClock = time,
         largest_input: int = LARGEST_INPUT,
-        on_end: Callable[[Event, Result], None] = lambda event, result: None,
+        answers: EndListener | None = None,
     ):
         """Makes up to `calls` calls at a time, on the `pool`, for up to `payload` characters of payload.
 
-        `largest_input`: characters that a start's `input` may come to. `on_end` is told how a target has ended, on a
-        thread of the pool, before that is recorded.
+        `largest_input`: characters that a start's `input` may come to. `answers` is told how each target has
+        ended, on a thread of the pool, before that is recorded.
         """
         self._store = store
-        self._on_end = on_end
+        self._answers = answers
         self._calls = TargetCalls(store, conductor, worker_id, definitions, clock, largest_input)
         self._health = health
         self._payload = payload
@@ -373,8 +381,8 @@ class Executor:
         if outcome is None:
             return
         result = outcome.result
-        if result.state in ENDED:
-            self._on_end(event, result)
+        if result.state in ENDED and self._answers is not None:
+            self._answers.told(event, result)
         since_arrival = (self._store.now() - event.received_at) / 1000
         metrics.target_call(target, result, self._clock.monotonic() - started, since_arrival)
         log.log(

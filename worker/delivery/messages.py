@@ -25,6 +25,7 @@ from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Un
 from worker.conductor.messages import Keyed
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.held_looks import HeldLooks
+from worker.delivery.stuck_workflows import ensure_it_goes_on
 
 log = structlog.get_logger()
 
@@ -53,14 +54,11 @@ class MessageCalls:
         queries: Queries,
         conductor: Conductor,
         earlier_starts: EarlierStarts,
-        must_go_on: Callable[[str], None],
     ):
-        """`must_go_on` makes sure that a workflow whose start had no clear answer goes on; raises ConductorError."""
         self._lanes = lanes
         self._queries = queries
         self._conductor = conductor
         self._earlier_starts = earlier_starts
-        self._must_go_on = must_go_on
         self._looks = HeldLooks()
 
     def call(self, target: Target, event: Event, now: int, payload: str, fresh_until: Callable[[], float]) -> Result:
@@ -86,7 +84,7 @@ class MessageCalls:
                     return Result(target, "done", workflow_id=own.id)
                 starter = None
             elif tried and (running := self._earlier_starts.find_running(target.workflow, target.correlation_id)):
-                self._must_go_on(running)
+                ensure_it_goes_on(self._conductor, running)
         if running is not None:
             if self._give(running, target, event, payload, fresh_until):
                 return Result(target, "done", workflow_id=running)
@@ -145,7 +143,7 @@ class MessageCalls:
                 log.warning("the ended workflows with a message's key can't be read", workflow=name, error=str(error))
         if running := next((one for one in found if one.status == "RUNNING"), None):
             if target.attempts > 1 and running.event_id is not None:  # an earlier try may have started it
-                self._must_go_on(running.id)
+                ensure_it_goes_on(self._conductor, running.id)
             return running.id, []
         if paused := next((one for one in found if one.status == "PAUSED"), None):
             raise _named(NotNow(f"workflow {paused.id} is paused"), paused.id)

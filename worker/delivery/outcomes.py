@@ -33,11 +33,11 @@ from worker.conductor.errors import (
     OutcomeUnknown,
     Refused,
     Unreachable,
-    is_denied,
 )
 from worker.delivery.callbacks import refused_callback
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.messages import MessageCalls
+from worker.delivery.stuck_workflows import ensure_it_goes_on
 
 log = structlog.get_logger()
 
@@ -111,7 +111,7 @@ class TargetCalls:
         self._definitions = definitions
         self._clock = clock
         self._earlier_starts = EarlierStarts(conductor)
-        self._messages = MessageCalls(store.lanes, store.queries, conductor, self._earlier_starts, self._must_go_on)
+        self._messages = MessageCalls(store.lanes, store.queries, conductor, self._earlier_starts)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
         """When it was last recorded that calls of a kind take effect."""
@@ -340,7 +340,7 @@ class TargetCalls:
             workflow_id = look(target.workflow, target.correlation_id)
             if workflow_id is None:
                 return None
-            self._must_go_on(workflow_id)
+            ensure_it_goes_on(self._conductor, workflow_id)
             return Result(target, "done", workflow_id=workflow_id)
         assert target.task_id is not None
         status = self._conductor.task(target.task_id)
@@ -356,25 +356,9 @@ class TargetCalls:
         ):
             if status.worker_id == target.event_id and status.failure:
                 return _failed_by_size(target, status.failure)
-            self._must_go_on(target.workflow_id)
+            ensure_it_goes_on(self._conductor, target.workflow_id)
             return Result(target, "done")
         return Result(target, "cancelled", "the task ended without this event")
-
-    def _must_go_on(self, workflow_id: str) -> None:
-        """A call whose answer was lost did take effect; makes sure that the workflow continues from there.
-
-        A Conductor that is killed in between leaves the workflow stuck. Raises NotNow while it is stuck.
-        """
-        try:
-            goes = not self._conductor.evaluate(workflow_id) or self._conductor.goes(workflow_id)
-        except ConductorError as error:
-            # The key may lack the permission, for example: the call took effect all the same.
-            if not is_denied(error):
-                raise
-            log.warning("Conductor won't evaluate a workflow", workflow_id=workflow_id, error=str(error))
-            return
-        if not goes:
-            raise NotNow(f"workflow {workflow_id} was started, but Conductor hasn't scheduled any of its tasks yet")
 
 
 def _as_callback(result: Result, event: Event) -> Result:

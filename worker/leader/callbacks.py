@@ -20,6 +20,7 @@ import structlog
 
 from store.clock import MonotonicClock
 from store.one_target import OneTarget, names_of
+from store.protocols.shared import Clock
 from store.records import Event
 from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.backoff import wait_before
@@ -149,15 +150,15 @@ class Callbacks:
         self,
         conductor: AddressSource,
         pool: ThreadPoolExecutor | None,
-        now: Callable[[], int],
+        store: Clock,
         wake: Callable[[], None] = lambda: None,
         clock: MonotonicClock = time,
     ):
-        """Look-ups run on the `pool`; without one they block. `now` is the store's time; `wake` is called from any
-        thread once there is an answer."""
+        """Look-ups run on the `pool`; without one they block. `wake` is called from any thread once there is an
+        answer."""
         self._conductor = conductor
         self._pool = pool
-        self._now = now
+        self._store = store
         self._wake = wake
         self._clock = clock
         self._waiting: dict[int, _Waiting] = {}
@@ -180,7 +181,7 @@ class Callbacks:
         if event.seq in self._waiting:
             return
         proof: Proof = "signed" if is_signed else "by id"
-        is_new = self._now() - event.received_at < _NEW_FOR * 1000
+        is_new = self._store.now() - event.received_at < _NEW_FOR * 1000
         turn: Turn = "first" if is_new else "again"
         waiting = _Waiting(HeldEvent(event), event.only, proof, self._clock.monotonic(), turn)
         self._waiting[event.seq] = waiting
@@ -276,7 +277,7 @@ class Callbacks:
         waiting.failures, waiting.turn = 0, "again"
         age = max(0, began - waiting.event.received_at) / 1000
         pause = 0.0 if waiting.is_outdated else min(_RAREST, max(_SOONEST, age / 2))
-        left = (waiting.event.hold_until - self._now()) / 1000
+        left = (waiting.event.hold_until - self._store.now()) / 1000
         self._schedule(waiting, self._clock.monotonic() + (min(pause, left) if left > 0 else pause))
 
     def _failed(self, waiting: _Waiting, error: Exception) -> None:
@@ -306,9 +307,9 @@ class Callbacks:
             lookups.running[first.turn] += 1
             lookups.next_at = now + _GAP[lookups.proof]
             if self._pool is None:
-                self._find(together, first.turn, self._now(), is_first)
+                self._find(together, first.turn, self._store.now(), is_first)
             else:
-                self._pool.submit(self._find, together, first.turn, self._now(), is_first)
+                self._pool.submit(self._find, together, first.turn, self._store.now(), is_first)
 
     def _next_due(self, lookups: _Lookups, now: float) -> _Waiting | None:
         for turn in lookups.open_turns():

@@ -90,7 +90,7 @@ class Leader:
         self.heartbeat = Heartbeat(store.leadership, term, clock, since)
         workflows = Workflows(store, conductor, pools.workflows, tuning.workflow_threads or 1, clock)
         self._listener = store.signals.listener("events")
-        callbacks = Callbacks(conductor, pools.workflows, store.now, self.wake, clock)
+        callbacks = Callbacks(conductor, pools.workflows, store, self.wake, clock)
         skew = settings.bridge_clock_skew
         self.decider = Decider(store, workflows, conductor.server_clock, timeouts, callbacks, skew)
         self.state = DiscoveryState(clock, tuning.search_gap)

@@ -77,7 +77,7 @@ class Worker:
         self._tuning = tuning
         self._clock = clock
         largest_input = CHARACTERS_A_BYTE * settings.bridge_conductor_payload
-        self._answers = AnswerWatcher(store, conductor, source, health, lambda: self.is_leader, clock=clock)
+        self._answers = AnswerWatcher(store, conductor, source, health, self, clock=clock)
         self._executor = Executor(
             store,
             conductor,
@@ -87,7 +87,7 @@ class Worker:
             settings.bridge_calls,
             clock=clock,
             largest_input=largest_input,
-            on_end=self._answers.told,
+            answers=self._answers,
         )
         self._timeouts = TaskTimeouts(conductor, store.task_locks, store, self.id, steady=clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads

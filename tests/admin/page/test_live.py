@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
+from unittest import mock
 
 import pytest
 from flask import Flask
@@ -238,7 +239,7 @@ def test_one_reader_serves_everybody_and_ends_with_the_last(sample: Sample) -> N
         looks += 1
         return sample.bridge()
 
-    feed = Feed(bridge)
+    feed = Feed(mock.Mock(bridge=bridge))
     before = threading.active_count()
     with ExitStack() as stack:
         for number in range(10):
@@ -256,7 +257,7 @@ def test_one_reader_serves_everybody_and_ends_with_the_last(sample: Sample) -> N
 
 
 def test_changes_that_are_forgotten_are_not_made_up(sample: Sample) -> None:
-    feed = Feed(sample.bridge)
+    feed = Feed(mock.Mock(bridge=sample.bridge))
     assert feed.since(0) == []
     assert feed.since(1) is None
     assert feed.since(-1) is None

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 from admin.page.notes import KEPT, MOST, Notes
 
 
 def test_a_note_is_read_again_until_its_time_is_over() -> None:
-    now = [0.0]
-    notes = Notes(lambda: now[0])
+    clock = mock.Mock()
+    clock.monotonic.return_value = 0.0
+    notes = Notes(clock)
     name = notes.leave("mine", "orders", {"secret": "s"})
-    now[0] = KEPT - 1
+    clock.monotonic.return_value = KEPT - 1.0
     assert notes.read(name, "mine", "orders") == notes.read(name, "mine", "orders") == {"secret": "s"}
-    now[0] = KEPT
+    clock.monotonic.return_value = KEPT
     assert notes.read(name, "mine", "orders") == {}
 
 

@@ -52,7 +52,7 @@ def store() -> Iterator[Store]:
 
 
 def test_many_who_ask_cost_one_check_a_second(store: Store) -> None:
-    readiness = Readiness(store.find_problem, clock=store)
+    readiness = Readiness(store, clock=store)
     assert {readiness.problem() for _ in range(100)} == {None}
     assert store.checks == 1
     store.problem = "the store can't be used: it is full"
@@ -63,7 +63,7 @@ def test_many_who_ask_cost_one_check_a_second(store: Store) -> None:
 
 def test_a_check_that_hangs_is_answered_in_time_and_is_not_begun_again(store: Store) -> None:
     store.hangs.clear()
-    readiness = Readiness(store.find_problem, patience=0.01, clock=store)
+    readiness = Readiness(store, patience=0.01, clock=store)
     for _ in range(50):
         assert readiness.problem() == "the store has not answered within 0.01 s"
         store.now += 60
@@ -74,7 +74,7 @@ def test_a_check_that_hangs_is_answered_in_time_and_is_not_begun_again(store: St
 
 def test_it_is_ready_again_once_the_store_answers(store: Store) -> None:
     store.problem = "the store can't be used: it is locked"
-    readiness = Readiness(store.find_problem, clock=store)
+    readiness = Readiness(store, clock=store)
     assert readiness.problem() is not None
     store.problem = None
     store.now += 1

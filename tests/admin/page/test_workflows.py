@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from flask.testing import FlaskClient
@@ -176,15 +177,16 @@ def test_a_list_that_is_being_asked_for_keeps_nobody_else_waiting() -> None:
 
 
 def test_the_list_is_asked_for_again_after_half_a_minute() -> None:
-    now = 0.0
+    clock = mock.Mock()
+    clock.monotonic.return_value = 0.0
     with standing_in() as stand_in:
-        workflows = Workflows(Conductor(stand_in.url, Bounds(5)), lambda: now)
+        workflows = Workflows(Conductor(stand_in.url, Bounds(5)), clock)
         stand_in.has("deploy")
         workflows.catalogue()
         stand_in.has("deploy", "release")
-        now = 29.0
+        clock.monotonic.return_value = 29.0
         assert list(workflows.catalogue().versions) == ["deploy"]
-        now = 31.0
+        clock.monotonic.return_value = 31.0
         assert list(workflows.catalogue().versions) == ["deploy", "release"]
 
 

@@ -40,7 +40,7 @@ class Bench:
         self.clock = Clock()
         self.began = self.store.now()
         self.conductor = SimulatedConductor(lambda: self.store.now())
-        self.leads = True
+        self.is_leader = True
         self.pool = Later()
         self.watcher = self.another()
         self.store.leadership.elect("me", 10**9)
@@ -54,7 +54,7 @@ class Bench:
             self.conductor,  # type: ignore[arg-type]
             source,
             health,
-            lambda: self.leads,
+            self,
             pool=self.pool,
             clock=self.clock,
         )
@@ -234,7 +234,7 @@ def test_the_time_since_the_end_is_measured(bench: Bench) -> None:
 
 
 def test_a_call_counts_before_it_is_recorded(bench: Bench) -> None:
-    bench.leads = False  # nothing is read from the store but by its message
+    bench.is_leader = False  # nothing is read from the store but by its message
     bench.conductor.finish(bench.started(), {"reply": 1})
     bench.run(0.05)
     assert bench.answer() is not None
@@ -302,7 +302,7 @@ def test_an_event_that_comes_to_nothing_is_answered_so_soon(bench: Bench) -> Non
 
 
 def test_webhooks_that_dont_wait_cost_nothing(bench: Bench) -> None:
-    bench.leads = False
+    bench.is_leader = False
     now = bench.store.now()
     bench.store.deliveries.append([NewEvent("e1", "other", now, "{}", {}, {}, now)])
     [target] = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"))
@@ -333,17 +333,17 @@ def test_a_replay_is_answered_to_nobody(bench: Bench) -> None:
 
 
 def test_the_leader_takes_on_what_a_killed_worker_watched(bench: Bench) -> None:
-    bench.leads = False
+    bench.is_leader = False
     workflow_id = bench.started()
     bench.record()
     bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.watcher, bench.leads = bench.another(), True
+    bench.watcher, bench.is_leader = bench.another(), True
     bench.run(3)
     assert bench.answer() is not None
 
 
 def test_a_worker_that_doesnt_lead_lets_go_after_a_while(bench: Bench) -> None:
-    bench.leads = False
+    bench.is_leader = False
     bench.started()
     bench.run(16)
     before = len(bench.conductor.workflow_lookups)

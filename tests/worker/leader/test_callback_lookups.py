@@ -14,7 +14,7 @@ from worker.leader.callbacks import Callbacks
 def lookups(bench: Bench, pool: Later | None = None) -> Callbacks:
     source: Any = bench.conductor
     threads: Any = pool
-    return Callbacks(source, threads, lambda: bench.ms, clock=bench)
+    return Callbacks(source, threads, bench, clock=bench)
 
 
 def pass_time(bench: Bench, callbacks: Callbacks, milliseconds: int) -> set[str]:
@@ -31,7 +31,7 @@ def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(benc
     pool, conductor = Later(), bench.conductor
     source: Any = conductor
     threads: Any = pool
-    callbacks = Callbacks(source, threads, lambda: bench.ms, clock=bench)
+    callbacks = Callbacks(source, threads, bench, clock=bench)
     for number in range(600):
         called(bench, f"made-up{number}", "approve")
     for event in bench.store.decisions.agenda(1000).undecided:

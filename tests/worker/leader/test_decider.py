@@ -45,11 +45,14 @@ class Bench:
         conductor: Any = self.conductor
         workflows = Workflows(self.store, conductor, pool=None, clock=self)
         timeouts = TaskTimeouts(conductor, self.store.task_locks, self.store, "me", Later(), steady=self)
-        callbacks = Callbacks(conductor, None, lambda: self.ms, clock=self)
+        callbacks = Callbacks(conductor, None, self, clock=self)
         return Decider(self.store, workflows, self.conductor.server_clock, timeouts, callbacks, skew=2.0)
 
     def monotonic(self) -> float:
         return self.ms / 1000
+
+    def now(self) -> int:
+        return self.ms
 
     @property
     def looked_up(self) -> list[str]:
