@@ -79,7 +79,16 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             'sign it, as in signed: "{timestamp}.{body}", if the sender does',
             warning=True,
         )
-    dedup = webhook.get("dedup")
+    dedup, platform = webhook.get("dedup"), platforms.get(str(webhook.get("platform")))
+    if isinstance(dedup, dict) and platform is not None and platform.ignores_dedup and not signature:
+        if webhook.get("secret") or not platform.required:
+            yield Finding(
+                ("dedup",),
+                f"it isn't used: of what {platform.name} sends, only what is signed tells deliveries apart",
+                "remove it; to start one workflow per value, write once: {key: JSONPATH} for the start",
+                warning=True,
+            )
+        return
     header = dedup.get("header") if isinstance(dedup, dict) else None
     is_signed = is_timed or f"{{header:{header}}}".lower() in str(scheme.get("signed", "")).lower()
     if (signature or webhook.get("secret")) and header is not None and not is_signed:

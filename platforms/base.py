@@ -83,6 +83,9 @@ class Platform:
     """The format of its bodies, whatever their unsigned content type says."""
     alike: bool = False
     """Whether different events may be identical byte for byte, so that no digest identifies a repetition."""
+    ignores_dedup: bool = False
+    """Whether its proof covers so little of a delivery that what it signs alone tells deliveries apart, whatever a
+    definition's `dedup` says."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
     empty_refusals: bool = False

@@ -110,6 +110,7 @@ class Adyen(Platform):
     )
     secret_label = "HMAC key"
     verifier = ItemSignatures()
+    ignores_dedup = True
 
     def find_secret_problem(self, secret: str) -> str | None:
         return problem_of(hex_key, secret)

@@ -136,6 +136,7 @@ class AmazonSns(Platform):
     )
     made_by = "nobody"
     verifier = CertifiedMessage()
+    ignores_dedup = True
     required = frozenset()
     options = frozenset({"topic"})
     vendor_keys = True

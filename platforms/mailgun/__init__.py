@@ -86,6 +86,7 @@ class Mailgun(Platform):
     )
     secret_label = "HTTP signing key"
     verifier = BodySignature()
+    ignores_dedup = True
     # Every attempt is signed with the first one's time, and the last comes eight hours later.
     tolerance = 12 * 3600
     bodies = "declared"

@@ -90,6 +90,7 @@ class PayPal(Platform):
     telling = ("$.summary",)
     secret_label = "Webhook ID"
     verifier = CertifiedTransmission()
+    ignores_dedup = True
     vendor_keys = True
     # PayPal sends it again for three days, perhaps with the first time.
     tolerance = 4 * 24 * 3600

@@ -105,6 +105,7 @@ class Twilio(Platform):
     # https://www.twilio.com/docs/usage/webhooks/webhooks-faq
     answer_within = 15
     verifier = UrlAndFields()
+    ignores_dedup = True
     methods = frozenset({"POST", "GET"})
     bodies = "json or form"
 

@@ -60,6 +60,20 @@ def test_the_table_says_what_tells_deliveries_apart(
         assert "`" in told, found
 
 
+@pytest.mark.parametrize("platform", ["adyen", "aws-sns", "mailgun", "paypal", "slack", "stripe", "twilio"])
+def test_a_dedup_that_is_not_used_is_warned_of(
+    platform: str, make_relay: MakeRelay, clock: Clock, tmp_path: Path
+) -> None:
+    genuine = next(iter(deliveries_of(platform, tmp_path)))
+    clock.now = genuine.now
+    ids = set()
+    for path in ("$", "$.nothing_there"):
+        relay = make_relay(genuine.webhook | {"name": "hook", "dedup": {"path": path}}, fetch=genuine.fetch)
+        send(relay, "hook", sent(genuine))
+        ids |= {event.delivery_id for event in relay.events()}
+    assert PLATFORMS[platform].ignores_dedup == (len(ids) == 1)
+
+
 @pytest.mark.parametrize(("platform", "header"), sorted(EXCEPT))
 def test_every_exception_is_among_the_limits(platform: str, header: str) -> None:
     limits = MODEL[MODEL.index("**Limits of the platforms' own schemes**") :]

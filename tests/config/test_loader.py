@@ -609,6 +609,10 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
             {"signature": "{secret: '${SECRET}', header: A}", "dedup": "{header: X-Id}"},
             "dedup.header: warning: nobody signs it: anyone who has seen a delivery can send it again under another id",
         ),
+        (
+            {"platform": "twilio", "secret": "${SECRET}", "dedup": "{path: $.id}"},
+            "dedup: warning: it isn't used: of what twilio sends, only what is signed tells deliveries apart",
+        ),
     ],
 )
 def test_what_is_risky_is_warned_of(load: Load, keys: dict[str, str], warning: str) -> None:

@@ -146,7 +146,13 @@ class _Check:
             for what, remedy in self._missing(workflow, versions or ()):
                 yield self._problem(webhook, where, what, remedy)
             for version in self._looked_at(workflow, versions):
-                if not any_task and (tasks := self._read.get((workflow, version))) is not None:
+                if (tasks := self._read.get((workflow, version))) is None:
+                    continue
+                for name in tasks.like_iterations[:_SHOWN]:
+                    what = f"task {name} of {workflow} is in a loop, and its name is like that of an iteration"
+                    remedy = "rename it: Conductor may schedule it again and again, without an end"
+                    yield self._problem(webhook, where, what, remedy)
+                if not any_task:
                     yield from self._waits(webhook, workflow, version, tasks, documents)
         for index, start in enumerate(webhook.starts):
             if start.workflow in self._left:

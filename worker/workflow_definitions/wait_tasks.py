@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from store.one_target import without_iteration
 from worker.conductor.messages import PULL_TYPE
 from worker.conductor.search import TASK_TYPE
 
@@ -32,6 +33,8 @@ class WaitTasks:
     """Sub-workflows by name: their tasks are in definitions of their own."""
     reads_messages: bool = False
     """Whether it has a task that reads its message queue."""
+    like_iterations: list[str] = field(default_factory=list)
+    """The names of tasks in loops that end as Conductor's names of iterations do."""
     may_have_more: bool = False
     """Whether some tasks are only made as the workflow runs."""
 
@@ -42,9 +45,9 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
     What isn't as Conductor writes it is left out: nothing is raised.
     """
     found = WaitTasks()
-    rest = [(found.own, definition.get("tasks"))]
+    rest = [(found.own, definition.get("tasks"), False)]
     while rest:
-        tasks, items = rest.pop()
+        tasks, items, in_loop = rest.pop()
         for item in items if isinstance(items, list) else ():
             if not isinstance(item, dict):
                 continue
@@ -52,20 +55,23 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
                 inputs = item.get("inputParameters")
                 matches = inputs.get("matches") if isinstance(inputs, dict) else None
                 tasks.append(WaitTask(str(item.get("taskReferenceName")), matches))
+            name = str(item.get("taskReferenceName"))
+            if in_loop and without_iteration(name) != name:
+                found.like_iterations.append(name)
             if item.get("type") == PULL_TYPE and tasks is found.own:
                 found.reads_messages = True
             found.may_have_more = found.may_have_more or item.get("type") in _MADE_AS_IT_RUNS
-            rest += [(tasks, nested) for nested in _nested(item)]
+            rest.append((tasks, item.get("loopOver"), True))
+            rest += [(tasks, nested, in_loop) for nested in _nested(item)]
             if (inner := _defined_inside(item)) is not None:
-                rest.append((found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks")))
+                rest.append((found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks"), False))
             elif isinstance(parameters := item.get("subWorkflowParam"), dict) and parameters.get("name"):
                 found.sub_workflows.add(str(parameters["name"]))
     return found
 
 
 def _nested(task: dict[str, Any]) -> Iterator[Any]:
-    """The lists of tasks in a task."""
-    yield task.get("loopOver")
+    """The lists of tasks in a task, besides a loop's."""
     yield task.get("defaultCase")
     cases, forks = task.get("decisionCases"), task.get("forkTasks")
     yield from cases.values() if isinstance(cases, dict) else ()

@@ -79,6 +79,19 @@ def test_nothing_is_said_of_webhooks_that_fit(tmp_path: Path) -> None:
     assert found(registry, tmp_path, text) == []
 
 
+def test_a_task_in_a_loop_whose_name_is_like_an_iterations_is_said(tmp_path: Path) -> None:
+    step = {"type": "HUMAN", "taskReferenceName": "step__2"}
+    inside = {"type": "SWITCH", "taskReferenceName": "choice", "decisionCases": {"yes": [step, wait()]}}
+    registry = Registry(deploy=[{"type": "DO_WHILE", "taskReferenceName": "loop__1", "loopOver": [inside]}, step])
+    assert found(registry, tmp_path, "    receivers: {deploy: any}\n") == [
+        (
+            4,
+            "task step__2 of deploy is in a loop, and its name is like that of an iteration",
+            "rename it: Conductor may schedule it again and again, without an end",
+        )
+    ]
+
+
 def test_a_workflow_that_is_missing_is_said_with_its_line_and_a_similar_name(tmp_path: Path) -> None:
     registry = Registry(deploy=[wait()], on_push=[])
     text = "    receivers:\n      deploi: any\n    starts:\n      - workflow: on_pull\n      - workflow: zzzzz\n"
