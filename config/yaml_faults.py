@@ -8,6 +8,8 @@ from typing import NamedTuple
 _CONFLICT = re.compile(r"^<{7}(?: .*)?$", re.MULTILINE)
 _OPEN_QUOTE = re.compile(r"""(?:^|[:\-,\[{]\s)\s*(?:"(?:[^"\\]|\\.)*|'(?:[^']|'')*)$""")
 """A line at whose end a text in quotes is still open."""
+_PATH_IN_FLOW = re.compile(r"""[{\[,:]\s*\$[^\s,:'"{}\[\]]*\[""")
+"""A text that begins with $ and isn't quoted, as far as its first bracket, which isn't part of it inside {…} or […]."""
 _KEY = re.compile(r"^\s*(?:- +)?[^\s#'\"{\[][^#'\"{\[]*?:(?:\s|$)")
 
 
@@ -51,6 +53,9 @@ def explain(complaint: Complaint, text: str) -> Fault:
     if "${" in there and "'{'" in problem:
         remedy = 'put it in quotes, as in {X-Api-Key: "${NAME}"}'
         return Fault("a reference that isn't quoted inside {…} or […]", line, remedy)
+    if _PATH_IN_FLOW.search(there) and ("flow" in complaint.context or "alphabetic or numeric" in problem):
+        remedy = """put it in quotes, as in {"$.items[0].id": 7}"""
+        return Fault("a JSONPath with [ that isn't quoted inside {…} or […]", line, remedy)
     if "another document" in problem:
         return Fault("a second document in one file", line, "keep one document a file, without --- between")
     if "quoted scalar" in complaint.context:

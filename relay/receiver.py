@@ -55,6 +55,7 @@ GONE = error_response(
 )
 _GONE_FOR = 60.0
 """Seconds for which a webhook that was removed from the definitions gets this answer."""
+_NOT_TOLD = "its sender wasn't told: else: keep"
 _NOT_VERIFIED = "not verified yet: the challenge has not come"
 
 
@@ -254,7 +255,7 @@ class Receiver:
         if route.fitting is None:
             return events
         fitting, reasons = route.fitting.sort(events)
-        self._misfit(route, incoming, request, reasons)
+        self._misfit(route, incoming, request, [f"{reason} ({_NOT_TOLD})" for reason in reasons])
         return fitting
 
     def _misfit(self, route: Route, incoming: Incoming, request: Request | None, reasons: Sequence[str]) -> None:

@@ -116,7 +116,8 @@ def _say_plan(plan: Plan, what: Noted, as_json: bool) -> None:
     if as_json:
         echo_json(NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
         return
-    click.echo(f"{len(plan.chosen)} events would be {what}" if plan.total else "no event matches", err=not plan.chosen)
+    events = "1 event" if len(plan.chosen) == 1 else f"{len(plan.chosen)} events"
+    click.echo(f"{events} would be {what}" if plan.total else "no event matches", err=not plan.chosen)
     for webhook, statuses in plan.by_webhook.items():
         each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
         click.echo(f"  {plain(webhook)}: {each}")

@@ -100,9 +100,12 @@ def _say_dry(plan: Plan, as_json: bool) -> None:
 
 def _say_plan(plan: Plan, will_be: str, to_stderr: bool) -> None:
     arrived = ""
-    if plan.chosen:
+    if len(plan.chosen) == 1:
+        arrived = f", which arrived at {iso(plan.chosen[0].received_at)}"
+    elif plan.chosen:
         arrived = f", which arrived from {iso(plan.chosen[0].received_at)} to {iso(plan.chosen[-1].received_at)}"
-    click.echo(f"{len(plan.chosen)} events {will_be} replayed{arrived}", err=to_stderr)
+    events = "1 event" if len(plan.chosen) == 1 else f"{len(plan.chosen)} events"
+    click.echo(f"{events} {will_be} replayed{arrived}", err=to_stderr)
     for webhook, statuses in plan.by_webhook.items():
         each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
         click.echo(f"  {plain(webhook)}: {each}", err=to_stderr)

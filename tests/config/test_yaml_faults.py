@@ -27,6 +27,21 @@ HEAD = "webhooks:\n  - name: a\n    platform: github\n"
         (HEAD + "    secret: *abc\n", 4, "an undefined alias", 'put it in quotes: "*…"'),
         (HEAD + "    secret\n    receivers: {a: any}\n", 4, "a key without a colon", "write KEY: VALUE"),
         (HEAD + "    receivers: {a: any\n    hold: 1m\n", 4, "isn't closed", "close it with } or ]"),
+        (
+            HEAD + "    only: {$.items[*].id: 7}\n",
+            4,
+            "a JSONPath with [ that isn't quoted",
+            'as in {"$.items[0].id": 7}',
+        ),
+        (HEAD + "    only: {$['event']['type']: a}\n", 4, "a JSONPath with [", "in quotes"),
+        (HEAD + "    only: {a: b, $.items[0].id: 7}\n", 4, "a JSONPath with [", "in quotes"),
+        (HEAD + "    hide: [$.a, $.items[*].id]\n", 4, "a JSONPath with [", "in quotes"),
+        (
+            HEAD + "    starts: [{workflow: a, input: {b: $.c[*].d}}]\n",
+            4,
+            "a JSONPath with [ that isn't quoted",
+            "in q",
+        ),
         (HEAD + "    secret: a: b\n", 4, "a colon where no key can be", "in quotes"),
         (
             HEAD + "<<<<<<< HEAD\n    secret: s\n=======\n    secret: t\n>>>>>>> other\n    hold: 1m\n",

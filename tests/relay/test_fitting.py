@@ -70,6 +70,7 @@ def test_with_keep_it_is_answered_like_what_is_filtered_and_noted(tmp_path: Path
     assert relay.events() == []
     [rejection] = relay.rejections()
     assert (rejection.status, rejection.filtered) == (422, False)
+    assert rejection.reason.endswith("type integer (its sender wasn't told: else: keep)")
 
 
 def test_only_what_counts_must_fit(tmp_path: Path) -> None:
