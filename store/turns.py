@@ -27,6 +27,12 @@ def share(limit: int, webhooks: int) -> int:
     return -(-limit // max(1, webhooks))
 
 
+def shares(limit: int, webhooks: Sequence[str]) -> dict[str, int]:
+    """How many items each webhook gets of `limit`: at least one, or it is left out."""
+    each, more = divmod(limit, len(webhooks)) if webhooks else (0, 0)
+    return {webhook: each + (turn < more) for turn, webhook in enumerate(webhooks) if each or turn < more}
+
+
 def fitting(sizes: Iterable[int]) -> int:
     """How many of the first items of these sizes are read at once."""
     number, room = 0, BYTES

@@ -4,35 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from store import transitions, turns
+from store import rows, transitions, turns
 from store.records import Result
-from store.sql.claims import AFTER, HAS_DUE, TO, SqlClaims, by_webhook
+from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, SqlClaims
 from store.sql.database import Rows, Transaction
 from store.story import attempts_text
 
-_DUE_IN_TURN = f"""
-WITH webhooks AS MATERIALIZED (
-    SELECT value, row_number() OVER () AS turn FROM (
-        SELECT value FROM ({AFTER}) later WHERE {HAS_DUE} UNION ALL SELECT value FROM ({TO}) first WHERE {HAS_DUE}
-    ) next LIMIT %(webhooks)s
-), counted AS MATERIALIZED (SELECT count(*) AS number FROM webhooks)
-SELECT due.id, value FROM webhooks CROSS JOIN LATERAL (
-    SELECT id, due_at FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value AND t.due_at <= %(now)s
-    ORDER BY due_at, id LIMIT (SELECT ceil(%(limit)s::numeric / greatest(1, number))::bigint FROM counted)
-) due ORDER BY turn, due.due_at, due.id
+_IN_TURN = f"""
+SELECT value FROM ({AFTER}) later WHERE {HAS_DUE} UNION ALL SELECT value FROM ({TO}) first WHERE {HAS_DUE}
+LIMIT %(webhooks)s
 """
-"""The next webhooks with due targets whose turn it is, and the first of each."""
+"""The next webhooks with due targets whose turn it is."""
+# Rows that another worker is claiming are passed over before they count: so workers that claim at the same time get
+# different targets, however many workers there are. The array makes sure that this is done once.
+_CLAIM_FIRST = f"""{CLAIM}
+WHERE id = ANY(ARRAY(
+    SELECT due.id FROM unnest(%s::text[], %s::bigint[]) AS asked (webhook, share) CROSS JOIN LATERAL (
+        SELECT id FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = asked.webhook AND t.due_at <= %s
+        ORDER BY due_at, id LIMIT asked.share FOR UPDATE SKIP LOCKED
+    ) due
+)) RETURNING {rows.TARGET}, webhook
+"""
 
 
 class PostgresClaims(SqlClaims):
     """Claims on PostgreSQL."""
 
-    looks_at = 4
-
-    def _in_turn(self, now: int, limit: int, paces: Collection[str], first: Rows) -> dict[str, list[int]]:
+    def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
         blocked = self._blocked(now, paces)
-        values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": turns.WEBHOOKS, "limit": limit}
-        return by_webhook(self._database.read(_DUE_IN_TURN, values))
+        values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": turns.WEBHOOKS}
+        return [webhook for (webhook,) in self._database.read(_IN_TURN, values)]
+
+    def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
+        return transaction.fetch(_CLAIM_FIRST, (worker, now, list(shares), list(shares.values()), now))
 
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> list[int]:
         changes = [transitions.target_after(result.target, result, now) for result in by_id.values()]

@@ -9,7 +9,6 @@ import math
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import ClassVar
 
 from store import pace, rows, transitions, turns
 from store.protocols import NO_PACES, Claims, Signals
@@ -18,14 +17,14 @@ from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.lanes import advance, lanes_of, leave
 
-_CLAIM = f"""
+CLAIM = """
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
+"""
+_CLAIM_AGAIN = f"""{CLAIM}
 WHERE id IN (
-    SELECT id FROM bridge.targets WHERE id = ANY(%s)
-    AND (state = 'pending' AND due_at <= %s OR state = 'claimed' AND claimed_at < %s) FOR UPDATE SKIP LOCKED
+    SELECT id FROM bridge.targets WHERE id = ANY(%s) AND state = 'claimed' AND claimed_at < %s FOR UPDATE SKIP LOCKED
 ) RETURNING {rows.TARGET}
 """
-"""Skips what another worker is claiming at this moment."""
 _DUE = "SELECT id, webhook FROM bridge.targets WHERE state = 'pending' AND due_at <= %s ORDER BY due_at, id LIMIT %s"
 _EXPIRED = "SELECT id FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at, id LIMIT %s"
 AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
@@ -67,9 +66,6 @@ SELECT min(CASE WHEN next_at > due_at THEN next_at ELSE due_at END) FROM (
 class SqlClaims(Claims):
     """How due targets are found and results are written differs between databases: see the subclasses."""
 
-    looks_at: ClassVar[int]
-    """Due targets read for each one wanted: other workers may be claiming the same ones."""
-
     def __init__(self, database: Database, events: EventRows, signals: Signals):
         self._database = database
         self._events = events
@@ -81,34 +77,49 @@ class SqlClaims(Claims):
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
         # Look before beginning a transaction: most of the time there is nothing.
-        more = limit * self.looks_at
-        first, expired = self._database.read_together((_DUE, (now, more + 1)), (_EXPIRED, (expired_before, more)))
-        due = self._in_turn(now, more, paces, first) if len(first) > more else by_webhook(first)
-        if not due and not expired:
+        first, expired = self._database.read_together((_DUE, (now, limit + 1)), (_EXPIRED, (expired_before, limit)))
+        if not first and not expired:
+            return []
+        counts = Counter(webhook for _, webhook in first)
+        more = len(first) > limit - len(expired)
+        in_turn = self._in_turn(now, paces) if more else list(counts)
+        if not in_turn and not expired:  # their paces allow none now
             return []
         claimed: list[Target] = []
+        served: Counter[str] = Counter()
         with self._database.transaction() as transaction:
-            turn_of = _lock_paces(transaction, sorted(paces.keys() & due))
-            may = {w: pace.allowed(paces[w], next_at, now) for w, next_at in turn_of.items()}
-            lists = {w: ids[: may.get(w, 0)] if w in paces else ids for w, ids in due.items()}
-            webhook_of = {target_id: webhook for webhook, ids in lists.items() for target_id in ids}
-            ids = [*(target_id for (target_id,) in expired), *turns.in_turn(list(lists.values()))]
-            while ids and len(claimed) < limit:
-                part, ids = ids[: limit - len(claimed)], ids[limit - len(claimed) :]
-                made = transaction.fetch(_CLAIM, (worker, now, part, now, expired_before))
-                claimed += map(rows.target, made)
-            served = Counter(webhook_of[target.id] for target in claimed if target.id in webhook_of)
+            if expired:
+                ids = [target_id for (target_id,) in expired]
+                claimed += map(rows.target, transaction.fetch(_CLAIM_AGAIN, (worker, now, ids, expired_before)))
+            room = limit - len(claimed)  # another worker may have claimed some of the old ones again
+            turn_of = _lock_paces(transaction, sorted(paces.keys() & in_turn)) if room else {}
+            may = {w: pace.allowed(paces[w], turn_of[w], now) if w in turn_of else 0 for w in in_turn if w in paces}
+            waiting = [webhook for webhook in in_turn if may.get(webhook, 1) > 0]
+            while asked := turns.shares(room, waiting) if more else {w: counts[w] for w in waiting}:
+                shares = {webhook: min(share, may.get(webhook, share)) for webhook, share in asked.items()}
+                made = self._claim_first(transaction, worker, now, shares)
+                claimed += (rows.target(row[:-1]) for row in made)
+                got = Counter(row[-1] for row in made)
+                served += got
+                room -= len(made)
+                may = {webhook: number - got[webhook] for webhook, number in may.items()}
+                # What others didn't use goes to those that got nothing yet, then to those that may have more.
+                again = [w for w in shares if got[w] == shares[w] and may.get(w, 1) > 0]
+                waiting = [*(w for w in waiting if w not in shares), *again] if more else []
             next_at = [(w, pace.after(served[w], paces[w], turn_of[w], now)) for w in turn_of if served[w]]
             transaction.insert(_INTO_PACES, next_at, "ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at")
-        self._served = turns.last_served(list(due), served)
+        if in_turn and (served or room):
+            self._served = turns.last_served(in_turn, served)
         return sorted(claimed, key=lambda target: target.id)
 
     @abstractmethod
-    def _in_turn(self, now: int, limit: int, paces: Collection[str], first: Rows) -> dict[str, list[int]]:
-        """webhook → its first due targets, longest due first; webhooks in the order of their turns.
+    def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
+        """The webhooks with due targets whose turn is next, in that order, except those whose pace allows none now."""
 
-        Those whose pace allows none now are left out. `first` are the first due targets of all, with their webhooks.
-        """
+    @abstractmethod
+    def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
+        """Claims of each webhook as many of its first due targets as its share says, passing over those that another
+        worker is claiming at this moment. Returns their rows, with the webhook as the last column."""
 
     def _blocked(self, now: int, paces: Collection[str]) -> list[str]:
         """The webhooks whose pace allows no call now."""
@@ -191,14 +202,6 @@ class SqlClaims(Claims):
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
         found = self._database.read(_NEXT_TURN, (list(paces),)) if paces else self._database.read(_NEXT_DUE)
         return None if found[0][0] is None else math.ceil(found[0][0])
-
-
-def by_webhook(found: Rows) -> dict[str, list[int]]:
-    """webhook → ids of its targets, from rows of (webhook, id)."""
-    ids: dict[str, list[int]] = {}
-    for target_id, webhook in found:
-        ids.setdefault(webhook, []).append(target_id)
-    return ids
 
 
 def _lock_paces(transaction: Transaction, webhooks: list[str]) -> dict[str, float]:

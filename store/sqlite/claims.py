@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from operator import attrgetter
 
-from store import transitions, turns
+from store import rows, transitions, turns
 from store.records import Result
-from store.sql.claims import AFTER, HAS_DUE, TO, SqlClaims
+from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, SqlClaims
 from store.sql.database import Rows, Transaction
 from store.story import attempts_text
 
 _WEBHOOKS_AFTER = f"{AFTER} AND {HAS_DUE} LIMIT %(webhooks)s"
 _WEBHOOKS_TO = f"{TO} AND {HAS_DUE} LIMIT %(webhooks)s"
-_DUE_OF_WEBHOOK = (
-    "SELECT id FROM targets WHERE state = 'pending' AND webhook = ? AND due_at <= ? ORDER BY due_at, id LIMIT ?"
-)
+_CLAIM_FIRST = f"""{CLAIM}
+WHERE id IN (
+    SELECT id FROM bridge.targets WHERE state = 'pending' AND webhook = %s AND due_at <= %s ORDER BY due_at, id LIMIT %s
+) RETURNING {rows.TARGET}, webhook
+"""
 _RECORD = """
 UPDATE targets SET state = ?, due_at = ?, error = ?, not_sent = ?, workflow_id = ?, settled_at = ?, failing_since = ?,
     failures = ?
@@ -27,28 +29,19 @@ _VALUES = attrgetter("state", "due_at", "error", "not_sent", "workflow_id", "set
 class SqliteClaims(SqlClaims):
     """Claims on SQLite."""
 
-    looks_at = 1
-
-    def _in_turn(self, now: int, limit: int, paces: Collection[str], first: Rows) -> dict[str, list[int]]:
-        webhooks = self._webhooks_with_due(now, self._blocked(now, paces))
-        share = turns.share(limit, len(webhooks))
-        due = {
-            webhook: [target_id for (target_id,) in self._database.read(_DUE_OF_WEBHOOK, (webhook, now, share))]
-            for webhook in webhooks
-        }
-        # Unused shares go to the other webhooks.
-        for target_id, webhook in first:
-            if webhook in due and webhook not in paces and target_id not in due[webhook]:
-                due[webhook].append(target_id)
-        return due
-
-    def _webhooks_with_due(self, now: int, blocked: Sequence[str]) -> list[str]:
-        """The webhooks with due targets whose turn is next, except blocked ones."""
-        values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": turns.WEBHOOKS}
+    def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
+        values = {"after": self._served, "blocked": self._blocked(now, paces), "now": now, "webhooks": turns.WEBHOOKS}
         found = self._database.read(_WEBHOOKS_AFTER, values)
         if len(found) < turns.WEBHOOKS:
             found += self._database.read(_WEBHOOKS_TO, values)
         return [webhook for (webhook,) in found[: turns.WEBHOOKS]]
+
+    def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
+        return [
+            row
+            for webhook, share in shares.items()
+            for row in transaction.fetch(_CLAIM_FIRST, (worker, now, webhook, now, share))
+        ]
 
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterator[int]:
         for target_id, result in by_id.items():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -13,6 +15,7 @@ from store.delivery_records import AnswerWanted, RawDelivery
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
 from store.postgres.raw_deliveries import OVERTAKEN_FOR
+from store.records import Result, Target
 from store.story import Note
 from testkit.postgres import Postgres
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, new_event, start
@@ -154,3 +157,78 @@ def waits_for_a_lock(connection: psycopg.Connection) -> bool:
     found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
     assert found is not None
     return bool(found[0])
+
+
+def due(store: PostgresStore, webhook: str, *numbers: int) -> None:
+    assert store.leadership.elect("me", 10**6)
+    arrive(store, f"of-{webhook}", webhook=webhook)
+    decide(store, f"of-{webhook}", *(replace(start(), correlation_id=f"{webhook}{number}") for number in numbers))
+
+
+def called(targets: Sequence[Target]) -> list[str]:
+    return sorted(str(target.correlation_id) for target in targets)
+
+
+def test_a_claim_goes_on_to_other_webhooks_if_others_are_claiming_all_of_those_it_asked_first(
+    store: PostgresStore, url: str
+) -> None:
+    for webhook in "abcd":
+        due(store, webhook, 0, 1, 2)
+    with psycopg.connect(url) as other:
+        other.execute("SELECT id FROM webhook_bridge.targets WHERE webhook IN ('a', 'b', 'c') FOR UPDATE")
+        assert called(store.claims.claim("me", NOW, 0, 2)) == ["d0", "d1"]
+        assert called(store.claims.claim("me", NOW, 0, 2)) == ["d2"]
+        assert store.claims.claim("me", NOW, 0, 2) == []
+    assert len(store.claims.claim("me", NOW, 0, 20)) == 9
+
+
+def test_what_is_due_is_claimed_in_place_of_old_claims_that_another_worker_takes_over(
+    store: PostgresStore, url: str
+) -> None:
+    due(store, "a", *range(4))
+    due(store, "b", *range(4))
+    old = store.claims.claim("one", NOW, 0, 4)
+    with psycopg.connect(url) as other:
+        other.execute("SELECT id FROM webhook_bridge.targets WHERE state = 'claimed' FOR UPDATE")
+        due_ones = store.claims.claim("two", NOW + 10, NOW + 1, 3)
+        assert len(due_ones) == 3
+        assert not set(called(old)) & set(called(due_ones))
+
+
+def test_a_paced_webhook_for_which_another_worker_is_claiming_leaves_its_share_to_the_others(
+    store: PostgresStore, url: str
+) -> None:
+    for webhook in "ab":
+        due(store, webhook, *range(9))
+    paces = {"a": 1000.0}
+    assert called(store.claims.claim("me", NOW, 0, 2, paces)) == ["a0", "b0"]
+    with psycopg.connect(url) as other:
+        other.execute("SELECT * FROM webhook_bridge.paces FOR UPDATE")
+        assert called(store.claims.claim("me", NOW + 50, 0, 5, paces)) == ["b1", "b2", "b3", "b4", "b5"]
+
+
+def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_other(
+    store: PostgresStore, url: str
+) -> None:
+    """Rows locked in different orders would deadlock: PostgreSQL counts that."""
+    for webhook in "dbca":
+        due(store, webhook, *range(60))
+    paces = dict.fromkeys("ab", 1e6)
+    together = threading.Barrier(4)
+
+    def work(name: str) -> None:
+        own = open_store(url)
+        together.wait(60)
+        try:
+            while targets := own.claims.claim(name, now := own.now(), now - 3, 7, paces):
+                backwards = targets[::-1]
+                own.claims.give_back(name, backwards[5:], now)
+                own.claims.record_results(name, [Result(target, "done") for target in backwards[:5]], now)
+        finally:
+            own.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, "1234"))
+    with psycopg.connect(url) as other:
+        found = other.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
+    assert found == (0,)

@@ -153,6 +153,23 @@ def test_of_more_webhooks_than_have_their_turn_each_has_it_in_the_next_rounds(st
     assert rounds == [["a0", "b0", "c0"], ["d0", "e0", "f0"], ["a1", "b1", "g0"], ["c1", "d1", "e1"]]
 
 
+def test_a_round_that_goes_to_old_claims_is_no_webhooks_turn(store: Store, small: None) -> None:
+    for webhook in "abc":
+        many(store, webhook, 50)
+    assert called(store.claims.claim("one", NOW, 0, 2)) == ["a0", "b0"]
+    assert called(store.claims.claim("one", NOW + 1, NOW + 1, 2)) == ["a0", "b0"]
+    assert called(store.claims.claim("one", NOW + 1, 0, 2)) == ["a1", "c0"]
+
+
+def test_what_a_webhook_leaves_of_its_share_goes_to_those_that_got_none(store: Store, small: None) -> None:
+    paces = {"a": 0.001}
+    many(store, "a", 9, paced=True)
+    many(store, "b", 1)
+    many(store, "c", 9)
+    assert called(store.claims.claim("me", NOW, 0, 8, paces)) == ["a0", "b0", *(f"c{number}" for number in range(6))]
+    assert called(store.claims.claim("me", NOW, 0, 2, paces)) == ["c6", "c7"]
+
+
 def test_webhooks_that_wait_for_their_pace_or_their_time_take_no_turn(store: Store, small: None) -> None:
     for webhook in "abcde":
         many(store, webhook, 50, paced=True)

@@ -42,6 +42,33 @@ def test_workers_at_the_same_time_never_have_one_target(backend: Backend, store:
     assert len(claimed) == len(set(claimed)) == 200
 
 
+def test_workers_that_claim_at_the_same_time_all_get_as_much_as_they_ask_for(backend: Backend, store: Store) -> None:
+    """None looks at what the others take, and comes back with less than there is."""
+    decide(store, arrive(store), *map(start, range(220)))
+    workers = 8
+    together = threading.Barrier(workers)
+
+    def claim(name: str) -> list[str]:
+        own = backend.open()
+        own.claims.next_due()  # connects
+        together.wait(60)
+        return ids(own.claims.claim(name, NOW, 0, 20))
+
+    with ThreadPoolExecutor(workers) as pool:
+        claimed = list(pool.map(claim, map(str, range(workers))))
+    assert [len(part) for part in claimed] == [20] * workers
+    assert len({id_ for part in claimed for id_ in part}) == 20 * workers
+
+
+def test_claims_that_are_old_come_before_what_is_due(store: Store) -> None:
+    decide(store, arrive(store), *map(start, range(8)))
+    old = store.claims.claim("one", NOW, 0, 3)
+    again = store.claims.claim("two", NOW + 10, NOW + 1, 4)
+    assert len(again) == 4
+    assert set(ids(old)) < set(ids(again))
+    assert sorted(target.attempts for target in again) == [1, 2, 2, 2]
+
+
 def test_a_claim_that_shows_no_result_goes_to_another_when_it_is_old(store: Store) -> None:
     decide(store, arrive(store), start())
     store.claims.claim("one", NOW, 0, 1)
