@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Store
-from store.records import Target
+from store.records import Event, Target
 from worker.delivery.clock_steps import ClockSteps
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed
 
 _READ_AT_ONCE = 8
-"""Targets whose events are read together."""
+"""Targets whose events are read together if their payloads may be large."""
+_SMALL = 64_000
+"""Bytes of a payload up to which all events are read together."""
 
 
 class Claiming:
@@ -63,23 +65,35 @@ class Claiming:
 
         Raises StoreUnavailable.
         """
-        while targets and payload > 0:  # the size of their payloads is known only once they are read
-            part, targets = self._with_events(targets[:_READ_AT_ONCE]), targets[_READ_AT_ONCE:]
+        small = self._small_events(targets)
+        while targets and payload > 0:  # the size of the others' payloads is known only once they are read
+            part, targets = self._with_events(targets[:_READ_AT_ONCE], small), targets[_READ_AT_ONCE:]
             payload -= size(part)
             yield part
         for target in targets:
             self._recording.give_back(target)
 
-    def _with_events(self, targets: Sequence[Target]) -> list[Claimed]:
-        """The targets with their events. A target whose event can't be read is set aside."""
+    def _small_events(self, targets: Sequence[Target]) -> dict[str, Event]:
+        """Their events whose payload is small, by id."""
         try:
-            events = self._store.queries.events_of(list({target.event_id: None for target in targets}))
+            return self._store.queries.events_up_to(list({target.event_id: None for target in targets}), _SMALL)
+        except StoreUnavailable:
+            raise
+        except Exception:  # one of them is unreadable, which is found out one by one
+            return {}
+
+    def _with_events(self, targets: Sequence[Target], small: Mapping[str, Event]) -> list[Claimed]:
+        """The targets with their events. A target whose event can't be read is set aside."""
+        events = small
+        try:
+            if missing := list({target.event_id: None for target in targets if target.event_id not in small}):
+                events = {**small, **self._store.queries.events_of(missing)}
         except StoreUnavailable:
             raise
         except Exception as error:
             if len(targets) > 1:  # one of them is unreadable
                 half = len(targets) // 2
-                return self._with_events(targets[:half]) + self._with_events(targets[half:])
+                return self._with_events(targets[:half], small) + self._with_events(targets[half:], small)
             reason = f"its event can't be read: {type(error).__name__}: {error}"
             self._recording.set_aside(targets[0], None, reason)
             return []

@@ -27,7 +27,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
@@ -46,11 +45,12 @@ from store.transitions import ENDED
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
-from worker.delivery.claiming import Claiming, size
+from worker.delivery.claiming import Claiming
+from worker.delivery.in_flight import InFlight
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import LARGEST_INPUT, ClaimLost, Outcome, TargetCalls, claim_lasts
 from worker.delivery.recording import Recording
-from worker.delivery.slots import Claimed, Group, Slot, Slots
+from worker.delivery.slots import Claimed, Slot
 from worker.health import Health
 from worker.inbox import Inbox
 
@@ -62,6 +62,8 @@ PAYLOAD = 32_000_000
 """Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count."""
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: recording in batches leaves more of the machine to its other processes."""
+_RECORD_MANY_EVERY = 0.1
+"""The same while many calls end."""
 _RECORD_LAST = 0.005
 """The same if at most one result is outstanding."""
 _CLAIM_EVERY = 0.25
@@ -113,16 +115,12 @@ class Executor:
         self._answers = answers
         self._calls = TargetCalls(store, conductor, worker_id, definitions, clock, largest_input)
         self._health = health
-        self._payload = payload
         self._clock = clock
-        self._at_most = 2 * calls
-        self._slots = Slots(calls)
-        self._pool = pool or ThreadPoolExecutor(self._slots.most, thread_name_prefix="target")
+        self._in_flight = InFlight(calls, payload)
+        self._pool = pool or ThreadPoolExecutor(self._in_flight.slots.most, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self._inbox = Inbox("the executor")
-        # Everything below belongs to the owning thread.
-        self._waiting: list[Claimed] = []
-        """For a slot."""
+        # Everything below belongs to the owning thread, as does what is in flight.
         self._recording = Recording(store, worker_id, clock)
         lasts = claim_lasts(conductor.longest_call)
         self._claiming = Claiming(store, worker_id, lasts, definitions, self._recording, clock)
@@ -138,7 +136,7 @@ class Executor:
         self._draining_since = float("inf")
         self._last = False
         """Whether nothing more will be submitted."""
-        self.free = self._at_most
+        self.free = self._in_flight.at_most
         """How many targets it could take now. Other threads may read this; it may lag by a message."""
 
     def start(self) -> None:
@@ -148,7 +146,7 @@ class Executor:
     @property
     def busy(self) -> bool:
         """Whether there is enough in flight. Other threads may call this."""
-        return self.free <= self._at_most // 2
+        return self.free <= self._in_flight.at_most // 2
 
     # --- messages, from any thread ---
 
@@ -189,26 +187,23 @@ class Executor:
             self.work(self._clock.monotonic())
 
     @property
-    def _in_flight(self) -> int:
-        return len(self._slots) + len(self._waiting)
-
-    @property
     def ended(self) -> bool:
         """Whether it was stopped, and nothing is left to do."""
-        return self._last and not (self._in_flight or len(self._recording))
+        return self._last and not (len(self._in_flight) or len(self._recording))
 
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
         if len(self._recording):
-            at = self._recording.done_at + (_RECORD_EVERY if self._in_flight > 1 else _RECORD_LAST)
+            often = _RECORD_MANY_EVERY if self._in_flight.ends_many else _RECORD_EVERY
+            at = self._recording.done_at + (often if len(self._in_flight) > 1 else _RECORD_LAST)
         elif self._draining:
-            calls_end = self._draining_since + WAIT_FOR_CALLS if len(self._slots) else float("inf")
+            calls_end = self._draining_since + WAIT_FOR_CALLS if len(self._in_flight.slots) else float("inf")
             at = min(now + _CLAIM_EVERY, calls_end)
         else:
             at = now if self._claims_now else self._claims_at
         at = max(at, self._store_at)
-        if self._waiting:  # as soon as a call hangs, one of them gets its slot
-            at = min(at, self._slots.next_change(now))
+        if self._in_flight.waiting:  # as soon as a call hangs, one of them gets its slot
+            at = min(at, self._in_flight.slots.next_change(now))
         return max(0.0, at - now)
 
     def take_messages(self, seconds: float) -> None:
@@ -240,29 +235,22 @@ class Executor:
             self._count(now)
 
     def _count(self, now: float) -> None:
-        self.free = 0 if self._draining or self._away_until else max(0, self._room(self._prompt(now)))
-
-    def _prompt(self, now: float) -> list[Claimed]:
-        """What is in flight, except hanging calls and those waiting for them, which are in nobody's way."""
-        hanging = self._slots.hanging(now)
-        return [*(one for one in self._waiting if one.group not in hanging), *self._slots.prompt(now)]
-
-    def _room(self, prompt: Sequence[Claimed]) -> int:
-        """How many more targets may be in flight besides these."""
-        return self._at_most - len(prompt) if size(prompt) < self._payload else 0
+        self.free = 0 if self._draining or self._away_until else self._in_flight.room(now)
 
     def _give_up_after(self, now: float) -> None:
         """Claims run out, and the outcomes of their calls are looked up."""
-        if len(self._slots) and now >= self._draining_since + WAIT_FOR_CALLS:
-            log.error("calls hang; their results will be looked up", targets=len(self._slots))
-            self._slots.clear()
+        slots = self._in_flight.slots
+        if len(slots) and now >= self._draining_since + WAIT_FOR_CALLS:
+            log.error("calls hang; their results will be looked up", targets=len(slots))
+            slots.clear()
         if len(self._recording) and now >= self._draining_since + WAIT_FOR_STORE:
             log.error("results can't be recorded; they will be looked up", targets=len(self._recording))
             self._recording.clear()
 
     def _claim(self, now: float) -> None:
-        prompt = self._prompt(now)
-        room = self._room(prompt)
+        self._in_flight.measure(now)
+        left = self._in_flight.payload_left(now)
+        room = self._in_flight.room(now)
         if self._away_until:
             # While Conductor is away, one call at a time checks whether it is back.
             if now < self._away_until:
@@ -272,32 +260,25 @@ class Executor:
             return
         targets = self._claiming.claim(room)
         self._claims_at = min(self._claims_at, now + self._claiming.next_turn)
-        for claimed in self._claiming.with_events(targets, self._payload - size(prompt)):
+        for claimed in self._claiming.with_events(targets, left):
             self._take(claimed)
 
     def _fill_slots(self, now: float) -> None:
         """Starts the calls that have a slot now."""
-        waiting, self._waiting = self._waiting, []
-        groups: Counter[Group] = Counter()
-        for one in waiting:
-            verdict = self._slots.verdict(one.group, one.target.attempts > 1, groups[one.group], now)
-            if verdict == "now":
-                slot = self._slots.begin(one, now)
-                try:
-                    self._pool.submit(self._call, slot)
-                except RuntimeError as error:  # no thread could be started
-                    # The pool has queued it all the same, and one of its threads may have begun it.
-                    if slot.is_first():
-                        log.error("a target's call can't be begun", target=one.target.id, error=str(error))
-                        self._slots.end(slot, True, now)
-                        self._give_back_for_a_while(one)
-            elif verdict == "wait":
-                groups[one.group] += 1
-                self._waiting.append(one)
-            else:
-                self._give_back_for_a_while(one)
-                # The next targets, by due time, are likely to belong to this group too.
-                self._claims_at = max(self._claims_at, now + _CLAIM_EVERY)
+        begun, later = self._in_flight.begin(now)
+        for slot in begun:
+            try:
+                self._pool.submit(self._call, slot)
+            except RuntimeError as error:  # no thread could be started
+                # The pool has queued it all the same, and one of its threads may have begun it.
+                if slot.is_first():
+                    log.error("a target's call can't be begun", target=slot.claimed.target.id, error=str(error))
+                    self._in_flight.slots.end(slot, True, now)
+                    self._give_back_for_a_while(slot.claimed)
+        for one in later:
+            self._give_back_for_a_while(one)
+            # The next targets, by due time, are likely to belong to this group too.
+            self._claims_at = max(self._claims_at, now + _CLAIM_EVERY)
 
     def _give_back_for_a_while(self, one: Claimed) -> None:
         self._recording.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
@@ -308,7 +289,7 @@ class Executor:
         if self._draining:
             self._give_back(claimed)
         else:
-            self._waiting += claimed
+            self._in_flight.add(claimed)
             self._fill_slots(self._clock.monotonic())
 
     def _give_back(self, claimed: Sequence[Claimed]) -> None:
@@ -333,8 +314,7 @@ class Executor:
         if not self._draining:
             self._draining = True
             self._draining_since = self._clock.monotonic()
-            waiting, self._waiting = self._waiting, []
-            self._give_back(waiting)
+            self._give_back(self._in_flight.take_waiting())
 
     def _stop(self) -> None:
         self._drain()
@@ -346,7 +326,7 @@ class Executor:
         clear = claim_lost or (
             outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
         )
-        self._slots.end(slot, clear, self._clock.monotonic())
+        self._in_flight.end(slot, clear, self._clock.monotonic())
         if outcome is None:
             if not claim_lost:
                 self._recording.give_back(claimed.target)

@@ -40,15 +40,15 @@ class Slot:
 
     claimed: Claimed
     began: float
+    group: Group = field(init=False)
     _first: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self.group = self.claimed.group
 
     def is_first(self) -> bool:
         """True for one caller, of any thread: the call is made once, or given back."""
         return self._first.acquire(blocking=False)
-
-    @property
-    def group(self) -> Group:
-        return self.claimed.group
 
     @property
     def tried(self) -> bool:
@@ -69,7 +69,8 @@ class Slots:
         self.most = 4 * calls
         """Calls at most, including hanging ones."""
         self._few = max(1, calls // 8)
-        self._slots: set[Slot] = set()
+        self._slots: dict[Slot, None] = {}
+        """In the order in which they began."""
         self._sick: set[Group] = set()
         """Groups whose last call hung without a clear answer."""
         self._answered: dict[Group, float] = {}
@@ -77,6 +78,16 @@ class Slots:
 
     def __len__(self) -> int:
         return len(self._slots)
+
+    @property
+    def free(self) -> int:
+        """How many more calls may be made if none hangs."""
+        return max(0, self._calls - len(self._slots))
+
+    def calm(self, now: float) -> bool:
+        """Whether no call hangs, and no group's last call did: whatever comes first may be called if a slot is free."""
+        oldest = next(iter(self._slots), None)
+        return not self._sick and (oldest is None or not oldest.hangs(now))
 
     def prompt(self, now: float) -> list[Claimed]:
         """The calls that don't hang."""
@@ -116,12 +127,12 @@ class Slots:
     def begin(self, claimed: Claimed, now: float) -> Slot:
         """Records that a call has begun."""
         slot = Slot(claimed, now)
-        self._slots.add(slot)
+        self._slots[slot] = None
         return slot
 
     def end(self, slot: Slot, clear: bool, now: float) -> None:
         """Records that a call has ended, with a `clear` answer or not."""
-        self._slots.discard(slot)
+        self._slots.pop(slot, None)
         if clear:
             self._sick.discard(slot.group)
             if not slot.hangs(now):

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -217,6 +218,39 @@ def test_while_conductor_is_away_one_call_at_a_time_tries_and_all_go_on_when_it_
     played.pool.run_all()
     played.round()
     assert played.states() == ["done"] * 5
+
+
+def test_if_conductor_goes_away_nothing_of_the_many_in_flight_stays_there(played: Played) -> None:
+    start, away = played.bench.conductor.start, False
+
+    def call(*given: Any) -> Any:
+        played.bench.conductor.fault = "unreachable" if away else None
+        return start(*given)
+
+    played.bench.conductor.start = call  # type: ignore[method-assign,assignment]
+    played.bench.decide(*starts(400), claim=False)
+    played.work()
+    for _ in range(3):  # calls end fast
+        for _ in range(10):
+            played.pool.run_all()
+            played.messages()
+        played.later(0.1)
+    assert played.states().count("claimed") > 64
+    away = True
+    for _ in range(10):
+        played.pool.run_all()
+        played.messages()
+    played.later(0.1)
+    assert "claimed" not in played.states()
+    assert played.executor.free == 0
+    played.later(60)
+    assert len(played.pool.jobs) == 1, "it asks whether Conductor is back"
+    away = False
+    for _ in range(60):
+        played.pool.run_all()
+        played.later(0.1)
+    assert played.states() == ["done"] * 400
+    assert len(played.bench.conductor.workflows) == 400
 
 
 def test_one_call_that_succeeds_says_that_conductor_is_back(played: Played) -> None:
@@ -439,19 +473,20 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
     bench = played.bench
     bench.decide(bench.start(), claim=False)
     poisoned = bench.event
-    read = bench.store.queries.events_of
+    queries = bench.store.queries
 
-    def reading(ids: Sequence[str]) -> dict[str, Event]:
+    def reading(read: Callable[..., dict[str, Event]], ids: Sequence[str], *most: int) -> dict[str, Event]:
         if poisoned in ids and how == "unreadable":
             raise ValueError("not JSON")
-        found = read(ids)
+        found = read(ids, *most)
         if poisoned in found and how == "garbage":
             found[poisoned] = replace(found[poisoned], payload="garbage")
         if how == "missing":
             found.pop(poisoned, None)
         return found
 
-    bench.store.queries.events_of = reading  # type: ignore[method-assign]
+    queries.events_of = partial(reading, queries.events_of)  # type: ignore[method-assign]
+    queries.events_up_to = partial(reading, queries.events_up_to)  # type: ignore[method-assign]
     bench.decide(*starts(3), claim=False, received_at=1)
     played.work()
     played.pool.run_all()
@@ -461,6 +496,18 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
     [aside] = bench.store.quarantine.items("target")
     [target] = bench.store.queries.targets_of([poisoned])
     assert (aside.id, target.state, bool(target.error)) == (str(target.id), "pending", True)
+
+
+def test_events_with_small_payloads_are_read_together(played: Played) -> None:
+    queries = played.bench.store.queries
+    read: list[int] = []
+    up_to, of = queries.events_up_to, queries.events_of
+    queries.events_up_to = lambda ids, most: read.append(len(ids)) or up_to(ids, most)  # type: ignore
+    queries.events_of = lambda ids: read.append(len(ids)) or of(ids)  # type: ignore
+    for number in range(20):
+        played.bench.decide(played.bench.start(), claim=False, received_at=number + 1)
+    played.work()
+    assert read == [20]
 
 
 def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

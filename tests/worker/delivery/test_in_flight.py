@@ -1,0 +1,98 @@
+"""How many targets are in flight, and which may be called next."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from tests.worker.delivery.test_slots import EVENT, TARGET
+from worker.delivery.in_flight import InFlight
+from worker.delivery.slots import HANGS, Claimed, Slot
+
+
+def claimed(number: int, payload: str = "{}", webhook: str = "w") -> list[Claimed]:
+    event = replace(EVENT, payload=payload, webhook=webhook)
+    return [Claimed(replace(TARGET, id=n), replace(event, id=f"{webhook}{n}")) for n in range(number)]
+
+
+def test_what_came_first_is_called_first_and_the_others_wait() -> None:
+    flight = InFlight(4, 10**6)
+    flight.add(claimed(8))
+    begun, later = flight.begin(0)
+    assert ([slot.claimed.target.id for slot in begun], later) == ([0, 1, 2, 3], [])
+    assert (len(flight), flight.room(0)) == (8, 0)
+    flight.end(begun[2], True, 0.1)
+    [slot] = flight.begin(0.1)[0]
+    assert (slot.claimed.target.id, flight.room(0.1)) == (4, 1)
+
+
+def test_more_may_be_in_flight_while_many_calls_end_and_no_more_when_they_no_longer_do() -> None:
+    flight = InFlight(4, 10**6)
+    assert (flight.at_most, flight.ends_many) == (8, False)
+    flight.measure(0)
+    for number in range(100):
+        flight.add(claimed(1))
+        flight.end(flight.begin(number / 1000)[0][0], True, number / 1000)
+        assert flight.measure(0.04) is None
+    flight.measure(1.0)
+    assert (flight.at_most, flight.ends_many) == (20, True)
+    flight.measure(1.1)
+    assert (flight.at_most, flight.ends_many) == (8, False)
+
+
+def test_there_is_room_for_as_much_payload_as_fits() -> None:
+    flight = InFlight(4, 20)
+    flight.add(claimed(2, "x" * 9))
+    assert (flight.room(0), flight.payload_left(0)) == (6, 2)
+    flight.add(claimed(3, "x" * 9, "v"))
+    assert (flight.room(0), flight.payload_left(0)) == (0, -25)
+    for slot in flight.begin(0)[0]:
+        flight.end(slot, True, 0)
+    assert (flight.room(0), flight.payload_left(0)) == (7, 11)
+
+
+def test_targets_of_one_event_have_one_payload() -> None:
+    flight = InFlight(4, 20)
+    flight.add([Claimed(replace(TARGET, id=n), replace(EVENT, payload="x" * 9)) for n in range(3)])
+    assert flight.payload_left(0) == 11
+
+
+def test_calls_that_hang_and_what_waits_for_them_take_no_room() -> None:
+    flight = InFlight(4, 20)
+    flight.add(claimed(6, "x" * 9))
+    flight.begin(0)
+    assert flight.room(0) == 0
+    assert (flight.room(HANGS), flight.payload_left(HANGS)) == (8, 20)
+    flight.add(claimed(1, webhook="v"))
+    assert [slot.claimed.event.webhook for slot in flight.begin(HANGS)[0]] == ["v"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_may_be_called_is_the_same_as_if_each_target_were_looked_at(seed: int) -> None:
+    """While no call hangs there is a shorter way to that, and to how much room there is."""
+    dice = random.Random(seed)
+    payload = dice.choice([50, 300, 10**6])
+    flight, other = InFlight(4, payload), InFlight(4, payload)
+    other.slots.calm = lambda now: False  # type: ignore[method-assign]
+    under_way: list[tuple[Slot, Slot]] = []
+    now = 0.0
+    for number in range(100):
+        now += dice.choice([0, 0.01, 0.1, 0.4, HANGS * dice.choice([0, 0, 1])])
+        if under_way and dice.random() < 0.6:
+            clear = dice.random() < 0.8
+            for one, slot in zip((flight, other), under_way.pop(dice.randrange(len(under_way))), strict=True):
+                one.end(slot, clear, now)
+        event = replace(EVENT, id=f"e{number}", webhook=dice.choice("abc"), payload="x" * dice.randrange(30))
+        target = replace(TARGET, attempts=dice.choice([1, 1, 2]))
+        new = [Claimed(replace(target, id=n), event) for n in range(dice.randrange(3))]
+        flight.add(new)
+        other.add(new)
+        (begun, later), (others, others_later) = flight.begin(now), other.begin(now)
+        assert [slot.claimed for slot in begun] == [slot.claimed for slot in others]
+        assert (later, flight.waiting) == (others_later, other.waiting)
+        if dice.random() < 0.5:
+            assert flight.payload_left(now) == other.payload_left(now)
+        assert flight.room(now) == other.room(now)
+        under_way += zip(begun, others, strict=True)
