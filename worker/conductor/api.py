@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from functools import cached_property, lru_cache
 from typing import Any
+from urllib.parse import quote, urlencode
 
 from conductor.client.configuration.configuration import Configuration
 from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
 from conductor.client.http.api_client import ApiClient
-from conductor.client.http.rest import ApiException
+from conductor.client.http.rest import ApiException, AuthorizationException
+from urllib3.util import parse_url
 
 from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable, answered
-from worker.conductor.transport import Transport
+from worker.conductor.transport import Answer, Transport, tls_context
 
 _TOKEN_AGAIN = 30.0
 """Seconds until a token is requested again after a failure."""
+_HEADERS = {"Accept": "*/*", "Content-Type": "application/json"}
 
 
 class Api:
@@ -62,25 +68,38 @@ class Api:
         sent = self.clock.now()
         try:
             client = self._client(not_after, patience, largest)
-            answer, _, received = client.call_api(
-                path,
-                method,
-                parameters or {},
-                query_params=list(query),
-                header_params={"Accept": "*/*", "Content-Type": "application/json"},
-                body=body,
-                response_type="object",
-            )
+            target = self._path + path
+            for name, value in (parameters or {}).items():
+                target = target.replace(f"{{{name}}}", quote(value, safe=""))
+            if query:
+                target += "?" + urlencode(query)
+            try:
+                answer = _send(client, method, target, body)
+            except AuthorizationException as error:
+                if not (error.token_expired or error.invalid_token) or not client.force_refresh_auth_token():
+                    raise
+                answer = _send(client, method, target, body)
         except ApiException as error:
             raise answered(error.status or 0, str(error.reason or ""), error.body, f"{method} {path}") from error
         except ConductorError:
             raise
         except Exception as error:  # a bug in the client, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
-        self._observe_date(received, sent)
+        self._observe_date(answer.headers, sent)
         if headers is not None:
-            headers.update((name.lower(), value) for name, value in received.items())
-        return answer
+            headers.update((name.lower(), value) for name, value in answer.headers.items())
+        try:
+            return json.loads(answer.text)
+        except (ValueError, RecursionError):  # ids come as plain text
+            return answer.text
+
+    @cached_property
+    def _path(self) -> str:
+        return parse_url(self._configuration.host).path or ""
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext | None:
+        return tls_context() if self._configuration.host[:6].lower() == "https:" else None
 
     def _client(self, not_after: float, patience: float, largest: int | None) -> ApiClient:
         """This thread's client, whose requests respect these limits."""
@@ -89,7 +108,7 @@ class Api:
             # Created without credentials: it would otherwise request a token with its own transport and time-outs.
             plain = Configuration(server_api_url=self._configuration.host)
             plain.authentication_settings = None
-            transport = Transport(self.bounds)
+            transport = Transport(self._configuration.host, self.bounds, self._tls)
             # Otherwise it makes connections of its own, never used: that takes longer than many calls, as it reads the
             # certificates of all authorities twice.
             plain.http_connection = transport.connection
@@ -113,11 +132,25 @@ class Api:
                 raise NotNow(f"{text} ({failed or status})", status)
             self._token_asked = time.monotonic()
 
-    def _observe_date(self, headers: Any, sent: float) -> None:
+    def _observe_date(self, headers: Mapping[str, str], sent: float) -> None:
         """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never polled."""
-        try:
-            seconds = parsedate_to_datetime(headers["date"]).timestamp()
-        except (KeyError, TypeError, ValueError):
-            return
-        # Whole seconds, in a header that servers update once a second.
-        self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
+        if (seconds := _seconds(headers.get("date"))) is not None:
+            # Whole seconds, in a header that servers update once a second.
+            self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
+
+
+def _send(client: ApiClient, method: str, target: str, body: Any) -> Answer:
+    headers = _HEADERS | client.default_headers
+    if client.configuration.authentication_settings is not None and (auth := client.get_authentication_headers()):
+        headers |= auth["header"]
+    found: Answer = client.rest_client.send(method, target, headers, body)
+    return found
+
+
+@lru_cache(maxsize=8)
+def _seconds(date: str | None) -> float | None:
+    """The Unix time in a header; None if it has none."""
+    try:
+        return None if date is None else parsedate_to_datetime(date).timestamp()
+    except (TypeError, ValueError):
+        return None

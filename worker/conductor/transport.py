@@ -6,10 +6,11 @@ import http.client
 import io
 import json
 import socket
+import ssl
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,6 +31,27 @@ _NO_CONNECTION = (
     urllib3.exceptions.LocationValueError,
     urllib3.exceptions.URLSchemeUnknown,
 )
+
+
+_ONCE = urllib3.Retry(False)
+
+
+def tls_context() -> ssl.SSLContext:
+    """What TLS needs, for any number of connections and threads: reading the authorities' certificates takes 30 ms of
+    processor time."""
+    context = urllib3.util.create_urllib3_context()
+    context.load_default_certs()
+    return context
+
+
+@dataclass
+class Answer:
+    """A complete answer, with the attributes from which the client's `RESTResponse` is made."""
+
+    status_code: int
+    reason_phrase: str
+    headers: Mapping[str, str]
+    text: str
 
 
 @dataclass(slots=True)
@@ -125,7 +147,9 @@ class Transport(RESTClientObject):  # type: ignore[misc]
     up to four times, so a request could leave long after its claim was made.
     """
 
-    def __init__(self, bounds: Bounds):
+    def __init__(self, url: str, bounds: Bounds, tls: ssl.SSLContext | None):
+        """`url` is the API's; `tls` is for one with https."""
+        self._url = url
         self._bounds = bounds
         self._limits = _Limits()
         self._patience = float("inf")
@@ -134,14 +158,18 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         self.last: tuple[int, ConductorError | None] = (0, None)
         """The last answer's status, 0 if there was none, and why there was none."""
         # urllib3 takes two thirds of the CPU time of httpx, which the client uses by default.
-        self._pool = urllib3.PoolManager(
-            num_pools=1, retries=False, timeout=urllib3.Timeout(connect=bounds.to_connect, read=bounds.timeout)
+        self._pools = urllib3.PoolManager(
+            num_pools=1,
+            timeout=urllib3.Timeout(connect=bounds.to_connect, read=bounds.timeout),
+            ssl_context=tls,
         )
-        self._pool.pool_classes_by_scheme = {
+        self._pools.pool_classes_by_scheme = {
             "http": partial(_Pool, limits=self._limits),  # type: ignore[dict-item]
             "https": partial(_TlsPool, limits=self._limits),  # type: ignore[dict-item]
         }
-        super().__init__(self._pool)
+        self._pool: urllib3.HTTPConnectionPool | None = None
+        """The API's; found once, as that takes as long as sending a request."""
+        super().__init__(self._pools)
         self._owns_connection = False
 
     def limit(self, not_after: float, patience: float, largest: int | None = None) -> None:
@@ -161,19 +189,32 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         _preload_content: bool = True,
         _request_timeout: Any = None,
     ) -> RESTResponse:
-        """Sends one request. Raises ApiException for a non-2xx answer, Unreachable, NotNow or OutcomeUnknown."""
+        """Sends a request of the client's own. Raises ApiException for a non-2xx answer, and as `send` does."""
+        target = urllib3.util.parse_url(url).request_uri
         if query_params:
-            url += "?" + urlencode(query_params)
+            target += "?" + urlencode(query_params)
+        return RESTResponse(self.send(method, target, headers or {}, body))
+
+    def send(self, method: str, target: str, headers: Mapping[str, str], body: Any = None) -> Answer:
+        """Sends one request for the `target`: path and query. Its body is JSON as text, or is serialized.
+
+        Raises ApiException for a non-2xx answer, Unreachable, NotNow or OutcomeUnknown.
+        """
         content = None if method == "GET" else _content(body)
         now = time.monotonic()
         if now - self._used > _KEPT_OPEN:
-            self._pool.clear()
+            self._pools.clear()
+            self._pool = None
         self._used = now
         self._limits.connected = now + self._bounds.to_connect
         seconds = min(self._bounds.timeout, self._patience)
         self._limits.answered = now + seconds
         try:
-            response = self._pool.request(method, url, body=content, headers=headers, preload_content=False)
+            if self._pool is None:
+                self._pool = self._pools.connection_from_url(self._url)
+            response = self._pool.urlopen(
+                method, target, content, headers, _ONCE, redirect=False, assert_same_host=False, preload_content=False
+            )
             text = bytearray()
             while chunk := response.read1(_PIECE):  # without a size, a truncated answer would pass for a complete one
                 text += chunk
@@ -191,18 +232,11 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise self._no_answer(OutcomeUnknown(f"{type(error).__name__}: {error}")) from error
         self.last = response.status, None
-        answer = RESTResponse(
-            SimpleNamespace(
-                status_code=response.status,
-                reason_phrase=response.reason,
-                headers=response.headers,
-                text=self._decoded(response.status, text),
-            )
-        )
-        if answer.status in (401, 403):
-            raise AuthorizationException(http_resp=answer)
-        if not 200 <= answer.status <= 299:
-            raise ApiException(http_resp=answer)
+        answer = Answer(response.status, response.reason or "", response.headers, self._decoded(response.status, text))
+        if answer.status_code in (401, 403):
+            raise AuthorizationException(http_resp=RESTResponse(answer))
+        if not 200 <= answer.status_code <= 299:
+            raise ApiException(http_resp=RESTResponse(answer))
         return answer
 
     def _decoded(self, status: int, text: bytearray) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -750,6 +751,27 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
         assert time.monotonic() - began < 10, "byte by byte it would be 20 seconds"
         for peer in peers:
             peer.close()
+
+
+def test_all_threads_share_one_context_of_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[Any] = []
+    pools = urllib3.PoolManager
+    monkeypatch.setattr(urllib3, "PoolManager", lambda **given: used.append(given["ssl_context"]) or pools(**given))
+    conductor = Conductor("https://127.0.0.1:1/api", Bounds(5))
+
+    def call() -> None:
+        with pytest.raises(Unreachable):
+            conductor.task("t1")
+
+    for _ in range(3):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+    assert len(used) == 3
+    assert isinstance(used[0], ssl.SSLContext)
+    assert len(set(used)) == 1
+    assert used[0].verify_mode is ssl.CERT_REQUIRED
+    assert used[0].check_hostname
 
 
 def test_a_connection_that_took_too_long_carries_no_request(server: StandIn, conductor: Conductor) -> None:
