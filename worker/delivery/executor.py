@@ -62,8 +62,8 @@ PAYLOAD = 32_000_000
 """Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count."""
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: recording in batches leaves more of the machine to its other processes."""
-_RECORD_MANY_EVERY = 0.1
-"""The same while many calls end."""
+_RECORD_WITH_CLAIM = 0.25
+"""The same at most, while there is enough to call for: the next claim then takes as many as were recorded."""
 _RECORD_LAST = 0.005
 """The same if at most one result is outstanding."""
 _CLAIM_EVERY = 0.25
@@ -194,7 +194,8 @@ class Executor:
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
         if len(self._recording):
-            often = _RECORD_MANY_EVERY if self._in_flight.ends_many else _RECORD_EVERY
+            can_wait = self._in_flight.lasts and not self._recording.is_awaited
+            often = _RECORD_WITH_CLAIM if can_wait else _RECORD_EVERY
             at = self._recording.done_at + (often if len(self._in_flight) > 1 else _RECORD_LAST)
         elif self._draining:
             calls_end = self._draining_since + WAIT_FOR_CALLS if len(self._in_flight.slots) else float("inf")

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from worker.delivery.claiming import size
 from worker.delivery.slots import Claimed, Group, Slot, Slots
 
-_AHEAD = 0.2
-"""Seconds of calls that are in flight at most, at the rate at which they end: well within a claim's first second."""
+_AHEAD = 0.5
+"""Seconds of calls that are in flight at most, at the rate at which they end: within a claim's first second, so that no
+claim must be renewed before its call."""
 _MEASURED_FOR = 0.05
 """Seconds over which that rate is measured, at least."""
 
@@ -42,9 +43,9 @@ class InFlight:
         return len(self.slots) + len(self.waiting)
 
     @property
-    def ends_many(self) -> bool:
-        """Whether calls end so fast that more than the fewest may be in flight."""
-        return self.at_most > self._least
+    def lasts(self) -> bool:
+        """Whether so many targets wait that the calls go on for a while without a new claim."""
+        return len(self.waiting) > self._least // 4
 
     def add(self, claimed: Sequence[Claimed]) -> None:
         """These wait for a slot now."""

@@ -49,6 +49,8 @@ class Recording:
         """How many results are recorded at once; fewer after the store refused some."""
         self.done_at = float("-inf")
         """When something was last recorded."""
+        self.is_awaited = False
+        """Whether another target, or the leader, waits for one of the results."""
 
     def __len__(self) -> int:
         return len(self._results) + sum(map(len, self._given_back.values())) + len(self._aside)
@@ -56,6 +58,9 @@ class Recording:
     def add(self, result: Result, webhook: str) -> None:
         """Records the result of a call."""
         self._results.append((result, webhook))
+        target = result.target
+        if result.state not in ("done", "pending") or target.lane is not None or target.once_key is not None:
+            self.is_awaited = True
 
     def give_back(self, target: Target, due_at: int | None = None) -> None:
         """Gives the target back without a call: it is due again at that time, or at once."""
@@ -76,6 +81,7 @@ class Recording:
         self._results.clear()
         self._given_back.clear()
         self._aside.clear()
+        self.is_awaited = False
 
     def run(self) -> bool:
         """Writes everything, and returns whether there were results.
@@ -91,7 +97,7 @@ class Recording:
             for item, error in narrowed(list(self._aside.values()), self._store.quarantine.set_aside):
                 log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
             self._aside.clear()
-        self.done_at = self._clock.monotonic()
+        self.done_at, self.is_awaited = self._clock.monotonic(), False
         return results
 
     # --- results ---

@@ -136,6 +136,24 @@ def test_results_that_come_one_after_the_other_are_recorded_together(played: Pla
     assert recorded == [1, 3]
 
 
+@pytest.mark.parametrize("awaited", [False, True])
+def test_while_enough_waits_to_be_called_results_are_recorded_with_the_next_claim(
+    played: Played, awaited: bool
+) -> None:
+    new = [replace(one, once_key=f"k{n}", once_while="kept") if awaited else one for n, one in enumerate(starts(32))]
+    played.bench.decide(*new, claim=False)
+    played.work()
+    played.pool.run()
+    played.round()
+    played.pool.run()
+    played.messages()
+    assert played.due_in() == pytest.approx(0.05 if awaited else 0.25), "unless another target waits for one of them"
+    for _ in range(6):
+        played.pool.run()
+    played.messages()
+    assert played.due_in() == pytest.approx(0.05), "what waits is called soon"
+
+
 def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> None:
     played.bench.decide(*starts(40), claim=False)
     played.work()
