@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any
 from unittest import mock
@@ -85,16 +85,21 @@ def _empty(url: str) -> None:
         database.execute("; ".join(statement for (statement,) in statements).encode())
 
 
-class PostgresBackend:
-    """A database without rows, and every statement that the stores on it executed.
+@contextmanager
+def all_the_time() -> Iterator[None]:
+    """Deliveries have all the time that a busy disk may need: most tests are about none of seconds."""
+    with ExitStack() as patches:
+        for user in ("deliveries", "impatient"):
+            patches.enter_context(mock.patch(f"store.postgres.{user}.IMPATIENT", PATIENCE))
+        yield
 
-    Deliveries have all the time that a busy disk may need: the contract is none of seconds.
-    """
+
+class PostgresBackend:
+    """A database without rows, and every statement that the stores on it executed."""
 
     def __init__(self, server: Postgres):
         self._patches = ExitStack()
-        for user in ("deliveries", "impatient"):
-            self._patches.enter_context(mock.patch(f"store.postgres.{user}.IMPATIENT", PATIENCE))
+        self._patches.enter_context(all_the_time())
         self._server = server
         self.url = _migrated(server)
         _empty(self.url)

@@ -31,6 +31,7 @@ from testkit import PATIENCE
 from testkit.postgres import Postgres, _unprivileged
 from testkit.processes import Child, free_port
 from tests.store.contract.makers import ME, completion, decide, ids, start, task
+from tests.store.postgres_backend import all_the_time
 
 NOW = 1_700_000_000_000
 
@@ -44,7 +45,7 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[PostgresStore]:
+def store(url: str, unhurried: None) -> Iterator[PostgresStore]:
     store = open_store(url)
     assert isinstance(store, PostgresStore)
     yield store
@@ -258,11 +259,8 @@ def through(proxy: Proxy, url: str) -> str:
 
 
 @pytest.mark.parametrize("number", [1, rows.STEP + 1], ids=["one statement", "a transaction"])
-def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
-    url: str, proxy: Proxy, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # However busy the disk: a delivery's time is none of what this is about.
-    monkeypatch.setattr("store.postgres.deliveries.IMPATIENT", PATIENCE)
+@pytest.mark.usefixtures("unhurried")
+def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(url: str, proxy: Proxy, number: int) -> None:
     store = open_store(through(proxy, url))
     store.deliveries.append([event()])
     proxy.lose_answer_to = b"of the delivery" if number == 1 else b"COMMIT"
@@ -280,7 +278,6 @@ def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
 def test_a_pooler_that_does_not_show_loses_prepared_statements_and_no_delivery(
     store: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.postgres.deliveries.IMPATIENT", PATIENCE)
     monkeypatch.setattr("store.postgres.connections._MOST", 1)
     for number in range(3):
         store.deliveries.append([event(f"d{number}")])
@@ -295,9 +292,8 @@ def test_a_pooler_that_does_not_show_loses_prepared_statements_and_no_delivery(
 # --- late ---
 
 
-def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(
-    store: PostgresStore, url: str
-) -> None:
+def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(url: str) -> None:
+    store = open_store(url)
     new = event("d")
     with psycopg.connect(url) as database:
         database.execute("LOCK TABLE webhook_bridge.events IN ACCESS EXCLUSIVE MODE")
@@ -310,7 +306,9 @@ def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_
             took = time.monotonic() - began
     assert took < 2.5 + 2, "a busy machine may take its time, but not as long as each in turn would"
     assert stored(url) == []
-    assert not store.deliveries.append([new])[0].duplicate
+    with all_the_time():
+        assert not store.deliveries.append([new])[0].duplicate
+    store.close()
 
 
 def test_a_database_that_is_down_is_told_quickly_and_found_again(postgres: Postgres) -> None:
@@ -321,7 +319,8 @@ def test_a_database_that_is_down_is_told_quickly_and_found_again(postgres: Postg
     try:
         url = own.new_database()
         store = open_store(url)
-        store.deliveries.append([event("before")])
+        with all_the_time():
+            store.deliveries.append([event("before")])
         own.kill()
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):
@@ -351,10 +350,13 @@ gevent.monkey.patch_all()
 import sys, time
 import gevent
 from store.open import open_store
+from store.postgres import deliveries
 from store.postgres.connections import is_patched
 from store.records import NewEvent, new_event_id
+from testkit import PATIENCE
 
 assert is_patched()
+deliveries.IMPATIENT = PATIENCE
 store = open_store(sys.argv[1])
 store.facts.all()
 ticks = 0
@@ -452,6 +454,7 @@ def pooled(url: str, postgres: Postgres, tmp_path: Path) -> Iterator[str]:
         settings.unlink()
 
 
+@pytest.mark.usefixtures("unhurried")
 def test_behind_a_pooler_in_transaction_mode_everything_works_and_news_are_looked_for(pooled: str) -> None:
     store, other = open_store(pooled), open_store(pooled)
     assert store.leadership.elect("me", 60)

@@ -35,7 +35,7 @@ def url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[PostgresStore]:
+def store(url: str, unhurried: None) -> Iterator[PostgresStore]:
     store = open_store(url)
     yield store
     store.close()

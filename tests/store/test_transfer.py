@@ -55,7 +55,7 @@ class Stores:
 
 
 @pytest.fixture
-def stores(tmp_path: Path, postgres: Postgres) -> Iterator[Stores]:
+def stores(tmp_path: Path, postgres: Postgres, unhurried: None) -> Iterator[Stores]:
     stores = Stores(tmp_path, postgres)
     yield stores
     stores.close()
