@@ -34,7 +34,7 @@ LARGEST = 48_000
 MOST = 50
 """Saved deliveries of one webhook."""
 LONGEST_NAME = 60
-_IDENTIFIES = re.compile(r"(delivery|event|message|request|webhook|hook|ce)[-_]?u?u?id$|[-_]delivery$", re.IGNORECASE)
+_IDENTIFIES = re.compile(r"(delivery|event|message|request|webhook|ce)[-_]?u?u?id$|[-_]delivery$", re.IGNORECASE)
 """Headers by which senders tell one delivery from another."""
 _SHORTEST, _RENEWED = 6, 12
 """Characters of a text that is renewed, so that it stands for nothing else; and how many at its end are."""

@@ -97,6 +97,10 @@ class _Page(BaseModel):
     deliveries: tuple[Delivery, ...] = Field(max_length=_MOST)
 
 
+_RELAYS = "there is nothing at this URL"
+"""What a relay says where an admin page has deliveries."""
+
+
 class PublicBridge:
     """One webhook of a public bridge."""
 
@@ -132,7 +136,9 @@ class PublicBridge:
         if status == 429 or status >= 500:
             raise Away(f"the public bridge answers {status}")
         if status != 200:
-            said = Answer(status, body).said or "is this the address of an admin page?"
+            said = Answer(status, body).said
+            if not said or _RELAYS in said:
+                said = "is this the address of an admin page? A relay has another one"
             raise CantListen(f"the public bridge answers {Answer(status, b'').phrase}: {said}")
         try:
             return _Page.model_validate_json(body)

@@ -162,7 +162,7 @@ def _page(here: Bridge, webhook: Webhook, written: SavedDelivery, status: int = 
     text = render(
         "send.html",
         webhook=webhook,
-        title=PLATFORMS[webhook.platform].title,
+        title="the sender" if webhook.platform == "custom" else PLATFORMS[webhook.platform].title,
         written=written,
         headers=deliveries.lines_of(written.headers) if headers is None else headers,
         methods=dict.fromkeys([written.method, *sorted(PLATFORMS[webhook.platform].methods)]),

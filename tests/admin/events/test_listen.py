@@ -16,6 +16,7 @@ import pytest
 from admin.events import listen as listening
 from admin.events.listen import CantListen, LocalBridge, Posted, PublicBridge
 from config.loopback import is_loopback
+from relay.receiver import NOT_FOUND
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 
@@ -186,6 +187,7 @@ def test_a_public_bridge_that_is_away_is_asked_again_from_the_same_place(public:
     [
         ((401, b'{"error": "unauthorized", "message": "use a token"}'), "401 Unauthorized: error unauthorized"),
         ((404, b"<html>"), "is this the address of an admin page"),
+        ((404, NOT_FOUND.body), "A relay has another one"),
         ((302, b""), "302"),
         ((200, b"<html>"), "isn't one of a bridge"),
         ((200, b'{"next": -1, "deliveries": []}'), "isn't one of a bridge"),

@@ -280,6 +280,13 @@ def test_a_body_too_large_for_a_form_is_left_to_the_command_line(sender: Sender)
     assert "too large to be edited here" in page
 
 
+def test_only_what_identifies_a_delivery_is_renewed(sender: Sender) -> None:
+    page = sender.client.get("/webhooks/deploys/send?sample=push").text
+    assert "$.after" in page
+    assert "so that it is no duplicate: X-GitHub-Hook-ID" not in page, "it is the hook's, in each of its deliveries"
+    assert "as the sender would sign it" in sender.client.get("/webhooks/pay/send").text
+
+
 def test_a_body_in_any_script_may_be_as_long_as_one_in_latin(sender: Sender) -> None:
     body = json.dumps({"text": "\u5b57" * (LARGEST - 20)}, ensure_ascii=False)
     page = sender.act(body=body)
