@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ruamel.yaml.error import YAMLError
 
 from admin.definitions.list_part import cut_out
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
+from admin.definitions.written import files_in, items_in, parsed
 from admin.definitions.yaml_text import edit_text, merge, plain, remove_item, write_text
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
@@ -103,17 +103,11 @@ class DefinitionsFolder:
 
     def find(self, name: str) -> Written | None:
         """The webhook with this name, if it is in a file that can be read."""
-        for file in self._files():
-            for index, keys in enumerate(_items(file, name)):
+        for file in files_in(self.folder):
+            for index, keys in enumerate(items_in(file, [name])):
                 if isinstance(keys, dict) and keys.get("name") == name:
                     return Written(file, index, deepcopy(keys), self._version(file, keys))
         return None
-
-    def _files(self) -> list[Path]:
-        try:
-            return sorted(path for path in self.folder.glob("*.yaml") if not path.name.startswith("."))
-        except OSError:
-            return []
 
     def _version(self, file: Path, keys: Keys) -> str:
         # Keyed with a secret of this process, since what is hashed may be a guessable secret.
@@ -185,7 +179,7 @@ class DefinitionsFolder:
         return _changed(old, (old.index, old.index), change, expect)
 
     def _without(self, old: Written) -> str | None:
-        items = _items(old.file, str(old.keys.get("name")))
+        items = items_in(old.file, [str(old.keys.get("name"))])
         if len(items) == 1:
             return None
         first = max(0, old.index - 1)  # comments above it hang on the webhook before
@@ -315,7 +309,7 @@ class DefinitionsFolder:
 
     def _forget(self, paths: set[Path]) -> None:
         """Removes secret files that no webhook refers to any more."""
-        texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in self._files())
+        texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files_in(self.folder))
         for path in paths:
             # However it is referred to, also by another path to the same folder.
             if f"/{path.name}}}" not in texts:
@@ -332,7 +326,7 @@ def _changed(
     last webhook that are `near`. `expect` has the file's list as plain values.
     """
     before = old.file.read_bytes().decode("utf-8")
-    document = _parsed(before.removeprefix("\ufeff"))
+    document = parsed(before.removeprefix("\ufeff"))
     expected = {**document.value, "webhooks": list(document.value["webhooks"])}
     starts = [document.line(("webhooks", number)) for number in range(len(expected["webhooks"]))]
     expect(expected["webhooks"])
@@ -382,18 +376,3 @@ def _of(warnings: Iterable[Problem], file: Path, name: str) -> tuple[Problem, ..
     """The warnings about this webhook."""
     label = f"webhook {name}"
     return tuple(one for one in warnings if one.file == str(file) and one.where.split(":")[0] == label)
-
-
-_parsed = lru_cache(maxsize=1)(parse_yaml)
-"""For a large file that is looked at several times. What it returns must not be changed."""
-
-
-def _items(file: Path, name: str) -> list[Any]:
-    """The webhooks of the file as they are written, if it contains the name and can be read."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-        document = _parsed(text).value if name in text else None  # most files needn't be parsed
-    except (OSError, UnicodeDecodeError, BadYaml):
-        return []
-    items = document.get("webhooks") if isinstance(document, dict) else None
-    return items if isinstance(items, list) else []

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from admin.definitions.writer import CantWrite, DefinitionsFolder, NameTaken
+from admin.definitions.writer import CantWrite, NameTaken
+from admin.definitions.written import names_taken
 from admin.orkes.importing import Imported, to_yaml
 from config.yaml_lines import BadYaml, parse_yaml
-from platforms import PLATFORMS
 
 _INDENT = 2
 """Spaces before the entries of `to_yaml`."""
@@ -32,9 +32,9 @@ def write_into(place: Path, webhooks: Sequence[Imported]) -> list[Path]:
 
 
 def _in_folder(folder: Path, webhooks: Sequence[Imported]) -> dict[Path, str]:
-    definitions = DefinitionsFolder(folder, PLATFORMS)
     texts = {folder / f"{one.keys['name']}.yaml": to_yaml([one]) for one in webhooks}
-    taken = [path.stem for path in texts if path.exists() or definitions.find(path.stem)]
+    there = names_taken(folder, frozenset(one.keys["name"] for one in webhooks))
+    taken = [path.stem for path in texts if path.exists() or path.stem in there]
     if taken:
         raise NameTaken(f"{', '.join(taken)}: already in {folder}; rename or remove one of them, and import again")
     return texts

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -198,3 +200,12 @@ def test_each_webhook_gets_a_file_of_its_own_in_a_folder(tmp_path: Path) -> None
     with pytest.raises(NameTaken, match="hook"):
         write_into(tmp_path, ORKES)
     assert not (tmp_path / "other.yaml").exists(), "all or none"
+
+
+def test_each_file_that_is_there_is_read_once_however_many_webhooks_are_added(tmp_path: Path) -> None:
+    for number in range(20):
+        tmp_path.joinpath(f"old{number}.yaml").write_text(f"webhooks: [{{name: old{number}}}]")
+    new = [replace(ORKES[0], keys={"name": f"new{number}"}) for number in range(20)]
+    with mock.patch.object(Path, "read_text", return_value="") as read:
+        write_into(tmp_path, new)
+    assert read.call_count == 20
