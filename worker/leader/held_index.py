@@ -89,6 +89,8 @@ class HeldIndex:
         """Webhook → the last number of its events so far, and the last time of arrival."""
         self._late: dict[str, int] = {}
         """Webhook → milliseconds by which its order of arrival deviates from the times of arrival at most."""
+        self._in_order: dict[str, list[HeldEvent]] = {}
+        """Webhook → its events in their order, some of which are held no longer; only while events are held again."""
 
     def __len__(self) -> int:
         return sum(map(len, self._events.values()))
@@ -186,13 +188,25 @@ class HeldIndex:
     def _note_order(self, event: HeldEvent) -> None:
         """Notes how late the event was stored: a relay may be held up after it has read the clock."""
         last, newest = self._newest.get(event.webhook, (0, event.received_at))
-        if event.seq > last:
-            late = newest - event.received_at
-        else:  # it was free, or set aside, and is held again
-            others = self._events.get(event.webhook, {}).values()
-            late = max(((o.received_at - event.received_at) * (1 if o < event else -1) for o in others), default=0)
+        # One that isn't the last was free, or set aside, and is held again.
+        late = newest - event.received_at if event.seq > last else self._late_among_others(event)
         self._late[event.webhook] = max(late, self._late.get(event.webhook, _OUT_OF_ORDER))
         self._newest[event.webhook] = max(last, event.seq), max(newest, event.received_at)
+
+    def _late_among_others(self, event: HeldEvent) -> int:
+        others = self._events.get(event.webhook, {})
+        in_order = self._in_order.get(event.webhook)
+        if in_order is None or not in_order or in_order[-1] < event or len(in_order) > 2 * len(others) + _FEW:
+            in_order = self._in_order[event.webhook] = sorted(others.values())
+        place = bisect_left(in_order, event)
+        before, behind = in_order[max(0, place - 1) : place], in_order[place : place + 1]
+        if all(one.received_at <= event.received_at for one in before) and all(
+            one.received_at >= event.received_at for one in behind
+        ):  # nearly always; then it is no later among all others than these are among them
+            in_order.insert(place, event)
+            return 0
+        del self._in_order[event.webhook]
+        return max(((o.received_at - event.received_at) * (1 if o < event else -1) for o in others.values()), default=0)
 
     def _put(self, event: HeldEvent, group: _Group, places: list[tuple[Key, ...]] | None) -> None:
         if places is None:

@@ -236,6 +236,57 @@ def test_an_event_that_was_stored_late_hides_no_other(late: int, order: int) -> 
         assert arrived_since <= {found.id for found, _ in held.candidates("w", parsed, since)}
 
 
+@given(
+    st.lists(st.sampled_from([0, 0, 0, 15_000, 90_000, 200_000]), min_size=4, max_size=12),
+    st.lists(st.integers(0, 11), max_size=24),
+)
+def test_events_that_are_held_again_hide_no_other_however_late_they_were_stored(
+    late: list[int], again: list[int]
+) -> None:
+    held = HeldIndex()
+    parsed = parse_task(task(0, matches={"$.a": 1}))[0].criteria
+    assert parsed is not None
+    held.learn("w", parsed, [])
+    events = [event(n, payload={"a": 1}, received_at=1_000_000 + n * 20_000 - by) for n, by in enumerate(late, 1)]
+    there: set[int] = set()
+    coming = iter(events)
+    for number in [*again, *range(12)]:
+        if number % 3 == 0 and (new := next(coming, None)) is not None and number % 2:
+            held.add(HeldEvent(new), Document({"a": 1}))
+            there.add(new.seq)
+        elif number < len(events):
+            each = events[number]
+            if each.seq in there:
+                held.remove(HeldEvent(each))
+                there.discard(each.seq)
+            else:
+                held.add(HeldEvent(each), Document({"a": 1}))
+                there.add(each.seq)
+        for since in (each.received_at for each in events):
+            arrived_since = {each.id for each in events if each.seq in there and each.received_at >= since}
+            assert arrived_since <= {found.id for found, _ in held.candidates("w", parsed, since)}
+
+
+def test_holding_many_again_costs_no_look_at_all_the_others_for_each() -> None:
+    looked_at = 0
+
+    class Watched(HeldEvent):
+        def __lt__(self, other: HeldEvent) -> bool:
+            nonlocal looked_at
+            looked_at += 1
+            return super().__lt__(other)
+
+    held = HeldIndex()
+    events = [event(n, payload={"a": n}, received_at=n * 10) for n in range(1, 2001)]
+    for each in events:
+        if each.seq % 10:
+            held.add(Watched(each), Document({"a": each.seq}))
+    looked_at = 0
+    for each in events[9:-1:10]:
+        held.add(Watched(each), Document({"a": each.seq}))
+    assert looked_at < 20 * len(events)
+
+
 def test_tasks_with_paths_of_their_own_make_neither_memory_nor_reads_grow() -> None:
     held = HeldIndex()
     for number in range(1000):
