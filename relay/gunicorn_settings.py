@@ -3,11 +3,19 @@
 # ruff: noqa: E402
 from __future__ import annotations
 
+import importlib.metadata
+
 from gevent import monkey
 
+# For each module that it patches, gevent asks every installed distribution for plug-ins: all are read once instead of
+# two dozen times, which took a fifth of the relay's start.
+_entry_points = importlib.metadata.entry_points
+_all_entry_points = _entry_points()
+importlib.metadata.entry_points = lambda **chosen: _all_entry_points.select(**chosen)  # type: ignore[assignment]
 # Before any import that can block: gunicorn imports the application in the parent, so its workers' own patch would come
 # too late for anything that has a lock or a socket by then.
 monkey.patch_all()
+importlib.metadata.entry_points = _entry_points
 
 import os
 import sys
