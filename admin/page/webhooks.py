@@ -45,8 +45,8 @@ blueprint = Blueprint("webhooks", __name__)
 
 _TAKEN_UP_WITHIN = 8.0
 """Seconds within which a running relay has read a new definition."""
-_LOOKS_EVERY = 2.5
-"""Seconds in which a relay usually has; each try before leaves a rejection."""
+_READ_WITHIN = 5.0
+"""The same, unless the machine is busy."""
 
 
 def check_may_write() -> None:
@@ -206,25 +206,26 @@ def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: s
 
 
 def _post_until_known(url: str, draft: Any, wait: float) -> Answer:
-    """Retries while the relay hasn't read a definition that was just written, and so doesn't know the webhook, or not
+    """Retries while the relay hasn't read a definition that was just written: then it doesn't know the webhook, or not
     its new secret."""
     until = time.monotonic() + _TAKEN_UP_WITHIN
-    while True:
+    while (answer := post(url, draft, wait)).status == 404 and time.monotonic() < until:
+        time.sleep(0.5)
+    if answer.status == 401 and (left := _until_read()) > 0:
+        time.sleep(left)  # rather than trying again and again: each try leaves a rejection
         answer = post(url, draft, wait)
-        pause = 0.5 if answer.status == 404 else _LOOKS_EVERY if answer.status == 401 and _just_written() else None
-        if pause is None or time.monotonic() > until:
-            return answer
-        time.sleep(pause)
+    return answer
 
 
-def _just_written() -> bool:
-    """Whether a file of definitions is so new that the relay may not have read it yet."""
+def _until_read() -> float:
+    """Seconds until the relay has surely read the newest file of definitions; not positive if it has."""
     path = source().settings.bridge_webhooks
     try:
         files = list(path.glob("*.yaml")) if path.is_dir() else [path]
-        return any(time.time() - file.stat().st_mtime < _TAKEN_UP_WITHIN for file in files)
-    except OSError:  # replaced meanwhile
-        return True
+        newest = max((file.stat().st_mtime for file in files), default=0.0)
+        return min(newest + _READ_WITHIN - time.time(), _READ_WITHIN)  # a file may be of the future
+    except OSError:  # it is being replaced
+        return _READ_WITHIN
 
 
 # --- change and delete --------------------------------------------------------------------------------------
