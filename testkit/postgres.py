@@ -87,7 +87,7 @@ class Postgres:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), *options]
-        self.child = Child("PostgreSQL", [*self._within, *_unprivileged(), *command], log, folder=self._folder)
+        self.child = Child("PostgreSQL", [*self._within, *unprivileged(), *command], log, folder=self._folder)
         try:
             self.child.wait_until(self.healthy, timeout, every=0.05)
         except BaseException:
@@ -113,6 +113,15 @@ class Postgres:
                     os.kill(pid, signal.SIGKILL)
         child.kill()
 
+    def stop_at_once(self) -> None:
+        """Stops it in PostgreSQL's immediate mode: it ends all sessions, and recovers at its next start."""
+        if self.child is not None:
+            child, self.child = self.child, None
+            child.signal(signal.SIGQUIT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.process.wait(PATIENCE)
+            child.kill()
+
     def stop(self) -> None:
         """Stops it cleanly, even with open connections, and removes its data."""
         if self.child is not None:
@@ -126,14 +135,14 @@ class Postgres:
             self._folder = None
 
     def _initialise(self, folder: Path) -> None:
-        runs_as_root = bool(_unprivileged())
+        runs_as_root = bool(unprivileged())
         if runs_as_root:
             shutil.chown(folder, *_UNPRIVILEGED)
             if not _reachable_for_all(self._programs):
                 self._programs = _copy_of_package(self._programs, folder / "programs")
         command = [str(self._programs / "initdb"), "-D", str(folder / "data"), "-U", _USER, "-A", "trust", "-N"]
         made = subprocess.run(
-            [*_unprivileged(), *command, "-E", "UTF8", "--locale=C"],
+            [*unprivileged(), *command, "-E", "UTF8", "--locale=C"],
             cwd=folder,
             capture_output=True,
             text=True,
@@ -175,7 +184,7 @@ class Postgres:
         return answer
 
 
-def _unprivileged() -> list[str]:
+def unprivileged() -> list[str]:
     """The start of a command that drops root's rights; empty if we have none."""
     if os.geteuid() != 0:
         return []

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import random
 import re
@@ -22,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -30,9 +29,10 @@ import pytest
 from store.event_filter import EventFilter
 from store.open import open_store
 from testkit.client import Answer, Conductor, http, wait_for
-from testkit.postgres import Postgres, _unprivileged
+from testkit.postgres import Postgres, unprivileged
 from testkit.processes import Child, Failed, free_port
 from tests.acceptance.bridge import Bridge
+from tests.acceptance.faults.fleet import Fleet
 from tests.acceptance.faults.kills import restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import Load, webhooks
 
@@ -49,31 +49,6 @@ def server() -> Iterator[Postgres]:
         pytest.skip("a PostgreSQL that was given can't be killed")
     yield server.start()
     server.stop()
-
-
-class Fleet:
-    """Bridges that share definitions and database, each a host of its own: a relay and a worker."""
-
-    def __init__(self, folder: Path, conductor_url: str, definitions: str, *databases: str) -> None:
-        settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
-        self.hosts = [
-            Bridge(folder / f"host{number}", conductor_url, definitions, bridge_database=database, **settings)
-            for number, database in enumerate(databases)
-        ]
-        self._turns = itertools.cycle(self.hosts)
-
-    def start(self) -> Fleet:
-        for host in self.hosts:
-            host.start()
-        return self
-
-    def stop(self) -> None:
-        for host in self.hosts:
-            host.stop()
-
-    def github(self, webhook: str, payload: Any, **how: Any) -> Answer:
-        """A delivery to one of the relays, as a load balancer deals them out."""
-        return next(self._turns).github(webhook, payload, **how)
 
 
 @pytest.fixture
@@ -139,7 +114,7 @@ class Standby:
         source = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "bridge"]
         copy = [str(programs / "pg_basebackup"), *source, "-D", str(self.folder / "data"), "-R", "-X", "stream"]
         done = subprocess.run(
-            [*_unprivileged(), *copy, "-c", "fast"], cwd=self.folder, capture_output=True, text=True, check=False
+            [*unprivileged(), *copy, "-c", "fast"], cwd=self.folder, capture_output=True, text=True, check=False
         )
         if done.returncode != 0:
             pytest.skip(f"no standby can be made here: {done.stderr.strip()}")
@@ -152,7 +127,7 @@ class Standby:
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(self.folder / "data"), *options]
-        self.child = Child("the standby", [*_unprivileged(), *command], self.folder / "standby.log", folder=self.folder)
+        self.child = Child("the standby", [*unprivileged(), *command], self.folder / "standby.log", folder=self.folder)
         self.child.wait_until(lambda: self._ask("SELECT 1") == "1", 60)
 
     def _ask(self, statement: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -28,8 +27,9 @@ from store.postgres.address import Address
 from store.postgres.connections import Connection, Connections
 from store.records import Decision, NewEvent, Target, new_event_id
 from testkit import PATIENCE
-from testkit.postgres import Postgres, _unprivileged
-from testkit.processes import Child, free_port
+from testkit.pgbouncer import PgBouncer
+from testkit.postgres import Postgres
+from testkit.processes import Failed
 from tests.store.contract.makers import ME, completion, decide, ids, start, task
 from tests.store.postgres_backend import all_the_time
 
@@ -422,36 +422,16 @@ def test_setting_this_machines_clock_does_not_move_the_stores(url: str, monkeypa
 @pytest.fixture
 def pooled(url: str, postgres: Postgres, tmp_path: Path) -> Iterator[str]:
     """The database through PgBouncer in transaction mode."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin")
-    if program is None:
-        pytest.skip("PgBouncer isn't installed (Debian: apt-get install pgbouncer)")
     if postgres.given:
         pytest.skip("a server that was given may want a password")
-    parts = urlsplit(url)
-    port = free_port()
-    users, settings = Path("/tmp") / f"pgb{port}.users", Path("/tmp") / f"pgb{port}.ini"
-    users.write_text(f'"{parts.username}" ""\n')
-    settings.write_text(
-        f"[databases]\n{parts.path[1:]} = host=127.0.0.1 port={parts.port}\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = trust\n"
-        f"auth_file = {users}\npool_mode = transaction\ndefault_pool_size = 3\n"
-    )
-    child = Child("PgBouncer", [*_unprivileged(), program, str(settings)], tmp_path / "pgbouncer.log")
-
-    def answers() -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            return False
-        return True
-
     try:
-        child.wait_until(answers, 20)
-        yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
+        pooler = PgBouncer(url, tmp_path / "pgbouncer.log")
+    except Failed as error:
+        pytest.skip(str(error))
+    try:
+        yield pooler.start().url
     finally:
-        child.kill()
-        users.unlink()
-        settings.unlink()
+        pooler.stop()
 
 
 @pytest.mark.usefixtures("unhurried")

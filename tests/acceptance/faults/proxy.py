@@ -35,6 +35,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One connection of a proxy's: requests that are forwarded, answered, or neither."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are sent one after the other
     proxy: HttpProxy
 
     def handle_request(self) -> None:

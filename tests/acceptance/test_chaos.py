@@ -1,0 +1,255 @@
+"""Chaos on PostgreSQL under load: a relay and three workers, thousands of deliveries, and an audit.
+
+The five scenarios of the published harness for job queues on PostgreSQL
+(https://github.com/hardbyte/postgresql-job-queue-benchmarking: the server stopped and started again, sessions
+terminated, connections used up, a worker killed, a worker killed again and again), and what else happens to a database
+in production: a transaction that is held open, a pooler that drops everything, machines whose clocks jump.
+
+`TEST_CHAOS_SECONDS` makes each scenario longer, `TEST_CHAOS_RATE` sets how many deliveries a second the flood has, and
+`TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from store.open import open_store
+from store.protocols import Store
+from testkit.client import wait_for
+from testkit.pgbouncer import PgBouncer
+from testkit.postgres import Postgres
+from testkit.processes import Failed
+from testkit.wall_clock import WallClock
+from tests.acceptance.faults import flood
+from tests.acceptance.faults.fleet import Fleet
+from tests.acceptance.faults.flood import Flood
+from tests.acceptance.faults.kills import restart_relay, restart_worker
+from tests.acceptance.faults.ledger import Ledger
+
+pytestmark = pytest.mark.long
+SECONDS = float(os.environ.get("TEST_CHAOS_SECONDS", "20"))
+RATE = float(os.environ.get("TEST_CHAOS_RATE", "100"))
+SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+WORKERS = 3
+CALM = 3.0
+"""Seconds of load before the chaos begins."""
+IDLE_SESSIONS = 300
+"""As many as the harness holds; the server has no more."""
+JUMPS = (-3600, -600, -90, 90, 600, 3600)
+"""Seconds by which a machine's clock is wrong."""
+
+
+@dataclass
+class Scene:
+    """What a scenario plays with."""
+
+    server: Postgres
+    database: str
+    """Its URL, past any pooler."""
+    fleet: Fleet
+    random: random.Random
+
+    def pause(self, least: float, most: float) -> None:
+        time.sleep(self.random.uniform(least, most))
+
+    def session(self) -> psycopg.Connection[tuple[object, ...]]:
+        """A session of somebody else on the database."""
+        return psycopg.connect(self.database, autocommit=True)
+
+
+Scenario = Callable[[Scene, float], None]
+"""Plays for so many seconds, and leaves everything as it was."""
+
+
+def server_is_stopped(scene: Scene, seconds: float) -> None:
+    """The server is stopped in immediate mode again and again, and is away for up to a quarter of the time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        scene.server.stop_at_once()
+        scene.pause(0, min(20.0, seconds / 4))
+        scene.server.start()
+        scene.pause(1, 3)
+
+
+def sessions_are_terminated(scene: Scene, seconds: float) -> None:
+    """All other sessions are terminated twice a second, idle ones and those in a transaction."""
+    end = time.monotonic() + seconds
+    with scene.session() as session:
+        while time.monotonic() < end:
+            session.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            time.sleep(0.5)
+
+
+def connections_are_used_up(scene: Scene, seconds: float) -> None:
+    """Somebody takes every connection that there is, and even those of the bridge, whose sessions are terminated."""
+    with contextlib.ExitStack() as stack, scene.session() as session:
+        for _ in range(IDLE_SESSIONS):
+            try:
+                stack.enter_context(contextlib.closing(scene.session()))
+            except psycopg.OperationalError:
+                break
+        time.sleep(seconds / 2)
+        session.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND application_name = 'webhook-bridge'"
+        )
+        end = time.monotonic() + seconds / 2
+        while time.monotonic() < end:
+            with contextlib.suppress(psycopg.OperationalError):
+                stack.enter_context(contextlib.closing(scene.session()))
+            time.sleep(0.01)
+
+
+def processes_are_killed(scene: Scene, seconds: float) -> None:
+    """kill -9 of a worker or the relay, at random, at least of each once."""
+    end = time.monotonic() + seconds
+    kills = [lambda: restart_relay(scene.fleet.relays[0])]
+    kills += [lambda host=host: restart_worker(host) for host in scene.fleet.hosts]  # type: ignore[misc]
+    todo = scene.random.sample(kills, len(kills))
+    while todo or time.monotonic() < end:
+        (todo.pop() if todo else scene.random.choice(kills))()
+        scene.pause(0, 2)
+
+
+def a_transaction_is_held_open(scene: Scene, seconds: float) -> None:
+    """A snapshot, as pg_dump holds one, and a transaction with a number, which keeps later ones from looking old."""
+    with scene.session() as snapshot, scene.session() as numbered:
+        snapshot.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        snapshot.execute("SELECT count(*) FROM webhook_bridge.events")
+        numbered.execute("BEGIN")
+        numbered.execute("SELECT txid_current()")
+        time.sleep(seconds)
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    server_is_stopped,
+    sessions_are_terminated,
+    connections_are_used_up,
+    processes_are_killed,
+    a_transaction_is_held_open,
+)
+
+
+@pytest.fixture
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL of the test's own, which may be stopped."""
+    server = Postgres()
+    if server.given:
+        pytest.skip("a PostgreSQL that was given can't be stopped")
+    yield server.start()
+    server.stop()
+
+
+@pytest.fixture
+def play(server: Postgres, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+    """Plays a scenario under load, and audits what became of it."""
+    ledger = Ledger(flood.CHAINS)
+    made: list[Fleet] = []
+
+    def play(scenario: Scenario, database: str, by: str = "", prepare: Callable[[Fleet], None] | None = None) -> None:
+        """`by`: the URL by which the bridges reach the database, if it is another."""
+        fleet = Fleet(tmp_path, ledger.url, flood.DEFINITIONS, *[by or database] * WORKERS, relays=1)
+        made.append(fleet)
+        if prepare:
+            prepare(fleet)
+        fleet.start()
+        store = open_store(database)
+        sent = Flood(ledger, fleet.github, RATE)
+        sent.run()
+        time.sleep(CALM)
+        scenario(Scene(server, database, fleet, random.Random(SEED)), SECONDS)
+        ended = time.monotonic()
+        assert all(host.worker and host.worker.running for host in fleet.hosts), "no worker gives up"
+        flood.has_effect(store, sent)
+        recovered = time.monotonic() - ended
+        sent.stop()
+        sent.audit(store)
+        assert store.quarantine.counts() == {}, "nothing was set aside"
+        _each_leads(fleet, store, sent)
+        sent.audit(store)
+        store.close()
+        print(
+            f"\n{request.node.name}, seed {SEED}: {sent.events} deliveries, {sent.sent_again} sent again,"
+            f" a new one carried out {recovered:.1f} s after the end"
+        )
+
+    yield play
+    for fleet in made:
+        fleet.stop()
+    ledger.stop()
+
+
+def _each_leads(fleet: Fleet, store: Store, sent: Flood) -> None:
+    """Stops the worker that leads until none is left: each of them leads and calls, without having been started anew.
+
+    (Unless it was killed, of course.)
+    """
+    left = list(fleet.hosts)
+    while left:
+        flood.has_effect(store, sent)
+        holder, _ = wait_for(store.leadership.leader, "somebody leads")
+        leading = next(host for host in left if host.worker and f":{host.worker.pid}:" in holder)
+        assert leading.stop_worker() == 0
+        left.remove(leading)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_nothing_is_lost_or_done_twice_or_out_of_order_while(
+    scenario: Scenario, play: Callable[..., None], server: Postgres
+) -> None:
+    play(scenario, server.new_database())
+
+
+def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_everything(
+    play: Callable[..., None], server: Postgres, tmp_path: Path
+) -> None:
+    database = server.new_database()
+    try:
+        pooler = PgBouncer(database, tmp_path / "pgbouncer.log", sessions=20).start()
+    except Failed as error:
+        pytest.skip(str(error))
+
+    def pooler_is_killed(scene: Scene, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            pooler.kill()
+            scene.pause(0, 3)
+            pooler.start()
+            scene.pause(0, 3)
+
+    try:
+        play(pooler_is_killed, database, by=pooler.url)
+    finally:
+        pooler.stop()
+
+
+@pytest.mark.skipif(not WallClock.is_possible(), reason="needs Linux and a C compiler")
+def test_nothing_is_lost_or_done_twice_or_out_of_order_while_the_machines_clocks_jump(
+    play: Callable[..., None], server: Postgres, tmp_path: Path
+) -> None:
+    clocks: list[WallClock] = []
+
+    def give_clocks(fleet: Fleet) -> None:
+        for host in fleet.hosts:
+            clocks.append(WallClock(host.folder))
+            host.environment.update(clocks[-1].environment)
+
+    def clocks_jump(scene: Scene, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            scene.random.choice(clocks).set(scene.random.choice(JUMPS))
+            scene.pause(0, 2)
+
+    play(clocks_jump, server.new_database(), prepare=give_clocks)
