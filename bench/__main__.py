@@ -12,7 +12,7 @@ from pathlib import Path
 
 import structlog
 
-from bench import answers, conductor, figures, ingest, matching, postgres, relay, webhooks, workers
+from bench import answers, conductor, figures, held, ingest, matching, postgres, relay, webhooks, workers
 from testkit.conductor import say
 from testkit.processes import ROOT, Failed, stop_all_on_exit
 
@@ -24,6 +24,7 @@ PARTS: dict[str, Measure] = {
     "matching": matching.measure,
     "postgres": postgres.measure,
     "workers": workers.measure,
+    "held": held.measure,
     "conductor": conductor.measure,
     "answers": answers.measure,
 }
@@ -54,6 +55,7 @@ def main() -> int:
     parser.add_argument(
         "--senders", type=int, nargs="+", default=ingest.Effort.connections, help="for ingest: how many, in turn"
     )
+    parser.add_argument("--events", type=int, default=held.Effort.events, help="for held: how many flow")
     arguments = parser.parse_args()
     effort = workers.Effort(workers=arguments.workers, rounds=arguments.rounds)
     deliveries = ingest.Effort(rounds=arguments.rounds, connections=arguments.senders)
@@ -62,6 +64,7 @@ def main() -> int:
         **ASKED,
         "workers": partial(workers.measure, beside=arguments.beside, effort=effort),
         "ingest": partial(ingest.measure, beside=arguments.beside, effort=deliveries),
+        "held": partial(held.measure, effort=held.Effort(events=arguments.events)),
     }
     if unknown := set(arguments.parts) - set(known):
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import answers, conductor, figures, matching, postgres, relay, strangers, webhooks, workers
+from bench import answers, conductor, figures, held, matching, postgres, relay, strangers, webhooks, workers
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 
@@ -49,6 +49,12 @@ def test_workers_beside_those_of_another_checkout(tmp_path: Path) -> None:
     (tmp_path / "other").symlink_to(workers.ROOT)
     found = workers.measure(tmp_path, say, tmp_path / "other", effort)
     assert [figure.goal for figure in found] == ["", "", ">= 1", "<= 1", "<= 1"]
+
+
+@pytest.mark.long
+def test_a_snapshot_that_is_held(tmp_path: Path) -> None:
+    found = held.measure(tmp_path, say, held.Effort(events=256, measured=128))
+    assert found[0].what == "an event's life"
 
 
 @pytest.mark.slow
