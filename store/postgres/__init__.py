@@ -15,8 +15,10 @@ from store.postgres.event_rows import PostgresEventRows
 from store.postgres.impatient import Impatient
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance
+from store.postgres.quarantine import PostgresQuarantine
 from store.postgres.queries import PostgresQueries
 from store.postgres.raw_deliveries import PostgresRawDeliveries
+from store.postgres.settled import Settled
 from store.postgres.signals import PostgresSignals
 from store.postgres.transfer import PostgresTables
 from store.sql.store import SqlStore
@@ -31,10 +33,12 @@ class PostgresStore(SqlStore):
         signals = PostgresSignals(connections)
         events = PostgresEventRows()
         impatient = Impatient(connections)
-        self.leadership = PostgresLeadership(connections, signals)
+        settled = Settled()
+        self.leadership = PostgresLeadership(connections, signals, settled)
         super().__init__(connections, impatient, self.leadership, events, signals)
         self.deliveries = PostgresDeliveries(connections, impatient, signals, scheduler)
-        self.decisions = PostgresDecisions(connections, self.leadership, events, signals)
+        self.decisions = PostgresDecisions(connections, self.leadership, events, signals, settled)
+        self.quarantine = PostgresQuarantine(connections, settled)
         self.claims = PostgresClaims(connections, events, signals)
         self.queries = PostgresQueries(connections)
         self.raw_deliveries = PostgresRawDeliveries(connections)

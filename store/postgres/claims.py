@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 
 from store import rows, transitions, turns
+from store.clock import MonotonicClock
+from store.postgres.lows import Held, Lows, next_webhooks
+from store.protocols import Signals
 from store.records import Result
 from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, SqlClaims
-from store.sql.database import Rows, Transaction
+from store.sql.database import Database, Rows, Transaction
+from store.sql.event_rows import EventRows
 from store.story import attempts_text
 
 _IN_TURN = f"""
@@ -15,28 +20,73 @@ SELECT value FROM ({AFTER}) later WHERE {HAS_DUE} UNION ALL SELECT value FROM ({
 LIMIT %(webhooks)s
 """
 """The next webhooks with due targets whose turn it is."""
+_IN_TURN_BEHIND = f"""
+SELECT value FROM ({next_webhooks("bridge.targets", "r.state = 'pending'", low="due_at")}) next
+WHERE {HAS_DUE.replace("t.webhook = value", "t.webhook = value AND t.due_at >= low")} LIMIT %(webhooks)s
+"""
+"""The same, while a snapshot is held: see `store.postgres.lows`."""
 # Rows that another worker is claiming are passed over before they count: so workers that claim at the same time get
 # different targets, however many workers there are. The array makes sure that this is done once.
 _CLAIM_FIRST = f"""{CLAIM}
 WHERE id = ANY(ARRAY(
-    SELECT due.id FROM unnest(%s::text[], %s::bigint[]) AS asked (webhook, share) CROSS JOIN LATERAL (
-        SELECT id FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = asked.webhook AND t.due_at <= %s
+    SELECT due.id FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS asked (webhook, share, low)
+    CROSS JOIN LATERAL (
+        SELECT id FROM bridge.targets t
+        WHERE t.state = 'pending' AND t.webhook = asked.webhook AND t.due_at >= asked.low AND t.due_at <= %s
         ORDER BY due_at, id LIMIT asked.share FOR UPDATE SKIP LOCKED
     ) due
 )) RETURNING {rows.TARGET}, webhook
 """
 
 
+_LATE = 2_000
+"""Milliseconds: whatever becomes due, or is claimed, is visible that soon after its time; what isn't waits for a look
+in full."""
+_IN_FULL_EVERY = 10.0
+"""Seconds between two looks at everything."""
+
+
 class PostgresClaims(SqlClaims):
-    """Claims on PostgreSQL."""
+    """Claims on PostgreSQL. A look begins where the last one found the first target: see `store.postgres.lows`."""
+
+    def __init__(self, database: Database, events: EventRows, signals: Signals, clock: MonotonicClock = time):
+        super().__init__(database, events, signals)
+        self._clock = clock
+        self._in_full_at = float("-inf")
+        self._lows = Lows()
+        self._held = Held(clock)
+        self._low = 0
+        self._low_of: dict[str, int] = {}
+        """When the first target of each webhook is due; of others that isn't before `_low`."""
+
+    def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
+        if self._clock.monotonic() >= self._in_full_at or now < self._due_since:  # or the clock was set back
+            self._in_full_at = self._clock.monotonic() + _IN_FULL_EVERY
+            self._due_since = self._claimed_since = 0
+        due, expired = super()._look(now, expired_before, limit)
+        late = now - _LATE
+        self._due_since = min(late, due[0][1]) if due else late
+        self._claimed_since = min(expired_before - _LATE, expired[0][1]) if expired else expired_before - _LATE
+        self._low = min(late, due[-1][1]) if len(due) > limit else late
+        self._low_of = {webhook: min(self._low, due_at) for webhook, due_at in reversed(due)}
+        self._lows.found(webhook for webhook, _ in due)
+        return due, expired
 
     def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
         blocked = self._blocked(now, paces)
         values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": turns.WEBHOOKS}
-        return [webhook for (webhook,) in self._database.read(_IN_TURN, values)]
+        if asked := self._held.statements():
+            self._held.seen(*self._database.read_together(*asked))
+        if not (self._held and self._lows):
+            return [webhook for (webhook,) in self._database.read(_IN_TURN, values)]
+        self._lows.set_all(self._low)
+        self._lows.set(self._low_of)
+        found = self._database.read(_IN_TURN_BEHIND, {**values, **self._lows.parameters})
+        return [webhook for (webhook,) in found]
 
     def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
-        return transaction.fetch(_CLAIM_FIRST, (worker, now, list(shares), list(shares.values()), now))
+        lows = [self._low_of.get(webhook, self._low) for webhook in shares]
+        return transaction.fetch(_CLAIM_FIRST, (worker, now, list(shares), list(shares.values()), lows, now))
 
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> list[int]:
         changes = [transitions.target_after(result.target, result, now) for result in by_id.values()]

@@ -21,7 +21,7 @@ from psycopg import errors, waiting
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from store.clock import SteadyClock
-from store.errors import StoreRefused, StoreUnavailable, Unstorable
+from store.errors import StoreRefused, StoreUnavailable
 from store.patience import Patience
 from store.postgres import clock, remedies
 from store.postgres.address import Address
@@ -161,6 +161,8 @@ class Connections:
         self._clock = DatabaseClock(SteadyClock() if own_clock is None else own_clock)
         self.patience = Patience()
         self._may_prepare = True
+        self.opened = 0
+        """Connections opened so far."""
         self._inherited: list[object] = []
         self._pool: ConnectionPool[Connection] | None = None
         self._reset()
@@ -210,7 +212,7 @@ class Connections:
         So it must be safe to run twice. Raises StoreUnavailable.
         """
         until = self.patience.until(seconds, until)
-        with translated():
+        with remedies.translated():
             for tried in range(_MOST + 1):
                 with self.lent(until) as connection:
                     try:
@@ -230,7 +232,7 @@ class Connections:
         `first` is a statement without parameters that is sent along with BEGIN in one round trip; the connection's
         `first` then holds its rows.
         """
-        with translated(), self._begun(self.patience.until(seconds, until), first) as connection:
+        with remedies.translated(), self._begun(self.patience.until(seconds, until), first) as connection:
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -361,6 +363,7 @@ class Connections:
         self.look_at_clock(connection)
         connection.deadline = float("inf")
         self._last_error = None
+        self.opened += 1
 
     def stop_preparing(self) -> None:
         """Opens connections without prepared statements from now on: a pooler that doesn't show loses them."""
@@ -387,20 +390,3 @@ class _Connecting:
         except (psycopg.Error, StoreUnavailable) as error:
             self._connections._last_error = error
             raise
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turns PostgreSQL's temporary errors (down, full, locked, read-only) into StoreUnavailable."""
-    try:
-        yield
-    except (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded) as error:
-        raise Unstorable(f"PostgreSQL: {error}") from error
-    except psycopg.NotSupportedError:
-        raise
-    except psycopg.ProgrammingError as error:
-        if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):
-            raise remedies.of_statement(error) from error
-        raise
-    except psycopg.Error as error:
-        raise remedies.of_statement(error) from error

@@ -7,6 +7,8 @@ from typing import Any
 
 from store import rows, turns
 from store.postgres.connections import Connections, Rows, Statement
+from store.postgres.lows import next_webhooks
+from store.postgres.settled import UNDECIDED, Settled
 from store.protocols import Signals
 from store.records import Agenda, Event
 from store.sql.database import Deciding
@@ -20,25 +22,33 @@ _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 _COLUMNS = len(rows.EVENT.split(","))
 """An event's columns, followed by the size of the payloads read so far."""
 _LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
-_AFTER = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", after="%(after)s")
-_TO = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", to="%(after)s")
+_AFTER = rows.jumps("webhook", UNDECIDED, "decided_at IS NULL", after="%(after)s")
+_TO = rows.jumps("webhook", UNDECIDED, "decided_at IS NULL", to="%(after)s")
 # The next webhooks with undecided events are found by one index look-up each; so are their first events.
+_NEXT = f"""
+    SELECT value, 0 AS low FROM ({_AFTER}) later WHERE {_LEFT_IN}
+    UNION ALL SELECT value, 0 FROM ({_TO}) first WHERE {_LEFT_IN}
+"""
+_NEXT_BEHIND = f"""
+    SELECT value, low FROM ({next_webhooks(UNDECIDED, "r.decided_at IS NULL", low="seq")}) next WHERE {_LEFT_IN}
+"""
+"""The same, while a snapshot is held: see `store.postgres.lows`."""
 _UNDECIDED = f"""
 WITH webhooks AS MATERIALIZED (
-    SELECT value, row_number() OVER () AS turn FROM (
-        SELECT value FROM ({_AFTER}) later WHERE {_LEFT_IN} UNION ALL SELECT value FROM ({_TO}) first WHERE {_LEFT_IN}
-    ) next LIMIT %(webhooks)s
+    SELECT value, low, row_number() OVER () AS turn FROM ({{}}) next LIMIT %(webhooks)s
 ), counted AS MATERIALIZED (SELECT count(*) AS number FROM webhooks)
 SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
     SELECT *, sum({_SIZE}) OVER in_turn - ({_SIZE}) AS before, row_number() OVER in_turn AS place
     FROM webhooks CROSS JOIN LATERAL (
         SELECT *, row_number() OVER (ORDER BY seq) AS number FROM (
-            SELECT * FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = webhooks.value ORDER BY seq
+            SELECT * FROM bridge.events e
+            WHERE e.decided_at IS NULL AND e.webhook = webhooks.value AND e.seq >= webhooks.low ORDER BY seq
             LIMIT (SELECT ceil(%(limit)s::numeric / greatest(1, number))::bigint FROM counted)
         ) mine
     ) firsts WINDOW in_turn AS (ORDER BY number, turn)
 ) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
 """
+_UNDECIDED_OF_ALL, _UNDECIDED_BEHIND = _UNDECIDED.format(_NEXT), _UNDECIDED.format(_NEXT_BEHIND)
 # They are few, even with paused webhooks: no more than calls can be in flight.
 _FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
@@ -47,21 +57,33 @@ _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND 
 class PostgresDecisions(SqlDecisions):
     """Decisions on PostgreSQL."""
 
-    def __init__(self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals):
+    def __init__(
+        self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals, settled: Settled
+    ):
         super().__init__(leadership, events, signals)
         self._connections = connections
+        self._settled = settled
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        self._settled.connected(self._connections.opened)
+        lows = self._settled.lows
         values = {
             "after": self._undecided_after,
             "without": list(without),
             "webhooks": turns.WEBHOOKS,
             "limit": limit,
             "bytes": turns.BYTES,
+            **(lows.parameters if lows else {}),
         }
-        paused, undecided, freed, returned = self._connections.read_together(
-            (PAUSED, ()), (_UNDECIDED, values), _some(_FREED, values), (_RETURNED, (self._returned_after, limit))
+        paused, undecided, freed, returned, *seen = self._connections.read_together(
+            (PAUSED, ()),
+            (_UNDECIDED_BEHIND if lows else _UNDECIDED_OF_ALL, values),
+            _some(_FREED, values),
+            (_RETURNED, (self._returned_after, limit)),
+            *self._settled.statements(),
         )
+        self._settled.seen(seen)
+        self._settled.found([row[2] for row in undecided])
         since: dict[str, int] = dict(paused)
         more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed) or len(returned) == limit
         # A webhook that was resumed between the statements counts as resumed in the next agenda.

@@ -11,10 +11,11 @@ from psycopg import errors
 from store import rows, storable
 from store.errors import StoreUnavailable
 from store.group_commit import Scheduler, Take
-from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, translated
+from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections
 from store.postgres.impatient import Impatient
 from store.postgres.many_rows import insert
 from store.postgres.raw_deliveries import first_id
+from store.postgres.remedies import translated
 from store.postgres.signals import PostgresSignals
 from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors
 
-from store.errors import StoreRefused, StoreUnavailable
+from store.errors import StoreRefused, StoreUnavailable, Unstorable
 from store.postgres.address import Address
 
 OLDEST_SERVER = 130000
@@ -110,3 +111,20 @@ def _text(error: BaseException) -> str:
     text = str(error).strip()
     lines = text.splitlines() or [type(error).__name__]
     return lines[0]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turns PostgreSQL's temporary errors (down, full, locked, read-only) into StoreUnavailable."""
+    try:
+        yield
+    except (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded) as error:
+        raise Unstorable(f"PostgreSQL: {error}") from error
+    except psycopg.NotSupportedError:
+        raise
+    except psycopg.ProgrammingError as error:
+        if isinstance(error, (errors.InsufficientPrivilege, errors.UndefinedTable, errors.InvalidSchemaName)):
+            raise of_statement(error) from error
+        raise
+    except psycopg.Error as error:
+        raise of_statement(error) from error

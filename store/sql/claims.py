@@ -25,8 +25,14 @@ WHERE id IN (
     SELECT id FROM bridge.targets WHERE id = ANY(%s) AND state = 'claimed' AND claimed_at < %s FOR UPDATE SKIP LOCKED
 ) RETURNING {rows.TARGET}
 """
-_DUE = "SELECT id, webhook FROM bridge.targets WHERE state = 'pending' AND due_at <= %s ORDER BY due_at, id LIMIT %s"
-_EXPIRED = "SELECT id FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at, id LIMIT %s"
+_DUE = """
+SELECT webhook, due_at FROM bridge.targets WHERE state = 'pending' AND due_at >= %s AND due_at <= %s
+ORDER BY due_at, id LIMIT %s
+"""
+_EXPIRED = """
+SELECT id, claimed_at FROM bridge.targets WHERE state = 'claimed' AND claimed_at >= %s AND claimed_at < %s
+ORDER BY claimed_at, id LIMIT %s
+"""
 AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
 TO = rows.jumps("webhook", "bridge.targets", "state = 'pending'", to="%(after)s")
 HAS_DUE = (
@@ -54,11 +60,11 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 """
 HURRIED = 1000
 """Targets made due per transaction."""
-_NEXT_DUE = "SELECT min(due_at) FROM bridge.targets WHERE state = 'pending'"
+_NEXT_DUE = "SELECT min(due_at) FROM bridge.targets WHERE state = 'pending' AND due_at >= %(since)s"
 _NEXT_TURN = f"""
 SELECT min(CASE WHEN next_at > due_at THEN next_at ELSE due_at END) FROM (
     SELECT next_at, ({_NEXT_DUE} AND targets.webhook = paces.webhook) AS due_at
-    FROM bridge.paces WHERE webhook = ANY(%s)
+    FROM bridge.paces WHERE webhook = ANY(%(paced)s)
 ) AS turns WHERE due_at IS NOT NULL
 """
 
@@ -72,15 +78,17 @@ class SqlClaims(Claims):
         self._signals = signals
         self._served = ""
         """The webhook after which the next round over due targets starts."""
+        self._due_since = self._claimed_since = 0
+        """Nothing is due, and no claim stands, that is older."""
 
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
         # Look before beginning a transaction: most of the time there is nothing.
-        first, expired = self._database.read_together((_DUE, (now, limit + 1)), (_EXPIRED, (expired_before, limit)))
+        first, expired = self._look(now, expired_before, limit)
         if not first and not expired:
             return []
-        counts = Counter(webhook for _, webhook in first)
+        counts = Counter(webhook for webhook, _ in first)
         more = len(first) > limit - len(expired)
         in_turn = self._in_turn(now, paces) if more else list(counts)
         if not in_turn and not expired:  # their paces allow none now
@@ -89,7 +97,7 @@ class SqlClaims(Claims):
         served: Counter[str] = Counter()
         with self._database.transaction() as transaction:
             if expired:
-                ids = [target_id for (target_id,) in expired]
+                ids = [target_id for target_id, _ in expired]
                 claimed += map(rows.target, transaction.fetch(_CLAIM_AGAIN, (worker, now, ids, expired_before)))
             room = limit - len(claimed)  # another worker may have claimed some of the old ones again
             turn_of = _lock_paces(transaction, sorted(paces.keys() & in_turn)) if room else {}
@@ -111,6 +119,14 @@ class SqlClaims(Claims):
         if in_turn and (served or room):
             self._served = turns.last_served(in_turn, served)
         return sorted(claimed, key=lambda target: target.id)
+
+    def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
+        """The webhooks and times of the first due targets, one more than the limit, and the targets whose claims ran
+        out first, with the times of these claims."""
+        due, expired = self._database.read_together(
+            (_DUE, (self._due_since, now, limit + 1)), (_EXPIRED, (self._claimed_since, expired_before, limit))
+        )
+        return due, expired
 
     @abstractmethod
     def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
@@ -200,7 +216,8 @@ class SqlClaims(Claims):
                 hurried = transaction.write(_HURRY, (now, now, HURRIED))
 
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
-        found = self._database.read(_NEXT_TURN, (list(paces),)) if paces else self._database.read(_NEXT_DUE)
+        values = {"since": self._due_since, "paced": list(paces)}
+        found = self._database.read(_NEXT_TURN if paces else _NEXT_DUE, values)
         return None if found[0][0] is None else math.ceil(found[0][0])
 
 

@@ -1,0 +1,25 @@
+"""What failed alone, on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store.postgres.settled import Settled
+from store.records import SetAsideKind
+from store.sql.database import Database
+from store.sql.quarantine import SqlQuarantine
+
+
+class PostgresQuarantine(SqlQuarantine):
+    """An event that is taken back is undecided again, below numbers that the agenda has left behind."""
+
+    def __init__(self, database: Database, settled: Settled):
+        super().__init__(database)
+        self._settled = settled
+
+    def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
+        try:
+            super().take_back(kind, ids)
+        finally:  # whatever became of it, if the answer was lost
+            if kind == "event":
+                self._settled.forget()

@@ -1,0 +1,91 @@
+"""Up to which number every event is visible that ever will be, so that a look for undecided ones may begin behind it.
+
+Numbers become visible out of order: the relay that took the lower one may commit later. But whoever takes a number
+locks the table that gives it, before and until its transaction ends. So a number is settled once all those have ended
+that held such a lock when it was the newest: whatever had a lower number is visible then, or never will be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from store.clock import MonotonicClock
+from store.postgres.lows import Held, Lows
+from store.sql.database import Rows, Statement
+
+IN_FULL_EVERY = 60.0
+"""Seconds after which a look begins at the first number again, whatever is known: should anything have been missed, it
+waits no longer than this."""
+NUMBERED = UNDECIDED = "bridge.events"
+"""The table that gives events their numbers, and the one with an index of undecided ones by webhook and number."""
+_NEWEST = f"SELECT coalesce(max(seq), 0) FROM {NUMBERED}"
+_WRITING = f"""
+SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = '{NUMBERED}'::regclass
+"""
+_FIRST = f"""
+SELECT webhook, (
+    SELECT min(seq) FROM {UNDECIDED} e WHERE e.decided_at IS NULL AND e.webhook = busy.webhook AND e.seq >= busy.low
+) FROM unnest(%(busy)s::text[], %(lows)s::bigint[]) AS busy (webhook, low)
+"""
+
+
+class Settled:
+    """For each busy webhook the number at which a look for undecided events begins."""
+
+    def __init__(self, clock: MonotonicClock = time):
+        self._lows = Lows()
+        self._held = Held(clock)
+        self._clock = clock
+        self._in_full_at = float("-inf")
+        self._opened = 0
+        self._newest = 0
+        self._writing: set[str] | None = None
+        """Who was writing when that was the newest number; None if nobody has asked."""
+
+    @property
+    def lows(self) -> Lows | None:
+        """The bounds; None if it isn't worth to begin behind them."""
+        return self._lows if self._held and self._lows else None
+
+    def found(self, webhooks: Sequence[str]) -> None:
+        """These have undecided events, once for each."""
+        self._lows.found(webhooks)
+
+    def forget(self) -> None:
+        """Other events may be undecided than before."""
+        self._lows.forget()
+        self._writing = None
+
+    def connected(self, opened: int) -> None:
+        """So many connections were opened so far: a new one may lead to another server, whose numbers are lower."""
+        if opened != self._opened:
+            self._opened = opened
+            self.forget()
+
+    def statements(self) -> list[Statement]:
+        """What to ask now, in this order, each in a snapshot of its own; the answers go to `seen`."""
+        asked = self._held.statements()
+        if not (asked and self._held):
+            return asked
+        if (now := self._clock.monotonic()) >= self._in_full_at:
+            self._in_full_at = now + IN_FULL_EVERY
+            self._lows.forget()
+        return [*asked, (_NEWEST, ()), (_WRITING, ()), (_FIRST, self._lows.parameters)]
+
+    def seen(self, answers: Sequence[Rows]) -> None:
+        """Takes the answers."""
+        if answers:
+            self._held.seen(answers[0])
+        if len(answers) > 1:
+            self._raise(*answers[1:])
+
+    def _raise(self, newest: Rows, writing: Rows, first: Rows) -> None:
+        now_writing = {transaction for (transaction,) in writing}
+        if self._writing is not None:
+            if self._writing & now_writing:
+                return
+            behind = self._newest + 1
+            self._lows.set({webhook: behind if seq is None else min(seq, behind) for webhook, seq in first})
+        self._newest, self._writing = newest[0][0], now_writing

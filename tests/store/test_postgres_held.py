@@ -1,0 +1,259 @@
+"""A snapshot that is held open while events flow: looks for what is to be done begin behind what was done since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from store.postgres import PostgresStore, lows, settled
+from store.postgres.claims import PostgresClaims
+from store.postgres.event_rows import PostgresEventRows
+from store.postgres.settled import Settled
+from store.records import NewEvent, Result, SetAside, new_event_id
+from store.sql.database import Rows
+from testkit.postgres import Postgres
+from tests.store.contract.makers import ME, decide, start
+from tests.store.postgres_backend import PostgresBackend
+
+NOW = 1_700_000_000_000
+
+
+class Clock:
+    """A monotonic clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def backend(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresBackend]:
+    """A database with a snapshot that counts as held from the first transaction on."""
+    monkeypatch.setattr(lows, "_AGE", -1)
+    monkeypatch.setattr(lows, "LOOK_EVERY", 0)
+    monkeypatch.setattr(lows, "BUSY", 4)
+    backend = PostgresBackend(postgres)
+    yield backend
+    backend.close()
+
+
+@pytest.fixture
+def store(backend: PostgresBackend) -> PostgresStore:
+    store = backend.open()
+    assert store.leadership.elect(ME.holder, 600)
+    return store
+
+
+@pytest.fixture
+def held(backend: PostgresBackend) -> Iterator[psycopg.Connection[Any]]:
+    """A session that holds a snapshot."""
+    with psycopg.connect(backend.url) as session:
+        session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        session.execute("SELECT count(*) FROM webhook_bridge.events")
+        yield session
+
+
+def append(store: PostgresStore, webhook: str, number: int = 1) -> list[str]:
+    events = [NewEvent(new_event_id(), webhook, NOW, "{}", {}, {}, NOW) for _ in range(number)]
+    return [done.event_id for done in store.deliveries.append(events)]
+
+
+def agenda(store: PostgresStore, limit: int = 100) -> list[str]:
+    return [event.id for event in store.decisions.agenda(limit).undecided]
+
+
+def carry_out(store: PostgresStore) -> int:
+    """Decides and calls for all that there is; how many events."""
+    number = 0
+    while undecided := agenda(store):
+        for event_id in undecided:
+            decide(store, event_id, start())
+        claimed = store.claims.claim("w", NOW, NOW - 20_000, 100)
+        assert len(claimed) == len(undecided)
+        store.claims.record_results("w", [Result(target, "done", workflow_id="f") for target in claimed], NOW)
+        number += len(undecided)
+    return number
+
+
+def pages_read(backend: PostgresBackend, *parts: str) -> int:
+    """The pages that the statement with these parts looks at."""
+    [found] = [each for each in backend.statements.items() if all(part.encode() in each[0] for part in parts)]
+    with psycopg.connect(backend.url) as database:
+        explained = database.execute(b"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) " + found[0], found[1]).fetchone()
+    assert explained is not None
+    plan = explained[0][0]["Plan"]
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def test_looks_read_no_more_for_what_was_done_while_a_snapshot_is_held(
+    backend: PostgresBackend, store: PostgresStore, held: psycopg.Connection[Any]
+) -> None:
+    looks = {
+        "the agenda": ("AS busy", "AS before"),
+        "first undecided ones": ("AS busy", "e.seq >= busy.low"),
+        "what is due": ("due_at >= %s", "due_at <= %s"),
+        "claims": ("claimed_at >= %s", "claimed_at < %s"),
+        "the next one": ("SELECT min(due_at)", "due_at >= %(since)s"),
+    }
+    pages: list[dict[str, int]] = []
+    for _ in range(2):
+        for _ in range(10):
+            append(store, "busy", 20)
+            append(store, "other", 5)
+            assert carry_out(store) == 25
+        for number in range(3):  # the bounds follow two looks later
+            assert not agenda(store)
+            assert not store.claims.claim("w", NOW + number + 60_000, NOW + number + 40_000, 100)
+        assert store.claims.next_due() is None
+        pages.append({name: pages_read(backend, *parts) for name, parts in looks.items()})
+    few, many = pages
+    assert all(many[name] <= few[name] + 10 for name in looks), pages
+
+
+def test_an_event_that_is_committed_late_comes_before_those_that_came_after_it(
+    backend: PostgresBackend, store: PostgresStore
+) -> None:
+    append(store, "busy", 10)
+    carry_out(store)
+    with psycopg.connect(backend.url) as late:
+        late.execute(
+            "INSERT INTO webhook_bridge.events (id, webhook, received_at, payload, headers, query, hold_until)"
+            " VALUES ('late', 'busy', 1, '{}', '{}', '{}', 1)"
+        )
+        for _ in range(5):
+            append(store, "busy", 2)
+            carry_out(store)
+        last = append(store, "busy")
+    assert agenda(store) == ["late", *last]
+
+
+def test_an_event_that_is_taken_back_is_on_the_next_agenda(store: PostgresStore) -> None:
+    aside = append(store, "busy")
+    store.quarantine.set_aside([SetAside("event", aside[0], "busy", "why", NOW, 1, NOW)])
+    for _ in range(5):
+        append(store, "busy", 5)
+        carry_out(store)
+    assert not agenda(store)
+    store.quarantine.take_back("event", aside)
+    assert agenda(store) == aside
+
+
+def test_what_another_leader_has_left_is_on_the_agenda(backend: PostgresBackend, store: PostgresStore) -> None:
+    aside = append(store, "busy")
+    store.quarantine.set_aside([SetAside("event", aside[0], "busy", "why", NOW, 1, NOW)])
+    for _ in range(5):
+        append(store, "busy", 5)
+        carry_out(store)
+    backend.open().quarantine.take_back("event", aside)
+    store.leadership.resign(ME)
+    assert store.leadership.elect(ME.holder, 600)
+    assert agenda(store) == aside
+
+
+def test_a_server_that_took_the_others_place_may_have_lower_numbers(
+    backend: PostgresBackend, store: PostgresStore
+) -> None:
+    for _ in range(5):
+        append(store, "busy", 5)
+        carry_out(store)
+    with psycopg.connect(backend.url, autocommit=True) as database:
+        database.execute("DELETE FROM webhook_bridge.events; ALTER SEQUENCE webhook_bridge.events_seq_seq RESTART")
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    lower = append(store, "busy")
+    assert agenda(store) == lower or agenda(store) == lower
+
+
+def test_webhooks_take_the_same_turns_behind_bounds_and_without(backend: PostgresBackend, store: PostgresStore) -> None:
+    for _ in range(4):
+        for name in ("b", "d", "q"):
+            append(store, name, 4)
+        carry_out(store)
+    for name in ("a", "b", "c", "d", "e", "o-1", "o1", "q", "z"):
+        append(store, name, 2)
+    plain = backend.open()
+    assert isinstance(plain, PostgresStore)
+    plain.decisions._settled._held._next_at = float("inf")  # nobody tells it of a snapshot
+    assert store.decisions._settled.lows
+    store.decisions._undecided_after = plain.decisions._undecided_after = ""
+    turns, as_before = [[agenda(each, 2) for _ in range(12)] for each in (store, plain)]
+    assert turns == as_before
+
+
+def test_what_becomes_due_before_its_bound_is_claimed_after_a_look_in_full(
+    backend: PostgresBackend, store: PostgresStore
+) -> None:
+    clock = Clock()
+    claims = PostgresClaims(store._connections, PostgresEventRows(), store.signals, clock)
+    assert not claims.claim("w", NOW, NOW - 20_000, 10)
+    [event_id] = append(store, "busy")
+    decide(store, event_id, start())
+    with psycopg.connect(backend.url) as database:
+        database.execute("UPDATE webhook_bridge.targets SET due_at = %s", (NOW - 60_000,))
+    assert not claims.claim("w", NOW, NOW - 20_000, 10)
+    clock.seconds += 60
+    [target] = claims.claim("w", NOW, NOW - 20_000, 10)
+    assert target.event_id == event_id
+
+
+def test_when_the_clock_was_set_back_what_is_due_is_claimed(store: PostgresStore) -> None:
+    assert not store.claims.claim("w", NOW + 3_600_000, NOW, 10)
+    [event_id] = append(store, "busy")
+    decide(store, event_id, start())
+    assert [target.event_id for target in store.claims.claim("w", NOW, NOW - 20_000, 10)] == [event_id]
+
+
+def test_bounds_are_looked_at_in_full_now_and_then() -> None:
+    clock = Clock()
+    bounds = Settled(clock)
+    bounds.found(["busy"] * 100)
+    held: list[Rows] = [[(10_000,)]]
+
+    def look(newest: int) -> list[int]:
+        clock.seconds += 1
+        asked = bounds.statements()
+        bounds.seen([*held, *([[(newest,)], [], [("busy", None)]] if len(asked) > 1 else [])])
+        assert bounds.lows
+        return bounds.lows.parameters["lows"]
+
+    assert [look(10), look(20), look(30), look(40)] == [[0], [0], [21], [31]]
+    clock.seconds += settled.IN_FULL_EVERY
+    bounds.statements()
+    assert bounds.lows
+    assert bounds.lows.parameters["lows"] == [0]
+
+
+def test_a_number_is_settled_once_all_have_ended_who_were_writing() -> None:
+    clock = Clock()
+    bounds = Settled(clock)
+    bounds.found(["busy"] * 100)
+
+    def look(newest: int, *writing: str) -> list[int]:
+        clock.seconds += 1
+        asked = bounds.statements()
+        answers: list[Rows] = [[(newest,)], [(each,) for each in writing], [("busy", None)]]
+        bounds.seen([[(10_000,)], *(answers if len(asked) > 1 else [])])
+        assert bounds.lows
+        return bounds.lows.parameters["lows"]
+
+    assert look(0) == [0]
+    assert look(10, "a", "b") == [0]
+    assert look(20, "b", "c") == [0]
+    assert look(30, "c") == [11]
+    assert look(40, "c") == [11]
+    assert look(50) == [31]
+
+
+def test_without_a_snapshot_there_are_no_bounds() -> None:
+    bounds = Settled(Clock())
+    bounds.found(["busy"] * 100)
+    assert len(bounds.statements()) == 1
+    bounds.seen([[(None,)]])
+    assert bounds.lows is None
