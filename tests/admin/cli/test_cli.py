@@ -342,7 +342,7 @@ def test_broken_definitions_are_no_reason_to_show_nothing(cli: Cli, sample: Samp
     sample.settings.bridge_webhooks.write_text(text, encoding="utf-8")
     result = cli("events", "explain", sample.events["pending"])
     assert "DIFFERS  task wait_other" in result.stdout
-    assert "note: the definitions have 1 errors" in result.stderr
+    assert "note: the definitions have 1 error (see" in result.stderr
     assert cli("events", "replay", sample.events["pending"]).stdout.strip()
 
 
