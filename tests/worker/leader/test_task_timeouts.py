@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from tests.worker.clock import Clock
 from tests.worker.play import Later
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.task_index import WaitingTask
+from worker.leader.task_index import TaskIndex, WaitingTask
 from worker.leader.task_timeouts import PATIENCE, TaskTimeouts
 
 
@@ -392,3 +394,38 @@ def test_a_decision_that_was_not_written_takes_nothing(bench: Bench) -> None:
         raise ZeroDivisionError
     assert bench.extend() == []
     assert bench.extend(task("t")) == ["t"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_time_out_runs_out_whatever_is_found_taken_dropped_and_returned(bench: Bench, seed: int) -> None:
+    random, index = Random(seed), TaskIndex()
+    known: dict[str, WaitingTask] = {}
+    extended_at: dict[str, float] = {}
+
+    def take(name: str) -> None:
+        with suppress(ZeroDivisionError), bench.timeouts.suspended([known[name]]):
+            if random.random() < 0.2:
+                raise ZeroDivisionError
+            index.remove(name)
+            bench.store.taken[name] = record(name, known[name].response_timeout)
+
+    for _ in range(300):
+        bench.clock.seconds = now = bench.clock.seconds + 0.2
+        if random.random() < 0.2:
+            found = task(f"t{len(known)}", random.choice([2, 5, 12, 60]))
+            known[found.id], extended_at[found.id] = found, now
+            index.add(found)
+        if index.timed and random.random() < 0.1:
+            take(random.choice(sorted(index.timed)))
+        if index.timed and random.random() < 0.05:
+            index.remove(random.choice(sorted(index.timed)))
+        if bench.store.taken and random.random() < 0.08:
+            over = random.choice(sorted(bench.store.taken))
+            del bench.store.taken[over]
+            if random.random() < 0.4:
+                index.add(known[over])
+        bench.timeouts.extend(index.newly_timed(), index, {"flow"}, HEARTBEAT)
+        bench.pool.run_all()
+        extended_at |= dict.fromkeys(bench.server.extended, now)
+        for name in (*index.timed, *bench.store.taken):
+            assert now - extended_at[name] <= known[name].response_timeout / 2
