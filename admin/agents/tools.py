@@ -102,7 +102,7 @@ def _list_events(bridge: Bridge, given: ListEvents) -> Any:
 def _show_event(bridge: Bridge, given: OneEvent) -> Any:
     event = bridge.event_meant(given.event_id)
     targets = bridge.store.queries.targets_of([event.id])
-    return as_json(objects.whole_event(bridge.shown(event), targets, Explainer(bridge).event(event, 50)))
+    return as_json(objects.whole_event(bridge.shown(event), targets, Explainer(bridge).event(event, 50, targets)))
 
 
 def _explain_event(bridge: Bridge, given: ExplainEvent) -> Any:

@@ -117,7 +117,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     bridge = here.bridge
     event = bridge.event_meant(event_id)
     targets = here.store.queries.targets_of([event.id])
-    found = Explainer(bridge).event(event, limit=50)
+    found = Explainer(bridge).event(event, 50, targets)
     meaning = found.meaning
     event = bridge.shown(event)
     if as_json:

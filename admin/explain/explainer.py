@@ -45,12 +45,13 @@ class Explainer:
         self._bridge = bridge
         self._store = bridge.store
 
-    def event(self, event: Event, limit: int = 1000) -> EventExplanation:
+    def event(self, event: Event, limit: int = 1000, targets: list[Target] | None = None) -> EventExplanation:
         """Why the event did or didn't reach each task: those of its targets and receivers, then other waiting ones.
 
-        Only the `limit` closest tasks are explained.
+        Only the `limit` closest tasks are explained. `targets`: the event's, if the caller has read them.
         """
-        targets = self._store.queries.targets_of([event.id])
+        if targets is None:
+            targets = self._store.queries.targets_of([event.id])
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         tasks: dict[str, Task] = {}
         for target in targets[:limit]:

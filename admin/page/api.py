@@ -128,7 +128,7 @@ def event(event_id: str) -> Response:
     here = bridge()
     found = here.event(event_id)
     targets = here.store.queries.targets_of([event_id])
-    return _answer(objects.whole_event(here.shown(found), targets, Explainer(here).event(found, 50)))
+    return _answer(objects.whole_event(here.shown(found), targets, Explainer(here).event(found, 50, targets)))
 
 
 @blueprint.get("/events/<event_id>/why")

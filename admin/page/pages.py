@@ -104,9 +104,9 @@ def overview() -> str:
 def event(event_id: str) -> str:
     here = bridge()
     found = here.event(event_id)
-    explained = Explainer(here).event(found, _TASKS_EXPLAINED)
-    shown = here.told([here.shown(found)])[0]
     targets = here.store.queries.targets_of([event_id])
+    explained = Explainer(here).event(found, _TASKS_EXPLAINED, targets)
+    shown = here.told([here.shown(found)])[0]
     try:
         document, payload = shown.document(), pretty(json.loads(shown.payload))
     except ValueError:  # it can't be read

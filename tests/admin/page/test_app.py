@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,6 +17,7 @@ from admin.page.app import create_app
 from config.settings import SettingsError
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
+from store.sql.queries import SqlQueries
 from tests.admin.sample import Sample, make_sample, settings_for
 
 TOKEN = "the-token-of-the-admin-page"
@@ -176,6 +178,14 @@ def test_rejections_are_shown_with_their_reason(client: FlaskClient) -> None:
     assert "the header X-Api-Key is wrong &lt;script&gt;" in text
     assert "203.0.113.9" in text
     assert "203.0.113.9" not in page(client, "/rejections?webhook=slack")
+
+
+@pytest.mark.parametrize("path", ["/events/", "/api/events/"])
+def test_an_events_targets_which_may_be_very_many_are_read_once(client: FlaskClient, sample: Sample, path: str) -> None:
+    event_id = sample.events["delivered"]
+    with mock.patch.object(SqlQueries, "targets_of", autospec=True, side_effect=SqlQueries.targets_of) as read:
+        assert client.get(f"{path}{event_id}").status_code == 200
+    assert [call.args[1] for call in read.call_args_list] == [[event_id]]
 
 
 @pytest.mark.parametrize("path", ["/events/nothing", "/tasks/nothing", "/nothing", "/events/%00%ff"])
