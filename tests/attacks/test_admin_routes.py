@@ -61,6 +61,8 @@ class Walk:
         self.sample: Sample = make_sample(
             folder, bridge_admin_writes=True, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER
         )
+        self._version_read: tuple[int, ...] | None = None
+        self._tables: dict[str, Any] = {}
         self.refused = keep_refused(self.sample, webhook="keeper")
         definitions = folder / "webhooks"
         definitions.mkdir()
@@ -139,17 +141,24 @@ class Walk:
 
     def state(self) -> dict[str, Any]:
         """Everything that a request could change, but for who has logged in or out and who tried."""
-        tables = {
-            table.name: self.sample.store.tables.read(table, None, 10**6)
-            for table in TABLES
-            if table.name not in ("sessions_over", "delivery_counts")
-        }
         files = {
             str(path.relative_to(self.folder)): path.read_bytes()
             for path in sorted(self.folder.rglob("*"))
             if path.is_file() and not path.name.startswith("bridge.db")
         }
-        return {"tables": tables, "files": files, "environment": dict(os.environ)}
+        return {"tables": self.tables(), "files": files, "environment": dict(os.environ)}
+
+    def tables(self) -> dict[str, Any]:
+        """All rows, which are read again once another connection, as the page's is, has written any."""
+        [version] = self.sample.store._connections.reader.execute("PRAGMA data_version")
+        if version != self._version_read:
+            self._version_read = version
+            self._tables = {
+                table.name: self.sample.store.tables.read(table, None, 10**6)
+                for table in TABLES
+                if table.name not in ("sessions_over", "delivery_counts")
+            }
+        return self._tables
 
     def send(self, rule: Rule, method: str, way: str, token: str) -> int:
         client, headers, form_token = self.client(), {}, ""
