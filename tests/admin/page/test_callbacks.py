@@ -13,7 +13,7 @@ from admin.api.openapi import description
 from admin.page.app import create_app
 from relay.callback_tokens import Tokens
 from store.one_target import callback_to
-from store.records import Decision, NewEvent, NewTarget, Result, Term
+from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample, settings_for
 
@@ -52,6 +52,11 @@ def read(url: str, sample: Sample, secret: str = SECRET) -> tuple[str, str, int]
     now = sample.store.now() // 1000
     address, expires_at = Tokens("approvals", [secret]).read(url.rpartition("/")[2], now)
     return address.workflow_id, address.reference_name, expires_at - now
+
+
+def test_a_webhook_that_is_no_longer_defined_is_called_that(client: FlaskClient, sample: Sample) -> None:
+    sample.store.deliveries.append([NewEvent(new_event_id(), "gone", 1, "{}", {}, {}, 2)])
+    assert "gone is no longer defined" in post(client, 404, webhook="gone")["message"]
 
 
 def test_a_workflow_asks_for_a_url(client: FlaskClient, sample: Sample) -> None:
