@@ -374,7 +374,8 @@ def deliver(number):
 gevent.spawn(tick)
 before = ticks
 store._connections.read("SELECT pg_sleep(0.5)")
-assert ticks - before > 20, f"{ticks - before} ticks in half a second: the wait holds up the others"
+# A wait that holds up the others lets none of them in but one at its end. How many get in depends on the machine.
+assert ticks - before > 3, f"{ticks - before} ticks in half a second: the wait holds up the others"
 jobs = [gevent.spawn(deliver, number) for number in range(200)]
 gevent.joinall(jobs, raise_error=True)
 assert sum(job.value for job in jobs) == 160
