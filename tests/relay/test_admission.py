@@ -133,7 +133,7 @@ def post(relay: Relay, remote: str, headers: dict[str, str], name: str = "plain"
 def test_a_stranger_is_answered_429_before_anything_is_computed(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    relay = make_relay(PLAIN)
+    relay = make_relay(PLAIN, clock=Clock(1000.0))
     computed = 0
     verify = Verification.verify
 
@@ -157,7 +157,7 @@ def test_a_stranger_is_answered_429_before_anything_is_computed(
 
 def test_an_honest_sender_at_a_strangers_address_gets_through(make_relay: MakeRelay) -> None:
     """Platforms send everybody's deliveries from the same addresses: anybody can have one send to this relay."""
-    relay = make_relay(PLAIN)
+    relay = make_relay(PLAIN, clock=Clock(1000.0))
     assert post(relay, SENDER, KEY).status_code == 200
     for _ in range(3 * FAILURES.burst):
         assert post(relay, SENDER, {"X-Api-Key": "wrong"}).status_code == 401
@@ -165,7 +165,7 @@ def test_an_honest_sender_at_a_strangers_address_gets_through(make_relay: MakeRe
 
 
 def test_a_proxy_that_is_not_named_is_not_taken_for_a_stranger(make_relay: MakeRelay) -> None:
-    relay = make_relay(PLAIN)
+    relay = make_relay(PLAIN, clock=Clock(1000.0))
     forwarded = {"X-Forwarded-For": STRANGER}
     for _ in range(3 * FAILURES.burst):
         assert post(relay, "198.51.99.1", forwarded).status_code == 401
@@ -173,7 +173,7 @@ def test_a_proxy_that_is_not_named_is_not_taken_for_a_stranger(make_relay: MakeR
 
 
 def test_behind_a_proxy_that_is_named_it_is_the_stranger_who_waits(make_relay: MakeRelay) -> None:
-    relay = make_relay(PLAIN, bridge_trusted_proxies="198.51.99.1")
+    relay = make_relay(PLAIN, bridge_trusted_proxies="198.51.99.1", clock=Clock(1000.0))
     found = [post(relay, "198.51.99.1", {"X-Forwarded-For": STRANGER}) for _ in range(3 * FAILURES.burst)]
     assert found[-1].status_code == 429
     assert post(relay, "198.51.99.1", KEY | {"X-Forwarded-For": SENDER}).status_code == 200
@@ -183,7 +183,7 @@ def test_behind_a_proxy_that_is_named_it_is_the_stranger_who_waits(make_relay: M
 
 
 def test_a_body_that_proves_nothing_because_it_cannot_be_read_counts_too(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "mail", "platform": "mailgun", "secret": "0123456789abcdef"})
+    relay = make_relay({"name": "mail", "platform": "mailgun", "secret": "0123456789abcdef"}, clock=Clock(1000.0))
     found = [post(relay, STRANGER, {}, "mail", "[") for _ in range(3 * FAILURES.burst)]
     assert found[0].status_code in (400, 401)
     assert found[-1].status_code == 429
