@@ -25,11 +25,11 @@ LOOK_EVERY = 0.5
 _AGE = 1000
 """Transactions since a snapshot was taken from which on it counts as held."""
 _OLDEST = """
-SELECT greatest(
-    (SELECT max(age(backend_xmin)) FROM pg_stat_activity), (SELECT max(age(xmin)) FROM pg_replication_slots)
-)
+SELECT greatest((
+    SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE datname IS NULL OR datname = current_database()
+), (SELECT max(age(xmin)) FROM pg_replication_slots))
 """
-"""A session's, or a standby's that reports its own."""
+"""A session's in this database, as others hold up nothing here, or a standby's that reports its own."""
 
 
 class Held:
