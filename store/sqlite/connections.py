@@ -33,7 +33,6 @@ _NAP = 0.0001
 _NAPS = 20
 _LONGEST_SLEEP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
-_flush = getattr(os, "fdatasync", os.fsync)  # which macOS doesn't have
 _SQLITE_BUSY = 5  # named in the sqlite3 module since Python 3.11
 
 
@@ -93,8 +92,6 @@ class Connections:
     def _reset(self) -> None:
         self._readers = threading.local()
         self._writer: Connection | None = None
-        self._log = ""
-        """The write-ahead log's path."""
         self._writing = threading.Lock()
 
     def now(self) -> int:
@@ -123,9 +120,6 @@ class Connections:
     def _open_writer(self) -> Connection:
         db = self._open()
         db.execute("PRAGMA busy_timeout=0")  # `begin` waits, in shorter naps
-        # SQLite itself would flush while it locks the database. `flush` does it afterwards.
-        db.execute("PRAGMA synchronous=NORMAL")
-        self._log = f"{db.execute('PRAGMA database_list').fetchone()[2]}-wal"
         # By default a statement's undo log moves to a file from 64 KB on, which a dozen deliveries reach.
         db.execute("PRAGMA temp_store=MEMORY")
         # The worker checkpoints regularly; this is for when no worker runs, and keeps it off the relay's commits.
@@ -184,10 +178,7 @@ class Connections:
 
     @contextmanager
     def transaction(self, until: float = float("inf")) -> Iterator[Connection]:
-        """One write transaction (BEGIN IMMEDIATE), on the process's only writing connection. It is durable afterwards.
-
-        Others may see it a moment sooner. Whatever they write then becomes durable together with it: the log is one
-        file, in the order of the commits.
+        """One write transaction (BEGIN IMMEDIATE), on the process's only writing connection.
 
         Raises StoreUnavailable if the database can't be written within `busy_timeout`, or by `until` (monotonic clock)
         if that is sooner. That includes waiting for others in this process.
@@ -200,14 +191,12 @@ class Connections:
                 self._writer = self._open_writer()
             db = self._writer
             begin(db, until, self._nap)
-            before = db.total_changes
             try:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
                 roll_back(db)
                 raise
-            has_written = db.total_changes != before
         except sqlite3.Error as error:
             if _is_stale_after(error):
                 self._close_writer()
@@ -215,25 +204,6 @@ class Connections:
             raise
         finally:
             self._writing.release()
-        if has_written:
-            self.flush()
-
-    def flush(self) -> None:
-        """Returns once everything is durable that any process has committed so far. Raises StoreUnavailable."""
-        try:
-            log = os.open(self._log, os.O_RDONLY)
-        except FileNotFoundError:
-            if self._writer is None:
-                return  # closed meanwhile, as the last one of the database: everything is in the database itself
-            raise StoreUnavailable(f"SQLite: {self._log} is gone") from None
-        except OSError as error:
-            raise StoreUnavailable(f"SQLite: {self._log} can't be opened: {error.strerror}") from error
-        try:
-            _flush(log)
-        except OSError as error:
-            raise StoreUnavailable(f"SQLite: {self._log} can't be flushed: {error.strerror}") from error
-        finally:
-            os.close(log)
 
     def close(self) -> None:
         """Closes this process's writer and this thread's reader."""

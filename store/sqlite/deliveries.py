@@ -38,8 +38,6 @@ class SqliteDeliveries(SqlDeliveries):
             first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
             self._signals.tell("events")
-        else:
-            self._connections.flush()  # the event that came first may not be on the disk yet
         return [
             [Committed(event.id, False) if event.id in stored else Committed(first[event.id], True) for event in events]
             for events in deliveries

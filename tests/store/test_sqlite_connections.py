@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 import resource
@@ -12,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
@@ -69,76 +68,34 @@ def writers_say(pragma: str) -> Iterator[None]:
 # --- opening ---
 
 
-@pytest.fixture
-def flushed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The files that were flushed."""
-    files: list[str] = []
+def test_every_connection_commits_to_the_disk(path: Path, store: SqliteStore) -> None:
+    opened: list[Connection] = []
+    make = Connections._open
 
-    def flush(descriptor: int) -> None:
-        files.append(os.path.realpath(f"/proc/self/fd/{descriptor}"))
+    def remember(self: Connections, **given: bool) -> Connection:
+        opened.append(make(self, **given))
+        return opened[-1]
 
-    monkeypatch.setattr(connections, "_flush", flush)
-    return files
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only there a descriptor tells its file")
-def test_whatever_is_written_is_flushed_to_the_disk(path: Path, store: SqliteStore, flushed: list[str]) -> None:
-    log = os.path.realpath(f"{path}-wal")
-    store.deliveries.append([event(delivery_id="d")])
-    assert flushed == [log]
-    store.facts.set("name", "value")
-    assert flushed == [log] * 2
-    assert not store.claims.claim("w", 1, 0, 1)
-    assert flushed == [log] * 2, "nothing was written"
-    # What another process stored a moment ago may not be on the disk yet, and its sender hears that it is.
-    assert store.deliveries.append([event(delivery_id="d")])[0].duplicate
-    assert flushed == [log] * 3
+    with mock.patch.object(Connections, "_open", remember):
+        store.deliveries.append([event()])
+        store.queries.events(EventFilter())
+        thread = threading.Thread(target=store.queries.events, args=(EventFilter(),))
+        thread.start()
+        thread.join()
+        pragmas = [
+            (db.execute("PRAGMA synchronous").fetchone()[0], db.execute("PRAGMA journal_mode").fetchone()[0])
+            for db in opened
+            if is_open(db)
+        ]
+    assert len(opened) >= 2
+    assert set(pragmas) == {(2, "wal")}, "synchronous=FULL, and WAL"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only there a descriptor tells its file")
-def test_a_database_behind_a_link_has_its_own_log_flushed(path: Path, store: SqliteStore, flushed: list[str]) -> None:
-    link = path.parent / "link.db"
-    link.symlink_to(path)
-    with closing(open_store(f"sqlite:///{link}")) as other:
-        other.deliveries.append([event()])
-    assert flushed == [os.path.realpath(f"{path}-wal")]
-
-
-def test_others_write_while_one_flushes(path: Path, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = open_store(f"sqlite:///{path}")
-    monkeypatch.setattr(other._connections, "busy_timeout", 0.0)
-    begun: list[str] = []
-
-    def flush(descriptor: int) -> None:
-        if not begun:
-            begun.append("flush")
-            begun.extend(one.event_id for one in other.deliveries.append([event()]))
-            store.facts.set("name", "value")  # the same process may, too
-
-    monkeypatch.setattr(connections, "_flush", flush)
-    [mine] = store.deliveries.append([event()])
-    assert stored(path) == [mine.event_id, begun[1]]
-    other.close()
-
-
-def test_what_cannot_be_flushed_is_not_answered_for(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(descriptor: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(connections, "_flush", fails)
-        with pytest.raises(StoreUnavailable, match="flushed: Input/output error"):
-            store.deliveries.append([event()])
-    assert not store.deliveries.append([event()])[0].duplicate
-
-
-def test_what_its_last_process_has_closed_is_on_the_disk(path: Path, store: SqliteStore, flushed: list[str]) -> None:
-    store.deliveries.append([event()])
-    store.close()
-    assert not Path(f"{path}-wal").exists()
-    flushed.clear()
-    store._connections.flush()
-    assert flushed == []
+def is_open(db: Connection) -> bool:
+    with suppress(sqlite3.ProgrammingError):
+        db.execute("SELECT 1")
+        return True
+    return False
 
 
 def test_a_missing_folder_is_made_and_a_missing_database_only_when_migrating(path: Path) -> None:
