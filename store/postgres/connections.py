@@ -1,23 +1,17 @@
-"""Connections to the database: one pool per process, none shared across a fork, every wait bounded.
-
-Where gevent has patched `select`, the wait for the server's answers happens in Python, so that other greenlets
-continue. Statements name tables as ``bridge.TABLE``; the address's schema replaces ``bridge`` when they are sent.
-"""
+"""Connections to the database: one pool per process, none shared across a fork."""
 
 from __future__ import annotations
 
 import logging
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import Any, TypeVar, cast
 
 import psycopg
-from psycopg import errors, waiting
+from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from store.clock import SteadyClock
@@ -26,11 +20,9 @@ from store.patience import Patience
 from store.postgres import clock, remedies
 from store.postgres.address import Address
 from store.postgres.clock import DatabaseClock
-from store.postgres.many_rows import insert
+from store.postgres.connection import Connection
 from store.postgres.text import take_any_text
-from store.sql.database import Parameters as Parameters
-from store.sql.database import Rows as Rows
-from store.sql.database import Statement as Statement
+from store.sql.database import Parameters, Rows, Statement
 
 _Value = TypeVar("_Value")
 
@@ -64,92 +56,8 @@ _GONE = {
 }
 """Makes the server's kernel drop the sessions of a host that was cut off, whatever they wait for."""
 
-logging.getLogger("psycopg.pool").setLevel(
-    logging.CRITICAL
-)  # the caller that needs a connection reports why there is none
-
-
-class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection that waits for nothing beyond `deadline`; then it is closed, as its state is unknown."""
-
-    deadline = float("inf")
-    """Monotonic clock."""
-    begin = "BEGIN"
-    """The statement that begins a transaction, including our settings if there is a pooler."""
-    first: Sequence[tuple[Any, ...]] = ()
-    """The rows of the statement that was sent along with BEGIN."""
-    is_pooled = False
-    """Whether there is a pooler in between: then sessions aren't ours, and settings, LISTEN and prepared statements
-    don't last."""
-    schema = ""
-    """The schema with the bridge's tables, for which `bridge.` in a statement stands."""
-
-    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Waits for the server until the deadline at most."""
-        left = max(0.0, self.deadline - time.monotonic())
-        bound = left if timeout is None else min(left, timeout)
-        try:
-            if is_patched():
-                return waiting.wait_poll(gen, self.pgconn.socket, interval, None if bound == float("inf") else bound)
-            return super().wait(gen, interval, None if bound == float("inf") else bound)
-        except psycopg.OperationalError:
-            if time.monotonic() >= self.deadline:
-                self.pgconn.finish()
-                raise psycopg.OperationalError("no answer in time") from None
-            raise
-
-    def sql(self, statement: str) -> bytes:
-        """The statement with our schema."""
-        return _in_schema(statement, self.schema)
-
-    def fetch(self, statement: str, parameters: Parameters = (), *, prepare: bool = False) -> Rows:
-        """Executes a statement; returns its rows. `prepare`: the server is to parse and plan it only once."""
-        return self.run(statement, parameters, prepare=prepare).fetchall()
-
-    def write(self, statement: str, parameters: Parameters = ()) -> int:
-        """Executes a statement; returns the number of rows written."""
-        return self.run(statement, parameters).rowcount
-
-    def run(
-        self, statement: str, parameters: Parameters = (), *, prepare: bool = False
-    ) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Executes a statement. `prepare`: the server is to parse and plan it only once."""
-        return self.execute(self.sql(statement), parameters or None, prepare=prepare)
-
-    def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
-        """Executes statements in one round trip; returns the rows of each.
-
-        They are sent as one message. With several messages, as in a pipeline, the server might receive only the first
-        ones, and wait for the rest without a time-out while holding their locks.
-        """
-        cursor = psycopg.ClientCursor(self)
-        texts = [cursor.mogrify(self.sql(statement), parameters or None) for statement, parameters in statements]
-        found: list[Rows] = []
-        if texts:
-            cursor.execute("; ".join(texts).encode())
-            for _ in texts:
-                found.append(cursor.fetchall() if cursor.description else [])
-                cursor.nextset()
-        return found
-
-    def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it."""
-        if not rows:
-            return []
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        cursor = self.run(f"{insert(into)} {rest}", columns)
-        return cursor.fetchall() if cursor.description else []
-
-
-@lru_cache(maxsize=512)
-def _in_schema(statement: str, schema: str) -> bytes:
-    return statement.replace("bridge.", f"{schema}.").encode()
-
-
-def is_patched() -> bool:
-    """Whether gevent has made `select` cooperative in this process."""
-    monkey = sys.modules.get("gevent.monkey")
-    return monkey is not None and bool(monkey.is_module_patched("select"))
+# The caller that needs a connection reports why there is none.
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
 
 
 class Connections:

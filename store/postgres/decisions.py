@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from store import rows, turns
-from store.postgres.connections import Connections, Rows, Statement
+from store.postgres.connections import Connections
 from store.postgres.lows import next_webhooks
 from store.postgres.settled import UNDECIDED, Settled
 from store.protocols import Signals
 from store.records import Agenda, Event
-from store.sql.database import Deciding
+from store.sql.database import Deciding, Rows, Statement
 from store.sql.decisions import SqlDecisions
 from store.sql.event_rows import EventRows
 from store.sql.holds import HELD, RECHECK

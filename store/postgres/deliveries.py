@@ -11,7 +11,8 @@ from psycopg import errors
 from store import rows, storable
 from store.errors import StoreUnavailable
 from store.group_commit import Scheduler, Take
-from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections
+from store.postgres.connection import Connection
+from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections
 from store.postgres.impatient import Impatient
 from store.postgres.many_rows import insert
 from store.postgres.raw_deliveries import first_id

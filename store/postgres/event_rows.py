@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store import rows
-from store.postgres.connections import Rows, Statement
 from store.records import Target
-from store.sql.database import Transaction
+from store.sql.database import Rows, Statement, Transaction
 from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
 from store.transitions import EventChange

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from store.postgres.connections import IMPATIENT, Connection, Connections
+from store.postgres.connection import Connection
+from store.postgres.connections import IMPATIENT, Connections
 from store.sql.database import Parameters, Rows, Statement
 
 

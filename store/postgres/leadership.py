@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from store.errors import LeadershipLost
-from store.postgres.connections import Connection, Connections
+from store.postgres.connection import Connection
+from store.postgres.connections import Connections
 from store.postgres.settled import Settled
 from store.postgres.signals import PostgresSignals
 from store.protocols import Leadership

@@ -9,7 +9,8 @@ import structlog
 
 from store.errors import NewerStore, StoreMissing, StoreUnavailable
 from store.postgres import remedies
-from store.postgres.connections import Connection, Connections
+from store.postgres.connection import Connection
+from store.postgres.connections import Connections
 from store.postgres.first_tables import FIRST
 from store.sql.migrations import ANSWERS, MESSAGES, STORIES
 

@@ -17,7 +17,8 @@ import structlog
 
 from config import wakeup as wakeup
 from store.errors import StoreUnavailable
-from store.postgres.connections import Connection, Connections
+from store.postgres.connection import Connection
+from store.postgres.connections import Connections
 from store.protocols import News, Signals
 
 _GAP = 0.01

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from store.postgres.connections import READING, Connection, Connections
+from store.postgres.connection import Connection
+from store.postgres.connections import READING, Connections
 from store.protocols import Row, Table
 from store.protocols.upkeep import TRANSFER
 from store.sql.facts import SET_FACT

@@ -12,9 +12,10 @@ from unittest import mock
 import psycopg
 
 from store.postgres import PostgresStore, open_store
-from store.postgres.connections import Connection, Parameters, Statement
+from store.postgres.connection import Connection
 from store.postgres.text import take_any_text
 from store.protocols import Store
+from store.sql.database import Parameters, Statement
 from testkit import PATIENCE
 from testkit.postgres import Postgres
 
