@@ -76,7 +76,7 @@ class Outcomes:
             else:
                 log.warning("deliveries rejected", webhook=webhook, number=len(kept), last=kept[-1].reason)
         try:
-            # Only shown to people: if they can't be written now, they are dropped, while counts are kept.
+            # Duplicates are only shown to people: if they can't be written now, they are dropped.
             self._without_events.record_duplicates([one for kept in duplicates.values() for one in kept])
             self._store.record_rejections([one for kept in rejections.values() for one in kept], self._unwritten)
             self._unwritten.clear()

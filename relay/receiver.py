@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
@@ -21,15 +20,15 @@ from relay.callbacks import Call, refuse
 from relay.fitting import Misfit
 from relay.incoming import BodyTooLarge, BodyUnreadable, Incoming
 from relay.keeping import Keeper
-from relay.log_throttle import LogThrottle
 from relay.memory import MEMORY, Overloaded
-from relay.outcomes import Outcome, Outcomes
+from relay.outcomes import Outcomes
 from relay.payload import PayloadTooLarge
+from relay.reporting import LONGEST_ADDRESS, Reporter
 from relay.route import Route
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks, by_url
 from relay.waiting import Pending, Waiting
 from store.clock import MonotonicClock
-from store.delivery_records import AnswerWanted, Duplicate, Rejection
+from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import Committed, NewEvent
@@ -42,9 +41,6 @@ PATIENCE = 2.2
 within three, and deliveries that were ready earlier come first."""
 _TO_STORE = 1.0
 """Seconds that are left to store a delivery after its proof, which may have had to wait for a vendor's key."""
-
-_LONGEST_REASON = 500
-_LONGEST_ADDRESS = 100
 
 NOT_FOUND = error_response(404, "not_found", "there is nothing at this URL")
 UNAVAILABLE = error_response(
@@ -91,11 +87,10 @@ class Receiver:
         self._store = store
         self._deliveries = store.deliveries
         self._outcomes = outcomes
-        self._keeper = keeper
+        self._reporter = Reporter(store, outcomes, keeper, clock)
         self._waiting = waiting
         self._clock = clock
         self._admission = Admission(clock)
-        self._log_throttle = LogThrottle(clock)
         self._verified = VerifiedWebhooks(store.verifications, _webhooks(routes))
         self._routes = routes
         self._unavailable = unavailable
@@ -143,7 +138,7 @@ class Receiver:
                     return self._challenged(route, challenge, True, until)
                 if not counts:
                     raise Refused(_NOT_VERIFIED)
-                remote = incoming.remote and incoming.remote[:_LONGEST_ADDRESS]
+                remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
                 now = self._store.now()
                 events = route.parser.events(delivery, body, now, receiving.traceparent, remote, turn.grow)
                 if call is not None:
@@ -170,17 +165,17 @@ class Receiver:
         try:
             call = route.callback.read(rest, self._store.now() // 1000)
         except Forged:
-            self._record(route, incoming, 404, "its URL is forged, damaged, or another webhook's")
+            self._reporter.record(route, incoming, 404, "its URL is forged, damaged, or another webhook's")
             return NOT_FOUND
         except Expired:
-            self._record(route, incoming, 410, "its URL has expired")
+            self._reporter.record(route, incoming, 410, "its URL has expired")
             return shown(EXPIRED, incoming.wants_page)
         if incoming.method in ("GET", "HEAD") and route.admits(incoming.remote):
             if seconds := self._admission.page(name, incoming.sender):
                 return shown(self._failed(route, incoming, None, _TooMany(seconds)), incoming.wants_page)
             at = self._used_at(name, call)
             asked = ask(call.allowed(incoming.query)) if at is None else shown(used(at), incoming.wants_page)
-            return self._count(name, "page", asked)
+            return self._reporter.count(name, "page", asked)
         response = self._receive(route, incoming, call)
         assert isinstance(response, Response)  # what has a callback can't have `wait`
         return shown(used(self._used_at(name, call)) if response is USED else response, incoming.wants_page)
@@ -195,8 +190,8 @@ class Receiver:
     def _unknown(self, url_id: str) -> Response:
         """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
         if url_id in self._unavailable or self._gone.get(url_id, 0.0) > self._clock.monotonic():
-            return self._count("", "unknown", GONE)
-        return self._count("", "unknown", NOT_FOUND)
+            return self._reporter.count("", "unknown", GONE)
+        return self._reporter.count("", "unknown", NOT_FOUND)
 
     # --- step by step
 
@@ -247,7 +242,7 @@ class Receiver:
             return events
         kept, reasons = route.filter.sort(events)
         for reason in reasons:
-            self._record(route, incoming, route.filtered_status, reason)
+            self._reporter.record(route, incoming, route.filtered_status, reason)
         return kept
 
     def _fit(self, route: Route, incoming: Incoming, request: Request, events: list[NewEvent]) -> list[NewEvent]:
@@ -255,14 +250,8 @@ class Receiver:
         if route.fitting is None:
             return events
         fitting, reasons = route.fitting.sort(events)
-        self._misfit(route, incoming, request, [f"{reason} ({_NOT_TOLD})" for reason in reasons])
+        self._reporter.misfit(route, incoming, request, [f"{reason} ({_NOT_TOLD})" for reason in reasons])
         return fitting
-
-    def _misfit(self, route: Route, incoming: Incoming, request: Request | None, reasons: Sequence[str]) -> None:
-        """Records what doesn't fit of one delivery, which is kept once."""
-        kept_id = self._keep(route, incoming, request, Refused(reasons[0], 422)) if reasons else None
-        for reason in reasons:
-            self._record(route, incoming, 422, reason, kept_id)
 
     def _pending(self, route: Route, wanted: list[NewEvent], now: int, until: float) -> Pending | None:
         """What the sender of these events waits for: the workflow of the first. None if it is answered at once."""
@@ -292,7 +281,7 @@ class Receiver:
             self._outcomes.count(webhook.name, "accepted", 200, stored)
         if duplicates:
             self._outcomes.count(webhook.name, "duplicate", 200 if route.callback is None else 410, duplicates)
-            self._repeated(route, incoming, committed)
+            self._reporter.repeated(route, incoming, committed)
         if not stored:
             self._admission.left_nothing(webhook.name, route.accept)
         if not self._verified.is_known(route.key):
@@ -305,7 +294,7 @@ class Receiver:
         """Platforms repeat their challenges: they are always answered."""
         if verifies and not self._verified.is_known(route.key):
             self._mark(route, until, must=route.needs_challenge)
-        return self._count(route.webhook.name, "challenge", response)
+        return self._reporter.count(route.webhook.name, "challenge", response)
 
     def _mark(self, route: Route, until: float, must: bool = False) -> None:
         """Records that the webhook is verified. If the store is unavailable, raises StoreUnavailable when `must` is
@@ -323,78 +312,44 @@ class Receiver:
         match error:
             case _TooMany():
                 again = ("Retry-After", str(error.seconds))
-                return self._count(name, "limited", error_response(429, "too_many_requests", "try again later", again))
+                return self._reporter.count(
+                    name, "limited", error_response(429, "too_many_requests", "try again later", again)
+                )
             case Refused():
                 if not isinstance(error, _AddressRefused):
                     self._admission.failed(name, incoming.sender)
-                kept_id = self._keep(route, incoming, request, error)
-                self._record(route, incoming, error.status, error.reason, kept_id)
+                kept_id = self._reporter.keep(route, incoming, request, error)
+                self._reporter.record(route, incoming, error.status, error.reason, kept_id)
                 return route.refusal(error.status)
             case BodyUnreadable():
-                self._record(route, incoming, 400, "the body broke off")
+                self._reporter.record(route, incoming, 400, "the body broke off")
                 return error_response(400, "malformed_body", "the body could not be read")
             case PayloadTooLarge():
-                return self._count(name, "rejected", error_response(413, "body_too_large", str(error)))
+                return self._reporter.count(name, "rejected", error_response(413, "body_too_large", str(error)))
             case BodyTooLarge():
                 message = f"the body is larger than {route.max_body} bytes"
-                return self._count(name, "rejected", error_response(413, "body_too_large", message))
+                return self._reporter.count(name, "rejected", error_response(413, "body_too_large", message))
             case UnreadableMediaType():
-                return self._count(name, "rejected", error_response(415, "unsupported_media_type", str(error)))
+                return self._reporter.count(name, "rejected", error_response(415, "unsupported_media_type", str(error)))
             case BadBody():
-                self._record(route, incoming, 400, str(error))
+                self._reporter.record(route, incoming, 400, str(error))
                 return error_response(400, "malformed_body", str(error))
             case Misfit():
-                self._misfit(route, incoming, request, [error.reason])
+                self._reporter.misfit(route, incoming, request, [error.reason])
                 return error_response(422, "schema_mismatch", str(error))
             case _MethodNotAllowed():
                 allowed = ", ".join(sorted(route.methods))
                 response = error_response(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
-                return self._count(name, "rejected", response)
+                return self._reporter.count(name, "rejected", response)
             case StoreUnavailable():
-                self._log("the store can't take a delivery", name, error)
-                return self._count(name, "store_unavailable", UNAVAILABLE)
+                self._reporter.log("the store can't take a delivery", name, error)
+                return self._reporter.count(name, "store_unavailable", UNAVAILABLE)
             case KeysUnavailable() | Overloaded():
-                self._log("a delivery can't be taken now", name, error)
+                self._reporter.log("a delivery can't be taken now", name, error)
             case _:
                 # A bug of ours must not lose the delivery: ask the sender to try again.
-                self._log("a delivery failed", name, error, exc_info=error)
-        return self._count(name, "rejected", UNAVAILABLE)
-
-    def _count(self, webhook: str, outcome: Outcome, response: Response) -> Response:
-        self._outcomes.count(webhook, outcome, response.status)
-        return response
-
-    def _keep(self, route: Route, incoming: Incoming, request: Request | None, refused: Refused) -> str | None:
-        """Keeps a rejected delivery, if the webhook asks for it. Returns its id, None if it isn't kept."""
-        if route.webhook.keep_rejected is None or request is None or request.method not in route.platform.methods:
-            return None
-        return self._keeper.keep(route, request, incoming.path, incoming.seen_url(), self._store.now(), refused)
-
-    def _record(self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None) -> None:
-        """Counts a rejected or filtered delivery, and keeps its reason."""
-        self._outcomes.reject(
-            Rejection(
-                webhook=route.webhook.name,
-                at=self._store.now(),
-                status=status,
-                reason=reason[:_LONGEST_REASON],
-                remote=incoming.remote and incoming.remote[:_LONGEST_ADDRESS],
-                method=incoming.method,
-                kept_id=kept_id,
-            )
-        )
-
-    def _repeated(self, route: Route, incoming: Incoming, committed: list[Committed]) -> None:
-        """Keeps which event the delivery repeats; of several the first."""
-        event_id = next(one.event_id for one in committed if one.duplicate)
-        remote = incoming.remote and incoming.remote[:_LONGEST_ADDRESS]
-        self._outcomes.repeat(Duplicate(route.webhook.name, self._store.now(), event_id, remote, incoming.method))
-
-    def _log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
-        """Throttled, since senders can cause as many as they like."""
-        left_out = self._log_throttle.left_out((webhook, type(error)))
-        if left_out is not None:
-            structlog.get_logger().error(line, webhook=webhook, error=str(error), left_out=left_out, **more)
+                self._reporter.log("a delivery failed", name, error, exc_info=error)
+        return self._reporter.count(name, "rejected", UNAVAILABLE)
 
 
 def _webhooks(routes: Mapping[str, Route]) -> dict[Key, Webhook]:
