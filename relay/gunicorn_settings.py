@@ -59,11 +59,23 @@ class Worker(GeventWorker):  # type: ignore[misc]
     """
 
     def __init__(self, *arguments: Any, **named: Any):
+        self._is_alive = True
         super().__init__(*arguments, **named)
         # How many may wait for a workflow has a bound of its own.
         others = self.worker_connections - MOST_WAITING
         self.places = Places(others if others > 0 else self.worker_connections)
         self._names = [listener.getsockname() for listener in self.sockets]
+
+    @property
+    def alive(self) -> bool:
+        """False from when it is asked to stop."""
+        return self._is_alive
+
+    @alive.setter
+    def alive(self, alive: bool) -> None:
+        if self._is_alive and not alive:
+            gevent.spawn(_let_go_at_the_end, self)  # in signal handlers too, where nothing may block
+        self._is_alive = alive
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serves a connection. One on which nothing has been sent is closed at once when the worker stops."""
@@ -220,15 +232,12 @@ def post_worker_init(worker: Any) -> None:
     gc.set_threshold(_OBJECTS_A_COLLECTION)
     if background := _background(worker.wsgi):
         background.start()
-    gevent.spawn(_let_go_at_the_end, worker)
 
 
 def _let_go_at_the_end(worker: Worker) -> None:
     """A worker that stops waits for its connections. Idle ones would make it wait for as long as they may idle."""
-    while worker.alive:
-        gevent.sleep(0.1)
     while True:  # those that are being answered follow
-        if background := _background(worker.wsgi):
+        if background := _background(getattr(worker, "wsgi", None)):
             background.waiting.stop()
         worker.places.let_go()
         gevent.sleep(0.1)
