@@ -50,6 +50,7 @@ class Intervals:
         self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
         self._clock = clock
         self._jobs = 0
+        self._often: list[threading.Thread] = []
         self._stop = WakeUp()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
@@ -58,12 +59,21 @@ class Intervals:
         self._scheduler.add_job(job, Every(seconds), id=name, misfire_grace_time=None, coalesce=True, max_instances=1)
         self._jobs += 1
 
+    def often(self, seconds: float, name: str, job: Callable[[], None]) -> None:
+        """The same for a job that is due several times a second, and that must not raise: it has a thread of its own.
+
+        To begin a run takes APScheduler several times as much of the processor as most of these jobs.
+        """
+        self._often.append(threading.Thread(target=self._repeat, args=(seconds, job), name=name, daemon=True))
+
     def start(self) -> None:
         """Begins."""
         # A thread for each job, since the heartbeat mustn't wait for a search.
         self._scheduler.add_executor(ThreadPoolExecutor(self._jobs, {"thread_name_prefix": "job"}))
         self._scheduler.start()
         self._watch.start()
+        for thread in self._often:
+            thread.start()
 
     def stop(self) -> None:
         """Starts no more runs, and doesn't wait for those in progress."""
@@ -82,6 +92,10 @@ class Intervals:
             job.modify(next_run_time=now)  # wakes the scheduler, which on Python 3.10 waits by the wall clock too
         if late:
             log.warning("the machine's clock was set back; running the jobs that would have waited", jobs=len(late))
+
+    def _repeat(self, seconds: float, job: Callable[[], None]) -> None:
+        while not self._stop.wait(seconds):
+            job()
 
     def _watch_clock(self) -> None:
         while not self._stop.wait(_LOOK_EVERY):  # by the monotonic clock, on every Python

@@ -109,6 +109,20 @@ def test_no_job_waits_for_another() -> None:
     together.abort()
 
 
+def test_a_job_that_is_due_often_runs_until_the_stop() -> None:
+    intervals = Intervals()
+    runs = threading.Semaphore(0)
+    intervals.every(3600, "another", lambda: None)
+    intervals.often(0.01, "job", runs.release)
+    intervals.start()
+    for _ in range(3):
+        assert runs.acquire(timeout=PATIENCE)
+    intervals.stop()
+    (thread,) = intervals._often
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
 def test_nothing_is_begun_after_the_stop() -> None:
     scheduler = BackgroundScheduler(timezone=timezone.utc)
     intervals = Intervals(scheduler)

@@ -164,7 +164,7 @@ class Leader:
         if not more:
             decider = self.decider
             due = min(self.state.search_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
-            self._listener.wait(min(self._settings.bridge_poll_interval + self._tuning.longest_rest, due))
+            self._listener.wait(min(self._settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
         """One scan and the decisions after it; True if there is more to decide right away. Raises ConductorError

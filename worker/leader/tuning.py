@@ -16,8 +16,6 @@ class Tuning:
     """Minimum between two scans: under load it is better to decide several events after one scan."""
     busy_scan_gap: float = 0.1
     """The same while enough targets are in flight: deciding sooner wouldn't call sooner."""
-    longest_rest: float = 1.0
-    """Beyond BRIDGE_POLL_INTERVAL: for so long the leader waits for a signal that there is something to do."""
     search_gap: float = SEARCH_GAP
     predecessor_grace: float = 2.0
     """After the end of a leader that didn't resign: a poll that it sent may still take effect in this time."""

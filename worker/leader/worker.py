@@ -40,6 +40,8 @@ _HEARTBEAT = 1.5
 """Seconds between renewals of the term."""
 _ELECT_EVERY = 0.5
 """Seconds between tries to become leader."""
+_EXTEND_EVERY = 0.2
+"""Seconds between two looks for response time-outs that must be extended."""
 _AFTER_STORE = 0.5
 """Seconds before the store is tried again."""
 _AFTER_BUG = 2.0
@@ -169,7 +171,6 @@ class Worker:
     def _schedule(self) -> None:
         settings, jobs = self._settings, self._maintenance
         always: dict[str, tuple[float, Callable[[], object]]] = {
-            "scan": (settings.bridge_poll_interval, self.wake),
             "definitions": (2.0, self._source.check),
             "progress": (10.0, lambda: jobs.see_progress(self.leader)),
         }
@@ -180,7 +181,6 @@ class Worker:
             "missing calls": (settings.bridge_discovery_interval, Leader.check_calls),
             "Conductor's webhooks": (settings.bridge_discovery_interval, Leader.look_at_webhooks),
             "workflow definitions": (5.0, Leader.check_workflows),
-            "task time-outs": (0.2, Leader.extend_timeouts),
             "once keys": (60.0, jobs.forget_once_keys),
             "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),
             "upkeep": (1.0, lambda _: self._store.maintenance.run()),
@@ -190,6 +190,8 @@ class Worker:
             self._intervals.every(seconds, name, partial(_run, name, job))
         for name, (seconds, leaders_job) in as_leader.items():
             self._intervals.every(seconds, name, partial(_run, name, partial(self.as_leader, leaders_job)))
+        extend = partial(_run, "extending time-outs", partial(self.as_leader, Leader.extend_timeouts))
+        self._intervals.often(_EXTEND_EVERY, "extending", extend)
 
     def as_leader(self, job: Callable[[Leader], object]) -> None:
         """Runs the job if this worker is leader. The job keeps the term in which it began, over or not."""

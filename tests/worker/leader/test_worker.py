@@ -52,7 +52,7 @@ class Watcher:
         self.forced += 1
 
 
-TUNING = Tuning(once_key_gap=0, longest_rest=0)
+TUNING = Tuning(once_key_gap=0)
 
 
 class Bench:
