@@ -1,4 +1,4 @@
-"""The workflows of one name that are watched, and what can be asked of them: pure, for one thread."""
+"""The watched workflows with one name, and which request about them could come next: pure, for one thread."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 OFTEN = 0.02
 """Seconds between two looks at a workflow, at least."""
 _PATIENCE = 400
-"""A workflow is read again once it has become older by this part of its age, times the number of workflows in its flow
-or the number of flows: the more there are, the more those that have long been running yield to young ones."""
+"""A workflow is read again after its age, times the number of workflows in its flow or the number of flows, divided by
+this: the more there are, the more old workflows yield to young ones."""
 _LEVELS = 7
 """Intervals between reads, each twice as long as the one before: from 20 ms to 1.28 s."""
 _RARELY = 5.0
-"""Seconds until a workflow that a list contains is read all the same; later each time its age has doubled."""
+"""Seconds until a workflow is read although a list contains it; then each time its age has doubled."""
 _MISLED = 5
-"""Workflows missing from a list that turned out to run, in a row, until lists aren't used for a while."""
+"""Workflows in a row that a list left out although they were running, until lists aren't used for a while."""
 _NO_LISTS = 60.0
 """Seconds for which lists aren't used if the server doesn't have them, or they misled."""
 _LIST_AGAIN = 5.0
@@ -25,14 +25,14 @@ _AFTER_FAILURE = 0.25
 """Seconds after which a list that failed is tried again; twice as long each time, up to the above. Without lists the
 ends of many workflows are noticed much later, so a single time-out must not turn them off for long."""
 GUESS = 0.004
-"""Seconds that a look is expected to take before there was one."""
+"""Seconds that the first look is expected to take."""
 SMOOTH = 0.3
 """The newest look's weight in the expectation."""
 
 
 @dataclass(slots=True, eq=False)
 class Watched:
-    """A workflow for whose end somebody waits."""
+    """A workflow whose end a sender waits for."""
 
     workflow: str
     """Its name."""
@@ -58,7 +58,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What could be asked next of a flow."""
+    """A request that could come next."""
 
     due_at: float
     interval: float
@@ -134,11 +134,11 @@ class Flow:
             self._list_takes += (took - self._list_takes) * SMOOTH
 
     def no_lists(self, now: float) -> None:
-        """No lists are used for long."""
+        """Uses no lists for `_NO_LISTS` seconds."""
         self._no_lists_until, self._misled = now + _NO_LISTS, 0
 
     def list_failed(self, now: float) -> None:
-        """A list can't be had now."""
+        """A list couldn't be read. Uses none for a while, ever longer."""
         self._no_lists_until = now + min(_AFTER_FAILURE * 2.0 ** min(self._failures, 10), _LIST_AGAIN)
         self._failures += 1
 
@@ -147,6 +147,6 @@ class Flow:
         self._failures = 0
 
     def learn(self, misled: bool) -> bool:
-        """Whether a list misled about a workflow that it left out; returns whether it does so time and again."""
+        """Records whether a list was wrong to leave out a workflow; returns whether lists keep being wrong."""
         self._misled = self._misled + 1 if misled else 0
         return self._misled >= _MISLED

@@ -23,7 +23,7 @@ _READ_PATIENCE = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a look."""
+    """The result of a look."""
 
     look: Look
     error: ConductorError | None = None

@@ -1,7 +1,7 @@
 """Which workflow is looked at next, and when: pure, for one thread.
 
-Conductor tells nobody that a workflow has ended, so it must be asked, and often: a sender waits. There are two ways, of
-which each workflow name (a *flow*) uses one:
+Conductor doesn't announce that a workflow has ended, so it must be asked, and often: a sender waits. There are two
+ways, and each workflow name (a *flow*) uses one of them:
 
 list  One request for the ids of all running workflows with that name. A watched one that isn't among them has probably
       ended, and is read at once.
@@ -68,9 +68,9 @@ class Schedule:
     def __init__(self) -> None:
         self._flows: dict[str, Flow] = {}
         self._events: dict[str, tuple[Watched, float]] = {}
-        """Event id → its workflow, and until when somebody waits."""
+        """Event id → its workflow, and until when its sender waits."""
         self._ends: list[tuple[float, str]] = []
-        """The same, in order of time; may contain some that have been extended or answered."""
+        """The same as a heap by time; may contain outdated entries."""
         self._order: list[tuple[float, int, Flow]] = []
         """Flows by `ready_at`; may contain outdated places."""
         self._count = 0
@@ -104,7 +104,7 @@ class Schedule:
         self._place(flow, now)
 
     def extend(self, event_id: str, until: float, watched: Watched | None = None) -> None:
-        """Somebody waits longer for this event."""
+        """The event's sender waits longer."""
         known = self._events.get(event_id)
         if known is not None:
             watched, until = known[0], max(known[1], until)
@@ -113,7 +113,7 @@ class Schedule:
             heapq.heappush(self._ends, (until, event_id))
 
     def expire(self, now: float) -> list[str]:
-        """Forgets the events for which nobody waits any more, and returns them."""
+        """Forgets the events whose senders no longer wait, and returns them."""
         expired = []
         while self._ends and self._ends[0][0] <= now:
             _, event_id = heapq.heappop(self._ends)
@@ -173,7 +173,7 @@ class Schedule:
 
     @property
     def _waits_for_one(self) -> bool:
-        """Whether the look in progress must first say that Conductor is back."""
+        """Whether a look in progress must first show that Conductor is back."""
         return self.is_away and any(self._going.values())
 
     def _look(
@@ -206,7 +206,7 @@ class Schedule:
         return max(self._order[0][0], self._spent_until - _BURST)
 
     def _place(self, flow: Flow, now: float) -> None:
-        """Puts the flow where it belongs in the order of all."""
+        """Puts the flow in its place among all flows."""
         at = min((one.due_at for one in flow.candidates(now, self._read_takes)), default=float("inf"))
         at = max(at, flow.rests_until)
         if at != flow.ready_at:
@@ -219,18 +219,18 @@ class Schedule:
         due = [one for one in flow.candidates(now, self._read_takes) if one.due_at <= now]
         if not due:
             return None
-        # The one that is latest by its own measure: otherwise old ones, which are many, would come before young ones.
+        # The most overdue relative to its interval: otherwise old ones, which are many, would come before young ones.
         read = max(due, key=lambda one: (now - one.due_at) / one.interval).read
         if read is None:
             flow.begin_list(now)
-        # Until it is known how long this one takes: if it hangs, the flow's others don't wait for its end.
+        # Until this look shows how long it takes. If it hangs, the flow's others don't wait for it.
         flow.rests_until = now + max(self._read_takes / _SHARE, _HANGS)
         return self._look(flow.name, read, "regular", now)
 
-    # --- what came of it ---
+    # --- results ---
 
     def listed(self, look: Look, running: Collection[str] | None, now: float, never: bool = False) -> None:
-        """The running workflows of a flow, or None if the list can't be had: now, or `never` on this server."""
+        """A list was read. `running`: the ids in it; None if it couldn't be read: now, or `never` on this server."""
         self._ended(look, now)
         flow = self._flows[look.flow]
         flow.end_list(now - look.began)
@@ -251,7 +251,7 @@ class Schedule:
             self._place(flow, now)
 
     def was_read(self, look: Look, found: Found, now: float) -> set[str]:
-        """What a read says. Returns the events that are answered by it; they are forgotten."""
+        """A workflow was read. Returns the events that this answers; they are forgotten."""
         self._ended(look, now)
         watched = look.read
         assert watched is not None
@@ -288,7 +288,7 @@ class Schedule:
         return set()
 
     def unreachable(self, look: Look, now: float) -> None:
-        """Conductor couldn't be reached, or wouldn't answer anything: nothing is said about what was looked at."""
+        """Conductor couldn't be reached, or answered nothing useful: the look says nothing about its workflow."""
         self._ended(look, now)
         self._away += 1
         self._away_until = now + wait_before(self._away, _AWAY)

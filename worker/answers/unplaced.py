@@ -6,11 +6,11 @@ import heapq
 from dataclasses import dataclass, field
 
 FIRST, LONGEST = 0.1, 2.0
-"""Seconds between two questions: the pause doubles. A call of this worker is told at once, so only those that others
-make, and events that come to their end without a call, are found by asking."""
+"""Seconds between two look-ups: the pause doubles. This worker's own calls are reported at once, so look-ups only serve
+other workers' calls, and events that end without a call."""
 
 _MOST = 5000
-"""Events that are asked for in a second, on average: the more there are, the longer the pauses."""
+"""Events that are looked up a second, on average: the more there are, the longer the pauses."""
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Unplaced:
     """An event that has no workflow yet."""
 
     until: float
-    """Until when somebody waits."""
+    """Until when the sender waits."""
     due_at: float
     pause: float = FIRST
     reached: dict[int, str | None] = field(default_factory=dict)
@@ -40,12 +40,12 @@ class UnplacedEvents:
         return event_id in self._events
 
     def add(self, event_id: str, until: float, now: float) -> None:
-        """The store is asked for its workflow, at once at first."""
+        """Looks up its workflow in the store, first at once."""
         self._events[event_id] = one = Unplaced(until, now)
         heapq.heappush(self._order, (one.due_at, event_id))
 
     def extend(self, event_id: str, until: float) -> None:
-        """Somebody waits longer."""
+        """The sender waits longer."""
         one = self._events[event_id]
         one.until = max(one.until, until)
 
@@ -64,8 +64,8 @@ class UnplacedEvents:
         return self._order[0][0] if self._order else float("inf")
 
     def due(self, now: float, limit: int) -> tuple[dict[str, dict[int, str | None]], list[str]]:
-        """Up to `limit` events that are due, each with its `reached`; and those for which nobody waits any more, which
-        are forgotten. The others are due again after a pause, unless they are removed."""
+        """Up to `limit` events that are due, each with its `reached`; and those whose senders no longer wait,
+        which are forgotten. The others are due again after a pause, unless they are removed."""
         found: dict[str, dict[int, str | None]] = {}
         expired: list[str] = []
         longest = max(LONGEST, len(self._events) / _MOST)
@@ -82,7 +82,7 @@ class UnplacedEvents:
         return found, expired
 
     def remove(self, event_id: str) -> float:
-        """Its workflow is known, or there is none; returns until when somebody waits."""
+        """Its workflow is known, or there is none; returns until when the sender waits."""
         return self._events.pop(event_id).until
 
     def _is_outdated(self, due_at: float, event_id: str) -> bool:

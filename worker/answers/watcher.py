@@ -2,14 +2,14 @@
 
 An event's path::
 
-    told, or found in the store ──► unplaced ──► scheduled ──► recorded
-                                    (which workflow?) (has it ended?)
+    reported, or found in the store ──► unplaced ──► scheduled ──► recorded
+                                        (which workflow?) (has it ended?)
 
 Each worker watches what its own calls started or resumed: its executor tells it, so nothing is polled for that. The
-leader looks into the store as well, and takes on what stays unanswered: what other workers called for that died, what
-came to its end without a call, and what somebody waits for again. So a worker that doesn't lead lets go of a workflow
-after a few seconds. None of this must be exclusive: an event's first answer counts. Nothing is watched after its
-sender's time is over; a later duplicate makes the store's row one that somebody waits for again.
+leader also reads the store, and takes over what stays unanswered: calls of workers that died, events that ended without
+a call, and answers that a duplicate waits for again. So a worker that isn't leader stops watching a workflow after a
+few seconds. None of this has to be exclusive: an event's first answer counts. Nothing is watched once its sender's time
+is over; a later duplicate reopens the row in the store.
 """
 
 from __future__ import annotations
@@ -42,34 +42,34 @@ from worker.inbox import Inbox
 log = structlog.get_logger()
 
 _LOOK_EVERY = 0.25
-"""Seconds between two looks of the leader into the store; each reads at most `_PAGE` answers."""
+"""Seconds between two of the leader's reads of the store; each reads at most `_PAGE` answers."""
 _LOOK_RARELY = 2.0
-"""The same if no webhook is defined whose senders wait: those of one that was may still do."""
+"""The same if no defined webhook has senders that wait: senders of a removed one may still wait."""
 _LOOK_ON = 0.05
-"""The same if there are more than it read: it has seen a hundred thousand after five seconds."""
+"""The same if there are more than one read returned: a hundred thousand take five seconds."""
 _PAGE = 1000
 _GRACE = 1.0
 """Seconds for which the leader leaves an open answer to the worker that made the call."""
 _OWN = 15.0
-"""Seconds for which a worker that doesn't lead watches a workflow."""
+"""Seconds for which a worker that isn't leader watches a workflow."""
 _TRY_AGAIN = 0.5
 """Seconds before the store is tried again."""
 _REMEMBERED = 120.0
-"""Seconds for which it is remembered when an open answer was first seen."""
+"""Seconds for which the time when an open answer was first seen is remembered."""
 _IDLE = 1.0
 """Seconds that the thread waits at most."""
 
 
 class Member(Protocol):
-    """A worker among those of which one is leader."""
+    """A worker; one of all workers is leader."""
 
     @property
     def is_leader(self) -> bool:
-        """Whether it is leader now. Thread-safe."""
+        """Whether this worker is leader now. Thread-safe."""
 
 
 class AnswerWatcher:
-    """One thread owns all state. Others send it messages: `told`, `stop`, and each request its outcome."""
+    """One thread owns all state. Others send it messages: `target_ended`, `stop`, and each request its outcome."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class AnswerWatcher:
         """The open answers that are unplaced or scheduled, by event."""
         self._unplaced = UnplacedEvents()
         self._schedule = Schedule()
-        self._news: list[tuple[str, Result]] = []
+        self._ended: list[tuple[str, Result]] = []
         """Targets that have ended, with their events, not yet looked at."""
         self._answers: dict[str, tuple[Answer, int | None]] = {}
         """To be recorded, by event, each with when its workflow ended by the server's clock."""
@@ -111,17 +111,17 @@ class AnswerWatcher:
         self._stopped = False
 
     def start(self) -> None:
-        """Begins, on a thread of its own."""
+        """Starts watching, on a separate thread."""
         self._thread.start()
 
     # --- messages, from any thread ---
 
-    def told(self, event: Event, result: Result) -> None:
-        """A target of the event has ended, although that may not be recorded yet."""
+    def target_ended(self, event: Event, result: Result) -> None:
+        """A target of the event has ended; that may not be recorded yet."""
         webhook = self._webhooks.get(event.webhook)
         # Without such a definition there may still be an open answer; the leader finds it in the store.
         if webhook is not None and _waits(webhook):
-            self._inbox.put(lambda: self._news.append((event.id, result)))
+            self._inbox.put(lambda: self._ended.append((event.id, result)))
 
     def stop(self) -> None:
         """Asks it to end. The next leader takes on what is unanswered."""
@@ -148,7 +148,7 @@ class AnswerWatcher:
         at = min(self._unplaced.due_at(), now + self._schedule.due_in(now), now + _IDLE)
         if self._member.is_leader:
             at = min(at, self._look_at)
-        if self._news or self._answers:
+        if self._ended or self._answers:
             at = now
         return max(0.0, max(at, self._store_at) - now)
 
@@ -164,10 +164,10 @@ class AnswerWatcher:
             if self._failed:  # answers may be large, so no more are read before these are recorded
                 self._record()
             self._begin_looks(now)
-            self._take_on_news(now)
+            self._take_on_ended(now)
             if self._member.is_leader and now >= self._look_at:
                 self._look_at = now + (_LOOK_EVERY if any(map(_waits, self._webhooks.values())) else _LOOK_RARELY)
-                self._look_into_the_store(now)
+                self._read_store(now)
             self._ask_for_workflows(now)
             self._begin_looks(now)
             self._record()  # while Conductor answers
@@ -182,14 +182,14 @@ class AnswerWatcher:
 
     # --- which workflow ---
 
-    def _take_on_news(self, now: float) -> None:
-        if not self._news:
+    def _take_on_ended(self, now: float) -> None:
+        if not self._ended:
             return
-        unknown = {event_id for event_id, _ in self._news} - self._wanted.keys() - self._answers.keys()
+        unknown = {event_id for event_id, _ in self._ended} - self._wanted.keys() - self._answers.keys()
         for wanted in self._store.answers.wanted(sorted(unknown)) if unknown else ():
             self._take_on(wanted, now)
-        news, self._news = self._news, []
-        for event_id, result in news:
+        ended, self._ended = self._ended, []
+        for event_id, result in ended:
             if event_id in self._unplaced:
                 # A start that is skipped has its workflow; a message that is skipped went nowhere.
                 reached = result.state == "done" or (result.state == "skipped" and result.target.kind != "message")
@@ -204,7 +204,7 @@ class AnswerWatcher:
             self._unplaced.add(wanted.event_id, until, now)
             self._seen.pop(wanted.event_id, None)
 
-    def _look_into_the_store(self, now: float) -> None:
+    def _read_store(self, now: float) -> None:
         found = self._store.answers.open(self._store.now(), self._after, _PAGE)
         self._after = found[-1] if len(found) == _PAGE else None
         if self._after is not None:

@@ -10,7 +10,7 @@ _STEP = 1000.0
 
 
 class ClockSteps:
-    """The steps of the last while."""
+    """The steps within the time that matters."""
 
     def __init__(self, remembered: float):
         """`remembered`: seconds for which a step matters."""

@@ -63,7 +63,7 @@ PAYLOAD = 32_000_000
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: recording in batches leaves more of the machine to its other processes."""
 _RECORD_WITH_CLAIM = 0.25
-"""The same at most, while there is enough to call for: the next claim then takes as many as were recorded."""
+"""The same at most, while there is a backlog: the next claim then takes as many as were recorded."""
 _RECORD_LAST = 0.005
 """The same if at most one result is outstanding."""
 _CLAIM_EVERY = 0.25
@@ -79,10 +79,10 @@ WAIT_FOR_STORE = 6.5
 
 
 class EndListener(Protocol):
-    """Wants to know of ends."""
+    """Is told of targets that have ended."""
 
-    def told(self, event: Event, result: Result) -> None:
-        """A target of the event has ended, although that may not be recorded yet. Thread-safe."""
+    def target_ended(self, event: Event, result: Result) -> None:
+        """A target of the event has ended; that may not be recorded yet. Thread-safe."""
 
 
 class Executor:
@@ -104,15 +104,15 @@ class Executor:
         pool: Pool | None = None,
         clock: MonotonicClock = time,
         largest_input: int = LARGEST_INPUT,
-        answers: EndListener | None = None,
+        end_listener: EndListener | None = None,
     ):
         """Makes up to `calls` calls at a time, on the `pool`, for up to `payload` characters of payload.
 
-        `largest_input`: characters that a start's `input` may come to. `answers` is told how each target has
+        `largest_input`: characters that a start's `input` may come to. `end_listener` is told how each target has
         ended, on a thread of the pool, before that is recorded.
         """
         self._store = store
-        self._answers = answers
+        self._end_listener = end_listener
         self._calls = TargetCalls(store, conductor, worker_id, definitions, clock, largest_input)
         self._health = health
         self._clock = clock
@@ -194,7 +194,7 @@ class Executor:
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
         if len(self._recording):
-            can_wait = self._in_flight.lasts and not self._recording.is_awaited
+            can_wait = self._in_flight.has_backlog and not self._recording.is_awaited
             often = _RECORD_WITH_CLAIM if can_wait else _RECORD_EVERY
             at = self._recording.done_at + (often if len(self._in_flight) > 1 else _RECORD_LAST)
         elif self._draining:
@@ -239,7 +239,7 @@ class Executor:
         self.free = 0 if self._draining or self._away_until else self._in_flight.room(now)
 
     def _give_up_after(self, now: float) -> None:
-        """Claims run out, and the outcomes of their calls are looked up."""
+        """Abandons what hangs: the claims run out, and the next worker looks up the outcomes."""
         slots = self._in_flight.slots
         if len(slots) and now >= self._draining_since + WAIT_FOR_CALLS:
             log.error("calls hang; their results will be looked up", targets=len(slots))
@@ -362,8 +362,8 @@ class Executor:
         if outcome is None:
             return
         result = outcome.result
-        if result.state in ENDED and self._answers is not None:
-            self._answers.told(event, result)
+        if result.state in ENDED and self._end_listener is not None:
+            self._end_listener.target_ended(event, result)
         since_arrival = (self._store.now() - event.received_at) / 1000
         metrics.target_call(target, result, self._clock.monotonic() - started, since_arrival)
         log.log(

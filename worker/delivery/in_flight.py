@@ -35,7 +35,7 @@ class InFlight:
         self.at_most = self._least
         """Targets that may be in flight."""
         self._characters = 0
-        """Of payload, at most: not less than it is."""
+        """An upper bound of the payload in flight."""
         self._ended = 0
         self._measured_at = float("-inf")
 
@@ -43,7 +43,7 @@ class InFlight:
         return len(self.slots) + len(self.waiting)
 
     @property
-    def lasts(self) -> bool:
+    def has_backlog(self) -> bool:
         """Whether so many targets wait that the calls go on for a while without a new claim."""
         return len(self.waiting) > self._least // 4
 
@@ -58,7 +58,7 @@ class InFlight:
         self._ended += 1
 
     def take_waiting(self) -> list[Claimed]:
-        """What waits for a slot, and now no longer does."""
+        """Removes and returns everything that waits for a slot."""
         waiting, self.waiting = self.waiting, []
         return waiting
 
@@ -81,7 +81,7 @@ class InFlight:
         return self._payload - prompt
 
     def _prompt(self, now: float) -> list[Claimed]:
-        """What is in flight, except hanging calls and those waiting for them, which are in nobody's way."""
+        """What is in flight, except hanging calls and targets that wait behind them: they hold up no others."""
         hanging = self.slots.hanging(now)
         return [*(one for one in self.waiting if one.group not in hanging), *self.slots.prompt(now)]
 

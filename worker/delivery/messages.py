@@ -110,8 +110,8 @@ class MessageCalls:
         return self._without_workflow(target, event, now)
 
     def _known(self, target: Target) -> list[str]:
-        """The workflow that an earlier try was for, or else the one that the lane's last message went to; none once it
-        was found to have ended, so that its message is held."""
+        """The workflow that an earlier try was for, or else the one that the lane's last message went to; none if it
+        had ended, and the message is held."""
         if target.attempts > 1 and target.error == NONE_RUNS:
             return []
         known = target.workflow_id or self._lanes.latest_workflow(_lane(target))
@@ -212,7 +212,7 @@ class MessageCalls:
         return "over"
 
     def _was_pulled(self, workflow_id: str, event_id: str) -> bool:
-        """Whether an earlier try is known to have arrived. If that can't be looked up for good, it counts as lost."""
+        """Whether an earlier try is known to have arrived. If that can never be looked up, it counts as lost."""
         try:
             return self._conductor.messages.was_pulled(workflow_id, event_id)
         except ConductorError as error:

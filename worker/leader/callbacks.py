@@ -1,9 +1,9 @@
 """Events that came by a callback's URL: held until the task that the URL names can be completed.
 
-A WAIT_FOR_WEBHOOK task is found as ever, and taken as ever, whatever its `matches` say. Tasks of other types are in no
-queue and no index of ours, so Conductor is asked for the workflow, outside the loop: at once, and then ever more rarely
-as the event waits. URLs that nothing signs are looked up apart from the others, few at a time: anyone can make them up.
-One look-up is for all of them that are due and name the same workflow.
+A WAIT_FOR_WEBHOOK task is found and taken in the usual way, whatever its `matches` say. Tasks of other types are in no
+queue and no index of ours, so Conductor is asked for the workflow, outside the loop: at once, and then less often the
+longer the event waits. URLs that nothing signs are looked up apart from the others, few at a time: anyone can make them
+up. One look-up serves all of them that are due and name the same workflow.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class _Answer:
 
 
 class Callbacks:
-    """Belongs to the loop's thread."""
+    """The held events, and the look-ups of their tasks. Belongs to the loop's thread."""
 
     def __init__(
         self,
@@ -230,11 +230,11 @@ class Callbacks:
     def look_again(self, events: Iterable[HeldEvent] | None = None) -> None:
         """More may be known about these events, or all: they are looked up soon."""
         now = self._clock.monotonic()
-        for waiting in (
-            list(self._waiting.values())
-            if events is None
-            else [self._waiting[event.seq] for event in events if event.seq in self._waiting]
-        ):
+        if events is None:
+            concerned = list(self._waiting.values())
+        else:
+            concerned = [self._waiting[event.seq] for event in events if event.seq in self._waiting]
+        for waiting in concerned:
             if waiting.running:
                 waiting.is_outdated = True
             elif waiting.due_at > now:
@@ -273,7 +273,7 @@ class Callbacks:
         return found
 
     def _wait_on(self, waiting: _Waiting, began: int) -> None:
-        """Unless the caller removes it, it waits on: rarely if it has waited for long, and once its hold ends."""
+        """Schedules the next look-up: later the longer the event has waited, and once at the end of its hold."""
         waiting.failures, waiting.turn = 0, "again"
         age = max(0, began - waiting.event.received_at) / 1000
         pause = 0.0 if waiting.is_outdated else min(_RAREST, max(_SOONEST, age / 2))
@@ -317,7 +317,7 @@ class Callbacks:
                 due_at, seq = due
                 waiting = self._waiting.get(seq)
                 if waiting is None or waiting.running or (waiting.due_at, waiting.turn) != (due_at, turn):
-                    continue  # it was scheduled anew since, or is no longer held
+                    continue  # it was rescheduled, or is no longer held
                 if lookups.proof == "by id":
                     workflow = self._workflows[waiting.place.workflow_id]
                     if now < workflow.unsigned_at + _SAME_WORKFLOW:

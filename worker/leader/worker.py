@@ -89,7 +89,7 @@ class Worker:
             settings.bridge_calls,
             clock=clock,
             largest_input=largest_input,
-            answers=self._answers,
+            end_listener=self._answers,
         )
         self._timeouts = TaskTimeouts(conductor, store.task_locks, store, self.id, steady=clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads

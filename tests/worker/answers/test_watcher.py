@@ -86,7 +86,7 @@ class Bench:
     def tell(self, result: Result) -> None:
         event = self.store.queries.event(result.target.event_id)
         assert event is not None
-        self.watcher.told(event, result)
+        self.watcher.target_ended(event, result)
 
     def run(self, seconds: float = 0.5, step: float = 0.01) -> None:
         """Lets time pass."""
