@@ -12,20 +12,20 @@ _NOSNIFF = (("X-Content-Type-Options", "nosniff"),)
 
 
 def response_to(event_id: str, answer: Answer | None, respond: Respond) -> Response:
-    """The response with this answer to the event; None: there was none in time."""
+    """The response to a sender. `answer` is None if there was none in time."""
     if answer is None or answer.outcome == NO_WORKFLOW:
         return json_response({"eventId": event_id}, 202)
     if answer.outcome == COMPLETED:
         return _with_body(answer.body or "null", respond)
     fields = {"eventId": event_id, "workflowId": answer.workflow_id}
     if answer.outcome == TOO_LARGE:
-        message = "what the workflow answered is too large"
+        message = "the workflow's answer is too large"
         return json_response({"error": "answer_too_large", "message": message, **fields}, 502)
     return json_response({"error": "workflow_failed", **fields, "status": answer.outcome}, 502)
 
 
 def _with_body(body: str, respond: Respond) -> Response:
-    if not body.startswith('"'):  # as objects it would be many times as large, for nothing
+    if not body.startswith('"'):  # parsing it would take many times the memory, for nothing
         return Response(respond.status, body.encode(), respond.content_type or "application/json", _NOSNIFF)
     text = json.loads(body).encode("utf-8", "replace")
     return Response(respond.status, text, respond.content_type or "text/plain; charset=utf-8", _NOSNIFF)

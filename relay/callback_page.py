@@ -1,7 +1,7 @@
-"""What people see who follow a callback's link: a page with a button, and what became of it.
+"""What people see when they follow a callback's link: a page with a button, and then the result.
 
-The link alone does nothing: mail scanners and previews open it too. The page needs no script, and its address goes
-nowhere: no referrer, no cache, no frame.
+Opening the link does nothing: mail scanners and previews open it too. The page needs no script, and its address doesn't
+leak: no referrer, no cache, no frame.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _LONGEST_FIELD = 200
 
 
 def used(at: int | None) -> Response:
-    """The answer at a URL that was used at that time (Unix milliseconds), or it isn't known when."""
+    """The answer at a URL that was used at that time (Unix milliseconds; None if the time isn't known)."""
     if at is None:
         return USED
     when = datetime.fromtimestamp(at / 1000, timezone.utc).strftime("%Y-%m-%d at %H:%M UTC")
@@ -52,10 +52,10 @@ def used(at: int | None) -> Response:
 
 
 def ask(query: str) -> Response:
-    """The page with the button, and what counts of the link's query (raw, as in the URL), which goes with it."""
+    """The page with the button. It shows `query`: what counts of the link's query (raw, as in the URL)."""
     try:
         fields = read_query(query)
-    except BadBody as error:  # as the button would be answered
+    except BadBody as error:  # pressing the button would get the same answer
         return presented(error_response(400, "malformed_body", str(error)))
     listed = "".join(
         f"<dt>{_escaped(name)}</dt><dd>{_escaped(value)}</dd>" for name, value in list(fields.items())[:_MOST_FIELDS]
@@ -107,6 +107,6 @@ def _page(status: int, title: str, content: str) -> Response:
 
 def _escaped(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    # What nobody sees, or turns the direction of text around, must not make it read as something else.
+    # Invisible characters, and those that reverse the direction of text, must not make it read as something else.
     shown = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:_LONGEST_FIELD])
     return html.escape(shown + ("…" if len(text) > _LONGEST_FIELD else ""))

@@ -26,13 +26,13 @@ from store.protocols import Answers, Clock, Listener, Signals
 from store.records import Committed
 
 _LOOK_EVERY = 1.0
-"""Seconds between two looks without news."""
+"""Seconds between two looks if no worker reports an answer."""
 _OVERLAP = 500
 """Milliseconds: answers become visible later than the time at which they were recorded."""
 _FAR_BACK = 2000
-"""Milliseconds; earlier ones are found by looking for each."""
+"""Milliseconds; older answers are found by asking for each event."""
 _LISTEN_ON = 30.0
-"""Seconds for which a process goes on to listen after the last sender has its answer."""
+"""Seconds for which a process keeps listening after the last sender has its answer."""
 _PAGE = 1000
 _AFTER_ERROR = 0.5
 """Seconds."""
@@ -51,7 +51,7 @@ class Peer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The answer to a delivery that is committed."""
+    """A committed delivery whose answer is still to come."""
 
     event_id: str
     webhook: str
@@ -59,7 +59,7 @@ class Pending:
     wanted: AnswerWanted | None
     """None if the sender can't wait: too many others do."""
     until: float
-    """How long to wait (monotonic clock)."""
+    """Until when to wait (monotonic clock)."""
     is_duplicate: bool = False
 
     def of(self, committed: Committed) -> Pending:
@@ -90,13 +90,13 @@ class Waiting:
         """Event id → who waits for its answer."""
         self._reader = _Reader(answers, clock, self._waiters)
         self._lock = threading.Lock()
-        self._somebody = threading.Event()
+        self._has_waiters = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
 
     @property
     def waiters(self) -> int:
-        """How many wait."""
+        """How many senders wait."""
         return sum(map(len, list(self._waiters.values())))
 
     def has_room(self, webhook: str) -> bool:
@@ -104,8 +104,8 @@ class Waiting:
         return not self._is_stopping and self.places.has_room(webhook)
 
     def wait(self, pending: Pending, peer: Peer) -> Answer | None:
-        """Waits for the answer; None if it isn't there in time, the sender hangs up or the process stops; at once if
-        too many wait."""
+        """Waits for the answer; None if it doesn't come in time, the sender hangs up, the process stops, or too
+        many wait already."""
         if pending.wanted is None or not self.has_room(pending.webhook):
             ending: Ending = "stopping" if self._is_stopping else "crowded"
             answer = None
@@ -115,7 +115,7 @@ class Waiting:
         return answer
 
     def stop(self) -> None:
-        """The process is stopping: nobody waits any longer."""
+        """The process is stopping: ends all waits."""
         self._is_stopping = True
         with self._lock:
             for waiter in [one for waiters in self._waiters.values() for one in waiters]:
@@ -134,7 +134,7 @@ class Waiting:
 
     @contextmanager
     def _listed(self, pending: Pending, waiter: _Waiter) -> Iterator[None]:
-        """While the reader looks for its answer."""
+        """Has the reader look for the answer until the block ends."""
         with self._lock:
             if self._is_stopping:
                 waiter.end("stopping")
@@ -145,7 +145,7 @@ class Waiting:
         try:
             if pending.is_duplicate and pending.wanted is not None:
                 self._reader.want(pending.event_id, pending.wanted)
-            self._somebody.set()
+            self._has_waiters.set()
             yield
         finally:
             with self._lock:
@@ -156,7 +156,7 @@ class Waiting:
 
     def _run(self) -> None:
         while True:
-            self._somebody.wait()
+            self._has_waiters.wait()
             try:
                 with closing(self._signals.listener("answers")) as listener:
                     self._reader.wake = listener.wake
@@ -167,16 +167,16 @@ class Waiting:
             self._reader.wake = _nothing
 
     def _look_with(self, listener: Listener) -> None:
-        """Looks until nobody has waited for a while. Meanwhile the news is taken, so that it piles up nowhere."""
+        """Looks until no sender has waited for `_LISTEN_ON` seconds. Keeps taking wake-ups, so that none pile up."""
         last = time.monotonic()
         while time.monotonic() < last + _LISTEN_ON:
-            self._somebody.clear()
+            self._has_waiters.clear()
             if self._waiters:
                 last = time.monotonic()
                 try:
                     self._reader.look()
                 except StoreUnavailable:
-                    time.sleep(_AFTER_ERROR)  # whoever sends now hears and logs why
+                    time.sleep(_AFTER_ERROR)  # the next delivery to be stored fails for the same reason, and logs it
                 except Exception:
                     structlog.get_logger().exception("could not look for answers")
                     time.sleep(_AFTER_ERROR)
@@ -188,7 +188,7 @@ def _nothing() -> None:
 
 
 class _Reader:
-    """Reads the answers of all who wait; for one thread, but for `want`."""
+    """Reads the answers for all senders that wait. For one thread, except `want`."""
 
     def __init__(self, answers: Answers, clock: Clock, waiters: dict[str, list[_Waiter]]):
         self._answers = answers
@@ -196,19 +196,19 @@ class _Reader:
         self._waiters = waiters
         self._new: dict[str, AnswerWanted] = {}
         self._extended: dict[str, int] = {}
-        """Event id → until when a worker watches, as far as this process has asked for it."""
+        """Event id → until when this process has asked workers to watch (Unix milliseconds)."""
         self._cursor = 0
         self.wake: Callable[[], None] = _nothing
         self.due = 0.0
         """When to look at all of them again (monotonic clock)."""
 
     def want(self, event_id: str, wanted: AnswerWanted) -> None:
-        """A delivery has come again: its event's answer may be there, or not be open any more."""
+        """The delivery is a duplicate: its event may have an answer already, or one that is no longer open."""
         self._new[event_id] = wanted
         self.wake()
 
     def look(self) -> None:
-        """Hands over the answers that are there. Raises StoreUnavailable."""
+        """Hands over the answers that have been recorded. Raises StoreUnavailable."""
         new, self._new = self._new, {}
         try:
             self._look_for(new)
@@ -229,7 +229,7 @@ class _Reader:
     def _look_among(self, event_ids: Sequence[str]) -> None:
         for first in range(0, len(event_ids), _PAGE):
             self._hand_over(self._answers.among(event_ids[first : first + _PAGE]))
-            time.sleep(0)  # the others' turn
+            time.sleep(0)  # lets other greenlets run
 
     def _look_since(self, at: int) -> None:
         after, page = "", self._answers.since(at, "", _PAGE)
@@ -240,8 +240,8 @@ class _Reader:
             page = self._answers.since(at, after, _PAGE) if len(page) == _PAGE else []
 
     def _open(self, new: dict[str, AnswerWanted]) -> None:
-        """Of what has come again, opens what isn't answered: for longer than needed, so that the next to come again
-        costs nothing."""
+        """Reopens the unanswered ones of these duplicates: for longer than needed, so that the next duplicate costs
+        nothing."""
         until = self._clock.now() + int(LONGEST_WAIT * 1000)
         wanted = {
             event_id: AnswerWanted(one.output, until)
@@ -260,7 +260,7 @@ class _Reader:
                 for waiter in tuple(self._waiters.get(event_id, ())):
                     waiter.end("answered", answer)
             here = here[number:]
-            time.sleep(0)  # those that have their answers send them, before others are read
+            time.sleep(0)  # lets answers be sent before others are read
 
     def _is_over(self, event_id: str) -> bool:
         return all(waiter.over.is_set() for waiter in self._waiters.get(event_id, ()))

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 MOST = 12_500
 """Senders that may wait in one process, if there is memory for them."""
 _SHARE = 4
-"""A webhook may have so many senders waiting for each place that is free: alone, four fifths of all."""
+"""Senders that a webhook may have waiting for each free place: if it is alone, four fifths of all places."""
 _AT_LEAST = 100
 _PART_OF_MEMORY = 4
 _EACH = 32 * 1024
-"""Bytes of memory that a sender takes that waits, with its connection and its greenlet."""
+"""Bytes of memory for each sender that waits, with its connection and greenlet."""
 _OTHER_FILES = 4096
-"""Files that a process opens otherwise, connections that don't wait above all."""
+"""Files that a process opens for other things, mostly connections that don't wait."""
 
 
 def most_waiting(memory: int, open_files: int) -> int:
@@ -24,8 +24,8 @@ def most_waiting(memory: int, open_files: int) -> int:
 
 
 class WaitingPlaces:
-    """However slow one webhook's workflows are, and however many wait for them, others' senders find room: the fewer
-    places are free, the fewer a webhook may have."""
+    """Leaves room for other webhooks' senders, however many wait for one webhook's slow workflows: the fewer places are
+    free, the fewer a webhook may have."""
 
     def __init__(self, most: int = MOST):
         self.most = most
@@ -38,7 +38,7 @@ class WaitingPlaces:
 
     @contextmanager
     def one(self, webhook: str) -> Iterator[None]:
-        """A place that is taken."""
+        """Takes a place until the block ends."""
         self._taken[webhook] += 1
         self._sum += 1
         try:
