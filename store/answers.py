@@ -1,6 +1,6 @@
 """What a sender is answered that waits for the end of a workflow (`respond: {wait: …, output: …}`).
 
-An event for which somebody waits has a row of its own: open until the workflow has ended, then its answer. All times
+An event whose sender waits has a row of its own: open until the workflow has ended, then its answer. All times
 are Unix milliseconds.
 """
 
@@ -38,7 +38,7 @@ _REACHED: frozenset[TargetState] = frozenset({"done", "skipped"})
 
 @dataclass(frozen=True, slots=True)
 class OpenAnswer:
-    """An answer that somebody waits for."""
+    """An answer that a sender waits for."""
 
     event_id: str
     webhook: str

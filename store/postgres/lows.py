@@ -1,9 +1,9 @@
-"""Where to begin to look for what is to be done: behind what has been done.
+"""Where to begin looking for work: behind what has been done.
 
 An index keeps the entries of what was done for as long as any snapshot could still see it as it was. While pg_dump or a
-report holds one for minutes, every look would pass over all that was done since. So as long as somebody does, whoever
-looks remembers for each busy webhook below which number, or time, there is nothing. Otherwise that isn't worth a longer
-statement.
+report holds one for minutes, every look would step over everything done since then. So while a snapshot is held, a
+worker remembers for each busy webhook below which number, or time, there is no work. At other times that isn't worth a
+longer statement.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from store.clock import MonotonicClock
 from store.sql.database import Rows, Statement
 
 BUSY = 32
-"""Items of one webhook that were found until a bound is kept for it: to pass over fewer costs no more than a look."""
+"""Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than a look."""
 _MOST = 64
 """Webhooks with a bound."""
 LOOK_EVERY = 0.5
 """Seconds between two looks for a snapshot that is held."""
 _AGE = 1000
-"""Transactions since a snapshot was taken from which on it counts as held."""
+"""A snapshot counts as held once this many transactions have begun since it was taken."""
 _OLDEST = """
 SELECT greatest((
     SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE datname IS NULL OR datname = current_database()
 ), (SELECT max(age(xmin)) FROM pg_replication_slots))
 """
-"""A session's in this database, as others hold up nothing here, or a standby's that reports its own."""
+"""A session's snapshot in this database (others don't matter here), or a standby's if it reports its own."""
 
 
 class Held:
-    """Whether somebody holds a snapshot."""
+    """Whether a session holds a snapshot."""
 
     def __init__(self, clock: MonotonicClock = time):
         self._clock = clock
@@ -44,7 +44,7 @@ class Held:
         return self._is_held
 
     def statements(self) -> list[Statement]:
-        """What to ask now; the answer goes to `seen`. None if not due."""
+        """The statement to execute now, whose rows go to `seen`; empty if none is due."""
         now = self._clock.monotonic()
         if now < self._next_at:
             return []
@@ -52,12 +52,12 @@ class Held:
         return [(_OLDEST, ())]
 
     def seen(self, oldest: Rows) -> None:
-        """Takes the answer."""
+        """Takes the rows."""
         self._is_held = (oldest[0][0] or 0) > _AGE
 
 
 class Lows:
-    """webhook → the least number or time at which it may have something to do."""
+    """For each busy webhook, the lowest number or time at which there may be work."""
 
     def __init__(self) -> None:
         self._found: Counter[str] = Counter()
@@ -67,22 +67,22 @@ class Lows:
         return bool(self._lows)
 
     def found(self, webhooks: Iterable[str]) -> None:
-        """There was something to do for these, once for each item."""
+        """There was work for these webhooks, each named once per item."""
         self._found.update(webhooks)
         for webhook, number in self._found.most_common(_MOST):
             if number >= BUSY:
                 self._lows.setdefault(webhook, 0)
 
     def set(self, lows: Mapping[str, int]) -> None:
-        """Nothing is to be done, nor will be, below these."""
+        """There is no work below these bounds, and there will be none."""
         self._lows |= {webhook: low for webhook, low in lows.items() if webhook in self._lows}
 
     def set_all(self, low: int) -> None:
-        """Nothing is to be done, nor will be, below this."""
+        """There is no work below this bound, and there will be none."""
         self._lows = dict.fromkeys(self._lows, low)
 
     def forget(self) -> None:
-        """Anything may be to be done."""
+        """There may be work anywhere."""
         self.set_all(0)
 
     @property

@@ -1,8 +1,8 @@
-"""Up to which number every event is visible that ever will be, so that a look for undecided ones may begin behind it.
+"""The number up to which all events are visible that ever will be, so that looks for undecided ones may begin there.
 
-Numbers become visible out of order: the relay that took the lower one may commit later. But whoever takes a number
-locks the table that gives it, before and until its transaction ends. So a number is settled once all those have ended
-that held such a lock when it was the newest: whatever had a lower number is visible then, or never will be.
+Numbers become visible out of order: the relay that took the lower one may commit later. But a transaction locks the
+numbering table before it takes a number, until it ends. So a number is settled once every transaction has ended that
+held such a lock when the number was the newest: whatever has a lower number is visible by then, or never will be.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from store.postgres.lows import Held, Lows
 from store.sql.database import Rows, Statement
 
 IN_FULL_EVERY = 60.0
-"""Seconds after which a look begins at the first number again, whatever is known: should anything have been missed, it
-waits no longer than this."""
+"""Seconds after which a look begins at the first number again: anything that was missed waits no longer than this."""
 NUMBERED = UNDECIDED = "bridge.events"
 """The table that gives events their numbers, and the one with an index of undecided ones by webhook and number."""
 _NEWEST = f"SELECT coalesce(max(seq), 0) FROM {NUMBERED}"
@@ -42,30 +41,30 @@ class Settled:
         self._opened = 0
         self._newest = 0
         self._writing: set[str] | None = None
-        """Who was writing when that was the newest number; None if nobody has asked."""
+        """The transactions that were writing when that was the newest number; None if it isn't known."""
 
     @property
     def lows(self) -> Lows | None:
-        """The bounds; None if it isn't worth to begin behind them."""
+        """The bounds; None if they aren't worth using now."""
         return self._lows if self._held and self._lows else None
 
     def found(self, webhooks: Sequence[str]) -> None:
-        """These have undecided events, once for each."""
+        """These webhooks have undecided events; each is named once per event."""
         self._lows.found(webhooks)
 
     def forget(self) -> None:
-        """Other events may be undecided than before."""
+        """Any event may be undecided now."""
         self._lows.forget()
         self._writing = None
 
     def connected(self, opened: int) -> None:
-        """So many connections were opened so far: a new one may lead to another server, whose numbers are lower."""
+        """`opened`: connections opened so far. A new one may lead to another server, whose numbers are lower."""
         if opened != self._opened:
             self._opened = opened
             self.forget()
 
     def statements(self) -> list[Statement]:
-        """What to ask now, in this order, each in a snapshot of its own; the answers go to `seen`."""
+        """The statements to execute now, in this order, each in its own snapshot; their rows go to `seen`."""
         asked = self._held.statements()
         if not (asked and self._held):
             return asked
@@ -75,7 +74,7 @@ class Settled:
         return [*asked, (_NEWEST, ()), (_WRITING, ()), (_FIRST, self._lows.parameters)]
 
     def seen(self, answers: Sequence[Rows]) -> None:
-        """Takes the answers."""
+        """Takes the rows of each statement."""
         if answers:
             self._held.seen(answers[0])
         if len(answers) > 1:

@@ -20,28 +20,28 @@ class Answers(Protocol):
     """
 
     def want(self, wanted: Mapping[str, AnswerWanted]) -> None:
-        """Somebody waits for answers to events, by their ids, that may be there already: opens each, or extends its
-        time if it is open. The leader is told. Nothing changes for those that are answered or don't exist."""
+        """Opens the answers to these events, by id, or extends the time of those that are open, and wakes the leader.
+        Nothing changes for events that are answered or don't exist."""
 
     def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
-        """The open answers for which somebody waits now or later, in the order in which their time ends; those after
-        that one. The cost doesn't grow with those for which nobody waits any more."""
+        """The open answers whose senders may still wait, by the end of their time, beginning after `after`. The cost
+        doesn't grow with those whose time has ended."""
 
     def wanted(self, event_ids: Sequence[str]) -> list[OpenAnswer]:
-        """Those of these events whose answers are open, whether or not somebody still waits."""
+        """The open answers among those of these events, whether or not a sender still waits."""
 
     def workflows(
         self, event_ids: Sequence[str], reached: Mapping[int, str | None] = _NONE
     ) -> dict[str, AnsweringWorkflow | None]:
-        """event id → the workflow whose end is the answer; None if the event has come to its end without one.
+        """event id → the workflow whose end is the answer; None if the event ended without one.
 
-        Events are left out for which that isn't known yet, or that don't exist. `reached`: targets whose calls have
+        Events for which that isn't known yet, or that don't exist, are left out. `reached`: targets whose calls have
         taken effect, although that may not be recorded yet → the workflow started. See `store.answers.workflow_of`.
         """
 
     def record(self, answers: Sequence[Answer]) -> None:
         """Records answers, in one transaction, and tells the relays. An event's first answer counts; later ones, and
-        those that nobody asked for, are ignored."""
+        those that no sender asked for, are ignored."""
 
     def since(self, at: int, after: str = "", limit: int = 1000) -> list[Answered]:
         """The answers recorded later than that time, or at that time for an event whose id is greater than `after`: in
@@ -54,4 +54,4 @@ class Answers(Protocol):
         """event id → its answer, of those that have been answered. Bodies may be large: see `among`."""
 
     def waited(self, event_id: str) -> Waited | None:
-        """What somebody waits for, or waited, who delivered this event; None if nobody did."""
+        """What the sender of this event waits or waited for; None if it didn't wait."""

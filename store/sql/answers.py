@@ -18,7 +18,7 @@ from store.transitions import LIVE
 _NONE: Mapping[int, str | None] = MappingProxyType({})
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
 # Events could be pruned meanwhile, and their answers would outlive them. Locked in the order in which all others lock
-# them, or they and those who decide could wait for each other.
+# them, or these transactions and the leader's could deadlock.
 _LOCK_EVENTS = "SELECT 1 FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR KEY SHARE"
 _WANT = f"""
 INSERT INTO {_INTO} SELECT id, webhook, %s, %s FROM bridge.events WHERE id = %s
@@ -64,7 +64,7 @@ _WAITED = f"SELECT output, wait_until, {_ANSWER} FROM bridge.answers WHERE event
 
 
 def are_wanted(events: Iterable[NewEvent]) -> bool:
-    """Whether somebody waits for the answer to one of these events."""
+    """Whether a sender waits for the answer to one of these events."""
     return any(event.answer is not None for event in events)
 
 
@@ -80,7 +80,7 @@ def want(transaction: Transaction, events: Sequence[NewEvent], stored: set[str])
 
 
 class SqlAnswers(Answers):
-    """The rows of open answers stay where they are when nobody waits any more: a retry opens them again."""
+    """Rows of open answers stay when their senders no longer wait: a retry reopens them."""
 
     def __init__(self, database: Database, impatient: Database, signals: Signals):
         """`impatient`: the database, for what a delivery waits for."""

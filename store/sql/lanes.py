@@ -51,17 +51,17 @@ def lanes_of(targets: Iterable[Target | NewTarget]) -> list[str]:
 
 
 def advance(transaction: Transaction, lanes: Collection[str], now: int) -> bool:
-    """Makes the first message of each of these lanes due, unless it was already; whether any was made due."""
+    """Makes the first message of each of these lanes due, unless it was already; returns whether any was made due."""
     return bool(lanes) and transaction.write(_ADVANCE, (now, list(lanes))) > 0
 
 
 def hurry(transaction: Transaction, new: Iterable[NewTarget], now: int) -> None:
-    """Makes messages due that are held for a workflow, and behind which one was added that starts it."""
+    """Makes held messages due if a message that starts their workflow was added behind them."""
     if lanes := lanes_of(target for target in new if target.otherwise == "start"):
         transaction.write(_HURRY, (now, now, lanes))
 
 
 def leave(transaction: Transaction, targets: Iterable[Target]) -> None:
-    """These messages, the first of their lanes, are delivered whenever that succeeds, in no order."""
+    """Takes these messages, the first of their lanes, out of them: they are delivered in no particular order."""
     if ids := [target.id for target in targets]:
         transaction.write(_LEAVE, (ids,))
