@@ -58,6 +58,7 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
     assert load.events > 50
 
 
+@pytest.mark.long  # a storm; tests/worker/test_sick_items.py has one that is simulated
 def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, conductor_server: Conductors) -> None:
     random_ = random.Random(SEED)
 
@@ -122,6 +123,7 @@ def test_two_workers_share_the_load_while_they_are_killed_in_turn(load: Load) ->
         worker.stop()
 
 
+@pytest.mark.long  # shown by test_kubernetes.py's two relays on PostgreSQL too
 def test_several_relays_on_one_store_take_turns(load: Load) -> None:
     """A delivery that one relay accepted is a duplicate to another."""
     bridge = load.bridge.start()

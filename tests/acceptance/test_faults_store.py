@@ -177,7 +177,13 @@ def test_a_locked_database_is_answered_with_503_and_everything_goes_on_when_it_i
 # --- full ---
 
 
-@pytest.mark.parametrize("shared", [False, True], ids=["database alone", "with logs and temporary files"])
+@pytest.mark.parametrize(
+    "shared",
+    [
+        pytest.param(False, id="database alone"),
+        pytest.param(True, id="with logs and temporary files", marks=pytest.mark.long),
+    ],
+)
 def test_a_full_disk_is_answered_with_503_and_nothing_is_half_written(
     conductor: Conductor, bridge: Bridge, small_disk: Path, shared: bool
 ) -> None:
@@ -233,6 +239,7 @@ def accepted_by(sender: Sender, key: str) -> Answer:
     return answer
 
 
+@pytest.mark.long  # tests/store/test_sqlite_connections.py limits the size of files too
 def test_files_that_may_not_grow_are_answered_with_503(conductor: Conductor, bridge: Bridge) -> None:
     """As a quota does it; a write fails with another error then than on a full disk."""
     sender = Sender(bridge.start(), conductor)
@@ -285,6 +292,7 @@ def device_of(folder: Path) -> str:
     return next(Path(device).name for device, where, *_ in mounts if where == str(folder))
 
 
+@pytest.mark.long  # the next test has a read-only file system too
 def test_a_file_system_that_goes_read_only_is_answered_with_503_until_it_is_mounted_anew(
     conductor: Conductor, bridge: Bridge, failing_disk: Path
 ) -> None:
@@ -356,6 +364,7 @@ def refuses(bridge: Bridge) -> bool:
 # --- copied ---
 
 
+@pytest.mark.long  # tests/store/test_sqlite_connections.py copies the database while events come too
 def test_a_backup_that_is_taken_while_running_is_consistent_and_complete(
     conductor: Conductor, bridge: Bridge, tmp_path: Path
 ) -> None:
@@ -421,7 +430,7 @@ def test_a_restored_backup_starts_nothing_again_that_was_started_after_it(
         Path(f"{bridge.database}{suffix}").unlink(missing_ok=True)
     backup.replace(bridge.database)
     bridge._store = None
-    bridge.start()
+    bridge.start_worker()
     for event_id in sender.starts:
         bridge.wait_for_event(event_id, "delivered")
     sender.audit()

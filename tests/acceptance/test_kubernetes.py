@@ -44,6 +44,7 @@ def sqlite(conductor_url: str, tmp_path: Path) -> Iterator[Release]:
         yield release
 
 
+@pytest.mark.long  # tests/deploy/test_pods.py starts this pod too
 def test_one_pod_with_sqlite_plays_the_slack_example(sqlite: Release, conductor: Conductor) -> None:
     pod = sqlite.start("bridge").wait_until_ready()
     play(conductor, [pod])
@@ -53,6 +54,7 @@ def test_one_pod_with_sqlite_plays_the_slack_example(sqlite: Release, conductor:
     play(conductor, [again])
 
 
+@pytest.mark.long  # tests/config/test_watch.py writes volumes as the kubelet does
 def test_a_change_of_the_config_map_is_read_by_pods_that_run(sqlite: Release, conductor: Conductor) -> None:
     pod = sqlite.start("bridge").wait_until_ready()
     body = sample.message("Hello")
