@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
+from flask.testing import FlaskClient
 
 from admin.cli import main
+from config.settings import load_settings
+from relay.app import create_app
 from store.event_filter import EventFilter
 from store.open import open_store
 from store.protocols import Store
@@ -83,6 +86,7 @@ class Bridge:
         )
         self.relay: Child | None = None
         self.worker: Child | None = None
+        self._relay_here: FlaskClient | None = None
         self._store: Store | None = None
 
     # --- processes
@@ -90,6 +94,17 @@ class Bridge:
     def start(self) -> Bridge:
         """Starts relay and worker."""
         self.start_relay()
+        self.start_worker()
+        return self
+
+    def start_worker_alone(self) -> Bridge:
+        """Starts the worker; this process receives the deliveries, as the definitions are now.
+
+        For tests of the worker: a relay's start takes longer than most of them.
+        """
+        store = self.store
+        with self.inside(self.environment):
+            self._relay_here = create_app(load_settings(), store=store, in_background=False).test_client()
         self.start_worker()
         return self
 
@@ -143,6 +158,9 @@ class Bridge:
         if not isinstance(body, bytes):
             body = json.dumps(body).encode()
             headers = {"Content-Type": "application/json", **(headers or {})}
+        if self._relay_here is not None:
+            answer = self._relay_here.post(f"/webhook/{webhook}", data=body, headers=headers)
+            return Answer(answer.status_code, answer.data, {name.lower(): value for name, value in answer.headers})
         return http("POST", f"{self.url}/webhook/{webhook}", body, headers)
 
     def github(

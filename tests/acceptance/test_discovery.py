@@ -51,7 +51,7 @@ def test_a_task_that_somebody_else_polled_before_the_worker_started_is_found_and
 ) -> None:
     workflow_id = start(conductor, "polled_before")
     taken_by_somebody(conductor, workflow_id)
-    bridge = new_bridge(webhooks("polled_before")).start()
+    bridge = new_bridge(webhooks("polled_before")).start_worker_alone()
 
     bridge.orders("orders", {"kind": "go"})
 
@@ -62,7 +62,7 @@ def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_i
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
     bridge = new_bridge(webhooks("polled_meanwhile"), bridge_poll_interval="1h", bridge_discovery_interval="1s")
-    bridge.start()
+    bridge.start_worker_alone()
     # The worker scans at its start; afterwards the queue is ours until an event comes.
     wait_for(lambda: bridge.store.facts.all().get("conductor"), "the worker has reached Conductor")
     workflow_id = start(conductor, "polled_meanwhile")
@@ -76,7 +76,7 @@ def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_i
 
 
 def test_a_task_in_a_domains_queue_is_found(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:
-    bridge = new_bridge(webhooks("domain"), bridge_task_domains="billing").start()
+    bridge = new_bridge(webhooks("domain"), bridge_task_domains="billing").start_worker_alone()
     name = conductor.register(unique("domain"), [wait_for_webhook("wait", {"$.kind": "go"})])
     body = {"name": name, "input": {}, "taskToDomain": {"WAIT_FOR_WEBHOOK": "billing"}}
     workflow_id = str(conductor.call("POST", "/workflow", body))
@@ -91,8 +91,8 @@ def test_a_task_in_a_domains_queue_is_found(conductor: Conductor, new_bridge: Ca
 def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    one = new_bridge(webhooks("bridge_one"), bridge_discovery_interval="1s").start()
-    two = new_bridge(webhooks("bridge_two"), bridge_discovery_interval="1s").start()
+    one = new_bridge(webhooks("bridge_one"), bridge_discovery_interval="1s").start_worker_alone()
+    two = new_bridge(webhooks("bridge_two"), bridge_discovery_interval="1s").start_worker_alone()
     workflows = {
         bridge: [start(conductor, name) for _ in range(5)]
         for bridge, name in ((one, "bridge_one"), (two, "bridge_two"))

@@ -50,7 +50,8 @@ def test_webhooks_on_both_sides_are_told_by_check_and_by_the_overview(
 ) -> None:
     flow = conductor.register(unique("both"), [wait_for_webhook("wait", {"$.kind": "go"})])
     id_ = server.add(name="payments", verifier="HEADER_BASED", headers=KEY, receiverWorkflowNamesToVersions={flow: 1})
-    bridge = new_bridge(webhooks("both"), conductor=server.url, bridge_discovery_interval="500ms").start()
+    bridge = new_bridge(webhooks("both"), conductor=server.url, bridge_discovery_interval="500ms")
+    bridge.start_worker()
     wait_for(lambda: bridge.store.facts.all().get(FACT), "the worker has looked at the server's webhooks")
 
     both = f"payments (id {id_}): both complete tasks of {flow}"
@@ -69,7 +70,8 @@ def test_what_is_left_to_the_server_only_its_own_webhook_completes(
 ) -> None:
     flow = conductor.register(unique("left"), [wait_for_webhook("wait", {"$.kind": "go"})])
     id_ = server.add(name="own", verifier="HEADER_BASED", headers=KEY, receiverWorkflowNamesToVersions={flow: 1})
-    bridge = new_bridge(webhooks("left"), conductor=server.url, bridge_leave_to_conductor=flow).start()
+    bridge = new_bridge(webhooks("left"), conductor=server.url, bridge_leave_to_conductor=flow)
+    bridge.start_worker_alone()
     workflow_id = conductor.start(flow)
     conductor.wait_for_task(workflow_id, "wait")
 
@@ -89,7 +91,8 @@ def test_whatever_answers_for_webhooks_events_have_their_effect(
 ) -> None:
     flow = conductor.register(unique(f"fault_{fault}"), [wait_for_webhook("wait", {"$.kind": "go"})])
     server.fault = fault
-    bridge = new_bridge(webhooks(f"fault_{fault}"), conductor=server.url, bridge_discovery_interval="500ms").start()
+    bridge = new_bridge(webhooks(f"fault_{fault}"), conductor=server.url, bridge_discovery_interval="500ms")
+    bridge.start_worker_alone()
     wait_for(lambda: server.asked, "the worker has asked")
     workflow_id = conductor.start(flow)
     conductor.wait_for_task(workflow_id, "wait")

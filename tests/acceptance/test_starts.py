@@ -144,7 +144,7 @@ webhooks:
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     starts: [{{workflow: {name}, input: {{number: $.number}}}}]
 """
-    bridge = new_bridge(webhooks, conductor=forgetful.url, bridge_call_timeout="2s").start()
+    bridge = new_bridge(webhooks, conductor=forgetful.url, bridge_call_timeout="2s").start_worker_alone()
     forgetful.starts_to_lose = 1
     events = [bridge.orders("orders", {"number": number}) for number in range(3)]
     for event_id in events:

@@ -62,7 +62,7 @@ def test_the_first_event_takes_effect_at_once_and_not_at_the_next_search(
     conductor: Conductor, drained: EditingProxy, new_bridge: Callable[..., Bridge]
 ) -> None:
     conductor.register(unique("system"), [wait_for_webhook("wait", {"$.kind": "go"})])
-    bridge = new_bridge(webhooks("system"), conductor=drained.url, bridge_discovery_interval="1h").start()
+    bridge = new_bridge(webhooks("system"), conductor=drained.url, bridge_discovery_interval="1h").start_worker_alone()
     wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
     workflow_id = taken(conductor, "system")
     time.sleep(2)  # an index may be late; that isn't the question here
@@ -79,7 +79,7 @@ def test_what_the_index_says_of_an_end_drops_no_task_that_waits(
 ) -> None:
     conductor.register(unique("hearsay"), [wait_for_webhook("wait", {"$.kind": "go"})])
     bridge = new_bridge(webhooks("hearsay"), conductor=drained.url, bridge_discovery_interval="1s")
-    bridge.start()
+    bridge.start_worker_alone()
     workflow_id = taken(conductor, "hearsay")
     task = conductor.task(workflow_id, "wait")
     assert task is not None
@@ -103,7 +103,7 @@ def test_a_server_without_indexing_is_read_by_its_running_workflows(
     conductor.register(unique("unindexed"), [wait_for_webhook("wait", {"$.kind": "go"})])
     workflow_id = taken(conductor, "unindexed")
     drained.indexing = False
-    bridge = new_bridge(webhooks("unindexed"), conductor=drained.url).start()
+    bridge = new_bridge(webhooks("unindexed"), conductor=drained.url).start_worker_alone()
     bridge.orders("orders", {"kind": "go"})
     conductor.wait_for_status(workflow_id)
     assert re.fullmatch(r"search-v2|search(: .*)?|workflows: .*", bridge.store.facts.all()["discovery"])
@@ -117,7 +117,8 @@ def test_a_task_that_the_index_lost_is_found_by_its_workflow(
     lost, shown = taken(conductor, "lost"), taken(conductor, "lost")
     ids = [conductor.wait_for_task(workflow_id, "wait")["taskId"] for workflow_id in (lost, shown)]
     drained.hidden = ids[0]
-    bridge = new_bridge(webhooks("lost"), conductor=drained.url, bridge_discovery_interval="1s").start()
+    bridge = new_bridge(webhooks("lost"), conductor=drained.url, bridge_discovery_interval="1s")
+    bridge.start_worker_alone()
     for task_id in ids:
         wait_for(lambda task_id=task_id: bridge.store.queries.task(task_id), "the worker knows the task")  # type: ignore[misc]
 
