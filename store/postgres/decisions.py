@@ -12,7 +12,7 @@ from store.postgres.settled import UNDECIDED, Settled
 from store.protocols import Signals
 from store.records import Agenda, Event
 from store.sql.database import Deciding, Rows, Statement
-from store.sql.decisions import SqlDecisions
+from store.sql.decisions import QUIET, SqlDecisions
 from store.sql.event_rows import EventRows
 from store.sql.holds import HELD, RECHECK
 from store.sql.pauses import PAUSED
@@ -91,6 +91,10 @@ class PostgresDecisions(SqlDecisions):
         tasks = list(map(rows.task, returned))
         self._returned_after = turns.read_to(tasks, limit)
         return Agenda(since, new, again, tasks, more)
+
+    def is_quiet(self) -> bool:
+        # While a snapshot is held, only the agenda begins behind what has been done.
+        return not self._settled.lows and bool(self._connections.read(QUIET)[0][0])
 
     def _more(self, undecided: Rows, limit: int) -> bool:
         """Whether there may be more undecided events than these; the next round starts after them."""

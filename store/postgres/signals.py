@@ -105,18 +105,17 @@ class Listener:
         self._seen: object = None
         self._listen()
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
         if self._connection is None and not self._is_pooled:
             if time.monotonic() >= self._connected_at + _RECONNECT_EVERY:
                 self._listen()
                 if self._connection is not None:
-                    return  # notifications may have been missed meanwhile
-            self._select(min(_RECONNECT_EVERY, seconds))
-        elif self._is_pooled:
-            self._look_until(end)
-        else:
-            self._select(seconds)
+                    return True  # notifications may have been missed meanwhile
+            return self._select(min(_RECONNECT_EVERY, seconds))
+        if self._is_pooled:
+            return self._look_until(end)
+        return self._select(seconds)
 
     def wake(self) -> None:
         self._woken.ring()
@@ -176,11 +175,13 @@ class Listener:
         if connection is not None:
             connection.close()
 
-    def _look_until(self, end: float) -> None:
+    def _look_until(self, end: float) -> bool:
         while True:
             before = self._seen
             with suppress(StoreUnavailable):
                 self._seen = self._connections.read(self._newest, (), _SECONDS)
             left = end - time.monotonic()
-            if self._seen != before or left <= 0 or self._select(min(_LOOK_EVERY, left)):
-                return
+            if self._seen != before or self._select(min(_LOOK_EVERY, left)):
+                return True
+            if left <= 0:
+                return False

@@ -44,6 +44,9 @@ class Decisions(Protocol):
         ones.
         """
 
+    def is_quiet(self) -> bool:
+        """Whether the agenda would be empty: nothing to decide, and no webhook paused. Takes less than the agenda."""
+
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
         """Held events of one webhook or all, after that number, in order of arrival.
 

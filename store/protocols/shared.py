@@ -82,8 +82,9 @@ class Quarantine(Protocol):
 class Listener(Protocol):
     """Waits for changes in the store, for one thread. None of its methods raises StoreUnavailable."""
 
-    def wait(self, seconds: float) -> None:
-        """Returns when there may be changes since the last wait, when it is woken, or after that time.
+    def wait(self, seconds: float) -> bool:
+        """Returns when there may be changes since the last wait, when it is woken, or after that time; False if only
+        the time is over.
 
         It may return for no reason, and changes may be missed while the store can't be reached: so poll at intervals
         too.

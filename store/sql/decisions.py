@@ -10,8 +10,17 @@ from store.protocols import Decisions, Signals
 from store.records import Decision, Target, Term
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
+from store.sql.holds import RECHECK
 from store.sql.lanes import advance, hurry, lanes_of
 from store.sql.once_keys import take_free
+
+# Not EXISTS: whatever the planner expects, an index gives the least directly.
+QUIET = f"""
+SELECT (SELECT min(webhook) FROM bridge.events WHERE decided_at IS NULL) IS NULL
+AND (SELECT min(seq) FROM bridge.events WHERE held > 0 AND held = {RECHECK}) IS NULL
+AND (SELECT min(id) FROM bridge.tasks WHERE state = 'returned') IS NULL
+AND (SELECT min(webhook) FROM bridge.pauses) IS NULL
+"""
 
 
 class SqlDecisions(Decisions):

@@ -79,13 +79,16 @@ class Listener:
         self._look_every = _LOOK_EVERY if self._fifo is None else look_every
         self._seen: int | None = None
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> bool:
         end = time.monotonic() + seconds
         if self._fifo is None and self._has_changed():
-            return
+            return True
         while not self._select(min(self._look_every, end - time.monotonic())):
-            if time.monotonic() >= end or self._has_changed():
-                return
+            if time.monotonic() >= end:
+                return False
+            if self._has_changed():
+                return True
+        return True
 
     def wake(self) -> None:
         self._woken.ring()

@@ -16,7 +16,7 @@ from config.webhooks import Definitions
 from store.bisect import OF_ALL
 from store.clock import MonotonicClock
 from store.protocols import Store
-from store.records import Event, Task, Term
+from store.records import Agenda, Event, Task, Term
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
@@ -44,6 +44,7 @@ log = structlog.get_logger()
 _EVENTS_A_DECISION = 500
 _LONGEST_PAUSE = 5.0
 """Seconds between tries while Conductor is away."""
+_NOTHING = Agenda({}, [], [], [], False)
 
 
 class TermOver(Exception):
@@ -101,6 +102,8 @@ class Leader:
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index)
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=tuning.inbox)
+        self._told = True
+        """Whether there may be something to decide; if not, the last wait only took its time."""
         self._scanned_at = float("-inf")
         self.quiet_until = float("-inf")
         """When everything that the predecessor sent has taken effect (monotonic clock)."""
@@ -164,7 +167,7 @@ class Leader:
         if not more:
             decider = self.decider
             due = min(self.state.search_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
-            self._listener.wait(min(self._settings.bridge_poll_interval, due))
+            self._told = self._listener.wait(min(self._settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
         """One scan and the decisions after it; True if there is more to decide right away. Raises ConductorError
@@ -177,7 +180,7 @@ class Leader:
         # Read them before the scan begins, so that all of them arrived before it.
         waiting = () if self.state.must_search() else decider.blocked
         left_out = [*decider.undefined(store.now()), *waiting, *decider.full()]
-        agenda = store.decisions.agenda(_EVENTS_A_DECISION, left_out)
+        agenda = _NOTHING if self._is_quiet() else store.decisions.agenda(_EVENTS_A_DECISION, left_out)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
@@ -198,6 +201,11 @@ class Leader:
         if events or freed:
             executor.wake()
         return agenda.more or decider.unfinished or bool(found)
+
+    def _is_quiet(self) -> bool:
+        """Whether nobody told of anything since the last agenda, and there is nothing, so that none is read."""
+        told, self._told = self._told, True
+        return not told and self._store.decisions.is_quiet()
 
     def _use_definitions(self) -> None:
         if self._source.current is not self._definitions:
