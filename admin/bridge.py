@@ -80,7 +80,7 @@ class Bridge:
         return event
 
     def event_meant(self, given: str) -> Event:
-        """The event with this id, the only one whose id begins so, or the newest for ``last``. Raises NotFound."""
+        """The event with this id, the only one whose id begins with it, or the newest for ``last``. Raises NotFound."""
         if given == "last":
             newest = self.store.queries.events(EventFilter(limit=1))
             if not newest:

@@ -44,7 +44,7 @@ class ListEvents(Arguments):
         "pending ones: held: for a task; paused: with their webhook; retrying: their calls; quarantined. unresolved: "
         "failed, neither acknowledged nor resolved; resolved: by a replay.",
     )
-    type: str | None = Field(None, description="Only events of this type, or of those that begin so: `invoice.*`.")
+    type: str | None = Field(None, description="Only events of this type, or of types that begin like `invoice.*`.")
     text: str | None = Field(None, description="Only events with this text in their id, delivery id or payload.")
     where: list[str] | None = Field(None, description="Only events for which all of these hold: `$.path=value`.")
     since: str | None = Field(None, description="Only events of this time or later: `2h` ago, or ISO 8601 in UTC.")

@@ -22,7 +22,7 @@ class ToNote(Reason):
     event_ids: list[str] = Field(default_factory=list)
     webhook: str = ""
     status: EventStatus | Literal["unresolved", "resolved"] | None = None
-    type: str = Field("", description="only of this type, or of those that begin so if it ends with *")
+    type: str = Field("", description="only of this type; with a final *, of the types that begin like it")
     text: str = Field("", description="only with this text in their id, delivery id or payload")
     where: str = Field("", description="only where $.path=value holds; one condition per line")
     failure: str = Field("", description="only failed events with this reason")

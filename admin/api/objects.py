@@ -92,7 +92,7 @@ class ReplayStatus(_EventKey):
     status: EventStatus
 
 
-class Happening(ApiObject):
+class StoryStep(ApiObject):
     """Something that happened to an event."""
 
     at: Time
@@ -106,7 +106,7 @@ class WholeEvent(Event):
     """An event by itself."""
 
     meaning: list[str] = Field(description="what its status means, in sentences")
-    story: list[Happening] = Field(description="what happened to it, in order")
+    story: list[StoryStep] = Field(description="what happened to it, in order")
     set_aside: SetAside | None = Field(description="why it is set aside, and when it is tried next")
     held_until: Time | None
     hold_until: Time

@@ -86,7 +86,7 @@ _FILTER = (
         "neither acknowledged nor resolved; resolved: by a replay",
         STATUS,
     ),
-    _query("type", "only of this type, or of those that begin so if it ends with *"),
+    _query("type", "only of this type; with a final *, of the types that begin like it"),
     _query("text", "only with this text in their id, delivery id or payload, whatever its case"),
     _query("where", "only where $.path=value holds; may be repeated, or have one condition per line"),
     _query("failure", "only failed events with this reason, as /api/failures says it"),

@@ -31,13 +31,13 @@ Examples:
   webhook-bridge check                       before and after each edit of the YAML
   webhook-bridge new                         create a webhook, step by step
   webhook-bridge webhooks                    each webhook's URL, and whether it is verified
-  webhook-bridge events --status expired     what nothing took
+  webhook-bridge events --status expired     what no task took
   webhook-bridge events explain last         why the newest did or didn't match, task by task
   webhook-bridge events replay EVENT_ID      again, as a new event that arrives now
   webhook-bridge send slack --data @message.json
 
 \b
-Settings come from the environment and from .env in the working folder, above all:
+Settings come from the environment and from .env in the working folder, mainly:
   BRIDGE_WEBHOOKS     the YAML file or folder   (config/webhooks.yaml)
   BRIDGE_DATABASE     the store                 (sqlite:///data/bridge.db)
   BRIDGE_PUBLIC_URL   the URL platforms call

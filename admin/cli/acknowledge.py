@@ -58,7 +58,7 @@ def acknowledge(here: Here, event_ids: tuple[str, ...], **options: Any) -> None:
 @click.command(short_help="Let acknowledged events count again.")
 @_options
 def reopen(here: Here, event_ids: tuple[str, ...], **options: Any) -> None:
-    """Reopen acknowledged events: they count again as what they are.
+    """Reopen acknowledged events: they count as failed, expired or ignored again.
 
     \b
     Examples:

@@ -32,10 +32,10 @@ def filter_options(which: str) -> Callable[[_Command], _Command]:
             "held, paused, retrying, quarantined: what pending ones wait for; "
             "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay.",
         ),
-        click.option("--type", metavar="TYPE", help=f"{which} of this type, or of those that begin so: 'invoice.*'."),
+        click.option("--type", metavar="TYPE", help=f"{which} of this type, or of types that begin like 'invoice.*'."),
         click.option("-t", "--text", help=f"{which} with this text in their id, delivery id or payload."),
         click.option("--where", multiple=True, metavar="$.PATH=VALUE", help=f"{which} with this value there."),
-        click.option("--failure", metavar="REASON", help=f"{which} that failed so, as --failures says it."),
+        click.option("--failure", metavar="REASON", help=f"{which} with this reason, as --failures lists it."),
         click.option("--since", metavar="TIME", help=f"{which} since then: 2h ago, or 2026-01-31T12:00 (UTC)."),
         click.option("--until", metavar="TIME", help=f"{which} before then."),
     )

@@ -77,8 +77,8 @@ def events(
       webhook-bridge events --follow                   as they arrive, until Ctrl-C
       webhook-bridge events explain 01935c2e-6f3a-7000-8000-000000000000
 
-    Wherever an EVENT_ID is given, its first 8 or more characters are enough if no other id begins so; `last` is the
-    newest event.
+    Wherever an EVENT_ID is given, its first 8 or more characters are enough if no other id begins with them.
+    `last` is the newest event.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -226,7 +226,7 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 @filter_options("Many: those")
 @click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
 @click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
-@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="How fast at most, such as 20/s.")
+@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="The highest rate, such as 20/s.")
 @click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts.")

@@ -32,7 +32,7 @@ from platforms.verifiers import CannotSign
     help="A file with the public bridge's BRIDGE_ADMIN_TOKEN.",
 )
 @click.option(
-    "--resign", is_flag=True, help="Sign each delivery anew, as the webhook's definition on this machine says."
+    "--resign", is_flag=True, help="Sign each delivery again, as the webhook's definition on this machine says."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @here
@@ -49,14 +49,14 @@ def listen(
     """Post the deliveries of a public bridge to a bridge on this machine, as they come.
 
     URL is the address of the public bridge's admin page. Its definition of the webhook says `listen: true`. The token
-    is its BRIDGE_ADMIN_TOKEN, by BRIDGE_LISTEN_TOKEN (environment or .env) or --token-file, and is sent by https only,
-    or to this machine, as through an ssh tunnel.
+    is its BRIDGE_ADMIN_TOKEN, from BRIDGE_LISTEN_TOKEN (environment or .env) or --token-file. It is sent over https
+    only, or to this machine, as through an ssh tunnel.
 
     Deliveries are posted in order, with method, query, headers and bytes as they came, so that the same secret verifies
-    them. While the bridge on this machine is away they wait, and so they do while this command doesn't run: the public
-    bridge keeps the newest 200 for an hour. One may come twice, and is a duplicate then. Ctrl-C ends it.
+    them. While the bridge on this machine is away, or this command isn't running, they wait: the public bridge keeps
+    the newest 200 for an hour. If one comes twice, the second is a duplicate. Ctrl-C ends it.
 
-    --resign signs them with the secret, and the time, of here: for webhooks with another secret here, for deliveries
+    --resign signs them with this machine's secret and time: for webhooks whose secret is different here, for deliveries
     older than their platform's tolerance, and for those that are proven by a token, which is never passed on.
 
     \b

@@ -17,7 +17,7 @@ from config.logs import configure_logging
 @click.option("--allow-replay", is_flag=True, help="Let the assistant replay events.")
 @here
 def mcp(here: Here, allow_send: bool, allow_replay: bool) -> None:
-    """Let a coding assistant look at this bridge, by the Model Context Protocol over stdio.
+    """Let a coding assistant look at this bridge, using the Model Context Protocol over stdio.
 
     It can list and explain events, tasks, webhooks and rejections, and see what is wrong; values that `hide` names stay
     hidden. It changes nothing unless you allow it. An assistant starts this command itself: docs/agents.md says how to

@@ -39,7 +39,7 @@ _OPTIONS = (
     (
         "--subject",
         "mtls_subject",
-        "custom, salesforce: the client certificate's subject, which a proxy hands on in --header.",
+        "custom, salesforce: the client certificate's subject, which a proxy passes on in --header.",
     ),
     ("--san", "mtls_san", "The same for its alternative name."),
     ("--challenge", "challenge_name", "custom: the query parameter or JSON field of the sender's challenge."),

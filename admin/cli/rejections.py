@@ -62,7 +62,7 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
 def show(here: Here, kept_id: str, as_json: bool) -> None:
     """Show a rejected delivery that was kept, and whether it would be accepted now.
 
-    Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Nobody has proven what is in it.
+    Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Its content is unproven.
     """
     refused = Refused(here.bridge)
     shown = refused.shown(refused.delivery(kept_id))
@@ -107,8 +107,8 @@ def retry(
     """Verify rejected deliveries again, with today's definition, and accept those that pass.
 
     They become events that arrive now, in the order in which they came. A signed time must have been fresh when the
-    delivery arrived: what was rejected for its age stays rejected. What its sender has delivered again meanwhile, or
-    somebody has retried, is left out. Exits with 1 if one that was named is still rejected.
+    delivery arrived: what was rejected for its age stays rejected. Deliveries that their sender has sent
+    again, or that somebody has retried, are left out. Exits with 1 if one that was named is still rejected.
 
     \b
     Examples:

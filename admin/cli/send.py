@@ -126,7 +126,7 @@ def send(
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
     if answer.is_duplicate:
-        click.echo("a duplicate: the relay has had this event before, so nothing new comes of it", err=True)
+        click.echo("a duplicate: the relay received this event before, so it has no effect", err=True)
     sys.exit(0 if answer.is_good else 1)
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import click
 
 from admin.cli.tables import plain
-from admin.explain.results import Happening
+from admin.explain.results import StoryStep
 from store.records import iso
 
 
-def echo_story(story: Iterable[Happening]) -> None:
+def echo_story(story: Iterable[StoryStep]) -> None:
     """What happened to an event, a line each."""
     click.echo("\nstory:")
     for one in story:

@@ -37,9 +37,9 @@ class _Report:
 def migrate_store(source: str, to: str) -> None:
     """Move everything from one store to another, such as from SQLite to PostgreSQL or back.
 
-    FROM and TO are URLs as in BRIDGE_DATABASE; better give a password in PGPASSWORD or .pgpass. Stop relays and workers
-    first. TO must be empty. Afterwards both are compared by counts and checksums. If the command is interrupted, run it
-    again to continue. FROM is left as it is.
+    FROM and TO are URLs as in BRIDGE_DATABASE; give a password in PGPASSWORD or .pgpass rather than here. Stop
+    relays and workers first. TO must be empty. Afterwards both are compared by counts and checksums. If the command is
+    interrupted, run it again to continue. FROM is left as it is.
 
     \b
     Example:

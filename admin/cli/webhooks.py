@@ -135,8 +135,8 @@ def import_(file: Iterable[str], into: Path | None) -> None:
     """Turn the webhook JSON of Orkes Conductor into YAML.
 
     FILE is what Orkes' `GET /api/metadata/webhook` returns (or one webhook of it); `-` reads standard input. The
-    YAML goes to standard output, or --into definitions, where all else stays as it is. No secret is copied: each
-    becomes a ${NAME}, and the variables to set are listed on stderr and next to each webhook.
+    YAML goes to standard output. With --into it is added to definitions, where everything else stays as it is. No
+    secret is copied: each becomes a ${NAME}, and the variables to set are listed on stderr and next to each webhook.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from admin.events.families import families
 from admin.explain.events import explain_event
 from admin.explain.nearness import Nearness
 from admin.explain.pairs import compare
-from admin.explain.results import Comparison, EventExplanation, Happening, TaskExplanation
+from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation
 from admin.explain.set_aside import SetAsides, by_item, item_of
 from admin.explain.story import tell
 from admin.explain.surroundings import Surroundings
@@ -82,7 +82,7 @@ class Explainer:
         story = tell(event, targets, origins, family, webhook, self._store.now(), self._waited(event))
         return replace(found, story=story)
 
-    def _waited(self, event: Event) -> Iterable[Happening]:
+    def _waited(self, event: Event) -> Iterable[StoryStep]:
         waited = self._store.answers.waited(event.id)
         if waited is None:
             return ()

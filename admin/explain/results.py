@@ -68,7 +68,7 @@ class MessageExplanation:
 
 
 @dataclass(frozen=True)
-class Happening:
+class StoryStep:
     """Something that happened to an event."""
 
     at: int
@@ -98,7 +98,7 @@ class EventExplanation:
     set_aside: SetAside | None = None
     """Why the event is set aside, if it is."""
     messages: tuple[MessageExplanation, ...] = ()
-    story: tuple[Happening, ...] = ()
+    story: tuple[StoryStep, ...] = ()
     """What happened to it, in order."""
 
     @property

@@ -7,16 +7,16 @@ from itertools import groupby
 
 from admin.check.health import ago
 from admin.events.families import Family
-from admin.explain.results import Happening
+from admin.explain.results import StoryStep
 from config.webhooks import Webhook
 from store.one_target import place_of
 from store.records import Event, Target, iso
 from store.story import Attempt, Note, Origins
 
 _TARGETS = 50
-"""Targets whose calls are told, at most."""
+"""Targets whose calls are listed, at most."""
 _LONGEST = 200
-"""Happenings that are told, at most: the first and the last."""
+"""Steps that are listed, at most: the first and the last."""
 _NAMED = 5
 """Targets that one sentence names, at most."""
 _BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
@@ -29,10 +29,10 @@ def tell(
     family: Family | None,
     webhook: Webhook | None,
     now: int,
-    waited: Iterable[Happening] = (),
-) -> tuple[Happening, ...]:
-    """What happened to the event until now, and what is under way, in the order of the times. `waited`: what happened
-    about an answer for which its sender waits."""
+    waited: Iterable[StoryStep] = (),
+) -> tuple[StoryStep, ...]:
+    """What has happened to the event so far, and what is under way, in order of time. `waited`: the steps of the answer
+    that its sender waits for."""
     found = [
         *_arrival(event, origins),
         *_decisions(event, targets, origins, webhook),
@@ -42,35 +42,35 @@ def tell(
         *(_noted(note) for note in (origins.notes if origins is not None else ())),
     ]
     if len(targets) > _TARGETS:
-        what = f"Only the calls for the first {_TARGETS} of its {len(targets)} targets are told here."
-        found.append(Happening(targets[_TARGETS].created_at, what))
-    found.sort(key=lambda happening: happening.at)
+        what = f"Only the calls for the first {_TARGETS} of its {len(targets)} targets are listed here."
+        found.append(StoryStep(targets[_TARGETS].created_at, what))
+    found.sort(key=lambda step: step.at)
     if len(found) > _LONGEST:
         half = _LONGEST // 2
-        left_out = Happening(found[half].at, f"{len(found) - _LONGEST} happenings are left out here.")
+        left_out = StoryStep(found[half].at, f"{len(found) - _LONGEST} steps are left out here.")
         found = [*found[:half], left_out, *found[-half:]]
     return tuple(found)
 
 
-def _arrival(event: Event, origins: Origins | None) -> Iterator[Happening]:
+def _arrival(event: Event, origins: Origins | None) -> Iterator[StoryStep]:
     at = event.received_at
     if event.replay_of is not None:
-        what = f"Replayed by somebody, from event {event.replay_of}"
+        what = f"A replay of event {event.replay_of}"
         has_one = event.only is not None and not event.is_callback
         what += f", for one target only: the {event.only}." if has_one else "."
-        yield Happening(at, what, other_event_id=event.replay_of)
+        yield StoryStep(at, what, other_event_id=event.replay_of)
         return
     remote = origins.remote if origins is not None else None
-    yield Happening(at, f"Received from {remote}." if remote else "Received.")
+    yield StoryStep(at, f"Received from {remote}." if remote else "Received.")
     if origins is not None and origins.proof:
-        yield Happening(at, f"Verified by {origins.proof}.")
+        yield StoryStep(at, f"Verified by {origins.proof}.")
     elif remote is not None:
-        yield Happening(at, f"Verified {_BY_A_CHALLENGE}.")
+        yield StoryStep(at, f"Verified {_BY_A_CHALLENGE}.")
 
 
 def _decisions(
     event: Event, targets: Sequence[Target], origins: Origins | None, webhook: Webhook | None
-) -> Iterator[Happening]:
+) -> Iterator[StoryStep]:
     if event.decided_at is None:
         return
     first = [target for target in targets if target.created_at <= event.decided_at]
@@ -79,13 +79,13 @@ def _decisions(
         scan = f", after the scan for waiting tasks that began at {iso(origins.scan_at)}"
     by = f" by worker {origins.decided_by}" if origins is not None and origins.decided_by else ""
     after = span(event.decided_at - event.received_at)
-    yield Happening(event.decided_at, f"Decided {after} after it arrived{by}{scan}: {_outcome(event, first, webhook)}.")
+    yield StoryStep(event.decided_at, f"Decided {after} after it arrived{by}{scan}: {_outcome(event, first, webhook)}.")
     later = (target for target in targets if target.created_at > event.decided_at)
     for at, together in groupby(later, key=lambda target: target.created_at):
-        yield Happening(at, f"Decided again, since something came that it may go to: {_named(list(together))}.")
+        yield StoryStep(at, f"Decided again, because a target appeared: {_named(list(together))}.")
     is_over = event.status == "expired" and event.settled_at is not None and event.settled_at > event.decided_at
     if is_over and event.settled_at is not None and not (event.is_callback and targets):
-        yield Happening(event.settled_at, "Its hold ended: no task took it.")
+        yield StoryStep(event.settled_at, "Its hold ended: no task took it.")
 
 
 def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> str:
@@ -114,21 +114,21 @@ def _does(target: Target) -> str:
     return f"{'sends' if target.kind == 'message' else 'completes'} the {place_of(target)}"
 
 
-def _calls(target: Target, now: int) -> Iterator[Happening]:
+def _calls(target: Target, now: int) -> Iterator[StoryStep]:
     place = f"the {place_of(target)}"
     told = {attempt.number for attempt in target.failures}
     ended_by_failure = target.settled_at is not None and target.attempts in told
     for attempt in target.failures:
         last = ended_by_failure and attempt.number == target.attempts
-        yield Happening(attempt.ended_at, _failure(attempt, place, target if last else None), went_wrong=True)
+        yield StoryStep(attempt.ended_at, _failure(attempt, place, target if last else None), went_wrong=True)
     if target.settled_at is not None and not ended_by_failure:
         yield _end(target, place)
     elif target.state == "claimed" and target.claimed_at is not None:
-        yield Happening(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
+        yield StoryStep(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
     elif target.state == "queued":
-        yield Happening(max(target.created_at, now), f"Next: {place}, once the earlier messages with its key are sent.")
+        yield StoryStep(max(target.created_at, now), f"Next: {place}, once the earlier messages with its key are sent.")
     elif target.state == "pending":
-        yield Happening(max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}.")
+        yield StoryStep(max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}.")
 
 
 def _failure(attempt: Attempt, place: str, last: Target | None) -> str:
@@ -143,7 +143,7 @@ def _failure(attempt: Attempt, place: str, last: Target | None) -> str:
     return f"Attempt {attempt.number} for {place} was refused permanently after {took}: {error}."
 
 
-def _end(target: Target, place: str) -> Happening:
+def _end(target: Target, place: str) -> StoryStep:
     assert target.settled_at is not None
     tries = f" at attempt {target.attempts}" if target.attempts > 1 else ""
     wrong = False
@@ -163,20 +163,20 @@ def _end(target: Target, place: str) -> Happening:
         case _:
             what, wrong = f"Conductor refused {place} permanently: {(target.error or '').rstrip('.')}.", True
     effect = target.workflow_id if target.state in ("done", "skipped") else None
-    return Happening(target.settled_at, what, wrong, effect)
+    return StoryStep(target.settled_at, what, wrong, effect)
 
 
-def _replays(event: Event, family: Family | None) -> Iterable[Happening]:
+def _replays(event: Event, family: Family | None) -> Iterable[StoryStep]:
     for replay in family.replays_of(event.id) if family is not None else ():
         resolved = " It resolved this event." if replay.id == event.resolved_by else ""
         has_one = replay.only is not None and replay.only.kind != "callback"
         only = f" for one target only, the {replay.only}" if has_one else ""
         what = f"Replayed{only}, as event {replay.id}, which is {replay.status}.{resolved}"
-        yield Happening(replay.received_at, what, other_event_id=replay.id)
+        yield StoryStep(replay.received_at, what, other_event_id=replay.id)
 
 
-def _noted(note: Note) -> Happening:
-    return Happening(note.at, f"{note.what.capitalize()} by {note.who}" + (f": {note.reason}" if note.reason else "."))
+def _noted(note: Note) -> StoryStep:
+    return StoryStep(note.at, f"{note.what.capitalize()} by {note.who}" + (f": {note.reason}" if note.reason else "."))
 
 
 def span(milliseconds: int) -> str:

@@ -257,7 +257,7 @@ def test_what_the_platform_would_hardly_send_is_warned_of(here: Cli, arguments: 
 
 def test_a_duplicate_is_called_one(here: Cli, recorder: Recorder) -> None:
     recorder.answer = b'{"eventId": "e1", "duplicate": true}'
-    assert "a duplicate: the relay has had this event before" in here("send", "slack", "--data", "{}").stderr
+    assert "a duplicate: the relay received this event before" in here("send", "slack", "--data", "{}").stderr
 
 
 def test_what_cannot_be_is_told(here: Cli) -> None:

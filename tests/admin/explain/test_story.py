@@ -77,7 +77,7 @@ def test_a_held_event_tells_how_long_and_who_came() -> None:
     )
     taken = replace(COMPLETION, created_at=NOW + 5000, settled_at=NOW + 5200)
     assert told(EVENT, taken)[3:] == [
-        "+5000 Decided again, since something came that it may go to: it completes the task wait of deploy (wf-1).",
+        "+5000 Decided again, because a target appeared: it completes the task wait of deploy (wf-1).",
         "+5200 Completed the task wait of deploy (wf-1): its workflow continues.",
     ]
     assert told(replace(EVENT, status="expired"))[-1] == "+9000 Its hold ended: no task took it."
@@ -97,7 +97,7 @@ def test_replays_and_what_people_noted_are_told() -> None:
         "It resolved this event.",
     ]
     assert told(replay, origins=None)[-1] == (
-        "+40000 Replayed by somebody, from event e1, for one target only: the start of on_push (number 2 of it)."
+        "+40000 A replay of event e1, for one target only: the start of on_push (number 2 of it)."
     )
 
 
@@ -120,8 +120,8 @@ def test_a_story_is_bounded() -> None:
     story = tell(EVENT, many, FROM, None, None, NOW)
     assert len(story) == 201
     texts = [one.what for one in story]
-    assert "Only the calls for the first 50 of its 10000 targets are told here." in texts
-    assert any(text.endswith("happenings are left out here.") for text in texts)
+    assert "Only the calls for the first 50 of its 10000 targets are listed here." in texts
+    assert any(text.endswith("steps are left out here.") for text in texts)
 
 
 def test_page_command_line_and_api_tell_the_story(cli: Cli, client: FlaskClient, sample: Sample) -> None:

@@ -32,11 +32,11 @@ def test_what_was_answered_in_time_is_told() -> None:
 
 
 def test_what_was_not_answered_in_time_is_told() -> None:
-    assert told() == [WAITS, "+20000 Its workflow hadn't ended in time: whoever waited was answered 202."]
-    assert told(at=NOW + 9) == [WAITS, "+20000 Next: whoever waits until then is answered 202."]
+    assert told() == [WAITS, "+20000 Its workflow didn't end in time: a sender that still waited was answered 202."]
+    assert told(at=NOW + 9) == [WAITS, "+20000 Next: a sender that still waits is answered 202."]
     late = Answer("e1", "COMPLETED", "w1", "1", NOW + 25_000)
     assert told(late)[1:] == [
-        "+20000 Its workflow hadn't ended in time: whoever waited was answered 202.",
+        "+20000 Its workflow didn't end in time: a sender that still waited was answered 202.",
         "+25000 Its workflow completed; the answer is 1. Nobody waited any more; whoever delivers it again gets it.",
     ]
 
@@ -45,11 +45,11 @@ def test_what_was_not_answered_in_time_is_told() -> None:
     ("outcome", "expected", "went_wrong"),
     [
         ("FAILED", "Its workflow ended as FAILED: its sender is answered 502.", True),
-        ("gone", "Conductor doesn't have its workflow any more: its sender is answered 502.", True),
-        ("too_large", "Its workflow completed, but what it answered is too large: its sender is answered 502.", True),
+        ("gone", "Conductor no longer has its workflow: its sender is answered 502.", True),
+        ("too_large", "Its workflow completed, but its answer is too large: its sender is answered 502.", True),
         (
             "unreadable",
-            "Its workflow completed, but nothing can be made of its output: its sender is answered 502.",
+            "Its workflow completed, but its output can't be used: its sender is answered 502.",
             True,
         ),
         ("no_workflow", "It neither started nor resumed a workflow: its sender is answered 202.", False),
