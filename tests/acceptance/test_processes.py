@@ -1,4 +1,4 @@
-"""Each process can be stopped, restarted and told to reload alone; Conductor may come and go."""
+"""Each process can be stopped and started alone; Conductor may come and go."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from testkit.client import Conductor, by_hand, outputs, wait_for, wait_for_webhook
 from testkit.proxy import Proxy
-from tests.acceptance.bridge import Bridge, accepted, unique
+from tests.acceptance.bridge import Bridge, unique
 
 
 def webhooks(*names: str, more: str = "") -> str:
@@ -80,87 +80,16 @@ def test_sigterm_stops_the_worker_and_the_relay_cleanly_within_seconds(
 
 def test_sigterm_stops_the_worker_while_conductor_is_away(new_bridge: Callable[..., Bridge]) -> None:
     proxy = Proxy(1)  # never opened
-    bridge = new_bridge(webhooks("stopped_alone"), conductor=proxy.url, bridge_call_timeout="1h").start()
+    bridge = new_bridge(webhooks("stopped_alone"), conductor=proxy.url, bridge_call_timeout="1h")
+    bridge.start_worker_alone()
     bridge.orders("stopped_alone", {})
     assert bridge.stop_worker() == 0
-
-
-def test_the_relay_knows_after_a_restart_what_it_knew_before(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
-    bridge = new_bridge(webhooks("relay_restart")).start()
-    workflow_id = start(conductor, "relay_restart", gate=True)
-    event_id = bridge.orders("relay_restart", {"number": 1})
-    before = bridge.cli_json("webhooks")
-    assert before[0]["status"] == "Verified"
-
-    bridge.stop_relay()
-    bridge.start_relay()
-
-    assert bridge.cli_json("webhooks") == before
-    conductor.complete(workflow_id, "gate")
-    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
-    assert output["_webhook"]["eventId"] == event_id
-
-
-def test_an_edit_of_the_definitions_comes_into_force_by_itself_in_both_processes(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
-    bridge = new_bridge(webhooks("reload_old")).start()
-    key = {"X-Api-Key": "key-of-the-orders-system"}
-    assert bridge.post("reload_new", {}, key).status == 404
-    workflow_id = start(conductor, "reload_new", gate=True)
-
-    bridge.define(webhooks("reload_old", "reload_new"))
-
-    wait_for(lambda: bridge.post("reload_new", {}, key).status == 200, "the new webhook answers")
-    conductor.complete(workflow_id, "gate")
-    conductor.wait_for_status(workflow_id)
-
-
-def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
-    bridge = new_bridge(webhooks("hup_old")).start()
-    workflow_id = start(conductor, "hup_old")
-    key = {"X-Api-Key": "key-of-the-orders-system"}
-
-    bridge.define(webhooks("hup_old", "hup_new"))
-    bridge.reload()
-    wait_for(lambda: bridge.post("hup_new", {}, key).status == 200, "the new webhook answers")
-
-    bridge.define(webhooks("hup_old", more="colour: red"))
-    bridge.reload()
-    wait_for(lambda: "colour" in bridge.relay.output(), "the relay says what is wrong")  # type: ignore[union-attr]
-    wait_for(lambda: "colour" in bridge.worker.output(), "the worker says what is wrong")  # type: ignore[union-attr]
-    accepted(bridge.post("hup_new", {}, key))
-    accepted(bridge.post("hup_old", {}, key))
-    conductor.wait_for_status(workflow_id)
-    problems = bridge.cli("check", code=1)
-    assert "colour" in problems
-    assert f"{bridge.definitions}:" in problems
-
-
-def test_processes_that_begin_while_the_definitions_are_broken_begin_with_the_last_good_ones(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
-    bridge = new_bridge(webhooks("begin_broken")).start()
-    wait_for(lambda: bridge.store.kept_definitions.all(), "the relay has kept them")
-    bridge.stop()
-    bridge.definitions.write_text("webhooks: [")
-    bridge.start()
-    workflow_id = start(conductor, "begin_broken")
-    accepted(bridge.post("begin_broken", {}, {"X-Api-Key": "key-of-the-orders-system"}))
-    conductor.wait_for_status(workflow_id)
-    for process in (bridge.relay, bridge.worker):
-        assert process is not None
-        assert "the last good ones of each file are in force" in process.output()
 
 
 def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_its_hold(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("downtime", more="hold: 3s")).start()
+    bridge = new_bridge(webhooks("downtime", more="hold: 3s")).start_worker_alone()
     within, after = start(conductor, "downtime", gate=True), start(conductor, "downtime", gate=True)
     bridge.stop_worker()
 
@@ -183,7 +112,7 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
 def test_an_event_that_nothing_takes_expires_when_its_hold_ends(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("expires", more="hold: 1s")).start()
+    bridge = new_bridge(webhooks("expires", more="hold: 1s")).start_worker_alone()
     event_id = bridge.orders("expires", {})
     bridge.wait_for_event(event_id, "expired")
     assert bridge.targets(event_id) == []
@@ -192,7 +121,7 @@ def test_an_event_that_nothing_takes_expires_when_its_hold_ends(
 def test_two_workers_on_one_store_complete_each_task_once(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("two_workers")).start()
+    bridge = new_bridge(webhooks("two_workers")).start_worker_alone()
     first = bridge.worker
     second = bridge.start_worker()
     assert first is not None
