@@ -18,8 +18,8 @@ EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Waiting = Literal["held", "paused", "retrying", "quarantined"]
 """What a pending event waits for: a task, its webhook's resumption, another try of a call, or of what failed alone."""
 Hold = Literal["no", "held", "recheck", "aside", "writing"]
-"""`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again, to be decided once
-more. `aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in
+"""`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again, to be decided
+again. `aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in
 parts."""
 FoundBy = Literal["queue", "index"]
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
@@ -60,7 +60,7 @@ class NewEvent:
     """What kind of event it is, in the sender's words, for lists."""
     telling: Mapping[str, str] | None = None
     """JSONPath → what it says, for lists: the few values that tell what happened, in the order in which they are shown.
-    None if nobody has looked for them."""
+    None if they haven't been looked for."""
     raw: RawDelivery | None = None
     """The delivery that it is of, to be kept as it came; the same for all events of one delivery."""
     origin: str | None = None
@@ -115,7 +115,7 @@ class Event:
     only: OneTarget | None = None
     """The one target that it may have; None if it may have any."""
     acknowledged_at: int | None = None
-    """Since when it is acknowledged: it asks nothing of anybody."""
+    """Since when it is acknowledged: nobody needs to act on it."""
     resolved_by: str | None = None
     """The replay that delivered what this event didn't."""
     claims: Mapping[str, Any] | None = None
@@ -185,8 +185,8 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A task completed, a workflow started, or a message given to a workflow, by an event: one call to Conductor that
-    must take effect exactly once; that of a message, at least once."""
+    """A task completed, a workflow started, or a message given to a workflow, by an event: one call to Conductor. It
+    must take effect exactly once; a message, at least once."""
 
     id: int
     event_id: str

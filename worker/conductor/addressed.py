@@ -26,7 +26,7 @@ class Addressed:
     version: int
     ended: str | None
     """Its status, if it has ended."""
-    waiting: WaitingPlace | None
+    waiting: AddressedTask | None
     """The task, if it can be completed now."""
     over: tuple[str, ...]
     """The statuses of such tasks that have ended; none in a loop, unless the address names the iteration."""
@@ -35,8 +35,8 @@ class Addressed:
 
 
 @dataclass(frozen=True, slots=True)
-class WaitingPlace:
-    """The task that waits at an address."""
+class AddressedTask:
+    """The task that an address names, and that can be completed."""
 
     id: str
     reference_name: str
@@ -45,7 +45,7 @@ class WaitingPlace:
     task: Task | None
     """The whole task, if it is a WAIT_FOR_WEBHOOK task: events may take it, too."""
     plain_name: str
-    """The reference name without the number of its iteration; a number of the user's own stays."""
+    """The reference name without the number of its iteration; a number that is part of the name stays."""
 
     def is_among(self, names: Collection[str]) -> bool:
         """Whether the task is one of those that a webhook's `callback.tasks` names; none stands for all."""
@@ -85,15 +85,14 @@ def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place:
         name,
         version_of(workflow),
         None if status in ("RUNNING", "PAUSED") else status,
-        _place(pending[-1]) if pending else None,
+        _addressed_task(pending[-1]) if pending else None,
         tuple(_text(task.get("status")) for task in found if _is_over(task, place)),
         frozenset(_text(task.get("workerId")) for task in found),
     )
 
 
 def _names(task: dict[str, Any]) -> set[str]:
-    """The names by which an address may name the task. A number at the end of one may be the user's own, of another
-    task."""
+    """The names by which an address may name the task. A number at the end may also be part of another task's name."""
     name = task.get("referenceTaskName")
     return {name, _plain_name(name, task.get("iteration"))} if isinstance(name, str) else set()
 
@@ -116,13 +115,13 @@ def _is_over(task: dict[str, Any], place: OneTarget) -> bool:
     return is_it and task.get("status") not in ("SCHEDULED", "IN_PROGRESS")
 
 
-def _place(item: dict[str, Any]) -> WaitingPlace:
+def _addressed_task(item: dict[str, Any]) -> AddressedTask:
     id_, name = item.get("taskId"), item.get("referenceTaskName")
     scheduled = item.get("scheduledTime") or item.get("startTime") or 0
     if not isinstance(id_, str) or not isinstance(name, str) or not isinstance(scheduled, int):
         raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
     whole = task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
-    return WaitingPlace(id_, name, scheduled, whole, _plain_name(name, item.get("iteration")))
+    return AddressedTask(id_, name, scheduled, whole, _plain_name(name, item.get("iteration")))
 
 
 def _text(value: Any) -> str:

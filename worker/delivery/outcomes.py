@@ -44,10 +44,9 @@ log = structlog.get_logger()
 FRESH = 2.0
 """Seconds after a claim within which a request must leave; after half that time the claim is renewed first."""
 _GIVEN_UP_AFTER = 3600.0
-"""Seconds for which a target is retried that gets 5xx from Conductor while others of its kind take effect."""
-_IN_LANE = 60_000
-"""Milliseconds for which other messages must have succeeded since one gets 5xx, until those behind it go on without
-it."""
+"""Seconds for which a target that gets 5xx from Conductor is retried while others of its kind take effect."""
+_BLOCKS_LANE = 60_000
+"""Milliseconds for which a message that gets 5xx while other messages succeed holds up those behind it in its lane."""
 _NOTE_EVERY = 60_000
 """Milliseconds between two records in the store that calls of a kind take effect."""
 _DOUBT_PAUSE = 60.0
@@ -185,7 +184,10 @@ class TargetCalls:
                 others = _OTHERS[target.kind]
                 return Result(target, "failed", f"{error} (given up after {hours} h in which other {others} succeeded)")
         again = replace(self._again(target, error, min(RARELY, lasts / 4)), failing_since=since)
-        if target.lane is not None and others_since(since, self._store.effects.of_kind(target.kind), now) >= _IN_LANE:
+        if (
+            target.lane is not None
+            and others_since(since, self._store.effects.of_kind(target.kind), now) >= _BLOCKS_LANE
+        ):
             again = replace(again, leaves_lane=True)
         return again
 
@@ -212,11 +214,11 @@ class TargetCalls:
             if result.state == "done":
                 self._note_effect("message")
             return result
-        # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
-        # look it up even on the first try: the store may be a backup from before that start.
         if target.kind == "complete" and target.task_id is None:
             webhook = self._definitions.current.by_name.get(event.webhook)
             return refused_callback(self._conductor, target, event.id, webhook)
+        # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
+        # look it up even on the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
             try:
                 known = self._look_up(target)

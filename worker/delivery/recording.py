@@ -23,8 +23,8 @@ log = structlog.get_logger()
 _ALL = 1 << 20
 _READ_EVERY = 60.0
 """Seconds between reads of which targets are set aside: other workers also set some aside, and finish them."""
-_IN_LANE = 3
-"""How often a message is set aside before those behind it go on without it."""
+_TRIES_IN_LANE = 3
+"""How often a message is set aside before it leaves its lane, so that those behind it are delivered."""
 _REASON = 500
 """Characters of a reason, at most."""
 
@@ -72,7 +72,7 @@ class Recording:
         now = self._store.now()
         result = _pending(target, _plain(reason), now)
         self._note_aside(result, webhook, now)
-        if target.lane is not None and self._known[target.id].tries >= _IN_LANE:
+        if target.lane is not None and self._known[target.id].tries >= _TRIES_IN_LANE:
             result = replace(result, leaves_lane=True)
         self._results.append((result, webhook))
 

@@ -20,9 +20,9 @@ _UNKNOWN = "unknown"
 """Stands for the name of a workflow that Conductor doesn't have."""
 _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 """Conductor may retry such a task as long as its workflow runs."""
-_UNSIGNED = 1000
-"""Events that nothing signs, and that are held for tasks of one workflow: whoever knows its id can make up names. The
-oldest stay, so that later ones take the place of none."""
+_HELD_UNSIGNED = 1000
+"""Unsigned events that are held for tasks of one workflow, at most: anyone who knows its id can make up names. The
+oldest stay, so that made-up ones push out none."""
 
 
 class AddressedEvents:
@@ -112,7 +112,7 @@ class AddressedEvents:
         elif (
             webhook.callback is not None
             and webhook.callback.by == "id"
-            and self._callbacks.is_crowded(event, _UNSIGNED, plan.released)
+            and self._callbacks.is_crowded(event, _HELD_UNSIGNED, plan.released)
         ):
             plan.forget(event)
 

@@ -41,8 +41,8 @@ _NEW_FOR = 10.0
 """Seconds since its arrival during which an event's look-up is a first one: after downtime there may be many others."""
 _GAP: dict[Proof, float] = {"signed": 0.01, "by id": 0.04}
 """Seconds between two look-ups, at least: so few cost Conductor next to nothing."""
-_UNSIGNED = 500
-"""A webhook's events without a signature that wait for their first look-up; further ones stay undecided meanwhile."""
+_FRESH_UNSIGNED = 500
+"""Unsigned events of a webhook that wait for their first look-up, at most; others stay undecided meanwhile."""
 _SAME_WORKFLOW = 0.25
 """Seconds between two look-ups of a workflow for events without a signature: whoever knows its id can make up names."""
 _SOONEST, _RAREST = 0.25, 60.0
@@ -173,7 +173,7 @@ class Callbacks:
     def full(self) -> list[str]:
         """The webhooks of which too many events that nothing signs wait for their first look-up: more are left in the
         store."""
-        return [webhook for webhook, fresh in self._lookups["by id"].fresh.items() if len(fresh) >= _UNSIGNED]
+        return [webhook for webhook, fresh in self._lookups["by id"].fresh.items() if len(fresh) >= _FRESH_UNSIGNED]
 
     def add(self, event: Event, is_signed: bool) -> None:
         """The event is held from now on, and looked up at once."""

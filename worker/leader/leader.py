@@ -102,13 +102,13 @@ class Leader:
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index)
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=tuning.inbox)
-        self._told = True
-        """Whether there may be something to decide; if not, the last wait only took its time."""
+        self._woken = True
+        """Whether a wake-up ended the last wait, so that there may be something to decide."""
         self._scanned_at = float("-inf")
         self.quiet_until = float("-inf")
         """When everything that the predecessor sent has taken effect (monotonic clock)."""
         if term.predecessor is not None:
-            # It may have polled as it died. Conductor then gives the tasks to nobody, and shortly afterwards only its
+            # It may have polled as it died. Conductor then hands out these tasks to no other poll, and soon only its
             # index knows them. An event decided in between would miss them.
             ago = (store.now() - term.predecessor_until) / 1000
             self.quiet_until = clock.monotonic() + tuning.predecessor_grace - max(0.0, ago)
@@ -158,16 +158,15 @@ class Leader:
         self.heartbeat.check()
         try:
             more = self.decide()
-        except (
-            ConductorError
-        ) as error:  # an error of a scan: a failed look-up of a workflow holds up only that workflow's tasks
+        except ConductorError as error:
+            # From the scan: a failed look-up of a workflow holds up only that workflow's tasks.
             self._conductor_is_away(error)
             return
         self._conductor_answers()
         if not more:
             decider = self.decider
             due = min(self.state.search_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
-            self._told = self._listener.wait(min(self._settings.bridge_poll_interval, due))
+            self._woken = self._listener.wait(min(self._settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
         """One scan and the decisions after it; True if there is more to decide right away. Raises ConductorError
@@ -191,7 +190,7 @@ class Leader:
         self._scan(events)
         scan = self.scanner
         claimed = decider.decide(self.term, events, freed, scan.began, store.now(), executor.free, scan.complete)
-        # Before anything that may fail: nobody else makes these calls until their claims run out.
+        # Before anything that may fail: no other worker makes these calls until their claims run out.
         executor.submit(claimed)
         if found := decider.addressed.newly_found():
             self._adopt(found, suspects=True)  # the queue may be about to hand them out
@@ -203,9 +202,9 @@ class Leader:
         return agenda.more or decider.unfinished or bool(found)
 
     def _is_quiet(self) -> bool:
-        """Whether nobody told of anything since the last agenda, and there is nothing, so that none is read."""
-        told, self._told = self._told, True
-        return not told and self._store.decisions.is_quiet()
+        """Whether there was no wake-up since the last agenda, and there is nothing to decide: then none is read."""
+        woken, self._woken = self._woken, True
+        return not woken and self._store.decisions.is_quiet()
 
     def _use_definitions(self) -> None:
         if self._source.current is not self._definitions:
@@ -352,7 +351,7 @@ class Leader:
     def check_workflows(self) -> None:
         """Compares the webhooks with Conductor's workflow definitions, once Conductor answers.
 
-        Raises TermOver if it is.
+        Raises TermOver if the term has ended.
         """
         if self.scanner.searched_to and (problems := self._workflow_check.run(self._definitions)) is not None:
             self._send(partial(self._reporter.workflows, problems))
