@@ -59,8 +59,14 @@ class PostgresClaims(SqlClaims):
         self._low_of: dict[str, int] = {}
         """When the first target of each webhook is due; of others that isn't before `_low`."""
 
+    def may_claim(self, now: int, expired_before: int) -> bool:
+        return self._must_look_in_full(now) or super().may_claim(now, expired_before)
+
+    def _must_look_in_full(self, now: int) -> bool:
+        return self._clock.monotonic() >= self._in_full_at or now < self._due_since  # or the clock was set back
+
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
-        if self._clock.monotonic() >= self._in_full_at or now < self._due_since:  # or the clock was set back
+        if self._must_look_in_full(now):
             self._in_full_at = self._clock.monotonic() + _IN_FULL_EVERY
             self._due_since = self._claimed_since = 0
         due, expired = super()._look(now, expired_before, limit)

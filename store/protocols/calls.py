@@ -29,6 +29,9 @@ class Claims(Protocol):
         than `store.pace` allows, and only claims count.
         """
 
+    def may_claim(self, now: int, expired_before: int) -> bool:
+        """Whether `claim` may find anything, if there are no paces. Takes less than a claim that finds nothing."""
+
     def renew(self, worker: str, target: Target, now: int) -> bool:
         """Renews the claim before a late call; False if another worker has claimed the target in the meantime."""
 

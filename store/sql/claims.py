@@ -61,6 +61,10 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 HURRIED = 1000
 """Targets made due per transaction."""
 _NEXT_DUE = "SELECT min(due_at) FROM bridge.targets WHERE state = 'pending' AND due_at >= %(since)s"
+_MAY_CLAIM = f"""
+SELECT ({_NEXT_DUE}) <= %(now)s
+OR (SELECT min(claimed_at) FROM bridge.targets WHERE state = 'claimed' AND claimed_at >= %(claimed)s) < %(expired)s
+"""
 _NEXT_TURN = f"""
 SELECT min(CASE WHEN next_at > due_at THEN next_at ELSE due_at END) FROM (
     SELECT next_at, ({_NEXT_DUE} AND targets.webhook = paces.webhook) AS due_at
@@ -119,6 +123,10 @@ class SqlClaims(Claims):
         if in_turn and (served or room):
             self._served = turns.last_served(in_turn, served)
         return sorted(claimed, key=lambda target: target.id)
+
+    def may_claim(self, now: int, expired_before: int) -> bool:
+        times = {"since": self._due_since, "now": now, "claimed": self._claimed_since, "expired": expired_before}
+        return bool(self._database.read(_MAY_CLAIM, times)[0][0])
 
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
         """The webhooks and times of the first due targets, one more than the limit, and the targets whose claims ran

@@ -44,16 +44,19 @@ class Claiming:
         self.next_turn = float("inf")
         """Seconds, from the last claim, until a webhook with a pace may be called for again."""
 
-    def claim(self, room: int) -> list[Target]:
-        """Up to `room` targets. Raises StoreUnavailable."""
+    def claim(self, room: int, told: bool = True) -> list[Target]:
+        """Up to `room` targets; `told`: whether some have probably become due. Raises StoreUnavailable."""
         now = self._store.now()
         # Calls under claims from before the clock was set forward may still be in flight.
         set_forward = self._clock_steps.forward(now, self._clock.monotonic())
+        paces = self._definitions.current.paces
+        expired_before = now - self._lasts - set_forward
         if self.hurry:
             self._store.claims.hurry(now)
             self.hurry = False
-        paces = self._definitions.current.paces
-        expired_before = now - self._lasts - set_forward
+        elif not (told or paces or self._store.claims.may_claim(now, expired_before)):
+            self.next_turn = float("inf")
+            return []
         targets = self._store.claims.claim(self._worker_id, now, expired_before, room, paces)
         turn = self._store.claims.next_due(paces) if paces else None
         # Targets that are already due wait for a free thread, not for their pace.

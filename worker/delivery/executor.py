@@ -222,9 +222,10 @@ class Executor:
                 return
             recorded = self._recording.run()
             # Recording has made room: fill it at once, so that no thread waits for work.
-            if not self._draining and (recorded or self._claims_now or now >= self._claims_at):
+            told = bool(recorded or self._claims_now)
+            if not self._draining and (told or now >= self._claims_at):
                 self._claims_now, self._claims_at = False, now + _CLAIM_EVERY
-                self._claim(now)
+                self._claim(now, told)
         except Exception as error:
             if isinstance(error, StoreUnavailable):
                 log.error("the store can't be used; trying again", error=str(error))
@@ -248,7 +249,7 @@ class Executor:
             log.error("results can't be recorded; they will be looked up", targets=len(self._recording))
             self._recording.clear()
 
-    def _claim(self, now: float) -> None:
+    def _claim(self, now: float, told: bool) -> None:
         self._in_flight.measure(now)
         left = self._in_flight.payload_left(now)
         room = self._in_flight.room(now)
@@ -259,7 +260,7 @@ class Executor:
             room = min(room, 1)
         if room <= 0:
             return
-        targets = self._claiming.claim(room)
+        targets = self._claiming.claim(room, told)
         self._claims_at = min(self._claims_at, now + self._claiming.next_turn)
         for claimed in self._claiming.with_events(targets, left):
             self._take(claimed)

@@ -25,6 +25,21 @@ def test_a_target_is_claimed_by_one_worker(store: Store) -> None:
     assert store.claims.claim("three", NOW, 0, 6) == []
 
 
+def test_there_may_be_something_to_claim_exactly_when_a_claim_would_find_it(store: Store, other: Store) -> None:
+    claims, until = store.claims, NOW + 1000
+    assert not claims.claim("one", until, NOW, 9)  # from now on it needn't look in full
+    assert not claims.may_claim(until, NOW)
+    decide(other, arrive(other), start())
+    assert claims.may_claim(until, NOW)
+    [target] = other.claims.claim("two", until, NOW, 9)
+    assert not claims.may_claim(until, until), "its claim stands"
+    assert claims.may_claim(until + 2, until + 1), "its claim has run out"
+    [target] = claims.claim("one", until + 2, until + 1, 9)
+    claims.record_results("one", [Result(target, "pending", due_at=until + 9)], until + 3)
+    assert not claims.may_claim(until + 8, until)
+    assert claims.may_claim(until + 9, until)
+
+
 def test_workers_at_the_same_time_never_have_one_target(backend: Backend, store: Store) -> None:
     decide(store, arrive(store), *map(start, range(200)))
     together = threading.Barrier(3)

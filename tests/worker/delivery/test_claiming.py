@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from unittest import mock
 
 import pytest
 
@@ -22,14 +23,7 @@ def test_a_clock_that_is_set_forward_makes_no_call_in_flight_look_abandoned(
     wall, steady = Clock(time.time()), Clock(1000.0)
     monkeypatch.setattr(time, "time", lambda: wall.seconds)
     lasts = claim_lasts(bench.conductor.longest_call)
-    claiming = Claiming(
-        bench.store,
-        "me",
-        lasts,
-        bench.executor._claiming._definitions,
-        Recording(bench.store, "me", steady),
-        steady,
-    )
+    claiming = claiming_of(bench, lasts, steady)
     assert claiming.claim(9) == []
     [in_flight] = bench.decide(bench.start())
     wall.seconds += 3600
@@ -42,6 +36,27 @@ def test_a_clock_that_is_set_forward_makes_no_call_in_flight_look_abandoned(
     wall.seconds += 0.5
     steady.seconds += 0.5
     assert [target.id for target in claiming.claim(9)] == [in_flight.id]
+
+
+def claiming_of(bench: Bench, lasts: float, steady: Clock) -> Claiming:
+    recording = Recording(bench.store, "me", steady)
+    return Claiming(bench.store, "me", lasts, bench.executor._claiming._definitions, recording, steady)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_it_claims_if_told_that_something_is_due_or_if_something_is(
+    bench: Bench, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claims = mock.Mock(wraps=bench.store.claims.claim)
+    monkeypatch.setattr(bench.store.claims, "claim", claims)
+    claiming = claiming_of(bench, 60, Clock())
+    assert claiming.claim(9, told) == []
+    assert claims.call_count == told
+    bench.store.claims.give_back("me", bench.decide(bench.start()), bench.store.now())
+    claims.reset_mock()
+    found = claiming.claim(9, told)
+    assert claims.call_count == 1
+    assert len(found) == 1
 
 
 def test_only_a_step_forward_counts_and_only_for_a_while() -> None:
