@@ -34,22 +34,33 @@ def database_settings(request: pytest.FixtureRequest, store_kind: str) -> Callab
 
 
 @pytest.fixture(scope="module")
+def bridge_settings(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The module's SETTINGS."""
+    settings: dict[str, str] = getattr(request.module, "SETTINGS", {})
+    return settings
+
+
+@pytest.fixture(scope="module")
 def bridge(
     request: pytest.FixtureRequest,
     conductor_url: str,
     tmp_path_factory: pytest.TempPathFactory,
     database_settings: Callable[[], dict[str, str]],
+    bridge_settings: dict[str, str],
 ) -> Iterator[Bridge]:
-    """One bridge for a module's tests, with the module's WEBHOOKS and SETTINGS: each test has names of its own."""
+    """One bridge for a module's tests, with the module's WEBHOOKS and settings: each test has names of its own.
+
+    Where the module says `RELAY = False`, its tests are about the worker, which alone is started.
+    """
     bridge = Bridge(
         tmp_path_factory.mktemp("bridge"),
         conductor_url,
         request.module.WEBHOOKS,
         **database_settings(),
-        **getattr(request.module, "SETTINGS", {}),
+        **bridge_settings,
     )
     try:
-        yield bridge.start()
+        yield bridge.start() if getattr(request.module, "RELAY", True) else bridge.start_worker_alone()
     finally:
         bridge.stop()
 

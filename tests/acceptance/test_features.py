@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from testkit.client import Conductor, http, set_variable, wait_for, wait_for_webhook
+from testkit.client import Conductor, http, outputs, set_variable, wait_for, wait_for_webhook
 from testkit.processes import free_port
 from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique
 
@@ -36,7 +37,47 @@ webhooks:
   - name: later
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     starts: [{{workflow: {unique("registered_later")}}}]
+  - name: several
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers: {{{unique("one_target_loop")}: any}}
+    starts:
+      - workflow: {unique("one_target_known")}
+      - workflow: {unique("one_target_missing")}
+  - name: traced
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    starts: [{{workflow: {unique("traced")}}}]
 """
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[tuple[str, list[Any]]]:
+    """An OTLP endpoint, and the spans that came."""
+    spans: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            spans.extend(one for got in request.resource_spans for scope in got.scope_spans for one in scope.spans)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", spans
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(scope="module")
+def bridge_settings(collector: tuple[str, list[Any]]) -> dict[str, str]:
+    """The module's bridge tells its spans."""
+    url, _ = collector
+    return {"otel_exporter_otlp_endpoint": url, "otel_bsp_schedule_delay": "200", "bridge_follow_traces": "on"}
 
 
 def test_only_lets_in_what_holds_and_answers_everybody_alike(bridge: Bridge, conductor: Conductor) -> None:
@@ -109,57 +150,74 @@ def test_many_failed_events_are_replayed_once_the_reason_is_mended(bridge: Bridg
         assert len(started_by(conductor, unique("registered_later"), event.id)) == 1
 
 
+def looping(conductor: Conductor) -> str:
+    """A workflow that takes two events, one after the other."""
+    conductor.register(
+        unique("one_target_loop"),
+        [
+            {
+                "name": "loop",
+                "taskReferenceName": "loop",
+                "type": "DO_WHILE",
+                "inputParameters": {},
+                "loopCondition": "if ($.loop['iteration'] < 2) { true; } else { false; }",
+                "loopOver": [wait_for_webhook("wait", {"$.kind": "go"})],
+            }
+        ],
+    )
+    workflow_id = conductor.start(unique("one_target_loop"))
+    conductor.wait_for_task(workflow_id, "wait__1")
+    return workflow_id
+
+
+def test_one_target_of_several_is_replayed_and_no_other(bridge: Bridge, conductor: Conductor) -> None:
+    conductor.register(unique("one_target_known"), [set_variable("note", kind="${workflow.input.kind}")])
+    loops = [looping(conductor) for _ in range(3)]
+    event_id = bridge.orders("several", {"kind": "go"})
+    bridge.wait_for_event(event_id, "failed")
+    targets = bridge.targets(event_id)
+    assert sorted(target.state for target in targets) == ["done"] * 4 + ["failed"]
+    for workflow_id in loops:
+        conductor.wait_for_task(workflow_id, "wait__2")
+
+    conductor.register(unique("one_target_missing"), [set_variable("note", kind="${workflow.input.kind}")])
+    place = next(number for number, target in enumerate(targets, 1) if target.state == "failed")
+    start = bridge.cli("events", "replay", event_id, "--target", str(place)).strip()
+    bridge.wait_for_event(start, "delivered")
+    assert [target.kind for target in bridge.targets(start)] == ["start"]
+    assert len(started_by(conductor, unique("one_target_missing"), start)) == 1
+    assert started_by(conductor, unique("one_target_known"), start) == []
+    assert bridge.event(event_id).resolved_by == start
+    assert "Resolved by replay" in bridge.cli("events", "show", event_id)
+
+    place = next(number for number, target in enumerate(targets, 1) if target.workflow_id == loops[1])
+    completion = bridge.cli("events", "replay", event_id, "--target", str(place)).strip()
+    bridge.wait_for_event(completion, "delivered")
+    conductor.wait_for_status(loops[1])
+    assert [target.workflow_id for target in bridge.targets(completion)] == [loops[1]]
+    assert [conductor.status(loop) for loop in loops] == ["RUNNING", "COMPLETED", "RUNNING"]
+    assert len(list(outputs(conductor.workflow(loops[1]), "wait__2"))) == 1
+
+
 def test_receiving_deciding_and_calling_are_spans_of_the_senders_trace(
-    new_bridge: Callable[..., Bridge], conductor: Conductor
+    bridge: Bridge, conductor: Conductor, collector: tuple[str, list[Any]]
 ) -> None:
+    _, spans = collector
     conductor.register(unique("traced"), [set_variable("note", n="${workflow.input.n}")])
     trace = uuid.uuid4().hex
-    with collector() as (url, spans):
-        bridge = new_bridge(
-            f"""
-webhooks:
-  - name: traced
-    headers: {{X-Api-Key: "${{API_KEY}}"}}
-    starts: [{{workflow: {unique("traced")}}}]
-""",
-            otel_exporter_otlp_endpoint=url,
-            otel_bsp_schedule_delay="200",
-            bridge_follow_traces="on",
-        ).start()
-        headers = {"X-Api-Key": API_KEY, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-        event_id = accepted(bridge.post("traced", {"n": 1}, headers))
-        bridge.wait_for_event(event_id, "delivered")
-        wait_for(lambda: {span.name for span in spans} >= {"receive", "decide", "start"}, "the spans arrive")
-    mine = {span.name: span for span in spans if span.trace_id.hex() == trace}
-    assert mine.keys() >= {"receive", "decide", "start"}
-    assert mine["decide"].parent_span_id == mine["start"].parent_span_id == mine["receive"].span_id
+
+    def mine() -> dict[str, Any]:
+        return {span.name: span for span in spans if span.trace_id.hex() == trace}
+
+    headers = {"X-Api-Key": API_KEY, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+    event_id = accepted(bridge.post("traced", {"n": 1}, headers))
+    bridge.wait_for_event(event_id, "delivered")
+    wait_for(lambda: mine().keys() >= {"receive", "decide", "start"}, "the spans arrive")
+    told = mine()
+    assert told["decide"].parent_span_id == told["start"].parent_span_id == told["receive"].span_id
     [workflow] = started_by(conductor, unique("traced"), event_id)
     assert trace in workflow["input"]["_webhook"]["headers"]["traceparent"]
     assert f'"trace_id": "{trace}"' in (bridge.folder / "worker.log").read_text()
-
-
-@contextmanager
-def collector() -> Iterator[tuple[str, list[Any]]]:
-    """An OTLP endpoint, and the spans that came."""
-    spans: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            spans.extend(one for got in request.resource_spans for scope in got.scope_spans for one in scope.spans)
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", spans
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 @contextmanager
@@ -196,7 +254,7 @@ webhooks:
     starts: [{{workflow: {unique("never_registered")}}}]
 """,
             bridge_notify=f"{url} json://127.0.0.1:{free_port()}/nowhere",
-        ).start()
+        ).start_worker_alone()
         event_id = bridge.orders("lost", {"card": "4111-secret"})
         bridge.wait_for_event(event_id, "failed")
         wait_for(lambda: bool(received), "somebody is told")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import threading
 import uuid
@@ -75,24 +74,14 @@ def test_a_change_of_the_config_map_is_read_by_pods_that_run(sqlite: Release, co
 # --- PostgreSQL
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Postgres]:
-    """One server for this file."""
-    if importlib.util.find_spec("store.postgres") is None:
-        pytest.skip("there is no store on PostgreSQL yet")
-    server = Postgres()
-    yield server.start()
-    server.stop()
-
-
 @pytest.fixture
-def postgresql(conductor_url: str, server: Postgres, tmp_path: Path) -> Iterator[Release]:
+def postgresql(conductor_url: str, postgres: Postgres, tmp_path: Path) -> Iterator[Release]:
     """With an empty database of its own."""
-    url = server.new_database()
+    url = postgres.new_database()
     secrets = SECRETS | {"bridge-database": {"url": url, "password": urlsplit(url).password or "unused"}}
     with Release("postgresql", conductor_url, tmp_path, secrets) as release:
         yield release
-    server.drop_database(url)
+    postgres.drop_database(url)
 
 
 def by_host(release: Release) -> list[str]:

@@ -11,6 +11,7 @@ from tests.acceptance.bridge import Bridge, unique
 
 pytestmark = pytest.mark.server
 
+RELAY = False
 WEBHOOKS = f"""
 webhooks:
   - name: leases

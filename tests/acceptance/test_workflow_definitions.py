@@ -18,6 +18,7 @@ from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor as Client
 
 NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))
+RELAY = False
 WEBHOOKS = f"""
 webhooks:
   - name: deploys
