@@ -69,7 +69,12 @@ def test_the_demo_says_why_it_cannot_start(conductor: Conductor) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "number",
+    # SIGTERM acts like Ctrl-C.
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL],
+    ids=lambda one: one.name,
+)
 def test_the_demo_leaves_nothing_running_however_it_is_ended(conductor: Conductor, number: signal.Signals) -> None:
     mark = f"DEMO_MARK=mark-{time.monotonic_ns()}"
     name, _, value = mark.partition("=")

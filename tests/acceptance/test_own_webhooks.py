@@ -85,7 +85,10 @@ def test_what_is_left_to_the_server_only_its_own_webhook_completes(
     assert output["from"] == "server"
 
 
-@pytest.mark.parametrize("fault", ["hangs", "403", "page"])
+# tests/worker/conductor/test_server_webhooks.py has them all.
+@pytest.mark.parametrize(
+    "fault", ["hangs", *(pytest.param(fault, marks=pytest.mark.long) for fault in ("403", "page"))]
+)
 def test_whatever_answers_for_webhooks_events_have_their_effect(
     conductor: Conductor, server: OwnWebhooks, new_bridge: Callable[..., Bridge], fault: Any
 ) -> None:
