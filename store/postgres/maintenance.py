@@ -9,6 +9,9 @@ from store.sql.maintenance import SqlMaintenance
 
 _COUNTS = 200
 """Rows of `finished_events` that are summed up."""
+_COUNT_EVERY = 5
+"""Runs of `run` of which one looks for that: a worker adds some dozens a second at most, and whoever reads them sums
+them up anyway."""
 
 
 class PostgresMaintenance(SqlMaintenance):
@@ -25,6 +28,7 @@ class PostgresMaintenance(SqlMaintenance):
     def __init__(self, connections: Connections):
         super().__init__(connections)
         self._connections = connections
+        self._runs = 0
 
     def advice(self) -> list[str]:
         found = self._connections.read(
@@ -35,7 +39,12 @@ class PostgresMaintenance(SqlMaintenance):
 
     def run(self) -> None:
         clock_set_back.make_due(self._connections)
+        self._runs += 1
+        if self._runs % _COUNT_EVERY == 1:
+            self._sum_up_counts()
         # The server vacuums by itself, as often as the tables' settings say.
+
+    def _sum_up_counts(self) -> None:
         counted = self._connections.read("SELECT count(*) FROM bridge.finished_events")[0][0]
         if counted > _COUNTS:
             with self._connections.transaction() as connection:

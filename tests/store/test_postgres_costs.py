@@ -114,3 +114,21 @@ def test_some_targets_of_an_event_with_very_many_are_read_without_the_others(
 def test_a_step_of_retention_reads_no_targets_of_other_events(backend: PostgresBackend, store: PostgresStore) -> None:
     read = rows_read(backend, lambda: store.maintenance.prune(2, 200))
     assert max(read.values()) <= STEP, read
+
+
+def test_counts_are_summed_up_whoever_finishes_events_and_however_often(
+    backend: PostgresBackend, store: PostgresStore
+) -> None:
+    before = store.queries.event_counts()
+    with psycopg.connect(backend.url, autocommit=True) as database:
+        for _ in range(2):
+            database.execute(
+                "INSERT INTO webhook_bridge.finished_events SELECT 'delivered', 1 FROM generate_series(1, 300)"
+            )
+            for _ in range(5):
+                store.maintenance.run()
+            found = database.execute("SELECT count(*) FROM webhook_bridge.finished_events").fetchone()
+            assert found is not None
+            assert found[0] <= 200
+    after = store.queries.event_counts()
+    assert after["delivered"] == before.get("delivered", 0) + 600
