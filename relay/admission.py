@@ -83,7 +83,7 @@ class Admission:
         return self._take(webhook, accept, now)
 
     def unproven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
-        """The same for a delivery that nobody can tell from a made-up one: each counts as a failed proof, too."""
+        """The same for a delivery that may be made up: each counts as a failed proof, too."""
         self.failed(webhook, sender)
         return self._take(webhook, accept, self._clock.monotonic())
 
@@ -98,14 +98,14 @@ class Admission:
         return 0
 
     def left_nothing(self, webhook: str, accept: Accept | None) -> None:
-        """Gives the token back: the proven delivery created no event. Otherwise anyone who has seen a delivery could
+        """Returns the token of a proven delivery that created no event. Otherwise anyone who has seen a delivery could
         use up `accept` by sending it again."""
         if accept is not None:
             allowance = Allowance(accept.rate, accept.most_at_once)
             self._accepted.set(webhook, allowance.one_more(self._accepted.get(webhook)))
 
     def page(self, webhook: str, sender: str | None) -> int:
-        """Records that somebody asks for a page. Returns 0, or the seconds until they should ask again."""
+        """Records a request for a page. Returns 0, or the seconds until its sender should try again."""
         if (address := _one_sender(sender)) is None:
             return 0
         key, now = (webhook, address), self._clock.monotonic()

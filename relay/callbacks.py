@@ -45,7 +45,7 @@ class Call:
 
     @property
     def is_signed(self) -> bool:
-        """Whether its URL has a token, which nobody can make up."""
+        """Whether its URL has a token, which can't be made up."""
         return self.expires_at is not None
 
     @property

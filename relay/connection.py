@@ -194,7 +194,7 @@ class Connection:
 
     @contextmanager
     def waiting(self, gone: Callable[[], None]) -> Iterator[None]:
-        """While the answer depends on others: the connection takes nobody's place, and holds nothing of its request.
+        """While the answer depends on others: the connection takes no place, and holds nothing of its request.
         Calls `gone`, which mustn't block, once the peer hangs up."""
         self.discard()
         if self._places is not None:
@@ -259,7 +259,7 @@ class Connection:
         except Exception:  # the parser has its own exceptions
             left = 0
         if left == 0:
-            # Nobody knows where the next request begins.
+            # It isn't known where the next request begins.
             self.end()
             if limit.pending:
                 self.linger()
@@ -294,7 +294,7 @@ class Connection:
             while most > 0 and (piece := self._peer.recv(_REST_PIECE)):
                 most -= len(piece)
 
-    def let_go(self) -> None:
+    def stop_keeping(self) -> None:
         """The process is stopping: ends the connection if no request is in flight. What has arrived is still
         answered."""
         if self._is_idle:
@@ -354,7 +354,7 @@ class Places:
         """The connection has closed."""
         self._taken.pop(connection, None)
 
-    def let_go(self) -> None:
+    def stop_keeping(self) -> None:
         """The process is stopping: closes idle connections now, and the others after their answer."""
         for connection in list(self._taken):
-            connection.let_go()
+            connection.stop_keeping()

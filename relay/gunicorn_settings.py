@@ -239,7 +239,7 @@ def _let_go_at_the_end(worker: Worker) -> None:
     while True:  # those that are being answered follow
         if background := _background(getattr(worker, "wsgi", None)):
             background.waiting.stop()
-        worker.places.let_go()
+        worker.places.stop_keeping()
         gevent.sleep(0.1)
 
 

@@ -1,4 +1,4 @@
-"""What the relay would make of a body that nobody has sent: samples, and what was refused."""
+"""What the relay would make of a body that wasn't delivered: of samples, and of rejected deliveries."""
 
 from __future__ import annotations
 

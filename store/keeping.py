@@ -15,7 +15,7 @@ BYTES = 16 * 1024 * 1024
 READ_AT_ONCE = 4 * 1024 * 1024
 """Bytes after which no further delivery is read in one go."""
 _SITE = 64
-"""Bits of an IPv6 address that are one sender's, who has all addresses that begin so."""
+"""Bits of an IPv6 address that identify one sender, which has all addresses with this prefix."""
 
 
 @dataclass(frozen=True, slots=True)

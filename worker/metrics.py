@@ -48,7 +48,7 @@ ANSWER_SECONDS = Histogram(
     buckets=(0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 60),
 )
 ANSWERS_WATCHED = Gauge(
-    "bridge_answers_watched", "Events for whose workflow's end somebody waits, watched by this worker"
+    "bridge_answers_watched", "Events whose senders wait for the end of a workflow, watched by this worker"
 )
 DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found errors", ["process"])
 

@@ -1,4 +1,4 @@
-"""What a tool returns, as text: bounded, and without characters that nobody sees."""
+"""What a tool returns, as text: bounded, and without invisible characters."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class ListEvents(Arguments):
     status: EventStatus | Waiting | Literal["unresolved", "resolved"] | None = Field(
         None,
         description="pending: held for a task, or waiting for Conductor; delivered; expired: no task took it in time; "
-        "ignored: it only starts workflows and no condition held; failed: Conductor refused it for good. Of the "
+        "ignored: it only starts workflows and no condition held; failed: Conductor refused it permanently. Of the "
         "pending ones: held: for a task; paused: with their webhook; retrying: their calls; quarantined. unresolved: "
         "failed, neither acknowledged nor resolved; resolved: by a replay.",
     )

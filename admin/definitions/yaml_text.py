@@ -79,7 +79,7 @@ def remove_item(items: CommentedSeq, number: int) -> None:
 
 
 def merge(item: CommentedMap, new: Mapping[str, Any]) -> None:
-    """Makes the mapping say what `new` says; only what differs is written anew.
+    """Makes the mapping say what `new` says; only what differs is rewritten.
 
     What it has from others by ``<<`` can be replaced, but not removed.
     """

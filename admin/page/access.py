@@ -80,7 +80,7 @@ class StoredSessions(Protocol):
     """What all processes know of the page's sessions. Both methods raise StoreUnavailable and NewerStore."""
 
     def key(self) -> bytes:
-        """Signs cookies; the same for good."""
+        """Signs cookies; never changes."""
 
     def is_over(self, session_id: str) -> bool:
         """Whether the session's holder has logged out."""

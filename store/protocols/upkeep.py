@@ -29,7 +29,7 @@ class Maintenance(Protocol):
         """Deletes up to `limit` events, and as many tasks, that were settled before that time: one step of several.
 
         An event with very many targets takes several steps. Also deletes their quarantined items, and those that were
-        due before that time and that nobody has retried since.
+        due before that time and that haven't been retried since.
         """
 
 

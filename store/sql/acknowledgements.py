@@ -11,7 +11,7 @@ from store.sql.database import Database
 from store.story import Note, Origins, note_line, notes_in
 
 _NOTES = 20_000
-"""Characters of notes from which on an event's notes begin anew."""
+"""Characters of notes beyond which an event's notes start over."""
 _STEP = 100
 """Events a transaction: SQLite writes each with its payload, and nobody else writes meanwhile."""
 _CAN_BE = "(" + " OR ".join(f"status = '{status}'" for status in UNRESOLVED) + ")"

@@ -116,7 +116,7 @@ def take_back(transaction: Transaction, kind: SetAsideKind, ids: Sequence[str]) 
 
 
 def prune(transaction: Transaction, before: int, limit: int) -> None:
-    """Deletes up to `limit` items that were due before that time and that nobody has retried since: there is nothing to
+    """Deletes up to `limit` items that were due before that time and haven't been retried since: there is nothing to
     retry.
 
     Of targets, deletes only those that have ended: another worker may not have known that one was set aside. Events are

@@ -1,4 +1,4 @@
-"""FIFOs: what one process writes into one wakes the process that reads it, and no other."""
+"""FIFOs: a byte that is written into one wakes the process that reads it, and no other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Fifo:
             os.read(self.number, 65536)
 
     def close(self) -> None:
-        """Reads it no more."""
+        """Closes it, and deletes its file if that is this process's own."""
         if self._temporary is not None:
             _delete(self._temporary)
         os.close(self.number)
@@ -44,7 +44,7 @@ def opened(path: Path) -> Fifo | None:
 
 
 class OwnFifos:
-    """A folder in which each process has a FIFO of its own, so that all are woken."""
+    """A folder in which each process has its own FIFO, so that all are woken."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -58,7 +58,7 @@ class OwnFifos:
             self._folder.mkdir(0o770, exist_ok=True)
             os.mkfifo(unnamed, _MODE)
             number = _open(unnamed)
-            # Only now: one that nobody reads would be deleted.
+            # Only now: a FIFO that no process reads would be deleted.
             unnamed.rename(path)
         except OSError:
             if number is not None:
@@ -68,7 +68,7 @@ class OwnFifos:
         return Fifo(number, path)
 
     def ring(self) -> None:
-        """Wakes all who read one. Deletes those of processes that were killed."""
+        """Wakes the process behind each FIFO, and deletes the FIFOs of processes that were killed."""
         try:
             names = os.listdir(self._folder)
         except OSError:
@@ -87,7 +87,7 @@ def _write(path: Path) -> None:
     try:
         number = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
     except OSError as error:
-        if error.errno == errno.ENXIO:  # nobody reads it
+        if error.errno == errno.ENXIO:  # no process reads it
             _delete(path)
         return
     try:

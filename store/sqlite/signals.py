@@ -17,9 +17,9 @@ from store.sqlite.connections import Connections
 from store.sqlite.fifos import Fifo, OwnFifos, opened
 
 _LOOK_EVERY = 0.025
-"""Seconds between checks whether another connection has written, each of which takes microseconds."""
+"""Seconds between checks for other connections' writes, each of which takes microseconds."""
 _LOOK_BESIDE_FIFO_EVERY = 0.1
-"""The same for a relay that is woken through its FIFO: in case nobody could write to it."""
+"""The same for a relay that is woken through its FIFO, in case the worker couldn't write to it."""
 
 
 class SqliteSignals(Signals):
@@ -41,7 +41,7 @@ class SqliteSignals(Signals):
             self._relays.ring()
         if news != "events":
             return
-        descriptor = self._descriptor  # other threads may meanwhile find that nobody listens
+        descriptor = self._descriptor  # other threads may reset it when no process listens
         try:
             if descriptor is None:
                 descriptor = self._descriptor = Descriptor(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
@@ -62,7 +62,7 @@ class SqliteSignals(Signals):
 
 
 def _none() -> None:
-    """For who has no FIFO."""
+    """For listeners without a FIFO."""
 
 
 class Listener:
@@ -74,7 +74,7 @@ class Listener:
         """`look_every`: seconds between checks beside the FIFO."""
         self._connections = connections
         self._woken = WakeUp()
-        # Last, since nobody would close it if this process had no descriptors left for the other.
+        # After the wake-up: if the process has no descriptors left for that, this one would stay open.
         self._fifo = open_fifo()
         self._look_every = _LOOK_EVERY if self._fifo is None else look_every
         self._seen: int | None = None

@@ -339,7 +339,7 @@ class Callbacks:
         workflow_id = together[0].place.workflow_id
         assert workflow_id is not None
         try:
-            # Nobody knows yet which look-ups hang: first ones must not occupy their threads for long.
+            # It isn't known yet which look-ups hang: first ones must not occupy their threads for long.
             tasks = self._conductor.within(_PATIENCE if is_first else float("inf")).workflow_tasks(workflow_id)
         except Exception as error:
             found: list[tuple[_Waiting, Addressed | Exception | None]] = [(waiting, error) for waiting in together]

@@ -247,7 +247,7 @@ class Decider:
     def _expired(self, plan: Plan) -> list[HeldEvent]:
         """The events whose hold ran out before the last complete scan began, and that nothing may take any more."""
         for task_id in plan.taken:  # the hold of events kept for it ends now, unless another task may still take them
-            self.held.index.let_go(task_id)
+            self.held.index.stop_keeping(task_id)
         ended = self.held.index.ended(self._complete_scan_began, self._scope.paused, _EXPIRED_AT_ONCE)
         plan.more_expired = len(ended) >= _EXPIRED_AT_ONCE
         freed = (HeldEvent(event) for event in plan.freed if not event.is_callback)

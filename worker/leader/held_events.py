@@ -109,14 +109,14 @@ class HeldEvents:
             in_doubt.pop(task_id, None)
             if not in_doubt:
                 del self._in_doubt[task.workflow_id]
-        self.index.let_go(task_id)
+        self.index.stop_keeping(task_id)
 
     def begin(self) -> None:
         """A decision begins: matches tasks again if more may be known about their workflows."""
         for workflow_id in self._rules.workflows.begin() & self._in_doubt.keys():
             for task_id, task in self._in_doubt.pop(workflow_id).items():
                 self.to_match[task_id] = task
-                self.index.let_go(task_id)
+                self.index.stop_keeping(task_id)
 
     def finish(self, plan: Plan) -> None:
         """The plan has been stored, up to the first decision that the store refused."""

@@ -90,7 +90,7 @@ class HeldIndex:
         self._late: dict[str, int] = {}
         """Webhook → milliseconds by which its order of arrival deviates from the times of arrival at most."""
         self._in_order: dict[str, list[HeldEvent]] = {}
-        """Webhook → its events in their order, some of which are held no longer; only while events are held again."""
+        """Webhook → its events in order, some of which may no longer be held; only while events are held again."""
 
     def __len__(self) -> int:
         return sum(map(len, self._events.values()))
@@ -125,7 +125,7 @@ class HeldIndex:
         self._kept.setdefault(task_id, []).append(event)
         self._kept_seqs.add(event.seq)
 
-    def let_go(self, task_id: str) -> None:
+    def stop_keeping(self, task_id: str) -> None:
         """Stops keeping events for this task."""
         for event in self._kept.pop(task_id, ()):
             self._kept_seqs.discard(event.seq)

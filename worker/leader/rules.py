@@ -18,7 +18,7 @@ from worker.leader.workflows import InDoubt, Workflows
 
 
 def is_for(event: Event | HeldEvent, task: WaitingTask) -> bool:
-    """Whether the event may go to the task at all: not if it is a replay to another target."""
+    """Whether the event may go to the task: not if it is a replay to another target."""
     return event.only is None or event.only.is_for(task)
 
 

@@ -31,7 +31,7 @@ _LONGEST = 2.0
 _LONGEST_PAUSE = 30.0
 """Longest pause in seconds between look-ups of one workflow."""
 _FORGOTTEN_AFTER = 300.0
-"""Seconds past its next try after which a doubt that nobody asked about is forgotten: its tasks have ended."""
+"""Seconds past its next try after which a doubt that no rule asked about is forgotten: its tasks have ended."""
 _SHOW_EVERY = 1.0
 """Seconds between two checks of what people should be shown."""
 _ANSWER_DUE = 0.25
@@ -163,7 +163,7 @@ class Workflows:
             self._doubts.show(self._store)
 
     def _forget(self) -> None:
-        """Forgets doubts that nobody asks about."""
+        """Forgets doubts that no rule asks about any more."""
         before = self._clock.monotonic() - _FORGOTTEN_AFTER
         ids = [doubt.id for doubt in self._doubts.all() if doubt.due_at < before and doubt.id not in self._running]
         self._doubts.read("workflow", ids)
@@ -198,7 +198,7 @@ class Workflows:
             return error, False
         except Exception as error:
             log.warning("a stored workflow can't be read", workflow_id=workflow_id, error=str(error))
-        # Nobody knows yet which first look-ups will hang: together they must not occupy every thread for as long as a
+        # It isn't known yet which first look-ups will hang: together they must not occupy every thread for as long as a
         # call may last.
         first = not self._is_in_doubt(workflow_id)
         try:
