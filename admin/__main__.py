@@ -8,7 +8,7 @@ import sys
 
 from config.collecting import end_quickly, not_collecting
 
-with not_collecting():  # it all stays
+with not_collecting():  # imported modules are never freed
     import structlog
 
     from admin.page.app import BODY, create_app

@@ -54,10 +54,10 @@ def not_ignored(paths: Iterable[Path]) -> set[Path]:
 
 
 def _not_ignored_in(folder: Path, paths: Sequence[Path]) -> list[Path]:
-    """Those that git doesn't ignore of the paths, which are all in the folder."""
+    """The paths, all in the folder, that git doesn't ignore."""
     try:
-        # 0: some are ignored, which it names. 1: none, or they are committed already. 128: not a work tree after all,
-        # or one of them can't be asked about.
+        # 0: some are ignored, and it names them. 1: none is, or they are committed already. 128: not a work tree, or
+        # git rejects one of the paths.
         answer = subprocess.run(  # noqa: S603
             ["git", "-C", str(folder), "check-ignore", "--stdin", "-z"],  # noqa: S607
             input=b"\0".join(os.fsencode(path.name) for path in paths),

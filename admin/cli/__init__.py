@@ -6,7 +6,7 @@ import click
 
 from config.collecting import end_quickly, not_collecting
 
-with not_collecting():  # it all stays
+with not_collecting():  # imported modules are never freed
     from admin.cli.callback import callback
     from admin.cli.check import check
     from admin.cli.common import Commands

@@ -58,7 +58,7 @@ class Field:
         return "_".join(self.path)
 
     def is_typed(self, text: str) -> bool:
-        """Whether the text means another value than none."""
+        """Whether the text means a value other than none."""
         return bool(text.strip()) and not (self.kind == "choice" and text == self.choices[0])
 
     def fits(self, platform: Platform) -> bool:
@@ -199,7 +199,7 @@ FURTHER = tuple(dict.fromkeys(field.path[0] for field in FIELDS if field.group i
 
 
 class BadValue(ValueError):
-    """What was typed can't be a value of the setting; the text says what can."""
+    """What was typed can't be a value of the setting; the text says what can be."""
 
 
 def text_of(field: Field, keys: Mapping[str, Any]) -> str:

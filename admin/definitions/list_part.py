@@ -12,16 +12,16 @@ from dataclasses import dataclass
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _DASH = re.compile(r"( *)- +[^ #\r\n]")
 _AFTER_LIST = re.compile(r"[^\s#-]")
-"""How a line begins that is no longer about a list below a key at the left margin."""
+"""The beginning of a line that no longer belongs to a list below a top-level key."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some items that follow each other, and the text around them."""
+    """Consecutive items, and the text around them."""
 
     above: str
     text: str
-    """A document that has these items alone, below the same key."""
+    """A document with only these items, below the same key."""
     below: str
 
     def put_back(self, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Keeps what a change doesn't concern as it was written, whatever the writer makes of it. Pure."""
+"""Keeps what a change doesn't touch as it was written, whatever the YAML writer makes of it. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 
 _WORDS = re.compile(r"\n *|[^\S\n]+|\w+|.")
 _MOST_WORDS = 3000
-"""Of lines that are looked at word by word: comparing takes time that grows faster than their number."""
+"""Lines that are compared word by word, at most: the time grows faster than their number."""
 _Conflict = Callable[[Sequence[str], Sequence[str], Sequence[str]], Sequence[str]]
 
 
@@ -22,7 +22,7 @@ def by_lines(text: str, rewritten: str, changed: str) -> str:
 
 
 def by_words(text: str, rewritten: str, changed: str) -> str:
-    """The same, where words, spaces and signs are the writer's instead of whole lines."""
+    """The same for words, spaces and signs instead of whole lines."""
     return "".join(_merged(_lines(text), _lines(rewritten), _lines(changed), _word_by_word))
 
 
@@ -54,7 +54,7 @@ def _merged(ours: Sequence[str], base: Sequence[str], theirs: Sequence[str], con
 
 
 def _in_all(ours: Sequence[str], base: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[int, int, int, int]]:
-    """Where all three are the same: the index in each, and for how long. The last one is empty, at the end."""
+    """Runs that are the same in all three: the index in each, and the length. The last run is empty, at the end."""
     in_ours, in_theirs = (
         SequenceMatcher(None, base, other, autojunk=False).get_matching_blocks() for other in (ours, theirs)
     )

@@ -342,7 +342,7 @@ def _changed(
         if parse_yaml(after.removeprefix("\ufeff")).value == expected:
             return after
     raise CantWrite(
-        f"this can't be changed here, since << or an anchor in {old.file.name} brings in what would have to go, "
+        f"this can't be changed here, because << or an anchor in {old.file.name} brings in what must be removed, "
         "or a character can't be written as it is: edit the file"
     )
 

@@ -161,14 +161,14 @@ def _remove(item: CommentedMap, key: Any) -> None:
 
 
 def _put_before(holder: CommentedMap | CommentedSeq, key: Any, lines: str) -> None:
-    """Puts lines of comments above what is first."""
+    """Puts comment lines above the first item."""
     if lines.strip():
         text = "\n".join(line.strip().removeprefix("#").removeprefix(" ") for line in lines.strip().splitlines())
         holder.yaml_set_comment_before_after_key(key, before=text, indent=holder.lc.col or 0)
 
 
 def _take_comment(holder: CommentedMap | CommentedSeq, key: Any) -> str:
-    """Takes the lines of comments below what the key has, which ruamel hangs on the last thing in it."""
+    """Removes and returns the comment lines below the key's value, which ruamel attaches to the last thing in it."""
     value = holder[key]
     if _is_block(value):
         return _take_comment(value, _own(value)[-1] if isinstance(value, CommentedMap) else len(value) - 1)
@@ -185,7 +185,7 @@ def _take_comment(holder: CommentedMap | CommentedSeq, key: Any) -> str:
 
 
 def _give_comment(holder: CommentedMap | CommentedSeq, key: Any, lines: str) -> None:
-    """Puts lines of comments below what the key has."""
+    """Puts comment lines below the key's value."""
     value = holder[key]
     if not lines:
         return
@@ -199,7 +199,7 @@ def _give_comment(holder: CommentedMap | CommentedSeq, key: Any, lines: str) -> 
 
 
 def _is_block(value: Any) -> bool:
-    """Whether the value has lines of its own, below its key."""
+    """Whether the value is on separate lines, below its key."""
     is_container = bool(_own(value)) if isinstance(value, CommentedMap) else isinstance(value, CommentedSeq) and value
     return bool(is_container) and not value.fa.flow_style() and not _is_shared(value)
 

@@ -1,4 +1,4 @@
-"""Deliveries that people write: made of an event, a sample or a rejected delivery, blanked, and sent anew.
+"""Deliveries that people write: made of an event, a sample or a rejected delivery, blanked, and sent again.
 
 What is written is a `SavedDelivery`, whether or not it has been saved.
 """
@@ -192,7 +192,7 @@ def _of_both(shown: Any, merged: Any, is_in_body: bool) -> Any:
     return shown if is_in_body or shown == merged else BLANK
 
 
-# --- sent anew ----------------------------------------------------------------------------------------------
+# --- sent again ---------------------------------------------------------------------------------------------
 
 
 def identifying(delivery: SavedDelivery, webhook: Webhook) -> dict[str, str]:
