@@ -1,4 +1,4 @@
-"""Garbage collection while very much is made that stays."""
+"""Pauses garbage collection where it would only look at objects that stay."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from contextlib import contextmanager
 
 @contextmanager
 def not_collecting() -> Iterator[None]:
-    """For making many objects that all stay, such as definitions: looking through them again and again for garbage
-    would take as long as making them, and nothing else runs meanwhile.
+    """For making many objects that all stay, such as definitions: collecting again and again would take as long as
+    making them, and nothing else could run meanwhile.
 
-    They count as old then, or as frozen in a process that has frozen what it started with. There, only references from
-    nowhere end them, so nothing may be made that refers to itself.
+    Afterwards they count as old, or as frozen in a process that has frozen what it started with. Frozen objects are
+    only freed with their last reference, so none may be part of a reference cycle.
     """
     was_enabled, freezes = gc.isenabled(), gc.get_freeze_count() > 0
     if freezes:
-        gc.collect()  # of what isn't frozen: little
+        gc.collect()  # only what isn't frozen, which is little
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
         if not freezes:
-            gc.unfreeze()  # into the oldest generation, whatever they were in
+            gc.unfreeze()  # moves them into the oldest generation
         if was_enabled:
             gc.enable()
 
 
 def end_quickly() -> None:
-    """Has this process end without looking for garbage in all that it has imported: that took a third of a second, and
-    its memory is the system's again anyway. What `atexit` and `finally` are to do is done as ever."""
+    """Has this process end without a last garbage collection of everything that it imported, which took a third of a
+    second: the system frees its memory anyway. `atexit` and `finally` still run."""
     atexit.register(gc.freeze)

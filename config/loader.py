@@ -133,7 +133,7 @@ class Loader:
         self.places: dict[tuple[str, Where], tuple[str, int]] = {}
         """See `Definitions.places`."""
         self.schemas: dict[Path, PayloadSchema] = {}
-        """Those that were compiled: many webhooks may name one."""
+        """Compiled schemas: several webhooks may name the same one."""
         self.taken: dict[tuple[str, str], str] = {}
         """Names and URLs, with where they are defined."""
 
@@ -267,7 +267,7 @@ class Loader:
                 self._report(item, (key,), what, f"choose another {key}: the webhook at {other} has it already")
 
     def take_back(self, number: int) -> None:
-        """Forgets names and URLs but the first `number` that were taken."""
+        """Forgets all but the first `number` names and URLs that were taken."""
         for key in list(islice(self.taken, number, None)):
             del self.taken[key]
 

@@ -19,7 +19,7 @@ def _console() -> Any:
 
 
 class _Lines:
-    """Writes finished lines to stderr. Whatever happens to a line, what it is about goes on."""
+    """Writes rendered lines to stderr. A line that can't be written never stops what it is about."""
 
     def __init__(self, name: str):
         self.name = name

@@ -41,7 +41,7 @@ class _InDoubt(Exception):
 
 @cache
 def _plain() -> YAML:
-    """The rules of YAML 1.2. To make one of these looks through the folder of the package each time."""
+    """The rules of YAML 1.2. Made once, since making it scans the package's folder each time."""
     return YAML(typ="safe", pure=True)
 
 

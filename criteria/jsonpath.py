@@ -30,7 +30,7 @@ _STEP = re.compile(
 )
 
 _idle: list[ExtendedJsonPathParser] = []
-"""Parsers that nobody uses now. Each is of use for one path at a time, and takes twice as long to make as a path to
+"""Parsers that aren't in use. Each can parse one path at a time, and takes twice as long to make as a path does to
 parse. No lock: in a relay, where gevent has replaced locks, one that a thread shares with deliveries may never wake
 them."""
 
@@ -73,7 +73,7 @@ Place = tuple[str | int, ...]
 
 
 def places(document: Any, path: str) -> list[tuple[Place, Any]]:
-    """Where each value is that the path selects, and the value; without computed ones.
+    """The place of each value that the path selects, and the value; computed values are left out.
 
     Raises BadPath, or TooCostly where the path would take more than `MAX_STEPS` steps.
     """

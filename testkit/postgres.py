@@ -192,7 +192,7 @@ class Postgres:
 
 
 def _kept_cluster(programs: Path, origin: str) -> Path:
-    """Where what these programs' `initdb` makes for whoever we are is kept: to copy it takes a tenth of the time."""
+    """Where to keep what these programs' `initdb` makes for this user: copying it takes a tenth of the time."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "conductor-webhook-bridge"
     file = (programs / "initdb").stat()
     made_by = f"{origin} {file.st_size} {file.st_mtime_ns} {os.geteuid()}"

@@ -11,7 +11,7 @@ from store.sql.quarantine import SqlQuarantine
 
 
 class PostgresQuarantine(SqlQuarantine):
-    """An event that is taken back is undecided again, below numbers that the agenda has left behind."""
+    """Forgets the agenda's bounds when an event is taken back: it is undecided again, perhaps below them."""
 
     def __init__(self, database: Database, settled: Settled):
         super().__init__(database)
