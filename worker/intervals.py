@@ -50,7 +50,7 @@ class Intervals:
         self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
         self._clock = clock
         self._jobs = 0
-        self._often: list[threading.Thread] = []
+        self._often: list[tuple[threading.Thread, WakeUp]] = []
         self._stop = WakeUp()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
@@ -59,12 +59,15 @@ class Intervals:
         self._scheduler.add_job(job, Every(seconds), id=name, misfire_grace_time=None, coalesce=True, max_instances=1)
         self._jobs += 1
 
-    def often(self, seconds: float, name: str, job: Callable[[], None]) -> None:
-        """The same for a job that is due several times a second, and that must not raise: it has a thread of its own.
+    def often(self, name: str, job: Callable[[], float]) -> Callable[[], None]:
+        """Adds a job that may be due several times a second, before the start, on a thread of its own.
 
-        To begin a run takes APScheduler several times as much of the processor as most of these jobs.
+        The job returns the seconds until its next run, and must not raise. Returns what makes it run at once, from any
+        thread. To begin a run takes APScheduler several times as much of the processor as most of these jobs.
         """
-        self._often.append(threading.Thread(target=self._repeat, args=(seconds, job), name=name, daemon=True))
+        due = WakeUp()
+        self._often.append((threading.Thread(target=self._repeat, args=(job, due), name=name, daemon=True), due))
+        return due.ring
 
     def start(self) -> None:
         """Begins."""
@@ -72,12 +75,14 @@ class Intervals:
         self._scheduler.add_executor(ThreadPoolExecutor(self._jobs, {"thread_name_prefix": "job"}))
         self._scheduler.start()
         self._watch.start()
-        for thread in self._often:
+        for thread, _ in self._often:
             thread.start()
 
     def stop(self) -> None:
         """Starts no more runs, and doesn't wait for those in progress."""
         self._stop.ring()
+        for _, due in self._often:
+            due.ring()
         if self._scheduler.running:
             self._watch.join()
             self._scheduler.shutdown(wait=False)
@@ -93,9 +98,10 @@ class Intervals:
         if late:
             log.warning("the machine's clock was set back; running the jobs that would have waited", jobs=len(late))
 
-    def _repeat(self, seconds: float, job: Callable[[], None]) -> None:
-        while not self._stop.wait(seconds):
-            job()
+    def _repeat(self, job: Callable[[], float], due: WakeUp) -> None:
+        while not self._stop.wait(0):
+            due.clear()  # first: what is told meanwhile is for the next run
+            due.wait(job())
 
     def _watch_clock(self) -> None:
         while not self._stop.wait(_LOOK_EVERY):  # by the monotonic clock, on every Python

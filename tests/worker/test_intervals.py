@@ -109,16 +109,27 @@ def test_no_job_waits_for_another() -> None:
     together.abort()
 
 
-def test_a_job_that_is_due_often_runs_until_the_stop() -> None:
+def test_a_job_that_may_be_due_often_runs_when_it_says_so_or_somebody_else() -> None:
     intervals = Intervals()
     runs = threading.Semaphore(0)
     intervals.every(3600, "another", lambda: None)
-    intervals.often(0.01, "job", runs.release)
+
+    def job() -> float:
+        runs.release()
+        return 0.01 if told.is_set() else 3600
+
+    told = threading.Event()
+    soon = intervals.often("job", job)
+    soon()  # before the start
     intervals.start()
+    assert runs.acquire(timeout=PATIENCE)
+    told.set()
+    soon()
     for _ in range(3):
         assert runs.acquire(timeout=PATIENCE)
+    told.clear()
     intervals.stop()
-    (thread,) = intervals._often
+    ((thread, _),) = intervals._often
     thread.join(PATIENCE)
     assert not thread.is_alive()
 

@@ -70,9 +70,10 @@ class Leader:
         pools: Pools,
         tuning: Tuning,
         clock: MonotonicClock,
+        extend_soon: Callable[[], None],
     ):
         """Reads nothing yet. `since`: when the term was requested, by the clock. `stop` is rung when the worker should
-        end, and cuts every pause short.
+        end, and cuts every pause short. `extend_soon` has time-outs extended at once.
 
         Raises StoreUnavailable.
         """
@@ -97,6 +98,7 @@ class Leader:
         self.state = DiscoveryState(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
         self._workflow_check = WorkflowCheck(conductor, clock)
+        self._extend_soon = self.decider.tasks.tell_of_timed = extend_soon
         self.adoption = Adoption(store, term, self.decider, self.state, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, self.state)
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
@@ -132,6 +134,7 @@ class Leader:
         self._set_definitions(self._definitions)
         taken = self.decider.load(self.term, self._health)
         self._timeouts.load(taken)
+        self._extend_soon()
         self.scanner.searched_to = self._reporter.recall(self.state, self._index.suspects)
         metrics.DECIDING.set(1)
         log.info(
@@ -355,6 +358,11 @@ class Leader:
         """
         if self.scanner.searched_to and (problems := self._workflow_check.run(self._definitions)) is not None:
             self._send(partial(self._reporter.workflows, problems))
+
+    @property
+    def has_timeouts(self) -> bool:
+        """Whether there are tasks with a response time-out, waiting or taken."""
+        return bool(self.decider.tasks.timed or self._timeouts.has_any)
 
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""

@@ -79,6 +79,11 @@ class TaskTimeouts:
         """Waiting tasks with an extension in flight."""
         self._being_given: Collection[str] = ()
 
+    @property
+    def has_any(self) -> bool:
+        """Whether there are time-outs that are extended. Any thread may ask."""
+        return bool(self._timers)
+
     def load(self, given: Iterable[Task] = ()) -> None:
         """Reads which tasks events have taken, in addition to those `given`. Raises StoreUnavailable."""
         self._load(task for task in given if task.response_timeout)

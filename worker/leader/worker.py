@@ -42,6 +42,8 @@ _ELECT_EVERY = 0.5
 """Seconds between tries to become leader."""
 _EXTEND_EVERY = 0.2
 """Seconds between two looks for response time-outs that must be extended."""
+_EXTEND_NONE = 5.0
+"""The same while there are none: the first one tells of itself."""
 _AFTER_STORE = 0.5
 """Seconds before the store is tried again."""
 _AFTER_BUG = 2.0
@@ -98,6 +100,7 @@ class Worker:
             settings, store, conductor, source, health, self._stop, tuning.once_key_gap, clock
         )
         self._intervals = Intervals()
+        self._extend_soon = self._intervals.often("extending", self._extend_timeouts)
         self.leader: Leader | None = None
         """The current term's; None for a follower. Other threads read it once, and keep using that one, over or not."""
         self._unstored: list[Task] = []
@@ -190,8 +193,11 @@ class Worker:
             self._intervals.every(seconds, name, partial(_run, name, job))
         for name, (seconds, leaders_job) in as_leader.items():
             self._intervals.every(seconds, name, partial(_run, name, partial(self.as_leader, leaders_job)))
-        extend = partial(_run, "extending time-outs", partial(self.as_leader, Leader.extend_timeouts))
-        self._intervals.often(_EXTEND_EVERY, "extending", extend)
+
+    def _extend_timeouts(self) -> float:
+        _run("extending time-outs", partial(self.as_leader, Leader.extend_timeouts))
+        leader = self.leader
+        return _EXTEND_EVERY if leader is not None and leader.has_timeouts else _EXTEND_NONE
 
     def as_leader(self, job: Callable[[Leader], object]) -> None:
         """Runs the job if this worker is leader. The job keeps the term in which it began, over or not."""
@@ -249,6 +255,7 @@ class Worker:
             pools=self._pools,
             tuning=self._tuning,
             clock=self._clock,
+            extend_soon=self._extend_soon,
         )
         if self._stopping:  # the signal came before there was a term to wake
             leader.wake()
