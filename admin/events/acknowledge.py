@@ -1,4 +1,4 @@
-"""Acknowledges events that came to nothing, so that they ask nothing of anybody, and reopens them: one, or many."""
+"""Acknowledges events that came to nothing, so that nobody needs to act on them, and reopens them: one, or many."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ NOT_ACKNOWLEDGED = "it isn't acknowledged"
 CHANGED = "it has changed meanwhile"
 _STEP = 500
 _WHY_NOT = {"pending": "it is pending: it may still be delivered", "delivered": "it was delivered"}
-DONE = frozenset({ALREADY, NOT_ACKNOWLEDGED, REPLAY_DELIVERED, CHANGED, *_WHY_NOT.values()})
-"""Reasons to leave an event out: all of them ask nothing of anybody."""
 
 
 class CantNote(Exception):

@@ -155,12 +155,7 @@ class Machine(RuleBasedStateMachine):
 
     # --- the loop's thread ---
 
-    @rule(
-        data=st.data(),
-        fails=st.sampled_from(
-            [None, None, None, "tasks.adopt", "decisions.decide", "leadership.resign", "tasks.hand_over"]
-        ),
-    )
+    @rule(data=st.data(), fails=st.sampled_from(_FAILING_LOOP))
     def a_loop_steps(self, data: st.DataObject, fails: str | None) -> None:
         played = data.draw(st.sampled_from([one for one in self.living() if not one.stopping]))
         with self.failing(fails):
