@@ -2,6 +2,9 @@
 
 Most servers look it up in their store. On Redis they ask the index, which learns of it late, or never if Conductor is
 killed in between. In that case the running workflows, which do come from the store, are read one by one.
+
+On PostgreSQL, Conductor leaves a workflow out while it is being written (measured; it skips locked rows), and one that
+has just started is written again and again. So a look-up that finds nothing is repeated a moment later.
 """
 
 from __future__ import annotations
@@ -9,6 +12,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import structlog
 
@@ -17,6 +22,10 @@ from worker.conductor.errors import ConductorError, NotNow, Unreachable, is_deni
 
 log = structlog.get_logger()
 
+_Found = TypeVar("_Found", bound=tuple[Any, ...])
+
+_PAUSES = (0.2, 0.5)
+"""Seconds before an earlier start is looked for again: a write takes less, unless the server is very slow."""
 _SAMPLES = 3
 """Starts that are looked up right after Conductor's answer, when an index wouldn't know them yet."""
 _LONGEST_PAGE = 2.0
@@ -27,9 +36,15 @@ _LONGEST_READING = 5.0
 class EarlierStarts:
     """Queries one Conductor server. Thread-safe."""
 
-    def __init__(self, conductor: Conductor, reading: float = _LONGEST_READING):
+    def __init__(
+        self,
+        conductor: Conductor,
+        reading: float = _LONGEST_READING,
+        sleep: Callable[[float], object] = time.sleep,
+    ):
         """`reading`: seconds for which one try may read workflows; the next try reuses what was read."""
         self._conductor = conductor
+        self._sleep = sleep
         self._longest_reading = reading
         self._samples = _SAMPLES
         self._from_store: bool | None = None
@@ -60,7 +75,18 @@ class EarlierStarts:
 
         Raises ConductorError: NotNow while some running workflows are still unread.
         """
-        return self._conductor.started(name, correlation_id) or self.find_running(name, correlation_id)
+        found, *_ = self.repeatedly(lambda: (self._conductor.started(name, correlation_id),))
+        return found or self.find_running(name, correlation_id)
+
+    def repeatedly(self, look: Callable[[], _Found]) -> _Found:
+        """What a look-up of an earlier start finds; if nothing, it is repeated a moment later."""
+        found = look()
+        for pause in _PAUSES:
+            if any(found):
+                break
+            self._sleep(pause)
+            found = look()
+        return found
 
     def find_running(self, name: str, correlation_id: str) -> str | None:
         """The id of a running workflow with this correlation id that Conductor's look-up doesn't know; None if there is

@@ -77,7 +77,9 @@ class MessageCalls:
         if may_be_read and ended and self._was_pulled(ended[0].id, event.id):
             return Result(target, "done", workflow_id=ended[0].id)
         starter = self._starter(target, event, payload, now) if running is None else None
-        if starter is not None:
+        if starter is not None and tried and not ended:
+            running, ended = self._earlier_starts.repeatedly(lambda: self._find(target))
+        if starter is not None and running is None:
             if own := next((one for one in ended if one.event_id == starter.event_id), None):
                 # It was started with the payload, and ended before its message came: another would be a repetition.
                 if starter.event_id == event.id:

@@ -56,6 +56,22 @@ def test_a_start_that_the_look_up_does_not_know_is_found_among_the_running_workf
     assert earlier.find("flow", "event#7") is None
 
 
+def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
+    conductor: SimulatedConductor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on PostgreSQL, where Conductor skips locked rows, though the workflow has long been there."""
+    conductor.starts_unindexed = False
+    there = conductor.begin("flow", correlation_id="event")
+    there.ended = True
+    answers = iter([None, None, there.id])
+    monkeypatch.setattr(conductor, "started", lambda *_: next(answers))
+    monkeypatch.setattr(earlier_starts, "_PAUSES", (0.2, 0.5))
+    slept: list[float] = []
+    earlier = EarlierStarts(conductor, sleep=slept.append)  # type: ignore[arg-type]
+    assert earlier.find("flow", "event") == there.id
+    assert slept == [0.2, 0.5]
+
+
 def test_each_running_workflow_is_read_once(
     conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str]
 ) -> None:
