@@ -2,7 +2,7 @@
 
 `TEST_SICK_SECONDS` makes the storm longer (up to 45 minutes: after an hour of 500 a target is given up), and
 `TEST_SICK_SEED` repeats one, as far as processes can be repeated. It says how late effects were; how late they may be
-it holds with `TEST_SICK_LATE=5` (seconds), on a machine that has nothing else to do.
+it holds with `TEST_SICK_LATE=20` (seconds), on a machine that has nothing else to do.
 """
 
 from __future__ import annotations

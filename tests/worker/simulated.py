@@ -93,7 +93,8 @@ class SimulatedConductor:
     workflows: dict[str, SimulatedWorkflow] = field(default_factory=dict)
     fault: Fault | None = None
     """Of the next call that changes something."""
-    poll_fault: Literal["unreachable", "lost"] | None = None
+    poll_fault: Literal["unreachable", "lost", "late"] | None = None
+    """Of the next poll. `late`: its answer is lost, and it takes tasks only after `delay`."""
     cannot: dict[str, int] = field(default_factory=dict)
     """Ways to find tasks that the server hasn't got, each with the status of its answer."""
     ailing: dict[str, Ailment] = field(default_factory=dict)
@@ -103,6 +104,8 @@ class SimulatedConductor:
     indexing: bool = True
     unindexed: set[str] = field(default_factory=set)
     """Tasks that the index doesn't know: the server was killed before it had told it."""
+    index_lag: int = 0
+    """Milliseconds after its poll from which the index knows a task that is in progress."""
     starts_unindexed: bool = False
     """Whether the look-up of starts asks an index that has learned of none yet."""
     searches: list[str] = field(default_factory=list)
@@ -214,16 +217,23 @@ class SimulatedConductor:
         if self.poll_fault == "unreachable":
             self.poll_fault = None
             raise Unreachable("no connection")
-        waiting = (task for task in self.tasks.values() if task.kind == TASK_TYPE)
-        queued = [task for task in waiting if task.status == "SCHEDULED"][: min(3, count)]
-        for task in queued:
-            task.status, task.started_at = "IN_PROGRESS", self.server_time
-        if self.poll_fault == "lost":
-            self.poll_fault = None
+        fault, self.poll_fault = self.poll_fault, None
+        if fault == "late":
+            self.late.append((self.now() + self.delay, lambda: self._hand_out(count)))
+            raise OutcomeUnknown("no answer in time")
+        queued = self._hand_out(count)
+        if fault == "lost":
             raise OutcomeUnknown("the answer got lost")
         if queued:
             self.server_clock.observe(self.server_time, self.now(), self.now())
         return [self._task(task) for task in self._readable(queued, unreadable)]
+
+    def _hand_out(self, count: int) -> list[SimulatedTask]:
+        waiting = (task for task in self.tasks.values() if task.kind == TASK_TYPE)
+        queued = [task for task in waiting if task.status == "SCHEDULED"][: min(3, count)]
+        for task in queued:
+            task.status, task.started_at = "IN_PROGRESS", self.server_time
+        return queued
 
     def _search(self, way: str) -> None:
         self.searches.append(way)
@@ -231,11 +241,11 @@ class SimulatedConductor:
             raise OutcomeUnknown("500 not supported", self.cannot[way])
 
     def _indexed(self, start: int) -> Iterator[list[SimulatedTask]]:
-        stale = self.server_time - self.lag
+        stale, told = self.server_time - self.lag, self.server_time - self.index_lag
         found = [
             task
             for task in self.tasks.values()
-            if task.started_at > start
+            if start < task.started_at <= told
             and task.kind == TASK_TYPE
             and task.id not in self.unindexed
             and (task.status == "IN_PROGRESS" or task.ended_at > stale)

@@ -19,7 +19,7 @@ from worker.conductor.answers import Unreadable
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, NotThere, Unreachable
 from worker.discovery.state import DiscoveryState, Way
-from worker.discovery.suspects import Kind, Suspects
+from worker.discovery.suspects import Kind, Suspect, Suspects
 
 log = structlog.get_logger()
 
@@ -145,7 +145,9 @@ class Index:
         Raises ConductorError if none can be read.
         """
         read = self._conductor.within(self.state.patience() / 2).waiting_in
-        yield from filter(None, self._read(conductor or self._conductor, "workflow", read, workflow_ids))
+        found = self._read(conductor or self._conductor, "workflow", read, workflow_ids)
+        yield from (tasks for _, tasks in found if tasks)
+        self.suspects.read("workflow", [id_ for id_, _ in found])
 
     def suspect(self, items: Iterable[Unreadable]) -> list[Unreadable]:
         """From now on, reads these list items by their ids; returns those without an id."""
@@ -158,6 +160,16 @@ class Index:
                 self._failed("task", item.id, item.reason)  # only once: from then on it has its own retry times
         return unidentified
 
+    def awaited_since(self) -> list[float]:
+        """Since when there is what may hold tasks for events and isn't known yet: items that can't be read right now,
+        and lost polls."""
+        awaited = [item.since for item in self.suspects.awaited() if self._may_hold_a_task(item)]
+        return sorted([*awaited, *self.state.lost_at])
+
+    def _may_hold_a_task(self, item: Suspect) -> bool:
+        # Where there is a search, workflows are read only to find what it missed.
+        return self.state.way == "workflows" if item.kind == "workflow" else item.id not in self.known
+
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if Conductor is
         away."""
@@ -167,11 +179,15 @@ class Index:
             tasks = [suspect.id for suspect in some if suspect.kind == "task"]
             workflows = [suspect.id for suspect in some if suspect.kind == "workflow"]
             conductor = self._conductor.within(max(suspect.patience for suspect in some))
-            found = [*filter(None, self._read(self._conductor, "task", conductor.waiting_task, tasks, first=False))]
-            for waiting in self._read(self._conductor, "workflow", conductor.waiting_in, workflows, first=False):
-                found += [task for task, _ in waiting]
+            read = self._read(self._conductor, "task", conductor.waiting_task, tasks, first=False)
+            read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows, first=False)
+            found = [task for _, task in read if task is not None]
+            found += [task for _, waiting in read_in for task, _ in waiting]
             if new := [task for task in found if task.id not in self.known]:
                 yield new
+            # Only now: an event waits for them until the caller has the tasks.
+            self.suspects.read("task", [id_ for id_, _ in read])
+            self.suspects.read("workflow", [id_ for id_, _ in read_in])
 
     def _search(self, conductor: Conductor, way: Way, start: int, seen: Seen) -> Iterator[list[Task]]:
         unreadable: list[Unreadable] = []
@@ -188,15 +204,15 @@ class Index:
         if way == "search-v2":
             for tasks in conductor.waiting_since(start, unreadable):
                 seen.ids.update(task.id for task in tasks)
-                self.suspects.read("task", [task.id for task in tasks])
                 yield tasks
+                self.suspects.read("task", [task.id for task in tasks])
         else:
             for ids in conductor.waiting_ids_since(start, unreadable):
                 new = [task_id for task_id in ids if task_id not in seen.ids and task_id not in self.known]
                 seen.ids.update(ids)
                 new = [task_id for task_id in new if ("task", task_id) not in self.suspects]
                 read = self._conductor.within(self.state.patience() / 2).waiting_task
-                yield [*filter(None, self._read(conductor, "task", read, new))]
+                yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
 
     def _running_tasks(self, conductor: Conductor, seen: Seen, must: bool) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
@@ -237,7 +253,7 @@ class Index:
 
     def _read(
         self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Sequence[str], first: bool = True
-    ) -> Iterator[_T]:
+    ) -> list[tuple[str, _T]]:
         """What `read` returns for each of these ids. Ids for which it fails alone become suspects.
 
         `first`: they are read for the first time. Raises ConductorError if it fails for all of them and Conductor
@@ -246,13 +262,12 @@ class Index:
         found, failed = self._each(read, ids)
         if failed and not found:
             self._must_answer(conductor, kind, failed[0][1])
-        self.suspects.read(kind, [id_ for id_, _ in found])
         for id_, error in failed:
             self._failed(kind, id_, str(error))
         hang = [error for _, error in failed if not error.status and not isinstance(error, (Garbled, NotThere))]
         if first and len(hang) > max(_HANG, len(ids) // 2):
             raise hang[0]  # each still has its own retry times, so this can't go on forever
-        return (answer for _, answer in found)
+        return found
 
     def _failed(self, kind: Kind, id_: str, reason: str) -> None:
         if (kind, id_) not in self.suspects:

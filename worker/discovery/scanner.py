@@ -149,7 +149,7 @@ class Scanner:
         if seen.hidden or self._again_at == float("inf"):
             self._again_at = now + max(_AGAIN_EVERY, _AGAIN_SHARE * (now - began))
         self._read_to = to - _BARELY
-        self._state.searched()
+        self._state.searched(began)
 
     def _search_failed(self, error: ConductorError) -> None:
         self.failure = str(error)

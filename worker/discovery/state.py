@@ -31,6 +31,10 @@ instead."""
 
 TRIES = 3
 """Failed searches after which scans do without the index, if it never found anything alone."""
+LATE_POLLS = 60.0
+"""Seconds for which a poll without an answer may still take tasks off the queue. Meanwhile every scan searches."""
+QUIET = 2.0
+"""Seconds that an index may take to learn of a task that a lost poll took."""
 SEARCH_GAP = 1.0
 """Minimum seconds between two searches on behalf of events without a taker."""
 AGREE_FOR = 24 * 3600.0
@@ -60,13 +64,15 @@ class DiscoveryState:
         self._search_gap = search_gap
         # What a scan needs.
         self._unsure = True
-        self._poll_lost = False
+        self._late_until = _NEVER
+        self._lost_at: list[float] = []
         self._index_alone_at: float | None = None
         self._queued_at = _NEVER
         self._wanted = False
         self._searched_at = _NEVER
         self._missed = 0
         self._failures = 0
+        self._in_a_row = 0
         self._try_at = _NEVER
         # The index.
         self.shown: Shown = "untried"
@@ -94,11 +100,20 @@ class DiscoveryState:
         return "both" if self._needs_index() else "queue"
 
     @property
-    def poll_in_doubt(self) -> bool:
-        """Whether a poll's answer was lost in this term, and the index hasn't been searched since."""
-        return self._unsure and self._poll_lost
+    def lost_at(self) -> list[float]:
+        """When polls were lost whose tasks the index may not know yet, by the clock."""
+        return list(self._lost_at)
+
+    @property
+    def patient(self) -> bool:
+        """Whether even events with a taker wait while scans aren't complete: the index may know others of their
+        takers, and has failed only a few times in a row."""
+        return self._in_a_row < TRIES
 
     def _needs_index(self) -> bool:
+        return self._now < self._late_until or self._finds_alone()
+
+    def _finds_alone(self) -> bool:
         found, queued = self._index_alone_at, self._queued_at
         return found is not None and not (self._now - found > AGREE_FOR and queued > found)
 
@@ -138,32 +153,44 @@ class DiscoveryState:
         self._queued_at = self._now
 
     def poll_lost(self) -> None:
-        """A poll's answer may be lost, or a task in it can't be identified: only the index knows now."""
-        self._unsure = self._poll_lost = True
+        """A poll failed, or a task in it can't be identified: only the index knows now."""
+        self._unsure = True
         self._missed = 0
+        self._lost_at.append(self._now)
+        self.poll_may_be_late()
+
+    def poll_may_be_late(self) -> None:
+        """A poll without an answer, perhaps the predecessor's, may still take tasks that only the index then knows."""
+        self._late_until = self._now + LATE_POLLS
 
     def want_search(self) -> None:
         """An event has found no taker: the next scan that may search does so."""
         self._wanted = True
 
-    def searched(self) -> None:
-        """A scan has searched the index."""
-        self._unsure = self._wanted = False
-        self._missed = self._failures = 0
+    def searched(self, began: float) -> None:
+        """A scan has searched the index. `began`: when it did, by the clock."""
+        self._wanted = False
+        self._unsure = False
+        self._missed = self._failures = self._in_a_row = 0
+        self._lost_at = [at for at in self._lost_at if began < at + QUIET]
         self._searched_at, self._try_at = self._now, _NEVER
 
     def search_failed(self) -> None:
         """A scan couldn't search the index. If searches were never of use, the queue must suffice after a few tries."""
         self._failures += 1
         self._missed += 1
+        self._in_a_row += 1
         self._try_at = self._now + wait_before(self._failures)
-        if self._missed >= TRIES and not self._needs_index():
+        if self._missed >= TRIES and not self._finds_alone():
             self._unsure = self._wanted = False
+            self._late_until = _NEVER
+            self._lost_at.clear()
             self._missed = 0
 
     def search_broke_off(self) -> None:
         """A scan has searched as much of the index as it may at once: the next one continues soon."""
         self._failures = max(1, self._failures)
+        self._in_a_row += 1
         self._try_at = self._now + wait_before(1)
 
     @property

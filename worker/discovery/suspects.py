@@ -22,6 +22,8 @@ Kind = Literal["task", "workflow"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SHOWN_AFTER = 3
 """Failures after which people are told: what recovers within a second needs no attention."""
+AWAITED_FOR = 30.0
+"""Seconds for which events wait for an item that can't be read, unless it has been tried often enough before."""
 _PATIENCE = 1.0
 _LONGEST_DOUBLINGS = 4
 
@@ -71,6 +73,11 @@ class Suspects:
         """All of them, those first that have failed for the longest."""
         with self._lock:
             return list(self._items.values())
+
+    def awaited(self) -> list[Suspect]:
+        """Those that may just be slow to read, as on a busy server: an event may be for one of them."""
+        since = self._clock.monotonic() - AWAITED_FOR
+        return [item for item in self.all() if 0 < item.tries < SHOWN_AFTER and item.since > since]
 
     def failed(self, kind: Kind, id_: str, reason: str) -> Suspect:
         """The item couldn't be read."""

@@ -23,6 +23,7 @@ from worker.leader.addressed_events import AddressedEvents
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
+from worker.leader.known_tasks import Known
 from worker.leader.large_decisions import LargeDecisions
 from worker.leader.plan import Plan, messages_of, starts_of
 from worker.leader.plan_writer import PlanWriter
@@ -66,8 +67,8 @@ class Decider:
         self._writer = PlanWriter(store, self.tasks, self.held, self._large, timeouts)
         self._undefined: dict[str, int] = {}
         """Undefined webhook → when the first of its events is decided all the same."""
-        self._complete_scan_began = 0
-        """When the last complete scan began: holds that end later haven't ended."""
+        self._known_up_to = 0
+        """Up to when all waiting tasks are known: holds that end later haven't ended."""
         self.blocked: Collection[str] = ()
         """Webhooks whose events the last decision left undecided because not every waiting task was known."""
         self.newly_held = False
@@ -185,23 +186,22 @@ class Decider:
         began: int,
         now: int,
         limit: int,
-        complete: bool = True,
+        known: Known | None = None,
     ) -> list[tuple[Target, Event]]:
         """Decides these new events, in their order, as well as freed events and newly waiting tasks.
 
-        `began`: when the scan began; it found every task that was waiting then, and the events arrived earlier. If it
-        wasn't `complete`, because the index couldn't be searched, only events without receivers and those with a taker
-        are decided; the others wait, and so do their webhooks' later events. An event or task that fails alone is set
-        aside; those that are due again are retried.
+        `began`: when the scan began; the events arrived earlier. `known`: which of the tasks that were waiting then it
+        found, by default all. Events that may have others as takers wait, and so do their webhooks' later events. An
+        event or task that fails alone is set aside; those that are due again are retried.
 
         Claims the first `limit` targets for this worker, and returns them with their events. Raises LeadershipLost and
         StoreUnavailable; the store must then be read again.
         """
         self.quarantine.retry_tasks(now)
         events, freed = self._with_due(events, freed, now)
-        if complete:
-            self._complete_scan_began = began
-        plan = self._plan(events, freed, began, now, complete)
+        known = known or Known(up_to=began)
+        self._known_up_to = known.up_to
+        plan = self._plan(events, freed, began, now, known)
         expired = self._expired(plan)
         self.workflows.save()
         claimed = self._writer.write(term, plan, expired, now, limit)
@@ -224,9 +224,9 @@ class Decider:
                     self._large.try_again(event.id)
         return events, freed
 
-    def _plan(self, events: Sequence[Event], freed: Sequence[Event], began: int, now: int, complete: bool) -> Plan:
+    def _plan(self, events: Sequence[Event], freed: Sequence[Event], began: int, now: int, known: Known) -> Plan:
         self.held.begin()
-        plan = Plan(self._scope.definitions.paces, dict(self.held.to_match), freed, complete=complete)
+        plan = Plan(self._scope.definitions.paces, dict(self.held.to_match), freed, known=known)
         for event in freed:
             with self.held.isolated(event):
                 self._free(event, plan)
@@ -245,13 +245,13 @@ class Decider:
         return plan
 
     def _expired(self, plan: Plan) -> list[HeldEvent]:
-        """The events whose hold ran out before the last complete scan began, and that nothing may take any more."""
+        """The events whose hold ran out before all waiting tasks were known, and that nothing may take any more."""
         for task_id in plan.taken:  # the hold of events kept for it ends now, unless another task may still take them
             self.held.index.stop_keeping(task_id)
-        ended = self.held.index.ended(self._complete_scan_began, self._scope.paused, _EXPIRED_AT_ONCE)
+        ended = self.held.index.ended(self._known_up_to, self._scope.paused, _EXPIRED_AT_ONCE)
         plan.more_expired = len(ended) >= _EXPIRED_AT_ONCE
         freed = (HeldEvent(event) for event in plan.freed if not event.is_callback)
-        ended += [event for event in freed if event.hold_until < self._complete_scan_began]
+        ended += [event for event in freed if event.hold_until < self._known_up_to]
         return self.held.expired([event for event in ended if event.id not in plan.released], plan) + plan.over
 
     def _free(self, event: Event, plan: Plan) -> None:
@@ -303,7 +303,7 @@ class Decider:
         can_be_held = bool(webhook.receivers) and event.hold_until >= began
         if can_be_held and self._comes_after_another(event, webhook, document, takers, plan):
             takers = []
-        if not plan.complete and webhook.receivers and not takers:
+        if webhook.receivers and plan.known.may_lack_takers(event.received_at, bool(takers)):
             plan.blocked.add(webhook.name)
             return
         plan.events[event.id] = event

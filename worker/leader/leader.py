@@ -33,6 +33,7 @@ from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
 from worker.leader.heartbeat import Heartbeat
+from worker.leader.known_tasks import KnownTasks
 from worker.leader.reporting import Reporter
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.tuning import Pools, Tuning
@@ -103,6 +104,9 @@ class Leader:
         self._index = Index(conductor, pools.index, self.decider.tasks, self.state)
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index)
+        self._known_tasks = KnownTasks()
+        self._awaited: Sequence[float] = ()
+        """Since when what the last decision waited for couldn't be read."""
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=tuning.inbox)
         self._woken = True
         """Whether a wake-up ended the last wait, so that there may be something to decide."""
@@ -110,6 +114,7 @@ class Leader:
         self.quiet_until = float("-inf")
         """When everything that the predecessor sent has taken effect (monotonic clock)."""
         if term.predecessor is not None:
+            self.state.poll_may_be_late()
             # It may have polled as it died. Conductor then hands out these tasks to no other poll, and soon only its
             # index knows them. An event decided in between would miss them.
             ago = (store.now() - term.predecessor_until) / 1000
@@ -125,7 +130,7 @@ class Leader:
     @property
     def settled(self) -> bool:
         """Whether the predecessor's polls, and this leader's, have taken effect by now if they ever do."""
-        return self._clock.monotonic() >= self.quiet_until and not self.state.poll_in_doubt
+        return self._clock.monotonic() >= self.quiet_until and not self.state.lost_at
 
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
@@ -180,7 +185,8 @@ class Leader:
         gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
         self._stop.wait(max(self._scanned_at + gap, self.quiet_until) - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
-        waiting = () if self.state.must_search() else decider.blocked
+        waits = not self.state.must_search() and self._index.awaited_since() == self._awaited
+        waiting = decider.blocked if waits else ()
         left_out = [*decider.undefined(store.now()), *waiting, *decider.full()]
         agenda = _NOTHING if self._is_quiet() else store.decisions.agenda(_EVENTS_A_DECISION, left_out)
         decider.set_paused(agenda.paused)
@@ -192,12 +198,15 @@ class Leader:
             self.adoption.look_again(agenda.returned)
         self._scan(events)
         scan = self.scanner
-        claimed = decider.decide(self.term, events, freed, scan.began, store.now(), executor.free, scan.complete)
+        self._awaited = self._index.awaited_since()
+        self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
+        known = self._known_tasks.scanned(scan.began, scan.complete, self.state.patient, self._awaited)
+        claimed = decider.decide(self.term, events, freed, scan.began, store.now(), executor.free, known)
         # Before anything that may fail: no other worker makes these calls until their claims run out.
         executor.submit(claimed)
         if found := decider.addressed.newly_found():
             self._adopt(found, suspects=True)  # the queue may be about to hand them out
-        self._reporter.waiting_for_index(decider.blocked, self.scanner.failure)
+        self._reporter.waiting_for_index(() if scan.complete else decider.blocked, scan.failure)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
         if events or freed:

@@ -13,6 +13,7 @@ from store.once import once_key
 from store.one_target import OneTarget
 from store.records import Decision, Event, NewTarget
 from worker.leader.held_index import HeldEvent, HeldIndex
+from worker.leader.known_tasks import Known
 from worker.leader.task_index import Document, WaitingTask
 
 STEP = 1000
@@ -52,8 +53,8 @@ class Plan:
     """Events whose hold ran out, each with the task in doubt that may still take it."""
     undefined: dict[str, int] = field(default_factory=dict)
     """Undefined webhook → when the first of its events is decided all the same."""
-    complete: bool = True
-    """Whether every waiting task is known; if not, events without a taker are left undecided."""
+    known: Known = field(default_factory=Known)
+    """Which waiting tasks are known; events that may have others as takers are left undecided."""
     more_expired: bool = False
     """Whether more holds have run out than are ended at once."""
     over: list[HeldEvent] = field(default_factory=list)

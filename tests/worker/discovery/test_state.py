@@ -29,32 +29,63 @@ def test_at_first_nobody_knows_what_the_worker_before_has_polled(state: Discover
     assert at(state, 0).need() == "unsure"
     assert at(state, 0).must_search()
     assert not at(state, 0).complete()
-    at(state, 0).searched()
+    at(state, 0).searched(began=0)
     assert at(state, 0).need() == "queue"
     assert at(state, 0).complete()
     assert not at(state, 10).must_search()
     assert at(state, 10).search_due_in() == float("inf")
 
 
-def test_after_a_lost_poll_one_search_makes_sure(state: DiscoveryState) -> None:
-    at(state, 0).searched()
+def test_after_a_lost_poll_every_scan_searches_for_as_long_as_it_may_be_carried_out(state: DiscoveryState) -> None:
+    at(state, 0).searched(began=0)
     state.poll_lost()
     assert at(state, 1).need() == "unsure"
-    at(state, 1).searched()
-    assert at(state, 1).need() == "queue"
+    at(state, 1).searched(began=1)
+    assert at(state, module.LATE_POLLS - 1).need() == "both"
+    assert at(state, module.LATE_POLLS - 1).complete()
+    assert at(state, module.LATE_POLLS).need() == "queue"
+
+
+def test_its_tasks_are_awaited_until_a_search_that_began_later_than_an_index_lags(state: DiscoveryState) -> None:
+    at(state, 10).poll_lost()
+    at(state, 11).poll_lost()
+    at(state, 12).searched(began=11.9)
+    assert state.lost_at == [10, 11]
+    at(state, 13).searched(began=12)
+    assert state.lost_at == [11]
+    at(state, 14).searched(began=13)
+    assert state.lost_at == []
+
+
+def test_a_predecessors_poll_may_be_carried_out_late_too(state: DiscoveryState) -> None:
+    at(state, 0).poll_may_be_late()
+    at(state, 1).searched(began=1)
+    assert at(state, module.LATE_POLLS - 1).must_search()
+    assert not at(state, module.LATE_POLLS).must_search()
+
+
+def test_searches_that_fail_make_events_with_a_known_taker_wait_only_a_few_times(state: DiscoveryState) -> None:
+    at(state, 0).found_by_index_alone()
+    for now, fails in enumerate((state.search_failed, state.search_broke_off, state.search_failed)):
+        assert state.patient
+        at(state, 20.0 * now)
+        fails()
+    assert not state.patient
+    state.searched(began=60)
+    assert state.patient
 
 
 def test_a_task_that_was_found_by_the_index_alone_has_every_scan_search(state: DiscoveryState) -> None:
-    at(state, 0).searched()
+    at(state, 0).searched(began=0)
     at(state, 5).found_by_index_alone()
     assert at(state, 6).need() == "both"
     assert at(state, 6).must_search()
-    at(state, 6).searched()
+    at(state, 6).searched(began=6)
     assert at(state, 6).must_search()
 
 
 def test_that_ends_when_the_queue_has_done_alone_for_a_day(state: DiscoveryState) -> None:
-    at(state, 0).searched()
+    at(state, 0).searched(began=0)
     at(state, 5).found_by_index_alone()
     at(state, 10).queued()
     assert at(state, 5 + DAY).need() == "both"
@@ -65,7 +96,7 @@ def test_that_ends_when_the_queue_has_done_alone_for_a_day(state: DiscoveryState
 
 def test_on_a_server_whose_queue_hands_out_nothing_it_never_ends(state: DiscoveryState) -> None:
     at(state, 1).queued()
-    at(state, 1).searched()
+    at(state, 1).searched(began=1)
     at(state, 5).found_by_index_alone()
     assert at(state, 30 * DAY).need() == "both"
 
@@ -73,7 +104,7 @@ def test_on_a_server_whose_queue_hands_out_nothing_it_never_ends(state: Discover
 @pytest.mark.parametrize(("ago", "need"), [(60, "both"), (2 * DAY, "queue"), (-60, "both")])
 def test_what_the_worker_before_has_seen_counts_as_long(state: DiscoveryState, ago: float, need: str) -> None:
     at(state, 10 * DAY).found_by_index_alone(ago)
-    at(state, 10 * DAY).searched()
+    at(state, 10 * DAY).searched(began=10 * DAY)
     at(state, 10 * DAY).queued()
     assert at(state, 10 * DAY).need() == need
 
@@ -81,7 +112,7 @@ def test_what_the_worker_before_has_seen_counts_as_long(state: DiscoveryState, a
 def test_a_search_that_fails_is_tried_again_after_a_while_and_meanwhile_no_scan_is_complete(
     state: DiscoveryState,
 ) -> None:
-    at(state, 0).searched()
+    at(state, 0).searched(began=0)
     at(state, 0).found_by_index_alone()
     pauses = []
     now = 1.0
@@ -95,7 +126,7 @@ def test_a_search_that_fails_is_tried_again_after_a_while_and_meanwhile_no_scan_
         now += pauses[-1]
     assert pauses[0] < 1
     assert 10 < pauses[-1] < 20
-    at(state, now).searched()
+    at(state, now).searched(began=now)
     assert at(state, now).complete()
     assert not state.failing
 
@@ -103,7 +134,7 @@ def test_a_search_that_fails_is_tried_again_after_a_while_and_meanwhile_no_scan_
 def test_a_search_that_breaks_off_goes_on_soon_however_often_and_no_scan_is_complete_before_its_end(
     state: DiscoveryState,
 ) -> None:
-    at(state, 0).searched()
+    at(state, 0).searched(began=0)
     now = 1.0
     state.poll_lost()
     for _ in range(20):
@@ -112,7 +143,7 @@ def test_a_search_that_breaks_off_goes_on_soon_however_often_and_no_scan_is_comp
         assert at(state, now).search_due_in() < 1
         now += 1
     assert at(state, now).must_search()
-    at(state, now).searched()
+    at(state, now).searched(began=now)
     assert at(state, now).complete()
 
 
@@ -132,7 +163,7 @@ def test_where_nothing_was_ever_found_by_the_index_alone_the_queue_must_do_after
 
 
 def test_a_wanted_search_that_fails_makes_no_scan_incomplete_where_the_queue_does(state: DiscoveryState) -> None:
-    at(state, 0).searched()
+    at(state, 0).searched(began=0)
     state.want_search()
     assert not at(state, 0.5).must_search()
     assert at(state, 0.5).search_due_in() == 0.5

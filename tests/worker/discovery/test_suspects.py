@@ -12,7 +12,7 @@ from store.errors import StoreUnavailable
 from store.records import SetAside
 from store.sqlite import SqliteStore, open_store
 from tests.worker.clock import Clock
-from worker.discovery.suspects import SHOWN_AFTER, Kind, Suspect, Suspects
+from worker.discovery.suspects import AWAITED_FOR, SHOWN_AFTER, Kind, Suspect, Suspects
 
 
 class Bench:
@@ -98,3 +98,15 @@ def test_what_the_worker_before_has_set_aside_is_tried_at_once_and_taken_back(be
 
 def test_an_answer_is_waited_for_longer_at_each_try() -> None:
     assert [Suspect("task", "t", "", 0, tries, 0).patience for tries in range(6)] == [1, 2, 4, 8, 16, 16]
+
+
+def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(bench: Bench) -> None:
+    for number in range(SHOWN_AFTER):
+        bench.all.failed("task", "often", "slow")
+        assert bool(bench.all.awaited()) is (number < SHOWN_AFTER - 1)
+    bench.all.failed("task", "long", "slow")
+    assert [item.id for item in bench.all.awaited()] == ["long"]
+    bench.clock.seconds += AWAITED_FOR
+    assert bench.all.awaited() == []
+    bench.all.remember("task", "set aside", "slow", bench.clock.seconds)
+    assert bench.all.awaited() == [], "its last leader waited for it"

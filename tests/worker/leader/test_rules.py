@@ -38,6 +38,7 @@ from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker.conductor.errors import ConductorError
 from worker.delivery.outcomes import ClaimLost, claim_lasts
+from worker.discovery.state import QUIET
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
@@ -206,8 +207,8 @@ class Machine(RuleBasedStateMachine):
             def decide(self, term: Term, *arguments: Any) -> Any:
                 if machine.store.leadership.leader()[0] != term.holder:  # type: ignore[index]
                     return super().decide(term, *arguments)  # LeadershipLost, or there was nothing to write
-                _, _, began, now, _, whole = arguments
-                assert whole
+                _, _, began, now, _, known = arguments
+                assert known.complete and not known.awaited
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
                 committed = False
@@ -542,7 +543,9 @@ class Machine(RuleBasedStateMachine):
         try:
             self.decide()
         except ConductorError:
-            self.search_due |= poll == "lost"
+            if poll == "lost":
+                self.search_due = True
+                self.time_passes(int(QUIET * 1000))
         except StoreUnavailable:  # as in Worker._step
             self.worker.end_term()
             assert self.worker.elect()

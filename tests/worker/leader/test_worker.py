@@ -235,7 +235,13 @@ def test_a_worker_resigns_only_if_the_index_was_searched_after_a_poll_whose_answ
     first.step()
     bench.conductor.poll_fault = "lost"
     first.step()
-    first.step()
+    assert not leader_of(first).settled
+
+    def settles() -> bool:
+        first.step()
+        return leader_of(first).settled
+
+    eventually(settles)
     first.end_term()
     assert second.elect()
 

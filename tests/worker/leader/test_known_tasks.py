@@ -1,0 +1,220 @@
+"""An event waits for tasks that Conductor has shown but couldn't return yet: for a while, and only for those."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.webhooks import Definitions, Webhook
+from tests.worker.discovery.test_index_fails import Bench as IndexBench
+from worker.conductor.errors import ConductorError
+from worker.discovery.state import LATE_POLLS, QUIET
+from worker.discovery.suspects import AWAITED_FOR, SHOWN_AFTER
+from worker.leader.known_tasks import Known, KnownTasks
+from worker.leader.leader import Leader
+
+TALK = {"name": "talk", "receivers": {"flow": "any"}, "starts": [{"workflow": "flow", "unless": "taken"}]}
+WAYS: list[dict[str, int]] = [{}, {"search-v2": 500}, {"search-v2": 500, "search": 500}]
+
+
+class Bench(IndexBench):
+    """One worker, and tasks of which some can't be read."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        webhooks = [*self.source.current.webhooks, Webhook.model_validate(TALK)]
+        self.source.current = Definitions(tuple(webhooks))
+
+    def begin_by_queue(self) -> Leader:
+        """A leader for whom the queue has handed out all tasks so far."""
+        worker = self.deciding()
+        assert worker.leader is not None
+        worker.leader.decide()
+        return worker.leader
+
+    def unread(self, key: str) -> str:
+        """A task that only the index knows, and that can't be read by its id, nor by its workflow's."""
+        task = self.foreign(key)
+        self.ail(task, self.conductor.tasks[task].workflow_id)
+        return task
+
+    def ail(self, *items: str) -> None:
+        self.conductor.ailing.update(dict.fromkeys(items, "hang"))
+
+    def tries(self, leader: Leader, number: int) -> None:
+        """So many more reads fail."""
+        for _ in range(number):
+            self.clock.seconds += 5
+            leader.read_suspects()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+@pytest.mark.parametrize("cannot", WAYS)
+def test_an_event_waits_for_a_task_that_cannot_be_read_yet_though_another_takes_it(
+    bench: Bench, cannot: dict[str, int]
+) -> None:
+    bench.conductor.cannot = cannot
+    leader = bench.begin()
+    known, unread = bench.task("both"), bench.unread("both")
+    event, other = bench.event("w", "both"), bench.event("starts")
+    bench.clock.seconds += 2  # so that running workflows may be read again
+    leader.decide()
+    assert bench.decided(event, other) == [False, True]
+    leader.decide()
+    leader.decide()
+    assert bench.decided(event) == [False]
+    bench.conductor.ailing.clear()
+    bench.clock.seconds += 1
+    leader.read_suspects()
+    leader.decide()
+    assert sorted(map(str, bench.takers(event))) == sorted([known, unread])
+
+
+def test_an_event_that_starts_a_workflow_for_want_of_takers_waits_for_it(bench: Bench) -> None:
+    leader = bench.begin()
+    unread = bench.unread("talk")
+    event = bench.event("talk", "talk")
+    leader.decide()
+    assert bench.decided(event) == [False]
+    bench.conductor.ailing.clear()
+    bench.clock.seconds += 1
+    leader.read_suspects()
+    leader.decide()
+    assert bench.takers(event) == [unread]
+    assert [target.kind for target in bench.store.queries.targets_of([event])] == ["complete"]
+
+
+def test_it_waits_only_until_three_reads_have_failed(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.unread("key")
+    known, event = bench.task("key"), bench.event("w", "key")
+    leader.decide()
+    bench.tries(leader, SHOWN_AFTER - 2)
+    leader.decide()
+    assert bench.decided(event) == [False]
+    bench.tries(leader, 1)
+    leader.decide()
+    assert bench.takers(event) == [known]
+
+
+def test_it_waits_only_so_long_if_nothing_reads(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.unread("key")
+    known, event = bench.task("key"), bench.event("w", "key")
+    leader.decide()
+    assert bench.decided(event) == [False]
+    bench.clock.seconds += AWAITED_FOR + 1
+    leader.decide()
+    assert bench.takers(event) == [known]
+
+
+def test_later_events_of_its_webhook_wait_behind_it_and_no_hold_ends(bench: Bench) -> None:
+    leader = bench.begin()
+    held = bench.event("w", "nobody", hold=0)
+    bench.unread("key")
+    first, second = bench.event("w", "key"), bench.event("w", "other")
+    leader.decide()
+    assert bench.decided(held, first, second) == [False, False, False]
+    bench.conductor.ailing.clear()
+    bench.clock.seconds += 1
+    leader.read_suspects()
+    leader.decide()
+    assert bench.decided(held, first, second) == [True, True, True]
+
+
+def test_ever_new_tasks_that_cannot_be_read_keep_no_event_waiting(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.unread("first")
+    event = bench.event("w", "nobody")
+    for _ in range(SHOWN_AFTER - 1):
+        leader.decide()
+        assert bench.decided(event) == [False]
+        bench.clock.seconds += 5
+        leader.read_suspects()
+        bench.unread("another")
+    leader.decide()
+    assert bench.decided(event) == [True]
+    assert leader._index.awaited_since()
+
+
+def test_what_is_read_while_a_scan_is_under_way_is_known_before_the_decision(bench: Bench) -> None:
+    leader = bench.begin()
+    unread = bench.unread("key")
+    event = bench.event("talk", "key")
+    leader.decide()
+    poll = bench.conductor.poll
+
+    def read_meanwhile(*given: object) -> object:
+        bench.conductor.ailing.clear()
+        bench.clock.seconds += 1
+        leader.read_suspects()
+        return poll(*given)  # type: ignore[arg-type]
+
+    bench.conductor.poll = read_meanwhile  # type: ignore[method-assign, assignment]
+    leader.decide()
+    assert bench.takers(event) == [unread]
+
+
+def test_a_poll_that_is_carried_out_late_hides_no_task_from_an_event(bench: Bench) -> None:
+    leader = bench.begin_by_queue()
+    bench.conductor.poll_fault = "late"
+    with pytest.raises(ConductorError):
+        leader.decide()
+    bench.clock.seconds += LATE_POLLS - 1
+    leader.decide()
+    hidden = bench.task("both")
+    bench.conductor.run_late()
+    known, event = bench.task("both"), bench.event("w", "both")
+    leader.decide()
+    assert sorted(map(str, bench.takers(event))) == sorted([known, hidden])
+
+
+def test_a_task_that_an_index_shows_soon_after_a_lost_poll_is_waited_for(bench: Bench) -> None:
+    leader = bench.begin_by_queue()
+    hidden = bench.task("both")
+    bench.conductor.poll_fault = "lost"
+    with pytest.raises(ConductorError):
+        leader.decide()
+    known, event = bench.task("both"), bench.event("w", "both")
+    bench.conductor.unindexed = {hidden}
+    leader.decide()
+    assert bench.decided(event) == [False]
+    bench.conductor.unindexed.clear()
+    bench.clock.seconds += QUIET
+    leader.decide()
+    assert sorted(map(str, bench.takers(event))) == sorted([known, hidden])
+
+
+def test_up_to_when_all_tasks_are_known() -> None:
+    known = KnownTasks()
+    assert known.scanned(10, True, True, []).up_to == 10
+    assert known.scanned(20, True, True, [1]).up_to == 10
+    assert known.scanned(30, True, True, [1, 2]).up_to == 10
+    assert known.scanned(40, True, True, [2]).up_to == 20, "the second is no concern of what came before 20"
+    assert known.scanned(50, True, True, [2, 3]).up_to == 20
+    assert known.scanned(60, False, True, [3]).up_to == 40
+    assert known.scanned(70, False, True, []).up_to == 40, "a scan that isn't complete shows nothing"
+    assert known.scanned(80, True, True, []).up_to == 80
+
+
+@pytest.mark.parametrize(
+    ("complete", "patient", "awaited", "has_takers", "waits"),
+    [
+        (True, True, False, False, False),
+        (False, True, False, True, True),
+        (False, False, False, True, False),
+        (False, False, False, False, True),
+        (True, False, True, True, True),
+    ],
+)
+def test_which_events_wait(complete: bool, patient: bool, awaited: bool, has_takers: bool, waits: bool) -> None:
+    assert Known(complete, patient, awaited, up_to=5).may_lack_takers(5, has_takers) is waits
+    assert not Known(awaited=True, up_to=5).may_lack_takers(4, has_takers)
