@@ -1,4 +1,4 @@
-"""A storm of items by a clock that is told to go: whatever ails, all others have their effects within five seconds.
+"""A storm of items by a clock that is told to go: whatever ails, all others have their effects within eight seconds.
 
 `TEST_SICK_SECONDS` makes it longer, and `TEST_SICK_SEED` repeats one.
 """
@@ -99,7 +99,7 @@ class Storm:
         self.conductor.random_ = random_
         self.open: list[Scenario] = []
         self.done: list[Scenario] = []
-        self.patience = 5000
+        self.patience = 8000
         """Milliseconds within which an effect must come."""
         self.number = 0
         self.hands: list[tuple[Target, Event]] = []

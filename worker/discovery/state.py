@@ -41,6 +41,8 @@ AGREE_FOR = 24 * 3600.0
 """Seconds without a task found by the index alone, while the queue handed out tasks, after which the queue suffices."""
 FULL_READ_EVERY = 40
 """Discoveries between two that read all waiting tasks from the index."""
+_LOSSES = 100
+"""Lost polls that are told apart."""
 _LONGEST_PATIENCE = 60.0
 _PATIENCE = 2.0
 _BETTER_EVERY = 60.0
@@ -156,7 +158,7 @@ class DiscoveryState:
         """A poll failed, or a task in it can't be identified: only the index knows now."""
         self._unsure = True
         self._missed = 0
-        self._lost_at.append(self._now)
+        self._lost_at = [*self._lost_at[: _LOSSES - 1], self._now]
         self.poll_may_be_late()
 
     def poll_may_be_late(self) -> None:

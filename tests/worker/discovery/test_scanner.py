@@ -470,6 +470,20 @@ def test_a_polled_task_that_has_no_id_is_searched_for(bench: Bench) -> None:
     assert [task.id for page in bench.index.retry() for task in page] == [sick]
 
 
+def test_the_next_leader_searches_from_before_a_task_could_not_be_read(bench: Bench) -> None:
+    bench.scan()
+    [task] = bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.conductor.ailing = {task: "hang"}
+    discovery = bench.discovery()
+    bench.discover(discovery)
+    assert discovery.searched_to == bench.ms
+    bench.ms += 3000
+    bench.pass_(3)
+    bench.discover(discovery)
+    assert discovery.searched_to == bench.ms - 3000
+
+
 def test_a_task_that_cannot_be_told_is_searched_for_where_it_was_until_it_can_be_read(bench: Bench) -> None:
     discovery = bench.discovery()
     bench.schedule()
