@@ -47,6 +47,8 @@ _SESSION = {
     "statement_timeout": "90s",
     "lock_timeout": f"{int(LOCK_TIMEOUT * 1000)}ms",
     "idle_in_transaction_session_timeout": "15s",
+    # Whatever the server's default is: of statements in one message, each must see what has been committed until then.
+    "default_transaction_isolation": "read committed",
 }
 _GONE = {
     "tcp_keepalives_idle": "5s",

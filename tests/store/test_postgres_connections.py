@@ -71,6 +71,15 @@ def cut_all(url: str) -> None:
         )
 
 
+def test_statements_sent_together_see_what_is_committed_whatever_the_servers_default(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as other:
+        other.execute(f"ALTER DATABASE {other.info.dbname} SET default_transaction_isolation = 'repeatable read'")
+        with closing(Connections(Address.parse(url))) as connections:
+            connections.read("SELECT 1")
+            levels = connections.read_together(("SELECT 1", ()), ("SHOW transaction_isolation", ()))[1]
+    assert levels == [("read committed",)]
+
+
 # --- news ---
 
 
