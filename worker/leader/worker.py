@@ -40,6 +40,8 @@ _HEARTBEAT = 1.5
 """Seconds between renewals of the term."""
 _ELECT_EVERY = 0.5
 """Seconds between tries to become leader."""
+_HEAR_EVERY = 1.0
+"""Seconds between two looks of the leader at what other processes tell followers."""
 _EXTEND_EVERY = 0.2
 """Seconds between two looks for response time-outs that must be extended."""
 _EXTEND_NONE = 5.0
@@ -106,6 +108,8 @@ class Worker:
         self._unstored: list[Task] = []
         """Tasks polled in a term that ended before they were stored."""
         self._listener = store.signals.listener("targets")
+        self._heard_at = float("-inf")
+        """When what it has heard was last read by the leader."""
 
     @property
     def is_leader(self) -> bool:
@@ -219,6 +223,7 @@ class Worker:
             else:
                 assert self.leader is not None
                 self.leader.step()
+                self._hear()
         except LeadershipLost:
             log.warning("leadership lost: another worker is leader")
             self.end_term()
@@ -291,6 +296,16 @@ class Worker:
         while not self._stopping and (rest := until - self._clock.monotonic()) > 0:
             self._listener.wait(rest)
             self._executor.wake()
+
+
+    def _hear(self) -> None:
+        """Hears of claimable targets as leader too. PostgreSQL keeps what a listener doesn't read for as long as it is
+        connected, and once eight gigabytes of it have piled up, no process can tell another anything."""
+        now = self._clock.monotonic()
+        if now >= self._heard_at + _HEAR_EVERY:
+            self._heard_at = now
+            if self._listener.wait(0):
+                self._executor.wake()
 
 
 def _run(name: str, job: Callable[[], object]) -> None:

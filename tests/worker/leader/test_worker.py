@@ -149,6 +149,16 @@ def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> No
     assert second.elect()
 
 
+def test_the_leader_too_reads_what_it_is_told_of_targets(bench: Bench) -> None:
+    """PostgreSQL would keep all of it for as long as one worker stays leader, until nothing more can be told."""
+    worker = bench.deciding()
+    for _ in range(3):
+        worker._heard_at = float("-inf")
+        bench.store.signals.tell("targets")
+        worker.step()
+        assert not worker._listener.wait(0), "it has been read"
+
+
 def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_term_has_run_out(bench: Bench) -> None:
     first, second = bench.deciding(), bench.worker()
     assert not second.elect()
