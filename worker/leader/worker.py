@@ -297,7 +297,6 @@ class Worker:
             self._listener.wait(rest)
             self._executor.wake()
 
-
     def _hear(self) -> None:
         """Hears of claimable targets as leader too. PostgreSQL keeps what a listener doesn't read for as long as it is
         connected, and once eight gigabytes of it have piled up, no process can tell another anything."""
