@@ -19,6 +19,10 @@ def test_a_url_is_read_as_libpq_reads_it_and_the_schema_is_ours() -> None:
     assert Address.parse("postgresql://db/bridge").schema == SCHEMA
 
 
+def test_text_is_utf_8_whatever_the_url_says() -> None:
+    assert Address.parse("postgresql://host/bridge?client_encoding=latin1").parameters["client_encoding"] == "utf8"
+
+
 def test_of_several_hosts_the_one_that_takes_writes_is_meant() -> None:
     assert "target_session_attrs" not in Address.parse("postgresql://a/x").parameters
     several = Address.parse("postgresql://a:1,b:2/x").parameters

@@ -34,6 +34,8 @@ _NO_CONNECTION = (
 
 
 _ONCE = urllib3.Retry(False)
+_TRUST_EVERY = 10.0
+"""Seconds after which a thread that can't connect by TLS reads the authorities' certificates again."""
 
 
 def tls_context() -> ssl.SSLContext:
@@ -150,6 +152,9 @@ class Transport(RESTClientObject):  # type: ignore[misc]
     def __init__(self, url: str, bounds: Bounds, tls: ssl.SSLContext | None):
         """`url` is the API's; `tls` is for one with https."""
         self._url = url
+        self._tls = tls
+        self._trusted_at = float("-inf")
+        """When the authorities were last read again."""
         self._bounds = bounds
         self._limits = _Limits()
         self._patience = float("inf")
@@ -230,6 +235,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
                 OutcomeUnknown(f"Conductor gave no complete answer within {seconds:.3g} s")
             ) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            if isinstance(error, urllib3.exceptions.SSLError):
+                self._trust_new_authorities(now)
             raise self._no_answer(OutcomeUnknown(f"{type(error).__name__}: {error}")) from error
         self.last = response.status, None
         answer = Answer(response.status, response.reason or "", response.headers, self._decoded(response.status, text))
@@ -238,6 +245,12 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         if not 200 <= answer.status_code <= 299:
             raise ApiException(http_resp=RESTResponse(answer))
         return answer
+
+    def _trust_new_authorities(self, now: float) -> None:
+        """For the next connections: since the process started, the authorities' file may have been replaced."""
+        if self._tls is not None and now - self._trusted_at >= _TRUST_EVERY:
+            self._trusted_at = now
+            self._tls.load_default_certs()
 
     def _decoded(self, status: int, text: bytearray) -> str:
         try:

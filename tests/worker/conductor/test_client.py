@@ -6,12 +6,14 @@ import http.client
 import json
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -20,6 +22,7 @@ import pytest
 import urllib3
 from conductor.client.http.api_client import ApiClient
 
+from testkit import PATIENCE
 from worker.conductor import transport
 from worker.conductor.answers import End, TaskStatus, Unreadable
 from worker.conductor.bounds import Bounds
@@ -718,7 +721,7 @@ def test_certificates_are_read_only_for_tls(server: StandIn, monkeypatch: pytest
 
 def test_an_error_of_tls_leaves_open_what_has_happened(conductor: Conductor) -> None:
     error = urllib3.exceptions.SSLError("bad record MAC")
-    with mock.patch.object(urllib3.PoolManager, "request", side_effect=error), pytest.raises(OutcomeUnknown):
+    with mock.patch.object(urllib3.HTTPConnectionPool, "urlopen", side_effect=error), pytest.raises(OutcomeUnknown):
         conductor.start("flow", None, "{}", "event")
 
 
@@ -772,6 +775,35 @@ def test_all_threads_share_one_context_of_tls(monkeypatch: pytest.MonkeyPatch) -
     assert len(set(used)) == 1
     assert used[0].verify_mode is ssl.CERT_REQUIRED
     assert used[0].check_hostname
+
+
+def test_an_authority_that_is_new_since_the_process_started_is_trusted(
+    server: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a secret of Kubernetes, whose files are replaced while the pod runs."""
+    for name in ("old", "new"):
+        subprocess.run(
+            f"openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1"
+            f" -keyout {name}.key -out {name}.crt".split(),
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+        )
+    authorities = tmp_path / "authorities.crt"
+    authorities.write_bytes((tmp_path / "old.crt").read_bytes())
+    monkeypatch.setenv("SSL_CERT_FILE", str(authorities))
+    monkeypatch.setattr("worker.conductor.transport._TRUST_EVERY", 0.0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "new.crt", tmp_path / "new.key")
+    server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
+    server.answers = [Answer([])]
+    conductor = Conductor(server.url.replace("http:", "https:"), Bounds(PATIENCE))
+    with pytest.raises(ConductorError, match="CERTIFICATE_VERIFY_FAILED"):
+        conductor.poll("me")
+    authorities.write_bytes((tmp_path / "new.crt").read_bytes())
+    with pytest.raises(ConductorError, match="CERTIFICATE_VERIFY_FAILED"):
+        conductor.poll("me")
+    assert conductor.poll("me") == []
 
 
 def test_a_connection_that_took_too_long_carries_no_request(server: StandIn, conductor: Conductor) -> None:
