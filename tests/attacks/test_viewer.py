@@ -241,7 +241,7 @@ def test_a_test_event_goes_to_the_relay_whatever_the_definition_says(
 ) -> None:
     posted: list[tuple[str, Draft]] = []
 
-    def post(url: str, draft: Draft) -> Answer:
+    def post(url: str, draft: Draft, wait: float) -> Answer:
         posted.append((url, draft))
         return Answer(200, b'{"eventId": "e1", "secret": "of-the-cloud", "message": "<b>\\u202e"}')
 
@@ -267,7 +267,7 @@ def test_nothing_of_an_answer_is_shown_that_isnt_the_relays(body: bytes) -> None
 def test_the_address_of_the_relay_is_a_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Page(tmp_path, bridge_relay_url="http://relay:8000", bridge_public_url=None)
     posted: list[tuple[str, Draft]] = []
-    monkeypatch.setattr(webhooks, "post", lambda url, draft: posted.append((url, draft)) or Answer(200, b"{}"))
+    monkeypatch.setattr(webhooks, "post", lambda url, draft, wait: posted.append((url, draft)) or Answer(200, b"{}"))
     page.create()
     page.post("/webhooks/deploys/test", sample="push")
     assert [(url, draft.url) for url, draft in posted] == [("http://relay:8000/webhook/deploys",) * 2]
