@@ -24,8 +24,8 @@ from worker.conductor.errors import ConductorError
 
 pytestmark = pytest.mark.slow
 
-SLOW = 1500
-"""Milliseconds at most for which a task can't be read, so that the second or third read returns it."""
+SLOW = 1000
+"""Milliseconds at most for which a task can't be read, so that one of its first three reads returns it."""
 LATEST = 20_000
 
 
