@@ -6,6 +6,7 @@ checked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -187,9 +188,10 @@ class Rules:
     def fits(self, task: RefTask, event: RefEvent) -> Answer:
         """Whether the task is a receiver's, and its matches hold."""
         webhook = self.webhook(event)
+        # In a loop, a replay to one target is for the task in whichever iteration.
         if event.only is not None and (event.only.workflow_id, event.only.reference_name) != (
             task.workflow_id,
-            task.reference_name,
+            re.sub(r"__[0-9]+\Z", "", task.reference_name),
         ):
             return False
         if webhook is None or task.workflow not in webhook.receivers or not holds(task.matches, event.payload):

@@ -310,10 +310,11 @@ class Machine(RuleBasedStateMachine):
             assert repeated.event_id == new.id
         self.reference.events[new.id] = RefEvent(self.seq, new.id, webhook, self.ms, new.hold_until, payload)
 
-    @rule(back=st.integers(1, 9), which=st.integers(0, 9))
-    def an_event_is_replayed_to_one_target(self, back: int, which: int) -> None:
-        """One of the newest events that have any."""
-        targets = self.store.queries.targets_of([f"event{max(1, self.seq - back)}"])
+    @rule(back=st.integers(1, 9), which=st.integers(0, 9), goes_round=st.booleans())
+    def an_event_is_replayed_to_one_target(self, back: int, which: int, goes_round: bool) -> None:
+        """One of the newest events. `goes_round`: then its task's loop comes to the next iteration."""
+        newest = range(max(1, self.seq - back), self.seq + 1)
+        targets = self.store.queries.targets_of([f"event{number}" for number in newest])
         if not targets:
             return
         chosen = targets[which % len(targets)]
@@ -337,6 +338,8 @@ class Machine(RuleBasedStateMachine):
         self.reference.events[new.id] = RefEvent(
             self.seq, new.id, old.webhook, self.ms, new.hold_until, old.payload, only=only
         )
+        if goes_round and only.kind == "complete":
+            self.conductor.schedule(str(only.workflow_id), f"{only.reference_name}__{len(self.conductor.tasks)}", {})
 
     @rule(
         name=st.sampled_from(["flow", "other", "stranger"]),
