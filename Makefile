@@ -27,14 +27,10 @@ test: $(INSTALLED) lint ## All checks, and all tests but the long ones, includin
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m "not long and not cluster"
 
-# Side by side, as each part leaves a processor idle while servers start. What the second one says follows at the end.
 test-long: $(INSTALLED) ## The long tests, others with more examples, and on PostgreSQL those that depend on Conductor's backend
 	@$(BIN)/python -m testkit.conductor
-	@mkdir -p build
-	@TEST_CONDUCTOR=postgres TEST_FAULTS_SECONDS=20 $(PYTEST) tests/acceptance -m server >build/on-postgres.log 2>&1 & \
-	other=$$!; trap "kill $$other 2>/dev/null" EXIT INT TERM; \
-	TEST_EXAMPLES=all $(PYTEST) -m "long or examples"; one=$$?; \
-	wait $$other; two=$$?; cat build/on-postgres.log; exit $$((one ? one : two))
+	TEST_EXAMPLES=all $(PYTEST) -m "long or examples"
+	TEST_CONDUCTOR=postgres TEST_FAULTS_SECONDS=20 $(PYTEST) tests/acceptance -m server
 
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor
