@@ -135,6 +135,8 @@ def _watch(
     last = _when_called(url, events * 9 // 10)
     took, times, wal = time.monotonic() - began, _times(workers, server, conductor), _wal(database)
     number = last - first
+    if number == 0:
+        raise Failed(f"{events} events are too few: all calls were made between two looks")
     spent = [1000 * (after - before) / number for before, after in zip(times_before, times, strict=True)]
     *of_workers, of_database, of_conductor = spent
     of_wal = (wal - wal_before) / number

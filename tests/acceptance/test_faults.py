@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit.backends import Conductors
 from testkit.client import Conductor
 from tests.acceptance.bridge import Bridge
@@ -72,7 +73,7 @@ def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load
         load.bridge.start()
         load.run(clients=4, scenarios=max(8, int(SECONDS / 2)))
         load.join()
-        load.audit()
+        load.audit(patience=5 * PATIENCE)  # a try that looks three times for an earlier start seldom succeeds here
     finally:
         load.bridge.stop()
         proxy.stop()

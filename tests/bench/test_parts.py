@@ -45,7 +45,7 @@ def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_workers_beside_those_of_another_checkout(tmp_path: Path) -> None:
-    effort = workers.Effort(rounds=1, events=200, workers=2, settling=1)
+    effort = workers.Effort(rounds=1, events=3000, workers=2, settling=1)
     (tmp_path / "other").symlink_to(workers.ROOT)
     found = workers.measure(tmp_path, say, tmp_path / "other", effort)
     assert [figure.goal for figure in found] == ["", "", ">= 1", "<= 1", "<= 1"]

@@ -52,7 +52,7 @@ class Builder:
         self._environment = dict(os.environ) | {"BUILDAH_ISOLATION": "chroot"}
         self._storage = ["--storage-driver", "vfs", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
 
-    def buildah(self, command: str, *arguments: str, check: bool = True, timeout: float = 170) -> str:
+    def buildah(self, command: str, *arguments: str, check: bool = True, timeout: float = 600) -> str:
         """What buildah prints. Fails with its words."""
         answer = subprocess.run(
             ["buildah", *self._storage, command, *arguments],
