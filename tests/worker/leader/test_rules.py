@@ -721,7 +721,7 @@ class Machine(RuleBasedStateMachine):
             self.decide()
             self.compare()
             self.the_helper_claims(10)
-            if not self.in_hand and not any(e.freed and e.held for e in self.reference.events.values()):
+            if not self.in_hand and not any(map(self.goes_on, self.reference.events.values())):
                 break
             for worker, target, event in self.in_hand:
                 self.record(worker, worker._executor._calls.outcome(target, event).result)
@@ -733,6 +733,10 @@ class Machine(RuleBasedStateMachine):
         self.compare()
         for over in self.reference.events.values():
             self.ended_well(over)
+
+    def goes_on(self, event: RefEvent) -> bool:
+        """Whether it is to be decided again, or has a call that is made again, perhaps a minute later."""
+        return (event.freed and event.held) or "pending" in (*event.takers.values(), *event.starts.values())
 
     def ended_well(self, event: RefEvent) -> None:
         """Conductor shows what the event was applied to, once each."""
