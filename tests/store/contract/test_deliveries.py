@@ -5,12 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import pytest
-
 from store.errors import StoreUnavailable
 from store.protocols import Store
 from store.records import NewEvent, new_event_id
-from testkit import PATIENCE
 
 
 def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: str = "w") -> NewEvent:
@@ -62,9 +59,7 @@ def test_events_without_a_delivery_id_are_never_duplicates(store: Store) -> None
     assert not any(committed.duplicate for committed in store.deliveries.append([event(), event()]))
 
 
-def test_a_delivery_of_very_many_elements_is_committed_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    # However busy the disk: a delivery's time is none of what this is about.
-    monkeypatch.setattr("store.postgres.deliveries.IMPATIENT", PATIENCE)
+def test_a_delivery_of_very_many_elements_is_committed_whole(store: Store) -> None:
     events = [event(f"d{number}") for number in range(1500)] + [event("d7")]
     committed = store.deliveries.append(events)
     assert committed[-1] == type(committed[-1])(events[7].id, True)
