@@ -8,7 +8,7 @@ from typing import Any
 from store import rows, turns
 from store.postgres.connections import Connections
 from store.postgres.lows import next_webhooks
-from store.postgres.settled import UNDECIDED, Settled
+from store.postgres.settled import Settled
 from store.protocols import Signals
 from store.records import Agenda, Event
 from store.sql.database import Deciding, Rows, Statement
@@ -22,15 +22,15 @@ _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 _COLUMNS = len(rows.EVENT.split(","))
 """An event's columns, followed by the size of the payloads read so far."""
 _LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
-_AFTER = rows.jumps("webhook", UNDECIDED, "decided_at IS NULL", after="%(after)s")
-_TO = rows.jumps("webhook", UNDECIDED, "decided_at IS NULL", to="%(after)s")
+_AFTER = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", after="%(after)s")
+_TO = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", to="%(after)s")
 # The next webhooks with undecided events are found by one index look-up each; so are their first events.
 _NEXT = f"""
     SELECT value, 0 AS low FROM ({_AFTER}) later WHERE {_LEFT_IN}
     UNION ALL SELECT value, 0 FROM ({_TO}) first WHERE {_LEFT_IN}
 """
 _NEXT_BEHIND = f"""
-    SELECT value, low FROM ({next_webhooks(UNDECIDED, "r.decided_at IS NULL", low="seq")}) next WHERE {_LEFT_IN}
+    SELECT value, low FROM ({next_webhooks("bridge.events", "r.decided_at IS NULL", low="seq")}) next WHERE {_LEFT_IN}
 """
 """The same, while a snapshot is held: see `store.postgres.lows`."""
 _UNDECIDED = f"""

@@ -16,16 +16,14 @@ from store.sql.database import Rows, Statement
 
 IN_FULL_EVERY = 60.0
 """Seconds after which a look begins at the first number again: anything that was missed waits no longer than this."""
-NUMBERED = UNDECIDED = "bridge.events"
-"""The table that gives events their numbers, and the one with an index of undecided ones by webhook and number."""
-_NEWEST = f"SELECT coalesce(max(seq), 0) FROM {NUMBERED}"
-_WRITING = f"""
+_NEWEST = "SELECT coalesce(max(seq), 0) FROM bridge.events"
+_WRITING = """
 SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
-AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = '{NUMBERED}'::regclass
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = 'bridge.events'::regclass
 """
-_FIRST = f"""
+_FIRST = """
 SELECT webhook, (
-    SELECT min(seq) FROM {UNDECIDED} e WHERE e.decided_at IS NULL AND e.webhook = busy.webhook AND e.seq >= busy.low
+    SELECT min(seq) FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = busy.webhook AND e.seq >= busy.low
 ) FROM unnest(%(busy)s::text[], %(lows)s::bigint[]) AS busy (webhook, low)
 """
 
