@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -22,7 +22,7 @@ from worker.conductor.errors import ConductorError, NotNow, Unreachable, is_deni
 
 log = structlog.get_logger()
 
-_Found = TypeVar("_Found", bound=tuple[Any, ...])
+_Found = TypeVar("_Found")
 
 _PAUSES = (0.2, 0.5)
 """Seconds before an earlier start is looked for again: a write takes less, unless the server is very slow."""
@@ -75,18 +75,19 @@ class EarlierStarts:
 
         Raises ConductorError: NotNow while some running workflows are still unread.
         """
-        found, *_ = self.repeatedly(lambda: (self._conductor.started(name, correlation_id),))
-        return found or self.find_running(name, correlation_id)
 
-    def repeatedly(self, look: Callable[[], _Found]) -> _Found:
-        """What a look-up of an earlier start finds; if nothing, it is repeated a moment later."""
-        found = look()
+        def look() -> str | None:
+            return self._conductor.started(name, correlation_id)
+
+        return look() or self.look_again(look) or self.find_running(name, correlation_id)
+
+    def look_again(self, look: Callable[[], _Found | None]) -> _Found | None:
+        """What a look-up of an earlier start that has just found nothing finds a moment later."""
         for pause in _PAUSES:
-            if any(found):
-                break
             self._sleep(pause)
-            found = look()
-        return found
+            if found := look():
+                return found
+        return None
 
     def find_running(self, name: str, correlation_id: str) -> str | None:
         """The id of a running workflow with this correlation id that Conductor's look-up doesn't know; None if there is

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -78,7 +79,7 @@ class MessageCalls:
             return Result(target, "done", workflow_id=ended[0].id)
         starter = self._starter(target, event, payload, now) if running is None else None
         if starter is not None and tried and not ended:
-            running, ended = self._earlier_starts.repeatedly(lambda: self._find(target))
+            running, ended = self._earlier_starts.look_again(partial(self._find_any, target)) or (None, [])
         if starter is not None and running is None:
             if own := next((one for one in ended if one.event_id == starter.event_id), None):
                 # It was started with the payload, and ended before its message came: another would be a repetition.
@@ -150,6 +151,10 @@ class MessageCalls:
         if paused := next((one for one in found if one.status == "PAUSED"), None):
             raise _named(NotNow(f"workflow {paused.id} is paused"), paused.id)
         return None, found
+
+    def _find_any(self, target: Target) -> tuple[str | None, list[Keyed]] | None:
+        found = self._find(target)
+        return found if any(found) else None
 
     def _may_have_started(self, target: Target) -> bool:
         """Whether an earlier try may have started a workflow, for this message or, if it is held, a later one. It may
