@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -49,32 +48,31 @@ class _TextsDumper(Dumper):
     format = Format.BINARY
     oid = _TEXTS
 
-    def dump(self, obj: Iterable[str | None]) -> Buffer | None:
-        data = [b""]
+    def dump(self, obj: Texts) -> Buffer | None:
+        data = [_head(_TEXT, obj)]
         for text in obj:
             if text is None:
                 data.append(_NULL)
             else:
                 encoded = storable.text_without_nul(text).encode()
                 data += (_LENGTH(len(encoded)), encoded)
-        return _array(_TEXT, list(obj), data)
+        return b"".join(data)
 
 
 class _LongsDumper(Dumper):
     format = Format.BINARY
     oid = _LONGS
 
-    def dump(self, obj: Iterable[int | None]) -> Buffer | None:
+    def dump(self, obj: Longs) -> Buffer | None:
         try:
-            data = [b"", *(_NULL if number is None else _NUMBER(8, number) for number in obj)]
+            data = [_NULL if number is None else _NUMBER(8, number) for number in obj]
         except struct.error as error:
             raise psycopg.DataError(f"a number is out of range: {error}") from error
-        return _array(_LONG, list(obj), data)
+        return b"".join([_head(_LONG, obj), *data])
 
 
-def _array(kind: int, elements: list[Any], data: list[bytes]) -> bytes:
-    data[0] = _HEAD(1, None in elements, kind, len(elements), 1)
-    return b"".join(data)
+def _head(kind: int, elements: list[Any]) -> bytes:
+    return _HEAD(1, None in elements, kind, len(elements), 1)
 
 
 def take_any_text(connection: psycopg.Connection[Any]) -> None:
