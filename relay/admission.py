@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -90,12 +91,7 @@ class Admission:
     def _take(self, webhook: str, accept: Accept | None, now: float) -> int:
         if accept is None:
             return 0
-        allowance = Allowance(accept.rate, accept.most_at_once)
-        full_at = self._accepted.get(webhook)
-        if seconds := allowance.wait(full_at, now):
-            return math.ceil(seconds)
-        self._accepted.set(webhook, allowance.less_one(full_at, now))
-        return 0
+        return _take_one(self._accepted, webhook, Allowance(accept.rate, accept.most_at_once), now)
 
     def left_nothing(self, webhook: str, accept: Accept | None) -> None:
         """Returns the token of a proven delivery that created no event. Otherwise anyone who has seen a delivery could
@@ -108,17 +104,22 @@ class Admission:
         """Records a request for a page. Returns 0, or the seconds until its sender should try again."""
         if (address := _one_sender(sender)) is None:
             return 0
-        key, now = (webhook, address), self._clock.monotonic()
-        if seconds := PAGES.wait(self._pages.get(key), now):
-            return math.ceil(seconds)
-        self._pages.set(key, PAGES.less_one(self._pages.get(key), now))
-        return 0
+        return _take_one(self._pages, (webhook, address), PAGES, self._clock.monotonic())
 
     def failed(self, webhook: str, sender: str | None) -> None:
         """Records a delivery whose proof failed."""
         if (address := _one_sender(sender)) is not None:
             key = webhook, address
             self._failed.set(key, FAILURES.less_one(self._failed.get(key), self._clock.monotonic()))
+
+
+def _take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float) -> int:
+    """Takes a token. Returns 0, or the seconds until there is one."""
+    full_at = times.get(key)
+    if seconds := allowance.wait(full_at, now):
+        return math.ceil(seconds)
+    times.set(key, allowance.less_one(full_at, now))
+    return 0
 
 
 def _one_sender(text: str | None) -> bytes | None:
