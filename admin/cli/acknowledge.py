@@ -14,7 +14,7 @@ from admin.bridge import Bridge
 from admin.cli.common import Here, echo_json, here, me
 from admin.cli.event_list import filter_options, parts_given
 from admin.cli.event_list import matching as matching_of_filter
-from admin.cli.tables import plain
+from admin.cli.tables import counted, plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.replay_plan import Chosen, Plan, chosen
 from store.story import Noted
@@ -116,7 +116,7 @@ def _say_plan(plan: Plan, what: Noted, as_json: bool) -> None:
     if as_json:
         echo_json(NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
         return
-    events = "1 event" if len(plan.chosen) == 1 else f"{len(plan.chosen)} events"
+    events = counted(len(plan.chosen), "event")
     click.echo(f"{events} would be {what}" if plan.total else "no event matches", err=not plan.chosen)
     for webhook, statuses in plan.by_webhook.items():
         each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))

@@ -18,7 +18,7 @@ from admin.cli.common import (
     echo_json,
     here,
 )
-from admin.cli.tables import plain
+from admin.cli.tables import counted, plain
 from admin.conductor import connect
 from admin.events.refused import Refused
 from admin.explain.set_aside import name_of, next_try, why
@@ -62,7 +62,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
         else:
             for found in sorted((*error.problems, *error.warnings)):
                 click.echo(plain(found))
-            errors = "1 error" if len(error.problems) == 1 else f"{len(error.problems)} errors"
+            errors = counted(len(error.problems), "error")
             click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
     findings = [("BRIDGE_TRUSTED_PROXIES", finding) for finding in on_proxies(here.settings, definitions)]

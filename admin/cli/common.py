@@ -16,7 +16,7 @@ import click
 
 from admin.api.base import ApiObject, as_json
 from admin.bridge import Bridge, NotFound, open_definitions, read_definitions
-from admin.cli.tables import plain, table
+from admin.cli.tables import counted, plain, table
 from admin.events.asking import check_webhook as check
 from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
@@ -87,9 +87,8 @@ class Here:
         """The definitions, as far as they can be read, with a note on stderr if they have errors."""
         found = open_definitions(self.settings, self._kept_definitions).current
         if found.errors:
-            errors = "1 error" if len(found.errors) == 1 else f"{len(found.errors)} errors"
             click.echo(
-                f"note: the definitions have {errors} (see webhook-bridge check); "
+                f"note: the definitions have {counted(len(found.errors), 'error')} (see webhook-bridge check); "
                 "this goes by what can be read of them",
                 err=True,
             )

@@ -14,7 +14,7 @@ import click
 from admin.api.objects import ReplayPlan, Replays
 from admin.cli.common import Here, echo_json, fail, me
 from admin.cli.event_list import matching
-from admin.cli.tables import plain
+from admin.cli.tables import counted, plain
 from admin.events.replay import Progress, replay_all
 from admin.events.replay_plan import SETTLED, Plan, plan_of
 from config.rates import parse_rate
@@ -104,7 +104,7 @@ def _say_plan(plan: Plan, will_be: str, to_stderr: bool) -> None:
         arrived = f", which arrived at {iso(plan.chosen[0].received_at)}"
     elif plan.chosen:
         arrived = f", which arrived from {iso(plan.chosen[0].received_at)} to {iso(plan.chosen[-1].received_at)}"
-    events = "1 event" if len(plan.chosen) == 1 else f"{len(plan.chosen)} events"
+    events = counted(len(plan.chosen), "event")
     click.echo(f"{events} {will_be} replayed{arrived}", err=to_stderr)
     for webhook, statuses in plan.by_webhook.items():
         each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))

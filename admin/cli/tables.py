@@ -9,6 +9,11 @@ from typing import Any
 from store.visible import visible
 
 
+def counted(number: int, what: str) -> str:
+    """The number of things with their name, such as ``1 event`` or ``3 events``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def plain(text: object, lines: bool = False) -> str:
     """The text with characters that a terminal acts on or hides made visible (`store.visible`)."""
     return visible(str(text), lines)
