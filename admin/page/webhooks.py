@@ -22,6 +22,7 @@ from admin.definitions.writer import (
     NameTaken,
     Written,
 )
+from admin.definitions.written import files_in
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.events.trying_out import how_to_try
 from admin.explain.inputs import inputs_for_newest
@@ -221,7 +222,7 @@ def _until_read() -> float:
     """Seconds until the relay has surely read the newest file of definitions; not positive if it has."""
     path = source().settings.bridge_webhooks
     try:
-        files = list(path.glob("*.yaml")) if path.is_dir() else [path]
+        files = files_in(path) if path.is_dir() else [path]
         newest = max((file.stat().st_mtime for file in files), default=0.0)
         return min(newest + _READ_WITHIN - time.time(), _READ_WITHIN)  # a file may be of the future
     except OSError:  # it is being replaced
