@@ -22,7 +22,7 @@ from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable, answered
-from worker.conductor.transport import Answer, Transport, tls_context
+from worker.conductor.transport import Response, Transport, tls_context
 
 _TOKEN_AGAIN = 30.0
 """Seconds until a token is requested again after a failure."""
@@ -139,11 +139,11 @@ class Api:
             self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
 
 
-def _send(client: ApiClient, method: str, target: str, body: Any) -> Answer:
+def _send(client: ApiClient, method: str, target: str, body: Any) -> Response:
     headers = _HEADERS | client.default_headers
     if client.configuration.authentication_settings is not None and (auth := client.get_authentication_headers()):
         headers |= auth["header"]
-    found: Answer = client.rest_client.send(method, target, headers, body)
+    found: Response = client.rest_client.send(method, target, headers, body)
     return found
 
 

@@ -47,7 +47,7 @@ def tls_context() -> ssl.SSLContext:
 
 
 @dataclass
-class Answer:
+class Response:
     """A complete answer, with the attributes from which the client's `RESTResponse` is made."""
 
     status_code: int
@@ -200,7 +200,7 @@ class Transport(RESTClientObject):  # type: ignore[misc]
             target += "?" + urlencode(query_params)
         return RESTResponse(self.send(method, target, headers or {}, body))
 
-    def send(self, method: str, target: str, headers: Mapping[str, str], body: Any = None) -> Answer:
+    def send(self, method: str, target: str, headers: Mapping[str, str], body: Any = None) -> Response:
         """Sends one request for the `target`: path and query. Its body is JSON as text, or is serialized.
 
         Raises ApiException for a non-2xx answer, Unreachable, NotNow or OutcomeUnknown.
@@ -239,7 +239,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
                 self._trust_new_authorities(now)
             raise self._no_answer(OutcomeUnknown(f"{type(error).__name__}: {error}")) from error
         self.last = response.status, None
-        answer = Answer(response.status, response.reason or "", response.headers, self._decoded(response.status, text))
+        decoded = self._decoded(response.status, text)
+        answer = Response(response.status, response.reason or "", response.headers, decoded)
         if answer.status_code in (401, 403):
             raise AuthorizationException(http_resp=RESTResponse(answer))
         if not 200 <= answer.status_code <= 299:
