@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 
 from bench import load, processor
+from bench.checkouts import checkouts, in_turn
 from bench.figures import Figure, median, spread
 from testkit.postgres import Postgres
 from testkit.processes import ROOT, bridge_environment, free_port, start_relay
@@ -69,7 +70,7 @@ def measure(
     """This checkout's figures, and how they compare with those of the one `beside` it."""
     definitions = folder / "ingest.yaml"
     definitions.write_text(_DEFINITIONS, encoding="utf-8")
-    checkouts = [ROOT] if beside is None else [beside.absolute(), ROOT]
+    both = checkouts(beside)
     found: list[Figure] = []
     server = Postgres(durable=True).start()
     try:
@@ -77,15 +78,14 @@ def measure(
             with contextlib.ExitStack() as stack:
                 relays = {
                     checkout: stack.enter_context(_running(checkout, store, folder, definitions, server))
-                    for checkout in checkouts
+                    for checkout in both
                 }
                 for connections in effort.connections:
                     say(f"Measuring: ingest on {store} with {connections} connections\n")
-                    rounds: dict[Path, list[Round]] = {checkout: [] for checkout in checkouts}
-                    for number in range(effort.rounds):
-                        for checkout in checkouts if number % 2 else reversed(checkouts):
-                            rounds[checkout].append(_round(relays[checkout], server, connections, effort.seconds))
-                    theirs = None if beside is None else rounds[checkouts[0]]
+                    rounds: dict[Path, list[Round]] = {checkout: [] for checkout in both}
+                    for checkout in in_turn(both, effort.rounds):
+                        rounds[checkout].append(_round(relays[checkout], server, connections, effort.seconds))
+                    theirs = None if beside is None else rounds[both[0]]
                     found += _figures(f"{store}, {connections} senders", rounds[ROOT], theirs)
     finally:
         server.stop()

@@ -22,6 +22,7 @@ from pathlib import Path
 import psycopg
 
 from bench import backlog, processor
+from bench.checkouts import checkouts, in_turn
 from bench.fake_conductor import called, fake_conductor
 from bench.figures import Figure, median, spread
 from testkit.postgres import Postgres
@@ -64,17 +65,16 @@ def measure(
 ) -> list[Figure]:
     """This checkout's figures, and how they compare with those of the one `beside` it."""
     (folder / "workers.yaml").write_text(backlog.definitions(), encoding="utf-8")
-    checkouts = [ROOT] if beside is None else [beside.absolute(), ROOT]
-    rounds: dict[Path, list[Round]] = {checkout: [] for checkout in checkouts}
+    both = checkouts(beside)
+    rounds: dict[Path, list[Round]] = {checkout: [] for checkout in both}
     server = Postgres(durable=True).start()
     try:
-        for number in range(effort.rounds):
-            for checkout in checkouts if number % 2 else reversed(checkouts):
-                say(f"Measuring: {effort.workers} workers of {checkout}\n")
-                rounds[checkout].append(_round(checkout, folder, server, effort))
+        for checkout in in_turn(both, effort.rounds):
+            say(f"Measuring: {effort.workers} workers of {checkout}\n")
+            rounds[checkout].append(_round(checkout, folder, server, effort))
     finally:
         server.stop()
-    return _figures(rounds[ROOT], None if beside is None else rounds[checkouts[0]], effort.workers)
+    return _figures(rounds[ROOT], None if beside is None else rounds[both[0]], effort.workers)
 
 
 def _figures(ours: Sequence[Round], theirs: Sequence[Round] | None, workers: int) -> list[Figure]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import threading
 import time
 from collections.abc import Callable
 
@@ -18,6 +17,7 @@ from testkit import PATIENCE
 from testkit.backends import Conductors
 from testkit.client import Answer, Conductor
 from tests.acceptance.bridge import Bridge, started_by, unique
+from tests.acceptance.faults.clients import Clients
 from tests.acceptance.faults.kills import kills, storm
 from tests.acceptance.faults.load import BROKEN
 
@@ -42,34 +42,25 @@ class Senders:
 
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,), daemon=True) for n in range(SENDERS)]
+        self._clients = Clients()
         self.answers: dict[str, list[dict[str, str]]] = {}
         """Delivery id → what each of two requests after the other was answered."""
         self.retries = 0
-        self.errors: list[BaseException] = []
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        for number in range(SENDERS):
+            self._clients.start(self._run, number)
 
     def stop(self) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(4 * PATIENCE)
-            assert not thread.is_alive(), "a sender hangs"
-        if self.errors:
-            raise self.errors[0]
+        self._clients.stopped.set()
+        self._clients.join(4 * PATIENCE)
 
     def _run(self, number: int) -> None:
         count = 0
-        try:
-            while not self._stop.is_set():
-                count += 1
-                delivery = f"{unique('d')}-{number}-{count}"
-                self.answers[delivery] = [self._answered(delivery), self._answered(delivery)]
-        except BaseException as error:
-            self.errors.append(error)
+        while not self._clients.stopped.is_set():
+            count += 1
+            delivery = f"{unique('d')}-{number}-{count}"
+            self.answers[delivery] = [self._answered(delivery), self._answered(delivery)]
 
     def _answered(self, delivery: str) -> dict[str, str]:
         deadline = time.monotonic() + 3 * PATIENCE

@@ -143,17 +143,7 @@ SCENARIOS: tuple[Scenario, ...] = (
 
 
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of the test's own, which may be stopped."""
-    server = Postgres()
-    if server.given:
-        pytest.skip("a PostgreSQL that was given can't be stopped")
-    yield server.start()
-    server.stop()
-
-
-@pytest.fixture
-def play(server: Postgres, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+def play(own_postgres: Postgres, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
     """Plays a scenario under load, and audits what became of it."""
     ledger = Ledger(flood.CHAINS)
     made: list[Fleet] = []
@@ -169,7 +159,7 @@ def play(server: Postgres, tmp_path: Path, request: pytest.FixtureRequest) -> It
         sent = Flood(ledger, fleet.github, RATE)
         sent.run()
         time.sleep(CALM)
-        scenario(Scene(server, database, fleet, random.Random(SEED)), SECONDS)
+        scenario(Scene(own_postgres, database, fleet, random.Random(SEED)), SECONDS)
         ended = time.monotonic()
         assert all(host.worker and host.worker.running for host in fleet.hosts), "no worker gives up"
         flood.has_effect(store, sent)
@@ -207,15 +197,15 @@ def _each_leads(fleet: Fleet, store: Store, sent: Flood) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_nothing_is_lost_or_done_twice_or_out_of_order_while(
-    scenario: Scenario, play: Callable[..., None], server: Postgres
+    scenario: Scenario, play: Callable[..., None], own_postgres: Postgres
 ) -> None:
-    play(scenario, server.new_database())
+    play(scenario, own_postgres.new_database())
 
 
 def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_everything(
-    play: Callable[..., None], server: Postgres, tmp_path: Path
+    play: Callable[..., None], own_postgres: Postgres, tmp_path: Path
 ) -> None:
-    database = server.new_database()
+    database = own_postgres.new_database()
     try:
         pooler = PgBouncer(database, tmp_path / "pgbouncer.log", sessions=20).start()
     except Failed as error:
@@ -237,7 +227,7 @@ def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_ever
 
 @pytest.mark.skipif(not WallClock.is_possible(), reason="needs Linux and a C compiler")
 def test_nothing_is_lost_or_done_twice_or_out_of_order_while_the_machines_clocks_jump(
-    play: Callable[..., None], server: Postgres, tmp_path: Path
+    play: Callable[..., None], own_postgres: Postgres, tmp_path: Path
 ) -> None:
     clocks: list[WallClock] = []
 
@@ -252,4 +242,4 @@ def test_nothing_is_lost_or_done_twice_or_out_of_order_while_the_machines_clocks
             scene.random.choice(clocks).set(scene.random.choice(JUMPS))
             scene.pause(0, 2)
 
-    play(clocks_jump, server.new_database(), prepare=give_clocks)
+    play(clocks_jump, own_postgres.new_database(), prepare=give_clocks)

@@ -49,15 +49,13 @@ webhooks:
 """
 
 
-@pytest.fixture(scope="module")
-def collector() -> Iterator[tuple[str, list[Any]]]:
-    """An OTLP endpoint, and the spans that came."""
-    spans: list[Any] = []
+@contextmanager
+def listening(take: Callable[[bytes], None]) -> Iterator[int]:
+    """A server that takes the body of each POST; its port."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
-            spans.extend(one for got in request.resource_spans for scope in got.scope_spans for one in scope.spans)
+            take(self.rfile.read(int(self.headers["Content-Length"])))
             self.send_response(200)
             self.end_headers()
 
@@ -67,10 +65,23 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", spans
+        yield server.server_port
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.fixture(scope="module")
+def collector() -> Iterator[tuple[str, list[Any]]]:
+    """An OTLP endpoint, and the spans that came."""
+    spans: list[Any] = []
+
+    def take(body: bytes) -> None:
+        request = ExportTraceServiceRequest.FromString(body)
+        spans.extend(one for got in request.resource_spans for scope in got.scope_spans for one in scope.spans)
+
+    with listening(take) as port:
+        yield f"http://127.0.0.1:{port}", spans
 
 
 @pytest.fixture(scope="module")
@@ -224,23 +235,8 @@ def test_receiving_deciding_and_calling_are_spans_of_the_senders_trace(
 def inbox() -> Iterator[tuple[str, list[Any]]]:
     """Where messages come to: an Apprise URL, and what came."""
     received: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"json://127.0.0.1:{server.server_port}/told", received
-    finally:
-        server.shutdown()
-        server.server_close()
+    with listening(lambda body: received.append(json.loads(body))) as port:
+        yield f"json://127.0.0.1:{port}/told", received
 
 
 def test_people_are_told_of_failed_events_and_never_of_their_payload(new_bridge: Callable[..., Bridge]) -> None:

@@ -42,16 +42,6 @@ SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
 
 
 @pytest.fixture
-def server() -> Iterator[Postgres]:
-    """A PostgreSQL of the test's own, which may be killed."""
-    server = Postgres()
-    if server.given:
-        pytest.skip("a PostgreSQL that was given can't be killed")
-    yield server.start()
-    server.stop()
-
-
-@pytest.fixture
 def fleet_of(
     conductor_url: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Callable[..., tuple[Fleet, Load]]]:
@@ -72,17 +62,17 @@ def fleet_of(
 
 
 def test_nothing_is_lost_or_done_twice_while_relays_workers_and_postgresql_are_killed(
-    server: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
+    own_postgres: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
 ) -> None:
-    database = server.new_database()
+    database = own_postgres.new_database()
     fleet, load = fleet_of(database, database)
     fleet.start()
     random_ = random.Random(SEED)
 
     def restart_postgres() -> None:
-        server.kill()
+        own_postgres.kill()
         time.sleep(random_.uniform(0, 3))
-        server.start()
+        own_postgres.start()
 
     faults: list[Callable[[], None]] = [
         restart_postgres,
@@ -145,21 +135,21 @@ class Standby:
 
 
 def test_a_synchronous_standby_takes_over_with_all_that_was_answered(
-    server: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
+    own_postgres: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
 ) -> None:
-    database = server.new_database()
-    standby = Standby(server)
+    database = own_postgres.new_database()
+    standby = Standby(own_postgres)
     try:
-        server._psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        server._psql("SELECT pg_reload_conf()")
+        own_postgres._psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        own_postgres._psql("SELECT pg_reload_conf()")
         parts = urlsplit(database)
-        both = f"{parts.username}@127.0.0.1:{server.port},127.0.0.1:{standby.port}"
+        both = f"{parts.username}@127.0.0.1:{own_postgres.port},127.0.0.1:{standby.port}"
         url = f"postgresql://{both}{parts.path}"
         fleet, load = fleet_of(url, url)
         fleet.start()
         load.run(clients=4)
         time.sleep(4)
-        server.kill()
+        own_postgres.kill()
         time.sleep(1)
         standby.promote()
         before = load.events
@@ -314,7 +304,7 @@ def ways(request: pytest.FixtureRequest) -> Iterator[Ways]:
         try:
             ways = stack.enter_context(by_network())
         except Failed:
-            ways = stack.enter_context(by_proxy(request.getfixturevalue("server")))
+            ways = stack.enter_context(by_proxy(request.getfixturevalue("own_postgres")))
         yield ways
 
 

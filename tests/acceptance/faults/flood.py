@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import threading
 import time
 import uuid
 from collections import Counter
@@ -15,6 +14,7 @@ from typing import Any
 from store.protocols import Store
 from testkit import PATIENCE
 from testkit.client import Answer, RequestFailed, wait_for
+from tests.acceptance.faults.clients import Clients
 from tests.acceptance.faults.ledger import CHAIN, START, Ledger
 
 DEFINITIONS = f"""
@@ -59,12 +59,7 @@ class Flood:
         self._extra = _Sender("starts", {}, 0)
         self._starters = [_Sender("starts", {}, _STARTERS / rate) for _ in range(_STARTERS)]
         self._chains = [_Sender("chains", {"chain": chain.key}, 1 / _CHAIN_RATE) for chain in ledger.chains]
-        self._errors: list[BaseException] = []
-        self._stop = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, args=(sender,), daemon=True)
-            for sender in (*self._starters, *self._chains)
-        ]
+        self._clients = Clients()
 
     @property
     def events(self) -> int:
@@ -73,30 +68,23 @@ class Flood:
 
     def run(self) -> None:
         """Starts the senders."""
-        for thread in self._threads:
-            thread.start()
+        for sender in (*self._starters, *self._chains):
+            self._clients.start(self._run, sender)
 
     def stop(self) -> None:
         """Ends the senders. Raises what went wrong in them."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join(2 * PATIENCE)
-            assert not thread.is_alive(), "a sender hangs"
-        if self._errors:
-            raise self._errors[0]
+        self._clients.stopped.set()
+        self._clients.join(2 * PATIENCE)
 
     def send(self) -> str:
         """Sends one more delivery; the event's id."""
         return self._send(self._extra)
 
     def _run(self, sender: _Sender) -> None:
-        try:
-            while not self._stop.is_set():
-                began = time.monotonic()
-                self._send(sender)
-                self._stop.wait(began + sender.every - time.monotonic())
-        except BaseException as error:
-            self._errors.append(error)
+        while not self._clients.stopped.is_set():
+            began = time.monotonic()
+            self._send(sender)
+            self._clients.stopped.wait(began + sender.every - time.monotonic())
 
     def _send(self, sender: _Sender) -> str:
         payload = {**sender.payload, "number": len(sender.events), "sent": str(uuid.uuid4())}

@@ -22,6 +22,7 @@ from urllib.parse import quote
 from testkit import PATIENCE
 from testkit.client import TERMINAL, Conductor, RequestFailed, by_hand, set_variable, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.faults.clients import Clients
 
 T = TypeVar("T")
 
@@ -118,10 +119,8 @@ class Load:
         self.others_poll = False
         """Whether other programs take tasks from the queue: Conductor's index shows these a moment later."""
         self.hidden = 0
-        self.errors: list[BaseException] = []
-        self._stop = threading.Event()
+        self._clients = Clients()
         self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
 
     def register(self) -> None:
         """Makes the workflows known."""
@@ -155,22 +154,16 @@ class Load:
         """Starts that many clients; each plays so many scenarios, or until `stop`."""
         for number in range(clients):
             random_ = random.Random(f"{self.seed} {number}")
-            thread = threading.Thread(target=self._client, args=(random_, scenarios), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self._clients.start(self._client, random_, scenarios)
 
     def stop(self) -> None:
         """Ends the clients after the scenarios that they are in."""
-        self._stop.set()
+        self._clients.stopped.set()
         self.join()
 
     def join(self) -> None:
         """Returns when the clients have ended. Raises what went wrong in them."""
-        for thread in self._threads:
-            thread.join(3 * PATIENCE)
-            assert not thread.is_alive(), "a client hangs"
-        if self.errors:
-            raise self.errors[0]
+        self._clients.join(3 * PATIENCE)
 
     def _client(self, random_: random.Random, scenarios: int | None) -> None:
         played = 0
@@ -178,14 +171,11 @@ class Load:
             *(self._single, self._single, self._fan_out, self._held, self._loop),
             *(self._start, self._start, self._once, self._talk),
         )
-        try:
-            while not self._stop.is_set() and (scenarios is None or played < scenarios):
-                self._play(random_.choice(kinds), random_)
-                played += 1
-                if scenarios is None and self.events >= MANY_EVENTS:
-                    self._stop.wait(REST)
-        except BaseException as error:
-            self.errors.append(error)
+        while not self._clients.stopped.is_set() and (scenarios is None or played < scenarios):
+            self._play(random_.choice(kinds), random_)
+            played += 1
+            if scenarios is None and self.events >= MANY_EVENTS:
+                self._clients.stopped.wait(REST)
 
     @property
     def _may_hide_tasks(self) -> bool:
@@ -272,7 +262,7 @@ class Load:
         except BROKEN:
             # Nobody knows whether there is one now; its key is never used again.
             self.abandoned += 1
-            self._stop.wait(0.5)
+            self._clients.stopped.wait(0.5)
             return None
         deadline = time.monotonic() + PATIENCE
         while not self.patiently(lambda: self.conductor.task(workflow_id, first)):

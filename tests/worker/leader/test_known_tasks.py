@@ -43,6 +43,12 @@ class Bench(IndexBench):
     def ail(self, *items: str) -> None:
         self.conductor.ailing.update(dict.fromkeys(items, "hang"))
 
+    def recover(self, leader: Leader) -> None:
+        """From now on everything can be read, and a second later it is."""
+        self.conductor.ailing.clear()
+        self.clock.seconds += 1
+        leader.read_suspects()
+
     def tries(self, leader: Leader, number: int) -> None:
         """So many more reads fail."""
         for _ in range(number):
@@ -71,9 +77,7 @@ def test_an_event_waits_for_a_task_that_cannot_be_read_yet_though_another_takes_
     leader.decide()
     leader.decide()
     assert bench.decided(event) == [False]
-    bench.conductor.ailing.clear()
-    bench.clock.seconds += 1
-    leader.read_suspects()
+    bench.recover(leader)
     leader.decide()
     assert sorted(map(str, bench.takers(event))) == sorted([known, unread])
 
@@ -84,9 +88,7 @@ def test_an_event_that_starts_a_workflow_for_want_of_takers_waits_for_it(bench: 
     event = bench.event("talk", "talk")
     leader.decide()
     assert bench.decided(event) == [False]
-    bench.conductor.ailing.clear()
-    bench.clock.seconds += 1
-    leader.read_suspects()
+    bench.recover(leader)
     leader.decide()
     assert bench.takers(event) == [unread]
     assert [target.kind for target in bench.store.queries.targets_of([event])] == ["complete"]
@@ -123,9 +125,7 @@ def test_later_events_of_its_webhook_wait_behind_it_and_no_hold_ends(bench: Benc
     first, second = bench.event("w", "key"), bench.event("w", "other")
     leader.decide()
     assert bench.decided(held, first, second) == [False, False, False]
-    bench.conductor.ailing.clear()
-    bench.clock.seconds += 1
-    leader.read_suspects()
+    bench.recover(leader)
     leader.decide()
     assert bench.decided(held, first, second) == [True, True, True]
 
@@ -153,9 +153,7 @@ def test_what_is_read_while_a_scan_is_under_way_is_known_before_the_decision(ben
     poll = bench.conductor.poll
 
     def read_meanwhile(*given: object) -> object:
-        bench.conductor.ailing.clear()
-        bench.clock.seconds += 1
-        leader.read_suspects()
+        bench.recover(leader)
         return poll(*given)  # type: ignore[arg-type]
 
     bench.conductor.poll = read_meanwhile  # type: ignore[method-assign, assignment]

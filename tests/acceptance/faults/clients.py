@@ -1,0 +1,37 @@
+"""Clients that put a bridge under load, each on a thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+
+class Clients:
+    """Threads that play until they are stopped. What goes wrong in one of them is raised where they are joined."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        """Asks them to end."""
+        self._errors: list[BaseException] = []
+        self._threads: list[threading.Thread] = []
+
+    def start(self, play: Callable[..., None], *given: object) -> None:
+        """Starts one more, which calls `play` once."""
+
+        def run() -> None:
+            try:
+                play(*given)
+            except BaseException as error:
+                self._errors.append(error)
+
+        thread = threading.Thread(target=run, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def join(self, seconds: float) -> None:
+        """Returns when all have ended, for each of which it waits that long. Raises what went wrong in them."""
+        for thread in self._threads:
+            thread.join(seconds)
+            assert not thread.is_alive(), "a client hangs"
+        if self._errors:
+            raise self._errors[0]
