@@ -21,6 +21,7 @@ from jinja2.bccache import Bucket
 from werkzeug.routing import Rule
 
 from store.sqlite.connections import Connections
+from store.sqlite.lock import ProcessLock
 from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor
 from testkit.conductor import ConductorServer
@@ -184,19 +185,27 @@ Flask.url_rule_class = _BuiltOnce
 
 
 @pytest.fixture(autouse=True)
-def no_connection_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Closes what a test opened of the store: an application has no moment to do so but its process's end."""
     made: list[Connections] = []
-    make = Connections.__init__
+    locks: list[ProcessLock] = []
+    make, make_lock = Connections.__init__, ProcessLock.__init__
 
     def remember(connections: Connections, *arguments: Any) -> None:
         make(connections, *arguments)
         made.append(connections)
 
+    def remember_lock(lock: ProcessLock, path: Path) -> None:
+        make_lock(lock, path)
+        locks.append(lock)
+
     monkeypatch.setattr(Connections, "__init__", remember)
+    monkeypatch.setattr(ProcessLock, "__init__", remember_lock)
     yield
     for connections in made:
         connections.close()
+    for lock in locks:
+        lock.release()
 
 
 @pytest.hookimpl(hookwrapper=True)
