@@ -22,7 +22,7 @@ from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
 from store.protocols import Store
 from store.records import Event, Target, Task
-from store.telling import Teller
+from store.summary import Summarizer
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -130,25 +130,25 @@ class Bridge:
         """The events of that page."""
         return list(self.page(query).events)
 
-    def told(self, events: Sequence[Event]) -> list[Event]:
-        """The events of a list, with what those of an older version tell, unless they are large."""
-        unknown = [event.id for event in events if event.telling is None]
+    def summarized(self, events: Sequence[Event]) -> list[Event]:
+        """The events of a list, with summaries of those of an older version too, unless they are large."""
+        unknown = [event.id for event in events if event.summary_parts is None]
         if not unknown:
             return list(events)
         small = self.store.queries.events_up_to(unknown, _SMALL)
-        return [self._telling(event, small.get(event.id)) for event in events]
+        return [self._summarized(event, small.get(event.id)) for event in events]
 
-    def _telling(self, event: Event, whole: Event | None) -> Event:
+    def _summarized(self, event: Event, whole: Event | None) -> Event:
         webhook = self.definitions.by_name.get(event.webhook)
-        if event.telling is not None or whole is None or whole.unreadable is not None or webhook is None:
+        if event.summary_parts is not None or whole is None or whole.unreadable is not None or webhook is None:
             return event
         try:
             payload = json.loads(whole.payload)
         except ValueError:
             return event
         value = payload["request"] if isinstance(payload, dict) and list(payload) == ["request"] else payload
-        kind, telling = Teller(PLATFORMS[webhook.platform], self.hide(event.webhook)).tell(value)
-        return replace(event, type=kind, telling=telling)
+        kind, parts = Summarizer(PLATFORMS[webhook.platform], self.hide(event.webhook)).summarize(value)
+        return replace(event, type=kind, summary_parts=parts)
 
     def in_list(self, event: Event) -> Event:
         """The event as people may see it in a list, without its payload."""

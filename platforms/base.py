@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from platforms.bodies import Bodies, Body, read_delivery
 from platforms.http import Request, Response
-from platforms.telling import Telling
+from platforms.summary import SummaryPart
 from platforms.verifiers.protocol import Credentials, Verifier
 
 MB = 1024 * 1024
@@ -95,11 +95,11 @@ class Platform:
 
     decode: Mapping[str, Literal["json", "base64", "base64-json", "gzip"]] = MappingProxyType({})
     """JSONPath → how the text there is written, as in a definition's `decode`: applies unless that is ``false``."""
-    types: tuple[Telling, ...] = ()
+    types: tuple[SummaryPart, ...] = ()
     """Where an event says what kind it is: the first of these that it has."""
-    telling: tuple[Telling, ...] = ()
+    summary: tuple[SummaryPart, ...] = ()
     """The values that tell people what happened, in the order in which a list shows them. Nothing secret. If an event
-    has none of these, and no type, its first telling fields are shown."""
+    has none of these, and no type, its first fields are shown."""
 
     @property
     def settings(self) -> frozenset[str]:

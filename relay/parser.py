@@ -15,7 +15,7 @@ from relay.splitting import parts_of
 from relay.verification import VerifiedDelivery
 from store.documents import document_of
 from store.records import NewEvent, new_event_id
-from store.telling import Teller
+from store.summary import Summarizer
 
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
@@ -52,7 +52,7 @@ class Parser:
         self._ids = DeliveryIds(webhook, platform)
         self._copies = RawCopies(webhook, platform) if webhook.listen else None
         self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
-        self._teller = Teller(platform, webhook.hide)
+        self._summarizer = Summarizer(platform, webhook.hide)
 
     def read(self, delivery: VerifiedDelivery) -> Body:
         """The body, or the query of a delivery whose method needs no body. Raises BadBody."""
@@ -111,7 +111,7 @@ class Parser:
             if part.is_element:
                 delivery_id = self._ids.of_element(delivery, whole_id, part.body.value, number, part.of_top)
             shown = self._concealed(part.body)
-            kind, telling = self._teller.tell(shown.value)
+            kind, summary = self._summarizer.summarize(shown.value)
             event = NewEvent(
                 id=new_event_id(),
                 webhook=self._webhook,
@@ -123,7 +123,7 @@ class Parser:
                 delivery_id=delivery_id,
                 raw=raw,
                 type=kind,
-                telling=telling,
+                summary_parts=summary,
                 remote=remote,
                 proof=self._proof,
                 enclosing=part.enclosing,

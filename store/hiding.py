@@ -22,10 +22,10 @@ Hidden = Sequence[str] | None
 
 
 def masked(event: Event, hide: Hidden) -> Event:
-    """The event with each value at these JSONPaths blanked in payload, headers, query and claims, and left out of what
-    it tells. The delivery id is blanked too: it may be such a value, or a digest against which guesses can be tested.
+    """The event with each value at these JSONPaths blanked in payload, headers, query and claims, and left out of its
+    summary. The delivery id is blanked too: it may be such a value, or a digest against which guesses can be tested.
     """
-    event = _telling_less(event, hide)
+    event = _without_hidden_parts(event, hide)
     if hide is None:
         return replace(
             event,
@@ -60,25 +60,25 @@ def masked(event: Event, hide: Hidden) -> Event:
 
 def masked_in_list(event: Event, hide: Hidden) -> Event:
     """The same for an event that was read without its payload, or whose payload isn't shown."""
-    event = _telling_less(event, hide)
+    event = _without_hidden_parts(event, hide)
     if hide == () or event.delivery_id is None:
         return event
     return replace(event, delivery_id=BLANK)
 
 
-def _telling_less(event: Event, hide: Hidden) -> Event:
-    """The event without what it tells of hidden values: `hide` may have changed since it arrived."""
+def _without_hidden_parts(event: Event, hide: Hidden) -> Event:
+    """The event without hidden values in its summary: `hide` may have changed since it arrived."""
     if hide == ():
         return event
-    if not event.telling:
+    if not event.summary_parts:
         return event if event.type is None else replace(event, type=None)
-    told = {
+    shown = {
         path: text
-        for path, text in event.telling.items()
+        for path, text in event.summary_parts.items()
         if hide is not None and (steps := plain_steps(path)) is not None and not may_hide(hide, steps)
     }
-    type_is_from = next(iter(event.telling))
-    return replace(event, telling=told, type=event.type if type_is_from in told else None)
+    type_is_from = next(iter(event.summary_parts))
+    return replace(event, summary_parts=shown, type=event.type if type_is_from in shown else None)
 
 
 def may_hide(hide: Sequence[str], steps: Sequence[str | int]) -> bool:

@@ -58,7 +58,7 @@ class NewEvent:
     replay_of: str | None = None
     type: str | None = None
     """What kind of event it is, in the sender's words, for lists."""
-    telling: Mapping[str, str] | None = None
+    summary_parts: Mapping[str, str] | None = None
     """JSONPath → what it says, for lists: the few values that tell what happened, in the order in which they are shown.
     None if they haven't been looked for."""
     raw: RawDelivery | None = None
@@ -108,7 +108,7 @@ class Event:
     settled_at: int | None
     replay_of: str | None
     type: str | None = None
-    telling: Mapping[str, str] | None = None
+    summary_parts: Mapping[str, str] | None = None
     """As in `NewEvent`."""
     origin: str | None = None
     """The sender's event that this is a replay of, or a replay of a replay; None for a delivery."""
@@ -133,7 +133,7 @@ class Event:
     @property
     def summary(self) -> str:
         """What happened, in one line that begins with the type; empty if nothing is known."""
-        return " ".join((self.telling or {}).values())
+        return " ".join((self.summary_parts or {}).values())
 
     def document(self, metadata: bool = True) -> dict[str, Any]:
         """The payload that tasks match on, with `_webhook` unless `metadata` is false.

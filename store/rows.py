@@ -40,6 +40,7 @@ EVENT = (
     "seq, id, webhook, received_at, delivery_id, payload, headers, query, status, hold_until, decided_at, held,"
     " settled_at, replay_of, type, telling, origin, only_target, acknowledged_at, resolved_by, claims, enclosing"
 )
+"""The columns of `Event`, in its order. Its `summary_parts` are in the column `telling`."""
 _STATUSES: tuple[str, ...] = get_args(EventStatus)
 _EVENT_NUMBERS = (0, 3, 9, 10, 11, 12, 18)
 LISTED_EVENT = EVENT.replace("payload, headers, query", "'{}', '{}', '{}'").replace("claims, enclosing", "NULL, NULL")
@@ -110,7 +111,7 @@ def new_event_row(event: NewEvent) -> tuple[object, ...]:
         event.hold_until,
         event.replay_of,
         event.type,
-        None if event.telling is None else json.dumps(event.telling),
+        None if event.summary_parts is None else json.dumps(event.summary_parts),
         event.origin,
         one_target.to_text(event.only),
         event.remote,
@@ -260,7 +261,7 @@ def event(row: Sequence[Any]) -> Event:
     if hold is None:
         hold, unreadable = "no", f"its hold in the store can't be read: {values[11]}"
     values[11] = hold
-    values[15] = _telling(values[15])
+    values[15] = _summary_parts(values[15])
     if values[17] is not None:
         try:
             values[17] = one_target.from_text(values[17])
@@ -276,7 +277,7 @@ def event(row: Sequence[Any]) -> Event:
     return found if unreadable is None else replace(found, unreadable=unreadable)
 
 
-def _telling(text: str | None) -> dict[str, str] | None:
+def _summary_parts(text: str | None) -> dict[str, str] | None:
     if text is None:
         return None
     try:

@@ -71,7 +71,7 @@ def list_events(here: Here, query: Search, before: str | None, limit: int, as_js
     """Prints the events, and on stderr how to go on."""
     bridge = here.bridge
     page = bridge.page(replace(query, before_seq=bridge.event_meant(before).seq if before else None, limit=limit))
-    found = bridge.told(page.events)
+    found = bridge.summarized(page.events)
     targets = bridge.targets_by_event(found)
     surroundings = around(bridge, found, targets)
     if as_json:

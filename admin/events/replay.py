@@ -65,7 +65,7 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget
                 origin=event.origin or event.id,
                 only=event.only if event.is_callback else only or event.only,
                 type=event.type,
-                telling=event.telling,
+                summary_parts=event.summary_parts,
             )
         ]
     )

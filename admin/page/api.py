@@ -102,7 +102,7 @@ def events() -> Response:
     query = search_of(here, filters)
     limit = _limit(50)
     page = here.page(replace(query, before_seq=here.event(before).seq if before else None, limit=limit))
-    shown = here.told(page.events)
+    shown = here.summarized(page.events)
     targets = here.targets_by_event(shown)
     surroundings = around(here, shown, targets)
     answer = _answer([event_list.event_in_list(event, targets[event.id], surroundings) for event in shown])

@@ -36,7 +36,7 @@ def events() -> ResponseReturnValue:
         many = len(choose(here, query, most=AT_ONCE + 1)) if filters else 0
     except (BadFilter, NotFound) as error:
         problem = str(error)
-    shown = here.told(page.events[:PAGE])
+    shown = here.summarized(page.events[:PAGE])
     answer = make_response(
         render(
             "events.html",

@@ -106,7 +106,7 @@ def event(event_id: str) -> str:
     found = here.event(event_id)
     targets = here.store.queries.targets_of([event_id])
     explained = Explainer(here).event(found, _TASKS_EXPLAINED, targets)
-    shown = here.told([here.shown(found)])[0]
+    shown = here.summarized([here.shown(found)])[0]
     try:
         document, payload = shown.document(), pretty(json.loads(shown.payload))
     except ValueError:  # it can't be read

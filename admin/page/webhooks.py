@@ -170,7 +170,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         proofs=proofs_of(written.keys) if written else [],
         risks=[one for one in here.definitions.warnings if one.where.split(":")[0] == f"webhook {name}"],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
-        events=rows_of(here, here.told(events[:10])),
+        events=rows_of(here, here.summarized(events[:10])),
         picture=deliveries_picture(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_picture(events, here.targets_by_event(events)),
         changes=here.store.changes.newest(name, 10),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from platforms.base import Accepted, Platform
 from platforms.bodies import read_body, read_json
 from platforms.http import Request, Response, text_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
 from platforms.verifiers.hmacs import encoded_hmac
@@ -103,7 +103,7 @@ class Adyen(Platform):
     title = "Adyen"
     purpose = "payments authorised, captured, refunded or disputed"
     types = ("$.notificationItems[0].NotificationRequestItem.eventCode",)
-    telling = (
+    summary = (
         "$.notificationItems[0].NotificationRequestItem.merchantReference",
         "$.notificationItems[0].NotificationRequestItem.pspReference",
         Value("$.notificationItems[0].NotificationRequestItem.success", before="success "),

@@ -10,7 +10,7 @@ class Alertmanager(Platform):
     title = "Prometheus Alertmanager"
     purpose = "alerts firing and resolved"
     types = ("$.status",)
-    telling = (
+    summary = (
         "$.commonLabels.alertname",
         "$.groupLabels.alertname",
         "$.commonLabels.severity",

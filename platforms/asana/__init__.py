@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Refused
 
 _LONGEST_SECRET = 256
@@ -16,7 +16,7 @@ class Asana(Platform):
     title = "Asana"
     purpose = "tasks, projects and comments changed"
     types = ("$.events[0].action",)
-    telling = (
+    summary = (
         "$.events[0].resource.resource_type",
         "$.events[0].resource.gid",
         Value("$.events[0].change.field", before="its "),

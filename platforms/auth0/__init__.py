@@ -14,7 +14,7 @@ class Auth0(Platform):
     title = "Auth0"
     purpose = "sign-ins, sign-ups and other logs, by log stream"
     types = ("$.data.type",)
-    telling = ("$.data.description", "$.data.client_name", "$.data.connection")
+    summary = ("$.data.description", "$.data.client_name", "$.data.connection")
     made_by = "us"
     secret_label = "Authorization token"
     verifier = HeaderEquals("Authorization")

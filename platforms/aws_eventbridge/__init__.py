@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import HeaderEquals
 
 
@@ -14,7 +14,7 @@ class AmazonEventBridge(Platform):
     title = "Amazon EventBridge"
     purpose = "events of an event bus, by API destination"
     types = ("$['detail-type']",)
-    telling = (Value("$.source", before="from "),)
+    summary = (Value("$.source", before="from "),)
     made_by = "us"
     secret_label = "API key"
     verifier = HeaderEquals("X-Api-Key")

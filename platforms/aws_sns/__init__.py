@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from platforms.base import Platform, at
 from platforms.bodies import read_body
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.asymmetric import rsa_holds
 from platforms.verifiers.public_keys import decode_base64
@@ -126,7 +126,7 @@ class AmazonSns(Platform):
     purpose = "alarms and messages of a topic: CloudWatch, S3, SES and others"
     decode = MappingProxyType({"$.Message": "json"})
     types = ("$.Type",)
-    telling = (
+    summary = (
         "$.Subject",
         Value("$.TopicArn", before="on ", without="arn:aws:sns:"),
         "$.Message",

@@ -13,7 +13,7 @@ class AzureDevOps(Platform):
     title = "Azure DevOps"
     purpose = "pushes, pull requests, builds and work items"
     types = ("$.eventType",)
-    telling = ("$.message.text",)
+    summary = ("$.message.text",)
     made_by = "us"
     secret_label = "Password"
     verifier = Basic()

@@ -18,7 +18,7 @@ class AzureEventGrid(Platform):
     title = "Azure Event Grid"
     purpose = "events of Azure services and topics, in Event Grid's schema"
     types = ("$.eventType",)
-    telling = ("$.subject",)
+    summary = ("$.subject",)
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, digest, first_header
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -22,7 +22,7 @@ class Bitbucket(Platform):
         Value("$.issue", word="issue"),
         Value("$.fork", word="fork"),
     )
-    telling = (
+    summary = (
         "$.repository.full_name",
         "$.push.changes[0].new.name",
         Value("$.pullrequest.id", before="#"),

@@ -13,7 +13,7 @@ class Box(Platform):
     title = "Box"
     purpose = "files and folders changed, comments and tasks"
     types = ("$.trigger",)
-    telling = ("$.source.name", "$.source.id")
+    summary = ("$.source.name", "$.source.id")
     secret_label = "Primary key"
     verifier = Hmac(
         header="Box-Signature-Primary",

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, body_with_time
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import TimedHmac
 
 
@@ -14,7 +14,7 @@ class Buildkite(Platform):
     title = "Buildkite"
     purpose = "builds and jobs started or finished"
     types = ("$.event",)
-    telling = ("$.pipeline.slug", Value("$.build.number", before="#"), "$.build.state", "$.build.branch", "$.job.name")
+    summary = ("$.pipeline.slug", Value("$.build.number", before="#"), "$.build.state", "$.build.branch", "$.job.name")
     secret_label = "Token"
     verifier = TimedHmac(header="X-Buildkite-Signature", scheme="signature", time="timestamp")
     tolerance = 300

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, body_with_time
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import TimedHmac
 
 
@@ -14,7 +14,7 @@ class Calendly(Platform):
     title = "Calendly"
     purpose = "appointments booked or cancelled"
     types = ("$.event",)
-    telling = ("$.payload.scheduled_event.name", Value("$.payload.scheduled_event.start_time", before="at "))
+    summary = ("$.payload.scheduled_event.name", Value("$.payload.scheduled_event.start_time", before="at "))
     made_by = "us"
     secret_label = "Signing key"
     # https://developer.calendly.com/api-docs/overview/webhooks/webhook-timeouts

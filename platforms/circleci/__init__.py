@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -14,7 +14,7 @@ class CircleCI(Platform):
     title = "CircleCI"
     purpose = "workflows and jobs completed"
     types = ("$.type",)
-    telling = (
+    summary = (
         "$.project.slug",
         Value("$.pipeline.number", before="#"),
         "$.workflow.name",

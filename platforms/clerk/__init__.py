@@ -10,7 +10,7 @@ class Clerk(StandardWebhooksPlatform):
     title = "Clerk"
     purpose = "users, organisations and sessions"
     types = ("$.type",)
-    telling = ("$.data.id",)
+    summary = ("$.data.id",)
     verifier = StandardWebhooks(prefixes=("svix", "webhook"))
 
 

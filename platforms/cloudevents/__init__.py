@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from platforms.base import Accepted, Platform, at, together
 from platforms.bodies import Body, MalformedBody, UnreadableMediaType, read_body, refuse_unstorable
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Bearer, Credentials, Refused
 from platforms.verifiers.compare import header_bytes
 
@@ -66,7 +66,7 @@ class CloudEvents(Platform):
     title = "CloudEvents"
     purpose = "anything that sends CloudEvents: Azure Event Grid, Knative, Eventarc, Argo and others"
     types = ("$.type",)
-    telling = ("$.subject", Value("$.source", before="from "))
+    summary = ("$.subject", Value("$.source", before="from "))
     made_by = "us"
     secret_label = "Bearer token"
     # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/http-webhook.md#31-oauth-20-bearer-token

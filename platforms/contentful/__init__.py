@@ -7,7 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from platforms.base import Platform, digest
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Check, Credentials, Draft, Part, Proof, Refused, Timestamp
 from platforms.verifiers.compare import any_equal, header_bytes, required_header
 from platforms.verifiers.hmacs import encoded_hmac
@@ -90,7 +90,7 @@ class Contentful(Platform):
     title = "Contentful"
     purpose = "entries and assets published, changed or deleted"
     types = ("$.sys.type",)
-    telling = (Value("$.sys.contentType.sys.id"), Value("$.sys.id"), Value("$.sys.environment.sys.id", before="in "))
+    summary = (Value("$.sys.contentType.sys.id"), Value("$.sys.id"), Value("$.sys.environment.sys.id", before="in "))
     secret_label = "Signing secret"
     verifier = CanonicalRequest()
     tolerance = 300

@@ -13,7 +13,7 @@ class Datadog(Platform):
     title = "Datadog"
     purpose = "monitors and events"
     types = ("$.event_type",)
-    telling = ("$.title",)
+    summary = ("$.title",)
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

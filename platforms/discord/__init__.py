@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Accepted, Platform, at, body_with_time
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Ed25519, Timestamp
 from platforms.verifiers.asymmetric import ed25519_hex_key
 from platforms.verifiers.public_keys import problem_of
@@ -35,7 +35,7 @@ class Discord(Platform):
         Value("$.data.type", word="command"),
         "$.type",
     )
-    telling = ("$.data.name", "$.data.custom_id", Value("$.channel_id", before="in "))
+    summary = ("$.data.name", "$.data.custom_id", Value("$.channel_id", before="in "))
     secret_label = "Public key"
     # https://docs.discord.com/developers/interactions/receiving-and-responding
     answer_within = 3

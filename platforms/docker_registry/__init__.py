@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, together
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Bearer
 
 
@@ -14,7 +14,7 @@ class DockerRegistry(Platform):
     title = "Docker registry"
     purpose = "images pushed, pulled or deleted"
     types = ("$.events[0].action",)
-    telling = ("$.events[0].target.repository", Value("$.events[0].target.tag", before=":"))
+    summary = ("$.events[0].target.repository", Value("$.events[0].target.tag", before=":"))
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()

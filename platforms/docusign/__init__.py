@@ -16,7 +16,7 @@ class DocuSign(Platform):
     title = "DocuSign"
     purpose = "envelopes sent, signed, completed or voided"
     types = ("$.event",)
-    telling = ("$.data.envelopeSummary.emailSubject", "$.data.envelopeId")
+    summary = ("$.data.envelopeSummary.emailSubject", "$.data.envelopeId")
     secret_label = "Connect key"
     verifier = Hmac(
         header="X-DocuSign-Signature-1",

@@ -3,7 +3,7 @@
 from platforms.base import Platform
 from platforms.bodies import read_query
 from platforms.http import Request, Response, text_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac
 
 
@@ -13,7 +13,7 @@ class Dropbox(Platform):
     title = "Dropbox"
     purpose = "files changed in linked accounts"
     types = (Value("$.list_folder", word="files changed"),)
-    telling = (Value("$.list_folder.accounts[0]", before="in "),)
+    summary = (Value("$.list_folder.accounts[0]", before="in "),)
     secret_label = "App secret"
     verifier = Hmac(header="X-Dropbox-Signature")
     challenge_only = True

@@ -5,7 +5,7 @@ from typing import Any
 from platforms.base import MB, Platform, at, digest, together
 from platforms.bodies import read_query
 from platforms.http import Request, Response, text_response
-from platforms.telling import Telling, Value
+from platforms.summary import SummaryPart, Value
 from platforms.verifiers import Credentials, Hmac, Refused
 from platforms.verifiers.compare import equal
 
@@ -22,7 +22,7 @@ class Facebook(Platform):
     name = "facebook"
     title = "Facebook, Instagram, WhatsApp"
     purpose = "messages and posts by Meta: Messenger, Instagram, WhatsApp"
-    types: tuple[Telling, ...] = (
+    types: tuple[SummaryPart, ...] = (
         "$.entry[0].changes[0].field",
         Value("$.entry[0].messaging[0].message", word="message"),
         Value("$.entry[0].messaging[0].postback", word="postback"),
@@ -30,7 +30,7 @@ class Facebook(Platform):
         Value("$.entry[0].messaging[0].delivery", word="delivery"),
         "$.object",
     )
-    telling: tuple[Telling, ...] = (
+    summary: tuple[SummaryPart, ...] = (
         "$.entry[0].changes[0].value.messages[0].type",
         "$.entry[0].changes[0].value.statuses[0].status",
         Value("$.object", before="to "),

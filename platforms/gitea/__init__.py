@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, digest, first_header
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 _TIMELESS = frozenset({"commits", "ref_type"})
@@ -25,7 +25,7 @@ class Gitea(Platform):
         Value("$.release", word="release"),
         Value("$.ref_type", word="branch or tag"),
     )
-    telling = (
+    summary = (
         "$.action",
         "$.repository.full_name",
         Value("$.ref", without="refs/heads/"),

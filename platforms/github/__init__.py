@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import MB, Platform, digest, first_header
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 _TIMELESS = frozenset({
@@ -62,7 +62,7 @@ class GitHub(Platform):
         Value("$.zen", word="ping"),
         "$.action",
     )
-    telling = (
+    summary = (
         "$.action",
         "$.repository.full_name",
         Value("$.ref", without="refs/heads/"),

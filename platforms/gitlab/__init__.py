@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from platforms.base import Platform, first_header
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Check, Credentials, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks
 from platforms.verifiers.standard_webhooks import SECRET_KEY
 
@@ -48,7 +48,7 @@ class GitLab(Platform):
     title = "GitLab"
     purpose = "pushes, merge requests and pipelines"
     types = ("$.object_kind", "$.event_name")
-    telling = (
+    summary = (
         "$.object_attributes.action",
         "$.project.path_with_namespace",
         Value("$.ref", without="refs/heads/"),

@@ -5,7 +5,7 @@ from typing import Any
 
 from platforms.base import Accepted, Platform, at, body_with_time, digest
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers.google import ChatToken
 
 _TOKENS = frozenset({"systemIdToken", "userIdToken", "userOAuthToken"})
@@ -25,7 +25,7 @@ class GoogleChat(Platform):
         Value("$.chat.removedFromSpacePayload", word="REMOVED_FROM_SPACE"),
         Value("$.chat", word="chat"),
     )
-    telling = (
+    summary = (
         "$.action.actionMethodName",
         Value("$.space.displayName", before="in "),
         Value("$.user.displayName", before="by "),

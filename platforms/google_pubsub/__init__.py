@@ -5,7 +5,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers.google import ServiceAccountToken
 
 
@@ -20,7 +20,7 @@ class GooglePubSub(Platform):
         "$.message.attributes.type",
         Value("$.message", word="message"),
     )
-    telling = (
+    summary = (
         Value("$.message.messageId"),
         Value("$.subscription", before="of "),
         "$.message.attributes.objectId",

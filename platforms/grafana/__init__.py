@@ -10,7 +10,7 @@ class Grafana(Platform):
     title = "Grafana"
     purpose = "alerts firing and resolved"
     types = ("$.status",)
-    telling = ("$.title",)
+    summary = ("$.title",)
     made_by = "us"
     verifier = Hmac(
         header="X-Grafana-Alerting-Signature",

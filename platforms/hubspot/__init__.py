@@ -7,7 +7,7 @@ from typing import Any
 
 from platforms.base import Platform, at, digest, together
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac, Timestamp
 
 _DECODED = dict(
@@ -31,7 +31,7 @@ class HubSpot(Platform):
     title = "HubSpot"
     purpose = "changes to contacts, companies and deals"
     types = ("$.subscriptionType",)
-    telling = (Value("$.objectId", before="object "), Value("$.propertyName", before="its "))
+    summary = (Value("$.objectId", before="object "), Value("$.propertyName", before="its "))
     secret_label = "Client secret"
     verifier = UrlAsCalledOrDecoded(
         header="X-HubSpot-Signature-v3",

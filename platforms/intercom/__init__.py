@@ -13,7 +13,7 @@ class Intercom(Platform):
     title = "Intercom"
     purpose = "conversations and users"
     types = ("$.topic",)
-    telling = ("$.data.item.type", "$.data.item.id", "$.data.item.state")
+    summary = ("$.data.item.type", "$.data.item.id", "$.data.item.state")
     secret_label = "Client secret"
     verifier = Hmac(header="X-Hub-Signature", algorithm="sha1", prefix="sha1=")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, first_header
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -14,7 +14,7 @@ class Jira(Platform):
     title = "Jira"
     purpose = "issues created, updated or moved"
     types = ("$.webhookEvent",)
-    telling = (
+    summary = (
         "$.issue.key",
         "$.issue.fields.summary",
         "$.changelog.items[0].field",

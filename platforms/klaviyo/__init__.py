@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, together
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac, Timestamp
 
 
@@ -19,7 +19,7 @@ class Klaviyo(Platform):
     title = "Klaviyo"
     purpose = "mail and text messages sent, opened or clicked"
     types = (Value("$.data[0].topic", without="event:klaviyo."),)
-    telling = ("$.data[0].external_id",)
+    summary = ("$.data[0].external_id",)
     made_by = "us"
     secret_label = "Secret key"
     verifier = Hmac(

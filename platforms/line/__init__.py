@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, together
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac
 
 
@@ -19,7 +19,7 @@ class Line(Platform):
     title = "LINE"
     purpose = "messages to a LINE Official Account"
     types = ("$.events[0].type",)
-    telling = (
+    summary = (
         "$.events[0].message.type",
         Value("$.events[0].source.type", before="from "),
         "$.events[0].postback.data",

@@ -52,7 +52,7 @@ class Linear(Platform):
     title = "Linear"
     purpose = "issues, comments and projects"
     types = ("$.type",)
-    telling = ("$.action", "$.data.identifier", "$.data.title", "$.data.name", "$.data.issue.identifier")
+    summary = ("$.action", "$.data.identifier", "$.data.title", "$.data.name", "$.data.issue.identifier")
     secret_label = "Signing secret"
     # https://linear.app/developers/webhooks
     answer_within = 5

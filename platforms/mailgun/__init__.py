@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from platforms.base import Platform
 from platforms.bodies import read_delivery, read_json
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
 from platforms.verifiers.hmacs import encoded_hmac
@@ -78,7 +78,7 @@ class Mailgun(Platform):
         "$.event",
         Value("$.recipient", word="message"),
     )
-    telling = (
+    summary = (
         "$.event-data.severity",
         "$.event-data.reason",
         "$.event-data.message.headers.subject",

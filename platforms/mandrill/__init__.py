@@ -73,7 +73,7 @@ class Mandrill(Platform):
     title = "Mandrill (Mailchimp Transactional)"
     purpose = "mail sent, bounced, opened, clicked or received"
     types = ("$.event",)
-    telling = ("$.msg.subject", "$.msg.bounce_description")
+    summary = ("$.msg.subject", "$.msg.bounce_description")
     secret_label = "Webhook key"
     verifier = UrlAndEvents()
     challenge_methods = frozenset({"HEAD"})

@@ -53,7 +53,7 @@ class MicrosoftGraph(Platform):
     title = "Microsoft Graph"
     purpose = "changes to mail, calendars, files and users"
     types = ("$.value[0].lifecycleEvent", "$.value[0].changeType")
-    telling = ("$.value[0].resource",)
+    summary = ("$.value[0].resource",)
     made_by = "us"
     secret_label = "clientState"
     # https://learn.microsoft.com/en-us/graph/change-notifications-delivery-webhooks: later answers make it drop some.

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Accepted, Platform, at
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 from platforms.verifiers.public_keys import base64_key, problem_of
 
@@ -15,7 +15,7 @@ class MicrosoftTeams(Platform):
     title = "Microsoft Teams"
     purpose = "messages that mention an outgoing webhook"
     types = ("$.type",)
-    telling = (Value("$.conversation.name", before="in "), Value("$.from.name", before="by "), "$.text")
+    summary = (Value("$.conversation.name", before="in "), Value("$.from.name", before="by "), "$.text")
     secret_label = "Security token"
     verifier = Hmac(header="Authorization", encoding="base64", prefix="HMAC ", key_encoding="base64")
 

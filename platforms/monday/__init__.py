@@ -43,7 +43,7 @@ class Monday(Platform):
     title = "monday.com"
     purpose = "items and columns of a board changed"
     types = ("$.event.type",)
-    telling = ("$.event.pulseName", "$.event.columnTitle", "$.event.value.label.text")
+    summary = ("$.event.pulseName", "$.event.columnTitle", "$.event.value.label.text")
     secret_label = "Signing secret"
     verifier = AppToken()
     challenge_only = True

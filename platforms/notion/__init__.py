@@ -17,7 +17,7 @@ class Notion(Platform):
     title = "Notion"
     purpose = "pages, databases and comments changed"
     types = ("$.type",)
-    telling = ("$.entity.type", "$.entity.id")
+    summary = ("$.entity.type", "$.entity.id")
     secret_label = "Verification token"
     verifier = Hmac(header="X-Notion-Signature", prefix="sha256=")
 

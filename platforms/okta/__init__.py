@@ -13,7 +13,7 @@ class Okta(Platform):
     title = "Okta"
     purpose = "users and sign-ins, by event hook"
     types = ("$.data.events[0].eventType", "$.eventType")
-    telling = ("$.data.events[0].displayMessage", "$.data.events[0].outcome.result")
+    summary = ("$.data.events[0].displayMessage", "$.data.events[0].outcome.result")
     made_by = "us"
     secret_label = "Authentication secret"
     answer_within = 3

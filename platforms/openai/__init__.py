@@ -9,7 +9,7 @@ class OpenAI(StandardWebhooksPlatform):
     title = "OpenAI"
     purpose = "responses, batches and fine-tuning jobs completed"
     types = ("$.type",)
-    telling = ("$.data.id",)
+    summary = ("$.data.id",)
 
 
 PLATFORM = OpenAI()

@@ -13,7 +13,7 @@ class Paddle(Platform):
     title = "Paddle"
     purpose = "transactions, subscriptions and customers"
     types = ("$.event_type",)
-    telling = ("$.data.id", "$.data.status")
+    summary = ("$.data.id", "$.data.status")
     secret_label = "Secret key"
     # https://developer.paddle.com/webhooks/respond-to-webhooks
     answer_within = 5

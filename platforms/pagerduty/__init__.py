@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, first_header
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -14,7 +14,7 @@ class PagerDuty(Platform):
     title = "PagerDuty"
     purpose = "incidents triggered, acknowledged or resolved"
     types = ("$.event.event_type",)
-    telling = (
+    summary = (
         Value("$.event.data.number", before="#"),
         "$.event.data.title",
         Value("$.event.data.service.summary", before="of "),

@@ -87,7 +87,7 @@ class PayPal(Platform):
     title = "PayPal"
     purpose = "payments, refunds, subscriptions and disputes"
     types = ("$.event_type",)
-    telling = ("$.summary",)
+    summary = ("$.summary",)
     secret_label = "Webhook ID"
     verifier = CertifiedTransmission()
     ignores_dedup = True

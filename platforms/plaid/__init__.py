@@ -15,7 +15,7 @@ from jwt.exceptions import PyJWTError
 
 from platforms.base import Platform
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import equal, required_header
 from platforms.verifiers.protocol import KeysUnavailable, proof_of
@@ -117,7 +117,7 @@ class Plaid(Platform):
     title = "Plaid"
     purpose = "bank accounts linked, transactions and transfers"
     types = ("$.webhook_code",)
-    telling = (Value("$.webhook_type", before="of "), "$.item_id")
+    summary = (Value("$.webhook_type", before="of "), "$.item_id")
     secret_label = "client_id:secret"
     verifier = BodyToken()
     vendor_keys = True

@@ -5,7 +5,7 @@ from typing import Any
 from platforms.base import Platform, at
 from platforms.bodies import Body
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -15,7 +15,7 @@ class QuickBooks(Platform):
     title = "QuickBooks Online"
     purpose = "customers, invoices and payments changed"
     types = ("$.type", "$.eventNotifications[0].dataChangeEvent.entities[0].operation")
-    telling = (
+    summary = (
         "$.intuitentityid",
         Value("$.intuitaccountid", before="of company "),
         "$.eventNotifications[0].dataChangeEvent.entities[0].name",

@@ -13,7 +13,7 @@ class Razorpay(Platform):
     title = "Razorpay"
     purpose = "payments, refunds and subscriptions"
     types = ("$.event",)
-    telling = ("$.payload.payment.entity.id", "$.payload.payment.entity.status", "$.payload.subscription.entity.id")
+    summary = ("$.payload.payment.entity.id", "$.payload.payment.entity.status", "$.payload.subscription.entity.id")
     made_by = "us"
     verifier = Hmac(header="X-Razorpay-Signature")
 

@@ -9,7 +9,7 @@ class Replicate(StandardWebhooksPlatform):
     title = "Replicate"
     purpose = "predictions and trainings completed"
     types = ("$.status",)
-    telling = ("$.id",)
+    summary = ("$.id",)
     secret_label = "Webhook signing key"
 
 

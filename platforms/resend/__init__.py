@@ -10,7 +10,7 @@ class Resend(StandardWebhooksPlatform):
     title = "Resend"
     purpose = "mail sent, delivered, bounced or received"
     types = ("$.type",)
-    telling = ("$.data.subject",)
+    summary = ("$.data.subject",)
     verifier = StandardWebhooks(prefixes=("svix", "webhook"))
 
 

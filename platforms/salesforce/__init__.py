@@ -113,7 +113,7 @@ class Salesforce(Platform):
     title = "Salesforce"
     purpose = "records created or changed, by outbound message"
     types = ("$.sObject.type",)
-    telling = ("$.sObject.Name", "$.sObject.Id")
+    summary = ("$.sObject.Name", "$.sObject.Id")
     made_by = "nobody"
     required = frozenset()
     proofs = ("mtls", "none")

@@ -15,7 +15,7 @@ class SendGrid(Platform):
     title = "SendGrid"
     purpose = "mail delivered, bounced, opened or clicked"
     types = ("$.event",)
-    telling = ("$.reason", "$.category[0]", "$.sg_message_id")
+    summary = ("$.reason", "$.category[0]", "$.sg_message_id")
     secret_label = "Verification key"
     verifier = EcdsaP256(
         header="X-Twilio-Email-Event-Webhook-Signature",

@@ -13,7 +13,7 @@ class Sentry(Platform):
     title = "Sentry"
     purpose = "issues, errors and alerts"
     types = ("$.action",)
-    telling = ("$.data.issue.shortId", "$.data.issue.title", "$.data.event.title", "$.data.error.title")
+    summary = ("$.data.issue.shortId", "$.data.issue.title", "$.data.event.title", "$.data.error.title")
     secret_label = "Client secret"
     answer_within = 1
     # https://github.com/getsentry/integration-platform-example: what comes of UI components, such as linking an issue,

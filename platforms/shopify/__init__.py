@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, digest
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -23,7 +23,7 @@ class Shopify(Platform):
         Value("$.orders_count", word="customer"),
         Value("$.line_items", word="checkout or cart"),
     )
-    telling = (
+    summary = (
         "$.name",
         "$.title",
         "$.total_price",

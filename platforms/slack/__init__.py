@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
@@ -14,7 +14,7 @@ class Slack(Platform):
     title = "Slack"
     purpose = "messages, mentions, buttons and slash commands"
     types = ("$.event.type", "$.command", "$.type")
-    telling = (
+    summary = (
         "$.event.subtype",
         Value("$.event.channel", before="in "),
         Value("$.event.item.channel", before="in "),

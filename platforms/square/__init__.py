@@ -13,7 +13,7 @@ class Square(Platform):
     title = "Square"
     purpose = "payments, orders and refunds"
     types = ("$.type",)
-    telling = ("$.data.id", "$.data.object.payment.status", "$.data.object.refund.status")
+    summary = ("$.data.id", "$.data.object.payment.status", "$.data.object.refund.status")
     secret_label = "Signature key"
     verifier = Hmac(header="x-square-hmacsha256-signature", encoding="base64", signed="{url}{body}")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import TimedHmac
 
 
@@ -14,7 +14,7 @@ class Stripe(Platform):
     title = "Stripe"
     purpose = "payments, checkouts, invoices and subscriptions"
     types = ("$.type",)
-    telling = (
+    summary = (
         "$.data.object.id",
         "$.data.object.status",
         Value("$.account", before="of "),

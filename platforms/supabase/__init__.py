@@ -1,7 +1,7 @@
 """Supabase, which signs by Standard Webhooks."""
 
 from platforms.standard_webhooks import StandardWebhooksPlatform
-from platforms.telling import Value
+from platforms.summary import Value
 
 
 # https://supabase.com/docs/guides/auth/auth-hooks#using-hooks
@@ -10,7 +10,7 @@ class Supabase(StandardWebhooksPlatform):
     title = "Supabase"
     purpose = "users and mail, by auth hook"
     types = ("$.email_data.email_action_type", Value("$.sms", word="text message"), Value("$.user", word="user"))
-    telling = ("$.user.id",)
+    summary = ("$.user.id",)
     secret_label = "Secret"
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import HeaderEquals
 
 
@@ -21,7 +21,7 @@ class Telegram(Platform):
         Value("$.inline_query", word="inline_query"),
         Value("$.my_chat_member", word="my_chat_member"),
     )
-    telling = (
+    summary = (
         Value("$.message.chat.title", before="in "),
         Value("$.message.from.username", before="by "),
         "$.callback_query.data",

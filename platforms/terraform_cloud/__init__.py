@@ -13,7 +13,7 @@ class TerraformCloud(Platform):
     title = "HCP Terraform (Terraform Cloud)"
     purpose = "runs of a workspace, and drift"
     types = ("$.notifications[0].trigger",)
-    telling = ("$.workspace_name", "$.run_message", "$.notifications[0].run_status")
+    summary = ("$.workspace_name", "$.run_message", "$.notifications[0].run_status")
     made_by = "us"
     secret_label = "Token"
     verifier = Hmac(header="X-TFE-Notification-Signature", algorithm="sha512")

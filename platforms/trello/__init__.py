@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request, Response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac
 
 
@@ -14,7 +14,7 @@ class Trello(Platform):
     title = "Trello"
     purpose = "cards, lists and boards changed"
     types = ("$.action.type",)
-    telling = (
+    summary = (
         "$.action.data.card.name",
         Value("$.action.data.listAfter.name", before="to "),
         Value("$.action.data.board.name", before="on "),

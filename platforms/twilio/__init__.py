@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 from platforms.base import Accepted, Platform, at, first_header
 from platforms.bodies import MAX_FIELDS, read_query
 from platforms.http import Request, Response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal, equal, header_bytes, required_header
 from platforms.verifiers.hmacs import Algorithm, encoded_hmac, sha256_hex
@@ -100,7 +100,7 @@ class Twilio(Platform):
         Value("$.MessageStatus", before="message "),
         Value("$.SmsStatus", before="message "),
     )
-    telling = ("$.MessageSid", "$.CallSid", "$.Direction", Value("$.ErrorCode", before="error "))
+    summary = ("$.MessageSid", "$.CallSid", "$.Direction", Value("$.ErrorCode", before="error "))
     secret_label = "Auth token"
     # https://www.twilio.com/docs/usage/webhooks/webhooks-faq
     answer_within = 15

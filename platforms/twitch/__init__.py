@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, first_header
 from platforms.http import Request, Response, text_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 _MESSAGE = "Twitch-Eventsub-Message-"
@@ -16,7 +16,7 @@ class Twitch(Platform):
     title = "Twitch"
     purpose = "streams, followers and subscriptions, by EventSub"
     types = ("$.subscription.type",)
-    telling = ("$.event.broadcaster_user_login", Value("$.event.user_login", before="by "))
+    summary = ("$.event.broadcaster_user_login", Value("$.event.user_login", before="by "))
     made_by = "us"
     verifier = Hmac(
         header=f"{_MESSAGE}Signature",

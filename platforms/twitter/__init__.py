@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from platforms.base import Platform, at, digest
 from platforms.bodies import read_query
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Check, Credentials, Draft, Hmac, Part, Proof, Refused
 from platforms.verifiers.hmacs import encoded_hmac
 
@@ -46,7 +46,7 @@ class X(Platform):
         Value("$.direct_message_events", word="direct message"),
         Value("$.user_event", word="user event"),
     )
-    telling = (
+    summary = (
         Value("$.tweet_create_events[0].user.screen_name", before="by @"),
         "$.tweet_create_events[0].text",
         Value("$.for_user_id", before="for "),

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -14,7 +14,7 @@ class Typeform(Platform):
     title = "Typeform"
     purpose = "answers to a form"
     types = ("$.event_type",)
-    telling = (Value("$.form_response.form_id", before="of "), "$.form_response.definition.title", "$.event_id")
+    summary = (Value("$.form_response.form_id", before="of "), "$.form_response.definition.title", "$.event_id")
     made_by = "us"
     verifier = Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256=")
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -14,7 +14,7 @@ class Vercel(Platform):
     title = "Vercel"
     purpose = "deployments created, ready or failed"
     types = ("$.type",)
-    telling = ("$.payload.deployment.name", Value("$.payload.target", before="to "))
+    summary = ("$.payload.deployment.name", Value("$.payload.target", before="to "))
     verifier = Hmac(header="x-vercel-signature", algorithm="sha1")
 
     def delivery_id(self, request: Request, value: Any) -> str | None:

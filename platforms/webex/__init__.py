@@ -1,7 +1,7 @@
 """Webex."""
 
 from platforms.base import Platform
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac
 
 
@@ -11,7 +11,7 @@ class Webex(Platform):
     title = "Webex"
     purpose = "messages, rooms and meetings"
     types = ("$.resource",)
-    telling = ("$.event", Value("$.data.personEmail", before="by "))
+    summary = ("$.event", Value("$.data.personEmail", before="by "))
     made_by = "us"
     verifier = Hmac(header="X-Spark-Signature", algorithm="sha1")
 

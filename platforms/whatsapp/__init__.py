@@ -5,7 +5,7 @@ from typing import Any
 from platforms.base import at, together
 from platforms.facebook import Facebook
 from platforms.http import Request
-from platforms.telling import Telling, Value
+from platforms.summary import SummaryPart, Value
 
 
 def _changes(value: Any) -> list[Any]:
@@ -36,12 +36,14 @@ class WhatsApp(Facebook):
     name = "whatsapp"
     title = "WhatsApp"
     purpose = "messages to a business, and their status"
-    types: tuple[Telling, ...] = (
+    types: tuple[SummaryPart, ...] = (
         "$.entry[0].changes[0].value.messages[0].type",
         "$.entry[0].changes[0].value.statuses[0].status",
         "$.entry[0].changes[0].field",
     )
-    telling: tuple[Telling, ...] = (Value("$.entry[0].changes[0].value.metadata.display_phone_number", before="to "),)
+    summary: tuple[SummaryPart, ...] = (
+        Value("$.entry[0].changes[0].value.metadata.display_phone_number", before="to "),
+    )
 
     # https://developers.facebook.com/docs/whatsapp/cloud-api/webhooks/components
     def delivery_id(self, request: Request, value: Any) -> str | None:

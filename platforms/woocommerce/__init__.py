@@ -5,7 +5,7 @@ from typing import Any
 
 from platforms.base import Platform, at, digest, first_header
 from platforms.http import Request, Response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac
 
 _PING = re.compile(rb"webhook_id=[0-9]{1,20}")
@@ -22,7 +22,7 @@ class WooCommerce(Platform):
         Value("$.discount_type", word="coupon"),
         Value("$.username", word="customer"),
     )
-    telling = (Value("$.id", before="#"), "$.status", "$.name")
+    summary = (Value("$.id", before="#"), "$.status", "$.name")
     made_by = "us"
     verifier = Hmac(header="X-WC-Webhook-Signature", encoding="base64")
 

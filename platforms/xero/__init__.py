@@ -15,7 +15,7 @@ class Xero(Platform):
     title = "Xero"
     purpose = "contacts and invoices changed"
     types = ("$.events[0].eventType",)
-    telling = ("$.events[0].eventCategory", "$.events[0].resourceId")
+    summary = ("$.events[0].eventCategory", "$.events[0].resourceId")
     secret_label = "Webhooks key"
     verifier = Hmac(header="x-xero-signature", encoding="base64")
     empty_refusals = True

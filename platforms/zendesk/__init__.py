@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at, first_header
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Hmac, Timestamp
 
 
@@ -14,7 +14,7 @@ class Zendesk(Platform):
     title = "Zendesk"
     purpose = "tickets, users and organisations"
     types = (Value("$.type", without="zen:event-type:"),)
-    telling = (Value("$.subject", without="zen:"), "$.detail.subject", "$.detail.status", "$.detail.priority")
+    summary = (Value("$.subject", without="zen:"), "$.detail.subject", "$.detail.status", "$.detail.priority")
     secret_label = "Signing secret"
     verifier = Hmac(
         header="X-Zendesk-Webhook-Signature",

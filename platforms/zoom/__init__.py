@@ -14,7 +14,7 @@ class Zoom(Platform):
     title = "Zoom"
     purpose = "meetings, recordings and participants"
     types = ("$.event",)
-    telling = ("$.payload.object.topic", "$.payload.object.id")
+    summary = ("$.payload.object.topic", "$.payload.object.id")
     secret_label = "Secret token"
     # https://developers.zoom.us/docs/api/webhooks/
     answer_within = 3

@@ -54,7 +54,7 @@ def test_a_list_says_what_happened(relay: Relay) -> None:
     body = b'{"event": {"id": "e-1", "kind": "launched", "rocket": "Saturn", "height": 110}}'
     assert relay.post("rockets", body, headers(body)).status_code == 200
     assert relay.event().type == "launched"
-    assert list((relay.event().telling or {}).values()) == ["launched", "Saturn", "at 110"]
+    assert list((relay.event().summary_parts or {}).values()) == ["launched", "Saturn", "at 110"]
 
 
 def test_anything_else_is_refused(relay: Relay) -> None:

@@ -41,7 +41,7 @@ def test_an_event_that_cannot_be_read_gives_no_payload(place: int, garbled: obje
 @pytest.mark.parametrize("garbled", ["{", "[1]", "null", "7"])
 def test_an_event_that_tells_nothing_readable_is_read_all_the_same(garbled: str) -> None:
     event = rows.event(row_with(15, garbled))
-    assert (event.telling, event.unreadable) == ({}, None)
+    assert (event.summary_parts, event.unreadable) == ({}, None)
 
 
 @pytest.mark.parametrize("garbled", ["{", "[]", '{"kind": "both", "workflow": "w"}', '{"kind": "start"}'])

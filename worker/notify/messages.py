@@ -76,7 +76,7 @@ class _Trouble:
     """What they were told it is about."""
     failed: dict[str, int] = field(default_factory=dict)
     """webhook → failed events that they weren't told about."""
-    telling: dict[str, int] = field(default_factory=dict)
+    last_failed: dict[str, int] = field(default_factory=dict)
     """webhook → those in the last message, in case it can't be sent."""
     not_before: int = 0
 
@@ -129,8 +129,8 @@ class Notices:
         trouble.told = message.resolved
         if not message.resolved:
             trouble.told_at, trouble.about = -QUIET, []
-            _add(trouble.failed, trouble.telling)
-            trouble.telling = {}
+            _add(trouble.failed, trouble.last_failed)
+            trouble.last_failed = {}
 
     def _state(self, seen: Observation, kind: Kind, about: list[str], after: int = 0) -> Iterator[Message]:
         trouble = self._troubles[kind]
@@ -158,8 +158,8 @@ class Notices:
             return
         if trouble.failed and seen.now - trouble.told_at >= QUIET:
             trouble.told, trouble.told_at = True, seen.now
-            trouble.telling, trouble.failed = trouble.failed, {}
-            yield _failed_message(trouble.telling)
+            trouble.last_failed, trouble.failed = trouble.failed, {}
+            yield _failed_message(trouble.last_failed)
         elif trouble.told and not trouble.failed and seen.now - (trouble.since or 0) >= QUIET:
             trouble.told = False
             yield _resolved("failed")

@@ -267,11 +267,11 @@ def test_a_filter_says_nothing_about_what_is_hidden(tmp_path: Path, monkeypatch:
     store = open_store(f"sqlite:///{tmp_path / 'bridge.db'}")
     event_id = new_event_id()
     payload = {"kind": "secret.kind", "card": "4111-1111", "seen": "Robin"}
-    telling = {"$.kind": "secret.kind", "$.card": "4111-1111", "$.seen": "Robin"}
+    summary = {"$.kind": "secret.kind", "$.card": "4111-1111", "$.seen": "Robin"}
     store.deliveries.append(
         [NewEvent(event_id, "pay", store.now(), json.dumps(payload), {}, {}, 10**14, "d-4111", None, "secret.kind")]
     )
-    told = NewEvent(new_event_id(), "pay", store.now(), "{}", {}, {}, 10**14, None, None, "secret.kind", telling)
+    told = NewEvent(new_event_id(), "pay", store.now(), "{}", {}, {}, 10**14, None, None, "secret.kind", summary)
     store.deliveries.append([told])
 
     def ids(query: str) -> list[str]:
@@ -288,7 +288,7 @@ def test_a_filter_says_nothing_about_what_is_hidden(tmp_path: Path, monkeypatch:
 
 
 def test_a_list_says_what_happened(sample: Sample, client: FlaskClient, cli: Cli) -> None:
-    add(sample, {}, type="push", telling={"$.a": "push", "$.b": "acme/shop <b>"})
+    add(sample, {}, type="push", summary_parts={"$.a": "push", "$.b": "acme/shop <b>"})
     before = add(sample, {"type": "paid", "id": 5})  # of an older version
     [first, second] = client.get("/api/events?limit=2").get_json()
     assert (first["type"], first["summary"]) == ("paid", "paid id=5")

@@ -219,16 +219,16 @@ def test_a_list_is_read_without_what_is_large(store: Store) -> None:
 
 
 def test_a_list_says_what_kind_of_event_each_is_and_what_it_tells(store: Store) -> None:
-    telling = {"$.repository": "acme/shop", "$.\u00e4": "caf\u00e9 \ud800"}
-    arrive(store, "e1", type="pu\ud800sh", telling=telling)
-    arrive(store, "e2", telling={})
+    parts = {"$.repository": "acme/shop", "$.\u00e4": "caf\u00e9 \ud800"}
+    arrive(store, "e1", type="pu\ud800sh", summary_parts=parts)
+    arrive(store, "e2", summary_parts={})
     arrive(store, "before")
     for listing in (True, False):
         before, nothing, told = store.queries.events(EventFilter(listing=listing))
-        assert (before.type, before.telling) == (None, None), "of events from before nothing is known"
-        assert (nothing.type, nothing.telling) == (None, {})
-        assert (told.type, list((told.telling or {}).items())) == ("pu\ufffdsh", list(telling.items()))
-    assert store.queries.listed(["e1"])["e1"].telling == telling
+        assert (before.type, before.summary_parts) == (None, None), "of events from before nothing is known"
+        assert (nothing.type, nothing.summary_parts) == (None, {})
+        assert (told.type, list((told.summary_parts or {}).items())) == ("pu\ufffdsh", list(parts.items()))
+    assert store.queries.listed(["e1"])["e1"].summary_parts == parts
 
 
 def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(

@@ -4,7 +4,7 @@ from typing import Any
 
 from platforms.base import Platform, at
 from platforms.http import Request, Response, json_response
-from platforms.telling import Value
+from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
 
@@ -14,7 +14,7 @@ class Acme(Platform):
     title = "Acme"
     purpose = "rockets launched, anvils dropped"
     types = ("$.event.kind",)
-    telling = ("$.event.rocket", Value("$.event.height", before="at "))
+    summary = ("$.event.rocket", Value("$.event.height", before="at "))
     made_by = "us"
     verifier = Hmac(
         header="X-Acme-Signature",

@@ -1,4 +1,4 @@
-"""What of a delivery tells people what happened: a platform declares where its type and the telling values are."""
+"""An event's summary: a platform declares where its type and the values are that say what happened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value that tells something. Only text and numbers are shown; anything else counts as missing."""
+    """A value that is shown. Only text and numbers are shown; anything else counts as missing."""
 
     path: str
     """A JSONPath of members and indexes, such as ``$.repository.full_name``. In an array, a path into each element."""
@@ -19,5 +19,5 @@ class Value:
     """Shown instead of the value, which may then be anything but null: that it is there says what it is."""
 
 
-Telling = str | Value
+SummaryPart = str | Value
 """A `Value`, or just its path."""

@@ -1,4 +1,4 @@
-"""What an event tells people in a list: short, visible, never secret, never what `hide` names."""
+"""An event's summary in a list: short, visible, never secret, never what `hide` names."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from platforms.base import Platform
 from platforms.bodies import read_body
 from platforms.guide import samples
 from platforms.http import Request
-from platforms.telling import Value
+from platforms.summary import Value
 from store.hiding import masked, masked_in_list
 from store.records import Event
-from store.telling import Teller
+from store.summary import Summarizer
 from store.visible import visible
 from tests.examples import at_most, examples
 
@@ -28,13 +28,13 @@ SENDERS_DECIDE = {"custom", "cloudevents", "standard-webhooks"}
 class Shop(Platform):
     name, title, purpose = "shop", "Shop", "orders"
     types = ("$.kind", Value("$.refund", word="refund"))
-    telling = (Value("$.ref", without="refs/heads/"), Value("$.number", before="#"), "$.customer.name", "$['odd name']")
+    summary = (Value("$.ref", without="refs/heads/"), Value("$.number", before="#"), "$.customer.name", "$['odd name']")
 
 
 def told(value: Any, hide: tuple[str, ...] | None = (), platform: Platform | None = None) -> str:
-    kind, telling = Teller(platform or Shop(), hide).tell(value)
-    assert kind is None or next(iter(telling.values())) == kind
-    return " ".join(telling.values())
+    kind, parts = Summarizer(platform or Shop(), hide).summarize(value)
+    assert kind is None or next(iter(parts.values())) == kind
+    return " ".join(parts.values())
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
@@ -42,9 +42,9 @@ def test_every_platform_says_what_its_sample_events_are(name: str) -> None:
     for sample in samples(name).values():
         headers = {"content-type": sample.content_type} | {key.lower(): value for key, value in sample.headers.items()}
         body = PLATFORMS[name].read(Request("POST", "", "", headers, sample.body, None, 0.0), signed=False)
-        kind, telling = Teller(PLATFORMS[name], ()).tell(body.value)
+        kind, parts = Summarizer(PLATFORMS[name], ()).summarize(body.value)
         assert kind is not None or name in SENDERS_DECIDE, sample.name
-        assert len(telling) >= 2, "a type alone tells nothing that the next event doesn't"
+        assert len(parts) >= 2, "a type alone says nothing that the next event doesn't"
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_the_declared_values_are_told_in_their_order() -> None:
     assert told({"kind": None, "refund": None, "ref": " ", "number": {"a": 1}, "customer": []}) == "number.a=1"
 
 
-def test_where_nothing_is_declared_the_first_telling_fields_are_told() -> None:
+def test_where_nothing_is_declared_the_first_fields_are_shown() -> None:
     event = {"api_key": "k", "id": 5, "empty": "", "none": None, "order": {"total": 1.5, "token": "t"}, "at": 1}
     assert told(event, platform=Platform()) == "id=5 at=1 order.total=1.5"
     assert told({"event": "order.paid", "id": 5}, platform=Platform()) == "order.paid id=5"
@@ -118,14 +118,14 @@ def test_an_array_tells_of_its_first_element_and_how_many_there_are() -> None:
 def test_what_hide_names_is_not_told_and_nothing_where_that_is_unknown(path: str, line: str) -> None:
     event = {"number": 7, "ref": "refs/heads/main", "kind": "push", "customer": {"name": "Robin"}}
     assert told(event, (path,)) == line
-    kind, telling = Teller(Shop(), ()).tell(event)
-    stored = Event(1, "e", "w", 0, None, json.dumps(event), {}, {}, "pending", 0, 0, "no", None, None, kind, telling)
+    kind, parts = Summarizer(Shop(), ()).summarize(event)
+    stored = Event(1, "e", "w", 0, None, json.dumps(event), {}, {}, "pending", 0, 0, "no", None, None, kind, parts)
     for shown in (masked_in_list(stored, (path,)), masked(stored, (path,))):
-        assert " ".join((shown.telling or {}).values()) == line, "hide was added after it arrived"
+        assert " ".join((shown.summary_parts or {}).values()) == line, "hide was added after it arrived"
         assert shown.type == ("push" if line.startswith("push") else None)
-    assert masked_in_list(stored, None).telling == {}
+    assert masked_in_list(stored, None).summary_parts == {}
     assert masked_in_list(stored, None).type is None
-    assert masked_in_list(replace(stored, telling=None), (path,)).telling is None
+    assert masked_in_list(replace(stored, summary_parts=None), (path,)).summary_parts is None
     assert told(event, None) == ""
 
 
@@ -150,13 +150,13 @@ def test_only_some_members_are_looked_at_and_names_without_end_are_not_kept() ->
 
 
 def test_the_same_name_elsewhere_is_another_member() -> None:
-    teller = Teller(Platform(), ("$.order.id",))
+    summarizer = Summarizer(Platform(), ("$.order.id",))
     for _ in range(2):
-        assert teller.tell({"id": 1, "order": {"id": 2, "total": 3}})[1] == {
+        assert summarizer.summarize({"id": 1, "order": {"id": 2, "total": 3}})[1] == {
             "$.id": "id=1",
             "$.order.total": "order.total=3",
         }
-        assert teller.tell([{"id": 1, "order": {"id": 2}}])[1] == {
+        assert summarizer.summarize([{"id": 1, "order": {"id": 2}}])[1] == {
             "$.request[0].id": "id=1",
             "$.request[0].order.id": "order.id=2",
         }
@@ -174,6 +174,6 @@ JSON = st.recursive(
 @given(JSON)
 def test_whatever_arrives_is_told_within_bounds_or_not_at_all(value: Any) -> None:
     for platform in (Shop(), Platform(), PLATFORMS["github"], PLATFORMS["slack"]):
-        kind, telling = Teller(platform, ("$.a",)).tell(value)
-        assert len(json.dumps([kind, telling])) < 20_000
-        assert all(visible(text) == text for text in (*telling.values(), kind or ""))
+        kind, parts = Summarizer(platform, ("$.a",)).summarize(value)
+        assert len(json.dumps([kind, parts])) < 20_000
+        assert all(visible(text) == text for text in (*parts.values(), kind or ""))

@@ -1,6 +1,6 @@
-"""What an event tells people in a list: its type, and a few values. Computed once, when it arrives.
+"""An event's summary, for lists: its type, and a few values. Made once, when it arrives.
 
-A platform declares where they are (`platforms.telling`). Where it doesn't, or where nothing is found, the first telling
+A platform declares where they are (`platforms.summary`). Where it doesn't, or where nothing is found, the first
 fields are taken. Only what the delivery's proof lets into the payload counts, never a header, and nothing that `hide`
 names: not what it names when the event arrives, and not what it names when somebody looks (`store.hiding.masked`).
 """
@@ -18,7 +18,7 @@ import structlog
 
 from criteria.jsonpath import plain_steps
 from platforms.base import Platform
-from platforms.telling import Telling, Value
+from platforms.summary import SummaryPart, Value
 from store.hiding import Hidden, may_hide
 from store.visible import visible
 
@@ -64,29 +64,29 @@ class _Field:
     """For people."""
 
 
-class Teller:
-    """Finds what the events of one webhook tell."""
+class Summarizer:
+    """Makes the summaries of one webhook's events."""
 
     def __init__(self, platform: Platform, hide: Hidden):
-        """`hide`: JSONPaths of values that must not be told; None for all."""
+        """`hide`: JSONPaths of values that must not be shown; None for all."""
         self._hide = known = None if hide is None else tuple(hide)
-        types, telling = tuple(platform.types), tuple(platform.telling)
-        self._object = _places(types, "$", known), _places(telling, "$", known)
+        types, summary = tuple(platform.types), tuple(platform.summary)
+        self._object = _places(types, "$", known), _places(summary, "$", known)
         element = f"{_ARRAY}[0]"
-        self._element = _places(types, element, known), _places(telling, element, known)
+        self._element = _places(types, element, known), _places(summary, element, known)
 
-    def tell(self, value: Any) -> tuple[str | None, dict[str, str]]:
-        """The type, and JSONPath → what is told, of a delivery with this body. Never raises.
+    def summarize(self, value: Any) -> tuple[str | None, dict[str, str]]:
+        """The type, and JSONPath → what is shown, of a delivery with this body. Never raises.
 
         If there is a type, the first path is where it is from.
         """
         try:
-            return self._tell(value)
+            return self._summarize(value)
         except Exception as error:  # a list that says less is better than a delivery that is lost
-            log.error("what an event tells can't be found", error=f"{type(error).__name__}: {error}")
+            log.error("an event has no summary", error=f"{type(error).__name__}: {error}")
             return None, {}
 
-    def _tell(self, value: Any) -> tuple[str | None, dict[str, str]]:
+    def _summarize(self, value: Any) -> tuple[str | None, dict[str, str]]:
         if self._hide is None:
             return None, {}
         if isinstance(value, list) and value and isinstance(value[0], dict):
@@ -104,12 +104,12 @@ class Teller:
         kind: str | None = None
         found: dict[str, str] = {}
         for place in places[0]:
-            if (text := _told(value, place, _LONGEST_TYPE)) is not None:
+            if (text := _shown(value, place, _LONGEST_TYPE)) is not None:
                 kind = found[place.path] = text
                 break
         left = _ALL
         for place in places[1]:
-            if left > 0 and place.path not in found and (text := _told(value, place, _LONGEST)) is not None:
+            if left > 0 and place.path not in found and (text := _shown(value, place, _LONGEST)) is not None:
                 found[place.path] = text
                 left -= len(text)
         if not found:
@@ -131,7 +131,7 @@ class Teller:
     def _first_fields(
         self, value: Mapping[str, Any], root: str, most: int, without: Mapping[str, str] | None = None
     ) -> dict[str, str]:
-        """Path → ``name=value`` of the first members, and of those of objects in it, that may be told."""
+        """Path → ``name=value`` of the first members, and of those of objects in it, that may be shown."""
         found: dict[str, str] = {}
         for outer, name, item in _members(value):
             if type(item) is bool or not (text := _text(item)):
@@ -146,11 +146,11 @@ class Teller:
 
 @lru_cache(maxsize=8192)
 def _find_field(hide: tuple[str, ...], root: str, outer: str | None, name: str) -> _Field | None:
-    """The member of this name, of the object itself or of one in it; None if it may not be told.
+    """The member of this name, of the object itself or of one in it; None if it may not be shown.
 
     Cached: the events of a webhook mostly have the same members.
     """
-    if not _may_be_telling(name) or (outer is not None and not _may_be_telling(outer)):
+    if not _may_be_shown(name) or (outer is not None and not _may_be_shown(outer)):
         return None
     dotted = name if outer is None else f"{outer}.{name}"
     path = f"{root}.{dotted}"
@@ -178,14 +178,14 @@ def _members(value: Mapping[str, Any]) -> Iterator[tuple[str | None, str, Any]]:
                 yield outer, name, item
 
 
-def _may_be_telling(name: str) -> bool:
-    """Whether a member of this name may be told: it can be written into a path, and sounds neither secret nor dull."""
+def _may_be_shown(name: str) -> bool:
+    """Whether a member of this name may be shown: it can be written into a path, and sounds neither secret nor dull."""
     return _NAME.fullmatch(name) is not None and not _SECRET.search(name) and not _DULL.search(name)
 
 
 @lru_cache(maxsize=1024)
-def _places(declared: tuple[Telling, ...], root: str, hide: tuple[str, ...] | None) -> tuple[_Place, ...]:
-    """Where the declared values are, of those that may be told. Cached: many webhooks are of one platform."""
+def _places(declared: tuple[SummaryPart, ...], root: str, hide: tuple[str, ...] | None) -> tuple[_Place, ...]:
+    """Where the declared values are, of those that may be shown. Cached: many webhooks are of one platform."""
     found = []
     for one in declared:
         value = Value(one) if isinstance(one, str) else one
@@ -203,7 +203,7 @@ def _steps(path: str) -> tuple[str | int, ...]:
     return steps
 
 
-def _told(value: Any, place: _Place, longest: int) -> str | None:
+def _shown(value: Any, place: _Place, longest: int) -> str | None:
     for step in place.steps:
         if isinstance(step, str):
             if not isinstance(value, dict):
