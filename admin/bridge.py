@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from admin.events.search import search
-from admin.events.words import TARGETS_LISTED
+from admin.events.targets import TARGETS_LISTED
 from admin.explain.set_aside import in_words
 from config.last_good import LastGood
 from config.settings import Settings

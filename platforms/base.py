@@ -183,8 +183,8 @@ def together(ids: Sequence[str | None]) -> str | None:
 
 def digest(*parts: str | bytes) -> str:
     """A short digest, different for different parts."""
-    summary = hashlib.sha256()
+    digest = hashlib.sha256()
     for part in parts:
         data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
-        summary.update(len(data).to_bytes(8, "big") + data)
-    return "sha256:" + summary.hexdigest()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return "sha256:" + digest.hexdigest()

@@ -12,6 +12,7 @@ from admin.agents.doing import ReplayEvent, SendSample, replay_event, send_sampl
 from admin.api import objects
 from admin.api.base import as_json
 from admin.api.rejections import Rejection
+from admin.api.whole_event import whole_event
 from admin.bridge import DAY, Bridge
 from admin.check.health import what_is_wrong
 from admin.check.state import state_of
@@ -100,9 +101,7 @@ def _list_events(bridge: Bridge, given: ListEvents) -> Any:
 
 
 def _show_event(bridge: Bridge, given: OneEvent) -> Any:
-    event = bridge.event_meant(given.event_id)
-    targets = bridge.store.queries.targets_of([event.id])
-    return as_json(objects.whole_event(bridge.shown(event), targets, Explainer(bridge).event(event, 50, targets)))
+    return as_json(whole_event(bridge, bridge.event_meant(given.event_id)))
 
 
 def _explain_event(bridge: Bridge, given: ExplainEvent) -> Any:

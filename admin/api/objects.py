@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field, ValidationInfo, field_validator
@@ -121,18 +119,6 @@ class WholeEvent(Event):
     claims: dict[str, Any] | None = Field(description="what the token said that proved it")
     enclosing: dict[str, Any] | None = Field(description="what the delivery had around the array that it was in")
     payload: dict[str, Any]
-
-
-def whole_event(event: records.Event, targets: Iterable[records.Target], explained: EventExplanation) -> WholeEvent:
-    """`event` is the one that people may see, `explained` says what its status means."""
-    try:
-        payload = json.loads(event.payload)
-    except ValueError:  # `explained` says that it can't be read
-        payload = {}
-    held_until = event.hold_until if event.hold != "no" else None
-    only = str(event.only) if event.only is not None else None
-    given = {"targets": list(targets), "held_until": held_until, "payload": payload, "only_target": only}
-    return WholeEvent.of(event, explained, **given)
 
 
 class ReplayTo(ApiObject):

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from admin.api import objects
+from admin.api.whole_event import whole_event
 from admin.cli.acknowledge import acknowledge, reopen
 from admin.cli.common import (
     Commands,
@@ -116,14 +117,12 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     """
     bridge = here.bridge
     event = bridge.event_meant(event_id)
-    targets = here.store.queries.targets_of([event.id])
-    found = Explainer(bridge).event(event, 50, targets)
-    meaning = found.meaning
-    event = bridge.shown(event)
     if as_json:
-        echo_json(objects.whole_event(event, targets, found))
+        echo_json(whole_event(bridge, event))
         return
-    _echo_event(event, meaning)
+    found = Explainer(bridge).event(event, 50)
+    event = bridge.shown(event)
+    _echo_event(event, found.meaning)
     echo_story(found.story)
     for name, values in (
         ("enclosing", event.enclosing),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from admin.bridge import Bridge
 from admin.events.failure_reasons import UNKNOWN, reason_of
-from admin.events.words import TARGETS_LISTED
+from admin.events.targets import TARGETS_LISTED
 from store.event_filter import EventFilter, EventPage
 
 _PAGE = 500

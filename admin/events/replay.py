@@ -31,11 +31,13 @@ def replay(bridge: Bridge, event_id: str, target: int | None = None) -> str:
 
 
 def _place(bridge: Bridge, event_id: str, number: int) -> OneTarget:
-    targets = bridge.store.queries.targets_of([event_id])
-    if not 1 <= number <= len(targets):
-        has = f"its targets have the numbers 1 to {len(targets)}" if targets else "it has none"
+    queries = bridge.store.queries
+    found = queries.targets_in_order(event_id, 1, number - 1) if number >= 1 else []
+    if not found:
+        targets = sum(queries.target_states(event_id).values())
+        has = f"its targets have the numbers 1 to {targets}" if targets else "it has none"
         raise CantReplay(f"event {event_id} has no target {number}: {has}")
-    target = targets[number - 1]
+    (target,) = found
     if target.state in LIVE:
         raise CantReplay(f"target {number} of event {event_id} is still being called: wait for its end")
     return place_of(target)

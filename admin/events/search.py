@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from admin.events.failure_reasons import reason_of
-from admin.events.words import TARGETS_LISTED
+from admin.events.targets import TARGETS_LISTED
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
 from store.event_filter import EventFilter, EventPage

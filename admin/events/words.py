@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
+from admin.events.targets import TARGETS_LISTED
 from store.records import Event, SetAside, Target
 
 if TYPE_CHECKING:
     from admin.bridge import Bridge
 
-TARGETS_LISTED = 100
-"""Targets of each kind and state that a list reads of an event that has more in all."""
 _DAY = 86_400_000
 
 

@@ -6,9 +6,11 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from admin.events.families import Family
+from admin.events.targets import TARGETS_LISTED, EventTargets
 from admin.explain.entries import what_prevents
 from admin.explain.inputs import input_shown
 from admin.explain.messages import explain_messages
@@ -22,21 +24,23 @@ from config.rates import format_rate
 from config.webhooks import Start, Webhook
 from store.hiding import Hidden, shown_of
 from store.one_target import OneTarget, place_of
-from store.records import Event, Task, iso
-
-_TOLD = 100
-"""Targets that are told one by one."""
+from store.records import Event, TargetState, Task, iso
 
 
-def explain_event(event: Event, tasks: Iterable[Task], around: Surroundings) -> EventExplanation:
-    """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means."""
+def explain_event(
+    event: Event, tasks: Iterable[Task], around: Surroundings, others: Mapping[TargetState, int] = MappingProxyType({})
+) -> EventExplanation:
+    """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means.
+
+    `others`: state → how many targets the event has besides those in `around`.
+    """
     document = event.document()
     webhook = around.webhooks.get(event.webhook)
     findings = [compare(event, document, task, around) for task in tasks]
     findings.sort(key=lambda finding: finding.task.id)
     findings.sort(key=lambda finding: finding.nearness, reverse=True)
     starts = tuple(_explain_starts(event, webhook, document, around)) if webhook else ()
-    meaning = tuple(_meaning(event, webhook, findings, around))
+    meaning = tuple(_meaning(event, webhook, findings, around, others))
     return EventExplanation(
         event,
         meaning,
@@ -103,7 +107,11 @@ def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> It
 
 
 def _meaning(
-    event: Event, webhook: Webhook | None, findings: Sequence[Comparison], around: Surroundings
+    event: Event,
+    webhook: Webhook | None,
+    findings: Sequence[Comparison],
+    around: Surroundings,
+    others: Mapping[TargetState, int],
 ) -> Iterable[str]:
     targets = around.targets_of.get(event.id, ())
     resolved_by = event.resolved_by
@@ -170,14 +178,13 @@ def _meaning(
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
     if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
         yield f"It is {in_words(item)}."
-    for number, target in enumerate(targets[:_TOLD], 1):
+    for number, target in enumerate(targets[:TARGETS_LISTED], 1):
         yield (f"Target {number}: " if len(targets) > 1 else "") + target_in_words(target)
         if (item := around.set_aside.get(("target", str(target.id)))) is not None:
             yield f"This call is {in_words(item)}."
-    if len(targets) > _TOLD:
-        states = Counter(target.state for target in targets[_TOLD:])
-        rest = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-        yield f"{len(targets) - _TOLD} more targets: {rest}."
+    if beyond := EventTargets(targets, others).beyond(TARGETS_LISTED):
+        rest = ", ".join(f"{number} {state}" for state, number in sorted(beyond.items()))
+        yield f"{sum(beyond.values())} more targets: {rest}."
     is_for_any = webhook is not None and webhook.receivers and not event.is_callback
     if event.status in ("pending", "expired") and not targets and webhook is not None and is_for_any:
         reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]

@@ -9,6 +9,7 @@ from itertools import chain, islice
 
 from admin.bridge import Bridge
 from admin.events.families import families
+from admin.events.targets import EventTargets, read_targets
 from admin.explain.events import explain_event
 from admin.explain.nearness import Nearness
 from admin.explain.pairs import compare
@@ -45,16 +46,16 @@ class Explainer:
         self._bridge = bridge
         self._store = bridge.store
 
-    def event(self, event: Event, limit: int = 1000, targets: list[Target] | None = None) -> EventExplanation:
+    def event(self, event: Event, limit: int = 1000, targets: EventTargets | None = None) -> EventExplanation:
         """Why the event did or didn't reach each task: those of its targets and receivers, then other waiting ones.
 
         Only the `limit` closest tasks are explained. `targets`: the event's, if the caller has read them.
         """
         if targets is None:
-            targets = self._store.queries.targets_of([event.id])
+            targets = read_targets(self._store.queries, event.id)
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         tasks: dict[str, Task] = {}
-        for target in targets[:limit]:
+        for target in targets.some[:limit]:
             task = self._store.queries.task(target.task_id) if target.task_id else None
             if task is not None:
                 tasks[task.id] = task
@@ -62,7 +63,7 @@ class Explainer:
             event.document()
         except ValueError as error:
             return self._unreadable(event, targets, webhook, error)
-        around = self._around({event.id: targets})
+        around = self._around({event.id: targets.some})
         receivers = list(webhook.receivers) if webhook else []
         cut: list[str] = []
         waiting = chain.from_iterable(self._examined(workflow, _EXAMINED, cut) for workflow in receivers)
@@ -71,8 +72,8 @@ class Explainer:
             others = (task for task in self._waiting(None) if task.workflow not in receivers)
             self._add_nearest(event, islice(others, _EXAMINED), around, tasks, limit)
         family = families(self._store.queries, [event])[event.id]
-        around = replace(self._around({event.id: targets}, tasks.values()), family=family)
-        found = explain_event(event, tasks.values(), around)
+        around = replace(self._around({event.id: targets.some}, tasks.values()), family=family)
+        found = explain_event(event, tasks.values(), around, targets.others)
         if cut:
             note = (
                 f"So many tasks of {', '.join(cut)} are waiting that only {_EXAMINED} of each workflow were examined."
@@ -91,7 +92,7 @@ class Explainer:
         return tell_waited(waited, event.received_at, self._store.now(), shows_body)
 
     def _unreadable(
-        self, event: Event, targets: Sequence[Target], webhook: Webhook | None, why: ValueError
+        self, event: Event, targets: EventTargets, webhook: Webhook | None, why: ValueError
     ) -> EventExplanation:
         """What is known of an event that can't be compared with any task."""
         family = families(self._store.queries, [event])[event.id]
@@ -164,7 +165,7 @@ class Explainer:
             yield from page
             after = page[-1].id
 
-    def _around(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> Surroundings:
+    def _around(self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()) -> Surroundings:
         targets_on: dict[str, list[Target]] = {}
         workflows: dict[str, Workflow] = {}
         looked_at = list(tasks)
@@ -190,7 +191,7 @@ class Explainer:
             left=self._bridge.settings.bridge_leave_to_conductor,
         )
 
-    def _set_aside(self, targets_of: Mapping[str, list[Target]], tasks: Iterable[Task] = ()) -> SetAsides:
+    def _set_aside(self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()) -> SetAsides:
         """What is set aside among these events and their targets, and these tasks and their workflows."""
         if not self._store.quarantine.counts():
             return {}

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from admin.check.health import ago
 from admin.events.families import Family
+from admin.events.targets import EventTargets
 from admin.explain.results import StoryStep
 from config.webhooks import Webhook
 from store.one_target import place_of
@@ -24,7 +25,7 @@ _BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answ
 
 def tell(
     event: Event,
-    targets: Sequence[Target],
+    targets: EventTargets,
     origins: Origins | None,
     family: Family | None,
     webhook: Webhook | None,
@@ -36,14 +37,14 @@ def tell(
     found = [
         *_arrival(event, origins),
         *_decisions(event, targets, origins, webhook),
-        *(one for target in targets[:_TARGETS] for one in _calls(target, now)),
+        *(one for target in targets.some[:_TARGETS] for one in _calls(target, now)),
         *waited,
         *_replays(event, family),
         *(_noted(note) for note in (origins.notes if origins is not None else ())),
     ]
-    if len(targets) > _TARGETS:
-        what = f"Only the calls for the first {_TARGETS} of its {len(targets)} targets are listed here."
-        found.append(StoryStep(targets[_TARGETS].created_at, what))
+    if targets.number > _TARGETS:
+        what = f"Only the calls for the first {_TARGETS} of its {targets.number} targets are listed here."
+        found.append(StoryStep(targets.some[_TARGETS].created_at, what))
     found.sort(key=lambda step: step.at)
     if len(found) > _LONGEST:
         half = _LONGEST // 2
@@ -69,28 +70,29 @@ def _arrival(event: Event, origins: Origins | None) -> Iterator[StoryStep]:
 
 
 def _decisions(
-    event: Event, targets: Sequence[Target], origins: Origins | None, webhook: Webhook | None
+    event: Event, targets: EventTargets, origins: Origins | None, webhook: Webhook | None
 ) -> Iterator[StoryStep]:
     if event.decided_at is None:
         return
-    first = [target for target in targets if target.created_at <= event.decided_at]
+    first = [target for target in targets.some if target.created_at <= event.decided_at]
+    outcome = _outcome(event, first, sum(targets.others.values()), webhook)
     scan = ""
     if origins is not None and origins.scan_at is not None:
         scan = f", after the scan for waiting tasks that began at {iso(origins.scan_at)}"
     by = f" by worker {origins.decided_by}" if origins is not None and origins.decided_by else ""
     after = span(event.decided_at - event.received_at)
-    yield StoryStep(event.decided_at, f"Decided {after} after it arrived{by}{scan}: {_outcome(event, first, webhook)}.")
-    later = (target for target in targets if target.created_at > event.decided_at)
+    yield StoryStep(event.decided_at, f"Decided {after} after it arrived{by}{scan}: {outcome}.")
+    later = (target for target in targets.some if target.created_at > event.decided_at)
     for at, together in groupby(later, key=lambda target: target.created_at):
         yield StoryStep(at, f"Decided again, because a target appeared: {_named(list(together))}.")
     is_over = event.status == "expired" and event.settled_at is not None and event.settled_at > event.decided_at
-    if is_over and event.settled_at is not None and not (event.is_callback and targets):
+    if is_over and event.settled_at is not None and not (event.is_callback and targets.some):
         yield StoryStep(event.settled_at, "Its hold ended: no task took it.")
 
 
-def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> str:
+def _outcome(event: Event, first: Sequence[Target], others: int, webhook: Webhook | None) -> str:
     if first:
-        return _named(first)
+        return _named(first, others)
     if event.is_callback:
         return f"held for the {event.only}, until {iso(event.hold_until)} at the latest"
     if event.settled_at == event.decided_at:
@@ -102,10 +104,9 @@ def _outcome(event: Event, first: Sequence[Target], webhook: Webhook | None) -> 
     return f"no task was waiting for it, so it was held until {iso(event.hold_until)} at the latest"
 
 
-def _named(targets: Sequence[Target]) -> str:
-    names = [_does(target) for target in targets]
-    rest = len(names) - _NAMED
-    return "it " + ", ".join(names[:_NAMED]) + (f" and has {rest} more targets" if rest > 0 else "")
+def _named(targets: Sequence[Target], others: int = 0) -> str:
+    rest = len(targets) + others - _NAMED
+    return "it " + ", ".join(map(_does, targets[:_NAMED])) + (f" and has {rest} more targets" if rest > 0 else "")
 
 
 def _does(target: Target) -> str:

@@ -81,7 +81,7 @@ def one_by_api(event_id: str, verb: str) -> Response:
     what, given = _DONE[verb], object_of(notes.Reason)
     note(bridge(), event_id, what, g.who, check_reason(what, given.reason))
     found = bridge().event(event_id)
-    targets = bridge().store.queries.targets_of([event_id])
+    targets = bridge().targets_by_event([found])[event_id]
     return _answer(objects.Event.of(bridge().in_list(found), targets=targets))
 
 

@@ -14,6 +14,7 @@ from admin.api import event_list, objects
 from admin.api.base import ApiObject, as_json
 from admin.api.openapi import description, parameters
 from admin.api.rejections import Rejection
+from admin.api.whole_event import whole_event
 from admin.bridge import DAY
 from admin.check.health import what_is_wrong
 from admin.check.state import state_of
@@ -126,9 +127,7 @@ def failures() -> Response:
 @blueprint.get("/events/<event_id>")
 def event(event_id: str) -> Response:
     here = bridge()
-    found = here.event(event_id)
-    targets = here.store.queries.targets_of([event_id])
-    return _answer(objects.whole_event(here.shown(found), targets, Explainer(here).event(found, 50, targets)))
+    return _answer(whole_event(here, here.event(event_id)))
 
 
 @blueprint.get("/events/<event_id>/why")

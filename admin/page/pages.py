@@ -29,6 +29,7 @@ from admin.cli.tables import plain, pretty
 from admin.events.paths import select
 from admin.events.replay import replay as replay_event
 from admin.events.send import as_curl, delivery_of
+from admin.events.targets import TARGETS_LISTED, read_targets
 from admin.events.words import around, status_in_words
 from admin.explain.explainer import Explainer
 from admin.markdown import as_html, as_text
@@ -46,8 +47,6 @@ blueprint = Blueprint("pages", __name__)
 
 PAGE = 50
 _TASKS_EXPLAINED = 100
-_TARGETS_SHOWN = 100
-"""Targets of an event on its page; the API has all of them."""
 _LONGEST_SHOWN = 100_000
 """Characters of a payload on its page; the API has all of it."""
 
@@ -104,7 +103,7 @@ def overview() -> str:
 def event(event_id: str) -> str:
     here = bridge()
     found = here.event(event_id)
-    targets = here.store.queries.targets_of([event_id])
+    targets = read_targets(here.store.queries, event_id)
     explained = Explainer(here).event(found, _TASKS_EXPLAINED, targets)
     shown = here.summarized([here.shown(found)])[0]
     try:
@@ -120,10 +119,9 @@ def event(event_id: str) -> str:
         curl=as_curl(delivery_of(shown, url)),
         paths=paths,
         selected=select(document, paths),
-        targets=targets,
-        targets_shown=_TARGETS_SHOWN,
-        failed_beyond=sum(1 for target in targets[_TARGETS_SHOWN:] if target.state == "failed"),
-        status_words=status_in_words(found, targets, around(here, [found], {event_id: targets})),
+        targets=targets.some[:TARGETS_LISTED],
+        beyond=targets.beyond(TARGETS_LISTED),
+        status_words=status_in_words(found, targets.some, around(here, [found], {event_id: targets.some})),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],
         cut=len(payload) > _LONGEST_SHOWN,

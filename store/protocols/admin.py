@@ -7,7 +7,7 @@ from typing import Protocol
 
 from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
-from store.records import Change, Event, Target, Task
+from store.records import Change, Event, Target, TargetState, Task
 from store.saved_delivery import SavedDelivery
 from store.story import Note, Origins
 
@@ -57,6 +57,12 @@ class Queries(Protocol):
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
         """The targets of these events, in the order in which they were created."""
+
+    def targets_in_order(self, event_id: str, limit: int, skipped: int = 0) -> list[Target]:
+        """The event's targets in the order in which they were created: up to `limit` after the first `skipped`."""
+
+    def target_states(self, event_id: str) -> dict[TargetState, int]:
+        """State → how many of the event's targets have it; only those that some have."""
 
     def some_targets_of(self, event_ids: Sequence[str], most: int) -> list[Target]:
         """The same for lists: of an event with more than `most` targets, up to `most` of each kind and state."""

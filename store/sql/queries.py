@@ -10,7 +10,7 @@ from store import rows
 from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
 from store.protocols import Queries
-from store.records import Event, EventStatus, Target, Task
+from store.records import Event, EventStatus, Target, TargetState, Task
 from store.sql import event_search
 from store.sql.database import Database
 from store.sql.families import HAS_REPLAYS
@@ -88,6 +88,12 @@ _SOME_TARGETS = " UNION ALL ".join(
     f" WHERE event_id = (SELECT %(event)s) AND kind = '{kind}' AND state = '{state}' LIMIT %(most)s) AS {kind}_{state}"
     for kind, state in rows.STATES
 )
+
+# The sum, so that no database looks for the event's targets among all in the order of their ids.
+_IN_ORDER = f"""
+SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = (SELECT %(event)s) ORDER BY id + 0
+LIMIT %(limit)s OFFSET %(skipped)s
+"""
 
 # One look into an index for each event, however many targets there are: a join might read them all.
 _WITH_EFFECT = """
@@ -210,6 +216,14 @@ class SqlQueries(Queries):
         parts = self._database.read_together(*((_SOME_TARGETS, {"event": one, "most": most}) for one in large))
         found += [rows.target_for_people(row) for part in parts for row in part]
         return sorted(found, key=lambda target: target.id)
+
+    def targets_in_order(self, event_id: str, limit: int, skipped: int = 0) -> list[Target]:
+        values = {"event": event_id, "limit": limit, "skipped": skipped}
+        return list(map(rows.target_for_people, self._database.read(_IN_ORDER, values)))
+
+    def target_states(self, event_id: str) -> dict[TargetState, int]:
+        sql = "SELECT state, count(*) FROM bridge.targets WHERE event_id = %s GROUP BY state"
+        return dict(self._database.read(sql, (event_id,)))
 
     def targets_on(self, task_id: str) -> list[Target]:
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s ORDER BY id"

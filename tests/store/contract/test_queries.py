@@ -289,3 +289,17 @@ def test_lists_read_no_more_than_some_targets_of_an_event_with_very_many(store: 
     }
     assert store.queries.some_targets_of(["many"], 6) == store.queries.targets_of(["many"])
     assert store.queries.some_targets_of([], 3) == []
+
+
+def test_an_events_targets_are_read_page_by_page_and_counted(store: Store) -> None:
+    for id_ in ("other", "many"):
+        arrive(store, id_)
+        decide(store, id_, *(start(number) for number in range(6)), claim=4)
+    all_of_it = store.queries.targets_of(["many"])
+    assert [store.queries.targets_in_order("many", 4, skipped) for skipped in (0, 4, 6)] == [
+        all_of_it[:4],
+        all_of_it[4:],
+        [],
+    ]
+    assert store.queries.target_states("many") == {"claimed": 4, "pending": 2}
+    assert store.queries.target_states("unknown") == {}
