@@ -15,6 +15,7 @@ from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
+from worker.context import Context
 from worker.delivery.executor import WAIT_FOR_STORE
 from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve
@@ -57,7 +58,7 @@ def main() -> int:
         secret.get_secret_value() if secret else None,
         store,
     )
-    worker = Worker(settings, store, source, health, conductor)
+    worker = Worker(Context(settings, store, conductor, source, health))
     notifier = Notifier(store, sender, worker) if sender is not None else None
 
     hard_stop = HardStop()

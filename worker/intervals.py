@@ -59,15 +59,13 @@ class Intervals:
         self._scheduler.add_job(job, Every(seconds), id=name, misfire_grace_time=None, coalesce=True, max_instances=1)
         self._jobs += 1
 
-    def often(self, name: str, job: Callable[[], float]) -> Callable[[], None]:
+    def often(self, name: str, job: Callable[[], float], due: WakeUp) -> None:
         """Adds a job that may be due several times a second, before the start, on a thread of its own.
 
-        The job returns the seconds until its next run, and must not raise. Returns what makes it run at once, from any
-        thread. To begin a run takes APScheduler several times as much of the processor as most of these jobs.
+        The job returns the seconds until its next run, and must not raise. It runs at once when `due` is rung. To begin
+        a run takes APScheduler several times as much of the processor as most of these jobs.
         """
-        due = WakeUp()
         self._often.append((threading.Thread(target=self._repeat, args=(job, due), name=name, daemon=True), due))
-        return due.ring
 
     def start(self) -> None:
         """Begins."""

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
 
+from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
@@ -18,6 +20,7 @@ from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, 
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME
 from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
+from worker.context import Context
 from worker.delivery.executor import PAYLOAD, Executor
 from worker.health import Health
 
@@ -38,16 +41,12 @@ class Bench:
     def another(
         self, name: str, pool: Pool | None = None, clock: MonotonicClock = time, payload: int = PAYLOAD
     ) -> Executor:
-        return Executor(
-            self.store,
-            self.conductor,  # type: ignore[arg-type]
-            name,
-            DEFINITIONS,
-            Health(self.store.leadership),
-            payload=payload,
-            pool=pool,
-            clock=clock,
-        )
+        return Executor(self.context(clock=clock), name, payload=payload, pool=pool)
+
+    def context(self, *, clock: MonotonicClock = time, **settings: object) -> Context:
+        made = Settings(bridge_database="sqlite:////unused.db", **settings)  # type: ignore[arg-type]
+        conductor: Any = self.conductor
+        return Context(made, self.store, conductor, DEFINITIONS, Health(self.store.leadership), clock)
 
     def task(self) -> SimulatedTask:
         """A task that waits in Conductor and in the store."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from config.wakeup import WakeUp
 from testkit import PATIENCE
 from testkit.wall_clock import WallClock
 from worker.intervals import Every, Intervals
@@ -119,12 +120,13 @@ def test_a_job_that_may_be_due_often_runs_when_it_says_so_or_somebody_else() -> 
         return 0.01 if told.is_set() else 3600
 
     told = threading.Event()
-    soon = intervals.often("job", job)
-    soon()  # before the start
+    due = WakeUp()
+    intervals.often("job", job, due)
+    due.ring()  # before the start
     intervals.start()
     assert runs.acquire(timeout=PATIENCE)
     told.set()
-    soon()
+    due.ring()
     for _ in range(3):
         assert runs.acquire(timeout=PATIENCE)
     told.clear()

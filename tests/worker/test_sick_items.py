@@ -26,6 +26,7 @@ from tests.store.contract.backends import BACKENDS, Backend
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.backoff import RARELY
 from worker.conductor.errors import ConductorError, OutcomeUnknown
+from worker.context import Context
 from worker.delivery.outcomes import ClaimLost, claim_lasts
 from worker.health import Health
 from worker.leader.leader import Leader
@@ -107,7 +108,8 @@ class Storm:
         source.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
         settings = Settings(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
         conductor: Any = self.conductor
-        self.worker = Worker(settings, store, source, Health(store.leadership), conductor, "me", TUNING, self)
+        context = Context(settings, store, conductor, source, Health(store.leadership), self)
+        self.worker = Worker(context, "me", TUNING)
         self.worker._executor.submit = self.hands.extend  # type: ignore[method-assign]
 
     def monotonic(self) -> float:

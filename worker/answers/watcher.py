@@ -15,7 +15,6 @@ is over; a later duplicate reopens the row in the store.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
@@ -24,19 +23,15 @@ from typing import Protocol
 import structlog
 
 from config.model import Webhook
-from config.watch import DefinitionsSource
 from store.answers import GONE, NO_WORKFLOW, Answer, AnsweringWorkflow, OpenAnswer
 from store.bisect import narrowed
-from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import Event, Result
 from worker import metrics
 from worker.answers.look import Seen, see
 from worker.answers.schedule import LOOKS, READS, Look, Schedule
 from worker.answers.unplaced import UnplacedEvents
-from worker.conductor.client import Conductor
-from worker.health import Health
+from worker.context import Context
 from worker.inbox import Inbox
 
 log = structlog.get_logger()
@@ -71,22 +66,13 @@ class Member(Protocol):
 class AnswerWatcher:
     """One thread owns all state. Others send it messages: `target_ended`, `stop`, and each request its outcome."""
 
-    def __init__(
-        self,
-        store: Store,
-        conductor: Conductor,
-        definitions: DefinitionsSource,
-        health: Health,
-        member: Member,
-        pool: Pool | None = None,
-        clock: MonotonicClock = time,
-    ):
-        self._store = store
-        self._conductor = conductor
-        self._definitions = definitions
-        self._health = health
+    def __init__(self, context: Context, member: Member, pool: Pool | None = None):
+        self._store = context.store
+        self._conductor = context.conductor
+        self._definitions = context.definitions
+        self._health = context.health
         self._member = member
-        self._clock = clock
+        self._clock = context.clock
         self._pool = pool or ThreadPoolExecutor(LOOKS + READS, thread_name_prefix="answer")
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._inbox = Inbox("the watcher of answers")

@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
@@ -35,29 +34,23 @@ from typing import Protocol
 
 import structlog
 
-from config.watch import DefinitionsSource
-from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import Event, Result, Target
 from store.tracing import in_logs
 from store.transitions import ENDED
 from worker import metrics
 from worker.conductor.backoff import wait_before
-from worker.conductor.client import Conductor
+from worker.context import Context
 from worker.delivery.claiming import Claiming
 from worker.delivery.in_flight import InFlight
 from worker.delivery.messages import NONE_RUNS
-from worker.delivery.outcomes import LARGEST_INPUT, ClaimLost, Outcome, TargetCalls, claim_lasts
+from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, Slot
-from worker.health import Health
 from worker.inbox import Inbox
 
 log = structlog.get_logger()
 
-CALLS = 16
-"""Calls at a time if BRIDGE_CALLS isn't given: enough to keep a Conductor server on two cores busy."""
 PAYLOAD = 32_000_000
 """Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count."""
 _RECORD_EVERY = 0.05
@@ -94,36 +87,29 @@ class Executor:
 
     def __init__(
         self,
-        store: Store,
-        conductor: Conductor,
+        context: Context,
         worker_id: str,
-        definitions: DefinitionsSource,
-        health: Health,
-        calls: int = CALLS,
+        end_listener: EndListener | None = None,
         payload: int = PAYLOAD,
         pool: Pool | None = None,
-        clock: MonotonicClock = time,
-        largest_input: int = LARGEST_INPUT,
-        end_listener: EndListener | None = None,
     ):
-        """Makes up to `calls` calls at a time, on the `pool`, for up to `payload` characters of payload.
+        """Makes up to BRIDGE_CALLS calls at a time, on the `pool`, for up to `payload` characters of payload.
 
-        `largest_input`: characters that a start's `input` may come to. `end_listener` is told how each target has
-        ended, on a thread of the pool, before that is recorded.
+        `end_listener` is told how each target has ended, on a thread of the pool, before that is recorded.
         """
-        self._store = store
+        self._store = store = context.store
         self._end_listener = end_listener
-        self._calls = TargetCalls(store, conductor, worker_id, definitions, clock, largest_input)
-        self._health = health
-        self._clock = clock
-        self._in_flight = InFlight(calls, payload)
+        self._calls = TargetCalls(context, worker_id)
+        self._health = context.health
+        self._clock = clock = context.clock
+        self._in_flight = InFlight(context.settings.bridge_calls, payload)
         self._pool = pool or ThreadPoolExecutor(self._in_flight.slots.most, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self._inbox = Inbox("the executor")
         # Everything below belongs to the owning thread, as does what is in flight.
         self._recording = Recording(store, worker_id, clock)
-        lasts = claim_lasts(conductor.longest_call)
-        self._claiming = Claiming(store, worker_id, lasts, definitions, self._recording, clock)
+        lasts = claim_lasts(context.conductor.longest_call)
+        self._claiming = Claiming(store, worker_id, lasts, context.definitions, self._recording, clock)
         self._claims_now = False
         """Whether targets have been reported due."""
         self._claims_at = float("-inf")

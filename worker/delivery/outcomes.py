@@ -7,24 +7,19 @@ may still be taking effect.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
 
-from config.watch import DefinitionsSource
 from criteria.inputs import InputTooLarge
-from store.clock import MonotonicClock
 from store.effects import failed_alone, others_since
 from store.errors import StoreUnavailable
 from store.once import standing
-from store.protocols import Store
 from store.records import Event, Result, Target, TargetKind
 from store.tracing import span
 from worker.conductor.backoff import RARELY, wait_before
-from worker.conductor.client import Conductor
 from worker.conductor.errors import (
     ConductorError,
     NotNow,
@@ -34,6 +29,7 @@ from worker.conductor.errors import (
     Refused,
     Unreachable,
 )
+from worker.context import Context
 from worker.delivery.callbacks import refused_callback
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.messages import MessageCalls
@@ -54,10 +50,8 @@ _DOUBT_PAUSE = 60.0
 _LARGE = 1_000_000
 """Characters of payload above which a completion is checked afterwards: if Conductor finds the output too large, it
 answers 200 and fails the task and its workflow."""
-CHARACTERS_A_BYTE = 3
+_CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
-LARGEST_INPUT = CHARACTERS_A_BYTE * 10 * 1024 * 1024
-"""Characters of an input, if BRIDGE_CONDUCTOR_PAYLOAD isn't given."""
 _OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", "message": "messages"}
 _UPDATE_FAILED, _NUL = "Error updating task", "\\u0000"
 
@@ -93,22 +87,15 @@ class Outcome:
 class TargetCalls:
     """Makes the call for one target at a time, on any thread."""
 
-    def __init__(
-        self,
-        store: Store,
-        conductor: Conductor,
-        worker_id: str,
-        definitions: DefinitionsSource,
-        clock: MonotonicClock = time,
-        largest_input: int = LARGEST_INPUT,
-    ):
-        """`largest_input`: characters that a start's `input` may come to."""
+    def __init__(self, context: Context, worker_id: str):
+        store, conductor = context.store, context.conductor
         self._store = store
         self._conductor = conductor
-        self._largest_input = largest_input
+        self._largest_input = _CHARACTERS_A_BYTE * context.settings.bridge_conductor_payload
+        """Characters that a start's `input` may come to."""
         self._worker_id = worker_id
-        self._definitions = definitions
-        self._clock = clock
+        self._definitions = context.definitions
+        self._clock = context.clock
         self._earlier_starts = EarlierStarts(conductor)
         self._messages = MessageCalls(store.lanes, store.queries, conductor, self._earlier_starts)
         self._began = store.now()

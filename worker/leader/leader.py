@@ -9,26 +9,21 @@ from functools import partial
 
 import structlog
 
-from config.settings import Settings, without_user
-from config.wakeup import WakeUp
-from config.watch import DefinitionsSource
+from config.settings import without_user
 from config.webhooks import Definitions
 from store.bisect import OF_ALL
-from store.clock import MonotonicClock
-from store.protocols import Store
-from store.records import Agenda, Event, Task, Term
+from store.records import Agenda, Event, Task
 from worker import metrics
 from worker.conductor.backoff import wait_before
-from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.server_webhooks import remarks
+from worker.context import Context
 from worker.delivery.executor import Executor
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
-from worker.health import Health
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
@@ -57,40 +52,28 @@ class Leader:
 
     def __init__(
         self,
-        term: Term,
-        since: float,
-        *,
-        settings: Settings,
-        store: Store,
-        conductor: Conductor,
-        source: DefinitionsSource,
+        context: Context,
+        heartbeat: Heartbeat,
         executor: Executor,
         timeouts: TaskTimeouts,
-        health: Health,
-        stop: WakeUp,
         pools: Pools,
         tuning: Tuning,
-        clock: MonotonicClock,
-        extend_soon: Callable[[], None],
     ):
-        """Reads nothing yet. `since`: when the term was requested, by the clock. `stop` is rung when the worker should
-        end, and cuts every pause short. `extend_soon` has time-outs extended at once.
-
-        Raises StoreUnavailable.
-        """
+        """Reads nothing yet. Raises StoreUnavailable."""
+        settings, clock = context.settings, context.clock
         self._settings = settings
-        self._store = store
-        self._conductor = conductor
-        self._source = source
-        self._definitions = source.current
+        self._store = store = context.store
+        self._conductor = conductor = context.conductor
+        self._source = context.definitions
+        self._definitions = context.definitions.current
         self._executor = executor
         self._timeouts = timeouts
-        self._health = health
-        self._stop = stop
+        self._health = context.health
+        self._stop = context.stop
         self._tuning = tuning
         self._clock = clock
-        self.term = term
-        self.heartbeat = Heartbeat(store.leadership, term, clock, since)
+        self.heartbeat = heartbeat
+        self.term = term = heartbeat.term
         workflows = Workflows(store, conductor, pools.workflows, tuning.workflow_threads or 1, clock)
         self._listener = store.signals.listener("events")
         callbacks = Callbacks(conductor, pools.workflows, store, self.wake, clock)
@@ -99,7 +82,7 @@ class Leader:
         self.state = DiscoveryState(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
         self._workflow_check = WorkflowCheck(conductor, clock)
-        self._extend_soon = self.decider.tasks.tell_of_timed = extend_soon
+        self.decider.tasks.tell_of_timed = timeouts.due.ring
         self.adoption = Adoption(store, term, self.decider, self.state, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, self.state)
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
@@ -139,7 +122,7 @@ class Leader:
         self._set_definitions(self._definitions)
         taken = self.decider.load(self.term, self._health)
         self._timeouts.load(taken)
-        self._extend_soon()
+        self._timeouts.due.ring()
         self.scanner.searched_to = self._reporter.recall(self.state, self._index.suspects)
         metrics.DECIDING.set(1)
         log.info(

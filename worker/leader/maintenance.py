@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
 from typing import get_args
 
 import structlog
 
-from config.settings import Settings
-from config.wakeup import WakeUp
-from config.watch import DefinitionsSource
-from store.clock import MonotonicClock
-from store.protocols import Store
 from store.records import EventStatus, SetAsideKind
 from worker import metrics
-from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
-from worker.health import OVERDUE, Health
+from worker.context import Context
+from worker.health import OVERDUE
 from worker.leader.leader import Leader
 
 log = structlog.get_logger()
@@ -34,26 +28,16 @@ _PRUNE_GAP = 0.05
 class Maintenance:
     """One worker's jobs. Each may raise StoreUnavailable; the next run tries again."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: Store,
-        conductor: Conductor,
-        source: DefinitionsSource,
-        health: Health,
-        stop: WakeUp,
-        once_key_gap: float,
-        clock: MonotonicClock = time,
-    ):
-        """`stop` ends each pause. `once_key_gap`: minimum seconds between two questions about once keys."""
-        self._settings = settings
-        self._store = store
-        self._conductor = conductor
-        self._source = source
-        self._health = health
-        self._stop = stop
+    def __init__(self, context: Context, once_key_gap: float):
+        """`once_key_gap`: minimum seconds between two questions about once keys."""
+        self._settings = context.settings
+        self._store = context.store
+        self._conductor = context.conductor
+        self._definitions = context.definitions
+        self._health = context.health
+        self._stop = context.stop
         self._once_key_gap = once_key_gap
-        self._clock = clock
+        self._clock = context.clock
         self._once_keys_to = ""
 
     def prune(self, leader: Leader) -> None:
@@ -125,6 +109,6 @@ class Maintenance:
             waiting = leader.decider.blocked  # events are waiting for Conductor's index, which is reported too
         away = self._store.facts.all().get("conductor", "up") != "up"
         before = self._store.now() - int(OVERDUE * 1000)
-        paced = [*self._source.current.paces]
+        paced = [*self._definitions.current.paces]
         progress.see(() if away else self._store.queries.overdue(before, waiting, paced))
         metrics.STUCK.set(progress.stuck_for)

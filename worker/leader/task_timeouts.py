@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from config.wakeup import WakeUp
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Clock, TaskLocks
@@ -67,6 +68,8 @@ class TaskTimeouts:
         self._worker_id = worker_id
         self._pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="time-outs")
         self._patience = patience
+        self.due = WakeUp()
+        """Rung when some may have to be extended sooner than was known."""
         self._steady = steady
         self._changed = threading.Condition()
         # Guards everything below.

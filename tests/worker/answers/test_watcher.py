@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from config.model import Respond, Webhook
+from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.answers import GONE, LARGEST, NO_WORKFLOW, TOO_LARGE, Answer
@@ -24,6 +25,7 @@ from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor, failed, forbidden
 from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import Unreachable
+from worker.context import Context
 from worker.health import Health
 
 
@@ -48,16 +50,10 @@ class Bench:
     def another(self) -> AnswerWatcher:
         current = mock.Mock(spec=Definitions, by_name={"w": definition("w"), "other": definition("other", waits=False)})
         source = mock.Mock(spec=DefinitionsSource, current=current)
-        health = Health(self.store.leadership)
-        return AnswerWatcher(
-            self.store,
-            self.conductor,  # type: ignore[arg-type]
-            source,
-            health,
-            self,
-            pool=self.pool,
-            clock=self.clock,
-        )
+        settings = Settings(bridge_database="sqlite:////unused.db")
+        conductor: Any = self.conductor
+        context = Context(settings, self.store, conductor, source, Health(self.store.leadership), self.clock)
+        return AnswerWatcher(context, self, pool=self.pool)
 
     def arrive(self, id_: str = "e1", wait: float = 20, output: str = "$.reply", webhook: str = "w") -> str:
         """An event for whose answer somebody waits."""

@@ -13,7 +13,7 @@ from store.effects import Effects
 from store.records import NewTarget, Result, Target
 from tests.worker.clock import Clock as StandingClock
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
-from tests.worker.targets import DEFINITIONS, Bench, bench
+from tests.worker.targets import Bench, bench
 from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
 from worker.delivery.outcomes import ClaimLost, TargetCalls, claim_lasts
 
@@ -44,7 +44,7 @@ def test_a_start_with_an_input_gives_its_workflow_that_and_nothing_else(bench: B
 def test_an_input_that_is_larger_than_conductor_takes_is_refused_without_a_call(bench: Bench) -> None:
     asked = json.dumps({str(number): "$" for number in range(1000)})
     [target] = bench.decide(replace(bench.start(), input=asked))
-    calls = TargetCalls(bench.store, bench.conductor, "me", DEFINITIONS, largest_input=1000)  # type: ignore[arg-type]
+    calls = TargetCalls(bench.context(bridge_conductor_payload="1kB"), "me")
     result = calls.outcome(target, bench.stored()).result
     assert (result.state, bench.conductor.workflows) == ("failed", {})
     assert "repeats too much of the payload" in str(result.error)

@@ -32,6 +32,7 @@ from store.sqlite.signals import Listener
 from tests.examples import at_most, examples
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
+from worker.context import Context
 from worker.health import Health
 from worker.leader.leader import Leader, TermOver
 from worker.leader.tuning import Tuning
@@ -93,8 +94,8 @@ class Machine(RuleBasedStateMachine):
         conductor: Any = self.conductor
         made = Settings(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
         number = len(self.workers)
-        health = Health(self.store.leadership)
-        worker = Worker(made, self.store, source, health, conductor, f"worker{number}", Tuning(inbox=0), self)
+        context = Context(made, self.store, conductor, source, Health(self.store.leadership), self)
+        worker = Worker(context, f"worker{number}", Tuning(inbox=0))
         pool = Later()
         worker._executor._pool = pool
         self.workers.append(Played(worker, pool))

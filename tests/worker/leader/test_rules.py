@@ -37,6 +37,7 @@ from tests.store import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker.conductor.errors import ConductorError
+from worker.context import Context
 from worker.delivery.outcomes import ClaimLost, claim_lasts
 from worker.discovery.state import QUIET
 from worker.health import Health
@@ -191,8 +192,8 @@ class Machine(RuleBasedStateMachine):
         source: Any = mock.Mock(check=lambda: False)
         type(source).current = property(lambda _: self.definitions)
         conductor: Any = self.conductor
-        worker_id = f"worker{len(self.workers)}"
-        worker = Worker(made, self.store, source, Health(self.store.leadership), conductor, worker_id, TUNING, self)
+        context = Context(made, self.store, conductor, source, Health(self.store.leadership), self)
+        worker = Worker(context, f"worker{len(self.workers)}", TUNING)
         self.workers.append(worker)
         worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker

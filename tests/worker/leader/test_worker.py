@@ -28,6 +28,7 @@ from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Unreachable
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
+from worker.context import Context
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
@@ -76,9 +77,8 @@ class Bench:
         )
         source: Any = self.source
         conductor: Any = self.conductor
-        worker = Worker(
-            made, self.store, source, Health(self.store.leadership), conductor, tuning=TUNING, clock=self.clock
-        )
+        context = Context(made, self.store, conductor, source, Health(self.store.leadership), self.clock)
+        worker = Worker(context, tuning=TUNING)
         self.made.append(worker)
         return worker
 
@@ -627,15 +627,15 @@ def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_term_only(bench:
 def test_time_outs_are_looked_at_soon_once_there_are_any_and_otherwise_rarely(bench: Bench) -> None:
     worker = bench.worker()
     assert worker._extend_timeouts() > 1, "no leader"
-    worker._extend_soon = soon = mock.Mock()
+    due = worker._timeouts.due
     assert worker.elect()
-    soon.assert_called_once_with()
+    assert due.wait(0)
     assert worker._extend_timeouts() > 1, "no task"
     workflow = bench.conductor.begin("flow")
     id_ = bench.conductor.schedule(workflow.id, "wait", {}).id
-    soon.reset_mock()
+    due.clear()
     leader_of(worker)._adopt([Task(id_, workflow.id, "flow", "wait", {}, 0, 30)])
-    soon.assert_called_once_with()
+    assert due.wait(0)
     worker._timeouts._pool = Later()
     assert worker._extend_timeouts() < 1
     leader_of(worker).decider.tasks.remove(id_)
