@@ -10,7 +10,7 @@ Whether it still runs is seen by the answer to the push.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -78,10 +78,11 @@ class MessageCalls:
         if may_be_read and ended and self._was_pulled(ended[0].id, event.id):
             return Result(target, "done", workflow_id=ended[0].id)
         starter = self._starter(target, event, payload, now) if running is None else None
-        if starter is not None and tried and not ended:
-            running, ended = self._earlier_starts.look_again(partial(self._find_any, target)) or (None, [])
+        if starter is not None and tried and _started_for(starter, ended) is None:
+            look = partial(self._find_started, target, starter)
+            running, ended = self._earlier_starts.look_again(look) or (None, ended)
         if starter is not None and running is None:
-            if own := next((one for one in ended if one.event_id == starter.event_id), None):
+            if own := _started_for(starter, ended):
                 # It was started with the payload, and ended before its message came: another would be a repetition.
                 if starter.event_id == event.id:
                     return Result(target, "done", workflow_id=own.id)
@@ -152,9 +153,10 @@ class MessageCalls:
             raise _named(NotNow(f"workflow {paused.id} is paused"), paused.id)
         return None, found
 
-    def _find_any(self, target: Target) -> tuple[str | None, list[Keyed]] | None:
-        found = self._find(target)
-        return found if any(found) else None
+    def _find_started(self, target: Target, starter: _Starter) -> tuple[str | None, list[Keyed]] | None:
+        """What `_find` returns, if an earlier try's workflow may be in it."""
+        running, ended = self._find(target)
+        return (running, ended) if running is not None or _started_for(starter, ended) is not None else None
 
     def _may_have_started(self, target: Target) -> bool:
         """Whether an earlier try may have started a workflow, for this message or, if it is held, a later one. It may
@@ -228,6 +230,11 @@ class MessageCalls:
                 kind = Unreachable if isinstance(error, Unreachable) else NotNow
                 raise _named(kind(text, error.status), workflow_id) from error
             return False
+
+
+def _started_for(starter: _Starter, ended: Iterable[Keyed]) -> Keyed | None:
+    """The workflow among these that was started with the starter's payload."""
+    return next((one for one in ended if one.event_id == starter.event_id), None)
 
 
 def _lane(target: Target) -> str:
