@@ -70,7 +70,7 @@ class Decider:
         self._known_up_to = 0
         """Up to when all waiting tasks are known: holds that end later haven't ended."""
         self.blocked: Collection[str] = ()
-        """Webhooks whose events the last decision left undecided because not every waiting task was known."""
+        """Webhooks whose events wait since the last decision or the one before, as not every waiting task was known."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
         self.unfinished = False
@@ -187,12 +187,14 @@ class Decider:
         now: int,
         limit: int,
         known: Known | None = None,
+        blocked: Collection[str] = (),
     ) -> list[tuple[Target, Event]]:
         """Decides these new events, in their order, as well as freed events and newly waiting tasks.
 
         `began`: when the scan began; the events arrived earlier. `known`: which of the tasks that were waiting then it
-        found, by default all. Events that may have others as takers wait, and so do their webhooks' later events. An
-        event or task that fails alone is set aside; those that are due again are retried.
+        found, by default all. Events that may have others as takers wait, and so do their webhooks' later events.
+        `blocked`: webhooks with such events that aren't among these. An event or task that fails alone is set aside;
+        those that are due again are retried.
 
         Claims the first `limit` targets for this worker, and returns them with their events. Raises LeadershipLost and
         StoreUnavailable; the store must then be read again.
@@ -201,7 +203,7 @@ class Decider:
         events, freed = self._with_due(events, freed, now)
         known = known or Known(up_to=began)
         self._known_up_to = known.up_to
-        plan = self._plan(events, freed, began, now, known)
+        plan = self._plan(events, freed, began, now, known, blocked)
         expired = self._expired(plan)
         self.workflows.save()
         claimed = self._writer.write(term, plan, expired, now, limit)
@@ -224,9 +226,18 @@ class Decider:
                     self._large.try_again(event.id)
         return events, freed
 
-    def _plan(self, events: Sequence[Event], freed: Sequence[Event], began: int, now: int, known: Known) -> Plan:
+    def _plan(
+        self,
+        events: Sequence[Event],
+        freed: Sequence[Event],
+        began: int,
+        now: int,
+        known: Known,
+        blocked: Collection[str],
+    ) -> Plan:
         self.held.begin()
-        plan = Plan(self._scope.definitions.paces, dict(self.held.to_match), freed, known=known)
+        to_match = dict(self.held.to_match)
+        plan = Plan(self._scope.definitions.paces, to_match, freed, known=known, blocked=set(blocked))
         for event in freed:
             with self.held.isolated(event):
                 self._free(event, plan)

@@ -26,8 +26,8 @@ class Known:
 
     def may_lack_takers(self, received_at: int, has_takers: bool) -> bool:
         """Whether an event with receivers, which arrived then, waits for takers that aren't known yet."""
-        if not self.complete and (self.patient or not has_takers):
-            return True
+        if not self.complete:
+            return self.patient or not has_takers
         return self.awaited and received_at >= self.up_to
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -90,6 +90,8 @@ class Leader:
         self._known_tasks = KnownTasks()
         self._awaited: Sequence[float] = ()
         """Since when what the last decision waited for couldn't be read."""
+        self._left_out: Collection[str] = ()
+        """The blocked webhooks whose events the last decision didn't read again."""
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=tuning.inbox)
         self._woken = True
         """Whether a wake-up ended the last wait, so that there may be something to decide."""
@@ -169,8 +171,9 @@ class Leader:
         self._stop.wait(max(self._scanned_at + gap, self.quiet_until) - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
         waits = not self.state.must_search() and self._index.awaited_since() == self._awaited
-        waiting = decider.blocked if waits else ()
-        left_out = [*decider.undefined(store.now()), *waiting, *decider.full()]
+        # Every other time at least they are read: a task that was found meanwhile may take one of these events.
+        self._left_out = decider.blocked if waits and not self._left_out else ()
+        left_out = [*decider.undefined(store.now()), *self._left_out, *decider.full()]
         agenda = _NOTHING if self._is_quiet() else store.decisions.agenda(_EVENTS_A_DECISION, left_out)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
@@ -184,7 +187,8 @@ class Leader:
         self._awaited = self._index.awaited_since()
         self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
         known = self._known_tasks.scanned(scan.began, scan.complete, self.state.patient, self._awaited)
-        claimed = decider.decide(self.term, events, freed, scan.began, store.now(), executor.free, known)
+        now, free = store.now(), executor.free
+        claimed = decider.decide(self.term, events, freed, scan.began, now, free, known, self._left_out)
         # Before anything that may fail: no other worker makes these calls until their claims run out.
         executor.submit(claimed)
         if found := decider.addressed.newly_found():

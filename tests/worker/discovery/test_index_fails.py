@@ -114,6 +114,19 @@ def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench
     assert bench.takers(lacks) == [unknown]
 
 
+def test_it_is_reported_which_webhooks_wait_for_as_long_as_they_wait(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.fail()
+    bench.event("w", "nobody")
+    bench.fail_again(leader)
+    for _ in range(3):  # no search is due: their events aren't read each time
+        assert (set(leader.decider.blocked), bench.store.facts.all().get("index_fails")) == (
+            {"w"},
+            "w: 500 not supported",
+        )
+        leader.decide()
+
+
 def test_events_of_one_webhook_are_decided_in_order_all_the_same(bench: Bench) -> None:
     leader = bench.begin()
     bench.task("known")

@@ -191,6 +191,21 @@ def test_a_task_that_an_index_shows_soon_after_a_lost_poll_is_waited_for(bench: 
     assert sorted(map(str, bench.takers(event))) == sorted([known, hidden])
 
 
+def test_a_lost_poll_holds_up_no_event_with_a_known_taker_while_the_index_fails_for_long(bench: Bench) -> None:
+    leader = bench.begin()
+    bench.conductor.poll_fault = "lost"
+    with pytest.raises(ConductorError):
+        leader.decide()
+    bench.fail()
+    known, event, lacks = bench.task("known"), bench.event("w", "known"), bench.event("other", "nobody")
+    bench.fail_again(leader)
+    assert (bench.takers(event), bench.decided(lacks)) == ([known], [False])
+    bench.fail(False)
+    bench.clock.seconds += 20
+    leader.decide()
+    assert bench.decided(lacks) == [True]
+
+
 def test_up_to_when_all_tasks_are_known() -> None:
     known = KnownTasks()
     assert known.scanned(10, True, True, []).up_to == 10

@@ -208,7 +208,7 @@ class Machine(RuleBasedStateMachine):
             def decide(self, term: Term, *arguments: Any) -> Any:
                 if machine.store.leadership.leader()[0] != term.holder:  # type: ignore[index]
                     return super().decide(term, *arguments)  # LeadershipLost, or there was nothing to write
-                _, _, began, now, _, known = arguments
+                _, _, began, now, _, known, _ = arguments
                 assert known.complete and not known.awaited
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
