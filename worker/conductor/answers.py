@@ -251,6 +251,13 @@ def checked(kind: type[_T], answer: Any) -> _T:
     return answer
 
 
+def about_workflow(workflow_id: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer, if it is that workflow: rules depend on what it says and on what it omits. Raises NotThere."""
+    if answer.get("workflowId") != workflow_id or not isinstance(answer.get("status", ""), str):
+        raise NotThere(f"the answer isn't workflow {workflow_id}: {str(answer)[:100]!r}")
+    return answer
+
+
 def id_of(answer: Any) -> str:
     if not isinstance(answer, str) or not re.fullmatch(r"[\w.:/-]{1,255}", answer):
         raise OutcomeUnknown(f"the answer is not an id: {str(answer)[:100]!r}")

@@ -20,6 +20,7 @@ from worker.conductor.answers import (
     Progress,
     TaskStatus,
     Unreadable,
+    about_workflow,
     checked,
     end_of,
     id_of,
@@ -384,10 +385,7 @@ class Conductor:
             found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
         except NotFound:
             return None
-        # Rules depend on what it says and on what it omits.
-        if found.get("workflowId") != workflow_id or not isinstance(found.get("status", ""), str):
-            raise NotThere(f"the answer isn't workflow {workflow_id}: {str(found)[:100]!r}")
-        return found
+        return about_workflow(workflow_id, found)
 
     def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
         parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from worker.conductor.answers import checked, id_of, objects
+from worker.conductor.answers import about_workflow, checked, id_of, objects
 from worker.conductor.errors import ConductorError, Garbled, NotFound
 
 PULL_TYPE = "PULL_WORKFLOW_MESSAGES"
@@ -47,7 +47,8 @@ class Messages:
     def with_key(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[Keyed]:
         """The running workflows of this name with the key as correlation id, newest first.
 
-        If `ended`, those that are paused or have ended too. `largest`: as of `Api.call`.
+        If `ended`, those that are paused or have ended too. `largest`: as of `Api.call`. Raises Garbled for one without
+        a status: it may be running.
         """
         query = [("includeClosed", "true" if ended else "false"), ("includeTasks", "false")]
         # The GET form refuses keys with a slash.
@@ -59,7 +60,7 @@ class Messages:
         keyed = [
             Keyed(
                 id_of(item.get("workflowId")),
-                str(item.get("status")),
+                _status_of(item),
                 created if isinstance(created := item.get("createTime"), int) else 0,
                 _event_of(item.get("input")),
             )
@@ -70,7 +71,7 @@ class Messages:
     def status(self, workflow_id: str) -> str | None:
         """The workflow's status, such as ``RUNNING``; None if Conductor has no such workflow."""
         found = self._workflow(workflow_id, tasks=False)
-        return None if found is None else str(found.get("status"))
+        return None if found is None else _status_of(found)
 
     def was_pulled(self, workflow_id: str, event_id: str) -> bool:
         """Whether a task of the workflow has read the message of this event."""
@@ -97,9 +98,17 @@ class Messages:
     def _workflow(self, workflow_id: str, tasks: bool) -> dict[str, Any] | None:
         query = [("includeTasks", "true" if tasks else "false")]
         try:
-            return checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
+            found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
         except NotFound:
             return None
+        return about_workflow(workflow_id, found)
+
+
+def _status_of(workflow: dict[str, Any]) -> str:
+    status = workflow.get("status")
+    if not isinstance(status, str) or not status:
+        raise Garbled("the workflow has no status")
+    return status
 
 
 def _pulled(task: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -46,10 +46,17 @@ def test_the_newest_workflow_with_a_key_comes_first() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("answer", [{"other": []}, {"k": [1]}, [], "text"])
+@pytest.mark.parametrize("answer", [{"other": []}, {"k": [1]}, {"k": [{"workflowId": "w1"}]}, [], "text"])
 def test_an_answer_about_something_else_is_none(answer: Any) -> None:
     with pytest.raises(ConductorError):
         Messages(Server(answer).call).with_key("agent", "k", ended=True)
+
+
+@pytest.mark.parametrize("answer", [{}, {"workflowId": "w1"}, {"workflowId": "w2", "status": "COMPLETED"}, "text"])
+def test_no_workflow_has_ended_because_of_an_answer_that_doesnt_say_so(answer: Any) -> None:
+    """Otherwise another would be started for its messages."""
+    with pytest.raises(ConductorError):
+        Messages(Server(answer).call).status("w1")
 
 
 @pytest.mark.parametrize(
