@@ -17,7 +17,7 @@ from worker.leader.leader import Leader
 log = structlog.get_logger()
 
 _KEYS_A_STEP = 100
-"""Once keys that are read and forgotten at a time."""
+"""Once keys that are read at a time."""
 _FAILURES = 3
 """Consecutive unanswered questions after which Conductor is left alone for now."""
 _PRUNE_STEP = 200
@@ -61,12 +61,12 @@ class Maintenance:
         """
         keys, failures = self._store.once_keys, 0
         while (found := keys.pruned(self._once_keys_to, _KEYS_A_STEP)) and not leader.heartbeat.over:
-            ended: list[tuple[str, str]] = []
             for key, workflow_id in found:
+                self._once_keys_to = key  # whatever comes of it, the next run goes on behind it
                 began = self._clock.monotonic()
                 try:
                     if not self._conductor.runs(workflow_id):
-                        ended.append((key, workflow_id))
+                        keys.forget([(key, workflow_id)])
                     failures = 0
                 except ConductorError:
                     failures += 1
@@ -75,8 +75,6 @@ class Maintenance:
                 took = self._clock.monotonic() - began
                 if self._stop.wait(max(self._once_key_gap, took)) or leader.heartbeat.over:
                     return
-            keys.forget(ended)
-            self._once_keys_to = found[-1][0]
         self._once_keys_to = ""
 
     def measure(self, leader: Leader) -> None:

@@ -771,6 +771,27 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
     assert forgotten == [one for one in pruned if one[1] == ended.id], "all, but the sick one"
 
 
+def test_once_keys_that_conductor_gives_no_answer_for_keep_no_others_from_being_forgotten(bench: Bench) -> None:
+    deciding = bench.deciding()
+    ended = bench.conductor.begin("flow")
+    ended.ended = True
+    forgotten: list[tuple[str, str]] = []
+    pruned = [(f"{number:03}", "sick" if 2 <= number < 8 else ended.id) for number in range(10)]
+    bench.conductor.ailing["sick"] = "500"
+    with (
+        mock.patch.object(
+            bench.store.once_keys, "pruned", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
+        ),
+        mock.patch.object(bench.store.once_keys, "forget", forgotten.extend),
+    ):
+        for _ in range(2):
+            with pytest.raises(OutcomeUnknown):
+                deciding.as_leader(deciding._maintenance.forget_once_keys)
+            assert [key for key, _ in forgotten] == ["000", "001"], "it is left alone for now"
+        deciding.as_leader(deciding._maintenance.forget_once_keys)
+    assert [key for key, _ in forgotten] == ["000", "001", "008", "009"]
+
+
 def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench) -> None:
     deciding, other = bench.deciding(), bench.worker()
     asked = []
