@@ -128,14 +128,19 @@ class Process:
         assert self.child is not None
         return self.child.stop()
 
+    def kill(self) -> None:
+        """kill -9 of it and its workers at once, if it was started: a worker that is left would accept connections for
+        a second more, even those meant for the next relay."""
+        if self.child is not None:
+            self.child.kill()
+
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Process]:
     process = Process(tmp_path)
     process.file.write_text(definitions("one"))
     yield process
-    if process.child is not None:
-        process.child.kill()
+    process.kill()
 
 
 def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
