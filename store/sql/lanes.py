@@ -24,9 +24,13 @@ SELECT {rows.TARGET} FROM (
 _LEAVE = "UPDATE bridge.targets SET lane = NULL WHERE id = ANY(%s)"
 _LOOKED_AT = 1000
 """Messages among which one that starts a workflow is looked for: as many as Conductor's queue takes."""
+# Passes over a message that another worker is claiming at this moment: it is looked for anyway.
 _HURRY = f"""
-UPDATE bridge.targets SET due_at = %s
-WHERE state = 'pending' AND not_sent AND otherwise = 'hold' AND due_at > %s AND id IN ({_FIRSTS})
+UPDATE bridge.targets SET due_at = %s WHERE id IN (
+    SELECT id FROM bridge.targets
+    WHERE state = 'pending' AND not_sent AND otherwise = 'hold' AND due_at > %s AND id IN ({_FIRSTS})
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)
 """
 
 

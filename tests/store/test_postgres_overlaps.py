@@ -18,7 +18,7 @@ from store.postgres.raw_deliveries import OVERTAKEN_FOR
 from store.records import Result, Target
 from store.story import Note
 from testkit.postgres import Postgres
-from tests.store.contract.makers import NOW, arrive, decide, end, eventually, new_event, start
+from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
 
 RAW = RawDelivery("POST", "", {}, b"{}")
 KEPT_BY_A_STOPPED_RELAY = """
@@ -193,6 +193,22 @@ def test_what_is_due_is_claimed_in_place_of_old_claims_that_another_worker_takes
         due_ones = store.claims.claim("two", NOW + 10, NOW + 1, 3)
         assert len(due_ones) == 3
         assert not set(called(old)) & set(called(due_ones))
+
+
+def test_a_decision_does_not_wait_for_a_worker_that_is_claiming_a_held_message_before_its_own(
+    store: PostgresStore, url: str
+) -> None:
+    """Nor can it deadlock with one: it locks the messages of several lanes, as a worker does."""
+    assert store.leadership.elect("me", 10**6)
+    for key in "ab":
+        decide(store, arrive(store, f"held-{key}"), message(key, "hold"))
+    held = store.claims.claim("me", NOW, 0, 9)
+    later = [Result(target, "pending", "none runs", due_at=NOW + 500, not_sent=True) for target in held]
+    store.claims.record_results("me", later, NOW)
+    with psycopg.connect(url) as claiming:
+        claiming.execute("SELECT id FROM webhook_bridge.targets WHERE correlation_id = 'a' FOR UPDATE")
+        decide(store, arrive(store, "e1"), message("a"), message("b"))
+        assert [target.event_id for target in store.claims.claim("me", NOW, 0, 9)] == ["held-b"]
 
 
 def test_a_paced_webhook_for_which_another_worker_is_claiming_leaves_its_share_to_the_others(

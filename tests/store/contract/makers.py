@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from store.keeping import KeptDelivery
+from store.lanes import lane_of
 from store.protocols import Store
-from store.records import Decision, Event, Hold, NewEvent, NewTarget, Result, Target, TargetState, Task, Term
+from store.records import Decision, Event, Hold, NewEvent, NewTarget, Otherwise, Result, Target, TargetState, Task, Term
 from testkit import PATIENCE
 
 NOW = 1_700_000_000_000
@@ -45,6 +46,10 @@ def completion(number: int = 1) -> NewTarget:
 
 def start(number: int = 1) -> NewTarget:
     return NewTarget("start", "flow", correlation_id=f"start#{number}")
+
+
+def message(key: str = "k", otherwise: Otherwise = "start") -> NewTarget:
+    return NewTarget("message", "agent", correlation_id=key, lane=lane_of("agent", key), otherwise=otherwise)
 
 
 def decide(store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no") -> list[Target]:

@@ -9,13 +9,9 @@ import pytest
 
 from store.lanes import lane_of
 from store.protocols import Store
-from store.records import Decision, EventStatus, NewTarget, Otherwise, Result, TargetState
+from store.records import Decision, EventStatus, Result, TargetState
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, NOW, arrive, decide, event, start, states
-
-
-def message(key: str = "k", otherwise: Otherwise = "start") -> NewTarget:
-    return NewTarget("message", "agent", correlation_id=key, lane=lane_of("agent", key), otherwise=otherwise)
+from tests.store.contract.makers import ME, NOW, arrive, decide, event, message, start, states
 
 
 def test_a_message_is_claimed_once_the_earlier_ones_of_its_lane_have_ended(store: Store) -> None:
