@@ -202,9 +202,16 @@ class SimulatedConductor:
     def _readable(self, tasks: list[SimulatedTask], unreadable: list[Unreadable] | None) -> list[SimulatedTask]:
         """Those of a list that don't ail; the others are told of, half of them by their ids."""
         if unreadable is not None:
-            ailing = [task.id for task in tasks if task.id in self.ailing]
-            unreadable += [Unreadable(id_ if int(id_[1:]) % 2 else None, "it ails") for id_ in ailing]
+            unreadable += [
+                self._unreadable(task) if int(task.id[1:]) % 2 else Unreadable(None, "it ails")
+                for task in tasks
+                if task.id in self.ailing
+            ]
         return [task for task in tasks if task.id not in self.ailing]
+
+    def _unreadable(self, task: SimulatedTask) -> Unreadable:
+        name = self.workflows[task.workflow_id].name
+        return Unreadable(task.id, "it ails", since=max(0, task.started_at - 1), workflow=name)
 
     def poll(
         self,
@@ -259,16 +266,18 @@ class SimulatedConductor:
             readable = [task for task in page if task.id not in self.ailing]
             if unreadable is not None:
                 unreadable += [
-                    Unreadable(None if task.id in self.nameless else task.id, "it ails", task.started_at - 1)
+                    Unreadable(None, "it ails", task.started_at - 1)
+                    if task.id in self.nameless
+                    else self._unreadable(task)
                     for task in page
                     if task.id in self.ailing
                 ]
             yield [replace(self._task(task), found_by="index") for task in readable]
 
-    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
+    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[dict[str, str]]:
         self._search("search")
         for page in self._indexed(start):
-            yield [task.id for task in page]
+            yield {task.id: self.workflows[task.workflow_id].name for task in page}
 
     def running(self, workflow: str) -> list[str]:
         self._search("workflows")

@@ -41,6 +41,8 @@ class Unreadable:
     """The task started after this time, by the server's clock."""
     hidden: bool = False
     """Whether every page that contains it fails, so that each search has to work around it."""
+    workflow: str = ""
+    """The name of the task's workflow; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +163,16 @@ def tasks_of(
         try:
             found.append(task_of(item, found_by, domain if domain is not None else item.get("domain")))
         except (Garbled, AttributeError) as error:
-            id_ = item.get("taskId") if isinstance(item, dict) else None
             if unreadable is not None:
-                unreadable.append(Unreadable(id_ if isinstance(id_, str) else None, str(error)))
+                id_, workflow = named_in(item)
+                unreadable.append(Unreadable(id_, str(error), workflow=workflow))
     return found
+
+
+def named_in(item: Any) -> tuple[str | None, str]:
+    """The id of a list's task, or None, and the name of its workflow, or an empty text."""
+    id_, workflow = (item.get("taskId"), item.get("workflowType")) if isinstance(item, dict) else (None, None)
+    return id_ if isinstance(id_, str) else None, workflow if isinstance(workflow, str) else ""
 
 
 def task_of(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:

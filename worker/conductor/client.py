@@ -25,6 +25,7 @@ from worker.conductor.answers import (
     end_of,
     id_of,
     moment_of,
+    named_in,
     objects,
     progress_of,
     status_of,
@@ -132,10 +133,13 @@ class Conductor:
         for page in in_progress(self._search, "/tasks/search-v2", start, unreadable, self._pages):
             yield tasks_of(page, "index", None, unreadable)
 
-    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[str]]:
-        """Pages of these tasks' ids, which every index can return. (The `input` in its answer isn't JSON.)"""
+    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[dict[str, str]]:
+        """Pages of these tasks' ids, each with its workflow's name, or an empty text if the answer doesn't say.
+
+        Every index can return them. (The `input` in its answer isn't JSON.)
+        """
         for page in in_progress(self._search, "/tasks/search", start, unreadable, self._pages):
-            yield [item["taskId"] for item in page]
+            yield {item["taskId"]: named_in(item)[1] for item in page}
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of the tasks that, according to the index, ended after that time by the server's clock.

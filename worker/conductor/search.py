@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from worker.conductor.answers import Unreadable, moment_of
+from worker.conductor.answers import Unreadable, moment_of, named_in
 from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
@@ -20,7 +20,7 @@ _NARROWER = 8
 _FAR = 32_503_680_000_000
 """Milliseconds: the year 3000, after which no task has started."""
 _IDS = "/tasks/search"
-"""The search that returns summaries, of which only the ids are used."""
+"""The search that returns summaries, of which only the ids and the workflows' names are used."""
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
 
 
@@ -71,7 +71,8 @@ def in_progress(
             if size > 1:
                 size = max(1, size // _NARROWER)
                 continue
-            unreadable.append(Unreadable(_id_at(search, path, query, offset), str(error), start, hidden=True))
+            id_, workflow = _named_at(search, path, query, offset)
+            unreadable.append(Unreadable(id_, str(error), start, hidden=True, workflow=workflow))
             offset += 1
             continue
         quick = time.monotonic() - began < pages.quick
@@ -102,12 +103,12 @@ def answers(search: Search, path: str) -> bool:
     return True
 
 
-def _id_at(search: Search, path: str, query: str, offset: int) -> str | None:
-    """The id of the task at this offset, if the search for ids returns it."""
+def _named_at(search: Search, path: str, query: str, offset: int) -> tuple[str | None, str]:
+    """The id of the task at this offset, and its workflow's name, as far as the search for ids returns them."""
     if path == _IDS:
-        return None
+        return None, ""
     try:
         [item] = search(_IDS, query, "startTime:ASC", offset, 1)
-        return item["taskId"] if isinstance(item["taskId"], str) else None
-    except (ConductorError, KeyError, TypeError, ValueError):
-        return None
+    except (ConductorError, TypeError, ValueError):
+        return None, ""
+    return named_in(item)

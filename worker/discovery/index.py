@@ -7,7 +7,7 @@ can't be read although others can is a suspect (`worker.discovery.suspects`): th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -19,7 +19,7 @@ from worker.conductor.answers import Unreadable
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, NotThere, Unreachable
 from worker.discovery.state import DiscoveryState, Way
-from worker.discovery.suspects import Kind, Suspect, Suspects
+from worker.discovery.suspects import Awaited, Kind, Suspect, Suspects
 
 log = structlog.get_logger()
 
@@ -135,17 +135,17 @@ class Index:
 
         Raises ConductorError if none can be read.
         """
-        return [id_ for ids in self._running() for id_ in ids]
+        return [id_ for _, ids in self._running() for id_ in ids]
 
     def waiting_in(
-        self, workflow_ids: Sequence[str], conductor: Conductor | None = None
+        self, workflow_ids: Sequence[str], conductor: Conductor | None = None, name: str = ""
     ) -> Iterator[list[tuple[Task, int]]]:
         """The tasks in progress of these workflows, each with its start by the server's clock.
 
-        Raises ConductorError if none can be read.
+        `name`: the workflows', if all have the same. Raises ConductorError if none can be read.
         """
         read = self._conductor.within(self.state.patience() / 2).waiting_in
-        found = self._read(conductor or self._conductor, "workflow", read, workflow_ids)
+        found = self._read(conductor or self._conductor, "workflow", read, dict.fromkeys(workflow_ids, name))
         yield from (tasks for _, tasks in found if tasks)
         self.suspects.read("workflow", [id_ for id_, _ in found])
 
@@ -157,14 +157,16 @@ class Index:
                 unidentified.append(item)
                 log.warning("neither a waiting task nor its id can be read", error=item.reason)
             elif item.id not in self.known and ("task", item.id) not in self.suspects:
-                self._failed("task", item.id, item.reason)  # only once: from then on it has its own retry times
+                self._failed(
+                    "task", item.id, item.reason, item.workflow
+                )  # only once: from then on it has its own retry times
         return unidentified
 
-    def awaited_since(self) -> list[float]:
-        """Since when there is what may hold tasks for events and isn't known yet: items that can't be read right now,
-        and lost polls."""
-        awaited = [item.since for item in self.suspects.awaited() if self._may_hold_a_task(item)]
-        return sorted([*awaited, *self.state.lost_at])
+    def awaited(self) -> list[Awaited]:
+        """What may hold tasks for events and isn't known yet, the oldest first: items that can't be read right now, and
+        lost polls."""
+        unread = (item for item in self.suspects.awaited() if self._may_hold_a_task(item))
+        return sorted([*(Awaited(item.since, item.workflow) for item in unread), *map(Awaited, self.state.lost_at)])
 
     def _may_hold_a_task(self, item: Suspect) -> bool:
         # Where there is a search, workflows are read only to find what it missed.
@@ -176,8 +178,8 @@ class Index:
         due = self.suspects.due(25 * _RETRIES)
         for first in range(0, len(due), _RETRIES):
             some = due[first : first + _RETRIES]
-            tasks = [suspect.id for suspect in some if suspect.kind == "task"]
-            workflows = [suspect.id for suspect in some if suspect.kind == "workflow"]
+            tasks = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "task"}
+            workflows = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "workflow"}
             conductor = self._conductor.within(max(suspect.patience for suspect in some))
             read = self._read(self._conductor, "task", conductor.waiting_task, tasks, first=False)
             read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows, first=False)
@@ -208,9 +210,12 @@ class Index:
                 self.suspects.read("task", [task.id for task in tasks])
         else:
             for ids in conductor.waiting_ids_since(start, unreadable):
-                new = [task_id for task_id in ids if task_id not in seen.ids and task_id not in self.known]
+                new = {
+                    task_id: workflow
+                    for task_id, workflow in ids.items()
+                    if task_id not in seen.ids and task_id not in self.known and ("task", task_id) not in self.suspects
+                }
                 seen.ids.update(ids)
-                new = [task_id for task_id in new if ("task", task_id) not in self.suspects]
                 read = self._conductor.within(self.state.patience() / 2).waiting_task
                 yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
 
@@ -224,18 +229,18 @@ class Index:
             yield [task for task, _ in found]
         self.state.workflows_read(self.state.clock.monotonic() - began)
 
-    def _running(self) -> Iterator[list[str]]:
+    def _running(self) -> Iterator[tuple[str, list[str]]]:
         found, failed = self._each(self._conductor.running, list(self.receivers))
         if failed and not found:
             raise failed[0][1]
         for name, error in failed:
             log.warning("the running workflows of a receiver can't be read", workflow=name, error=str(error))
-        yield from (ids for _, ids in found)
+        yield from found
 
     def _read_running(self, conductor: Conductor, limit: int | None) -> Iterator[list[tuple[Task, int]]]:
-        for ids in self._running():
+        for name, ids in self._running():
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
-            yield from self.waiting_in(unsuspected[:limit], conductor)
+            yield from self.waiting_in(unsuspected[:limit], conductor, name)
 
     def _check_empty(self, conductor: Conductor, must: bool) -> Iterator[list[Task]]:
         """Handles an empty index: either nothing waits, or indexing is off."""
@@ -252,9 +257,10 @@ class Index:
     # --- one by one ---
 
     def _read(
-        self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Sequence[str], first: bool = True
+        self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Mapping[str, str], first: bool = True
     ) -> list[tuple[str, _T]]:
-        """What `read` returns for each of these ids. Ids for which it fails alone become suspects.
+        """What `read` returns for each of these ids, which come with their workflows' names, or empty texts. Ids for
+        which it fails alone become suspects.
 
         `first`: they are read for the first time. Raises ConductorError if it fails for all of them and Conductor
         doesn't answer for a made-up id either, or if so many hang on the first read that Conductor may be slow.
@@ -263,19 +269,19 @@ class Index:
         if failed and not found:
             self._must_answer(conductor, kind, failed[0][1])
         for id_, error in failed:
-            self._failed(kind, id_, str(error))
+            self._failed(kind, id_, str(error), ids[id_])
         hang = [error for _, error in failed if not error.status and not isinstance(error, (Garbled, NotThere))]
         if first and len(hang) > max(_HANG, len(ids) // 2):
             raise hang[0]  # each still has its own retry times, so this can't go on forever
         return found
 
-    def _failed(self, kind: Kind, id_: str, reason: str) -> None:
+    def _failed(self, kind: Kind, id_: str, reason: str, workflow: str) -> None:
         if (kind, id_) not in self.suspects:
             log.warning(f"a {kind} can't be read; the others are found without it", id=id_, error=reason)
-        self.suspects.failed(kind, id_, reason)
+        self.suspects.failed(kind, id_, reason, workflow)
 
     def _each(
-        self, read: Callable[[str], _T], ids: Sequence[str]
+        self, read: Callable[[str], _T], ids: Iterable[str]
     ) -> tuple[list[tuple[str, _T]], list[tuple[str, ConductorError]]]:
         """What `read` returns for each of these ids, and the ids for which it failed.
 

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import structlog
 
@@ -39,12 +39,23 @@ class Suspect:
     since: float
     tries: int
     due_at: float
+    workflow: str = ""
+    """The name of the workflow that it is, or is a task of; empty if unknown."""
 
     @property
     def patience(self) -> float:
         """Seconds to wait for its answer at the next try; longer each time, so that an item that hangs costs others
         little."""
         return _PATIENCE * 2.0 ** min(self.tries, _LONGEST_DOUBLINGS)
+
+
+class Awaited(NamedTuple):
+    """What may hold tasks for events, and isn't known yet."""
+
+    since: float
+    """Seconds by the monotonic clock."""
+    workflow: str = ""
+    """The name of the workflow whose tasks these would be; empty if they may be any workflow's."""
 
 
 class Suspects:
@@ -79,16 +90,16 @@ class Suspects:
         since = self._clock.monotonic() - AWAITED_FOR
         return [item for item in self.all() if 0 < item.tries < SHOWN_AFTER and item.since > since]
 
-    def failed(self, kind: Kind, id_: str, reason: str) -> Suspect:
-        """The item couldn't be read."""
+    def failed(self, kind: Kind, id_: str, reason: str, workflow: str = "") -> Suspect:
+        """The item couldn't be read. `workflow`: its workflow's name, if known."""
         now = self._clock.monotonic()
         with self._lock:
             before = self._items.get((kind, id_))
             tries = before.tries + 1 if before is not None else 1
             since = before.since if before is not None else now
-            found = self._items[kind, id_] = Suspect(
-                kind, id_, reason, since, tries, now + wait_before(tries, self._longest)
-            )
+            workflow = workflow or (before.workflow if before is not None else "")
+            due_at = now + wait_before(tries, self._longest)
+            found = self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, due_at, workflow)
         return found
 
     def remember(self, kind: Kind, id_: str, reason: str, since: float) -> None:

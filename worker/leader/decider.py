@@ -314,7 +314,7 @@ class Decider:
         can_be_held = bool(webhook.receivers) and event.hold_until >= began
         if can_be_held and self._comes_after_another(event, webhook, document, takers, plan):
             takers = []
-        if webhook.receivers and plan.known.may_lack_takers(event.received_at, bool(takers)):
+        if webhook.receivers and plan.known.may_lack_takers(event.received_at, webhook.receivers, bool(takers)):
             plan.blocked.add(webhook.name)
             return
         plan.events[event.id] = event

@@ -2,13 +2,15 @@
 
 A scan may show that a task waits although it can't be read yet: on a busy server, reading it takes longer than a scan
 waits. And a poll's answer may be lost, whose tasks the index learns of a moment later. An event that came after such a
-task may be for it.
+task may be for it, if it may be for its workflow's tasks at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.discovery.suspects import Awaited
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +21,37 @@ class Known:
     """Whether it has seen all of them; if not, events without a known taker wait."""
     patient: bool = False
     """Whether then those with a known taker wait too: there may be more takers."""
-    awaited: bool = False
-    """Whether there are tasks that can't be read right now, or that a poll may just have lost."""
     up_to: int = 0
     """Tasks that were waiting before then are known, or no longer awaited, in Unix milliseconds."""
+    awaited: Mapping[str, int] = field(default_factory=dict)
+    """Workflow → the same for its tasks, if there are any that can't be read right now. The empty text stands for any
+    workflow: it isn't known whose tasks a poll may just have lost."""
 
-    def may_lack_takers(self, received_at: int, has_takers: bool) -> bool:
-        """Whether an event with receivers, which arrived then, waits for takers that aren't known yet."""
+    def may_lack_takers(self, received_at: int, receivers: Collection[str], has_takers: bool) -> bool:
+        """Whether an event for these receivers, which arrived then, waits for takers that aren't known yet."""
         if not self.complete:
             return self.patient or not has_takers
-        return self.awaited and received_at >= self.up_to
+        return any(
+            received_at >= up_to and (not workflow or workflow in receivers) for workflow, up_to in self.awaited.items()
+        )
+
+
+@dataclass(slots=True)
+class _Tasks:
+    """The tasks of one workflow, or of any."""
+
+    up_to: int
+    """As `Known.up_to`."""
+    wave: tuple[int, float] | None = None
+    """When a scan began, and since when the last of what wasn't known then is awaited."""
+
+    def scanned(self, began: int, complete: bool, since: Sequence[float]) -> None:
+        if self.wave is not None and not (since and since[0] <= self.wave[1]):
+            self.up_to, self.wave = max(self.up_to, self.wave[0]), None
+        if complete and not since:
+            self.up_to = max(self.up_to, began)
+        elif complete and self.wave is None:
+            self.wave = began, since[-1]
 
 
 class KnownTasks:
@@ -40,16 +63,21 @@ class KnownTasks:
 
     def __init__(self) -> None:
         self._up_to = 0
-        self._wave: tuple[int, float] | None = None
-        """When a scan began, and since when the last of what wasn't known then is awaited."""
+        """When the last complete scan began."""
+        self._missing: dict[str, _Tasks] = {}
+        """The workflows with tasks that weren't known at a scan since."""
 
-    def scanned(self, began: int, complete: bool, patient: bool, awaited_since: Sequence[float]) -> Known:
-        """A scan that began then has ended. `awaited_since`: since when there is what isn't known yet, but may be soon,
-        in ascending order."""
-        if self._wave is not None and not (awaited_since and awaited_since[0] <= self._wave[1]):
-            self._up_to, self._wave = max(self._up_to, self._wave[0]), None
-        if complete and not awaited_since:
+    def scanned(self, began: int, complete: bool, patient: bool, awaited: Sequence[Awaited]) -> Known:
+        """A scan that began then has ended. `awaited`: what isn't known yet, but may be soon, the oldest first."""
+        since: dict[str, list[float]] = {}
+        for one in awaited:
+            since.setdefault(one.workflow, []).append(one.since)
+        for workflow in since:
+            self._missing.setdefault(workflow, _Tasks(self._up_to))
+        for workflow, tasks in self._missing.items():
+            tasks.scanned(began, complete, since.get(workflow, ()))
+        if complete:
             self._up_to = max(self._up_to, began)
-        elif complete and self._wave is None:
-            self._wave = began, awaited_since[-1]
-        return Known(complete, patient, bool(awaited_since), self._up_to)
+            self._missing = {workflow: tasks for workflow, tasks in self._missing.items() if workflow in since}
+        up_to = min([self._up_to, *(tasks.up_to for tasks in self._missing.values())])
+        return Known(complete, patient, up_to, {workflow: self._missing[workflow].up_to for workflow in since})

@@ -24,6 +24,7 @@ from worker.discovery.index import Index
 from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
+from worker.discovery.suspects import Awaited
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
@@ -88,8 +89,8 @@ class Leader:
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index)
         self._known_tasks = KnownTasks()
-        self._awaited: Sequence[float] = ()
-        """Since when what the last decision waited for couldn't be read."""
+        self._awaited: Sequence[Awaited] = ()
+        """What the last decision waited for."""
         self._left_out: Collection[str] = ()
         """The blocked webhooks whose events the last decision didn't read again."""
         self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=tuning.inbox)
@@ -170,7 +171,7 @@ class Leader:
         gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
         self._stop.wait(max(self._scanned_at + gap, self.quiet_until) - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
-        waits = not self.state.must_search() and self._index.awaited_since() == self._awaited
+        waits = not self.state.must_search() and self._index.awaited() == self._awaited
         # Every other time at least they are read: a task that was found meanwhile may take one of these events.
         self._left_out = decider.blocked if waits and not self._left_out else ()
         left_out = [*decider.undefined(store.now()), *self._left_out, *decider.full()]
@@ -184,7 +185,7 @@ class Leader:
             self.adoption.look_again(agenda.returned)
         self._scan(events)
         scan = self.scanner
-        self._awaited = self._index.awaited_since()
+        self._awaited = self._index.awaited()
         self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
         known = self._known_tasks.scanned(scan.began, scan.complete, self.state.patient, self._awaited)
         now, free = store.now(), executor.free

@@ -268,19 +268,24 @@ def test_a_task_that_goes_on_has_not_ended_whatever_its_end_says(server: StandIn
     assert conductor.ended_since(5) == set()
 
 
-def test_summaries_give_ids_and_page_by_times_as_texts(server: StandIn, conductor: Conductor) -> None:
+def test_summaries_give_ids_and_names_and_page_by_times_as_texts(server: StandIn, conductor: Conductor) -> None:
     def found_by(asked: Request) -> Answer:
         since = int(asked.query["query"][0].rpartition(">")[2])
         found = [
-            {"taskId": f"t{second}", "status": "IN_PROGRESS", "startTime": f"2026-11-25T01:30:0{second}.020Z"}
+            {
+                "taskId": f"t{second}",
+                "workflowType": "flow" if second % 2 else None,
+                "status": "IN_PROGRESS",
+                "startTime": f"2026-11-25T01:30:0{second}.020Z",
+            }
             for second in range(5)
             if 1795570200020 + 1000 * second > since
         ]
         return Answer({"results": found[: int(asked.query["size"][0])]})
 
     server.answers = [found_by]
-    found = [task_id for page in paged(server, Pages(3)).waiting_ids_since(0) for task_id in page]
-    assert found == ["t0", "t1", "t2", "t3", "t4"]
+    found = [item for page in paged(server, Pages(3)).waiting_ids_since(0) for item in page.items()]
+    assert found == [("t0", ""), ("t1", "flow"), ("t2", ""), ("t3", "flow"), ("t4", "")]
     assert {request.path for request in server.requests} == {"/api/tasks/search"}
 
 
@@ -327,7 +332,7 @@ def test_a_page_that_cannot_be_had_is_narrowed_down_to_the_task_that_is_to_blame
     unreadable: list[Unreadable] = []
     found = [task.id for page in paged(server, Pages(8)).waiting_since(0, unreadable) for task in page]
     assert sorted(set(found)) == [f"t{n:02}" for n in range(20) if n not in (3, 4, 19)]
-    assert {item.id for item in unreadable} == {"t03", "t04", "t19"}
+    assert {(item.id, item.workflow) for item in unreadable} == {(id_, "flow") for id_ in ("t03", "t04", "t19")}
 
 
 def test_a_search_that_fails_for_any_task_is_not_narrowed(server: StandIn, conductor: Conductor) -> None:
@@ -375,6 +380,8 @@ def test_an_item_of_a_list_that_cannot_be_read_keeps_no_other_from_being_read(
         unreadable: list[Unreadable] = []
         assert [task.id for task in call(unreadable)] == ["t0", "t2"]
         assert [item.id for item in unreadable] == [id_]
+        names = ["flow" if garbled["workflowType"] == "flow" else ""] if id_ else []
+        assert [item.workflow for item in unreadable if item.id] == names
 
 
 def test_a_single_task_or_workflow_that_cannot_be_read_is_garbled(server: StandIn, conductor: Conductor) -> None:

@@ -11,11 +11,12 @@ from config.webhooks import Definitions, Webhook
 from tests.worker.discovery.test_index_fails import Bench as IndexBench
 from worker.conductor.errors import ConductorError
 from worker.discovery.state import LATE_POLLS, QUIET
-from worker.discovery.suspects import AWAITED_FOR, SHOWN_AFTER
+from worker.discovery.suspects import AWAITED_FOR, SHOWN_AFTER, Awaited
 from worker.leader.known_tasks import Known, KnownTasks
 from worker.leader.leader import Leader
 
 TALK = {"name": "talk", "receivers": {"flow": "any"}, "starts": [{"workflow": "flow", "unless": "taken"}]}
+ELSEWHERE = {"name": "elsewhere", "receivers": {"another": "any"}}
 WAYS: list[dict[str, int]] = [{}, {"search-v2": 500}, {"search-v2": 500, "search": 500}]
 
 
@@ -24,7 +25,7 @@ class Bench(IndexBench):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        webhooks = [*self.source.current.webhooks, Webhook.model_validate(TALK)]
+        webhooks = [*self.source.current.webhooks, *map(Webhook.model_validate, (TALK, ELSEWHERE))]
         self.source.current = Definitions(tuple(webhooks))
 
     def begin_by_queue(self) -> Leader:
@@ -80,6 +81,38 @@ def test_an_event_waits_for_a_task_that_cannot_be_read_yet_though_another_takes_
     bench.recover(leader)
     leader.decide()
     assert sorted(map(str, bench.takers(event))) == sorted([known, unread])
+
+
+@pytest.mark.parametrize("cannot", WAYS)
+def test_events_for_other_workflows_do_not_wait_for_it(bench: Bench, cannot: dict[str, int]) -> None:
+    bench.conductor.cannot = cannot
+    leader = bench.begin()
+    bench.unread("key")
+    event, other = bench.event("w", "key"), bench.event("elsewhere", "key")
+    bench.clock.seconds += 2  # so that running workflows may be read again
+    leader.decide()
+    assert bench.decided(event, other) == [False, True]
+
+
+def test_events_for_other_workflows_do_not_wait_for_a_polled_task_that_cannot_be_read(bench: Bench) -> None:
+    leader = bench.begin_by_queue()
+    bench.task("nobody")
+    polled = bench.task("key")
+    bench.ail(polled)
+    event, other = bench.event("w", "key"), bench.event("elsewhere", "key")
+    leader.decide()
+    assert bench.decided(event, other) == [False, True]
+    bench.recover(leader)
+    leader.decide()
+    assert bench.takers(event) == [polled]
+
+
+def test_if_its_workflow_is_unknown_all_events_with_receivers_wait(bench: Bench) -> None:
+    leader = bench.begin_by_queue()
+    bench.ail(bench.task("key"))  # of every other task that ails a poll says nothing
+    event, other, starts = bench.event("w"), bench.event("elsewhere"), bench.event("starts")
+    leader.decide()
+    assert bench.decided(event, other, starts) == [False, False, True]
 
 
 def test_an_event_that_starts_a_workflow_for_want_of_takers_waits_for_it(bench: Bench) -> None:
@@ -142,7 +175,7 @@ def test_ever_new_tasks_that_cannot_be_read_keep_no_event_waiting(bench: Bench) 
         bench.unread("another")
     leader.decide()
     assert bench.decided(event) == [True]
-    assert leader._index.awaited_since()
+    assert leader._index.awaited()
 
 
 def test_what_is_read_while_a_scan_is_under_way_is_known_before_the_decision(bench: Bench) -> None:
@@ -208,26 +241,48 @@ def test_a_lost_poll_holds_up_no_event_with_a_known_taker_while_the_index_fails_
 
 def test_up_to_when_all_tasks_are_known() -> None:
     known = KnownTasks()
-    assert known.scanned(10, True, True, []).up_to == 10
-    assert known.scanned(20, True, True, [1]).up_to == 10
-    assert known.scanned(30, True, True, [1, 2]).up_to == 10
-    assert known.scanned(40, True, True, [2]).up_to == 20, "the second is no concern of what came before 20"
-    assert known.scanned(50, True, True, [2, 3]).up_to == 20
-    assert known.scanned(60, False, True, [3]).up_to == 40
-    assert known.scanned(70, False, True, []).up_to == 40, "a scan that isn't complete shows nothing"
-    assert known.scanned(80, True, True, []).up_to == 80
+
+    def up_to(began: int, complete: bool, *since: float) -> int:
+        return known.scanned(began, complete, True, list(map(Awaited, since))).up_to
+
+    assert up_to(10, True) == 10
+    assert up_to(20, True, 1) == 10
+    assert up_to(30, True, 1, 2) == 10
+    assert up_to(40, True, 2) == 20, "the second is no concern of what came before 20"
+    assert up_to(50, True, 2, 3) == 20
+    assert up_to(60, False, 3) == 40
+    assert up_to(70, False) == 40, "a scan that isn't complete shows nothing"
+    assert up_to(80, True) == 80
+
+
+def test_up_to_when_the_tasks_of_each_workflow_are_known() -> None:
+    known = KnownTasks()
+    known.scanned(10, True, True, [])
+    found = known.scanned(20, True, True, [Awaited(1, "a")])
+    assert (found.up_to, found.awaited) == (10, {"a": 10})
+    found = known.scanned(30, True, True, [Awaited(1, "a"), Awaited(2, "b"), Awaited(3)])
+    assert (found.up_to, found.awaited) == (10, {"a": 10, "b": 20, "": 20})
+    found = known.scanned(40, False, True, [Awaited(2, "b")])
+    assert (found.up_to, found.awaited) == (20, {"b": 20})
+    found = known.scanned(50, True, True, [Awaited(4, "a")])
+    assert (found.up_to, found.awaited) == (20, {"a": 20})
+    found = known.scanned(60, True, True, [Awaited(5, "b")])
+    assert (found.up_to, found.awaited) == (50, {"b": 50})
 
 
 @pytest.mark.parametrize(
     ("complete", "patient", "awaited", "has_takers", "waits"),
     [
-        (True, True, False, False, False),
-        (False, True, False, True, True),
-        (False, False, False, True, False),
-        (False, False, False, False, True),
-        (True, False, True, True, True),
+        (True, True, None, False, False),
+        (False, True, None, True, True),
+        (False, False, None, True, False),
+        (False, False, None, False, True),
+        (True, False, "", True, True),
+        (True, False, "flow", True, True),
+        (True, False, "another", True, False),
     ],
 )
-def test_which_events_wait(complete: bool, patient: bool, awaited: bool, has_takers: bool, waits: bool) -> None:
-    assert Known(complete, patient, awaited, up_to=5).may_lack_takers(5, has_takers) is waits
-    assert not Known(awaited=True, up_to=5).may_lack_takers(4, has_takers)
+def test_which_events_wait(complete: bool, patient: bool, awaited: str | None, has_takers: bool, waits: bool) -> None:
+    missing = {} if awaited is None else {awaited: 5}
+    assert Known(complete, patient, awaited=missing).may_lack_takers(5, ["flow"], has_takers) is waits
+    assert not Known(awaited=missing).may_lack_takers(4, ["flow"], has_takers)
