@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison
@@ -16,10 +16,19 @@ from store.records import Event, Target, Task
 def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limit: int = 20) -> list[Comparison]:
     """The events that came closest to this task, closest first, and the newest first among equals.
 
-    `events` may be a generator: no more than `limit` of them are kept.
+    `events` may be a generator: no more than `limit` of them are kept. Those that can't be read are left out.
     """
-    findings = (compare(event, event.document(), task, around) for event in events)
+    findings = _compared(task, events, around)
     return heapq.nlargest(limit, findings, key=lambda finding: (finding.nearness, finding.event.seq))
+
+
+def _compared(task: Task, events: Iterable[Event], around: Surroundings) -> Iterator[Comparison]:
+    for event in events:
+        try:
+            document = event.document()
+        except ValueError:  # as its own page says
+            continue
+        yield compare(event, document, task, around)
 
 
 def task_in_words(

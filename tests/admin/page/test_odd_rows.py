@@ -60,6 +60,19 @@ def test_an_event_that_cannot_be_read_has_a_page_that_says_so(client: FlaskClien
     assert client.get("/events?where=$.ref=x").status_code == 200
 
 
+@pytest.mark.parametrize("column", ["payload", "headers"])
+def test_an_event_that_cannot_be_read_hides_no_other_from_a_task(
+    client: FlaskClient, sample: Sample, column: str
+) -> None:
+    before = client.get("/api/tasks/task-main").get_json()["events"]
+    unread, *others = (one["eventId"] for one in before)
+    write(sample, f"UPDATE events SET {column} = 'no json' WHERE id = ?", unread)
+    answer = client.get("/api/tasks/task-main")
+    assert answer.status_code == 200
+    assert [one["eventId"] for one in answer.get_json()["events"]] == others
+    assert client.get("/tasks/task-main").status_code == 200
+
+
 def test_a_task_in_a_state_that_no_bridge_wrote_is_shown_as_broken(client: FlaskClient, sample: Sample) -> None:
     write(sample, "UPDATE tasks SET state = 'odd', found_by = 'chance' WHERE id = 'task-main'")
     assert client.get("/tasks/task-main").status_code == 200
