@@ -13,23 +13,35 @@ log = structlog.get_logger()
 class Inbox:
     """What other threads ask of one thread. Any thread may put a message; the owning thread alone handles them."""
 
-    def __init__(self, owner: str):
-        """`owner`: who handles the messages, for the log."""
+    def __init__(self, owner: str, most: int = 0, of_all: tuple[type[Exception], ...] = ()):
+        """`owner`: who handles the messages, for the log. `most`: how many there may be at a time; 0 for no bound.
+        `of_all`: errors that aren't about one message."""
         self._owner = owner
-        self._messages: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._of_all = of_all
+        self._messages: queue.SimpleQueue[Callable[[], None]] | queue.Queue[Callable[[], None]]
+        self._messages = queue.Queue(most) if most else queue.SimpleQueue()
 
-    def put(self, message: Callable[[], None]) -> None:
-        """Has the owner call this. Safe in signal handlers."""
-        self._messages.put(message)
+    def put(self, message: Callable[[], None], seconds: float | None = None) -> bool:
+        """Has the owner call this; False if there was no room within that time. Without a bound, it is safe in signal
+        handlers."""
+        try:
+            self._messages.put(message, timeout=seconds)
+        except queue.Full:
+            return False
+        return True
 
     def handle(self, seconds: float) -> None:
-        """Handles all messages; waits up to `seconds` for the first one. One that fails is logged: the thread must go
-        on."""
+        """Handles all messages; waits up to `seconds` for the first one.
+
+        One that fails is logged, as the thread must go on; errors `of_all` are raised.
+        """
         try:
             message = self._messages.get(timeout=seconds) if seconds > 0 else self._messages.get_nowait()
             while True:
                 try:
                     message()
+                except self._of_all:
+                    raise
                 except Exception:
                     log.exception(f"a message to {self._owner} failed unexpectedly")
                 message = self._messages.get_nowait()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from functools import partial
 
 import structlog
@@ -25,6 +23,7 @@ from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
 from worker.discovery.suspects import Awaited
+from worker.inbox import Inbox
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
@@ -93,7 +92,7 @@ class Leader:
         """What the last decision waited for."""
         self._left_out: Collection[str] = ()
         """The blocked webhooks whose events the last decision didn't read again."""
-        self._inbox: queue.Queue[Callable[[], None]] = queue.Queue(maxsize=tuning.inbox)
+        self._inbox = Inbox("the leader", tuning.inbox, OF_ALL)
         self._woken = True
         """Whether a wake-up ended the last wait, so that there may be something to decide."""
         self._scanned_at = float("-inf")
@@ -243,17 +242,7 @@ class Leader:
 
     def read_inbox(self) -> None:
         """Handles other threads' messages."""
-        while True:
-            try:
-                message = self._inbox.get_nowait()
-            except queue.Empty:
-                return
-            try:
-                message()
-            except OF_ALL:
-                raise
-            except Exception:  # nothing else depends on it
-                log.exception("a message failed unexpectedly")
+        self._inbox.handle(0)
 
     # --- whether Conductor can be used ---
 
@@ -372,8 +361,7 @@ class Leader:
     def _send(self, message: Callable[[], None]) -> None:
         """Runs it on the loop's thread. Raises TermOver if the term ends first."""
         while not self.heartbeat.over:
-            with suppress(queue.Full):
-                self._inbox.put(message, timeout=0.5)
+            if self._inbox.put(message, seconds=0.5):
                 self.wake()
                 return
         raise TermOver
