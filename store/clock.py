@@ -15,6 +15,13 @@ class MonotonicClock(Protocol):
         """Seconds since an arbitrary moment."""
 
 
+class PausingClock(MonotonicClock, Protocol):
+    """A clock that can also be waited for, like the module `time`."""
+
+    def sleep(self, seconds: float, /) -> object:
+        """Returns after that time."""
+
+
 def since_boot() -> float:
     """Seconds by a clock that nobody can set and that keeps running while the machine sleeps, where there is one."""
     return time.monotonic() if _BOOT_CLOCK is None else time.clock_gettime(_BOOT_CLOCK)

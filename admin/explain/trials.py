@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from criteria.jsonpath import BadPath, compile_path
 from criteria.matches import BadMatches, Criteria, Criterion
 from criteria.operators import is_operators
 from platforms.bodies import BadBody, read_json
+from store.clock import MonotonicClock
 from store.event_filter import EventFilter
 from store.hiding import Hidden, may_be_hidden
 from store.once import once_key
@@ -116,7 +117,7 @@ class Trier:
 
     kind: Kind
     lines: Sequence[Line]
-    clock: Callable[[], float] = time.monotonic
+    clock: MonotonicClock = time
 
     @property
     def criteria(self) -> dict[str, Any]:
@@ -131,11 +132,11 @@ class Trier:
         """Tries these `number` events, newest first, as people may see them, until it has taken too long."""
         if not self.criteria:
             return Trials()
-        until = self.clock() + _PATIENCE
+        until = self.clock.monotonic() + _PATIENCE
         tried: list[tuple[Trial, str | None]] = []
         for event in events:
             tried.append(self._try(event))
-            if self.clock() > until:
+            if self.clock.monotonic() > until:
                 break
         return Trials(_with_repeats(tried), number - len(tried))
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 import structlog
 
+from store.clock import PausingClock
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, Unreachable, is_denied
 
@@ -31,21 +32,15 @@ _SAMPLES = 3
 _LONGEST_PAGE = 2.0
 """Seconds for reading one workflow."""
 _LONGEST_READING = 5.0
+"""Seconds for which one try may read workflows; the next try reuses what was read."""
 
 
 class EarlierStarts:
     """Queries one Conductor server. Thread-safe."""
 
-    def __init__(
-        self,
-        conductor: Conductor,
-        reading: float = _LONGEST_READING,
-        sleep: Callable[[float], object] = time.sleep,
-    ):
-        """`reading`: seconds for which one try may read workflows; the next try reuses what was read."""
+    def __init__(self, conductor: Conductor, clock: PausingClock = time):
         self._conductor = conductor
-        self._sleep = sleep
-        self._longest_reading = reading
+        self._clock = clock
         self._samples = _SAMPLES
         self._from_store: bool | None = None
         """Whether Conductor's look-up knows a start at once; None until tried."""
@@ -84,7 +79,7 @@ class EarlierStarts:
     def look_again(self, look: Callable[[], _Found | None]) -> _Found | None:
         """What a look-up of an earlier start that has just found nothing finds a moment later."""
         for pause in _PAUSES:
-            self._sleep(pause)
+            self._clock.sleep(pause)
             if found := look():
                 return found
         return None
@@ -115,7 +110,7 @@ class EarlierStarts:
         running = self._conductor.running(name)
         read = self._read[name] = {id_: before[id_] for id_ in running if id_ in before}
         self._failed = Counter({id_: self._failed[id_] for id_ in running if id_ in self._failed})
-        until = time.monotonic() + self._longest_reading
+        until = self._clock.monotonic() + _LONGEST_READING
         failure: ConductorError | None = None
         # Unreadable ones come last, so that one that hangs doesn't hold up the others.
         for id_ in sorted((id_ for id_ in running if id_ not in read), key=self._failed.__getitem__):
@@ -126,7 +121,7 @@ class EarlierStarts:
             except ConductorError as error:
                 self._failed[id_] += 1
                 failure = error
-            if time.monotonic() > until:
+            if self._clock.monotonic() > until:
                 break
         for id_, found in read.items():
             if found == correlation_id:

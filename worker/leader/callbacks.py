@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -20,7 +20,7 @@ import structlog
 
 from store.clock import MonotonicClock
 from store.one_target import OneTarget, names_of
-from store.protocols.shared import Clock
+from store.protocols.shared import Clock, Listener
 from store.records import Event
 from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.backoff import wait_before
@@ -151,15 +151,14 @@ class Callbacks:
         conductor: AddressSource,
         pool: ThreadPoolExecutor | None,
         store: Clock,
-        wake: Callable[[], None] = lambda: None,
+        listener: Listener | None = None,
         clock: MonotonicClock = time,
     ):
-        """Look-ups run on the `pool`; without one they block. `wake` is called from any thread once there is an
-        answer."""
+        """Look-ups run on the `pool`; without one they block. The `listener` is woken once there is an answer."""
         self._conductor = conductor
         self._pool = pool
         self._store = store
-        self._wake = wake
+        self._listener = listener
         self._clock = clock
         self._waiting: dict[int, _Waiting] = {}
         self._workflows: dict[str | None, _Workflow] = {}
@@ -346,7 +345,8 @@ class Callbacks:
         else:
             found = [(waiting, _at(waiting.place, tasks)) for waiting in together]
         self._answers.put(_Answer(turn, began, found))
-        self._wake()
+        if self._listener is not None:
+            self._listener.wake()
 
 
 def _at(place: OneTarget, tasks: WorkflowTasks | None) -> Addressed | Exception | None:

@@ -76,7 +76,7 @@ class Leader:
         self.term = term = heartbeat.term
         workflows = Workflows(store, conductor, pools.workflows, tuning.workflow_threads or 1, clock)
         self._listener = store.signals.listener("events")
-        callbacks = Callbacks(conductor, pools.workflows, store, self.wake, clock)
+        callbacks = Callbacks(conductor, pools.workflows, store, self._listener, clock)
         skew = settings.bridge_clock_skew
         self.decider = Decider(store, workflows, conductor.server_clock, timeouts, callbacks, skew)
         self.state = DiscoveryState(clock, tuning.search_gap)

@@ -16,6 +16,21 @@ from worker.delivery import earlier_starts
 from worker.delivery.earlier_starts import EarlierStarts
 
 
+class SlowClock:
+    """So slow is everything that one try has time to read a single workflow."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        self.seconds += 10
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
 @pytest.fixture
 def conductor() -> SimulatedConductor:
     return SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}), starts_unindexed=True)
@@ -66,10 +81,10 @@ def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
     answers = iter([None, None, there.id])
     monkeypatch.setattr(conductor, "started", lambda *_: next(answers))
     monkeypatch.setattr(earlier_starts, "_PAUSES", (0.2, 0.5))
-    slept: list[float] = []
-    earlier = EarlierStarts(conductor, sleep=slept.append)  # type: ignore[arg-type]
+    clock = SlowClock()
+    earlier = EarlierStarts(conductor, clock)  # type: ignore[arg-type]
     assert earlier.find("flow", "event") == there.id
-    assert slept == [0.2, 0.5]
+    assert clock.slept == [0.2, 0.5]
 
 
 def test_each_running_workflow_is_read_once(
@@ -128,7 +143,7 @@ def test_a_look_up_that_fails_after_a_start_says_nothing(
 
 
 def test_more_than_one_try_can_read_are_read_by_several(conductor: SimulatedConductor, read: list[str]) -> None:
-    earlier = EarlierStarts(conductor, reading=-1)  # type: ignore[arg-type]
+    earlier = EarlierStarts(conductor, SlowClock())  # type: ignore[arg-type]
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
     for number in range(2):
         with pytest.raises(NotNow, match=f"{number + 1} of 3 running"):
@@ -141,7 +156,7 @@ def test_more_than_one_try_can_read_are_read_by_several(conductor: SimulatedCond
 def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
     conductor: SimulatedConductor, answer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    earlier = EarlierStarts(conductor, reading=-1)  # type: ignore[arg-type]  # the sick one takes all the time
+    earlier = EarlierStarts(conductor, SlowClock())  # type: ignore[arg-type]  # the sick one takes all the time
     sick = conductor.begin("flow", correlation_id="sick").id
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(2)]
     whole = conductor.correlation_id
