@@ -10,6 +10,7 @@ import binascii
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -225,17 +226,16 @@ def listen(
     Goes on for ever. `say` is told, once each time, that one of the two is away or back, and that some deliveries were
     no longer kept. Raises CantListen, CannotSign.
     """
-    fetch = _Patient("The public bridge", say, sleep)
-    hand_over = _Patient("The local bridge", say, sleep)
-    found = fetch.until_done(lambda: public.begin(start))
+    there, here = ("The public bridge", say, sleep), ("The local bridge", say, sleep)
+    found = _until_done(*there, lambda: public.begin(start))
     while True:
         if public.has_missed:
             say(f"Deliveries are missing here: the public bridge no longer keeps them ({KEPT_THERE}).")
         for delivery in found:
-            yield Posted(delivery, hand_over.until_done(lambda one=delivery: _taken(local, one)))  # type: ignore[misc]
+            yield Posted(delivery, _until_done(*here, partial(_taken, local, delivery)))
         if not found:
             sleep(EVERY)
-        found = fetch.until_done(public.next)
+        found = _until_done(*there, public.next)
 
 
 def _taken(local: LocalBridge, delivery: Delivery) -> Answer:
@@ -249,29 +249,24 @@ def _taken(local: LocalBridge, delivery: Delivery) -> Answer:
     return answer
 
 
-class _Patient:
+def _until_done(
+    name: str, say: Callable[[str], None], sleep: Callable[[float], None], action: Callable[[], _Result]
+) -> _Result:
     """Tries again, with growing pauses, while the other side is away."""
-
-    def __init__(self, name: str, say: Callable[[str], None], sleep: Callable[[float], None]):
-        self._name = name
-        self._say = say
-        self._sleep = sleep
-
-    def until_done(self, action: Callable[[], _Result]) -> _Result:
-        pause, said = 0.5, ""
-        while True:
-            try:
-                result = action()
-            except Away as error:
-                if str(error) != said:
-                    self._say(f"{self._name} is away, trying again: {error}")
-                said = str(error)
-                self._sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            else:
-                if said:
-                    self._say(f"{self._name} is back.")
-                return result
+    pause, said = 0.5, ""
+    while True:
+        try:
+            result = action()
+        except Away as error:
+            if str(error) != said:
+                say(f"{name} is away, trying again: {error}")
+            said = str(error)
+            sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        else:
+            if said:
+                say(f"{name} is back.")
+            return result
 
 
 def is_safe_for_a_token(url: str) -> bool:
