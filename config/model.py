@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from config import messages
 from config.callbacks import Callback, faults_beside
@@ -35,8 +35,8 @@ from config.value_types import (
     Url,
     UrlPart,
     Versions,
-    check_may_hold,
     from_list,
+    may_hold,
 )
 
 DEFAULT_HOLD = 600.0
@@ -128,7 +128,7 @@ class Webhook(StrictModel):
         examples=[{"secret": "${APPROVALS_SECRET}", "expires": "7d"}],
     )
     verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")
-    only: dict[JsonPath, Annotated[Expected, AfterValidator(check_may_hold)]] = Field(
+    only: dict[JsonPath, Annotated[Expected, may_hold("every delivery would be filtered")]] = Field(
         default={},
         min_length=1,
         description="JSONPath → expected value or operators; others are answered and not stored",

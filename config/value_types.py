@@ -36,28 +36,15 @@ def error_detail(
     return InitErrorDetails(type=error, loc=place, input=None)
 
 
-def _check_url_part(value: str) -> str:
-    if not _URL_PART.fullmatch(value):
-        raise ValueError(
-            f"{value!r} can't be part of a URL; use up to 128 letters, digits, '-', '_', '.' and '~', "
-            "a letter or digit first"
-        )
-    return value
+def _matching(pattern: re.Pattern[str], problem: str) -> AfterValidator:
+    """Refuses other text; `problem` is what the message says after it."""
 
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"{value!r} {problem}")
+        return value
 
-def _check_header_name(value: str) -> str:
-    if not _HEADER_NAME.fullmatch(value):
-        raise ValueError(f"{value!r} is not a header's name; write one such as X-Signature")
-    return value
-
-
-def _check_topic(value: str) -> str:
-    if not _TOPIC.fullmatch(value):
-        raise ValueError(
-            f"{value!r} is not a topic's ARN; write one such as arn:aws:sns:eu-west-1:123456789012:alarms, "
-            "with * for the region or the name for all of the account"
-        )
-    return value
+    return AfterValidator(check)
 
 
 def _check_path(value: str) -> str:
@@ -184,18 +171,16 @@ def why_never(expected: object) -> str | None:
     return "null equals nothing" if expected is None else None
 
 
-def check_may_hold(value: object) -> object:
-    never = why_never(value)
-    if never is not None:
-        raise ValueError(f"this can never hold, so every delivery would be filtered: {never}; correct it, or remove it")
-    return value
+def may_hold(otherwise: str) -> AfterValidator:
+    """Refuses what can never hold; `otherwise` is what would come of it."""
 
+    def check(value: object) -> object:
+        never = why_never(value)
+        if never is not None:
+            raise ValueError(f"this can never hold, so {otherwise}: {never}; correct it, or remove it")
+        return value
 
-def check_claim(value: object) -> object:
-    never = why_never(value)
-    if never is not None:
-        raise ValueError(f"this can never hold, so every token would be refused: {never}; correct it, or remove it")
-    return value
+    return AfterValidator(check)
 
 
 def check_answer(value: object) -> object:
@@ -227,9 +212,14 @@ Names = Annotated[
 ]
 """One name, or several, any of which will do."""
 UrlPart = Annotated[
-    str, AfterValidator(_check_url_part), Field(json_schema_extra={"pattern": f"^{_URL_PART.pattern}$"})
+    str,
+    _matching(
+        _URL_PART,
+        "can't be part of a URL; use up to 128 letters, digits, '-', '_', '.' and '~', a letter or digit first",
+    ),
+    Field(json_schema_extra={"pattern": f"^{_URL_PART.pattern}$"}),
 ]
-HeaderName = Annotated[str, AfterValidator(_check_header_name)]
+HeaderName = Annotated[str, _matching(_HEADER_NAME, "is not a header's name; write one such as X-Signature")]
 HeaderValues = Annotated[
     tuple[Annotated[SecretStr, BeforeValidator(_as_header_value)], ...],
     BeforeValidator(_as_tuple),
@@ -250,8 +240,16 @@ Secrets = Annotated[
     WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
 ]
 """One secret, or several while one is being rotated: a signature by any of them counts."""
+_Topic = Annotated[
+    str,
+    _matching(
+        _TOPIC,
+        "is not a topic's ARN; write one such as arn:aws:sns:eu-west-1:123456789012:alarms, "
+        "with * for the region or the name for all of the account",
+    ),
+]
 Topics = Annotated[
-    tuple[Annotated[str, AfterValidator(_check_topic)], ...],
+    tuple[_Topic, ...],
     BeforeValidator(_as_tuple),
     Field(min_length=1),
     WithJsonSchema(_schema_of({"type": "string", "pattern": f"^{_TOPIC.pattern}$"})),

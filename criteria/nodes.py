@@ -43,8 +43,8 @@ class Steps:
 
     __slots__ = ("left",)
 
-    def __init__(self, most: int = MAX_STEPS):
-        self.left = most
+    def __init__(self) -> None:
+        self.left = MAX_STEPS
 
     def take(self, number: int = 1) -> None:
         """Raises TooCostly."""

@@ -128,11 +128,11 @@ def sender_of(remote: str | None) -> str:
     return str(ip_network((address, _SITE), strict=False)) if isinstance(address, IPv6Address) else str(address)
 
 
-def first_within(sized: Iterable[tuple[str, int]], most_bytes: int = READ_AT_ONCE) -> list[str]:
-    """The ids of the first of these (id, bytes), up to the one with which they are more than so many bytes."""
+def first_within(sized: Iterable[tuple[str, int]]) -> list[str]:
+    """The ids of the first of these (id, bytes), up to the one with which they are more than `READ_AT_ONCE`."""
     ids, total = [], 0
     for id_, size in sized:
-        if total > most_bytes:
+        if total > READ_AT_ONCE:
             break
         ids.append(id_)
         total += size

@@ -12,13 +12,13 @@ from admin.agents.doing import ReplayEvent, SendSample, replay_event, send_sampl
 from admin.api import objects
 from admin.api.base import as_json
 from admin.api.rejections import Rejection
+from admin.api.webhooks import webhooks_of
 from admin.api.whole_event import whole_event
-from admin.bridge import DAY, Bridge
+from admin.bridge import Bridge
 from admin.check.health import what_is_wrong
 from admin.check.state import state_of
 from admin.events.asking import check_webhook, parts_of, search_of
 from admin.explain.explainer import Explainer
-from admin.urls import url_of
 from store.records import EventStatus, Waiting
 
 Allowed = Literal["send", "replay"]
@@ -120,24 +120,14 @@ def _explain_task(bridge: Bridge, given: OneTask) -> Any:
 
 
 def _list_webhooks(bridge: Bridge, _: Nothing) -> Any:
-    verified, paused = bridge.verified_at(), bridge.store.pauses.paused()
-    counts = bridge.store.queries.delivery_counts(bridge.store.now() - DAY)
     return [
         {
-            **as_json(
-                objects.Webhook.of(
-                    webhook,
-                    url=url_of(webhook, bridge.settings),
-                    verified_at=verified.get(name),
-                    paused_at=paused.get(name),
-                    deliveries_last_day=counts.get(name, {}),
-                )
-            ),
+            **as_json(shown),
             "receivers": sorted(webhook.receivers),
             "starts": sorted({start.workflow for start in webhook.starts}),
             "messages": sorted({message.workflow for message in webhook.messages}),
         }
-        for name, webhook in bridge.definitions.by_name.items()
+        for shown, webhook in zip(webhooks_of(bridge), bridge.definitions.webhooks, strict=True)
     ]
 
 

@@ -36,7 +36,7 @@ def parts_of(given: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def search_of(bridge: Bridge, parts: Mapping[str, str], now: int | None = None) -> Search:
+def search_of(bridge: Bridge, parts: Mapping[str, str]) -> Search:
     """What the parts ask for. Raises BadFilter, and NotFound for a webhook that was never there."""
     status = parts.get("status")
     if status is not None and status not in STATUSES:
@@ -46,7 +46,7 @@ def search_of(bridge: Bridge, parts: Mapping[str, str], now: int | None = None) 
     if len(conditions) > _MOST_CONDITIONS:
         raise BadFilter(f"at most {_MOST_CONDITIONS} conditions can be given")
     failure = parts.get("failure")
-    since, until = (_time_of(parts.get(name), now) for name in ("since", "until"))
+    since, until = (_time_of(parts.get(name)) for name in ("since", "until"))
     if since is not None and until is not None and since >= until:
         raise BadFilter("since must be before until")
     return Search(
@@ -77,12 +77,12 @@ def check_webhook(bridge: Bridge, name: str | None) -> None:
         raise NotFound(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")
 
 
-def _time_of(text: str | None, now: int | None) -> int | None:
+def _time_of(text: str | None) -> int | None:
     """Unix milliseconds of ``2h`` (ago), ``2026-01-31`` or ``2026-01-31T12:00`` (UTC unless it says otherwise)."""
     if text is None:
         return None
     try:
-        return (now if now is not None else int(time.time() * 1000)) - int(parse_duration(text) * 1000)
+        return int(time.time() * 1000) - int(parse_duration(text) * 1000)
     except ValueError:
         pass
     try:

@@ -80,18 +80,14 @@ def _number(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def choose(
-    bridge: Bridge, query: EventFilter, since: int | None = None, after_seq: int = 0, most: int | None = None
-) -> list[Chosen]:
-    """The events that match the query and arrived at `since` or later, oldest first; at most the newest `most`.
+def choose(bridge: Bridge, query: EventFilter, after_seq: int = 0, most: int | None = None) -> list[Chosen]:
+    """The events that match the query, oldest first; at most the newest `most`.
 
     However long that takes, unless there is a `most`. `query.limit` is ignored. Events that arrive later, replays
     included, are not among them.
     """
     found: list[Chosen] = []
     query = replace(query, after_seq=max(query.after_seq, after_seq), limit=_PAGE)
-    if since is not None:
-        query = replace(query, since=since)
     while True:
         page = bridge.page(query)
         found += map(chosen, page.events)

@@ -31,6 +31,8 @@ Kind = Literal["matches", "when", "only", "once"]
 """What is tried: a task's `matches`, a start's `when` or `once.key`, or a webhook's `only`."""
 _PATIENCE = 3.0
 """Seconds after which no further event is tried: it is for a person who waits."""
+_NEWEST = 100
+"""Events that are tried."""
 _SHOWN = 3
 """Values of a key that are shown."""
 
@@ -166,9 +168,9 @@ def _with_repeats(tried: Sequence[tuple[Trial, str | None]]) -> tuple[Trial, ...
     return tuple(reversed(trials))
 
 
-def try_newest(bridge: Bridge, webhook: str, trier: Trier, number: int = 100) -> Trials:
+def try_newest(bridge: Bridge, webhook: str, trier: Trier) -> Trials:
     """Tries the webhook's newest events."""
-    ids = [event.id for event in bridge.events(EventFilter(webhook, limit=number))] if trier.criteria else []
+    ids = [event.id for event in bridge.events(EventFilter(webhook, limit=_NEWEST))] if trier.criteria else []
     return trier.try_all(map(bridge.shown, Explainer(bridge).with_payloads(ids)), len(ids))
 
 

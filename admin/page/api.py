@@ -14,8 +14,8 @@ from admin.api import event_list, objects
 from admin.api.base import ApiObject, as_json
 from admin.api.openapi import description, parameters
 from admin.api.rejections import Rejection
+from admin.api.webhooks import webhooks_of
 from admin.api.whole_event import whole_event
-from admin.bridge import DAY
 from admin.check.health import what_is_wrong
 from admin.check.state import state_of
 from admin.events.asking import check_webhook, parts_of, search_of
@@ -26,7 +26,6 @@ from admin.explain.explainer import Explainer
 from admin.page.context import changed
 from admin.page.json_body import object_of
 from admin.page.pages import bridge
-from admin.urls import url_of
 from criteria.suggestions import did_you_mean
 from store.records import EventStatus, iso
 
@@ -77,22 +76,7 @@ def overview() -> Response:
 
 @blueprint.get("/webhooks")
 def webhooks() -> Response:
-    here = bridge()
-    verified = here.verified_at()
-    paused = here.store.pauses.paused()
-    counts = here.store.queries.delivery_counts(int(time.time() * 1000) - DAY)
-    return _answer(
-        [
-            objects.Webhook.of(
-                webhook,
-                url=url_of(webhook, here.settings),
-                verified_at=verified.get(name),
-                paused_at=paused.get(name),
-                deliveries_last_day=counts.get(name, {}),
-            )
-            for name, webhook in here.definitions.by_name.items()
-        ]
-    )
+    return _answer(webhooks_of(bridge()))
 
 
 @blueprint.get("/events")
