@@ -90,18 +90,31 @@ def browser() -> Iterator[Chrome]:
             driver.quit()
 
 
-_NAMES_OF_THE_FOCUSED = """
-const focused = document.activeElement, labels = [...(focused.labels ?? [])].map(label => label.innerText);
-return [focused.id, focused.name, focused.ariaLabel, focused.innerText, ...labels].map(name => (name ?? "").trim());
+_STOP_TABBING_AT = """
+const [wanted] = arguments;
+const hasFocus = () => {
+  const focused = document.activeElement, labels = [...(focused.labels ?? [])].map(label => label.innerText);
+  const names = [focused.id, focused.name, focused.ariaLabel, focused.innerText, ...labels];
+  return names.some(name => (name ?? "").trim() === wanted);
+};
+const stop = event => { if (event.key === "Tab" && hasFocus()) event.preventDefault(); };
+document.addEventListener("keydown", stop, true);
+window.isTabbedTo = () => {
+  if (!hasFocus()) return false;
+  document.removeEventListener("keydown", stop, true);
+  return true;
+};
 """
+"""Once what is wanted has the focus, further Tabs have no effect: so many can be pressed at a time."""
 
 
 def tab_to(driver: Chrome, name: str) -> WebElement:
     """Presses Tab, as people do who have no mouse, until what has the focus has this id, name, label or text."""
-    for _ in range(150):
-        if name in driver.execute_script(_NAMES_OF_THE_FOCUSED):
+    driver.execute_script(_STOP_TABBING_AT, name)
+    for _ in range(15):
+        if driver.execute_script("return window.isTabbedTo()"):
             return driver.switch_to.active_element
-        ActionChains(driver).send_keys(Keys.TAB).perform()
+        ActionChains(driver).send_keys(Keys.TAB * 10).perform()
     raise AssertionError(f"Tab doesn't lead to {name}")
 
 
@@ -175,7 +188,7 @@ def _fill_pictures(sample: Sample) -> None:
                 )
 
 
-def save_pictures(folder: Path) -> None:
+def save_pictures(driver: Chrome, folder: Path) -> None:
     """Writes overview.png, explain.png, new.png, webhook.png and phone.png."""
     folder.mkdir(parents=True, exist_ok=True)
     folder, before = folder.absolute(), Path.cwd()
@@ -186,7 +199,7 @@ def save_pictures(folder: Path) -> None:
         given = {"bridge_webhooks": Path("config"), "bridge_admin_writes": True, "conductor_server_url": conductor.url}
         sample = make_sample(Path("config"), **given)
         _fill_pictures(sample)
-        with serving_page(sample.settings) as url, browser() as driver:
+        with serving_page(sample.settings) as url:
             for name, path, width, height in (
                 ("overview", "/", 1200, 1060),
                 ("explain", f"/events/{sample.events['pending']}", 1200, 1100),
@@ -205,4 +218,5 @@ def save_pictures(folder: Path) -> None:
 if __name__ == "__main__":
     if problem := missing():
         sys.exit(problem)
-    save_pictures(Path("docs/images"))
+    with browser() as opened:
+        save_pictures(opened, Path("docs/images"))

@@ -1,4 +1,4 @@
-"""Every page passes axe-core, in the light and in the dark, on a screen and on a phone."""
+"""Every page is accessible, in the light and in the dark, on a screen and on a phone."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def paths(sample: Sample) -> list[str]:
         f"/events/{sample.events['pending']}?paths=$.ref",
         f"/events/{sample.events['pending']}/compare",
         f"/events/{sample.events['refused']}",
+        f"/events/{sample.events['delivered']}",
         "/acknowledge?status=failed",
         "/reopen?status=failed",
         "/webhooks/github-deploys/try?kind=when&path=$.ref&value=1&path=$[&value=",
@@ -103,21 +104,24 @@ def paths(sample: Sample) -> list[str]:
     ]
 
 
-SHOWN = {
-    "light": (1280, "light", None),
-    "dark": (1280, "dark", ["color-contrast", "link-in-text-block"]),
-    "on a phone": (390, "light", None),
-}
-"""Width, scheme, and rules of axe-core: all, or those on colours, which are all that the dark scheme changes."""
-
-
 def test_every_page_is_accessible_and_fits(driver: Chrome, sample: Sample, checker: str) -> None:
     found: dict[tuple[str, str], dict[str, list[str]]] = {}
     with browser.serving_page(sample.settings) as url:
         for path in paths(sample):
             driver.get(url + path)
-            found |= {(path, how): wrong for how, wrong in faults(driver, checker).items()}
+            found |= {(path, how): wrong for how, wrong in axe.faults(driver, checker).items()}
     assert found == {}
+
+
+def test_faint_texts_are_seen(driver: Chrome, sample: Sample) -> None:
+    style = "document.querySelector('h1').style.cssText = arguments[0]"
+    with browser.serving_page(sample.settings) as url:
+        driver.get(f"{url}/changes")
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+        assert axe.faint(driver) == []
+        for faint in ("color: #888", "opacity: .6", "color: rgb(0 0 0 / 50%)", "color: white; background: #d00000a0"):
+            driver.execute_script(style, faint)
+            assert [text.partition(":")[0] for text in axe.faint(driver)] == ["Changes"], faint
 
 
 @pytest.fixture
@@ -154,39 +158,5 @@ def test_the_pages_that_a_callbacks_link_shows_are_accessible_and_fit(
                 driver.find_element("tag name", "button").click()
                 browser.await_true(driver, lambda: driver.title != "Please confirm")
             assert driver.title == title
-            found |= {(title, how): wrong for how, wrong in faults(driver, checker).items()}
+            found |= {(title, how): wrong for how, wrong in axe.faults(driver, checker).items()}
     assert found == {}
-
-
-def faults(driver: Chrome, checker: str) -> dict[str, dict[str, list[str]]]:
-    """What is wrong with the page that is shown now, by how it is shown."""
-    found = {}
-    driver.execute_script(checker)
-    for how, (width, scheme, rules) in SHOWN.items():
-        browser.resize(driver, width, 900)
-        feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
-        if wrong := violations(driver, rules):
-            found[how] = wrong
-        if driver.execute_script("return document.documentElement.scrollWidth") > width:
-            found[f"{how}, too wide"] = {}
-    return found
-
-
-CHECK = """
-const [rules, done] = arguments;
-const options = {resultTypes: ["violations"], selectors: false};
-if (rules) options.runOnly = {type: "rule", values: rules};
-const html = violation => violation.nodes.slice(0, 3).map(node => node.html.slice(0, 150));
-axe.run(document, options).then(
-  found => done(Object.fromEntries(found.violations.map(violation => [violation.id, html(violation)]))),
-  error => done({error: [String(error)]}),
-);
-"""
-"""What passes would take most of the time: for each rule and element it is described, and sent here."""
-
-
-def violations(driver: Chrome, rules: list[str] | None) -> dict[str, list[str]]:
-    """What axe-core finds on the page as it is shown now: its first elements, by rule."""
-    found: dict[str, list[str]] = driver.execute_async_script(CHECK, rules)
-    return found
