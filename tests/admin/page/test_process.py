@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from unittest import mock
@@ -17,6 +19,7 @@ import pytest
 
 from admin.__main__ import main
 from admin.page.feed import STREAMS, STREAMS_OF_ONE
+from admin.page.server import PageServer
 from testkit import PATIENCE
 from testkit.processes import dies_with_us, free_port
 from tests.admin.sample import Sample, make_sample
@@ -24,10 +27,10 @@ from tests.admin.sample import Sample, make_sample
 TOKEN = "the-token-of-the-admin-page"
 
 
-def start(sample: Sample, *arguments: str, files: int = 1024, **environment: str) -> subprocess.Popen[str]:
+def start(sample: Sample, files: int = 1024, **environment: str) -> subprocess.Popen[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_", "ADMIN_"))}
     return subprocess.Popen(
-        dies_with_us(["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "admin", *arguments]),
+        dies_with_us(["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", sys.executable, "-m", "admin"]),
         cwd=sample.folder,
         env={**kept, **sample.environment, **environment},
         stdout=subprocess.PIPE,
@@ -67,25 +70,16 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         ask(port, "/healthz")
         yield port
     finally:
-        stop(process)
-        sample.store.close()
-
-
-def test_it_listens_on_loopback_and_needs_no_token_there(sample: Sample) -> None:
-    port = free_port()
-    process = start(sample, ADMIN_PORT=str(port))
-    try:
-        assert ask(port, "/healthz") == 200
-        assert ask(port, "/api/overview") == 200
-        assert ask(port, "/", {"Host": "rebound.example.com"}) == 403
-        assert ask(port, "/", {"X-Forwarded-For": "192.0.2.1"}) == 403
-        process.send_signal(signal.SIGHUP)  # as it makes relay and worker read the definitions
-        assert ask(port, "/healthz") == 200
-    finally:
         text = stop(process)
-    assert f"127.0.0.1:{port}" in text
+        sample.store.close()
     assert "Traceback" not in text
-    assert process.returncode == 0
+
+
+def test_it_listens_on_loopback_and_needs_no_token_there(port: int) -> None:
+    assert ask(port, "/healthz") == 200
+    assert ask(port, "/api/overview") == 200
+    assert ask(port, "/", {"Host": "rebound.example.com"}) == 403
+    assert ask(port, "/", {"X-Forwarded-For": "192.0.2.1"}) == 403
 
 
 @pytest.fixture
@@ -99,7 +93,8 @@ def refusal(sample: Sample, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(sample.folder)
         monkeypatch.setattr(sys, "argv", ["admin"])
-        monkeypatch.setattr("admin.__main__.PageServer", mock.Mock(side_effect=AssertionError("it starts")))
+        monkeypatch.setattr("admin.__main__.configure_logging", mock.Mock())
+        monkeypatch.setattr(PageServer, "run", mock.Mock(side_effect=AssertionError("it starts")))
         assert main() == 1
         return capsys.readouterr().err
 
@@ -140,20 +135,18 @@ def test_a_wrong_setting_ends_the_start_with_a_word(
     assert reason in refusal(**settings)
 
 
-def test_a_port_that_is_taken_ends_the_start_with_a_word(sample: Sample) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = start(sample, ADMIN_PORT=str(taken.getsockname()[1]))
-        text, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 1
-    assert "Traceback" not in text
+def test_a_port_that_is_taken_ends_the_start_with_a_word(refusal: Callable[..., str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # what the server had opened before it failed
+        text = refusal(ADMIN_PORT=str(taken.getsockname()[1]))
+        gc.collect()
     assert "can't listen on 127.0.0.1 port" in text
 
 
-def test_help_says_how_it_is_used(sample: Sample) -> None:
-    process = start(sample, "--help")
-    text, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0
-    assert "ADMIN_HOST" in text
+def test_help_says_how_it_is_used(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["admin", "--help"])
+    assert main() == 0
+    assert "ADMIN_HOST" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -242,6 +235,7 @@ def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
     process = start(sample, ADMIN_PORT=str(port))
     try:
         ask(port, "/healthz")
+        process.send_signal(signal.SIGHUP)  # as it makes relay and worker read the definitions
         with ExitStack() as stack:
             people = [new_session(port) for _ in range(STREAMS // STREAMS_OF_ONE + 2)]
             opened = [open_stream(port, person) for person in people for _ in range(STREAMS_OF_ONE)]
@@ -264,6 +258,10 @@ def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
         process.terminate()
         answer.read()  # it ends, and does not hold up the end of the process
         connection.close()
-        assert process.wait(PATIENCE) == 0
+        text = process.communicate(timeout=PATIENCE)[0]
     finally:
-        stop(process)
+        process.kill()
+        process.wait()
+    assert process.returncode == 0
+    assert f"127.0.0.1:{port}" in text
+    assert "Traceback" not in text
