@@ -46,7 +46,12 @@ def main() -> int:
 
 
 def measure(
-    folder: Path, number: int, rounds: int = ROUNDS, seconds: float = SECONDS, to_settle: float = TO_SETTLE
+    folder: Path,
+    number: int,
+    rounds: int = ROUNDS,
+    seconds: float = SECONDS,
+    to_settle: float = TO_SETTLE,
+    warm_up: float = load.WARM_UP,
 ) -> tuple[bool, list[Figure]]:
     """Whether all answers to so many hostile requests are right; and what pressures cost others."""
     (folder / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
@@ -60,7 +65,7 @@ def measure(
     relay = start_relay(environment, folder / "relay.log")
     try:
         answers_are_right = send_hostile_requests(port, number, min(1.0, seconds))
-        figures = measure_pressures(port, rounds, seconds, to_settle)
+        figures = measure_pressures(port, rounds, seconds, to_settle, warm_up)
     finally:
         relay.stop()
     bugs = (folder / "relay.log").read_text(encoding="utf-8").count("Traceback")
@@ -68,22 +73,21 @@ def measure(
 
 
 def send_hostile_requests(port: int, number: int, honest: float = 1.0) -> bool:
-    """Whether all answers were of the table, and honest senders, who come for so many seconds, had theirs meanwhile."""
+    """Whether all answers were of the table, and honest senders, who come for so many seconds at a time, had theirs."""
     began = time.monotonic()
-    found: Counter[int] = Counter()
     failures = 0
     with ProcessPoolExecutor(PEERS) as pool:
-        for counted in [pool.submit(attack, port, number // PEERS, seed, PATHS) for seed in range(PEERS)]:
-            found += counted.result()
-            # Honest senders have their answer all the while.
+        attacks = [pool.submit(attack, port, number // PEERS, seed, PATHS) for seed in range(PEERS)]
+        while not all(one.done() for one in attacks):
             failures += load.run(port, "/webhook/bench", honest, connections=2, warm_up=0).failures
+        found = sum((one.result() for one in attacks), Counter[int]())
     seconds = time.monotonic() - began
     print(f"{number} hostile requests in {seconds:.0f} s: {dict(sorted(found.items()))}")
     print(f"{failures} honest deliveries failed")
     return set(found) <= ANSWERS and not failures
 
 
-def measure_pressures(port: int, rounds: int, seconds: float, to_settle: float) -> list[Figure]:
+def measure_pressures(port: int, rounds: int, seconds: float, to_settle: float, warm_up: float) -> list[Figure]:
     """Rounds of the quiet relay and of each pressure, in turn, so that a machine's drift hits all."""
     deliveries: dict[str, list[float]] = {}
     health: dict[str, list[float]] = {}
@@ -91,7 +95,7 @@ def measure_pressures(port: int, rounds: int, seconds: float, to_settle: float) 
     for _ in range(rounds):
         for name in ("quiet", *PRESSURES):
             with pressure(name, port, to_settle):
-                honest = load.run(port, "/webhook/bench", seconds, connections=4)
+                honest = load.run(port, "/webhook/bench", seconds, connections=4, warm_up=warm_up)
                 failures += honest.failures
                 deliveries.setdefault(name, []).append(honest.p99)
                 latencies = healthz_latencies(port, seconds)

@@ -16,7 +16,7 @@ def say(_text: str) -> None:
 
 
 def test_the_relay_beside_a_bare_handler(tmp_path: Path) -> None:
-    found = relay.measure(tmp_path, say, rounds=1, seconds=0.5, warm_up=0, longest_wait=0)
+    found = relay.measure(tmp_path, say, rounds=1, seconds=0.2, warm_up=0, longest_wait=0)
     assert {figure.what: figure.value for figure in found}["answers other than 200"] == 0
     assert "rate / bare handler's" in figures.table(found)
 
@@ -59,7 +59,7 @@ def test_a_snapshot_that_is_held(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_strangers_cost(tmp_path: Path) -> None:
-    answers_are_right, found = strangers.measure(tmp_path, 80, rounds=1, seconds=0.5, to_settle=0.2)
+    answers_are_right, found = strangers.measure(tmp_path, 80, rounds=1, seconds=0.2, to_settle=0.2, warm_up=0)
     assert answers_are_right
     assert {figure.what: figure.value for figure in found}["tracebacks in the log"] == 0
 
