@@ -21,7 +21,7 @@ RUN = [
     "docs/troubleshooting.md",
     "docs/recipes/README.md",
 ]
-"""The pages that test_documents.py runs, in this order. Those of the recipes are run by test_recipes.py."""
+"""The pages that test_documents.py runs, in this order, before those of the recipes."""
 OTHERS = {
     "CONTRIBUTING.md": "its commands run the tests",
     "docs/adding-a-platform.md": "it makes a platform; every platform of ours was made so",

@@ -14,15 +14,15 @@ from worker.discovery.probe import probe
 pytestmark = pytest.mark.server
 
 
-def webhooks(*workflows: str, name: str = "orders", more: str = "") -> str:
+def webhooks(*workflows: str) -> str:
     """One webhook with these receivers."""
     receivers = "".join(f"\n      {unique(workflow)}: any" for workflow in workflows)
     return f"""
 webhooks:
-  - name: {name}
+  - name: orders
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     receivers:{receivers}
-{more}"""
+"""
 
 
 def start(conductor: Conductor, name: str) -> str:
@@ -46,16 +46,38 @@ def taken_by_somebody(conductor: Conductor, workflow_id: str) -> str:
     return task_id
 
 
-def test_a_task_that_somebody_else_polled_before_the_worker_started_is_found_and_completed(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
-    workflow_id = start(conductor, "polled_before")
-    taken_by_somebody(conductor, workflow_id)
-    bridge = new_bridge(webhooks("polled_before")).start_worker_alone()
+def test_a_task_in_a_domains_queue_is_found(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:
+    bridge = new_bridge(webhooks("domain"), bridge_task_domains="billing").start_worker_alone()
+    name = conductor.register(unique("domain"), [wait_for_webhook("wait", {"$.kind": "go"})])
+    body = {"name": name, "input": {}, "taskToDomain": {"WAIT_FOR_WEBHOOK": "billing"}}
+    workflow_id = str(conductor.call("POST", "/workflow", body))
+    task = conductor.wait_for_task(workflow_id, "wait")
+    assert task["domain"] == "billing"
 
     bridge.orders("orders", {"kind": "go"})
 
     conductor.wait_for_status(workflow_id)
+
+
+def test_tasks_that_wait_when_a_worker_starts_are_completed_known_or_polled_by_somebody_else(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("restart", "polled_before")).start_worker_alone()
+    known = start(conductor, "restart")
+    task = conductor.task(known, "wait")
+    assert task is not None
+    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the task")
+    assert bridge.stop_worker() == 0
+    polled = start(conductor, "polled_before")
+    taken_by_somebody(conductor, polled)
+
+    event_id = bridge.orders("orders", {"kind": "go"})
+    assert conductor.status(known) == "RUNNING"
+    bridge.start_worker()
+
+    for workflow_id in (known, polled):
+        [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+        assert output["_webhook"]["eventId"] == event_id
 
 
 def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_index_search(
@@ -75,19 +97,6 @@ def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_i
     conductor.wait_for_status(workflow_id)
 
 
-def test_a_task_in_a_domains_queue_is_found(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:
-    bridge = new_bridge(webhooks("domain"), bridge_task_domains="billing").start_worker_alone()
-    name = conductor.register(unique("domain"), [wait_for_webhook("wait", {"$.kind": "go"})])
-    body = {"name": name, "input": {}, "taskToDomain": {"WAIT_FOR_WEBHOOK": "billing"}}
-    workflow_id = str(conductor.call("POST", "/workflow", body))
-    task = conductor.wait_for_task(workflow_id, "wait")
-    assert task["domain"] == "billing"
-
-    bridge.orders("orders", {"kind": "go"})
-
-    conductor.wait_for_status(workflow_id)
-
-
 def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
@@ -103,22 +112,6 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
             bridge.orders("orders", {"kind": "go"})
         for workflow_id in ids:
             conductor.wait_for_status(workflow_id)
-
-
-def test_waiting_tasks_survive_a_restart_of_the_worker(conductor: Conductor, new_bridge: Callable[..., Bridge]) -> None:
-    bridge = new_bridge(webhooks("restart")).start()
-    workflow_id = start(conductor, "restart")
-    task = conductor.task(workflow_id, "wait")
-    assert task is not None
-    wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the task")
-
-    assert bridge.stop_worker() == 0
-    event_id = bridge.orders("orders", {"kind": "go"})
-    assert conductor.status(workflow_id) == "RUNNING"
-    bridge.start_worker()
-
-    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
-    assert output["_webhook"]["eventId"] == event_id
 
 
 def test_check_says_how_the_server_is_used_and_where_its_api_is(conductor_url: str) -> None:

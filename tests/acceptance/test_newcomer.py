@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,13 +32,23 @@ class EmptyFolder(Bridge):
         self.definitions.mkdir()
 
 
+@pytest.fixture(scope="module")
+def bridge(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmptyFolder]:
+    """Its folder is empty for the module's first test."""
+    bridge = EmptyFolder(tmp_path_factory.mktemp("newcomer"), conductor_url, "", bridge_admin_writes="on")
+    try:
+        bridge.start()
+        yield bridge
+    finally:
+        bridge.stop()
+
+
 def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
-    driver: Chrome, tmp_path: Path, conductor_url: str, conductor: Conductor
+    driver: Chrome, bridge: EmptyFolder, conductor: Conductor
 ) -> None:
     workflow = unique("newcomer")
     conductor.register(workflow, [wait_for_webhook("wait", {"$.ref": "refs/heads/main"})])
     workflow_id = conductor.start(workflow)
-    bridge = EmptyFolder(tmp_path / "bridge", conductor_url, "", bridge_admin_writes="on")
     settings = Settings.model_validate(
         {
             "bridge_webhooks": bridge.definitions,
@@ -47,53 +57,46 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
             "bridge_admin_writes": True,
         }
     )
-    try:
-        bridge.start()
-        wait_for(lambda: bridge.store.queries.waiting_by_workflow().get(workflow), "the worker has found the task")
-        with browser.serving_page(settings) as url:
+    wait_for(lambda: bridge.store.queries.waiting_by_workflow().get(workflow), "the worker has found the task")
+    with browser.serving_page(settings) as url:
 
-            def click(text: str) -> None:
-                def is_clicked() -> bool:
-                    found = driver.find_elements(By.XPATH, f"//main//*[{text}]")
-                    shown = [element for element in found if element.is_displayed()]  # Enter presses one that isn't
-                    for element in shown[:1]:
-                        element.click()
-                    return bool(shown)
+        def click(text: str) -> None:
+            def is_clicked() -> bool:
+                found = driver.find_elements(By.XPATH, f"//main//*[{text}]")
+                shown = [element for element in found if element.is_displayed()]  # Enter presses one that isn't
+                for element in shown[:1]:
+                    element.click()
+                return bool(shown)
 
-                await_true(driver, is_clicked)
+            await_true(driver, is_clicked)
 
-            def button(text: str) -> str:
-                return f"(self::a or self::button) and contains(., '{text}')"
+        def button(text: str) -> str:
+            return f"(self::a or self::button) and contains(., '{text}')"
 
-            def await_text(css: str, text: str) -> None:
-                await_true(driver, lambda: text in driver.find_element(By.CSS_SELECTOR, css).text)
+        def await_text(css: str, text: str) -> None:
+            await_true(driver, lambda: text in driver.find_element(By.CSS_SELECTOR, css).text)
 
-            driver.get(url)
-            click(button("Create the first one"))
-            click(button("GitHub"))
-            await_text("h1", "New webhook: GitHub")
-            driver.find_element(By.NAME, "name").send_keys("my-first")
-            driver.find_element(By.CSS_SELECTOR, f"input[name=chosen][value={workflow}]").click()
-            click(button("Create"))
-            await_text("h1", "my-first Unverified")
-            assert driver.find_element(By.ID, "url").get_attribute("value") == f"{bridge.url}/webhook/my-first"
-            assert len(str(driver.find_element(By.ID, "new-secret").get_attribute("value"))) > 40
-            click(button("Send a test event"))
-            await_text("[role=status]", "The webhook is Verified")
-            await_text("h1", "my-first Verified")
-        [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
-        assert output["repository"]["full_name"] == "acme/shop"
-    finally:
-        bridge.stop()
+        driver.get(url)
+        click(button("Create the first one"))
+        click(button("GitHub"))
+        await_text("h1", "New webhook: GitHub")
+        driver.find_element(By.NAME, "name").send_keys("my-first")
+        driver.find_element(By.CSS_SELECTOR, f"input[name=chosen][value={workflow}]").click()
+        click(button("Create"))
+        await_text("h1", "my-first Unverified")
+        assert driver.find_element(By.ID, "url").get_attribute("value") == f"{bridge.url}/webhook/my-first"
+        assert len(str(driver.find_element(By.ID, "new-secret").get_attribute("value"))) > 40
+        click(button("Send a test event"))
+        await_text("[role=status]", "The webhook is Verified")
+        await_text("h1", "my-first Verified")
+    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+    assert output["repository"]["full_name"] == "acme/shop"
 
 
-def test_a_webhook_made_by_orkes_clients_completes_a_task(
-    tmp_path: Path, conductor_url: str, conductor: Conductor
-) -> None:
+def test_a_webhook_made_by_orkes_clients_completes_a_task(bridge: EmptyFolder, conductor: Conductor) -> None:
     workflow = unique("by_orkes_api")
     conductor.register(workflow, [wait_for_webhook("wait", {"$.action": "opened"})])
     workflow_id = conductor.start(workflow)
-    bridge = EmptyFolder(tmp_path / "bridge", conductor_url, "", bridge_admin_writes="on")
     settings = Settings.model_validate(
         {
             "bridge_webhooks": bridge.definitions,
@@ -103,31 +106,27 @@ def test_a_webhook_made_by_orkes_clients_completes_a_task(
         }
     )
     client = create_app(settings).test_client()
-    try:
-        bridge.start()
-        token = client.post("/api/token", json={"keyId": "any", "keySecret": "the-token-of-the-admins"}).get_json()
-        made = client.post(
-            "/api/metadata/webhook",
-            json={
-                "name": "from_orkes",
-                "sourcePlatform": "Github",
-                "verifier": "SIGNATURE_BASED",
-                "headerKey": "X-Hub-Signature-256",
-                "secretValue": GITHUB_SECRET,
-                "receiverWorkflowNamesToVersions": {workflow: 1},
-            },
-            headers={"X-Authorization": token["token"]},
-        )
-        assert made.status_code == 200, made.text
-        bridge.reload()
+    token = client.post("/api/token", json={"keyId": "any", "keySecret": "the-token-of-the-admins"}).get_json()
+    made = client.post(
+        "/api/metadata/webhook",
+        json={
+            "name": "from_orkes",
+            "sourcePlatform": "Github",
+            "verifier": "SIGNATURE_BASED",
+            "headerKey": "X-Hub-Signature-256",
+            "secretValue": GITHUB_SECRET,
+            "receiverWorkflowNamesToVersions": {workflow: 1},
+        },
+        headers={"X-Authorization": token["token"]},
+    )
+    assert made.status_code == 200, made.text
+    bridge.reload()
 
-        def is_accepted() -> bool:
-            try:
-                return bridge.github("from_orkes", {"action": "opened"}).status == 200
-            except RequestFailed:  # a connection that came as the relay was asked to reload
-                return False
+    def is_accepted() -> bool:
+        try:
+            return bridge.github("from_orkes", {"action": "opened"}).status == 200
+        except RequestFailed:  # a connection that came as the relay was asked to reload
+            return False
 
-        wait_for(is_accepted, "the relay knows it")
-        conductor.wait_for_status(workflow_id)
-    finally:
-        bridge.stop()
+    wait_for(is_accepted, "the relay knows it")
+    conductor.wait_for_status(workflow_id)

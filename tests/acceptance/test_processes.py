@@ -109,15 +109,6 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
     assert conductor.status(after) == "RUNNING"
 
 
-def test_an_event_that_nothing_takes_expires_when_its_hold_ends(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
-    bridge = new_bridge(webhooks("expires", more="hold: 1s")).start_worker_alone()
-    event_id = bridge.orders("expires", {})
-    bridge.wait_for_event(event_id, "expired")
-    assert bridge.targets(event_id) == []
-
-
 def test_two_workers_on_one_store_complete_each_task_once(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:

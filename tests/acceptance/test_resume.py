@@ -23,6 +23,7 @@ def orders(name: str, receiver: str | None = None) -> str:
 
 
 STORES = ("sqlite", "postgres")
+RELAY = False
 WEBHOOKS = (
     f"""
 webhooks:
@@ -49,6 +50,8 @@ webhooks:
     + orders("loop")
     + orders("terminated")
     + orders("early")
+    + orders("expires").rstrip()
+    + "\n    hold: 1s\n"
     + orders("late_start")
     + orders("one_taker")
     + orders("versions", f"{unique('versions')}: [1, 3]")
@@ -242,6 +245,12 @@ def test_an_event_that_comes_before_its_task_waits_is_held_and_then_taken(bridge
     [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["_webhook"]["eventId"] == event_id
     bridge.wait_for_event(event_id, "delivered")
+
+
+def test_an_event_that_nothing_takes_expires_when_its_hold_ends(bridge: Bridge) -> None:
+    event_id = bridge.orders("expires", {})
+    bridge.wait_for_event(event_id, "expired")
+    assert bridge.targets(event_id) == []
 
 
 def test_a_held_event_has_one_taker_and_the_oldest_goes_first(bridge: Bridge, conductor: Conductor) -> None:

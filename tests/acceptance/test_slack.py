@@ -7,6 +7,7 @@ from testkit.client import Conductor, outputs, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
 
 STORES = ("sqlite", "postgres")
+RELAY = False
 WEBHOOKS = f"""
 webhooks:
   - name: signed

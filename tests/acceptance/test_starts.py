@@ -11,6 +11,7 @@ from tests.acceptance.bridge import Bridge, accepted, started_by, unique
 from tests.acceptance.faults.editing import EditingProxy
 
 STORES = ("sqlite", "postgres")
+RELAY = False
 WEBHOOKS = f"""
 webhooks:
   - name: pushes
