@@ -69,7 +69,7 @@ def filled(store: Store) -> Store:
     for number in range(20):
         more = {
             "type": f"type {number}",
-            "telling": {"$.a": str(number)},
+            "summary_parts": {"$.a": str(number)},
             "raw": raw,
             "claims": {"sub": "me"},
             "enclosing": {"a": 1},
