@@ -11,6 +11,8 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _LONGEST = 36_525 * 86_400
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_LARGEST = 2**50
+"""Bytes."""
 _BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?B)?", re.IGNORECASE)
 
@@ -43,10 +45,12 @@ def parse_size(text: object) -> int:
     if isinstance(text, int) and not isinstance(text, bool) and text > 0:
         return text
     match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
-    size = int(float(match[1]) * _BYTES[(match[2] or "").upper()]) if match else 0
-    if size <= 0:
+    size = float(match[1]) * _BYTES[(match[2] or "").upper()] if match else 0
+    if size < 1:
         raise ValueError(f"{text!r} is not a size; write a number of bytes or one with a unit, such as 512KB or 25MB")
-    return size
+    if size > _LARGEST:
+        raise ValueError("more than any machine holds; write a smaller size, such as 25MB")
+    return int(size)
 
 
 Duration = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.durations import Duration, Size
@@ -171,12 +171,13 @@ class Settings(BaseSettings):
             "postgresql://USER@HOST/DATABASE"
         )
 
-    @field_validator("bridge_relay_metrics")
+    @field_validator("bridge_relay_metrics", "bridge_worker_metrics")
     @classmethod
-    def _address(cls, value: str) -> str:
+    def _address(cls, value: str, info: ValidationInfo) -> str:
+        others = ("public", "off") if info.field_name == "bridge_relay_metrics" else ("off",)
         host, _, port = value.rpartition(":")
-        if value not in ("public", "off") and not (host and port.isdecimal() and 0 < int(port[:6]) < 65536):
-            raise ValueError("not an address; write HOST:PORT, such as 127.0.0.1:9108, or public, or off")
+        if value not in others and not (host and port.isdecimal() and 0 < int(port[:6]) < 65536):
+            raise ValueError(f"not an address; write HOST:PORT, such as 127.0.0.1:9108, or {', or '.join(others)}")
         return value
 
     @field_validator(
@@ -211,11 +212,12 @@ class Settings(BaseSettings):
 _WORDS = {
     "bool_parsing": "neither on nor off; write one of them",
     "int_parsing": "not a whole number; write one such as 1",
-    "greater_than_equal": "less than 0; write 0 or more",
+    "greater_than_equal": "less than {ge}; write {ge} or more",
+    "less_than_equal": "more than {le}; write {le} or less",
     "greater_than": "zero; write a duration such as 1s",
     "literal_error": "neither text nor json; write one of them, or leave it unset",
 }
-"""Our messages for Pydantic's error types."""
+"""Our messages for Pydantic's error types, with its names for the limits."""
 
 
 def load_settings() -> Settings:
@@ -233,7 +235,7 @@ def load_settings() -> Settings:
     except ValidationError as error:
         problems = [
             f"{str(problem['loc'][0] if problem['loc'] else 'BRIDGE_VIEWER_TOKEN').upper()}: "
-            + (_WORDS.get(problem["type"]) or problem["msg"].removeprefix("Value error, "))
+            + _WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, ")).format_map(problem.get("ctx", {}))
             for problem in error.errors(include_input=False)
         ]
         raise SettingsError("\n".join(problems)) from None

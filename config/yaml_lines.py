@@ -156,8 +156,9 @@ class _Reading:
         line = node.start_mark.line + 1
         try:
             value = self._constructor.construct_object(node)
-        except (YAMLError, ValueError) as error:
-            raise BadYaml(" ".join(str(error).split("\n")[0].split()), line) from None
+        except (YAMLError, ValueError, LookupError):  # a number of thousands of digits, or a tag that doesn't fit
+            kind = node.tag.removeprefix(_TAG)
+            raise BadYaml(f"a value that can't be read as {kind}", line, "put it in quotes, without a tag") from None
         if isinstance(value, float) and not math.isfinite(value):
             return str(node.value)  # JSON has no such number; as text it is at least what was written
         return str(value) if isinstance(value, str) else value

@@ -77,17 +77,29 @@ def test_every_wrong_setting_is_named_with_its_remedy(monkeypatch: pytest.Monkey
         "BRIDGE_LOG_FORMAT": "xml",
         "BRIDGE_PUBLIC_URL": "hooks.example.com",
         "CONDUCTOR_SERVER_URL": "https://h/api?x=1",
+        "BRIDGE_CONDUCTOR_PAYLOAD": "9" * 400 + "MB",
+        "BRIDGE_WORKER_METRICS": "public",
+        "BRIDGE_CALLS": "257",
     }.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as caught:
         load_settings()
     lines = str(caught.value).splitlines()
-    assert len(lines) == 7
+    assert len(lines) == 10
     for line in lines:
         name, _, rest = line.partition(": ")
         assert name.lower() in Settings.model_fields
         assert "; " in rest
         assert "Input should" not in rest
+
+
+@pytest.mark.parametrize(("value", "said"), [("0", "less than 1; write 1"), ("257", "more than 256; write 256")])
+def test_a_number_beyond_its_limit_is_told_that_limit(
+    value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRIDGE_CALLS", value)
+    with pytest.raises(SettingsError, match=said):
+        load_settings()
 
 
 def test_secrets_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
