@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.durations import Duration, Size
@@ -234,8 +235,12 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"{str(problem['loc'][0] if problem['loc'] else 'BRIDGE_VIEWER_TOKEN').upper()}: "
-            + _WORDS.get(problem["type"], problem["msg"].removeprefix("Value error, ")).format_map(problem.get("ctx", {}))
+            f"{str(problem['loc'][0] if problem['loc'] else 'BRIDGE_VIEWER_TOKEN').upper()}: {_in_words(problem)}"
             for problem in error.errors(include_input=False)
         ]
         raise SettingsError("\n".join(problems)) from None
+
+
+def _in_words(problem: ErrorDetails) -> str:
+    words = _WORDS.get(problem["type"])
+    return problem["msg"].removeprefix("Value error, ") if words is None else words.format_map(problem.get("ctx", {}))

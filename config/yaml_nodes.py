@@ -111,8 +111,8 @@ class _Composer:
         )
         self._put(node)
         self._open.append((node, []))
-        if len(self._open) > _MAX_DEPTH:
-            raise _InDoubt
+        if len(self._open) > _MAX_DEPTH:  # the parser in Python would take time by the square of the depth
+            raise RecursionError
         return node
 
     def _end(self) -> None:

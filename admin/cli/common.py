@@ -114,6 +114,8 @@ class Here:
 
 
 here = click.make_pass_decorator(Here, ensure=True)
+LIMIT = click.IntRange(1, 1_000_000_000)
+"""How many may be asked for: fewer than any database counts to."""
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 

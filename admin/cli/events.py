@@ -13,6 +13,7 @@ from admin.api import objects
 from admin.api.whole_event import whole_event
 from admin.cli.acknowledge import acknowledge, reopen
 from admin.cli.common import (
+    LIMIT,
     Commands,
     Here,
     as_json_option,
@@ -43,7 +44,7 @@ _PAGE = 500
 @filter_options("Only events")
 @click.option("--failures", "in_groups", is_flag=True, help="Show unresolved failures by reason.")
 @click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging).")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option("-n", "--limit", type=LIMIT, default=50, show_default=True, help="How many at most.")
 @click.option("-f", "--follow", is_flag=True, help="Show new events, what becomes of them, and other deliveries.")
 @as_json_option
 @here
@@ -157,9 +158,7 @@ def _echo_event(event: Event, meaning: Sequence[str]) -> None:
 
 @events.command(short_help="Explain why an event did or didn't match.")
 @click.argument("event_id")
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=200, show_default=True, help="How many tasks at most."
-)
+@click.option("-n", "--limit", type=LIMIT, default=200, show_default=True, help="How many tasks at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object per task.")
 @here
 def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
@@ -284,7 +283,7 @@ events.add_command(reopen)
 @click.group(cls=Commands, invoke_without_command=True)
 @click.option("--workflow", help="Only tasks of workflows with this name.")
 @click.option("--broken", is_flag=True, help="Only tasks whose matches can't be parsed.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=1000, show_default=True, help="How many at most.")
+@click.option("-n", "--limit", type=LIMIT, default=1000, show_default=True, help="How many at most.")
 @as_json_option
 @here
 @click.pass_context
@@ -333,9 +332,7 @@ def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list
 
 @tasks.command("show", short_help="Show a task, and which events came close.")
 @click.argument("task_id")
-@click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many events at most."
-)
+@click.option("-n", "--limit", type=LIMIT, default=10, show_default=True, help="How many events at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:

@@ -8,6 +8,7 @@ import click
 
 from admin.api.rejections import Rejection, RetryOfMany, kept_rejection
 from admin.cli.common import (
+    LIMIT,
     Commands,
     Here,
     as_json_option,
@@ -26,7 +27,7 @@ from store.records import Change, iso
 
 @click.group(cls=Commands, invoke_without_command=True)
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Only those of this webhook.")
-@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="How many at most.")
+@click.option("-n", "--limit", type=LIMIT, default=50, show_default=True, help="How many at most.")
 @click.option("--filtered", is_flag=True, help="Show those that `only` filtered out instead.")
 @as_json_option
 @here

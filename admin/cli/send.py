@@ -79,6 +79,9 @@ def send(
       echo '{}' | webhook-bridge send orders --data @- --url http://localhost:8000
     """
     definition = webhook_named(here, webhook)
+    for option, text in (("--url", url or ""), ("--query", query), ("--method", method)):
+        if not text.isprintable():  # such as bytes that aren't UTF-8
+            raise click.BadParameter(f"{text!r} can't be sent", param_hint=option)
     if sample == "":
         click.echo("\n".join(samples(definition.platform)))
         return

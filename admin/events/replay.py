@@ -32,9 +32,9 @@ def replay(bridge: Bridge, event_id: str, target: int | None = None) -> str:
 
 def _place(bridge: Bridge, event_id: str, number: int) -> OneTarget:
     queries = bridge.store.queries
-    found = queries.targets_in_order(event_id, 1, number - 1) if number >= 1 else []
+    targets = sum(queries.target_states(event_id).values())
+    found = queries.targets_in_order(event_id, 1, number - 1) if 1 <= number <= targets else []
     if not found:
-        targets = sum(queries.target_states(event_id).values())
         has = f"its targets have the numbers 1 to {targets}" if targets else "it has none"
         raise CantReplay(f"event {event_id} has no target {number}: {has}")
     (target,) = found

@@ -71,7 +71,7 @@ def test_dotenv_fills_what_the_environment_lacks(monkeypatch: pytest.MonkeyPatch
 def test_every_wrong_setting_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "BRIDGE_POLL_INTERVAL": "0s",
-        "BRIDGE_RETENTION": "soon",
+        "BRIDGE_RETENTION": "{soon}",
         "BRIDGE_DATABASE": "mysql://x",
         "BRIDGE_TRUSTED_PROXIES": "one",
         "BRIDGE_LOG_FORMAT": "xml",
@@ -94,9 +94,7 @@ def test_every_wrong_setting_is_named_with_its_remedy(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("value", "said"), [("0", "less than 1; write 1"), ("257", "more than 256; write 256")])
-def test_a_number_beyond_its_limit_is_told_that_limit(
-    value: str, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_beyond_its_limit_is_told_that_limit(value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BRIDGE_CALLS", value)
     with pytest.raises(SettingsError, match=said):
         load_settings()

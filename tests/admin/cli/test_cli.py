@@ -281,6 +281,11 @@ def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
         assert result.stdout == ""
 
 
+@pytest.mark.parametrize("command", [("events",), ("events", "explain", "last"), ("tasks",), ("rejections",)])
+def test_a_limit_that_no_database_counts_to_is_2(cli: Cli, command: tuple[str, ...]) -> None:
+    assert "--limit" in cli(*command, "--limit", str(2**63), code=2).stderr
+
+
 def test_an_event_is_named_by_a_part_of_its_id_or_as_the_last(cli: Cli, sample: Sample) -> None:
     newest = sample.store.queries.events(EventFilter(limit=1))[0].id
     assert json.loads(cli("events", "show", "last", "--json").stdout)["eventId"] == newest

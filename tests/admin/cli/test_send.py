@@ -193,6 +193,12 @@ def test_the_signed_url_is_the_public_one_wherever_it_is_posted(here: Cli, recor
     assert recorder.requests[-1][2]["x-twilio-signature"] == base64.b64encode(mac).decode()
 
 
+@pytest.mark.parametrize("option", ["--url", "--query", "--method"])
+def test_bytes_that_are_no_text_are_wrong_usage(here: Cli, option: str) -> None:
+    answer = here("send", "github-deploys", "--data", "{}", option, "http://h/\udcff", code=2)
+    assert "can't be sent" in answer.stderr
+
+
 @pytest.mark.parametrize("platform", sorted(set(PLATFORMS) - {"custom"}))
 def test_every_platforms_signature_is_accepted_by_the_relay(
     here: Cli, recorder: Recorder, sample: Sample, platform: str
