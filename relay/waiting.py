@@ -33,13 +33,15 @@ _FAR_BACK = 2000
 """Milliseconds; older answers are found by asking for each event."""
 _LISTEN_ON = 30.0
 """Seconds for which a process keeps listening after the last sender has its answer."""
+_OF_ONE_EVENT = 20
+"""Senders of one process that may wait for one event: whoever has seen a delivery can send it as often as they like."""
 _PAGE = 1000
 _AFTER_ERROR = 0.5
 """Seconds."""
 
 Ending = Literal["answered", "late", "hung_up", "stopping", "crowded"]
 """How a wait ended. `late`: its time is over. `hung_up`: the sender did. `crowded`: it didn't even begin, since too
-many wait."""
+many wait, or too many for this event."""
 
 
 class Peer(Protocol):
@@ -136,14 +138,17 @@ class Waiting:
     def _listed(self, pending: Pending, waiter: _Waiter) -> Iterator[None]:
         """Has the reader look for the answer until the block ends."""
         with self._lock:
+            waiters = self._waiters.setdefault(pending.event_id, [])
             if self._is_stopping:
                 waiter.end("stopping")
-            self._waiters.setdefault(pending.event_id, []).append(waiter)
+            elif len(waiters) >= _OF_ONE_EVENT:
+                waiter.end("crowded")
+            waiters.append(waiter)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
                 self._thread.start()
         try:
-            if pending.is_duplicate and pending.wanted is not None:
+            if pending.is_duplicate and pending.wanted is not None and not waiter.over.is_set():
                 self._reader.want(pending.event_id, pending.wanted)
             self._has_waiters.set()
             yield

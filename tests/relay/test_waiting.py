@@ -107,6 +107,20 @@ def test_what_takes_longer_is_accepted_meanwhile(make_relay: MakeRelay) -> None:
     assert (answer.status_code, answer.get_json()) == (202, {"eventId": relay.event().id})
 
 
+def test_a_delivery_that_is_sent_very_often_takes_few_places(make_relay: MakeRelay) -> None:
+    relay = make_relay(ASK)
+    senders = [Sender(relay, id_="1")]
+    eventually(lambda: open_events(relay))
+    senders += [Sender(relay, id_="1") for _ in range(30)]
+    eventually(lambda: sum(sender.waits for sender in senders) == 20)
+    other = Sender(relay, id_="2")
+    of_worker(relay, "hi", number=2)
+    assert other.answer() == (200, "hi")
+    answers = [sender.answer() for sender in senders]
+    assert answers.count((200, "hi")) == 20
+    assert sum(status == 202 for status, _ in answers) == 11
+
+
 def test_an_event_without_a_workflow_is_answered_at_once(make_relay: MakeRelay) -> None:
     relay = make_relay(ASK)
     sender = Sender(relay)
