@@ -1,8 +1,21 @@
-"""A store's URL, safe to show."""
+"""A store's URL: which are supported, and how they are shown."""
 
 from __future__ import annotations
 
 from urllib.parse import parse_qsl, urlencode
+
+
+def checked(url: str) -> str:
+    """The URL, if a store may have it. Raises ValueError."""
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite" and rest.startswith("/") and rest != "/":
+        return url
+    if scheme in ("postgresql", "postgres") and rest:
+        return url
+    raise ValueError(
+        "neither SQLite nor PostgreSQL; write sqlite:///PATH, such as sqlite:///data/bridge.db, or "
+        "postgresql://USER@HOST/DATABASE"
+    )
 
 
 def without_password(url: str) -> str:

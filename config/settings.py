@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config.database_url import checked
 from config.durations import Duration, Size
 from config.proxies import Proxies, TrustedProxies
 
@@ -162,15 +163,7 @@ class Settings(BaseSettings):
     @field_validator("bridge_database")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        scheme, _, rest = value.partition("://")
-        if scheme == "sqlite" and rest.startswith("/") and rest != "/":
-            return value
-        if scheme in ("postgresql", "postgres") and rest:
-            return value
-        raise ValueError(
-            "neither SQLite nor PostgreSQL; write sqlite:///PATH, such as sqlite:///data/bridge.db, or "
-            "postgresql://USER@HOST/DATABASE"
-        )
+        return checked(value)
 
     @field_validator("bridge_relay_metrics", "bridge_worker_metrics")
     @classmethod

@@ -157,7 +157,7 @@ class _Reading:
         try:
             value = self._constructor.construct_object(node)
         except (YAMLError, ValueError, LookupError):  # a number of thousands of digits, or a tag that doesn't fit
-            kind = node.tag.removeprefix(_TAG)
+            kind = str(node.tag).removeprefix(_TAG)
             raise BadYaml(f"a value that can't be read as {kind}", line, "put it in quotes, without a tag") from None
         if isinstance(value, float) and not math.isfinite(value):
             return str(node.value)  # JSON has no such number; as text it is at least what was written

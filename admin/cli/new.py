@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,6 +67,8 @@ _ASKED = {
     "none": (),
 }
 """The fields that a terminal is asked for by each kind of proof that a definition chooses."""
+_OF_START = re.compile(r"start_([a-z]+)_([0-9]+)")
+"""The name of a field of a start: its part, and which start."""
 _HEADERS = {"headers": "header", "signature": "signature_header", "jwt": "jwt_header", "mtls": "mtls_header"}
 """The field that --header is for."""
 
@@ -176,7 +179,9 @@ def _useless(form: WebhookForm, guide: Guide, given: dict[str, Any]) -> list[str
 
 
 def _named(field: str) -> str:
-    """A field's setting, as the YAML has it."""
+    """A field's setting, as the YAML has it; of a start with its place among them."""
+    if (of_start := _OF_START.fullmatch(field)) is not None:
+        return f"starts[{of_start[2]}].{of_start[1]}"
     return ".".join(BY_NAME[field].path) if field in BY_NAME else field or "webhook"
 
 

@@ -11,7 +11,7 @@ import click
 
 from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
 from admin.cli.tables import plain
-from admin.events.deliveries import CantKeep, lines_of, renewed, with_content_type
+from admin.events.deliveries import CantKeep, in_latin_1, lines_of, renewed, with_content_type
 from admin.events.deliveries import saved as saved_delivery
 from admin.events.send import NotReachable, content_type_of, doubt, draft_for, post, signed, wait_of
 from admin.urls import local_relay, url_of
@@ -109,6 +109,8 @@ def send(
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
             raise click.BadParameter(f"{header!r} is not a header; write 'NAME: VALUE'", param_hint="--header")
+        if not in_latin_1(header):
+            raise click.BadParameter(f"{header!r} has characters that no header can have", param_hint="--header")
         drafted[name.strip()] = value.strip()
     draft = draft_for(signed_url, body, drafted, method.upper())
     if token_file is not None:

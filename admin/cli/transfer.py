@@ -8,7 +8,7 @@ import time
 import click
 
 from admin.cli.common import fail
-from config.database_url import without_password
+from config.database_url import checked, without_password
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.transfer import CantTransfer, Progress, transfer
@@ -45,6 +45,11 @@ def migrate_store(source: str, to: str) -> None:
     Example:
       webhook-bridge migrate-store sqlite:///data/bridge.db postgresql://bridge@db/bridge
     """
+    for name, url in (("FROM", source), ("TO", to)):
+        try:
+            checked(url)
+        except ValueError as error:
+            raise click.BadParameter(f"{without_password(url)}: {error}", param_hint=name) from None
     if without_password(source) == without_password(to):
         fail("FROM and TO are the same store")
     try:

@@ -245,14 +245,19 @@ def _leaves(value: Any, steps: tuple[Step, ...]) -> Iterator[tuple[tuple[Step, .
 
 
 def headers_of(text: str) -> dict[str, str]:
-    """The headers of lines such as ``X-Name: value``. Raises ValueError with the line that isn't one."""
+    """The headers of lines such as ``X-Name: value``. Raises ValueError with the line that can't be sent as one."""
     found = {}
     for line in filter(str.strip, text.split("\n")):  # other line breaks are a value's own
         name, colon, value = line.partition(":")
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()):
+        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()) or not in_latin_1(value):
             raise ValueError(line.strip()[:100])
         found[name.strip()] = value.strip()
     return found
+
+
+def in_latin_1(text: str) -> bool:
+    """Whether it can be a header's value: there are no other characters on the wire."""
+    return all(ord(character) < 256 for character in text)
 
 
 def lines_of(headers: dict[str, str]) -> str:

@@ -64,7 +64,7 @@ def read_line(path: str, value: str, kind: Kind, hide: Hidden) -> Line:
     except (BadPath, BadMatches) as error:
         problem = str(error)
     except BadBody as error:
-        problem = f"the value is neither JSON nor plain text: {error}"
+        problem = f"the value is neither JSON nor plain text: {str(error).removeprefix('the body is not JSON: ')}"
     if problem is None and may_be_hidden(path, hide):
         problem = "it can't be tried here: it may select what `hide` names"
     return Line(path, value, expected, problem)

@@ -281,6 +281,13 @@ def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
         assert result.stdout == ""
 
 
+@pytest.mark.parametrize("url", ["bridge.db", "sqlite:other.db", "sqlite://other.db", "http://localhost/x", ""])
+def test_a_store_moves_only_to_where_a_setting_can_name_it(cli: Cli, sample: Sample, url: str) -> None:
+    here = sample.settings.bridge_database
+    assert "TO: " in cli("migrate-store", here, url, code=2).stderr
+    assert "FROM: " in cli("migrate-store", url, here, code=2).stderr
+
+
 @pytest.mark.parametrize("command", [("events",), ("events", "explain", "last"), ("tasks",), ("rejections",)])
 def test_a_limit_that_no_database_counts_to_is_2(cli: Cli, command: tuple[str, ...]) -> None:
     assert "--limit" in cli(*command, "--limit", str(2**63), code=2).stderr

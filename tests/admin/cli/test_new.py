@@ -250,3 +250,12 @@ def test_a_terminal_is_asked_for_what_each_kind_of_proof_needs(
 def test_a_mistake_is_told_by_the_name_of_its_setting(cli: Cli) -> None:
     found = cli("new", "x", "--issuer", "http://login.example.com", "--receiver", "flow", code=1)
     assert "jwt.issuer: " in found.output
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("--start=w:x", "starts[0].version: "), ("--when=x", "starts[0].when: "), ("--input=x", "starts[0].input: ")],
+)
+def test_a_mistake_in_a_start_is_told_by_its_place(cli: Cli, option: str, says: str) -> None:
+    start = () if option.startswith("--start") else ("--start", "w")
+    assert says in cli("new", "deploys", "--platform", "github", *start, option, code=1).stderr

@@ -193,6 +193,10 @@ def test_the_signed_url_is_the_public_one_wherever_it_is_posted(here: Cli, recor
     assert recorder.requests[-1][2]["x-twilio-signature"] == base64.b64encode(mac).decode()
 
 
+def test_a_header_that_cannot_be_sent_is_wrong_usage(here: Cli) -> None:
+    assert "no header can have" in here("send", "github-deploys", "--data", "{}", "-H", "X: 日本", code=2).stderr
+
+
 @pytest.mark.parametrize("option", ["--url", "--query", "--method"])
 def test_bytes_that_are_no_text_are_wrong_usage(here: Cli, option: str) -> None:
     answer = here("send", "github-deploys", "--data", "{}", option, "http://h/\udcff", code=2)
