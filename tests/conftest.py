@@ -101,6 +101,16 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     postgres.drop_database(url)
 
 
+@pytest.fixture
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of the test's own, which may be stopped and killed."""
+    server = Postgres()
+    if server.given:
+        pytest.skip("a PostgreSQL that was given can't be stopped")
+    yield server.start()
+    server.stop()
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chrome]:
     """Chromium, started when the first test asks for it: its start takes longer than most tests in it."""

@@ -33,16 +33,6 @@ def database_settings(request: pytest.FixtureRequest, store_kind: str) -> Callab
     return lambda: {"bridge_database": postgres.new_database("bridge")}
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[Postgres]:
-    """A PostgreSQL of the test's own, which may be stopped and killed."""
-    server = Postgres()
-    if server.given:
-        pytest.skip("a PostgreSQL that was given can't be stopped")
-    yield server.start()
-    server.stop()
-
-
 @pytest.fixture(scope="module")
 def bridge_settings(request: pytest.FixtureRequest) -> dict[str, str]:
     """The module's SETTINGS."""

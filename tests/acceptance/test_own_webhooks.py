@@ -18,8 +18,6 @@ from tests.acceptance.bridge import Bridge, unique
 from worker.conductor.server_webhooks import FACT
 from worker.discovery.probe import probe
 
-pytestmark = pytest.mark.server
-
 KEY = {"X-Api-Key": "the-key-of-the-servers-webhook"}
 
 

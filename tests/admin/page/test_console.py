@@ -204,7 +204,7 @@ def test_large_payloads_are_shown_in_part_and_tried_as_far_as_there_is_time(tmp_
     settings = settings_for(tmp_path)
     store = open_store(settings.bridge_database)
     ids = []
-    for turn in range(5):
+    for turn in range(2):
         large: dict[str, Any] = {
             "turn": turn,
             "items": [{"id": number, "text": "x" * 80} for number in range(100_000)],
@@ -212,8 +212,8 @@ def test_large_payloads_are_shown_in_part_and_tried_as_far_as_there_is_time(tmp_
         ids.append(new_event_id())
         store.deliveries.append([NewEvent(ids[-1], "big", 1, json.dumps(large), {}, {}, 2, None)])
     client = create_app(settings).test_client()
-    page = client.get("/webhooks/big/try?path=$.turn&value=4").text
+    page = client.get("/webhooks/big/try?path=$.turn&value=1").text
     assert len(page) < 500_000
     assert "99900 more, not shown here" in page
-    assert re.search(r"1 of the last [1-5] events? would have fitted", text_of(page))
+    assert re.search(r"1 of the last [12] events? would have fitted", text_of(page))
     assert len(client.get(f"/events/{ids[1]}/compare").text) < 500_000

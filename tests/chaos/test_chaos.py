@@ -35,7 +35,7 @@ from tests.acceptance.faults.flood import Flood
 from tests.acceptance.faults.kills import restart_relay, restart_worker
 from tests.acceptance.faults.ledger import Ledger
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.slow]
 SECONDS = float(os.environ.get("TEST_CHAOS_SECONDS", "20"))
 RATE = float(os.environ.get("TEST_CHAOS_RATE", "100"))
 SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
