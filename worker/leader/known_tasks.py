@@ -46,6 +46,9 @@ class _Tasks:
     """When a scan began, and since when the last of what wasn't known then is awaited."""
 
     def scanned(self, began: int, complete: bool, since: Sequence[float]) -> None:
+        self.up_to = min(self.up_to, began)
+        if self.wave is not None:
+            self.wave = min(self.wave[0], began), self.wave[1]
         if self.wave is not None and not (since and since[0] <= self.wave[1]):
             self.up_to, self.wave = max(self.up_to, self.wave[0]), None
         if complete and not since:
@@ -72,6 +75,8 @@ class KnownTasks:
         since: dict[str, list[float]] = {}
         for one in awaited:
             since.setdefault(one.workflow, []).append(one.since)
+        # None is later than this scan's beginning, unless the clock was set back: then holds would end too early.
+        self._up_to = min(self._up_to, began)
         for workflow in since:
             self._missing.setdefault(workflow, _Tasks(self._up_to))
         for workflow, tasks in self._missing.items():

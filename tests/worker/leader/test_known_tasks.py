@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -253,6 +255,25 @@ def test_up_to_when_all_tasks_are_known() -> None:
     assert up_to(60, False, 3) == 40
     assert up_to(70, False) == 40, "a scan that isn't complete shows nothing"
     assert up_to(80, True) == 80
+
+
+def test_nothing_is_known_of_later_than_the_last_scan_if_the_clock_is_set_back() -> None:
+    known = KnownTasks()
+    known.scanned(100, True, True, [])
+    assert known.scanned(10, False, True, []).up_to == 10
+    known.scanned(200, True, True, [Awaited(1, "a")])
+    found = known.scanned(20, True, True, [Awaited(2, "a")])
+    assert (found.up_to, found.awaited) == (20, {"a": 20})
+
+
+def test_no_hold_ends_early_because_the_clock_is_set_back(bench: Bench) -> None:
+    leader = bench.begin()
+    now = time.time()
+    with mock.patch.object(time, "time", lambda: now - 3600):
+        event = bench.event("w", "nobody")
+        for _ in range(3):
+            leader.decide()
+        assert bench.hold(event) == "held"
 
 
 def test_up_to_when_the_tasks_of_each_workflow_are_known() -> None:
