@@ -80,6 +80,13 @@ class _Trouble:
     """webhook → those in the last message, in case it can't be sent."""
     not_before: int = 0
 
+    def keep_to(self, now: int) -> None:
+        """If the clock was set back, times that were read before would last until it has caught up."""
+        self.told_at = min(self.told_at, now)
+        self.not_before = min(self.not_before, now + _TRY_AGAIN)
+        if self.since is not None:
+            self.since = min(self.since, now)
+
 
 class Notices:
     """Decides what to tell people."""
@@ -96,6 +103,8 @@ class Notices:
 
     def observe(self, seen: Observation) -> list[Message]:
         """The messages that are due now; each counts as sent unless `not_sent` says otherwise."""
+        for trouble in self._troubles.values():
+            trouble.keep_to(seen.now)
         if seen.store_unavailable:
             return [*self._state(seen, "store", ["store"], after=_HICCUP)]
         conductor = seen.conductor_away

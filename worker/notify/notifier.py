@@ -12,6 +12,7 @@ from store.errors import StoreUnavailable
 from store.event_filter import EventFilter
 from store.gone_webhooks import gone_webhooks
 from store.protocols import Store
+from store.rows import FROM_THE_FUTURE
 from worker.notify.messages import QUIET, Message, Notices, Observation
 from worker.notify.sender import Sender
 
@@ -65,10 +66,13 @@ class Observer:
         if number == self._failed:
             return {}
         since = self._failed_to if self._failed is not None else now - QUIET
+        latest = now + FROM_THE_FUTURE  # what failed later than that was told before the clock was set back
+        if since > latest:
+            since = now - QUIET
         found: dict[str, int] = {}
         newest = since
         for event in self._store.queries.events(EventFilter(status="failed", limit=_FAILED_READ, listing=True)):
-            if event.settled_at is not None and event.settled_at > since:
+            if event.settled_at is not None and since < event.settled_at <= latest:
                 newest = max(newest, event.settled_at)
                 if event.acknowledged_at is None and event.resolved_by is None:
                     found[event.webhook] = found.get(event.webhook, 0) + 1

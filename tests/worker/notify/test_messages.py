@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,19 @@ def test_a_short_absence_is_not_worth_a_word() -> None:
     said(notices, 0, conductor_away=True)
     said(notices, AWAY - 5, conductor_away=False)
     assert said(notices, AWAY, conductor_away=True) == []
+
+
+def test_a_clock_that_is_set_back_silences_nothing_for_longer_than_usual() -> None:
+    hour = 60 * MINUTE
+    notices = Notices()
+    broken = ("relay",)
+    told = [("failed", False), ("definitions", False)]
+    assert said(notices, hour, broken_definitions=broken, failed={"a": 1}) == told
+    [message] = notices.observe(Observation(hour, broken_definitions=broken, conductor_away=True, gone=("b",)))
+    notices.not_sent(message, hour)
+    assert said(notices, 0, broken_definitions=broken, conductor_away=True) == []
+    found = said(notices, QUIET, broken_definitions=("worker",), conductor_away=True, gone=("b",), failed={"a": 1})
+    assert sorted(found) == sorted([*told, ("conductor", False), ("gone", False)])
 
 
 def test_what_comes_and_goes_is_told_once_in_ten_minutes() -> None:
@@ -213,6 +228,25 @@ def test_the_observer_tells_of_no_failed_event_that_was_acknowledged(tmp_path: P
     seen = Observer(store).observe()
     store.close()
     assert seen.failed == {"orders": 1}
+
+
+def test_events_that_fail_after_the_clock_was_set_back_are_told_of_once(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+    term = store.leadership.elect("me", 60)
+    assert term is not None
+    observer = Observer(store)
+
+    def failed(id_: str, now: float) -> dict[str, int]:
+        with mock.patch.object(time, "time", lambda: now):
+            store.deliveries.append([NewEvent(id_, "orders", store.now(), "{}", {}, {}, store.now())])
+            decision = Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),))
+            [target] = store.decisions.decide(term, [decision], [], store.now(), "me", 1)
+            store.claims.record_results("me", [Result(target, "failed", "no such workflow")], store.now())
+            return dict(observer.observe().failed)
+
+    now = time.time()
+    assert [failed("e1", now), failed("e2", now - 3600), failed("e3", now - 3590)] == [{"orders": 1}] * 3
+    store.close()
 
 
 # --- sending ---
