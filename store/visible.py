@@ -14,11 +14,16 @@ def visible(text: str, lines: bool = False) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(
-        character
-        if unicodedata.category(character) not in _HIDDEN or (lines and character == "\n")
-        else character.encode("unicode_escape").decode("ascii")
-        if not "\ud800" <= character <= "\udfff"
-        else f"\\u{ord(character):04x}"
-        for character in text
-    )
+    kept = "\n" if lines else ""
+    # Long texts have few different characters.
+    return text.translate({ord(one): _written(one) for one in set(text) if _is_hidden(one) and one not in kept})
+
+
+def _is_hidden(character: str) -> bool:
+    return not character.isprintable() and unicodedata.category(character) in _HIDDEN
+
+
+def _written(character: str) -> str:
+    if "\ud800" <= character <= "\udfff":
+        return f"\\u{ord(character):04x}"
+    return character.encode("unicode_escape").decode("ascii")

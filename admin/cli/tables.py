@@ -19,9 +19,17 @@ def plain(text: object, lines: bool = False) -> str:
     return visible(str(text), lines)
 
 
-def pretty(value: Any) -> str:
-    """JSON on several lines, safe for a terminal."""
-    return plain(json.dumps(value, indent=2, ensure_ascii=False), lines=True)
+def pretty(value: Any, most: int | None = None) -> str:
+    """JSON on several lines, safe for a terminal. With `most` no more is made than its first so many characters, and
+    one that shows that there are more."""
+    pieces: list[str] = []
+    length = 0
+    for piece in json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(value):
+        pieces.append(piece)
+        length += len(piece)
+        if most is not None and length > most:
+            return plain("".join(pieces)[: most + 1], lines=True)
+    return plain("".join(pieces), lines=True)
 
 
 def compact(value: Any, length: int = 120) -> str:

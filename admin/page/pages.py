@@ -107,7 +107,7 @@ def event(event_id: str) -> str:
     explained = Explainer(here).event(found, _TASKS_EXPLAINED, targets)
     shown = here.summarized([here.shown(found)])[0]
     try:
-        document, payload = shown.document(), pretty(json.loads(shown.payload))
+        document, payload = shown.document(), pretty(json.loads(shown.payload), _LONGEST_SHOWN)
     except ValueError:  # it can't be read
         document, payload = {}, plain(shown.payload, lines=True)
     webhook = here.definitions.by_name.get(found.webhook)
@@ -170,7 +170,7 @@ def task(task_id: str) -> str:
         meaning=explained.meaning,
         targets=explained.targets,
         near=explained.near,
-        matches=pretty(found.matches)[:_LONGEST_SHOWN],
+        matches=pretty(found.matches, _LONGEST_SHOWN)[:_LONGEST_SHOWN],
     )
 
 

@@ -41,7 +41,7 @@ def rejections() -> str:
 def rejection(rejection_id: str) -> str:
     refused = Refused(bridge())
     shown = refused.shown(refused.delivery(rejection_id))
-    payload = pretty(shown.payload) if shown.payload is not None else None
+    payload = pretty(shown.payload, _LONGEST_SHOWN) if shown.payload is not None else None
     return render(
         "rejection.html",
         shown=shown,

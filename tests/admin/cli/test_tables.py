@@ -32,5 +32,13 @@ def test_json_is_shown_on_several_lines_or_cut() -> None:
     assert compact({"a": "b" * 200}, 20) == '{"a": "' + "b" * 12 + "…"
 
 
+def test_of_json_no_more_is_made_than_is_shown() -> None:
+    value = {"a": list(range(1000)), "b": "\x85" * 1000}
+    whole = pretty(value)
+    assert pretty(value, 5000) == whole[:5001]
+    assert pretty(value, len(whole)) == whole
+    assert len(pretty({"a": "x" * 10**6}, 100)) == 101
+
+
 def test_columns_are_as_wide_as_their_widest_cell() -> None:
     assert table(["A", "LONG"], [["1234", None], ["", "x"]]) == "A     LONG\n1234  -\n-     x"
