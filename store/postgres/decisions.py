@@ -22,15 +22,15 @@ _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 _COLUMNS = len(rows.EVENT.split(","))
 """An event's columns, followed by the size of the payloads read so far."""
 _LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
-_AFTER = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", after="%(after)s")
-_TO = rows.jumps("webhook", "bridge.events", "decided_at IS NULL", to="%(after)s")
+_AFTER = rows.jumps("webhook", "bridge.undecided", "true", after="%(after)s")
+_TO = rows.jumps("webhook", "bridge.undecided", "true", to="%(after)s")
 # The next webhooks with undecided events are found by one index look-up each; so are their first events.
 _NEXT = f"""
     SELECT value, 0 AS low FROM ({_AFTER}) later WHERE {_LEFT_IN}
     UNION ALL SELECT value, 0 FROM ({_TO}) first WHERE {_LEFT_IN}
 """
 _NEXT_BEHIND = f"""
-    SELECT value, low FROM ({next_webhooks("bridge.events", "r.decided_at IS NULL", low="seq")}) next WHERE {_LEFT_IN}
+    SELECT value, low FROM ({next_webhooks("bridge.undecided", "true", low="seq")}) next WHERE {_LEFT_IN}
 """
 """The same, while a snapshot is held: see `store.postgres.lows`."""
 _UNDECIDED = f"""
@@ -41,9 +41,11 @@ SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
     SELECT *, sum({_SIZE}) OVER in_turn - ({_SIZE}) AS before, row_number() OVER in_turn AS place
     FROM webhooks CROSS JOIN LATERAL (
         SELECT *, row_number() OVER (ORDER BY seq) AS number FROM (
-            SELECT * FROM bridge.events e
-            WHERE e.decided_at IS NULL AND e.webhook = webhooks.value AND e.seq >= webhooks.low ORDER BY seq
-            LIMIT (SELECT ceil(%(limit)s::numeric / greatest(1, number))::bigint FROM counted)
+            SELECT * FROM bridge.events WHERE seq = ANY(ARRAY(
+                SELECT u.seq FROM bridge.undecided u
+                WHERE u.webhook = webhooks.value AND u.seq >= webhooks.low ORDER BY u.seq
+                LIMIT (SELECT ceil(%(limit)s::numeric / greatest(1, number))::bigint FROM counted)
+            ))
         ) mine
     ) firsts WINDOW in_turn AS (ORDER BY number, turn)
 ) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
@@ -115,11 +117,12 @@ class PostgresDecisions(SqlDecisions):
 
 
 def _some(where: str, values: dict[str, Any]) -> Statement:
-    """The statement for the first events, at most `limit` of them and of their `bytes`."""
+    """The statement for the first held events, at most `limit` of them and of their `bytes`."""
     sql = (
         f"SELECT {rows.EVENT}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
-        f" FROM (SELECT * FROM bridge.events WHERE {where} ORDER BY seq LIMIT %(limit)s) first) sized"
-        " WHERE before < %(bytes)s ORDER BY seq"
+        " FROM bridge.events WHERE seq = ANY(ARRAY("
+        f"SELECT seq FROM bridge.held_events WHERE {where} ORDER BY seq LIMIT %(limit)s"
+        "))) sized WHERE before < %(bytes)s ORDER BY seq"
     )
     return sql, values
 

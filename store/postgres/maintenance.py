@@ -18,7 +18,8 @@ class PostgresMaintenance(SqlMaintenance):
     """Maintenance on PostgreSQL."""
 
     finished = """
-    SELECT id FROM bridge.events WHERE settled_at < %s ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT e.id FROM bridge.ended_events ended JOIN bridge.events e ON e.seq = ended.seq
+    WHERE ended.settled_at < %s ORDER BY ended.settled_at LIMIT %s FOR UPDATE OF e SKIP LOCKED
     """
     delete_events = """
     WITH pruned AS (DELETE FROM bridge.events WHERE id = ANY(%s) RETURNING status)

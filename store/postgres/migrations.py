@@ -12,6 +12,7 @@ from store.postgres import remedies
 from store.postgres.connection import Connection
 from store.postgres.connections import Connections
 from store.postgres.first_tables import FIRST
+from store.postgres.live_tables import ADD_ENDED, EVENTS_IN_PLACE, LIVE_EVENTS
 from store.sql.migrations import ANSWERS, MESSAGES, STORIES
 
 log = structlog.get_logger()
@@ -174,8 +175,14 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("answers", ANSWERS),
     ("messages", MESSAGES),
     ("room_for_changes", _ROOM),
+    ("live_events", LIVE_EVENTS),
+    ("events_in_place", EVENTS_IN_PLACE),
 )
 """Name and statements of each step, in their order."""
+IN_PARTS: dict[str, tuple[str, ...]] = {"events_in_place": ADD_ENDED}
+"""Step → statements that come before it: repeated, each time in a transaction of their own, until the last of them
+returns false. So whoever writes to a large table meanwhile never waits for long, and a process that is stopped has
+lost only a part."""
 
 _LOCK = 0x77656268  # "webh"; the schema's name provides the other half
 
@@ -201,6 +208,8 @@ def migrate(connections: Connections, connection: Connection) -> None:
         )
         connection.execute("COMMIT")
         for name, statements in STEPS:
+            while name in IN_PARTS and _write_part(connections, connection, name):
+                pass
             _begin(connection, schema)
             if name in (pending(connections, connection) or []):
                 connection.write(statements)
@@ -210,6 +219,18 @@ def migrate(connections: Connections, connection: Connection) -> None:
         if not connection.broken:
             connection.execute("ROLLBACK")
         raise
+
+
+def _write_part(connections: Connections, connection: Connection, name: str) -> bool:
+    """Writes a part of what comes before a step; returns whether there may be more of it."""
+    _begin(connection, connections.address.schema)
+    more = False
+    if name in (pending(connections, connection) or []):
+        for statement in IN_PARTS[name][:-1]:
+            connection.write(statement)
+        more = connection.fetch(IN_PARTS[name][-1])[0][0]
+    connection.execute("COMMIT")
+    return more
 
 
 def _begin(connection: Connection, schema: str) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from store.event_filter import EventFilter
+from store.sql.holds import STAGES
 from store.sql.queries import STATUSES, SqlQueries
 
 _COUNTS = """
 SELECT status, sum(number)::bigint FROM bridge.finished_events GROUP BY status
-UNION ALL SELECT 'pending', (SELECT count(*) FROM bridge.events WHERE decided_at IS NULL)
-    + (SELECT count(*) FROM bridge.events WHERE decided_at IS NOT NULL AND status = 'pending')
+UNION ALL SELECT 'pending', count(*) FROM bridge.unsettled_events WHERE status = 'pending'
 """
 
 
@@ -16,14 +16,22 @@ class PostgresQueries(SqlQueries):
     """Queries on PostgreSQL."""
 
     def _parts_of(self, query: EventFilter) -> list[str]:
+        if query.status is None and query.webhook is None:
+            return ["bridge.events AS part WHERE seq < %(before)s"]
         of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
         statuses = STATUSES if query.status is None else (query.status,)
-        conditions = [f"decided_at IS NOT NULL AND status = '{status}'{of_webhook}" for status in statuses]
+        found = [
+            f"bridge.ended_events AS part WHERE status = '{status}' AND seq < %(before)s{of_webhook}"
+            for status in statuses
+            if status != "pending"
+        ]
         if "pending" in statuses:
-            conditions.append(f"decided_at IS NULL{of_webhook}")
-        if query.status is None and query.webhook is None:
-            conditions = ["true"]
-        return [f"bridge.events WHERE {condition} AND seq < %(before)s" for condition in conditions]
+            stages = [f" AND stage = {stage}" for stage in STAGES] if query.webhook is not None else [""]
+            found += [
+                f"bridge.unsettled_events AS part WHERE status = 'pending' AND seq < %(before)s{of_webhook}{stage}"
+                for stage in stages
+            ]
+        return found
 
     def event_counts(self) -> dict[str, int]:
         counts: dict[str, int] = dict(self._database.read(_COUNTS))

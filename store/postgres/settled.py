@@ -23,7 +23,7 @@ AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) 
 """
 _FIRST = """
 SELECT webhook, (
-    SELECT min(seq) FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = busy.webhook AND e.seq >= busy.low
+    SELECT min(u.seq) FROM bridge.undecided u WHERE u.webhook = busy.webhook AND u.seq >= busy.low
 ) FROM unnest(%(busy)s::text[], %(lows)s::bigint[]) AS busy (webhook, low)
 """
 

@@ -16,8 +16,8 @@ from store.sql.once_keys import take_free
 
 # Not EXISTS: whatever the planner expects, an index gives the least directly.
 QUIET = f"""
-SELECT (SELECT min(webhook) FROM bridge.events WHERE decided_at IS NULL) IS NULL
-AND (SELECT min(seq) FROM bridge.events WHERE held > 0 AND held = {RECHECK}) IS NULL
+SELECT (SELECT min(webhook) FROM bridge.undecided) IS NULL
+AND (SELECT min(seq) FROM bridge.held_events WHERE held = {RECHECK}) IS NULL
 AND (SELECT min(id) FROM bridge.tasks WHERE state = 'returned') IS NULL
 AND (SELECT min(webhook) FROM bridge.pauses) IS NULL
 """

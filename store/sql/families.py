@@ -18,14 +18,14 @@ _UNRESOLVED = f"""
 SELECT seq, id, status, only_target FROM bridge.events
 WHERE id = %(origin)s AND ({_ENDED}) AND resolved_by IS NULL
 """ + "".join(
-    "UNION ALL SELECT * FROM (SELECT seq, id, status, only_target FROM bridge.events"
-    f" WHERE origin = %(origin)s AND status = '{status}' AND resolved_by IS NULL ORDER BY seq DESC LIMIT {_READ})"
-    f" AS {status}\n"
+    "UNION ALL SELECT seq, id, status, only_target FROM bridge.events WHERE seq IN (SELECT seq FROM bridge.ended_events"
+    f" WHERE origin = %(origin)s AND status = '{status}' AND resolved_by IS NULL ORDER BY seq DESC LIMIT {_READ})\n"
     for status in UNRESOLVED
 )
 _DELIVERED = f"""
-SELECT seq, id, status, only_target FROM bridge.events
-WHERE origin = %s AND status = 'delivered' ORDER BY seq LIMIT {_READ}
+SELECT seq, id, status, only_target FROM bridge.events WHERE seq IN (
+    SELECT seq FROM bridge.ended_events WHERE origin = %s AND status = 'delivered' ORDER BY seq LIMIT {_READ}
+) ORDER BY seq
 """
 _FAILED = f"""
 SELECT event_id, kind, workflow, workflow_id, reference_name, correlation_id FROM bridge.targets
@@ -33,9 +33,9 @@ WHERE event_id = ANY(%s) AND kind IN ('complete', 'start', 'message') AND state 
 """
 _RESOLVE = "UPDATE bridge.events SET resolved_by = %s WHERE id = %s"
 HAS_REPLAYS = """
-SELECT origin FROM unnest(%s::text[]) AS asked (origin) WHERE 1 = (
-    SELECT 1 FROM bridge.events e WHERE e.origin = asked.origin LIMIT 1
-)
+SELECT origin FROM unnest(%s::text[]) AS asked (origin)
+WHERE 1 = (SELECT 1 FROM bridge.ended_events e WHERE e.origin = asked.origin LIMIT 1)
+OR 1 = (SELECT 1 FROM bridge.unsettled_events u WHERE u.origin = asked.origin LIMIT 1)
 """
 
 

@@ -13,6 +13,8 @@ _HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside", "writing"
 HELD, RECHECK, WRITING = map(_HOLDS.index, ("held", "recheck", "writing"))
 ASIDE = _HOLDS.index("aside") - HELD
 """Added to `HELD` or `RECHECK` when the event is set aside."""
+STAGES = (-1, *range(len(_HOLDS)))
+"""PostgreSQL's numbers of what an unsettled event is in: -1 before its decision, then its hold's number."""
 MAY_BE_SET_ASIDE = f"({HELD}, {RECHECK})"
 SET_ASIDE = f"({HELD + ASIDE}, {RECHECK + ASIDE})"
 

@@ -26,14 +26,16 @@ DELETE FROM bridge.decision_parts WHERE (event_id, number) IN (
     SELECT event_id, number FROM bridge.decision_parts LIMIT %s
 )
 """
-_WRITING = f"FROM bridge.events WHERE held > 0 AND held = {WRITING}"
-_NEXT = f"SELECT id {_WRITING} AND NOT id = ANY(%s) ORDER BY seq LIMIT 1"
+_WRITING = f"FROM bridge.held_events h JOIN bridge.events e ON e.seq = h.seq WHERE h.held = {WRITING}"
+# All of them, which are few: with a limit, PostgreSQL might look for the first among all events.
+_NEXT = f"SELECT e.id {_WRITING} AND NOT e.id = ANY(%s) ORDER BY h.seq"
 _IS_ANY = f"""
-SELECT EXISTS (SELECT 1 FROM bridge.decision_parts) OR EXISTS (SELECT 1 {_WRITING} AND NOT id = ANY(%s))
+SELECT EXISTS (SELECT 1 FROM bridge.decision_parts) OR EXISTS (SELECT 1 {_WRITING} AND NOT e.id = ANY(%s))
 """
 _UNWRITTEN = f"""
-SELECT e.seq, p.number, e.id, p.targets FROM bridge.events e JOIN bridge.decision_parts p ON p.event_id = e.id
-WHERE e.held > 0 AND e.held = {WRITING} AND (e.seq, p.number) > (%s, %s)
+SELECT e.seq, p.number, e.id, p.targets FROM bridge.held_events h JOIN bridge.events e ON e.seq = h.seq
+JOIN bridge.decision_parts p ON p.event_id = e.id
+WHERE h.held = {WRITING} AND (e.seq, p.number) > (%s, %s)
 ORDER BY e.seq, p.number LIMIT %s
 """
 _FIRST_PART = "SELECT number, targets FROM bridge.decision_parts WHERE event_id = %s ORDER BY number LIMIT 1"

@@ -24,14 +24,16 @@ UNRESOLVED_COUNTED = 10_000
 
 _FIRST = f"""
 SELECT value, (
-    SELECT {{column}} FROM bridge.events e WHERE e.decided_at IS NULL AND e.webhook = value
-    AND NOT EXISTS (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'event' AND q.id = e.id) ORDER BY seq LIMIT 1
-) AS {{column}} FROM ({rows.jumps("webhook", "bridge.events", "decided_at IS NULL")}) AS webhooks
+    SELECT u.seq FROM bridge.undecided u WHERE u.webhook = value AND NOT EXISTS (
+        SELECT 1 FROM bridge.quarantine q
+        WHERE q.kind = 'event' AND q.id = (SELECT e.id FROM bridge.events e WHERE e.seq = u.seq)
+    ) ORDER BY u.seq LIMIT 1
+) AS seq FROM ({rows.jumps("webhook", "bridge.undecided", "true")}) AS webhooks
 """
-"""Of each webhook's first undecided event a column."""
+"""Each webhook's first undecided event."""
 _UNDECIDED = f"""
-SELECT e.seq FROM ({_FIRST.format(column="seq")}) AS first JOIN bridge.events e ON e.seq = first.seq
-WHERE e.received_at < %s AND NOT value = ANY(%s) AND value NOT IN (SELECT webhook FROM bridge.pauses)
+SELECT seq FROM ({_FIRST}) AS first WHERE (SELECT e.received_at FROM bridge.events e WHERE e.seq = first.seq) < %s
+AND NOT value = ANY(%s) AND value NOT IN (SELECT webhook FROM bridge.pauses)
 """
 _FIRST_DUE = f"""
 SELECT value, (
@@ -54,7 +56,7 @@ _PENDING_CALLS = f"SELECT id, event_id FROM bridge.targets WHERE state = 'pendin
 # Not the first of all undecided events: PostgreSQL would look for it among all events, and the undecided come last.
 _OLDEST_PENDING = f"""
 SELECT min(received_at) FROM (
-    SELECT received_at FROM ({_FIRST.format(column="received_at")}) AS first
+    SELECT (SELECT e.received_at FROM bridge.events e WHERE e.seq = first.seq) AS received_at FROM ({_FIRST}) AS first
     UNION ALL SELECT e.received_at FROM (
         SELECT * FROM ({_PENDING_CALLS.format("")}) AS due_first
         UNION SELECT * FROM ({_PENDING_CALLS.format("DESC")}) AS due_last
@@ -70,9 +72,10 @@ SELECT min(received_at) FROM (
 _REJECTION = rows.REJECTION.replace("kept_id", f"{KEPT} AS kept_id")
 # The newest of each status, so that each is found by the index however many replays there are.
 _NEWEST_REPLAYS = " UNION ALL ".join(
-    f"SELECT seq FROM (SELECT seq FROM bridge.events WHERE origin = %(origin)s AND status = '{status}'"
+    f"SELECT seq FROM (SELECT seq FROM {table} WHERE origin = %(origin)s AND status = '{status}'"
     " ORDER BY seq DESC LIMIT %(limit)s) AS part"
     for status in STATUSES
+    for table in ["bridge.unsettled_events" if status == "pending" else "bridge.ended_events"]
 )
 _REPLAYS = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE seq IN ({_NEWEST_REPLAYS}) ORDER BY seq"
 
@@ -104,8 +107,8 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
 """
 
 
-_UNRESOLVED = "bridge.events WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
-_COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS part"
+_UNRESOLVED = "bridge.ended_events AS part WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
+_COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
 
 
 class SqlQueries(Queries):
@@ -118,8 +121,8 @@ class SqlQueries(Queries):
 
     @abstractmethod
     def _parts_of(self, query: EventFilter) -> list[str]:
-        """The parts of the list: table and condition of each, which is read from one index, newest first. Parameters:
-        `before`, `webhook` and `status`."""
+        """The parts of the list: table (``AS part``) and condition of each, which is read from one index, newest first.
+        Parameters: `before`, `webhook` and `status`."""
 
     def events(self, query: EventFilter) -> list[Event]:
         return list(self.page(query).events)
@@ -154,11 +157,13 @@ class SqlQueries(Queries):
             parts = [f"{_UNRESOLVED} AND seq < %(before)s{of_webhook}"]
         else:
             parts = self._parts_of(query)
-        parts = [f"{part} AND seq > %(after)s{which}" for part in parts]
+        # Not a join: it could begin with all events, and look for few among them.
+        chosen = f" AND 1 = (SELECT 1 FROM bridge.events e WHERE e.seq = part.seq{which})" if which else ""
+        parts = [f"{part} AND seq > %(after)s{chosen}" for part in parts]
         if query.text and waiting is None:
             parts.append(event_search.by_id(query, which))
         seqs = " UNION ALL ".join(
-            f"SELECT seq FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT %(limit)s) AS part" for part in parts
+            f"SELECT seq FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT %(limit)s) AS newest" for part in parts
         )
         columns = rows.LISTED_EVENT if query.listing else rows.EVENT
         sql = f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"

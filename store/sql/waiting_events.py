@@ -28,8 +28,8 @@ _PENDING = "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending
 _TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT %s"
 # By their sequence numbers: with ids and a limit, PostgreSQL would look for them among all events, newest first.
 _SEQS = "SELECT seq FROM bridge.events WHERE id = ANY(%s) AND status = 'pending'"
-_LISTED = "bridge.events WHERE seq = ANY(%(those)s) AND +seq < %(before)s"
-_NOT_ASIDE = " AND NOT id = ANY(%(aside)s)"
+_LISTED = "bridge.events AS part WHERE seq = ANY(%(those)s) AND +seq < %(before)s"
+_NOT_ASIDE = " AND NOT seq = ANY(%(aside)s)"
 _DIGITS = 18
 """A target's number has no more."""
 
@@ -54,11 +54,11 @@ def waiting_for(database: Database, query: EventFilter) -> Waiting:
         tried = sorted({event_id for (event_id,) in found} - set(aside))
         return Waiting([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)})
     if query.waiting == "held":
-        held = f"bridge.events WHERE held > 0 AND held = {HELD} AND status = 'pending' AND seq < %(before)s"
-        return Waiting([f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": aside})
+        held = f"bridge.held_events AS part WHERE held = {HELD} AND status = 'pending' AND seq < %(before)s"
+        return Waiting([f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)})
     paused = sorted(webhook for webhook, _ in database.read(PAUSED) if query.webhook in (None, webhook))
     names = {f"paused{number}": name for number, name in enumerate(paused[:_PAUSED_WEBHOOKS])}
-    parts = [f"bridge.events WHERE decided_at IS NULL AND webhook = %({name})s AND seq < %(before)s" for name in names]
+    parts = [f"bridge.undecided AS part WHERE webhook = %({name})s AND seq < %(before)s" for name in names]
     return Waiting(parts, names)
 
 

@@ -7,6 +7,7 @@ from sqlite_utils.migrations import Migrations
 
 from store.sql.migrations import ANSWERS, MESSAGES, STORIES
 from store.sqlite.first_tables import FIRST
+from store.sqlite.lists import DECIDED_AND_COUNTS, LIVE_EVENTS
 
 migrations = Migrations("webhook_bridge")
 
@@ -376,18 +377,16 @@ def messages(db: Database) -> None:
     _run(db, MESSAGES.replace("bridge.", ""))
 
 
-_DECIDED_AND_COUNTS = """
--- to list what is pending of one webhook without the others', as PostgreSQL's `events_of_webhook` does
-CREATE INDEX events_decided ON events (webhook, seq) WHERE status = 'pending' AND decided_at IS NOT NULL;
--- to count the deliveries of a day, and to delete old counts, without reading them all
-CREATE INDEX delivery_counts_hour ON delivery_counts (hour);
-"""
-
-
 @migrations()
 def decided_of_webhook_and_counts_by_hour(db: Database) -> None:
     """Indexes that PostgreSQL's tables have had from the beginning."""
-    _run(db, _DECIDED_AND_COUNTS)
+    _run(db, DECIDED_AND_COUNTS)
+
+
+@migrations()
+def live_events(db: Database) -> None:
+    """The names by which shared statements find events by their state."""
+    _run(db, LIVE_EVENTS)
 
 
 def _run(db: Database, statements: str) -> None:

@@ -18,10 +18,11 @@ from store.protocols import Store
 from store.sql.database import Parameters, Statement
 from testkit import PATIENCE
 from testkit.postgres import Postgres
+from tests.store.live_tables import differences
 
-GROWING = ("events", "targets", "tasks", "quarantine", "answers")
+GROWING = ("events", "ended_events", "targets", "tasks", "quarantine", "answers")
 _LIVE = re.compile(
-    "events_(undecided|held)|targets_(pending|claimed|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
+    "unsettled_events.*|targets_(pending|claimed|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)"
 )
 """Indexes of only the few rows that are live: they may be read from end to end."""
 
@@ -159,6 +160,10 @@ class PostgresBackend:
                         scans.append("\n  ".join([statement.decode(), *(line for (line,) in text)]))
                 _EXPLAINED.add(statement)
         return scans
+
+    def differences(self) -> list[str]:
+        """Where the tables of what is live differ from what follows from the record."""
+        return differences(self.url)
 
     def close(self) -> None:
         """Closes everything that was opened."""

@@ -95,7 +95,7 @@ def test_looks_read_no_more_for_what_was_done_while_a_snapshot_is_held(
 ) -> None:
     looks = {
         "the agenda": ("AS busy", "AS before"),
-        "first undecided ones": ("AS busy", "e.seq >= busy.low"),
+        "first undecided ones": ("AS busy", "u.seq >= busy.low"),
         "what is due": ("due_at >= %s", "due_at <= %s"),
         "claims": ("claimed_at >= %s", "claimed_at < %s"),
         "the next one": ("SELECT min(due_at)", "due_at >= %(since)s"),

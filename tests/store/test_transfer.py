@@ -22,7 +22,10 @@ from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, task
 
-DERIVED = {"leads", "finished_events", "migrations", "_sqlite_migrations", "sqlite_sequence", "sqlite_stat1"}
+DERIVED = {
+    *("leads", "finished_events", "ended_events", "unsettled_events", "undecided", "held_events"),
+    *("migrations", "_sqlite_migrations", "sqlite_sequence", "sqlite_stat1"),
+}
 """Tables that each store has for itself."""
 
 

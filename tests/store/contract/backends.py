@@ -34,6 +34,9 @@ class Backend(Protocol):
         Indexes of only the few rows that are live may be read so.
         """
 
+    def differences(self) -> list[str]:
+        """Where tables that follow from others differ from what follows from those."""
+
     def close(self) -> None:
         """Closes everything that was opened."""
 
@@ -94,6 +97,9 @@ class SqliteBackend:
             return False
         table = re.search(rf"\b(\w+) (?:AS )?{scan[1]}\b", statement)  # it may have another name in the statement
         return scan[1] in GROWING or (table is not None and table[1] in GROWING)
+
+    def differences(self) -> list[str]:
+        return []  # they are views
 
     def close(self) -> None:
         for store in self._opened:

@@ -1,4 +1,8 @@
-"""Every test of the contract runs on every store, and looks at the plans of all statements that it had executed."""
+"""Every test of the contract runs on every store.
+
+After each the plans of all statements are looked at that it had executed, and whether tables that follow from others
+still do.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]
         yield backend
         scans = backend.full_scans()
         assert not scans, "\n\n".join(["statements that read a whole table:", *scans])
+        assert not backend.differences()
     finally:
         backend.close()
 
