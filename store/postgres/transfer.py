@@ -57,7 +57,7 @@ class PostgresTables(SqlTables):
                 " SELECT status, count(*) FROM bridge.events WHERE status != 'pending' GROUP BY status",
             )
             connection.write("DELETE FROM bridge.facts WHERE name = %s", (TRANSFER,))
-        for name in ("events", "targets", "tasks"):
+        for name in ("events", "unsettled_events", "ended_events", "targets", "tasks"):
             self._connections.run_again(self._analysing(name), READING)
 
     def _analysing(self, name: str) -> Callable[[Connection], int]:
