@@ -100,7 +100,7 @@ CREATE TABLE bridge.ended_before (seq BIGINT NOT NULL);
 INSERT INTO bridge.ended_before SELECT coalesce(max(seq), 0) + 1 FROM bridge.events;
 """
 
-_PART = 20_000
+_PART = 5_000
 """Events that are added by one transaction, in which nobody else can write events."""
 ADD_ENDED = (
     "LOCK TABLE bridge.events IN SHARE ROW EXCLUSIVE MODE",

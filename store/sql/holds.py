@@ -1,7 +1,7 @@
 """The column `held` of events: one number per kind of hold.
 
 docs/decisions.md says why it holds no words. All code that reads or writes the column takes its numbers from here.
-Indexes cover events with any kind of hold: ``held > 0``.
+Indexes and lists of held events cover any kind of hold: ``held > 0``.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def test_a_migration_in_parts_can_be_stopped_and_what_changes_in_between_is_foun
             before.execute(_EVENT, (f"e{number}", "failed", 1, 0, number, None))
     parts = iter(range(2))
     lock, add = live_tables.ADD_ENDED
-    monkeypatch.setitem(migrations.IN_PARTS, "events_in_place", (lock, add.replace("OFFSET 19999", "OFFSET 4")))
+    monkeypatch.setitem(migrations.IN_PARTS, "events_in_place", (lock, add.replace("OFFSET 4999", "OFFSET 4")))
     write_part = migrations._write_part
 
     def interrupted(*arguments: Any) -> bool:
