@@ -17,7 +17,7 @@ class PostgresQueries(SqlQueries):
 
     def _parts_of(self, query: EventFilter) -> list[str]:
         if query.status is None and query.webhook is None:
-            return ["bridge.events AS part WHERE seq < %(before)s"]
+            return ["bridge.events WHERE seq < %(before)s"]
         of_webhook = " AND webhook = %(webhook)s" if query.webhook is not None else ""
         statuses = STATUSES if query.status is None else (query.status,)
         found = [

@@ -122,7 +122,7 @@ def by_id(query: EventFilter, which: str) -> str:
     only = " AND webhook = %(webhook)s" if query.webhook is not None else ""
     only += " AND status = %(status)s" if query.status is not None and not query.unresolved else ""
     only += " AND status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL" if query.unresolved else ""
-    return f"bridge.events AS part WHERE id = %(text)s AND seq < %(before)s{only}{which}"
+    return f"bridge.events WHERE id = %(text)s AND seq < %(before)s{only}{which}"
 
 
 def _about(query: EventFilter) -> str:

@@ -121,8 +121,8 @@ class SqlQueries(Queries):
 
     @abstractmethod
     def _parts_of(self, query: EventFilter) -> list[str]:
-        """The parts of the list: table (``AS part``) and condition of each, which is read from one index, newest first.
-        Parameters: `before`, `webhook` and `status`."""
+        """The parts of the list: table and condition of each, which is read from one index, newest first. The table is
+        `bridge.events`, or another with a `seq` (``AS part``). Parameters: `before`, `webhook` and `status`."""
 
     def events(self, query: EventFilter) -> list[Event]:
         return list(self.page(query).events)
@@ -157,9 +157,7 @@ class SqlQueries(Queries):
             parts = [f"{_UNRESOLVED} AND seq < %(before)s{of_webhook}"]
         else:
             parts = self._parts_of(query)
-        # Not a join: it could begin with all events, and look for few among them.
-        chosen = f" AND 1 = (SELECT 1 FROM bridge.events e WHERE e.seq = part.seq{which})" if which else ""
-        parts = [f"{part} AND seq > %(after)s{chosen}" for part in parts]
+        parts = [_narrowed(f"{part} AND seq > %(after)s", which) for part in parts]
         if query.text and waiting is None:
             parts.append(event_search.by_id(query, which))
         seqs = " UNION ALL ".join(
@@ -301,3 +299,11 @@ class SqlQueries(Queries):
         )
         found = self._database.read(sql, (since - _HOUR, *([webhook] if only else [])))
         return [(hour, outcome, number) for hour, outcome, number in found]
+
+
+def _narrowed(part: str, which: str) -> str:
+    """The part of a list with a further condition on columns of events."""
+    if not which or part.startswith("bridge.events "):
+        return part + which
+    # Not a join: it could begin with all events, and look for few among them.
+    return f"{part} AND 1 = (SELECT 1 FROM bridge.events e WHERE e.seq = part.seq{which})"

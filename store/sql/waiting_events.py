@@ -28,7 +28,7 @@ _PENDING = "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending
 _TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT %s"
 # By their sequence numbers: with ids and a limit, PostgreSQL would look for them among all events, newest first.
 _SEQS = "SELECT seq FROM bridge.events WHERE id = ANY(%s) AND status = 'pending'"
-_LISTED = "bridge.events AS part WHERE seq = ANY(%(those)s) AND +seq < %(before)s"
+_LISTED = "bridge.events WHERE seq = ANY(%(those)s) AND +seq < %(before)s"
 _NOT_ASIDE = " AND NOT seq = ANY(%(aside)s)"
 _DIGITS = 18
 """A target's number has no more."""

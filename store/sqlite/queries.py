@@ -7,20 +7,16 @@ from store.records import EventStatus
 from store.sql.queries import STATUSES, SqlQueries
 
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.
-_ALL = "bridge.events AS part WHERE seq < %(before)s"
+_ALL = "bridge.events WHERE seq < %(before)s"
 _UNDECIDED = (
-    "bridge.events AS part INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL"
-    " AND seq < %(before)s"
+    "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < %(before)s"
 )
-_DECIDED = (
-    "bridge.events AS part INDEXED BY events_pending WHERE status = 'pending' AND decided_at >= 0 AND seq < %(before)s"
-)
+_DECIDED = "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at >= 0 AND seq < %(before)s"
 _UNDECIDED_OF_WEBHOOK = (
-    "bridge.events AS part INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s"
-    " AND seq < %(before)s"
+    "bridge.events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s AND seq < %(before)s"
 )
 _DECIDED_OF_WEBHOOK = (
-    "bridge.events AS part INDEXED BY events_decided WHERE status = 'pending' AND decided_at IS NOT NULL"
+    "bridge.events INDEXED BY events_decided WHERE status = 'pending' AND decided_at IS NOT NULL"
     " AND webhook = %(webhook)s AND seq < %(before)s"
 )
 
@@ -31,7 +27,7 @@ def _finished(status: EventStatus, webhook: bool) -> str:
     else:
         index, of_webhook = "events_status", ""
     return (
-        f"bridge.events AS part INDEXED BY {index}"
+        f"bridge.events INDEXED BY {index}"
         f" WHERE status != 'pending' AND status = '{status}'{of_webhook} AND seq < %(before)s"
     )
 
