@@ -13,8 +13,8 @@ import structlog
 from store.records import Task
 from worker.conductor.answers import Unreadable
 from worker.conductor.client import POLL_BATCH, Conductor
-from worker.conductor.errors import BrokenOff, ConductorError, OutcomeUnknown, is_of_an_item
-from worker.discovery.index import Index, Seen
+from worker.conductor.errors import BrokenOff, ConductorError, Garbled, NotThere, OutcomeUnknown, is_of_an_item
+from worker.discovery.index import CANNOT, Index, Seen
 
 log = structlog.get_logger()
 
@@ -157,7 +157,7 @@ class Scanner:
             self._read_to, self._again_at = error.reached, float("inf")
             self._state.search_broke_off()
         else:
-            self._state.search_failed()
+            self._state.search_failed(error.status in CANNOT or isinstance(error, (Garbled, NotThere)))
         log.warning(
             "the index of waiting tasks can't be searched; events that may have a taker there wait"
             if not self._state.complete()

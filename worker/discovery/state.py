@@ -41,6 +41,8 @@ AGREE_FOR = 24 * 3600.0
 """Seconds without a task found by the index alone, while the queue handed out tasks, after which the queue suffices."""
 FULL_READ_EVERY = 40
 """Discoveries between two that read all waiting tasks from the index."""
+SILENT_FOR = 3600.0
+"""Seconds for which no hold ends while searches get no answer."""
 _LOSSES = 100
 """Lost polls that are told apart."""
 _LONGEST_PATIENCE = 60.0
@@ -75,6 +77,7 @@ class DiscoveryState:
         self._missed = 0
         self._failures = 0
         self._in_a_row = 0
+        self._silent_since: float | None = None
         self._try_at = _NEVER
         # The index.
         self.shown: Shown = "untried"
@@ -112,6 +115,12 @@ class DiscoveryState:
         takers, and has failed only a few times in a row."""
         return self._in_a_row < TRIES
 
+    @property
+    def silent(self) -> bool:
+        """Whether searches get no answer, but may soon: no hold ends meanwhile, as a task that only the index knows may
+        have come in time."""
+        return self._silent_since is not None and self._now < self._silent_since + SILENT_FOR
+
     def _needs_index(self) -> bool:
         return self._now < self._late_until or self._finds_alone()
 
@@ -128,7 +137,7 @@ class DiscoveryState:
         """Whether a scan should search now. If the search is needed and fails, it is repeated after a while."""
         if self._now < self._try_at:
             return False
-        return self.need() != "queue" or (self._wanted and self.may_search())
+        return self.need() != "queue" or self.silent or (self._wanted and self.may_search())
 
     def may_search(self) -> bool:
         """Whether an event without a taker may cause a search of the index now."""
@@ -136,7 +145,7 @@ class DiscoveryState:
 
     def search_due_in(self) -> float:
         """Seconds until a scan should search even if there is nothing else to do; infinite if none should."""
-        if not self.complete():
+        if not self.complete() or self.silent:
             return max(0.0, self._try_at - self._now)
         if self._wanted:
             return max(0.0, max(self._searched_at + self._search_gap, self._try_at) - self._now)
@@ -174,15 +183,23 @@ class DiscoveryState:
         self._wanted = False
         self._unsure = False
         self._missed = self._failures = self._in_a_row = 0
+        self._silent_since = None
         self._lost_at = [at for at in self._lost_at if began < at + QUIET]
         self._searched_at, self._try_at = self._now, _NEVER
 
-    def search_failed(self) -> None:
-        """A scan couldn't search the index. If searches were never of use, the queue must suffice after a few tries."""
+    def search_failed(self, answered: bool = True) -> None:
+        """A scan couldn't search the index. If searches were never of use, the queue must suffice after a few tries.
+
+        `answered`: whether Conductor said so, and not just nothing in time.
+        """
         self._failures += 1
         self._missed += 1
         self._in_a_row += 1
         self._try_at = self._now + wait_before(self._failures)
+        if answered:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = self._now
         if self._missed >= TRIES and not self._finds_alone():
             self._unsure = self._wanted = False
             self._late_until = _NEVER

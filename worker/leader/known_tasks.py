@@ -22,10 +22,11 @@ class Known:
     patient: bool = False
     """Whether then those with a known taker wait too: there may be more takers."""
     up_to: int = 0
-    """Tasks that were waiting before then are known, or no longer awaited, in Unix milliseconds."""
+    """Holds that ended before then are over: tasks that were waiting then are known, or no longer awaited. In Unix
+    milliseconds."""
     awaited: Mapping[str, int] = field(default_factory=dict)
-    """Workflow → the same for its tasks, if there are any that can't be read right now. The empty text stands for any
-    workflow: it isn't known whose tasks a poll may just have lost."""
+    """Workflow → up to when its tasks are known, if there are any that can't be read right now. The empty text stands
+    for any workflow: it isn't known whose tasks a poll may just have lost."""
 
     def may_lack_takers(self, received_at: int, receivers: Collection[str], has_takers: bool) -> bool:
         """Whether an event for these receivers, which arrived then, waits for takers that aren't known yet."""
@@ -41,7 +42,7 @@ class _Tasks:
     """The tasks of one workflow, or of any."""
 
     up_to: int
-    """As `Known.up_to`."""
+    """Those that were waiting before then are known, or no longer awaited."""
     wave: tuple[int, float] | None = None
     """When a scan began, and since when the last of what wasn't known then is awaited."""
 
@@ -67,16 +68,23 @@ class KnownTasks:
     def __init__(self) -> None:
         self._up_to = 0
         """When the last complete scan began."""
+        self._holds_up_to = 0
+        """`Known.up_to` of the last scan."""
         self._missing: dict[str, _Tasks] = {}
         """The workflows with tasks that weren't known at a scan since."""
 
-    def scanned(self, began: int, complete: bool, patient: bool, awaited: Sequence[Awaited]) -> Known:
-        """A scan that began then has ended. `awaited`: what isn't known yet, but may be soon, the oldest first."""
+    def scanned(
+        self, began: int, complete: bool, patient: bool, awaited: Sequence[Awaited], silent: bool = False
+    ) -> Known:
+        """A scan that began then has ended. `awaited`: what isn't known yet, but may be soon, the oldest first.
+
+        `silent`: it counts as complete although the index gave no answer. Events are decided then, but no hold ends.
+        """
         since: dict[str, list[float]] = {}
         for one in awaited:
             since.setdefault(one.workflow, []).append(one.since)
         # None is later than this scan's beginning, unless the clock was set back: then holds would end too early.
-        self._up_to = min(self._up_to, began)
+        self._up_to, self._holds_up_to = min(self._up_to, began), min(self._holds_up_to, began)
         for workflow in since:
             self._missing.setdefault(workflow, _Tasks(self._up_to))
         for workflow, tasks in self._missing.items():
@@ -84,5 +92,8 @@ class KnownTasks:
         if complete:
             self._up_to = max(self._up_to, began)
             self._missing = {workflow: tasks for workflow, tasks in self._missing.items() if workflow in since}
-        up_to = min([self._up_to, *(tasks.up_to for tasks in self._missing.values())])
-        return Known(complete, patient, up_to, {workflow: self._missing[workflow].up_to for workflow in since})
+        if not silent:
+            self._holds_up_to = min([self._up_to, *(tasks.up_to for tasks in self._missing.values())])
+        return Known(
+            complete, patient, self._holds_up_to, {workflow: self._missing[workflow].up_to for workflow in since}
+        )

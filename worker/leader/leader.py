@@ -186,7 +186,8 @@ class Leader:
         scan = self.scanner
         self._awaited = self._index.awaited()
         self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
-        known = self._known_tasks.scanned(scan.began, scan.complete, self.state.patient, self._awaited)
+        state = self.state
+        known = self._known_tasks.scanned(scan.began, scan.complete, state.patient, self._awaited, state.silent)
         now, free = store.now(), executor.free
         claimed = decider.decide(self.term, events, freed, scan.began, now, free, known, self._left_out)
         # Before anything that may fail: no other worker makes these calls until their claims run out.

@@ -16,7 +16,7 @@ from store.records import NewEvent, SetAside
 from tests.worker.clock import Clock
 from tests.worker.leader.test_worker import Bench as LoopBench
 from worker.conductor.errors import ConductorError
-from worker.discovery.state import TRIES
+from worker.discovery.state import SILENT_FOR, TRIES
 from worker.leader.leader import Leader
 
 STARTS = {"starts": [{"workflow": "flow"}]}
@@ -180,6 +180,43 @@ def test_no_hold_ends_before_the_index_has_been_asked(bench: Bench) -> None:
         bench.clock.seconds += 20
         leader.decide()
         assert bench.hold(held) == "no"
+
+
+@pytest.mark.parametrize("passes", [20, SILENT_FOR])
+def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(bench: Bench, passes: float) -> None:
+    """A Conductor that is very slow: its queue has been emptied, and nobody knows by whom."""
+    worker = bench.deciding()
+    leader = worker.leader
+    assert leader is not None
+    leader.decide()
+    bench.fail()
+    task, event = bench.foreign("key"), bench.event("w", "key")
+    bench.fail_again(leader)
+    assert bench.hold(event) == "held"
+    ended = time.time() + 700
+    with mock.patch.object(time, "time", lambda: ended):
+        bench.fail_again(leader)
+        assert bench.hold(event) == "held"
+        bench.fail(passes == SILENT_FOR)
+        bench.clock.seconds += passes
+        leader.decide()
+    assert bench.hold(event) == "no"
+    assert bench.takers(event) == ([] if passes == SILENT_FOR else [task])
+
+
+def test_the_holds_end_where_the_index_says_that_it_cannot_be_searched(bench: Bench) -> None:
+    worker = bench.deciding()
+    leader = worker.leader
+    assert leader is not None
+    leader.decide()
+    bench.conductor.cannot = dict.fromkeys(("search-v2", "search", "workflows"), 403)
+    event = bench.event("w", "key")
+    bench.fail_again(leader)
+    assert bench.hold(event) == "held"
+    ended = time.time() + 700
+    with mock.patch.object(time, "time", lambda: ended):
+        bench.fail_again(leader)
+        assert bench.hold(event) == "no"
 
 
 def test_an_index_that_hangs_holds_up_no_scan_for_long(bench: Bench) -> None:

@@ -173,6 +173,30 @@ def test_a_wanted_search_that_fails_makes_no_scan_incomplete_where_the_queue_doe
     assert 0 < at(state, 1).search_due_in() < 1
 
 
+def test_an_index_that_gives_no_answer_is_searched_again_even_if_scans_do_without_it(state: DiscoveryState) -> None:
+    at(state, 0).searched(began=0)
+    state.want_search()
+    at(state, 1).search_failed(answered=False)
+    assert state.complete()
+    assert state.silent
+    assert at(state, 1 + state.search_due_in()).must_search()
+    at(state, 10).searched(began=10)
+    assert not state.silent
+    assert not at(state, 20).must_search()
+
+
+def test_an_index_that_says_that_it_cannot_be_searched_or_never_answers_holds_up_no_hold(
+    state: DiscoveryState,
+) -> None:
+    at(state, 0).search_failed(answered=False)
+    at(state, 20).search_failed(answered=True)
+    assert not state.silent
+    at(state, 40).search_failed(answered=False)
+    at(state, 60).search_failed(answered=False)
+    assert at(state, 39 + module.SILENT_FOR).silent
+    assert not at(state, 40 + module.SILENT_FOR).silent
+
+
 def test_a_scan_waits_longer_for_an_index_that_is_slow(state: DiscoveryState) -> None:
     waits = []
     for now in range(0, 200, 20):

@@ -276,6 +276,14 @@ def test_no_hold_ends_early_because_the_clock_is_set_back(bench: Bench) -> None:
         assert bench.hold(event) == "held"
 
 
+def test_no_hold_ends_by_a_scan_whose_index_gave_no_answer() -> None:
+    known = KnownTasks()
+    assert known.scanned(10, True, True, []).up_to == 10
+    assert known.scanned(20, True, True, [], silent=True).up_to == 10
+    assert known.scanned(30, True, True, []).up_to == 30
+    assert known.scanned(20, True, True, [], silent=True).up_to == 20, "the clock was set back"
+
+
 def test_up_to_when_the_tasks_of_each_workflow_are_known() -> None:
     known = KnownTasks()
     known.scanned(10, True, True, [])
