@@ -188,6 +188,33 @@ def test_a_postgresql_that_is_away_or_answers_nothing_holds_it_up_only_so_long(
         proxy.close()
 
 
+FULL_LOG = """
+import os, time
+from config.logs import configure_logging
+from worker import hard_stop
+configure_logging("json", "worker")
+hard_stop.SECONDS = 0.0
+os.set_blocking(2, False)
+try:
+    while True:
+        os.write(2, b"x" * 4096)
+except BlockingIOError:
+    os.set_blocking(2, True)
+stop = hard_stop.HardStop()
+stop.watch()
+stop.begin()
+time.sleep(3600)
+"""
+
+
+def test_a_worker_whose_log_nobody_reads_ends_too() -> None:
+    with subprocess.Popen([sys.executable, "-c", FULL_LOG], stderr=subprocess.PIPE) as process:
+        try:
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
+
+
 def test_a_process_that_never_ends_is_ended_nine_seconds_after_the_signal() -> None:
     hard_stop = HardStop()
     hard_stop.begin()
