@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -46,15 +47,22 @@ _SECRET = re.compile(
     r"secret|token|passw|pwd|signature|api.?key|private|auth|credential|cookie|session|card|cvc|cvv|iban|ssn", re.I
 )
 _DULL = re.compile(r"(?:[Tt]imestamp|^time|_time|_at|At|[Vv]ersion)$")
+_RANK = attrgetter("rank")
 _ARRAY = "$.request"
 """Where a payload has the array that the body was."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
+    rank: int
+    """Which one of those that a platform declares."""
     path: str
     steps: tuple[str | int, ...]
     value: Value
+
+
+_Places = Mapping[str | int, Sequence[_Place]]
+"""By the first step: of a platform's dozens of places, most events have a few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +107,16 @@ class Summarizer:
         return None, self._first_fields({"request": value}, "$", _FIELDS)
 
     def _of_object(
-        self, value: Mapping[str, Any], places: tuple[Sequence[_Place], Sequence[_Place]], root: str
+        self, value: Mapping[str, Any], places: tuple[_Places, _Places], root: str
     ) -> tuple[str | None, dict[str, str]]:
         kind: str | None = None
         found: dict[str, str] = {}
-        for place in places[0]:
+        for place in _present(places[0], value):
             if (text := _shown(value, place, _LONGEST_TYPE)) is not None:
                 kind = found[place.path] = text
                 break
         left = _ALL
-        for place in places[1]:
+        for place in _present(places[1], value):
             if left > 0 and place.path not in found and (text := _shown(value, place, _LONGEST)) is not None:
                 found[place.path] = text
                 left -= len(text)
@@ -184,16 +192,22 @@ def _may_be_shown(name: str) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _places(declared: tuple[SummaryPart, ...], root: str, hide: tuple[str, ...] | None) -> tuple[_Place, ...]:
+def _places(declared: tuple[SummaryPart, ...], root: str, hide: tuple[str, ...] | None) -> _Places:
     """Where the declared values are, of those that may be shown. Cached: many webhooks are of one platform."""
-    found = []
-    for one in declared:
+    found: dict[str | int, list[_Place]] = {}
+    for rank, one in enumerate(declared):
         value = Value(one) if isinstance(one, str) else one
         steps = _steps(value.path)
         path = root + value.path.removeprefix("$")
         if hide is not None and not may_hide(hide, _steps(path)):
-            found.append(_Place(path, steps, value))
-    return tuple(found)
+            found.setdefault(steps[0], []).append(_Place(rank, path, steps, value))
+    return found
+
+
+def _present(places: _Places, value: Mapping[str, Any]) -> list[_Place]:
+    """Those of which the object has the first member, as they are declared."""
+    found = [place for member in places.keys() & value.keys() for place in places[member]]
+    return sorted(found, key=_RANK)
 
 
 def _steps(path: str) -> tuple[str | int, ...]:
