@@ -108,7 +108,7 @@ def _running(checkout: Path, store: str, folder: Path, definitions: Path, server
         bridge_webhooks=str(definitions), bridge_database=url, bridge_relay_metrics="off", port=str(port)
     )
     environment["PYTHONPATH"] = environment["PYTHONPATH"].replace(str(ROOT), str(checkout))
-    relay = start_relay(environment, folder / f"relay-{port}.log", checkout)
+    relay = start_relay(environment, folder / f"relay-{port}.log", checkout, checkout)
     try:
         yield _Relay(relay.pid, port, url.rpartition("/")[2] if store == "postgres" else "")
     finally:

@@ -222,8 +222,9 @@ def bridge_environment(**settings: str) -> dict[str, str]:
     return kept | {name.upper(): value for name, value in settings.items()}
 
 
-def start_relay(environment: Mapping[str, str], log: Path, folder: Path = ROOT) -> Child:
-    """The relay as the Procfile starts it, on `$PORT` of the environment; returns once `/readyz` says yes."""
+def start_relay(environment: Mapping[str, str], log: Path, folder: Path = ROOT, checkout: Path = ROOT) -> Child:
+    """The relay as the Procfile starts it, on `$PORT` of the environment; returns once `/readyz` says yes. `checkout`:
+    whose settings gunicorn gets, if its PYTHONPATH names another one."""
     relay = Child(
         "the relay",
         [
@@ -231,7 +232,7 @@ def start_relay(environment: Mapping[str, str], log: Path, folder: Path = ROOT) 
             "-m",
             "gunicorn",
             "--config",
-            str(ROOT / "relay" / "gunicorn_settings.py"),
+            str(checkout / "relay" / "gunicorn_settings.py"),
             "relay:create_app()",
         ],
         log,
