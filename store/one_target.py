@@ -23,6 +23,8 @@ class _Target(Protocol):
     @property
     def reference_name(self) -> str | None: ...
     @property
+    def iteration(self) -> int | None: ...
+    @property
     def correlation_id(self) -> str | None: ...
 
 
@@ -33,6 +35,8 @@ class _Task(Protocol):
     def workflow_id(self) -> str: ...
     @property
     def reference_name(self) -> str: ...
+    @property
+    def iteration(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class OneTarget:
         return (
             self.kind == "complete"
             and (self.workflow, self.workflow_id) == (task.workflow, task.workflow_id)
-            and self.reference_name == without_iteration(task.reference_name)
+            and self.reference_name == plain_name(task.reference_name, task.iteration)
         )
 
     def names(self, reference_name: str) -> bool:
@@ -83,7 +87,7 @@ class OneTarget:
 def place_of(target: _Target) -> OneTarget:
     """The target's place."""
     if target.kind == "complete":
-        name = None if target.reference_name is None else without_iteration(target.reference_name)
+        name = None if target.reference_name is None else plain_name(target.reference_name, target.iteration)
         return OneTarget("complete", target.workflow, target.workflow_id, name)
     if target.kind == "message":  # an event gives a workflow one message
         return OneTarget("message", target.workflow)
@@ -114,6 +118,16 @@ def callback_to(workflow_id: str, reference_name: str) -> OneTarget:
 def names_of(reference_name: str) -> tuple[str, str]:
     """The reference name as it is, and without a number at its end, which may be that of an iteration or its own."""
     return reference_name, without_iteration(reference_name)
+
+
+def plain_name(reference_name: str, iteration: int | None) -> str:
+    """The reference name of a task without the number of its iteration, which outside of loops is 0, and in no name.
+
+    If the iteration isn't known, any number at the end is taken for it.
+    """
+    if iteration is None:
+        return without_iteration(reference_name)
+    return reference_name.removesuffix(f"__{iteration}") if iteration > 0 else reference_name
 
 
 def without_iteration(reference_name: str) -> str:

@@ -181,6 +181,8 @@ class Task:
     state: TaskState = "waiting"
     broken: str | None = None
     """Why the matches can't be parsed; None if they can."""
+    iteration: int | None = None
+    """Of the loop that it is in, from 1; 0 for a task in none, and None if Conductor didn't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,8 @@ class Target:
     """Messages with the same lane are delivered one after the other (`store.lanes`); None for other targets."""
     otherwise: Otherwise | None = None
     """For a message."""
+    iteration: int | None = None
+    """For a completion: its task's."""
     failures: tuple[Attempt, ...] = ()
     """The newest attempts that didn't succeed, oldest first."""
 
@@ -257,6 +261,8 @@ class NewTarget:
     lane: str | None = None
     """As in `Target`."""
     otherwise: Otherwise | None = None
+    iteration: int | None = None
+    """As in `Target`."""
     not_before: int = 0
     """When its call may be made, at the earliest: not while its task's time-out is being extended."""
 

@@ -51,22 +51,23 @@ NEW_EVENT = (
 )
 TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
-    " broken"
+    " broken, iteration"
 )
-_TASK_NUMBERS = (5, 6)
+_TASK_NUMBERS = (5, 6, 11)
 _NO_CRITERIA = '""'
 """It matches nothing."""
 TARGET = (
     "id, event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
     " error, claimed_by, claimed_at, due_at, created_at, settled_at, once_key, once_while, input,"
-    " failing_since, only_versions, lane, otherwise, failures"
+    " failing_since, only_versions, lane, otherwise, iteration, failures"
 )
 _KIND, _STATE, _ERROR = map(TARGET.split(", ").index, ("kind", "state", "error"))
 _ONLY_VERSIONS = TARGET.split(", ").index("only_versions")
-_TARGET_NUMBERS = (0, 7, 10, 13, 14, 15, 16, 20)
+_TARGET_NUMBERS = (0, 7, 10, 13, 14, 15, 16, 20, 24)
 NEW_TARGET = (
     "event_id, kind, workflow, workflow_id, task_id, reference_name, version, correlation_id, state, attempts,"
-    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions, lane, otherwise"
+    " claimed_by, claimed_at, due_at, created_at, once_key, once_while, input, only_versions, lane, otherwise,"
+    " iteration"
 )
 """Without the webhook, which is taken from the event."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
@@ -148,6 +149,7 @@ def new_target_row(event_id: str, new: NewTarget, claimed_by: str | None, now: i
         json.dumps(new.only_versions) if new.only_versions is not None else None,
         new.lane,
         new.otherwise,
+        new.iteration,
     )
 
 
@@ -215,6 +217,7 @@ def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:
         task.found_by,
         state,
         task.broken,
+        task.iteration,
         now,
     )
 

@@ -69,6 +69,7 @@ def task(found: Task) -> Task:
         broken=None if found.broken is None else text_without_nul(found.broken),
         scheduled_at=number(found.scheduled_at),
         response_timeout=number(found.response_timeout, LARGEST_INT),
+        iteration=None if found.iteration is None else number(found.iteration, LARGEST_INT),
     )
 
 
@@ -82,4 +83,5 @@ def _is_storable(found: Task) -> bool:
         and found.broken is None
         and 0 <= found.scheduled_at <= LARGEST_LONG
         and 0 <= found.response_timeout <= LARGEST_INT
+        and 0 <= (found.iteration or 0) <= LARGEST_INT
     )

@@ -38,15 +38,15 @@ TABLES = (
     _table(
         "tasks",
         "id",
-        "workflow_id workflow reference_name matches scheduled_at response_timeout domain found_by state broken seen_at"
-        " settled_at",
+        "workflow_id workflow reference_name matches scheduled_at response_timeout domain found_by state broken"
+        " iteration seen_at settled_at",
     ),
     _table(
         "targets",
         "id",
         "event_id webhook kind workflow workflow_id task_id reference_name version correlation_id state attempts error"
         " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while input failing_since"
-        " only_versions lane otherwise failures",
+        " only_versions lane otherwise iteration failures",
     ),
     _table("decision_parts", "event_id number", "targets", large="targets"),
     _table("workflows", "id", "version root_id root_started_at root_correlation_id"),

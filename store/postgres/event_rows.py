@@ -32,7 +32,7 @@ FROM (SELECT name FROM unnest(%s::text[]) AS asked (name) ORDER BY hashtext(name
 _NEW_TARGET_ARRAYS = (
     "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
     " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
-    " %b::text[], %b::text[], %b::text[], %b::text[]"
+    " %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[]"
 )
 _ADD_TARGETS = (
     f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"

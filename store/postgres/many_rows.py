@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 
 _NUMBERS = (
-    "at due_at hold_until hour number received_at response_timeout root_started_at scheduled_at seen_at since size"
-    " status target_id tries version wait_until"
+    "at due_at hold_until hour iteration number received_at response_timeout root_started_at scheduled_at seen_at since"
+    " size status target_id tries version wait_until"
 )
 _TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
 """Types of the inserted columns; all others are text."""

@@ -13,7 +13,7 @@ from store.postgres.connection import Connection
 from store.postgres.connections import Connections
 from store.postgres.first_tables import FIRST
 from store.postgres.live_tables import ADD_ENDED, EVENTS_IN_PLACE, LIVE_EVENTS
-from store.sql.migrations import ANSWERS, MESSAGES, STORIES
+from store.sql.migrations import ANSWERS, ITERATIONS, MESSAGES, STORIES
 
 log = structlog.get_logger()
 
@@ -177,6 +177,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("room_for_changes", _ROOM),
     ("live_events", LIVE_EVENTS),
     ("events_in_place", EVENTS_IN_PLACE),
+    ("iterations", ITERATIONS),
 )
 """Name and statements of each step, in their order."""
 IN_PARTS: dict[str, tuple[str, ...]] = {"events_in_place": ADD_ENDED}

@@ -28,7 +28,7 @@ SELECT seq, id, status, only_target FROM bridge.events WHERE seq IN (
 ) ORDER BY seq
 """
 _FAILED = f"""
-SELECT event_id, kind, workflow, workflow_id, reference_name, correlation_id FROM bridge.targets
+SELECT event_id, kind, workflow, workflow_id, reference_name, iteration, correlation_id FROM bridge.targets
 WHERE event_id = ANY(%s) AND kind IN ('complete', 'start', 'message') AND state = 'failed' LIMIT {_READ}
 """
 _RESOLVE = "UPDATE bridge.events SET resolved_by = %s WHERE id = %s"
@@ -69,8 +69,8 @@ def _failed_of(transaction: Transaction, ended: list[Ended]) -> dict[str, set[on
     if len(found) == _READ:  # there may be others
         return {}
     failed: dict[str, set[one_target.OneTarget]] = {}
-    for event_id, kind, workflow, workflow_id, reference_name, correlation_id in found:
-        target = NewTarget(kind, workflow, workflow_id, None, reference_name, correlation_id=correlation_id)
+    for event_id, kind, workflow, workflow_id, name, iteration, correlation_id in found:
+        target = NewTarget(kind, workflow, workflow_id, None, name, iteration=iteration, correlation_id=correlation_id)
         failed.setdefault(event_id, set()).add(one_target.place_of(target))
     return failed
 

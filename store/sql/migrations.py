@@ -66,3 +66,9 @@ CREATE INDEX targets_lanes ON bridge.targets (lane, id) WHERE lane IS NOT NULL A
 CREATE INDEX targets_delivered ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND state = 'done';
 """
 """As above."""
+
+ITERATIONS = """
+-- which iteration of its loop a task is: the number at the end of its name may be a person's own
+ALTER TABLE bridge.tasks ADD COLUMN iteration BIGINT;
+ALTER TABLE bridge.targets ADD COLUMN iteration BIGINT;
+"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from store.sql.migrations import ANSWERS, MESSAGES, STORIES
+from store.sql.migrations import ANSWERS, ITERATIONS, MESSAGES, STORIES
 from store.sqlite.first_tables import FIRST
 from store.sqlite.lists import DECIDED_AND_COUNTS, LIVE_EVENTS
 
@@ -387,6 +387,12 @@ def decided_of_webhook_and_counts_by_hour(db: Database) -> None:
 def live_events(db: Database) -> None:
     """The names by which shared statements find events by their state."""
     _run(db, LIVE_EVENTS)
+
+
+@migrations()
+def iterations(db: Database) -> None:
+    """Which iteration of its loop a task is."""
+    _run(db, ITERATIONS.replace("bridge.", "").replace("BIGINT", "INTEGER"))
 
 
 def _run(db: Database, statements: str) -> None:

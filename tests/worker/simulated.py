@@ -455,4 +455,5 @@ class SimulatedConductor:
             reference_name=task.reference_name,
             matches=task.matches,
             scheduled_at=task.scheduled_at,
+            iteration=task.iteration,
         )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from store.one_target import OneTarget
+from store.one_target import OneTarget, plain_name
 from store.records import Task
-from worker.conductor.answers import task_of, version_of
+from worker.conductor.answers import iteration_of, task_of, version_of
 from worker.conductor.errors import Garbled
 from worker.conductor.search import TASK_TYPE
 
@@ -94,12 +94,7 @@ def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place:
 def _names(task: dict[str, Any]) -> set[str]:
     """The names by which an address may name the task. A number at the end may also be part of another task's name."""
     name = task.get("referenceTaskName")
-    return {name, _plain_name(name, task.get("iteration"))} if isinstance(name, str) else set()
-
-
-def _plain_name(name: str, iteration: object) -> str:
-    """The reference name without the number of its iteration, which outside of loops is 0, and in no name."""
-    return name.removesuffix(f"__{iteration}") if isinstance(iteration, int) and iteration > 0 else name
+    return {name, plain_name(name, iteration_of(task) or 0)} if isinstance(name, str) else set()
 
 
 def _can_be_completed(task: dict[str, Any]) -> bool:
@@ -121,7 +116,7 @@ def _addressed_task(item: dict[str, Any]) -> AddressedTask:
     if not isinstance(id_, str) or not isinstance(name, str) or not isinstance(scheduled, int):
         raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
     whole = task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
-    return AddressedTask(id_, name, scheduled, whole, _plain_name(name, item.get("iteration")))
+    return AddressedTask(id_, name, scheduled, whole, plain_name(name, iteration_of(item) or 0))
 
 
 def _text(value: Any) -> str:

@@ -204,7 +204,14 @@ def _read_task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
         response_timeout=max(seconds if type(seconds) is int else 0 for seconds in timeouts),
         domain=domain,
         found_by=found_by,
+        iteration=iteration_of(item),
     )
+
+
+def iteration_of(task: dict[str, Any]) -> int | None:
+    """Which iteration of its loop the task is, 0 in none; None if the answer doesn't say."""
+    iteration = task.get("iteration")
+    return iteration if type(iteration) is int else None
 
 
 def _definition_of(workflow: dict[str, Any]) -> dict[str, Any]:

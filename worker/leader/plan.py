@@ -165,6 +165,7 @@ def completion(task: WaitingTask) -> NewTarget:
         workflow_id=task.workflow_id,
         task_id=task.id,
         reference_name=task.reference_name,
+        iteration=task.iteration,
     )
 
 

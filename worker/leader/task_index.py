@@ -23,7 +23,16 @@ log = structlog.get_logger()
 class WaitingTask:
     """What matching needs to know about a waiting task."""
 
-    __slots__ = ("criteria", "id", "reference_name", "response_timeout", "scheduled_at", "workflow", "workflow_id")
+    __slots__ = (
+        "criteria",
+        "id",
+        "iteration",
+        "reference_name",
+        "response_timeout",
+        "scheduled_at",
+        "workflow",
+        "workflow_id",
+    )
 
     def __init__(self, task: Task, criteria: Criteria | None):
         self.id = task.id
@@ -31,6 +40,7 @@ class WaitingTask:
         # Very many tasks share the same few names.
         self.workflow = sys.intern(task.workflow)
         self.reference_name = sys.intern(task.reference_name)
+        self.iteration = task.iteration
         self.scheduled_at = task.scheduled_at
         self.response_timeout = task.response_timeout
         self.criteria = criteria

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from store import one_target
@@ -153,6 +155,8 @@ def test_the_place_of_a_target_outlives_its_iteration(store: Store) -> None:
     looping = task(1, reference_name="wait__3")
     place = OneTarget("complete", "flow", "w1", "wait")
     assert place.is_for(looping)
+    assert place.is_for(replace(looping, iteration=3))
+    assert not place.is_for(replace(looping, iteration=0)), "a number of the user's own"
     assert not place.is_for(task(1, reference_name="wait_3"))
     assert not place.is_for(task(2, reference_name="wait"))
     assert not place.is_for(task(1, workflow="other"))

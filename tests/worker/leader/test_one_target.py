@@ -141,3 +141,21 @@ def test_a_task_that_it_is_not_for_needs_no_search_of_the_index(bench: Bench) ->
     assert bench.decider.lacks_taker([bench.event(lacking)])
     assert not bench.decider.lacks_taker([bench.event(none)])
     assert json.loads(bench.event(none).payload) == {}
+
+
+def test_a_number_of_the_users_own_at_a_names_end_makes_another_task(bench: Bench) -> None:
+    bench.define(WEBHOOK)
+    workflow = bench.conductor.begin("flow").id
+    one, other = (bench.conductor.schedule(workflow, f"step__{number}", None, in_loop=False) for number in (1, 2))
+    of_one, of_other, *starts = decided(bench)
+    for start in starts:
+        settle(bench, start, "done")
+    fails(bench, of_one)
+    fails(bench, of_other)
+    event = replayed(bench, place_of(of_one))
+    bench.decide()
+    assert bench.takers(event) == [one.id]
+    assert other.id in bench.decider.tasks
+    [target] = bench.store.queries.targets_of([event])
+    settle(bench, target, "done")
+    assert bench.event("event1").resolved_by is None, "what failed at the other task wasn't delivered"
