@@ -14,7 +14,7 @@ from config.webhooks import Definitions, Webhook
 from store.errors import Unstorable
 from store.records import NewEvent, SetAside
 from tests.worker.clock import Clock
-from tests.worker.leader.test_worker import Bench as LoopBench
+from tests.worker.leader.bench import Bench as LoopBench
 from worker.conductor.errors import ConductorError
 from worker.discovery.state import SILENT_FOR, TRIES
 from worker.leader.leader import Leader

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside, Term
 from store.story import Note
 from tests.worker.clock import Clock
-from tests.worker.leader.test_worker import Bench
+from tests.worker.leader.bench import Bench
 from worker.health import STANDSTILL, Progress
 from worker.leader.worker import Worker
 

@@ -1,0 +1,178 @@
+"""Faults of one task, message or workflow hold up no other, and end no term."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+from unittest import mock
+
+from config.webhooks import Definitions, Webhook
+from store import rows
+from store.errors import StoreUnavailable, Unstorable
+from store.records import Task, Term
+from tests.worker.leader.bench import Bench, leader_of
+from tests.worker.leader.bench import bench as bench
+from worker.leader import leader as leader_module
+
+
+def refusing(bench: Bench, name: str, *task_ids: str) -> Any:
+    """A method of the store that refuses these tasks."""
+    method = getattr(bench.store.tasks, name)
+
+    def refuse(*given: Any) -> Any:
+        tasks = next(part for part in given if isinstance(part, (list, tuple)))
+        if {task.id if isinstance(task, Task) else task for task in tasks} & set(task_ids):
+            raise Unstorable("too large")
+        return method(*given)
+
+    return mock.patch.object(bench.store.tasks, name, refuse)
+
+
+def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(bench: Bench) -> None:
+    worker = bench.deciding()
+    tasks = [bench.wait() for _ in range(3)]
+    bench.arrive()
+    with refusing(bench, "adopt", tasks[1]):
+        worker.step()
+        assert worker.leader is not None
+        assert [bench.state(task) for task in tasks] == ["taken", None, "taken"]
+        [item] = bench.store.quarantine.items("task")
+        assert (item.id, item.reason) == (tasks[1], "Unstorable: too large")
+    with mock.patch.object(bench.store, "now", return_value=item.due_at):
+        worker.step()
+    assert (bench.state(tasks[1]), bench.store.quarantine.items()) == ("waiting", [])
+
+
+def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_store_refuses_one(bench: Bench) -> None:
+    worker = bench.deciding()
+    new_task_row = rows.new_task_row
+
+    def refuse(task: Task, *more: Any) -> Any:
+        if task.id == "t4":
+            raise Unstorable("too large")
+        return new_task_row(task, *more)
+
+    with mock.patch.object(rows, "STEP", 2), mock.patch.object(rows, "new_task_row", refuse):
+        leader_of(worker).adoption.adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
+    assert sorted(leader_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
+
+
+def test_a_refused_task_is_handed_over_when_the_term_ends_and_keeps_no_other_from_that(bench: Bench) -> None:
+    worker = bench.deciding()
+    refused, other = bench.wait(), bench.wait()
+    with refusing(bench, "adopt", refused, other), refusing(bench, "hand_over", refused):
+        worker.step()
+        worker.end_term()
+    assert (bench.state(refused), bench.state(other)) == (None, "returned")
+
+
+def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it(bench: Bench) -> None:
+    worker = bench.deciding()
+    tasks = [bench.wait() for _ in range(3)]
+    worker.step()
+    with refusing(bench, "drop", tasks[0]):
+        leader_of(worker).adoption.drop(tasks)
+    assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
+    returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
+    bench.store.tasks.hand_over(returned, 0)
+    with refusing(bench, "look_again", "r1"):
+        worker.step()
+    assert [bench.state(f"r{number}") for number in range(3)] == ["waiting", "returned", "waiting"]
+    [item] = bench.store.quarantine.items("task", ids=["r1"])
+    early = mock.patch.object(bench.store, "now", return_value=item.due_at - 1)
+    with early, mock.patch.object(bench.store.tasks, "look_again") as look_again:
+        worker.step()
+    assert look_again.mock_calls == [], "it is tried again at its time, and not with every decision"
+    with mock.patch.object(bench.store, "now", return_value=item.due_at):
+        worker.step()
+    assert bench.state("r1") == "waiting"
+
+
+def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropped(bench: Bench) -> None:
+    """A large decision may not have been written yet: if the task is run again, it is this event's all the same."""
+    worker = bench.deciding()
+    task = bench.wait()
+    worker.step()
+    leader_of(worker).decider.held.remove_task(task)
+    leader_of(worker).adoption.drop([task])
+    assert bench.state(task) == "waiting"
+
+
+def test_claimed_calls_are_made_though_a_task_that_a_callback_found_cannot_be_stored(bench: Bench) -> None:
+    worker = bench.deciding()
+    bench.wait()
+    bench.arrive()
+    found = Task("found", "w", "flow", "wait", {}, 0, found_by="index")
+    adopt = bench.store.tasks.adopt
+
+    def refuse(term: Term, tasks: list[Task], now: int) -> list[Task]:
+        if [task.id for task in tasks] == ["found"]:
+            raise StoreUnavailable("down")
+        return adopt(term, tasks, now)
+
+    with (
+        mock.patch.object(leader_of(worker).decider.addressed, "newly_found", return_value=[found]),
+        mock.patch.object(bench.store.tasks, "adopt", refuse),
+        mock.patch.object(worker._executor, "submit") as submit,
+    ):
+        worker.step()
+    [((target, event),)] = [call.args[0] for call in submit.call_args_list]
+    assert (target.state, event.id) == ("claimed", "event")
+
+
+def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_rests(bench: Bench) -> None:
+    worker = bench.deciding()
+    refused = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(5)]
+    bench.store.tasks.hand_over([*refused, Task("well", "w", "flow", "wait", {}, 0)], 0)
+    with (
+        mock.patch.object(leader_module, "_EVENTS_A_DECISION", 2),
+        refusing(bench, "look_again", *(task.id for task in refused)),
+    ):
+        more = [leader_of(worker).decide() for _ in range(4)]
+    assert bench.state("well") == "waiting"
+    assert not all(more)
+
+
+def test_a_message_that_fails_ends_no_term_and_keeps_no_other_from_being_read(bench: Bench) -> None:
+    worker = bench.deciding()
+    leader, read = leader_of(worker), list[int]()
+    leader._inbox.put(lambda: {}["missing"])
+    leader._inbox.put(lambda: read.append(1))
+    worker.step()
+    assert worker.leader is leader
+    assert read == [1]
+
+
+def test_a_workflow_that_cannot_be_shown_is_no_conductor_that_is_away(bench: Bench) -> None:
+    bench.source.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    worker = bench.deciding()
+    ill, well = bench.wait(), bench.wait()
+    bench.conductor.sick = {bench.conductor.tasks[ill].workflow_id}
+    bench.arrive()
+    worker.step()
+    assert bench.store.facts.all()["conductor"] == "up"
+    targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of(["event"])}
+    assert targets == {ill: (1,), well: None}
+
+
+def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:
+    bench.source.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
+    worker = bench.deciding()
+    ill, well = bench.wait(), bench.wait()
+    goes_on, hanging = threading.Event(), bench.conductor.tasks[ill].workflow_id
+    workflow = bench.conductor.workflow
+
+    def hang(workflow_id: str) -> Any:
+        if workflow_id == hanging:
+            goes_on.wait(60)
+        return workflow(workflow_id)
+
+    bench.arrive()
+    try:
+        with mock.patch.object(bench.conductor, "workflow", hang):
+            worker.step()
+            assert not goes_on.is_set()
+            targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of(["event"])}
+            assert targets == {ill: (1,), well: None}
+    finally:
+        goes_on.set()
