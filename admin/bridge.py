@@ -11,7 +11,7 @@ from pathlib import Path
 
 from admin.events.search import search
 from admin.events.targets import TARGETS_LISTED
-from admin.explain.set_aside import in_words
+from admin.explain.set_aside import describe_set_aside
 from config.last_good import LastGood
 from config.settings import Settings
 from config.watch import DefinitionsSource
@@ -159,7 +159,7 @@ class Bridge:
         task = self.store.queries.task(task_id)
         if task is None:
             if found := self.store.quarantine.items("task", ids=[task_id]):
-                raise NotFound(f"task {task_id} can't be read: it is {in_words(found[0])}")
+                raise NotFound(f"task {task_id} can't be read: it is {describe_set_aside(found[0])}")
             raise NotFound(f"no task {task_id} is known: the worker hasn't found it, or it was pruned")
         return task
 

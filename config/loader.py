@@ -19,7 +19,7 @@ from config.collecting import not_collecting
 from config.definitions import Definitions, SecretPlace
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
-from config.problems import DefinitionsError, Problem, Problems, dotted, in_words, rewritten
+from config.problems import DefinitionsError, Problem, Problems, describe_error, dotted, rewritten
 from config.proofs import find_unproven
 from config.references import (
     DOTENV,
@@ -231,7 +231,7 @@ class Loader:
                 location = tuple(part for part in detail["loc"] if part != "[key]")
                 if location[-1:] == (0,) and not isinstance(item.at(location[:-1]), list):
                     location = location[:-1]  # a single value is a list of one to the model
-                what, remedy = in_words(location, detail["type"], detail["msg"], detail.get("ctx") or {})
+                what, remedy = describe_error(location, detail["type"], detail["msg"], detail.get("ctx") or {})
                 remedy = rewritten(location, item.at(location)) or remedy
                 place = (item.line(location), f"{item.label}: {dotted(location)}")
                 if place not in seen or "[key]" in detail["loc"]:

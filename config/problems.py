@@ -106,7 +106,7 @@ def dotted(where: Iterable[str | int]) -> str:
     return text
 
 
-def in_words(location: Where, kind: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
+def describe_error(location: Where, kind: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
     """Pydantic's error in terms of the file: what is wrong, and the remedy."""
     model, field = _at(location)
     key = str(location[-1]) if location else ""

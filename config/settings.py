@@ -228,12 +228,12 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"{str(problem['loc'][0] if problem['loc'] else 'BRIDGE_VIEWER_TOKEN').upper()}: {_in_words(problem)}"
+            f"{str(problem['loc'][0] if problem['loc'] else 'BRIDGE_VIEWER_TOKEN').upper()}: {_describe(problem)}"
             for problem in error.errors(include_input=False)
         ]
         raise SettingsError("\n".join(problems)) from None
 
 
-def _in_words(problem: ErrorDetails) -> str:
+def _describe(problem: ErrorDetails) -> str:
     words = _WORDS.get(problem["type"])
     return problem["msg"].removeprefix("Value error, ") if words is None else words.format_map(problem.get("ctx", {}))

@@ -18,7 +18,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
 
 
-def criterion_in_words(criterion: Criterion) -> str:
+def describe_criterion(criterion: Criterion) -> str:
     """``$.action is "closed", expected is "opened"``, or ``$.size is 3, expected is $gt 10``."""
     if criterion.hidden:
         if not criterion.found:

@@ -88,7 +88,7 @@ class CallbackUrls:
         self._tokens = Tokens(webhook, [secret.get_secret_value() for secret in callback.secret or ()])
 
     @property
-    def in_words(self) -> str:
+    def description(self) -> str:
         """By what its calls are proven, for people."""
         return "the token in its URL" if self.is_signed else "the workflow's id in its URL"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from config.webhooks import Respond
 from criteria.conditions import Conditions
-from criteria.descriptions import criterion_in_words
+from criteria.descriptions import describe_criterion
 from platforms.http import Response
 from store.documents import document_of
 from store.hiding import hidden
@@ -36,7 +36,7 @@ class Filter:
                 kept.append(event)
             else:
                 explained = hidden(self._conditions.explain(document), document, self._hide)
-                reason = next(criterion_in_words(criterion) for criterion in explained if not criterion.holds)
+                reason = next(describe_criterion(criterion) for criterion in explained if not criterion.holds)
                 reasons.append(reason if len(reason) <= _LONGEST_REASON else reason[:_LONGEST_REASON] + "…")
         return kept, reasons
 

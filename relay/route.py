@@ -56,7 +56,7 @@ class Route:
         """Whether only an answered challenge verifies the webhook."""
         self._follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
-        self.parser = Parser(webhook, platform, dropped, conductor_payload, self.verification.in_words or None)
+        self.parser = Parser(webhook, platform, dropped, conductor_payload, self.verification.description or None)
         self.callback = CallbackUrls(webhook.name, webhook.callback) if webhook.callback is not None else None
         """Its URLs, if each names one task; it has no other."""
         self.accept = webhook.accept

@@ -124,10 +124,10 @@ class Verification:
             self.checks = (_only_by_url,)
         self.needs_challenge = not self.checks and webhook.verifier != "none"
         """Whether only an answered challenge verifies the webhook."""
-        self.in_words = " and ".join(sorted({_in_words(verifier, webhook.platform) for verifier, _ in verifiers}))
+        self.description = " and ".join(sorted({_describe(verifier, webhook.platform) for verifier, _ in verifiers}))
         """By what a delivery is verified, for people; empty if by nothing."""
         if webhook.callback is not None:
-            self.in_words = CallbackUrls(webhook.name, webhook.callback).in_words
+            self.description = CallbackUrls(webhook.name, webhook.callback).description
         self.secret_headers = frozenset(
             str(header).lower() for verifier, _ in verifiers if (header := getattr(verifier, "header", None))
         )
@@ -144,7 +144,7 @@ def _turn(verifier: Verifier) -> int:
     return 0 if isinstance(verifier, (HeaderEquals, ClientCertificate)) else 2 if isinstance(verifier, Jwt) else 1
 
 
-def _in_words(verifier: Verifier, platform: str) -> str:
+def _describe(verifier: Verifier, platform: str) -> str:
     if isinstance(verifier, HeaderEquals):
         return f"the header {verifier.header}"
     if isinstance(verifier, Jwt):

@@ -90,7 +90,7 @@ def _call(
         given = tool.arguments.model_validate(arguments)
         found = as_text(tool.run(bridge(), given))
     except ValidationError as error:
-        return _error(_in_words(tool, error))
+        return _error(_describe(tool, error))
     except _EXPECTED as error:
         return _error(str(error))
     except Exception:
@@ -110,7 +110,7 @@ def _no_tool(name: str, tools: Mapping[str, Tool]) -> str:
     return f"no tool {name[:100]}: {did_you_mean(name[:100], sorted(tools))}"
 
 
-def _in_words(tool: Tool, error: ValidationError) -> str:
+def _describe(tool: Tool, error: ValidationError) -> str:
     """What is wrong with the arguments, without their values."""
     known = sorted(tool.arguments.model_fields)
     found = []

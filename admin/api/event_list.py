@@ -8,7 +8,7 @@ from pydantic import Field
 
 from admin.api.base import ApiObject, Time
 from admin.api.objects import Event
-from admin.events.words import Around, effects_in_words, status_in_words
+from admin.events.descriptions import Around, describe_effects, describe_status
 from store import records
 
 
@@ -23,8 +23,8 @@ class ListedEvent(Event):
 
 def event_in_list(event: records.Event, targets: Sequence[records.Target], around: Around) -> ListedEvent:
     """The event as people may see it in a list."""
-    words = status_in_words(event, targets, around)
-    return ListedEvent.of(event, targets=list(targets), status_in_words=words, effects=effects_in_words(targets))
+    words = describe_status(event, targets, around)
+    return ListedEvent.of(event, targets=list(targets), status_in_words=words, effects=describe_effects(targets))
 
 
 class Failure(ApiObject):

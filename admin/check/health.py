@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from admin.explain.set_aside import in_words, name_of
+from admin.explain.set_aside import describe_set_aside, name_of
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
 from store.gone_webhooks import gone_webhooks
@@ -181,7 +181,7 @@ def _set_aside(state: State) -> list[Issue]:
     text = (
         f"{', '.join(parts)} keep{'s' if number == 1 else ''} failing and will be tried again; everything else goes on."
     )
-    return [Issue("warning", text, tuple(f"{name_of(item)} {in_words(item)}" for item in state.set_aside))]
+    return [Issue("warning", text, tuple(f"{name_of(item)} {describe_set_aside(item)}" for item in state.set_aside))]
 
 
 def _tasks(state: State) -> list[Issue]:

@@ -11,10 +11,10 @@ import click
 from admin.api import event_list
 from admin.cli.common import Here, complete_webhook, echo_json, echo_table
 from admin.events.asking import STATUSES, parts_of, search_of
+from admin.events.descriptions import around, describe_effects, describe_status
 from admin.events.failures import failures
 from admin.events.replay_plan import Chosen, choose
 from admin.events.search import BadFilter, Search
-from admin.events.words import around, effects_in_words, status_in_words
 from store.records import iso
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -82,8 +82,8 @@ def list_events(here: Here, query: Search, before: str | None, limit: int, as_js
                 event.id,
                 event.webhook,
                 event.summary,
-                status_in_words(event, targets[event.id], surroundings),
-                effects_in_words(targets[event.id]),
+                describe_status(event, targets[event.id], surroundings),
+                describe_effects(targets[event.id]),
                 iso(event.received_at),
             ]
             for event in found

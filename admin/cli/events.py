@@ -30,7 +30,7 @@ from admin.cli.tables import compact, plain, pretty
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.explain.results import Comparison, EventExplanation
-from criteria.descriptions import criterion_in_words
+from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
 from store.records import Change, Event, Task, iso
 
@@ -179,11 +179,11 @@ def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
     _echo_messages(found)
     if not found.tasks:
         click.echo("\nNo task is known to be waiting.")
-    for finding in found.tasks:
-        task = finding.task
-        click.echo(f"\n{finding.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
+    for comparison in found.tasks:
+        task = comparison.task
+        click.echo(f"\n{comparison.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
         click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
-        _echo_finding(finding)
+        _echo_comparison(comparison)
     if len(found.tasks) == limit:
         click.echo(f"\nOnly the closest {limit} tasks are listed; see --limit", err=True)
 
@@ -208,15 +208,15 @@ def _echo_messages(found: EventExplanation) -> None:
         _echo_criteria(one.criteria)
 
 
-def _echo_finding(finding: Comparison) -> None:
-    if finding.verdict != "differs":  # then the reason is the first criterion that doesn't hold
-        click.echo(f"  {plain(finding.reason)}")
-    _echo_criteria(finding.criteria)
+def _echo_comparison(comparison: Comparison) -> None:
+    if comparison.verdict != "differs":  # then the reason is the first criterion that doesn't hold
+        click.echo(f"  {plain(comparison.reason)}")
+    _echo_criteria(comparison.criteria)
 
 
 def _echo_criteria(criteria: Sequence[Criterion]) -> None:
     for criterion in criteria:
-        click.echo(f"    {'ok ' if criterion.holds else 'NOT'} {plain(criterion_in_words(criterion))}")
+        click.echo(f"    {'ok ' if criterion.holds else 'NOT'} {plain(describe_criterion(criterion))}")
 
 
 @events.command(short_help="Deliver events again, as new ones.")
@@ -362,10 +362,10 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     click.echo(pretty(task.matches))
     if not found.near:
         click.echo("\nNo event of its webhooks is stored.")
-    for finding in found.near:
-        event = finding.event
+    for comparison in found.near:
+        event = comparison.event
         click.echo(
-            f"\n{finding.verdict.upper()}  event {event.id} of {plain(event.webhook)}, "
+            f"\n{comparison.verdict.upper()}  event {event.id} of {plain(event.webhook)}, "
             f"{event.status}, {iso(event.received_at)}"
         )
-        _echo_finding(finding)
+        _echo_comparison(comparison)

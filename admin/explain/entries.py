@@ -8,7 +8,7 @@ from typing import Any
 from admin.explain.surroundings import Surroundings, is_left
 from config.webhooks import Message, Start
 from criteria.conditions import Conditions
-from criteria.descriptions import criterion_in_words
+from criteria.descriptions import describe_criterion
 from criteria.matches import BadMatches, Criterion
 from store.hiding import Hidden, hidden
 
@@ -24,4 +24,4 @@ def what_prevents(
     except BadMatches as error:
         return f"`when` can't be parsed: {error}", ()
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
-    return None if failed is None else criterion_in_words(failed), criteria
+    return None if failed is None else describe_criterion(failed), criteria

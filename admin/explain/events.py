@@ -17,9 +17,9 @@ from admin.explain.messages import explain_messages
 from admin.explain.over import callback_failed, messages_over, only_target_over
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
-from admin.explain.set_aside import in_words
+from admin.explain.set_aside import describe_set_aside
 from admin.explain.surroundings import Surroundings, because
-from admin.explain.targets import target_in_words
+from admin.explain.targets import describe_target
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
 from store.hiding import Hidden, shown_of
@@ -36,16 +36,16 @@ def explain_event(
     """
     document = event.document()
     webhook = around.webhooks.get(event.webhook)
-    findings = [compare(event, document, task, around) for task in tasks]
-    findings.sort(key=lambda finding: finding.task.id)
-    findings.sort(key=lambda finding: finding.nearness, reverse=True)
+    comparisons = [compare(event, document, task, around) for task in tasks]
+    comparisons.sort(key=lambda comparison: comparison.task.id)
+    comparisons.sort(key=lambda comparison: comparison.nearness, reverse=True)
     starts = tuple(_explain_starts(event, webhook, document, around)) if webhook else ()
-    meaning = tuple(_meaning(event, webhook, findings, around, others))
+    meaning = tuple(_meaning(event, webhook, comparisons, around, others))
     return EventExplanation(
         event,
         meaning,
         starts,
-        tuple(findings),
+        tuple(comparisons),
         replays=tuple(around.family.replays_of(event.id)) if around.family else (),
         resolved_by=event.resolved_by,
         set_aside=around.set_aside.get(("event", event.id)),
@@ -109,7 +109,7 @@ def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> It
 def _meaning(
     event: Event,
     webhook: Webhook | None,
-    findings: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     around: Surroundings,
     others: Mapping[TargetState, int],
 ) -> Iterable[str]:
@@ -177,16 +177,16 @@ def _meaning(
         case "failed":
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
     if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
-        yield f"It is {in_words(item)}."
+        yield f"It is {describe_set_aside(item)}."
     for number, target in enumerate(targets[:TARGETS_LISTED], 1):
-        yield (f"Target {number}: " if len(targets) > 1 else "") + target_in_words(target)
+        yield (f"Target {number}: " if len(targets) > 1 else "") + describe_target(target)
         if (item := around.set_aside.get(("target", str(target.id)))) is not None:
-            yield f"This call is {in_words(item)}."
+            yield f"This call is {describe_set_aside(item)}."
     if beyond := EventTargets(targets, others).beyond(TARGETS_LISTED):
         rest = ", ".join(f"{number} {state}" for state, number in sorted(beyond.items()))
         yield f"{sum(beyond.values())} more targets: {rest}."
     is_for_any = webhook is not None and webhook.receivers and not event.is_callback
     if event.status in ("pending", "expired") and not targets and webhook is not None and is_for_any:
-        reached = [finding for finding in findings if finding.task.workflow in webhook.receivers]
+        reached = [comparison for comparison in comparisons if comparison.task.workflow in webhook.receivers]
         if not reached:
             yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to be waiting."

@@ -17,7 +17,7 @@ from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskE
 from admin.explain.set_aside import SetAsides, by_item, item_of
 from admin.explain.story import tell
 from admin.explain.surroundings import Surroundings
-from admin.explain.tasks import explain_task, task_in_words
+from admin.explain.tasks import describe_task, explain_task
 from admin.explain.waited import tell_waited
 from config.webhooks import Webhook
 from store.event_filter import EventFilter
@@ -132,7 +132,7 @@ class Explainer:
         self._add_nearest(arriving, waiting, self._around({}), tasks, limit)
         document, around = arriving.document(), self._around({}, tasks.values())
         found = [compare(arriving, document, task, around) for task in tasks.values()]
-        return sorted(found, key=lambda finding: finding.nearness, reverse=True)
+        return sorted(found, key=lambda comparison: comparison.nearness, reverse=True)
 
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
         """What the task's state means, its targets, and the recent events that came closest to it."""
@@ -145,7 +145,7 @@ class Explainer:
                 events.setdefault(event.id, event)
         around = self._around(self._bridge.targets_by_event(events.values()), [task])
         near = explain_task(task, self.with_payloads(list(events)), around, limit)
-        meaning = task_in_words(task, self._bridge.definitions.by_name, targets, around.set_aside, around.left)
+        meaning = describe_task(task, self._bridge.definitions.by_name, targets, around.set_aside, around.left)
         return TaskExplanation(meaning, targets, near, item_of(task, around.set_aside))
 
     def with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:

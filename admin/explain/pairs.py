@@ -8,9 +8,9 @@ from typing import Any
 from admin.explain.results import Comparison, Verdict
 from admin.explain.set_aside import task_set_aside
 from admin.explain.surroundings import Surroundings, because, is_left
-from admin.explain.targets import own_target_in_words
+from admin.explain.targets import describe_own_target
 from config.webhooks import Webhook
-from criteria.descriptions import criterion_in_words
+from criteria.descriptions import describe_criterion
 from criteria.matches import BadMatches, Criteria, Criterion
 from store.records import Event, Task, Workflow, iso
 from store.takers import is_started_by, was_running, was_waiting
@@ -25,43 +25,43 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
     except BadMatches as error:
         broken = f"the task's matches can't be parsed, so it never matches: {error}"
 
-    def finding(verdict: Verdict, reason: str) -> Comparison:
+    def result(verdict: Verdict, reason: str) -> Comparison:
         return Comparison(event, task, verdict, reason, criteria)
 
     mine = [target for target in around.targets_on.get(task.id, ()) if target.event_id == event.id]
     if mine:
-        return finding(*own_target_in_words(mine[-1]))
+        return result(*describe_own_target(mine[-1]))
     webhook = around.webhooks.get(event.webhook)
     if webhook is None:
-        return finding("out of reach", f"the webhook {event.webhook} is no longer defined")
+        return result("out of reach", f"the webhook {event.webhook} is no longer defined")
     if task.workflow in around.left:
-        return finding("out of reach", is_left(task.workflow))
+        return result("out of reach", is_left(task.workflow))
     if task.workflow not in webhook.receivers:
         receivers = ", ".join(webhook.receivers) or "none"
-        return finding(
+        return result(
             "out of reach",
             f"{task.workflow} is not a receiver of {webhook.name} (receivers: {receivers}); "
             f"to make it one, add `{task.workflow}: any` to `receivers`",
         )
     if event.only is not None and not event.only.is_for(task):
-        return finding("out of reach", f"{only_in_words(event)}: the {event.only}")
+        return result("out of reach", f"{why_only_one(event)}: the {event.only}")
     versions = webhook.receivers[task.workflow]
     workflow = around.workflows.get(task.workflow_id)
     if versions is not None and workflow is not None and workflow.version not in versions:
         wanted = ", ".join(map(str, sorted(versions)))
-        return finding(
+        return result(
             "out of reach",
             f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}",
         )
     if broken is not None:
-        return finding("broken", broken)
+        return result("broken", broken)
     if event.is_callback:
         gone = _gone(task, around)
-        return finding(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
+        return result(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
     if failed is not None:
-        return finding("differs", criterion_in_words(failed))
-    return finding(*_all_hold(event, webhook, task, workflow, around))
+        return result("differs", describe_criterion(failed))
+    return result(*_all_hold(event, webhook, task, workflow, around))
 
 
 def _all_hold(
@@ -123,6 +123,6 @@ def _gone(task: Task, around: Surroundings) -> tuple[Verdict, str] | None:
     return None
 
 
-def only_in_words(event: Event) -> str:
+def why_only_one(event: Event) -> str:
     """Why an event may have one target only."""
     return "the event's URL is for one task only" if event.is_callback else "the event is a replay to one target only"

@@ -32,7 +32,7 @@ def next_try(item: SetAside) -> str:
     return f"it is tried again automatically at {iso(item.due_at)}"
 
 
-def in_words(item: SetAside) -> str:
+def describe_set_aside(item: SetAside) -> str:
     """All of that in one phrase."""
     return f"set aside: {why(item)}; {next_try(item)}"
 
@@ -41,7 +41,7 @@ def task_set_aside(task: Task, set_aside: SetAsides) -> str | None:
     """Says that the task or its workflow is set aside, and why. None if neither is."""
     if (item := item_of(task, set_aside)) is None:
         return None
-    return f"{'the task' if item.kind == 'task' else 'its workflow'} is {in_words(item)}"
+    return f"{'the task' if item.kind == 'task' else 'its workflow'} is {describe_set_aside(item)}"
 
 
 def item_of(task: Task, set_aside: SetAsides) -> SetAside | None:

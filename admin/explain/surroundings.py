@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin.events.families import Family
-from admin.explain.set_aside import SetAsides, in_words
+from admin.explain.set_aside import SetAsides, describe_set_aside
 from config.webhooks import Webhook
 from criteria.matches import Criterion
 from store.hiding import Hidden, hidden, shown_of
@@ -64,5 +64,5 @@ def is_left(workflow: str) -> str:
 
 def because(around: Surroundings, event: Event | None = None) -> str:
     if event is not None and (item := around.set_aside.get(("event", event.id))) is not None:
-        return f"; it is {in_words(item)}"
+        return f"; it is {describe_set_aside(item)}"
     return f"; Conductor can't be reached: {around.conductor_error}" if around.conductor_error else ""

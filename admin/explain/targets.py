@@ -6,7 +6,7 @@ from admin.explain.results import Verdict
 from store.records import Target, iso
 
 
-def own_target_in_words(target: Target) -> tuple[Verdict, str]:
+def describe_own_target(target: Target) -> tuple[Verdict, str]:
     when = iso(target.settled_at)
     match target.state:
         case "done":
@@ -28,7 +28,7 @@ def own_target_in_words(target: Target) -> tuple[Verdict, str]:
             return "matches", f"Conductor permanently refused to let this event complete it: {target.error}"
 
 
-def target_in_words(target: Target) -> str:
+def describe_target(target: Target) -> str:
     """What became of a target, and what to do if it was refused."""
     if target.kind == "complete":
         what = f"task {target.reference_name} of {target.workflow} ({target.workflow_id})"

@@ -18,8 +18,8 @@ def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limi
 
     `events` may be a generator: no more than `limit` of them are kept. Those that can't be read are left out.
     """
-    findings = _compared(task, events, around)
-    return heapq.nlargest(limit, findings, key=lambda finding: (finding.nearness, finding.event.seq))
+    comparisons = _compared(task, events, around)
+    return heapq.nlargest(limit, comparisons, key=lambda comparison: (comparison.nearness, comparison.event.seq))
 
 
 def _compared(task: Task, events: Iterable[Event], around: Surroundings) -> Iterator[Comparison]:
@@ -31,7 +31,7 @@ def _compared(task: Task, events: Iterable[Event], around: Surroundings) -> Iter
         yield compare(event, document, task, around)
 
 
-def task_in_words(
+def describe_task(
     task: Task,
     webhooks: Mapping[str, Webhook],
     targets: Sequence[Target],

@@ -16,7 +16,7 @@ from admin.bridge import Bridge
 from admin.definitions.fields import as_yaml
 from admin.explain.explainer import Explainer
 from criteria.conditions import Conditions
-from criteria.descriptions import criterion_in_words, shown
+from criteria.descriptions import describe_criterion, shown
 from criteria.jsonpath import BadPath, compile_path
 from criteria.matches import BadMatches, Criteria, Criterion
 from criteria.operators import is_operators
@@ -151,7 +151,7 @@ class Trier:
             return Trial(bare, (f"the event can't be read: {error}",)), None
         if self.kind != "once":
             failed = (criterion for criterion in self.explain(document) if not criterion.holds)
-            return Trial(bare, tuple(map(criterion_in_words, failed))), None
+            return Trial(bare, tuple(map(describe_criterion, failed))), None
         path = next(iter(self.criteria))
         values = compile_path(path)(document)
         key = ", ".join(map(shown, values[:_SHOWN])) + (", …" if len(values) > _SHOWN else "")

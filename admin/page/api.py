@@ -19,9 +19,9 @@ from admin.api.whole_event import whole_event
 from admin.check.health import what_is_wrong
 from admin.check.state import state_of
 from admin.events.asking import check_webhook, parts_of, search_of
+from admin.events.descriptions import around
 from admin.events.failures import failures as failures_of
 from admin.events.replay import replay as replay_event
-from admin.events.words import around
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
 from admin.page.json_body import object_of

@@ -10,11 +10,11 @@ from flask.typing import ResponseReturnValue
 
 from admin.bridge import Bridge, NotFound
 from admin.events import asking
+from admin.events.descriptions import around, describe_effects, describe_status
 from admin.events.failures import failures as failures_of
 from admin.events.replay import replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
 from admin.events.search import BadFilter, Search
-from admin.events.words import around, effects_in_words, status_in_words
 from admin.page.chosen_events import AT_ONCE, Asked, asked_for, chosen_of
 from admin.page.context import changed
 from admin.page.pages import PAGE, bridge, render, seq
@@ -77,8 +77,8 @@ def rows_of(here: Bridge, events: list[Event]) -> list[dict[str, Any]]:
     return [
         {
             "event": event,
-            "status": status_in_words(event, targets[event.id], surroundings),
-            "effects": effects_in_words(targets[event.id]),
+            "status": describe_status(event, targets[event.id], surroundings),
+            "effects": describe_effects(targets[event.id]),
             "errors": [target for target in targets[event.id] if target.state == "failed"],
         }
         for event in events

@@ -26,11 +26,11 @@ from admin.bridge import DAY, Bridge
 from admin.check.health import ago, what_is_wrong
 from admin.check.state import state_of
 from admin.cli.tables import plain, pretty
+from admin.events.descriptions import around, describe_status
 from admin.events.paths import select
 from admin.events.replay import replay as replay_event
 from admin.events.send import as_curl, delivery_of
 from admin.events.targets import TARGETS_LISTED, read_targets
-from admin.events.words import around, status_in_words
 from admin.explain.explainer import Explainer
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
@@ -38,7 +38,7 @@ from admin.page.context import changed, role_of_token, sessions, set_cookie, sou
 from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
 from admin.page.readiness import Readiness
 from admin.urls import url_of
-from criteria.descriptions import criterion_in_words
+from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
 from store.event_filter import EventFilter
 from store.records import iso
@@ -121,7 +121,7 @@ def event(event_id: str) -> str:
         selected=select(document, paths),
         targets=targets.some[:TARGETS_LISTED],
         beyond=targets.beyond(TARGETS_LISTED),
-        status_words=status_in_words(found, targets.some, around(here, [found], {event_id: targets.some})),
+        status_words=describe_status(found, targets.some, around(here, [found], {event_id: targets.some})),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],
         cut=len(payload) > _LONGEST_SHOWN,
@@ -277,7 +277,7 @@ HELPERS: dict[str, Any] = {
     "iso": iso,
     "since": lambda at: ago(_now() - at) if at is not None else "",
     "plain": lambda text: plain(text, lines=True),
-    "in_words": criterion_in_words,
+    "describe_criterion": describe_criterion,
     "execution": execution_url,
     "in_json": shown_value,
     "in_ranges": in_ranges,

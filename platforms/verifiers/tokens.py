@@ -52,14 +52,14 @@ def read_token(text: str, algorithms: Collection[str]) -> Token:
     header = parts["header"]
     # Never trust the token's algorithm: it would let the token choose how it is checked.
     if header.get("alg") not in algorithms:
-        raise Refused(f"the token is not signed with {_in_words(algorithms)}")
+        raise Refused(f"the token is not signed with {_names_of(algorithms)}")
     if not isinstance(claims, dict):
         raise Refused("the token has another form")
     signed = text.rpartition(".")[0].encode()
     return Token(header["alg"], header.get("kid"), claims, signed, parts["signature"])
 
 
-def _in_words(algorithms: Collection[str]) -> str:
+def _names_of(algorithms: Collection[str]) -> str:
     return next(iter(algorithms)) if len(algorithms) == 1 else "RS, PS, ES or EdDSA"
 
 

@@ -13,10 +13,10 @@ from admin.explain.events import explain_event
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison
 from admin.explain.surroundings import Surroundings
-from admin.explain.targets import target_in_words
-from admin.explain.tasks import explain_task, task_in_words
+from admin.explain.targets import describe_target
+from admin.explain.tasks import describe_task, explain_task
 from config.webhooks import Webhook
-from criteria.descriptions import criterion_in_words, shown
+from criteria.descriptions import describe_criterion, shown
 from criteria.matches import Criterion
 from store.hiding import Hidden
 from store.records import Event, Target, Task, Workflow, iso
@@ -157,7 +157,7 @@ def test_a_workflow_that_is_left_to_conductor_is_told() -> None:
     explained = explain_event(event(status="ignored"), [], here)
     assert "left to Conductor (BRIDGE_LEAVE_TO_CONDUCTOR)" in explained.meaning[0]
     assert [(start.holds, start.reason) for start in explained.starts] == [(False, text)]
-    assert text in task_in_words(task(), here.webhooks, (), left=here.left)
+    assert text in describe_task(task(), here.webhooks, (), left=here.left)
 
 
 def test_another_version_is_out_of_reach() -> None:
@@ -276,7 +276,7 @@ def test_what_stood_between_when_all_criteria_hold_is_told(
     ],
 )
 def test_a_criterion_is_told_in_words(criterion: Criterion, text: str) -> None:
-    assert criterion_in_words(criterion) == text
+    assert describe_criterion(criterion) == text
 
 
 def test_a_long_value_is_cut() -> None:
@@ -310,7 +310,7 @@ def test_a_long_value_is_cut() -> None:
     ],
 )
 def test_a_target_is_told_in_words(fields: dict[str, Any], text: str) -> None:
-    assert target_in_words(target(**fields)) == text.replace("..", ".")
+    assert describe_target(target(**fields)) == text.replace("..", ".")
 
 
 # --- an event ---
@@ -443,7 +443,7 @@ def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> 
     ],
 )
 def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple[Target, ...], text: str) -> None:
-    assert text in task_in_words(task(**fields), {"hook": webhook()}, targets)
+    assert text in describe_task(task(**fields), {"hook": webhook()}, targets)
 
 
 # --- operators ---
@@ -474,7 +474,7 @@ def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], 
     hook = webhook(starts=[{"workflow": "other", "when": when}])
     found = explain_event(event({"size": 3, "many": [1, 9]}), [], around(hook))
     [start] = found.starts
-    assert [criterion_in_words(criterion) for criterion in start.criteria] == words
+    assert [describe_criterion(criterion) for criterion in start.criteria] == words
     assert start.holds == all(criterion.holds for criterion in start.criteria)
 
 
@@ -494,7 +494,7 @@ def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
 
 def test_a_skipped_start_names_the_workflow_that_is_there() -> None:
     skipped = target(kind="start", state="skipped", workflow_id="earlier", task_id=None)
-    assert target_in_words(skipped) == "Not started: flow already exists for the same `once.key` (earlier)."
+    assert describe_target(skipped) == "Not started: flow already exists for the same `once.key` (earlier)."
 
 
 def test_once_and_unless_are_said_beside_a_start() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from admin.explain.events import explain_event
-from admin.explain.targets import target_in_words
+from admin.explain.targets import describe_target
 from store.one_target import OneTarget
 from store.records import Event, Target, TargetState
 from tests.admin.explain.test_explain import around, event, target, webhook
@@ -67,7 +67,7 @@ def test_an_event_gives_a_workflow_one_message_and_a_replay_to_one_target_only_t
 def test_what_became_of_a_message_is_said(state: TargetState, words: str) -> None:
     workflow_id = None if state == "queued" else "w1"
     made = target(kind="message", workflow="agent", workflow_id=workflow_id, state=state, error="no workflow")
-    assert target_in_words(made).startswith(words)
+    assert describe_target(made).startswith(words)
 
 
 def test_an_ignored_event_says_that_no_workflow_ran() -> None:

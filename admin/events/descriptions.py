@@ -43,7 +43,7 @@ def around(bridge: Bridge, events: Iterable[Event], targets: Mapping[str, Sequen
     )
 
 
-def status_in_words(event: Event, targets: Sequence[Target], around: Around) -> str:
+def describe_status(event: Event, targets: Sequence[Target], around: Around) -> str:
     """``held until 12:31 UTC``, ``retrying (3 tries, next 12:02 UTC)``, ``resolved by replay``, …"""
     if event.status != "pending":
         if event.resolved_by is not None:
@@ -70,7 +70,7 @@ def status_in_words(event: Event, targets: Sequence[Target], around: Around) -> 
     return "being delivered"
 
 
-def effects_in_words(targets: Iterable[Target]) -> str:
+def describe_effects(targets: Iterable[Target]) -> str:
     """``completed 2 tasks, started 1 workflow``; empty if nothing has come of it."""
     done = Counter(target.kind for target in targets if target.state == "done")
     found = []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from admin.events.words import Around, effects_in_words, status_in_words
+from admin.events.descriptions import Around, describe_effects, describe_status
 from store.records import Event, SetAside, Target
 
 NOW = 1_769_860_800_000
@@ -19,7 +19,7 @@ ASIDE = SetAside("event", "e", "w", "why", NOW, 3, NOW + 2 * MINUTE)
 
 
 def words(event: Event, *targets: Target, **around: Any) -> str:
-    return status_in_words(event, targets, replace(Around(NOW, {}, {}, {}), **around))
+    return describe_status(event, targets, replace(Around(NOW, {}, {}, {}), **around))
 
 
 def test_a_held_event_says_until_when() -> None:
@@ -60,5 +60,5 @@ def test_an_event_that_ended_says_how(status: Any) -> None:
 
 def test_effects_are_counted() -> None:
     done, started = replace(CALL, state="done"), replace(CALL, kind="start", state="done")
-    assert effects_in_words([done, done, started]) == "completed 2 tasks, started 1 workflow"
-    assert effects_in_words([CALL, replace(CALL, state="failed"), replace(CALL, state="skipped")]) == ""
+    assert describe_effects([done, done, started]) == "completed 2 tasks, started 1 workflow"
+    assert describe_effects([CALL, replace(CALL, state="failed"), replace(CALL, state="skipped")]) == ""
