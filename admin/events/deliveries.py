@@ -31,6 +31,8 @@ from store.saved_delivery import SavedDelivery
 
 LARGEST = 48_000
 """Characters of a body that is edited on the page, and of one that is saved."""
+_LAID_OUT = 10 * LARGEST
+"""Characters of a payload that may be short enough to be edited, once it is written as it is elsewhere."""
 MOST = 50
 """Saved deliveries of one webhook."""
 LONGEST_NAME = 60
@@ -51,9 +53,10 @@ class CantKeep(Exception):
 def of_event(shown: Event) -> SavedDelivery:
     """The event, as people may see it, as a delivery: its payload is the body, whatever it arrived as."""
     draft = delivery_of(shown, "")
-    body = as_seen(json.dumps(json.loads(shown.payload), indent=2, ensure_ascii=False))
-    if len(body) > LARGEST:
-        body = shown.payload
+    body = shown.payload
+    if len(body) <= _LAID_OUT:
+        laid_out = as_seen(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
+        body = laid_out if len(laid_out) <= LARGEST else body
     return _new(shown.webhook, "POST", urlencode(shown.query, doseq=True), draft.headers, body)
 
 
@@ -83,13 +86,10 @@ def as_seen(text: str) -> str:
     """JSON in which characters that nobody sees, or that turn others around, are escaped: whoever signs it reads it."""
     if text.isprintable():
         return text
-    return "".join(
-        character
-        if character.isprintable() or character in "\n\r\t"
-        else json.dumps(character)[1:-1]
-        if not character.isascii()
-        else f"\\u{ord(character):04x}"
-        for character in text
+    # Long texts have few different characters.
+    hidden = (one for one in set(text) if not one.isprintable() and one not in "\n\r\t")
+    return text.translate(
+        {ord(one): f"\\u{ord(one):04x}" if one.isascii() else json.dumps(one)[1:-1] for one in hidden}
     )
 
 

@@ -28,13 +28,19 @@ from store.records import Event, TargetState, Task, iso
 
 
 def explain_event(
-    event: Event, tasks: Iterable[Task], around: Surroundings, others: Mapping[TargetState, int] = MappingProxyType({})
+    event: Event,
+    tasks: Iterable[Task],
+    around: Surroundings,
+    others: Mapping[TargetState, int] = MappingProxyType({}),
+    document: Mapping[str, Any] | None = None,
 ) -> EventExplanation:
     """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means.
 
-    `others`: state → how many targets the event has besides those in `around`.
+    `others`: state → how many targets the event has besides those in `around`. `document`: the event's, if the caller
+    has read it.
     """
-    document = event.document()
+    if document is None:
+        document = event.document()
     webhook = around.webhooks.get(event.webhook)
     comparisons = [compare(event, document, task, around) for task in tasks]
     comparisons.sort(key=lambda comparison: comparison.task.id)

@@ -60,20 +60,21 @@ class Explainer:
             if task is not None:
                 tasks[task.id] = task
         try:
-            event.document()
+            document = event.document()  # read once: it may be large
         except ValueError as error:
             return self._unreadable(event, targets, webhook, error)
         around = self._around({event.id: targets.some})
         receivers = list(webhook.receivers) if webhook else []
         cut: list[str] = []
         waiting = chain.from_iterable(self._examined(workflow, _EXAMINED, cut) for workflow in receivers)
-        self._add_nearest(event, waiting, around, tasks, limit)
+        nearness = Nearness(event, document, around)
+        _add_nearest(nearness, waiting, tasks, limit)
         if len(tasks) < limit:
             others = (task for task in self._waiting(None) if task.workflow not in receivers)
-            self._add_nearest(event, islice(others, _EXAMINED), around, tasks, limit)
+            _add_nearest(nearness, islice(others, _EXAMINED), tasks, limit)
         family = families(self._store.queries, [event])[event.id]
         around = replace(self._around({event.id: targets.some}, tasks.values()), family=family)
-        found = explain_event(event, tasks.values(), around, targets.others)
+        found = explain_event(event, tasks.values(), around, targets.others, document)
         if cut:
             note = (
                 f"So many tasks of {', '.join(cut)} are waiting that only {_EXAMINED} of each workflow were examined."
@@ -102,15 +103,6 @@ class Explainer:
         replays = tuple(family.replays_of(event.id)) if family else ()
         return EventExplanation(event, meaning, (), (), replays=replays, resolved_by=event.resolved_by, story=story)
 
-    def _add_nearest(
-        self, event: Event, tasks: Iterable[Task], around: Surroundings, into: dict[str, Task], limit: int
-    ) -> None:
-        """Adds the tasks that the event came closest to, until there are `limit`."""
-        nearness = Nearness(event, event.document(), around)
-        new = (task for task in tasks if task.id not in into)
-        for task in nlargest(limit - len(into), new, key=nearness):
-            into[task.id] = task
-
     def _examined(self, workflow: str, most: int, cut: list[str]) -> Iterator[Task]:
         """The workflow's waiting tasks, `most` at most; if there are more, it is added to `cut`."""
         for number, task in enumerate(self._waiting(workflow)):
@@ -129,8 +121,9 @@ class Explainer:
         tasks: dict[str, Task] = {}
         workflows = list(webhook.receivers) if webhook else []
         waiting = chain.from_iterable(self._examined(workflow, EXAMINED_AT_ONCE, []) for workflow in workflows)
-        self._add_nearest(arriving, waiting, self._around({}), tasks, limit)
-        document, around = arriving.document(), self._around({}, tasks.values())
+        document = arriving.document()
+        _add_nearest(Nearness(arriving, document, self._around({})), waiting, tasks, limit)
+        around = self._around({}, tasks.values())
         found = [compare(arriving, document, task, around) for task in tasks.values()]
         return sorted(found, key=lambda comparison: comparison.nearness, reverse=True)
 
@@ -199,3 +192,10 @@ class Explainer:
         for task in tasks:
             ids |= {task.id, task.workflow_id}
         return by_item(self._store.quarantine.items(ids=sorted(ids), limit=len(ids)))
+
+
+def _add_nearest(nearness: Nearness, tasks: Iterable[Task], into: dict[str, Task], limit: int) -> None:
+    """Adds the tasks that the event came closest to, until there are `limit`."""
+    new = (task for task in tasks if task.id not in into)
+    for task in nlargest(limit - len(into), new, key=nearness):
+        into[task.id] = task

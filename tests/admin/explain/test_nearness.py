@@ -18,7 +18,7 @@ from admin.explain.surroundings import Surroundings
 from store.one_target import OneTarget
 from store.records import Event, NewEvent, Task, Term, Workflow, new_event_id
 from tests.admin.explain.test_explain import NOW, event, target, task, webhook
-from tests.admin.sample import make_sample
+from tests.admin.sample import Sample, make_sample
 
 VALUES: list[Any] = ["push", 1, 1.0, "1", True, None, [1], {"a": 1}, "***"]
 PATHS = ["$.type", "$.number", "$.items[*]", "$._webhook.headers['x-event']", "$.missing", "$["]
@@ -105,3 +105,17 @@ def test_a_task_that_many_webhooks_may_reach_is_explained_with_a_share_of_the_ev
     near = Explainer(bridge).task(bridge.task("task-other")).near
     assert Counter(one.event.webhook for one in near) == {"one": 2, "two": 2}
     sample.store.close()
+
+
+def test_a_payload_is_read_once_however_many_tasks_wait(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = sample.bridge()
+    event, document = bridge.event(sample.events["pending"]), Event.document
+    read: list[str] = []
+
+    def reading(self: Event, metadata: bool = True) -> dict[str, Any]:
+        read.append(self.id)
+        return document(self, metadata)
+
+    monkeypatch.setattr(Event, "document", reading)
+    assert Explainer(bridge).event(event).tasks
+    assert read == [event.id]
