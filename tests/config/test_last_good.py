@@ -71,15 +71,14 @@ def test_a_broken_file_keeps_its_last_good_webhooks_and_the_others_go_on(folder:
     assert definitions.errors == ()
 
 
-@pytest.mark.parametrize(
-    "more", [", hide: ['$.[[']", ", starts: [{workfloww: x}]", ", pace: often", ", only: {$.a: {$in: 5}}"]
-)
-def test_reading_a_broken_file_leaves_nothing_that_only_the_garbage_collector_finds(folder: Folder, more: str) -> None:
-    folder.write("a.yaml", signed("a1"), signed("a2", more=more))
+def test_reading_a_broken_file_leaves_nothing_that_only_the_garbage_collector_finds(folder: Folder) -> None:
+    broken = (", hide: ['$.[[']", ", starts: [{workfloww: x}]", ", pace: often", ", only: {$.a: {$in: 5}}")
     gc.collect()
     gc.disable()
     try:
-        assert folder.load().errors
+        for more in broken:
+            folder.write("a.yaml", signed("a1"), signed("a2", more=more))
+            assert folder.load().errors
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         left = {type(one).__name__ for one in gc.garbage}

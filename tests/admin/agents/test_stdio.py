@@ -1,6 +1,7 @@
 """``webhook-bridge mcp`` as an assistant uses it, by the library's own client.
 
-What the tools answer is asked in this process, as one of its own takes two seconds to start.
+What the tools answer is asked in this process, as one of its own takes two seconds to start. The library takes one to
+import, so only the tests that need it do.
 """
 
 from __future__ import annotations
@@ -11,23 +12,22 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-pytest.importorskip("mcp", reason="mcp is not installed: pip install -e '.[dev]'")
-
-import anyio
-from mcp import Client, StdioServerParameters, stdio_client
-
 from admin.agents.output import LONGEST
-from admin.agents.server import server
 from admin.agents.tools import TOOLS
 from store.records import NewEvent, new_event_id
 from testkit import PATIENCE
 from tests.admin.sample import DEFINITIONS, HOSTILE, Sample
 
+if TYPE_CHECKING:
+    from mcp import Client
+
+pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="mcp is not installed: pip install -e '.[dev]'")
 COMMAND = (str(Path(sys.executable).with_name("webhook-bridge")), "mcp")
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,6 +43,8 @@ def environment(sample: Sample) -> dict[str, str]:
 
 @asynccontextmanager
 async def connected(sample: Sample, *options: str) -> AsyncIterator[Client]:
+    from mcp import Client, StdioServerParameters, stdio_client
+
     command, *arguments = COMMAND
     parameters = StdioServerParameters(
         command=command, args=[*arguments, *options], env=environment(sample), cwd=sample.folder
@@ -53,6 +55,7 @@ async def connected(sample: Sample, *options: str) -> AsyncIterator[Client]:
 
 def asking(sample: Sample, ask: Callable[[Client], Awaitable[Any]], *options: str) -> Any:
     """What `ask` returns, of a process that is started for it."""
+    import anyio
 
     async def run() -> Any:
         async with connected(sample, *options) as client:
@@ -63,6 +66,10 @@ def asking(sample: Sample, ask: Callable[[Client], Awaitable[Any]], *options: st
 
 def asking_here(sample: Sample, ask: Callable[[Client], Awaitable[Any]]) -> None:
     """The same of a server without a process, and of its tools that read."""
+    import anyio
+    from mcp import Client
+
+    from admin.agents.server import server
 
     async def run() -> None:
         async with Client(server(sample.bridge, ())) as client:
