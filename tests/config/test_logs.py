@@ -16,11 +16,11 @@ from config.logs import configure_logging, some_of
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, before = root.handlers[:], root.level, structlog.get_config()
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 def test_a_line_of_ours_is_json_and_names_the_process(capsys: pytest.CaptureFixture[str]) -> None:
