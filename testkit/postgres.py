@@ -169,12 +169,20 @@ class Postgres:
             return urlsplit(self.given)._replace(path=f"/{database}").geturl()
         return f"postgresql://{_USER}@{self._host}:{self.port}/{database}"
 
-    def new_database(self, label: str = "test") -> str:
-        """Creates an empty database that nothing else uses; returns its URL."""
+    def new_database(self, label: str = "test", template: str = "template0") -> str:
+        """Creates a database that nothing else uses; returns its URL. It is empty, or a copy of the one named
+        `template`, which nobody may be connected to."""
         name = f"{label}_{self._run}_{next(self._names)}"
         with self._making:  # two at once would both copy the template, which only one may
-            self._psql(f'CREATE DATABASE "{name}" TEMPLATE template0')
+            self._psql(f'CREATE DATABASE "{name}" TEMPLATE "{template}"{self._strategy()}')
         return self.url(name)
+
+    def _strategy(self) -> str:
+        """How to copy: files as they are take a fifth of the time that writing them to the log takes, 15's default."""
+        if self._folder is None:  # one that is given, of whatever version
+            return ""
+        version = (self._folder / "data" / "PG_VERSION").read_text(encoding="ascii")
+        return " STRATEGY file_copy" if int(version) >= 15 else ""
 
     def drop_database(self, url: str) -> None:
         """Removes a database and cuts its connections."""

@@ -32,15 +32,14 @@ from testkit.pgbouncer import PgBouncer
 from testkit.postgres import Postgres
 from testkit.processes import Failed
 from tests.store.contract.makers import ME, completion, decide, ids, start, task
-from tests.store.postgres_backend import all_the_time
+from tests.store.postgres_backend import all_the_time, migrated
 
 NOW = 1_700_000_000_000
 
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    url = postgres.new_database()
-    open_store(url).close()
+    url = migrated(postgres)
     yield url
     postgres.drop_database(url)
 

@@ -18,7 +18,7 @@ from store.postgres import PostgresStore
 from store.postgres.text import take_any_text
 from store.rows import STEP
 from testkit.postgres import Postgres
-from tests.store.postgres_backend import PostgresBackend, nodes
+from tests.store.postgres_backend import PostgresBackend, migrated, nodes
 
 _ENDED = 30_000
 _LIVE = 2_000
@@ -42,14 +42,14 @@ ANALYZE;
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def backend(postgres: Postgres) -> Iterator[PostgresBackend]:
-    backend = PostgresBackend(postgres)
+    backend = PostgresBackend(postgres, migrated(postgres, "costs"))
     with psycopg.connect(backend.url, autocommit=True) as database:
-        database.execute("VACUUM")  # of what the tests before have left
         database.execute(_FILL.encode())
     yield backend
     backend.close()
+    postgres.drop_database(backend.url)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from store.records import NewEvent, Result, SetAside, new_event_id
 from store.sql.database import Rows
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, decide, start
-from tests.store.postgres_backend import PostgresBackend
+from tests.store.postgres_backend import PostgresBackend, migrated
 
 NOW = 1_700_000_000_000
 
@@ -37,9 +37,10 @@ def backend(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pos
     monkeypatch.setattr(lows, "_AGE", -1)
     monkeypatch.setattr(lows, "LOOK_EVERY", 0)
     monkeypatch.setattr(lows, "BUSY", 4)
-    backend = PostgresBackend(postgres)
+    backend = PostgresBackend(postgres, migrated(postgres, "held"))
     yield backend
     backend.close()
+    postgres.drop_database(backend.url)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from store.records import Result, Target
 from store.story import Note
 from testkit.postgres import Postgres
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
+from tests.store.postgres_backend import migrated
 
 RAW = RawDelivery("POST", "", {}, b"{}")
 KEPT_BY_A_STOPPED_RELAY = """
@@ -29,7 +30,7 @@ VALUES (pg_current_xact_id()::text::bigint << 16, 'w', %s, 0, 'stopped', 'POST',
 
 @pytest.fixture
 def url(postgres: Postgres) -> Iterator[str]:
-    url = postgres.new_database()
+    url = migrated(postgres)
     yield url
     postgres.drop_database(url)
 

@@ -8,6 +8,7 @@ from store.open import open_store
 from store.records import Decision, NewTarget, Result
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, arrive, task
+from tests.store.postgres_backend import migrated
 
 
 def page_of(url: str, table: str, id_: object) -> int:
@@ -20,7 +21,7 @@ def page_of(url: str, table: str, id_: object) -> int:
 
 def test_an_event_and_its_task_stay_in_their_pages_as_they_change(postgres: Postgres) -> None:
     """Their pages are as full as new rows make them."""
-    url = postgres.new_database("pages")
+    url = migrated(postgres, "pages")
     store = open_store(url)
     assert store.leadership.elect(ME.holder, 600)
     for number in range(100):

@@ -21,6 +21,7 @@ from store.saved_delivery import SavedDelivery
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, task
+from tests.store.postgres_backend import migrated
 
 DERIVED = {
     *("leads", "finished_events", "ended_events", "unsettled_events", "undecided", "held_events"),
@@ -41,7 +42,7 @@ class Stores:
 
     def new(self, kind: str) -> Store:
         file = f"sqlite:///{self._folder}/{next(self._numbers)}.db"
-        return self.open(file if kind == "sqlite" else self._postgres.new_database("transfer"))
+        return self.open(file if kind == "sqlite" else migrated(self._postgres, "transfer"))
 
     def open(self, url: str) -> Store:
         store = open_store(url)
