@@ -17,6 +17,7 @@ from store.keeping import KeptDelivery
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from testkit import signing
+from tests.settings import settings_with
 
 DEFINITIONS = """\
 webhooks:
@@ -87,8 +88,8 @@ class Sample:
 
 def settings_for(folder: Path, **more: Any) -> Settings:
     """Settings that come from nothing of this machine."""
-    return Settings.model_validate(
-        {
+    return settings_with(
+        **{
             "bridge_webhooks": folder / "webhooks.yaml",
             "bridge_database": f"sqlite:///{folder / 'bridge.db'}",
             "bridge_public_url": "https://hooks.example.com",

@@ -14,7 +14,6 @@ from flask.testing import FlaskClient
 from ruamel.yaml import YAML
 from werkzeug.test import TestResponse
 
-from config.settings import Settings
 from platforms import PLATFORMS
 from platforms.base import Platform
 from platforms.verifiers import Fetch
@@ -26,6 +25,7 @@ from store.delivery_records import Rejection
 from store.event_filter import EventFilter
 from store.records import Event
 from store.sqlite import SqliteStore, open_store
+from tests.settings import settings_with
 
 NOW = 1760000000.0
 
@@ -66,7 +66,7 @@ class Relay:
         self.define(webhooks)
         self.url = f"sqlite:///{folder / 'bridge.db'}"
         given = {"bridge_webhooks": self.file, "bridge_database": self.url, "bridge_relay_metrics": "off", **settings}
-        self.settings = Settings.model_validate(given)  # not from this machine's environment, which takes long to read
+        self.settings = settings_with(**given)
         self.store: SqliteStore = open_store(self.url)
         self.app: Flask = create_app(
             self.settings,

@@ -18,10 +18,10 @@ from unittest import mock
 
 import pytest
 
-from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from store.protocols import Store
 from store.records import Event, NewEvent, Target, Task
+from tests.settings import settings_with
 from tests.store.contract.backends import BACKENDS, Backend
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.backoff import RARELY
@@ -106,7 +106,7 @@ class Storm:
         self.hands: list[tuple[Target, Event]] = []
         source: Any = mock.Mock(check=lambda: False)
         source.current = Definitions(tuple(map(Webhook.model_validate, WEBHOOKS)))
-        settings = Settings(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
+        settings = settings_with(bridge_database=f"sqlite:///{folder}/unused.db", bridge_worker_metrics="off")
         conductor: Any = self.conductor
         context = Context(settings, store, conductor, source, Health(store.leadership), self)
         self.worker = Worker(context, "me", TUNING)

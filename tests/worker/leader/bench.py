@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from store.records import NewEvent
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
+from tests.settings import settings_with
 from tests.worker.simulated import SimulatedConductor
 from worker.context import Context
 from worker.health import Health
@@ -50,14 +50,16 @@ class Bench:
         self.source = Watcher()
         self.clock: Any = time
         self.domains = ""
+        self.conductor_url = "http://localhost:8080/api"
         self.made: list[Worker] = []
 
     def worker(self) -> Worker:
-        made = Settings(
+        made = settings_with(
             bridge_database=f"sqlite:///{self.folder}/bridge.db",
             bridge_poll_interval="50ms",
             bridge_discovery_interval="100ms",
             bridge_task_domains=self.domains,
+            conductor_server_url=self.conductor_url,
         )
         source: Any = self.source
         conductor: Any = self.conductor

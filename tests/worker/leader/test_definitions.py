@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from config.last_good import LastGood
-from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
 from store.gone_webhooks import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
+from tests.settings import settings_with
 from worker import metrics
 from worker.leader.definitions import open_definitions
 
@@ -28,7 +28,7 @@ class Setup:
         self.store: SqliteStore = open_store(self.url)
 
     def watch(self, left: str = "") -> DefinitionsSource:
-        settings = Settings(bridge_webhooks=self.file, bridge_database=self.url, bridge_leave_to_conductor=left)
+        settings = settings_with(bridge_webhooks=self.file, bridge_database=self.url, bridge_leave_to_conductor=left)
         return open_definitions(settings, self.store)
 
     def write(self, *webhooks: str) -> None:

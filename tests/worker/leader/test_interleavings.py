@@ -22,7 +22,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from config.settings import Settings
 from config.wakeup import WakeUp
 from config.webhooks import Definitions, Webhook
 from store.errors import StoreUnavailable
@@ -30,6 +29,7 @@ from store.records import NewEvent
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.signals import Listener
 from tests.examples import at_most, examples
+from tests.settings import settings_with
 from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor
 from worker.context import Context
@@ -92,7 +92,7 @@ class Machine(RuleBasedStateMachine):
     def new_worker(self) -> None:
         source: Any = mock.Mock(check=lambda: False, current=Definitions((WEBHOOK,)))
         conductor: Any = self.conductor
-        made = Settings(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
+        made = settings_with(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
         number = len(self.workers)
         context = Context(made, self.store, conductor, source, Health(self.store.leadership), self)
         worker = Worker(context, f"worker{number}", Tuning(inbox=0))
@@ -287,9 +287,10 @@ class Machine(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Thousands of steps needn't be logged."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 TestInterleavings = examples(Machine.TestCase)

@@ -26,13 +26,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from store.errors import LeadershipLost, StoreUnavailable
 from store.one_target import place_of
 from store.records import Event, NewEvent, Result, Target, Term
 from store.sqlite import SqliteStore, open_store
 from tests.examples import at_most, examples
+from tests.settings import settings_with
 from tests.store import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
@@ -186,7 +186,7 @@ class Machine(RuleBasedStateMachine):
         return self.worker.leader
 
     def new_worker(self) -> Worker:
-        made = Settings(
+        made = settings_with(
             bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_clock_skew="2s", bridge_worker_metrics="off"
         )
         source: Any = mock.Mock(check=lambda: False)
@@ -757,9 +757,10 @@ class Machine(RuleBasedStateMachine):
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
     """Thousands of decisions needn't be logged."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     yield
-    structlog.reset_defaults()
+    structlog.configure(**before)
 
 
 TestRules = examples(Machine.TestCase)

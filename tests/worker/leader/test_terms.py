@@ -22,8 +22,8 @@ from worker.leader.heartbeat import TERM_SECONDS
 # --- who decides ---
 
 
-def test_the_password_in_conductors_address_is_not_logged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CONDUCTOR_SERVER_URL", "http://user:hidden@conductor:8080/api")
+def test_the_password_in_conductors_address_is_not_logged(bench: Bench) -> None:
+    bench.conductor_url = "http://user:hidden@conductor:8080/api"
     worker = bench.deciding()
     with (
         capture_logs() as logs,
