@@ -49,6 +49,7 @@ class OwnWebhooks:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each body would wait 40 ms until the head's arrival is confirmed
 
             def handle_it(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))

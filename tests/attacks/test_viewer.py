@@ -287,7 +287,7 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
     """A page, the file of definitions, the store, and the id of an event: the relay has read a `hide`."""
     file = tmp_path / "webhooks.yaml"
     file.write_text(HIDING)
-    settings = settings_for(tmp_path)
+    settings = settings_for(tmp_path, bridge_relay_metrics="off")
     relay = create_relay(settings, in_background=False)
     store = open_store(settings.bridge_database)
     relay.extensions["relay"].start()
@@ -345,7 +345,7 @@ def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path:
         f"webhooks:\n  - name: pay\n    signature: {{secret: {STRONG}, header: X-Sig}}\n    hide: [$.card]\n"
         "    receivers: {flow: any}\n"
     )
-    settings = settings_for(tmp_path)
+    settings = settings_for(tmp_path, bridge_relay_metrics="off")
     relay = create_relay(settings, in_background=False)
     raw = json.dumps(body).encode()
     signature = hmac.new(STRONG.encode(), raw, "sha256").hexdigest()

@@ -86,7 +86,7 @@ def serving() -> Iterator[Issuer]:
             """Not now."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     issuer = Issuer(f"http://127.0.0.1:{server.server_port}")
     issuer.publish(*(public_jwk(name, key, "k1") for name, key in PRIVATE.items() if name not in ("RS512", "PS256")))

@@ -101,7 +101,7 @@ def relay(make_relay: MakeRelay) -> Relay:
 def port(relay: Relay, tmp_path: Path) -> Iterator[int]:
     """The port of nginx."""
     server = make_server("127.0.0.1", 0, relay.app, handler_class=_Quiet)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

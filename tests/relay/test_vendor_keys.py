@@ -311,7 +311,7 @@ class _Pages(BaseHTTPRequestHandler):
 def mirror() -> Iterator[str]:
     """A mirror on this machine."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()

@@ -73,6 +73,7 @@ class StandIn:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # or each body would wait 40 ms until the head's arrival is confirmed
 
             def do(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
