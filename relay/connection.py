@@ -70,9 +70,7 @@ class Connection:
         self._gives_way = False
         self._is_sending = False
         """Whether the peer must read for its answer to be sent."""
-        self.is_over = False
-        """Whether nothing more is to be read from it."""
-        self._unread = b""
+        self._is_over = False
         self._seen = b""
         """The last bytes given to the parser: the end of a head may begin in them."""
         self._head = 0
@@ -99,17 +97,9 @@ class Connection:
     def recv(self, size: int) -> bytes:
         """A whole head if one is expected, else whatever has arrived. Raises LimitRequestHeaders, TooMuchFraming or
         Overloaded."""
-        if self.is_over:
+        if self._is_over:
             return b""
         return self._receive_head() if self._in_head else self._receive_body(size)
-
-    def receive_some(self) -> bytes:
-        """What has arrived of a head and what follows; empty at the end. Raises Overloaded."""
-        return self._receive(_PIECE)
-
-    def unread(self, data: bytes) -> None:
-        """Gives back the end of what was received last: it is received once more."""
-        self._unread = data
 
     def _receive_head(self) -> bytes:
         begin = looked = len(self._seen)
@@ -148,9 +138,6 @@ class Connection:
         return piece
 
     def _receive(self, size: int) -> bytes:
-        if self._unread:
-            piece, self._unread, self._has_begun = self._unread, b"", True
-            return piece
         piece = self._wait_for(size)
         if self._gives_way:
             if not self._has_begun:
@@ -296,7 +283,7 @@ class Connection:
 
     def end(self) -> None:
         """Gives gunicorn nothing more to read, so that it closes the connection."""
-        self.is_over = True
+        self._is_over = True
 
     def linger(self, most: int = _LARGEST_REST) -> None:
         """Ends the connection, and reads what still arrives: with unread bytes it would be reset, and the peer might

@@ -25,7 +25,6 @@ if getattr(sys.flags, "safe_path", False) and sys.path[0] in (os.getcwd(), os.en
     sys.path.append(sys.path.pop(0))
 
 import atexit
-import errno
 import gc
 import shutil
 import socket
@@ -43,14 +42,6 @@ from gunicorn.workers.ggevent import GeventWorker
 from config.open_files import allow_open_files
 from relay.connection import Connection, Places
 from relay.memory import MEMORY, Overloaded
-from relay.usual_requests import (
-    LONGEST_FIELD,
-    LONGEST_LINE,
-    MOST_FIELDS,
-    answer,
-    are_read_under,
-    usual,
-)
 from relay.waiting_places import MOST as MOST_WAITING
 from relay.waiting_places import most_waiting
 
@@ -59,7 +50,6 @@ _LONGEST_GOODBYE = 2.0
 _LARGEST_REST_OF_NONSENSE = 256 * 1024
 """Bytes that are still read from such a connection after its answer."""
 _OBJECTS_A_COLLECTION = 10_000
-_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -75,7 +65,6 @@ class Worker(GeventWorker):  # type: ignore[misc]
         others = self.worker_connections - MOST_WAITING
         self.places = Places(others if others > 0 else self.worker_connections)
         self._names = [listener.getsockname() for listener in self.sockets]
-        self._reads_usual_requests = are_read_under(self.cfg, os.environ)
 
     @property
     def alive(self) -> bool:
@@ -97,57 +86,12 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if connection.is_tls or connection.await_first(self.cfg.keepalive):
                 # A worker that stops has closed its listeners, which gunicorn asks for their names all the same.
                 name = self._names[self.sockets.index(listener)]
-                if self._answer_usual_requests(name, connection, addr):
-                    super().handle(SimpleNamespace(getsockname=lambda: name), connection, addr)
+                super().handle(SimpleNamespace(getsockname=lambda: name), connection, addr)
             else:
                 connection.close()
         finally:
             connection.request_is_over()
             self.places.leave(connection)
-
-    def _answer_usual_requests(self, name: Any, connection: Connection, addr: Any) -> bool:
-        """Answers requests on a connection that has something to read. Returns whether gunicorn is to go on; if not,
-        the connection is closed."""
-        if not self._reads_usual_requests or connection.is_tls or not isinstance(addr, tuple):
-            return True
-        try:
-            while self._answer_usual_request(name, connection, addr):
-                if connection.is_over or not connection.await_first(self.cfg.keepalive):
-                    break
-            else:
-                return True
-        except OSError as error:
-            if error.errno not in _GONE:
-                self.log.exception("a connection failed")
-        except Exception as error:
-            self.handle_error(None, connection, addr, error)
-        connection.close()
-        return False
-
-    def _answer_usual_request(self, name: Any, connection: Connection, addr: Any) -> bool:
-        """Answers the request that has come; False if gunicorn is to read what has come."""
-        data = connection.receive_some()
-        if not data:
-            connection.end()
-            return True
-        request = usual(data)
-        if request is None:
-            connection.unread(data)
-            return False
-        connection.head_is_read()
-        try:
-            keep = request.keeps and self.alive
-            connection.sendall(answer(self.wsgi, request, connection, addr, name, keep))
-            connection.finish(request)
-        finally:
-            connection.request_is_over()
-            self.places.take(connection)
-        if not keep:
-            connection.end()
-        if not request.next or connection.is_over:
-            return True
-        connection.unread(request.next)
-        return False
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answers a request whose head has been read. Raises StopIteration if no other may follow."""
@@ -222,9 +166,9 @@ keepalive = 15
 # silent ones don't keep the others waiting.
 worker_connections = 2000 + MOST_WAITING
 backlog = 1024
-limit_request_line = LONGEST_LINE
-limit_request_fields = MOST_FIELDS
-limit_request_field_size = LONGEST_FIELD
+limit_request_line = 8190
+limit_request_fields = 100
+limit_request_field_size = 16380
 
 # BRIDGE_TRUSTED_PROXIES decides whose headers about addresses and hosts are trusted; gunicorn itself trusts none. So it
 # doesn't matter whose it would, and `*` saves each request a check of the address.
