@@ -12,12 +12,12 @@ from unittest import mock
 
 import pytest
 
-from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task, new_event_id
 from store.sqlite import SqliteStore, open_store
+from tests.settings import settings_with
 from tests.store.contract.makers import ME
 from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
 from worker.context import Context
@@ -44,7 +44,7 @@ class Bench:
         return Executor(self.context(clock=clock), name, payload=payload, pool=pool)
 
     def context(self, *, clock: MonotonicClock = time, **settings: object) -> Context:
-        made = Settings(bridge_database="sqlite:////unused.db", **settings)  # type: ignore[arg-type]
+        made = settings_with(bridge_database="sqlite:////unused.db", **settings)
         conductor: Any = self.conductor
         return Context(made, self.store, conductor, DEFINITIONS, Health(self.store.leadership), clock)
 

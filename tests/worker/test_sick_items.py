@@ -201,7 +201,13 @@ class Storm:
         return f"{task}, {self.store.queries.event(scenario.event_id)}, {targets}"
 
 
-@pytest.fixture(params=sorted(BACKENDS))
+BACKENDS_AND_WAYS = pytest.mark.parametrize(
+    ("storm", "cannot"), [("sqlite", {}), ("sqlite", {"search-v2": 500}), ("postgres", {})], indirect=["storm"]
+)
+"""How tasks are found doesn't depend on the store."""
+
+
+@pytest.fixture
 def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
     backend: Backend = BACKENDS[request.param](request, tmp_path)
     store = backend.open()
@@ -222,13 +228,13 @@ def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
         backend.close()
 
 
-@pytest.mark.parametrize("cannot", [{}, {"search-v2": 500}])
+@BACKENDS_AND_WAYS
 def test_what_ails_delays_nothing_else_and_has_its_effect_once_it_is_well(storm: Storm, cannot: dict[str, int]) -> None:
     storm.conductor.cannot = cannot
     play(storm)
 
 
-@pytest.mark.parametrize("cannot", [{}, {"search-v2": 500}])
+@BACKENDS_AND_WAYS
 def test_where_any_answer_may_be_lost_meanwhile_all_have_their_effects_all_the_same(
     storm: Storm, cannot: dict[str, int]
 ) -> None:

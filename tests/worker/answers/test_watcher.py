@@ -11,7 +11,6 @@ import pytest
 from prometheus_client import REGISTRY
 
 from config.model import Respond, Webhook
-from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.answers import GONE, LARGEST, NO_WORKFLOW, TOO_LARGE, Answer
@@ -19,6 +18,7 @@ from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget, Result, Target, Task
 from store.sqlite import open_store
+from tests.settings import settings_with
 from tests.store.contract.makers import ME
 from tests.worker.clock import Clock
 from tests.worker.play import Later
@@ -50,7 +50,7 @@ class Bench:
     def another(self) -> AnswerWatcher:
         current = mock.Mock(spec=Definitions, by_name={"w": definition("w"), "other": definition("other", waits=False)})
         source = mock.Mock(spec=DefinitionsSource, current=current)
-        settings = Settings(bridge_database="sqlite:////unused.db")
+        settings = settings_with(bridge_database="sqlite:////unused.db")
         conductor: Any = self.conductor
         context = Context(settings, self.store, conductor, source, Health(self.store.leadership), self.clock)
         return AnswerWatcher(context, self, pool=self.pool)
