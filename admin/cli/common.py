@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
 import os
@@ -28,6 +29,9 @@ from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.protocols import Store
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk that takes no more."""
+
 
 def fail(message: object) -> NoReturn:
     """Prints what is wrong and exits with 1."""
@@ -51,6 +55,10 @@ class Commands(click.Group):
             StillRefused,
         ) as error:
             fail(error)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            fail(f"the output can't be written: {error.strerror}")
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

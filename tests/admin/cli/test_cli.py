@@ -281,6 +281,15 @@ def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
         assert result.stdout == ""
 
 
+def test_a_full_disk_is_told_in_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("only Linux has /dev/full")
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = [sys.executable, "-c", "from admin.cli import main; main()", "schema"]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    assert (ended.returncode, ended.stderr) == (1, "the output can't be written: No space left on device\n")
+
+
 @pytest.mark.parametrize("url", ["bridge.db", "sqlite:other.db", "sqlite://other.db", "http://localhost/x", ""])
 def test_a_store_moves_only_to_where_a_setting_can_name_it(cli: Cli, sample: Sample, url: str) -> None:
     here = sample.settings.bridge_database
