@@ -157,9 +157,8 @@ class Index:
                 unidentified.append(item)
                 log.warning("neither a waiting task nor its id can be read", error=item.reason)
             elif item.id not in self.known and ("task", item.id) not in self.suspects:
-                self._failed(
-                    "task", item.id, item.reason, item.workflow
-                )  # only once: from then on it has its own retry times
+                # Only once: from then on it has its own retry times.
+                self._failed("task", item.id, item.reason, item.workflow)
         return unidentified
 
     def awaited(self) -> list[Awaited]:
