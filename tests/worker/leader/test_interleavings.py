@@ -7,6 +7,7 @@ the term that they were given.
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import time
@@ -104,7 +105,7 @@ class Machine(RuleBasedStateMachine):
         return self.ms / 1000
 
     def pass_by(self, seconds: float) -> None:
-        self.ms += int(max(0.0, seconds) * 1000)
+        self.ms += math.ceil(max(0.0, seconds) * 1000)  # a wait that ends too early would be a term that isn't settled
 
     def living(self) -> list[Played]:
         return [played for played in self.workers if not played.ended]
