@@ -12,8 +12,11 @@ from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter
 from store.records import Event, Target
+from store.settled_numbers import Arrivals, SettledNumbers
 
 _PAGE = 200
+_OVERTAKEN = 5000
+"""Numbers before the newest one that are looked at again, at most: an event that was overtaken by more isn't shown."""
 _WATCHED = 5000
 """Pending events that are watched, at most; the oldest are dropped first."""
 
@@ -41,7 +44,13 @@ class Follower:
         has_conditions = isinstance(query, Search) and bool(query.where)
         self._is_choosy = self._wanted is not None or query.searches or has_conditions
         self._query = replace(query, status=None, unresolved=False, before_seq=None, limit=_PAGE, **anyhow)
-        self._seq = self._newest()
+        newest = bridge.events(EventFilter(limit=1))
+        self._after = max(0, newest[0].seq - _OVERTAKEN) if newest else 0
+        """No event with this number or a lower one is looked for."""
+        self._numbers = SettledNumbers()
+        self._seen: set[int] = set()
+        """The numbers after it that were seen."""
+        self._remember(bridge.store.queries.arrivals(self._after))
         self._open: dict[str, str] = {}
         """event id → the status that was reported last."""
         self._others: set[str] | None = None
@@ -50,21 +59,26 @@ class Follower:
 
     def look(self) -> list[News]:
         """What has happened since the last call, in order of arrival."""
-        found = [(event, True) for event in self._arrived()]
+        arrivals = self._bridge.store.queries.arrivals(self._after)
+        found = [(event, True) for event in self._new(arrivals)]
         if self._open:
             known = self._bridge.store.queries.listed(list(self._open)).values()
             changed = [event for event in known if event.status != self._open.get(event.id)]
             found += [(self._bridge.in_list(event), False) for event in changed]
+        wanted = [(event, new) for event, new in found if self._wanted in (None, event.status)]
+        wanted.sort(key=lambda item: item[0].seq)
+        targets = self._bridge.targets_by_event([event for event, _ in wanted])
+        # Nothing more is read, so nothing is remembered that won't be reported.
+        self._remember(arrivals)
         for event, _ in found:
             self._open.pop(event.id, None)
             if event.status == "pending":
                 self._open[event.id] = event.status
         while len(self._open) > _WATCHED:
             del self._open[next(iter(self._open))]
-        found = [(event, new) for event, new in found if self._wanted in (None, event.status)]
-        found.sort(key=lambda item: item[0].seq)
-        targets = self._bridge.targets_by_event([event for event, _ in found])
-        return [News(event, tuple(targets[event.id]), new) for event, new in found if self._is_meant(targets[event.id])]
+        return [
+            News(event, tuple(targets[event.id]), new) for event, new in wanted if self._is_meant(targets[event.id])
+        ]
 
     def _is_meant(self, targets: Iterable[Target]) -> bool:
         """Whether one of the targets failed for the reason that is wanted, if one is."""
@@ -83,22 +97,18 @@ class Follower:
         before, self._others = self._others, {one.key for one in found}
         return [] if before is None else [one for one in found if one.key not in before]
 
-    def _newest(self) -> int:
-        newest = self._bridge.events(EventFilter(limit=1))
-        return newest[0].seq if newest else 0
+    def _new(self, arrivals: Arrivals) -> list[Event]:
+        """The events that are meant, of those that weren't there at the last look."""
+        new = set(arrivals.seqs) - self._seen
+        return [event for event in self._between(min(new), max(new)) if event.seq in new] if new else []
 
-    def _arrived(self) -> list[Event]:
-        newest = self._newest()  # those that aren't meant needn't be looked at again
-        arrived: list[Event] = []
-        for event in self._newest_first():
-            if event.seq <= self._seq:
-                break
-            arrived.append(event)
-        self._seq = max([newest, *(event.seq for event in arrived[:1])])
-        return arrived[::-1]
-
-    def _newest_first(self) -> Iterator[Event]:
-        before: int | None = None
-        while page := self._bridge.events(replace(self._query, before_seq=before, after_seq=self._seq)):
+    def _between(self, first: int, last: int) -> Iterator[Event]:
+        before = last + 1
+        while page := self._bridge.events(replace(self._query, before_seq=before, after_seq=first - 1)):
             yield from page
             before = page[-1].seq
+
+    def _remember(self, arrivals: Arrivals) -> None:
+        settled = self._numbers.look(arrivals.newest, arrivals.writing)
+        self._after = max(self._after, settled or 0, arrivals.newest - _OVERTAKEN)
+        self._seen = {seq for seq in arrivals.seqs if seq > self._after}

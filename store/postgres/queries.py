@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from store.event_filter import EventFilter
+from store.postgres.settled import NEWEST, WRITING
+from store.settled_numbers import Arrivals
 from store.sql.holds import STAGES
-from store.sql.queries import STATUSES, SqlQueries
+from store.sql.queries import ARRIVED, STATUSES, SqlQueries
 
 _COUNTS = """
 SELECT status, sum(number)::bigint FROM bridge.finished_events GROUP BY status
@@ -32,6 +34,10 @@ class PostgresQueries(SqlQueries):
                 for stage in stages
             ]
         return found
+
+    def arrivals(self, after: int) -> Arrivals:
+        newest, writing, arrived = self._database.read_together((NEWEST, ()), (WRITING, ()), (ARRIVED, (after,)))
+        return Arrivals(newest[0][0], {transaction for (transaction,) in writing}, tuple(seq for (seq,) in arrived))
 
     def event_counts(self) -> dict[str, int]:
         counts: dict[str, int] = dict(self._database.read(_COUNTS))

@@ -1,8 +1,5 @@
-"""The number up to which all events are visible that ever will be, so that looks for undecided ones may begin there.
-
-Numbers become visible out of order: the relay that took the lower one may commit later. But a transaction locks the
-numbering table before it takes a number, until it ends. So a number is settled once every transaction has ended that
-held such a lock when the number was the newest: whatever has a lower number is visible by then, or never will be.
+"""Where looks for undecided events begin while a snapshot is held: behind what is decided, and never behind an event
+that could still become visible (`store.settled_numbers`).
 """
 
 from __future__ import annotations
@@ -12,12 +9,13 @@ from collections.abc import Sequence
 
 from store.clock import MonotonicClock
 from store.postgres.lows import Held, Lows
+from store.settled_numbers import SettledNumbers
 from store.sql.database import Rows, Statement
 
 IN_FULL_EVERY = 60.0
 """Seconds after which a look begins at the first number again: anything that was missed waits no longer than this."""
-_NEWEST = "SELECT coalesce(max(seq), 0) FROM bridge.events"
-_WRITING = """
+NEWEST = "SELECT coalesce(max(seq), 0) FROM bridge.events"
+WRITING = """
 SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = 'bridge.events'::regclass
 """
@@ -37,9 +35,7 @@ class Settled:
         self._clock = clock
         self._in_full_at = float("-inf")
         self._opened = 0
-        self._newest = 0
-        self._writing: set[str] | None = None
-        """The transactions that were writing when that was the newest number; None if it isn't known."""
+        self._numbers = SettledNumbers()
 
     @property
     def lows(self) -> Lows | None:
@@ -53,7 +49,7 @@ class Settled:
     def forget(self) -> None:
         """Any event may be undecided now."""
         self._lows.forget()
-        self._writing = None
+        self._numbers.forget()
 
     def connected(self, opened: int) -> None:
         """`opened`: connections opened so far. A new one may lead to another server, whose numbers are lower."""
@@ -69,7 +65,7 @@ class Settled:
         if (now := self._clock.monotonic()) >= self._in_full_at:
             self._in_full_at = now + IN_FULL_EVERY
             self._lows.forget()
-        return [*asked, (_NEWEST, ()), (_WRITING, ()), (_FIRST, self._lows.parameters)]
+        return [*asked, (NEWEST, ()), (WRITING, ()), (_FIRST, self._lows.parameters)]
 
     def seen(self, answers: Sequence[Rows]) -> None:
         """Takes the rows of each statement."""
@@ -79,10 +75,7 @@ class Settled:
             self._raise(*answers[1:])
 
     def _raise(self, newest: Rows, writing: Rows, first: Rows) -> None:
-        now_writing = {transaction for (transaction,) in writing}
-        if self._writing is not None:
-            if self._writing & now_writing:
-                return
-            behind = self._newest + 1
+        settled = self._numbers.look(newest[0][0], {transaction for (transaction,) in writing})
+        if settled is not None:
+            behind = settled + 1
             self._lows.set({webhook: behind if seq is None else min(seq, behind) for webhook, seq in first})
-        self._newest, self._writing = newest[0][0], now_writing

@@ -9,6 +9,7 @@ from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
 from store.records import Change, Event, Target, TargetState, Task
 from store.saved_delivery import SavedDelivery
+from store.settled_numbers import Arrivals
 from store.story import Note, Origins
 
 
@@ -23,6 +24,9 @@ class Queries(Protocol):
 
     def events(self, query: EventFilter) -> list[Event]:
         """The newest matching events, newest first."""
+
+    def arrivals(self, after: int) -> Arrivals:
+        """The events after that `seq`. Some with lower ones than the newest may become visible later."""
 
     def events_up_to(self, event_ids: Sequence[str], characters: int) -> dict[str, Event]:
         """id → event, of those that exist and whose payload has at most this many characters."""

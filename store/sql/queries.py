@@ -11,12 +11,14 @@ from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
 from store.protocols import Queries
 from store.records import Event, EventStatus, Target, TargetState, Task
+from store.settled_numbers import Arrivals
 from store.sql import event_search
 from store.sql.database import Database
 from store.sql.families import HAS_REPLAYS
 from store.sql.waiting_events import Waiting, waiting_for
 from store.sql.without_events import KEPT
 
+ARRIVED = "SELECT seq FROM bridge.events WHERE seq > %s ORDER BY seq"
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
 UNRESOLVED_COUNTED = 10_000
@@ -123,6 +125,9 @@ class SqlQueries(Queries):
     def _parts_of(self, query: EventFilter) -> list[str]:
         """The parts of the list: table and condition of each, which is read from one index, newest first. The table is
         `bridge.events`, or another with a `seq` (``AS part``). Parameters: `before`, `webhook` and `status`."""
+
+    @abstractmethod
+    def arrivals(self, after: int) -> Arrivals: ...
 
     def events(self, query: EventFilter) -> list[Event]:
         return list(self.page(query).events)

@@ -132,7 +132,10 @@ def test_a_condition_is_about_events_and_looks_at_each_once(sample: Sample, monk
 
     monkeypatch.setattr(sample.store.queries, "page", counting)
     assert follower.look() == []
-    assert [len(ids) for ids in looked] == [1, 0], "the newest, and nothing since"
+    assert looked == [], "nothing has come since"
+    arrive(sample)
+    assert follower.look() == []
+    assert looked == [[]], "what has come doesn't fit, and nothing before it is looked at"
 
 
 def test_resolved_events_cannot_be_followed(cli: Cli) -> None:

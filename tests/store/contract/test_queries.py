@@ -44,6 +44,13 @@ def test_events_are_listed_newest_first_and_page_by_page(full: Store) -> None:
     assert listed(full, before_seq=page[-1].seq) == everything[5:]
 
 
+def test_arrivals_are_the_numbers_after_one(full: Store) -> None:
+    seqs = [event.seq for event in reversed(full.queries.events(EventFilter()))]
+    arrivals = full.queries.arrivals(seqs[-3])
+    assert (arrivals.newest, arrivals.seqs, arrivals.writing) == (seqs[-1], tuple(seqs[-2:]), set())
+    assert full.queries.arrivals(seqs[-1]).seqs == ()
+
+
 def test_events_are_listed_by_webhook_and_status(full: Store) -> None:
     assert listed(full, webhook="a") == [f"{name}-a" for name in ("held", *reversed(STATUSES))]
     assert listed(full, webhook="a", limit=2) == ["held-a", "failed-a"]
