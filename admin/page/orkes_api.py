@@ -14,6 +14,7 @@ from flask import Blueprint, Response, abort, current_app, jsonify
 
 from admin.bridge import Bridge, NotFound
 from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
+from admin.orkes.kept import forget, rename
 from admin.orkes.webhooks import HIDDEN, NotAWebhook, from_orkes, proof_of, to_orkes
 from admin.page.context import changed, role_of_token, sessions
 from admin.page.json_body import any_json
@@ -27,8 +28,6 @@ from worker.conductor.server_webhooks import BRIDGE_HEADER
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
 
 _HISTORY = 10
-_FACTS = ("tags", "orkes")
-"""What is stored about a webhook by its name, besides its definition."""
 _WORDS = ("sourcePlatform", "verifier", "headerKey", "secretKey", "createdBy")
 """Fields that are returned to a client as it sent them."""
 _OWN_SETTINGS = ("BRIDGE_", "CONDUCTOR_", "PG", "ADMIN_", "OTEL_")
@@ -72,6 +71,7 @@ def create() -> Response:
     tags = _tags_in(body["tags"]) if body.get("tags") else []
     keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     _write(lambda: folder().create(keys))
+    forget(bridge().store.facts, keys["name"])
     changed("created", keys["name"], "through Orkes' API")
     _remember(keys["name"], body)
     if tags:
@@ -102,8 +102,7 @@ def update(webhook_id: str) -> Response:
 def delete(webhook_id: str) -> Response:
     webhook = _webhook(webhook_id)
     folder().delete(webhook.name, _written(webhook).version)
-    for fact in _FACTS:
-        bridge().store.facts.set(f"{fact}:{webhook.name}", None)
+    forget(bridge().store.facts, webhook.name)
     changed("deleted", webhook.name, "through Orkes' API")
     return Response(status=200)
 
@@ -183,10 +182,7 @@ def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[s
 def _rename(old: str, new: str) -> None:
     """What is stored by a webhook's name moves along when it is renamed."""
     store = bridge().store
-    facts = store.facts.all()
-    for fact in _FACTS:
-        store.facts.set(f"{fact}:{new}", facts.get(f"{fact}:{old}"))
-        store.facts.set(f"{fact}:{old}", None)
+    rename(store.facts, old, new)
     if old in store.pauses.paused():
         store.pauses.pause(new, store.now())
         store.pauses.resume(old)

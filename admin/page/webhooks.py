@@ -26,6 +26,7 @@ from admin.definitions.written import files_in
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.events.trying_out import how_to_try
 from admin.explain.inputs import inputs_for_newest
+from admin.orkes.kept import forget
 from admin.page.access import NotAllowed
 from admin.page.context import changed, notes, source
 from admin.page.event_list import rows_of
@@ -122,6 +123,7 @@ def create() -> Response:
     if form.errors:
         return form_page("new.html", form, guide, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
+    forget(bridge().store.facts, form.name)
     shown = form.secret if guide.platform.made_by == "us" and proves_by_secret(keys) else None
     return _to(form.name, fresh=True, secret=shown)
 
@@ -323,17 +325,24 @@ def pause(name: str) -> Response:
 
 @blueprint.get("/webhooks/<name>/delete")
 def ask_delete(name: str) -> str:
-    return render("delete.html", name=name, written=_written(name), wrong=False)
+    return _delete_page(name, _written(name))
 
 
 @blueprint.post("/webhooks/<name>/delete")
 def delete(name: str) -> Response | tuple[str, int]:
     written = _written(name)
     if request.form.get("confirm", "").strip() != name:
-        return render("delete.html", name=name, written=written, wrong=True), 422
+        return _delete_page(name, written, wrong=True), 422
     folder().delete(name, request.form.get("version", ""))
     changed("deleted", name)
+    forget(bridge().store.facts, name)
     return make_response(redirect(url_for("pages.overview"), 303))
+
+
+def _delete_page(name: str, written: Written, wrong: bool = False) -> str:
+    return render(
+        "delete.html", name=name, written=written, wrong=wrong, is_paused=name in bridge().store.pauses.paused()
+    )
 
 
 @blueprint.get("/changes")

@@ -344,9 +344,38 @@ def test_an_unknown_word_is_a_400_that_says_what_is_possible(change: Any, words:
 def test_tags_and_pause_go_along_with_a_new_name(client: Client, page: Page) -> None:
     webhook = client("POST", "", FLAGS | {"tags": [{"key": "team", "value": "a"}]}).get_json()
     assert webhook["tags"] == [{"key": "team", "value": "a"}]
-    renamed = client("PUT", f"/{webhook['id']}", webhook | {"name": "renamed"}).get_json()
-    assert renamed["name"] == "renamed"
-    assert renamed["tags"] == [{"key": "team", "value": "a"}]
+    with closing(open_store(page.settings.bridge_database)) as store:
+        store.pauses.pause(webhook["name"], store.now())
+        renamed = client("PUT", f"/{webhook['id']}", webhook | {"name": "renamed"}).get_json()
+        assert renamed["name"] == "renamed"
+        assert renamed["tags"] == [{"key": "team", "value": "a"}]
+        assert list(store.pauses.paused()) == ["renamed"]
+
+
+@pytest.mark.parametrize("goes", ["on the page", "by hand"])
+@pytest.mark.parametrize("comes", ["on the page", "through the API"])
+def test_a_new_webhook_of_an_earlier_ones_name_has_none_of_its_tags(
+    client: Client, page: Page, goes: str, comes: str
+) -> None:
+    def log_in() -> None:
+        page.client.post("/login", data={"token": ADMIN})
+
+    tags = [{"key": "team", "value": "a"}]
+    client("POST", "", FLAGS | {"name": "deploys", "tags": tags, "sourcePlatform": "CUSTOM"})
+    assert client("GET", "/deploys/tags").get_json() == tags
+    if goes == "on the page":
+        log_in()
+        page.post("/webhooks/deploys/delete", confirm="deploys", version=page.version("deploys"))
+    else:
+        (page.folder / "deploys.yaml").unlink()
+    assert not page.defined
+    if comes == "on the page":
+        log_in()
+        page.create()
+    else:
+        client("POST", "", FLAGS | {"name": "deploys"})
+    assert client("GET", "/deploys/tags").get_json() == []
+    assert client("GET", "/deploys").get_json()["sourcePlatform"] != "CUSTOM"
 
 
 def test_no_secret_is_ever_returned(client: Client) -> None:

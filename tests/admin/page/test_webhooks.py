@@ -368,6 +368,13 @@ def test_a_duplicate_is_not_shown_as_a_success(page: Page, monkeypatch: pytest.M
     assert "The webhook is Verified" not in text
 
 
+def test_who_deletes_a_paused_webhook_is_told_that_its_name_stays_paused(page: Page) -> None:
+    page.create()
+    assert "stays so" not in page.client.get("/webhooks/deploys/delete").text
+    page.post("/webhooks/deploys/pause", do="pause")
+    assert "It is paused, and stays so" in page.client.get("/webhooks/deploys/delete").text
+
+
 def test_deleting_is_asked_twice(page: Page) -> None:
     page.create()
     version = page.version("deploys")
