@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from admin.events.failed import FAILED_READ
 from admin.explain.set_aside import describe_set_aside, name_of
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
@@ -17,6 +18,10 @@ from worker.notify.messages import WRONG_TOKENS
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
 """Milliseconds that an event may wait for a decision or a call before that is an issue."""
+BROKEN_READ = 50
+"""Tasks that can't be matched, of which there may be very many: so many are read."""
+_NAMED = 10
+"""Workflows that are named."""
 _LEVELS = ("error", "warning", "note")
 
 
@@ -47,8 +52,9 @@ class State:
     unresolved: int
     """Failed events that are neither acknowledged nor resolved."""
     failed: Sequence[Event]
-    """Those of them that arrived in the last day."""
+    """Those of them that arrived in the last day, up to `FAILED_READ`."""
     broken: Sequence[Task]
+    """Waiting tasks that can't be matched, up to `BROKEN_READ`."""
     waiting: Mapping[str, int]
     """workflow → number of waiting tasks."""
     deliveries: Mapping[str, Mapping[str, int]]
@@ -167,8 +173,7 @@ def _events(state: State) -> list[Issue]:
             )
         )
     if state.failed:
-        number = len(state.failed)
-        text = f"{number} event{'s' if number > 1 else ''} failed in the last day: fix the cause, then replay."
+        text = f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause, then replay."
         found.append(Issue("warning", text, page="failures"))
     return found
 
@@ -187,7 +192,7 @@ def _set_aside(state: State) -> list[Issue]:
 def _tasks(state: State) -> list[Issue]:
     found: list[Issue] = []
     if state.broken:
-        text = f"{len(state.broken)} waiting task{'s' if len(state.broken) > 1 else ''} can't be matched."
+        text = f"{_number(state.broken, BROKEN_READ, 'waiting task')} can't be matched."
         details = tuple(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
         found.append(Issue("warning", text, details, "tasks"))
     served = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
@@ -198,10 +203,17 @@ def _tasks(state: State) -> list[Issue]:
     if unreached:
         text = "Tasks are waiting in workflows that no webhook here has as a receiver."
         details = tuple(
-            f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in sorted(unreached.items())[:10]
+            f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in sorted(unreached.items())[:_NAMED]
         )
+        if len(unreached) > _NAMED:
+            details += (f"and those of {len(unreached) - _NAMED} more",)
         found.append(Issue("note", text, details, "tasks"))
     return found
+
+
+def _number(found: Sequence[object], read: int, what: str) -> str:
+    """``3 events``; if as many were found as are read at most, ``At least 200 events``."""
+    return f"{'At least ' if len(found) == read else ''}{len(found)} {what}{'s' if len(found) > 1 else ''}"
 
 
 def _webhooks(state: State) -> list[Issue]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from admin.bridge import DAY, Bridge
-from admin.check.health import State
+from admin.check.health import BROKEN_READ, State
 from admin.events.failed import failed_since
 from admin.events.refused import Refused
 
@@ -24,7 +24,7 @@ def state_of(bridge: Bridge, now: int) -> State:
         oldest_pending=store.queries.oldest_pending(),
         unresolved=store.queries.unresolved(),
         failed=failed_since(bridge, now - DAY),
-        broken=store.queries.broken_tasks(),
+        broken=store.queries.broken_tasks(BROKEN_READ),
         waiting=store.queries.waiting_by_workflow(),
         deliveries=store.queries.delivery_counts(now - DAY),
         set_aside=store.quarantine.items(limit=_SET_ASIDE_SHOWN),

@@ -59,6 +59,7 @@ _PENDING_CALLS = f"SELECT id, event_id FROM bridge.targets WHERE state = 'pendin
 _OLDEST_PENDING = f"""
 SELECT min(received_at) FROM (
     SELECT (SELECT e.received_at FROM bridge.events e WHERE e.seq = first.seq) AS received_at FROM ({_FIRST}) AS first
+    WHERE value NOT IN (SELECT webhook FROM bridge.pauses)
     UNION ALL SELECT e.received_at FROM (
         SELECT * FROM ({_PENDING_CALLS.format("")}) AS due_first
         UNION SELECT * FROM ({_PENDING_CALLS.format("DESC")}) AS due_last
@@ -110,6 +111,11 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
 
 
 _UNRESOLVED = "bridge.ended_events AS part WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
+# A function of the status: SQLite would read all that failed, whenever that was.
+_FAILED = """
+SELECT seq, webhook, settled_at FROM bridge.ended_events WHERE settled_at > %s AND settled_at <= %s
+AND coalesce(status, '') = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL
+"""
 _COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
 
 
@@ -178,6 +184,9 @@ class SqlQueries(Queries):
 
     def unresolved(self) -> int:
         return int(self._database.read(_COUNT_UNRESOLVED)[0][0])
+
+    def failed_between(self, after: int, until: int) -> list[tuple[int, str, int]]:
+        return [(seq, webhook, at) for seq, webhook, at in self._database.read(_FAILED, (after, until))]
 
     def event_ids(self, first: str, last: str, limit: int) -> list[str]:
         sql = "SELECT id FROM bridge.events WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"

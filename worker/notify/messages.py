@@ -101,6 +101,11 @@ class Notices:
         """What the next leader must know so that nothing is said twice."""
         return json.dumps({kind: asdict(trouble) for kind, trouble in self._troubles.items()}, sort_keys=True)
 
+    @property
+    def failures_seen_to(self) -> int | None:
+        """When events that had failed were last observed; None if none ever were."""
+        return self._troubles["failed"].since
+
     def observe(self, seen: Observation) -> list[Message]:
         """The messages that are due now; each counts as sent unless `not_sent` says otherwise."""
         for trouble in self._troubles.values():

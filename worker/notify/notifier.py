@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from typing import Protocol
 
 import structlog
 
 from config.wakeup import WakeUp
 from store.errors import StoreUnavailable
-from store.event_filter import EventFilter
 from store.gone_webhooks import gone_webhooks
 from store.protocols import Store
 from store.rows import FROM_THE_FUTURE
@@ -23,16 +23,21 @@ EVERY = 5.0
 _MEMORY = "notices"
 _HOUR = 3_600_000
 _SET_ASIDE_TOLD = 50
-_FAILED_READ = 50
+_OVERLAP = 10_000
+"""Milliseconds that are looked at again: events that failed become visible later than the time at which they did."""
 
 
 class Observer:
     """Reads the state of things from the store."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, failures_seen_to: int | None = None):
+        """`failures_seen_to`: up to when the observer before this one has seen which events failed."""
         self._store = store
-        self._failed: int | None = None
-        self._failed_to = 0
+        self._failures_seen_to = failures_seen_to or 0
+        self._last: int | None = None
+        """When it observed last."""
+        self._failed: dict[int, int] = {}
+        """`seq` → when, of the events that failed shortly before that."""
 
     def observe(self) -> Observation:
         """The state of things; raises only on bugs."""
@@ -50,8 +55,7 @@ class Observer:
                 ),
                 gone=tuple(sorted(gone_webhooks(facts, now))),
                 set_aside=self._set_aside(),
-                # Events that wait because their webhook is paused look the same, but are no trouble.
-                oldest_pending=self._store.queries.oldest_pending() if not self._store.pauses.paused() else None,
+                oldest_pending=self._store.queries.oldest_pending(),
             )
         except StoreUnavailable:
             return Observation(now=now, store_unavailable=True)
@@ -61,23 +65,16 @@ class Observer:
         return tuple(f"{item.kind} {item.id}" for item in found[:_SET_ASIDE_TOLD])
 
     def _newly_failed(self, now: int) -> dict[str, int]:
-        """webhook → events that have failed since the last observation; at first, in the last ten minutes."""
-        number = self._store.queries.event_counts().get("failed", 0)
-        if number == self._failed:
-            return {}
-        since = self._failed_to if self._failed is not None else now - QUIET
-        latest = now + FROM_THE_FUTURE  # what failed later than that was told before the clock was set back
-        if since > latest:
-            since = now - QUIET
-        found: dict[str, int] = {}
-        newest = since
-        for event in self._store.queries.events(EventFilter(status="failed", limit=_FAILED_READ, listing=True)):
-            if event.settled_at is not None and since < event.settled_at <= latest:
-                newest = max(newest, event.settled_at)
-                if event.acknowledged_at is None and event.resolved_by is None:
-                    found[event.webhook] = found.get(event.webhook, 0) + 1
-        self._failed, self._failed_to = number, newest
-        return found
+        """webhook → events that have failed since the last observation; at first, in the last ten minutes at most."""
+        after = now - QUIET if self._last is None else min(self._last, now) - _OVERLAP
+        if self._failures_seen_to <= now:  # otherwise the clock was set back
+            after = max(after, self._failures_seen_to)
+        # What failed later than now was told before the clock was set back.
+        found = self._store.queries.failed_between(after, now + FROM_THE_FUTURE)
+        new = {seq: at for seq, _, at in found if seq not in self._failed}
+        self._failed = {seq: at for seq, at in {**self._failed, **new}.items() if at > now - _OVERLAP}
+        self._last = now
+        return dict(Counter(webhook for seq, webhook, _ in found if seq in new))
 
 
 class Worker(Protocol):
@@ -118,26 +115,35 @@ class Notifier:
 
     def step(self) -> None:
         """Observes once, and sends what is due."""
+        notices = self._notices = self._notices or self._begin()
+        if notices is None:
+            return
         seen = self._observer.observe()
         # While the store is away there is no leader: then the last leader sends.
-        if not self._worker.is_leader and not (seen.store_unavailable and self._notices is not None):
+        if not self._worker.is_leader and not seen.store_unavailable:
             self._notices = None
             return
-        if self._notices is None:
-            try:
-                self._notices = Notices(self._store.facts.all().get(_MEMORY))
-            except StoreUnavailable:
-                return
-        for message in self._notices.observe(seen):
+        for message in notices.observe(seen):
             if not self._tell(message):
-                self._notices.not_sent(message, seen.now)
-        memory = self._notices.memory()
+                notices.not_sent(message, seen.now)
+        memory = notices.memory()
         if memory != self._memory and not seen.store_unavailable:
             try:
                 self._store.facts.set(_MEMORY, memory)
                 self._memory = memory
             except StoreUnavailable:
                 pass
+
+    def _begin(self) -> Notices | None:
+        """What the last leader knew; None if this worker isn't leader, or the store is away."""
+        if not self._worker.is_leader:
+            return None
+        try:
+            notices = Notices(self._store.facts.all().get(_MEMORY))
+        except StoreUnavailable:
+            return None
+        self._observer = Observer(self._store, notices.failures_seen_to)
+        return notices
 
     def _tell(self, message: Message) -> bool:
         """Sends the message; returns whether it reached anyone."""

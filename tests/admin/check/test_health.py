@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from admin.check.health import State, ago, what_is_wrong
+from admin.check.health import BROKEN_READ, State, ago, what_is_wrong
+from admin.events.failed import FAILED_READ
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
 from worker.conductor.server_webhooks import FACT, ServerWebhook, as_text
@@ -63,12 +64,15 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"warnings": (EMPTY,), "webhooks": {}, "waiting": {}}, "note", "No webhook is defined yet"),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest has waited 2 h"),
         ({"failed": (EVENT,)}, "warning", "1 event failed in the last day"),
+        ({"failed": (EVENT,) * 2}, "warning", "2 events failed in the last day"),
+        ({"failed": (EVENT,) * FAILED_READ}, "warning", f"At least {FAILED_READ} events failed in the last day"),
         (
             {"set_aside_counts": {"task": 1}, "set_aside": (ASIDE,)},
             "warning",
             "1 task keeps failing and will be tried again",
         ),
         ({"broken": (TASK,)}, "warning", "1 waiting task can't be matched"),
+        ({"broken": (TASK,) * BROKEN_READ}, "warning", f"At least {BROKEN_READ} waiting tasks can't be matched"),
         ({"waiting": {"other": 1}}, "note", "no webhook here has as a receiver"),
         ({"facts": {"conductor": "up", FACT: as_text([])}}, "note", "has webhooks of its own (0)"),
         ({"facts": {"conductor": "up", FACT: as_text([THEIRS])}}, "warning", "and some answer for the same"),
@@ -84,6 +88,12 @@ def test_each_thing_that_is_wrong_is_told(change: dict[str, object], level: str,
     (finding,) = what_is_wrong(replace(WELL, **change))  # type: ignore[arg-type]
     assert finding.level == level
     assert text in finding.text
+
+
+def test_of_very_many_workflows_that_nobody_serves_the_others_are_counted() -> None:
+    (issue,) = what_is_wrong(replace(WELL, waiting={f"flow{number}": 1 for number in range(12)}))
+    assert len(issue.details) == 11
+    assert issue.details[-1] == "and those of 2 more"
 
 
 def test_what_both_sides_answer_for_is_named() -> None:

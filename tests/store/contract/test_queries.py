@@ -11,6 +11,7 @@ from store.event_filter import EventFilter
 from store.protocols import Store
 from store.records import Change, Decision, EventStatus, SetAside
 from store.sql import event_search
+from store.story import Note
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
 
 STATUSES: tuple[EventStatus, ...] = ("pending", "delivered", "expired", "ignored", "failed")
@@ -98,6 +99,22 @@ def test_the_oldest_pending_event_is_undecided_or_has_a_call_to_be_made(store: S
     arrive(store, "fails", received_at=NOW - 9)
     store.quarantine.set_aside([SetAside("event", "fails", "w", "why", NOW, 1, NOW)])
     assert store.queries.oldest_pending() == NOW - 1
+    arrive(store, "held back", webhook="paused", received_at=NOW - 9)
+    store.pauses.pause("paused", NOW)
+    assert store.queries.oldest_pending() == NOW - 1
+    store.pauses.resume("paused")
+    assert store.queries.oldest_pending() == NOW - 9
+
+
+def test_what_failed_within_a_time_is_found_unless_somebody_has_acknowledged_it(full: Store) -> None:
+    failed = {event.webhook: event for event in full.queries.events(EventFilter(status="failed"))}
+    (at,) = {event.settled_at for event in failed.values()}
+    assert at is not None
+    found = [(event.seq, webhook, at) for webhook, event in sorted(failed.items())]
+    assert sorted(full.queries.failed_between(at - 1, at), key=lambda one: one[1]) == found
+    assert full.queries.failed_between(at, at + 1) == full.queries.failed_between(at - 2, at - 1) == []
+    full.acknowledgements.record([failed["a"].id], Note(NOW, "ada", "acknowledged", "known"))
+    assert full.queries.failed_between(at - 1, at) == found[1:]
 
 
 def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:

@@ -214,39 +214,55 @@ def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) 
     assert len(seen.set_aside) == 50
 
 
-def test_the_observer_tells_of_no_failed_event_that_was_acknowledged(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
+def fail(store: SqliteStore, *ids: str) -> None:
+    """Events of `orders` that fail now."""
     now = store.now()
     term = store.leadership.elect("me", 60)
     assert term is not None
-    for id_ in ("e1", "e2"):
-        store.deliveries.append([NewEvent(id_, "orders", now, "{}", {}, {}, now)])
-        decision = Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),))
-        [target] = store.decisions.decide(term, [decision], [], now, "me", 1)
-        store.claims.record_results("me", [Result(target, "failed", "no such workflow")], now)
-    store.acknowledgements.record(["e1"], Note(now, "ada", "acknowledged", "known"))
-    seen = Observer(store).observe()
-    store.close()
-    assert seen.failed == {"orders": 1}
+    store.deliveries.append([NewEvent(id_, "orders", now, "{}", {}, {}, now) for id_ in ids])
+    decisions = [Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),)) for id_ in ids]
+    targets = store.decisions.decide(term, decisions, [], now, "me", len(ids))
+    store.claims.record_results("me", [Result(target, "failed", "no such workflow") for target in targets], now)
 
 
-def test_events_that_fail_after_the_clock_was_set_back_are_told_of_once(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
-    term = store.leadership.elect("me", 60)
-    assert term is not None
+def test_the_observer_tells_of_no_failed_event_that_was_acknowledged(store: SqliteStore) -> None:
+    fail(store, "e1", "e2")
+    store.acknowledgements.record(["e1"], Note(store.now(), "ada", "acknowledged", "known"))
+    assert Observer(store).observe().failed == {"orders": 1}
+
+
+def test_the_observer_counts_all_that_failed_since_however_many(store: SqliteStore) -> None:
+    observer = Observer(store)
+    assert observer.observe().failed == {}
+    fail(store, *(f"e{number}" for number in range(120)))
+    assert observer.observe().failed == {"orders": 120}
+    assert observer.observe().failed == {}
+
+
+def test_an_event_that_becomes_visible_after_one_that_failed_later_is_told_of(store: SqliteStore) -> None:
+    observer = Observer(store)
+    now = time.time()
+    with mock.patch.object(time, "time", lambda: now):
+        fail(store, "e1")
+        assert observer.observe().failed == {"orders": 1}
+    with mock.patch.object(time, "time", lambda: now - 1):
+        fail(store, "e2")  # its result was recorded by another worker, and committed a second later
+    with mock.patch.object(time, "time", lambda: now + 1):
+        assert observer.observe().failed == {"orders": 1}
+
+
+def test_events_that_fail_after_the_clock_was_set_back_are_told_of_once(store: SqliteStore) -> None:
     observer = Observer(store)
 
-    def failed(id_: str, now: float) -> dict[str, int]:
+    def failed(id_: str | None, now: float) -> int:
         with mock.patch.object(time, "time", lambda: now):
-            store.deliveries.append([NewEvent(id_, "orders", store.now(), "{}", {}, {}, store.now())])
-            decision = Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),))
-            [target] = store.decisions.decide(term, [decision], [], store.now(), "me", 1)
-            store.claims.record_results("me", [Result(target, "failed", "no such workflow")], store.now())
-            return dict(observer.observe().failed)
+            if id_ is not None:
+                fail(store, id_)
+            return observer.observe().failed.get("orders", 0)
 
     now = time.time()
-    assert [failed("e1", now), failed("e2", now - 3600), failed("e3", now - 3590)] == [{"orders": 1}] * 3
-    store.close()
+    assert [failed("e1", now), failed("e2", now - 3600), failed("e3", now - 3590)] == [1] * 3
+    assert failed(None, now + 1) == 0, "the clock has caught up with the first"
 
 
 # --- sending ---
@@ -343,6 +359,32 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inb
     for notifier in (one, two, one, two):
         notifier.step()
     assert [message["type"] for message in inbox.received] == ["warning", "success"]
+
+
+@pytest.mark.parametrize("told_before", [True, False])
+def test_the_next_leader_tells_of_what_failed_since_the_last_one_looked(store: SqliteStore, told_before: bool) -> None:
+    sender, first, second = Sender(True), Worker(True), Worker(False)
+    one, two = Notifier(store, sender, first), Notifier(store, sender, second)
+    now = time.time()
+
+    def at(seconds: float) -> Any:
+        return mock.patch.object(time, "time", lambda: now + seconds)
+
+    for notifier in (one, two):
+        notifier.step()
+    if told_before:
+        fail(store, "e1")
+        with at(1):
+            one.step()
+    first.is_leader = False  # it was killed
+    with at(2):
+        fail(store, "e2")
+        two.step()
+    second.is_leader = True
+    with at(QUIET / 1000 + 1):
+        two.step()
+        two.step()
+    assert sender.titles == ["1 event failed"] * (2 if told_before else 1)
 
 
 def test_a_sender_that_fails_harms_nothing(store: SqliteStore) -> None:
