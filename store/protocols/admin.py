@@ -38,7 +38,7 @@ class Queries(Protocol):
         """Number of failed events that are neither acknowledged nor resolved; counts at most 10,000."""
 
     def failed_between(self, after: int, until: int) -> list[tuple[int, str, int]]:
-        """(`seq`, webhook, when) of the unresolved events that failed after the first time, and not after the second."""
+        """(`seq`, webhook, when) of the unresolved events that failed after `after`, up to `until`."""
 
     def event_ids(self, first: str, last: str, limit: int) -> list[str]:
         """The ids from `first` to `last`, both included, in their order."""
@@ -103,7 +103,10 @@ class Queries(Protocol):
 
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a pending call, not counting held and set-aside
-        ones, nor undecided ones of paused webhooks. Of more than 10,000 pending calls only those that are due first and last are looked at."""
+        ones, nor undecided ones of paused webhooks.
+
+        Of more than 10,000 pending calls only those that are due first and last are looked at.
+        """
 
     def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
         """What should have been decided or called before that time but wasn't: each webhook's first event and first
