@@ -27,6 +27,7 @@ MAX_TEXT = 20_000_000
 """Characters of one text: the same limit."""
 MAX_FIELDS = 10_000
 """Fields of a form, or parameters of a query."""
+_GZIP = b"\x1f\x8b"
 
 
 class BadBody(ValueError):
@@ -162,7 +163,7 @@ def read_json(text: str) -> Any:
     except RecursionError:
         raise _too_deep() from None
     except ValueError as error:
-        reason = getattr(error, "msg", "a number is too long")
+        reason = getattr(error, "msg", "a number is too long").removesuffix(" at")
         raise MalformedBody(f"the body is not JSON: {reason} at character {getattr(error, 'pos', 0)}") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value)
@@ -194,9 +195,13 @@ def _too_deep() -> MalformedBody:
 
 
 def _json(body: bytes) -> Body:
+    if body.startswith(codecs.BOM_UTF8):
+        raise MalformedBody("the body is not JSON: it begins with a byte order mark (U+FEFF)")
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError:
+        if body.startswith(_GZIP):
+            raise MalformedBody("the body is compressed with gzip; send it uncompressed") from None
         raise MalformedBody("the body is JSON that is not UTF-8") from None
     return Body(read_json(text), text)
 

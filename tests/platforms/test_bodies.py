@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
@@ -80,6 +81,22 @@ def test_json_goes_by_several_names(content_type: str) -> None:
 def test_what_is_not_rfc_8259_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedBody):
         read_body(body, JSON)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"a": "\n"}', "the body is not JSON: Invalid control character at character 7"),
+        (b'{"a": "', "the body is not JSON: Unterminated string starting at character 6"),
+        (b'\xef\xbb\xbf{"a": 1}', "the body is not JSON: it begins with a byte order mark (U+FEFF)"),
+        (gzip.compress(b'{"a": 1}'), "the body is compressed with gzip; send it uncompressed"),
+        (b'{"a": "\xff"}', "the body is JSON that is not UTF-8"),
+    ],
+)
+def test_the_sender_learns_what_is_wrong_with_it(body: bytes, reason: str) -> None:
+    with pytest.raises(MalformedBody) as raised:
+        read_body(body, JSON)
+    assert str(raised.value) == reason
 
 
 def nested(depth: int) -> bytes:
