@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -131,7 +131,7 @@ def schema() -> None:
     metavar="FILE|FOLDER",
     help="Add the webhooks to these definitions: to the list of the file, or as a file each to the folder.",
 )
-def import_(file: Iterable[str], into: Path | None) -> None:
+def import_(file: TextIO, into: Path | None) -> None:
     """Turn the webhook JSON of Orkes Conductor into YAML.
 
     FILE is what Orkes' `GET /api/metadata/webhook` returns (or one webhook of it); `-` reads standard input. The
@@ -145,12 +145,14 @@ def import_(file: Iterable[str], into: Path | None) -> None:
       webhook-bridge import orkes.json --into config/webhooks.yaml
     """
     try:
-        made = convert(read_webhooks("".join(file)))
+        made = convert(read_webhooks(file.read()))
         if into is None:
             click.echo(plain(to_yaml(made), lines=True), nl=False)
         else:
             click.echo("".join(f"{path}\n" for path in write_into(into, made)), nl=False)
-    except (NotOrkes, UnicodeDecodeError, NameTaken, CantWrite) as error:
+    except UnicodeDecodeError:
+        fail(f"{file.name} isn't UTF-8; save it as UTF-8 (PowerShell's > writes UTF-16)")
+    except (NotOrkes, NameTaken, CantWrite) as error:
         fail(error)
     for one in made:
         for variable, what in one.variables.items():
