@@ -22,10 +22,12 @@ from admin.cli.tables import counted, plain
 from admin.conductor import connect
 from admin.events.refused import Refused
 from admin.explain.set_aside import name_of, next_try, why
+from config.settings import SettingsError
 from config.webhooks import Definitions, DefinitionsError, Problem
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.conductor.errors import ConductorError
 from worker.discovery.probe import Finding, done_within, probe
+from worker.notify.sender import Apprise
 from worker.workflow_definitions.check import SECONDS, Checked, check_workflows
 
 _SET_ASIDE_SHOWN = 20
@@ -45,8 +47,8 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     workflow definitions. An unreachable server is a warning, so that definitions can be checked anywhere. A server that
     answers but can't be used is an error: the address is not that of Conductor's API, the key is refused or lacks a
     permission, or Conductor is too old. The same goes for the database: errors are a wrong password, a missing
-    database, no right to create the bridge's tables, a PostgreSQL older than 13, or tables of a newer bridge. Whatever
-    a running bridge has set aside is an error, too.
+    database, no right to create the bridge's tables, a PostgreSQL older than 13, a file that is no SQLite database, or
+    tables of a newer bridge. Whatever a running bridge has set aside is an error, too.
 
     \b
     Examples:
@@ -66,6 +68,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
     findings = [("BRIDGE_TRUSTED_PROXIES", finding) for finding in on_proxies(here.settings, definitions)]
+    findings += [("BRIDGE_NOTIFY", finding) for finding in _on_notify(here)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
         about_conductor = _ask_conductor(here, definitions)
@@ -89,6 +92,17 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     for name, finding in findings:
         click.echo(f"{finding.level}: {name}: {plain(finding)}", err=True)
     sys.exit(wrong)
+
+
+def _on_notify(here: Here) -> list[Finding]:
+    """Why the worker wouldn't start with these URLs for messages."""
+    urls = here.settings.bridge_notify
+    try:
+        if urls is not None:
+            Apprise(urls.get_secret_value())
+    except SettingsError as error:
+        return [_finding("error", str(error).removeprefix("BRIDGE_NOTIFY: "))]
+    return []
 
 
 def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
@@ -170,6 +184,6 @@ def _set_aside(here: Here) -> list[tuple[str, Finding]]:
     return named
 
 
-def _finding(level: Literal["error", "warning"], error: Exception) -> Finding:
+def _finding(level: Literal["error", "warning"], error: Exception | str) -> Finding:
     what, _, remedy = str(error).partition("; ")
     return Finding(level, what, remedy)

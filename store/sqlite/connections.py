@@ -15,7 +15,7 @@ import structlog
 from sqlite_utils import Database
 
 from store import storable
-from store.errors import NewerStore, StoreMissing, StoreUnavailable, Unstorable
+from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable, Unstorable
 from store.group_commit import Scheduler
 from store.patience import Patience
 from store.sql.database import Parameters, Rows, Statement
@@ -33,7 +33,9 @@ _NAP = 0.0001
 _NAPS = 20
 _LONGEST_SLEEP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
-_SQLITE_BUSY = 5  # named in the sqlite3 module since Python 3.11
+_SQLITE_BUSY, _SQLITE_CANTOPEN, _SQLITE_NOTADB = 5, 14, 26  # named in the sqlite3 module since Python 3.11
+_CODES = {"locked": _SQLITE_BUSY, "unable to open": _SQLITE_CANTOPEN, "not a database": _SQLITE_NOTADB}
+"""Words of an error → its code, for Python 3.10."""
 
 
 class Connection(sqlite3.Connection):
@@ -227,9 +229,10 @@ class Connections:
     def migrate(self) -> None:
         """Creates the database if there is none, and migrates it to this program's version.
 
-        Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written.
+        Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written, StoreRefused if it is
+        no database.
         """
-        with translated():
+        with translated(), self._naming_the_file():
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
@@ -257,10 +260,11 @@ class Connections:
                 db.close()
 
     def check_version(self) -> None:
-        """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer."""
+        """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer,
+        StoreRefused for a file that is none."""
         if not self.path.exists():
             raise StoreMissing(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
-        with translated():
+        with translated(), self._naming_the_file():
             db = self._open()
             try:
                 self._refuse_newer(db)
@@ -270,6 +274,23 @@ class Connections:
                     )
             finally:
                 db.close()
+
+    @contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        """Says which file can't be opened, and why if that is known: SQLite says neither."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if error_code(error) == _SQLITE_NOTADB:
+                remedy = "set BRIDGE_DATABASE to the bridge's, or move the file away"
+                raise StoreRefused(f"{self.path} isn't an SQLite database; {remedy}") from error
+            if error_code(error) != _SQLITE_CANTOPEN:
+                raise
+            if self.path.is_dir():
+                raise StoreRefused(f"{self.path} is a folder; set BRIDGE_DATABASE to a file's path") from error
+            raise StoreUnavailable(
+                f"{self.path} can't be opened; may this user read and write the file, and create others in its folder?"
+            ) from error
 
     def _refuse_newer(self, db: Connection) -> None:
         known = {step.name for step in migrations._migrations}
@@ -316,7 +337,7 @@ def error_code(error: sqlite3.Error) -> int:
     """SQLite's primary result code."""
     code = getattr(error, "sqlite_errorcode", None)  # since Python 3.11
     if code is None:
-        code = _SQLITE_BUSY if "locked" in str(error) else 1
+        code = next((code for words, code in _CODES.items() if words in str(error)), 1)
     return int(code) & 0xFF
 
 

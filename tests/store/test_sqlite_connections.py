@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import resource
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
-from store.errors import NewerStore, StoreUnavailable
+from store.errors import NewerStore, StoreRefused, StoreUnavailable
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
 from store.sqlite import SqliteStore, connections, open_store
@@ -115,9 +116,24 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "bridge.db"
     path.write_bytes(b"something else entirely" * 1000)
-    with pytest.raises(StoreUnavailable, match="not a database"):
-        open_store(f"sqlite:///{path}")
+    for migrate in (True, False):
+        with pytest.raises(StoreRefused, match=f"^{path} isn't an SQLite database; "):
+            open_store(f"sqlite:///{path}", migrate=migrate)
     assert path.read_bytes() == b"something else entirely" * 1000
+
+
+def test_a_folder_in_place_of_a_file_is_said(tmp_path: Path) -> None:
+    for migrate in (True, False):
+        with pytest.raises(StoreRefused, match=f"^{tmp_path} is a folder; "):
+            open_store(f"sqlite:///{tmp_path}", migrate=migrate)
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "bridge.db"
+    with closing(socket.socket(socket.AF_UNIX)) as there:
+        there.bind(str(path))  # the superuser can open any other file
+        with pytest.raises(StoreUnavailable, match=f"^{path} can't be opened; "):
+            open_store(f"sqlite:///{path}", migrate=False)
 
 
 def test_a_path_with_odd_characters_is_taken_as_it_is(tmp_path: Path) -> None:

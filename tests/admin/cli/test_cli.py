@@ -116,6 +116,16 @@ def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: 
     )
 
 
+def test_check_fails_for_urls_of_messages_with_which_no_worker_starts(cli: Cli) -> None:
+    said = "BRIDGE_NOTIFY: Apprise doesn't know URL number 2"
+    cli.environment["BRIDGE_NOTIFY"] = "json://localhost/path nonsense"
+    result = cli("check", "--offline", code=1)
+    assert f"error: {said}; write one such as" in result.stderr
+    assert "nonsense" not in result.output, "it may be a secret"
+    cli.environment["BRIDGE_NOTIFY"] = "json://localhost/path"
+    assert "BRIDGE_NOTIFY" not in cli("check", "--offline").output
+
+
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     note, error = Finding("note", "found by search"), Finding("error", "no Conductor API there", "mend it")
     asked: list[tuple[Any, ...]] = []
@@ -436,8 +446,9 @@ def test_a_file_that_is_no_database_is_one_line(cli: Cli, sample: Sample) -> Non
     other = sample.folder / "other.db"
     other.write_text("not a database, but long enough to look like one" * 50, encoding="utf-8")
     cli.environment["BRIDGE_DATABASE"] = f"sqlite:///{other}"
-    result = cli("events", code=1)
-    assert len(result.stderr.splitlines()) == 1
+    said = f"{other} isn't an SQLite database; set BRIDGE_DATABASE to the bridge's, or move the file away\n"
+    assert cli("events", code=1).stderr == said
+    assert f"error: BRIDGE_DATABASE: {said}" in cli("check", code=1).stderr
 
 
 # --- import, schema, completion ---
@@ -460,6 +471,13 @@ def test_import_prints_yaml_and_says_what_to_set(cli: Cli, sample: Sample) -> No
     assert cli("import", str(file), "--into", str(into)).stdout == f"{into}\n"
     assert into.read_text().startswith("# Imported from Orkes")
     assert "already in" in cli("import", str(file), "--into", str(into), code=1).stderr
+
+
+def test_import_of_another_encoding_says_which_it_reads(cli: Cli, sample: Sample) -> None:
+    file = sample.folder / "orkes.json"
+    file.write_text('[{"name": "pay"}]', encoding="utf-16")
+    stderr = cli("import", str(file), code=1).stderr
+    assert stderr == f"{file} isn't UTF-8; save it as UTF-8 (PowerShell's > writes UTF-16)\n"
 
 
 def test_import_of_what_nothing_verifies_is_1(cli: Cli) -> None:
