@@ -103,4 +103,7 @@ class Intervals:
 
     def _watch_clock(self) -> None:
         while not self._stop.wait(_LOOK_EVERY):  # by the monotonic clock, on every Python
-            self.look()
+            try:
+                self.look()
+            except Exception:  # without this thread a clock that is set back would stop all jobs
+                log.exception("looking for jobs that the clock holds up failed unexpectedly")

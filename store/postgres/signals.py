@@ -82,8 +82,12 @@ class PostgresSignals(Signals):
             rung.clear()
             wanted, self._wanted = self._wanted, set()
             self._rung_at = time.monotonic()
-            with suppress(StoreUnavailable, psycopg.Error):
+            try:
                 self._notify(sorted(wanted))
+            except (StoreUnavailable, psycopg.Error):
+                pass  # who listens looks at intervals too
+            except Exception:  # without this thread nobody would be notified any more
+                log.exception("a notification failed unexpectedly")
             time.sleep(_GAP)
 
     def _notify(self, wanted: list[News]) -> None:

@@ -18,6 +18,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from config.wakeup import WakeUp
 from testkit import PATIENCE
 from testkit.wall_clock import WallClock
+from worker import intervals
 from worker.intervals import Every, Intervals
 
 
@@ -72,6 +73,28 @@ def test_a_clock_that_only_goes_on_changes_no_run(clock: Clock) -> None:
     clock.set(9)
     clock.set(3600)
     assert clock.due() == {"10": -3599, "60": -3549}, "the scheduler's to run"
+
+
+def test_the_clock_is_watched_on_after_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "_LOOK_EVERY", 0.01)
+    asked: list[datetime] = []
+    again = threading.Event()
+
+    class Broken:
+        def now(self, tz: tzinfo | None = None) -> datetime:
+            asked.append(datetime.now(timezone.utc))
+            if len(asked) == 1:
+                raise RuntimeError("a bug")
+            again.set()
+            return asked[-1]
+
+    watched = Intervals(clock=Broken())
+    watched.every(60, "job", lambda: None)
+    watched.start()
+    try:
+        assert again.wait(PATIENCE)
+    finally:
+        watched.stop()
 
 
 @pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=1), timedelta(days=36_500)])
