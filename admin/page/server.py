@@ -39,12 +39,24 @@ class _Channel(HTTPChannel):
     requests_lock: Any
 
     def __init__(self, *arguments: Any, **more: Any):
-        self.since = time.time()
+        self.since = time.monotonic()
         """When it was opened, when its last answer was made, or when its current request began."""
+        self.moved = self.since
+        """When something was last received or sent."""
         self._is_last = False
         self.is_streaming = False
         """Whether its answer is a stream, which goes on for as long as anyone reads it."""
         super().__init__(*arguments, **more)
+
+    @property
+    def last_activity(self) -> float:
+        """waitress's own, by the wall clock, which may be set."""
+        return self._last_activity
+
+    @last_activity.setter
+    def last_activity(self, at: float) -> None:
+        self._last_activity = at
+        self.moved = time.monotonic()
 
     def readable(self) -> bool:
         if self.is_streaming:  # so that a client that has gone is noticed before anything is sent to it
@@ -53,7 +65,7 @@ class _Channel(HTTPChannel):
 
     def received(self, data: bytes) -> bool:
         if self.request is None and not self.requests:
-            self.since = time.time()
+            self.since = time.monotonic()
         done: bool = super().received(data)
         with self.requests_lock:
             # A client that sends a request before it has the previous answer has to send it again: if it never read the
@@ -67,7 +79,7 @@ class _Channel(HTTPChannel):
     def service(self) -> None:
         super().service()
         self.is_streaming = False
-        self.since = time.time()
+        self.since = time.monotonic()
         if self._is_last:
             self.close_when_flushed = True
             self.server.pull_trigger()
@@ -107,6 +119,8 @@ class PageServer:
             connection_limit=min(_CONNECTIONS, max(files - _OTHER_FILES, files // 2)),
             max_request_header_size=_HEAD,
             max_request_body_size=largest_body,
+            # Connections are closed below instead: waitress goes by the wall clock.
+            channel_timeout=2**62,
             # A connection has one answer in flight at a time, and all of it is buffered.
             outbuf_high_watermark=2**62,
             # BRIDGE_TRUSTED_PROXIES decides whose headers are believed, so the page needs to see them all.
@@ -158,7 +172,7 @@ class PageServer:
 
     def _turn(self) -> None:
         wasyncore.loop(timeout=0.5, use_poll=True, map=self._map, count=1)
-        now = time.time()
+        now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + _SILENT / 10
             self.end_overdue(now)
@@ -166,9 +180,12 @@ class PageServer:
             min(idle, key=lambda one: one.since).handle_close()
 
     def end_overdue(self, now: float) -> None:
-        """Closes connections that are silent, send no complete request, or read no answer."""
+        """Closes connections that are silent, send no complete request, or read no answer.
+
+        `now` is by the monotonic clock.
+        """
         for channel in self._idle():
-            moved = channel.last_activity if channel.total_outbufs_len else channel.since
+            moved = channel.moved if channel.total_outbufs_len else channel.since
             if moved < now - _SILENT:
                 channel.handle_close()  # right away: waitress waits until more can be sent, which may be never
 

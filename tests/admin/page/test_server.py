@@ -99,9 +99,31 @@ def test_a_request_that_trickles_has_an_end(monkeypatch: pytest.MonkeyPatch) -> 
         channels = server._servers[0].active_channels
         until(lambda: any(channel.request is not None for channel in channels.values()))
         (channel,) = channels.values()
-        channel.last_activity = time.time() + 3600  # it sends a byte now and then
+        channel.moved = time.monotonic() + 3600  # it sends a byte now and then
         monkeypatch.setattr(serving, "_SILENT", -60)
         assert connection.recv(1) == b""
+
+
+@pytest.mark.parametrize(("set_by", "passed", "stays"), [(86_400, 0, True), (-86_400, 60, False)])
+def test_a_clock_that_is_set_neither_ends_connections_nor_keeps_them(
+    monkeypatch: pytest.MonkeyPatch, set_by: int, passed: int, stays: bool
+) -> None:
+    """After `passed` seconds in which nothing came, while the wall clock was set."""
+    server = PageServer(Application(), "127.0.0.1", 0, 1000)
+    wall, steady = time.time, time.monotonic
+    with ExitStack() as stack:
+        stack.callback(lambda: [getattr(one, "handle_close", one.close)() for one in list(server._map.values())])
+        connection = stack.enter_context(connect(int(server._servers[0].effective_port)))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: ")
+        channels = server._servers[0].active_channels
+        while not any(channel.request is not None for channel in channels.values()):
+            server._turn()
+        with monkeypatch.context() as patches:
+            patches.setattr(time, "time", lambda: wall() + set_by)
+            patches.setattr(time, "monotonic", lambda: steady() + passed)
+            for _ in range(3):
+                server._turn()
+        assert bool(channels) is stays
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
