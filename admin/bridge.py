@@ -20,8 +20,8 @@ from platforms import PLATFORMS
 from relay.fingerprints import verified_since
 from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
-from store.protocols import Store
 from store.records import Event, Target, Task
+from store.sql.store import Store
 from store.summary import Summarizer
 
 DAY = 86_400_000

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from store.errors import StoreUnavailable
 from store.open import open_store
-from store.protocols import Store
 from store.records import NewEvent, Task, new_event_id
+from store.sql.store import Store
 
 WEBHOOKS = 8
 """Each of its own part: no two share a workflow. Every second one starts workflows, the others complete tasks."""

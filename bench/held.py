@@ -21,8 +21,8 @@ import psycopg
 from bench import processor
 from bench.figures import Figure
 from store.open import open_store
-from store.protocols import Store
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
+from store.sql.store import Store
 from testkit.postgres import Postgres
 
 _TERM = Term("bench")

@@ -17,8 +17,8 @@ from psycopg import errors
 from bench import load
 from bench.figures import Figure
 from store.open import open_store
-from store.protocols import Store
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, new_event_id
+from store.sql.store import Store
 from testkit.postgres import Postgres
 from testkit.processes import Failed
 

@@ -31,7 +31,7 @@ from store import tracing
 from store.clock import MonotonicClock
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import Store
+from store.sql.store import Store
 
 
 def create_app(

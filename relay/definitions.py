@@ -21,7 +21,7 @@ from relay.hidden_paths import KeptHiddenPaths
 from relay.receiver import Receiver
 from relay.route import Route, routes_of
 from relay.vendor_keys import KeySource
-from store.protocols import Store
+from store.sql.store import Store
 
 
 class LoadInThread:

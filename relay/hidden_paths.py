@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from config.webhooks import Definitions
-from store.protocols import HiddenPaths
+from store.sql.admin import HiddenPaths
 
 
 class KeptHiddenPaths:

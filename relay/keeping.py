@@ -21,8 +21,8 @@ from relay.raw_deliveries import NEVER_KEPT
 from relay.route import Route
 from store.errors import StoreUnavailable
 from store.keeping import KeptDelivery, sender_of
-from store.protocols import KeptDeliveries
 from store.records import new_event_id
+from store.sql.kept_deliveries import KeptDeliveries
 
 LARGEST = 1024 * 1024
 """Bytes of the largest delivery that is kept."""

@@ -11,7 +11,7 @@ from platforms.verifiers.client_certificates import ClientCertificate
 from platforms.verifiers.jwts import Jwt
 from relay.verification import verifiers_of
 from store.delivery_records import RawDelivery
-from store.protocols import RawDeliveries
+from store.sql.raw_deliveries import RawDeliveries
 
 NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
 """Headers that are credentials, whatever the definition says."""

@@ -30,8 +30,8 @@ from relay.waiting import Pending, Waiting
 from store.clock import MonotonicClock
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import Committed, NewEvent
+from store.sql.store import Store
 
 RETRY_AFTER = 10
 """Seconds after which a sender may try again if the store or a vendor's key was unavailable."""

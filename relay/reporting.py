@@ -17,8 +17,8 @@ from relay.outcomes import Outcome, Outcomes
 from relay.route import Route
 from store.clock import MonotonicClock
 from store.delivery_records import Duplicate, Rejection
-from store.protocols import Store
 from store.records import Committed
+from store.sql.store import Store
 
 LONGEST_ADDRESS = 100
 """Characters of a sender's address that are recorded."""

@@ -21,7 +21,7 @@ from platforms.verifiers.jwts import Jwt
 from platforms.verifiers.protocol import Verifier, no_fetch
 from relay.callbacks import Call, CallbackUrls
 from relay.fingerprints import fingerprint, is_of_older_version, verifier_text
-from store.protocols import Verifications
+from store.sql.verifications import Verifications
 
 _SEAL = object()
 

@@ -22,8 +22,9 @@ from store import turns
 from store.answers import Answer, Answered
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.protocols import Answers, Clock, Listener, Signals
+from store.protocols import Clock, Listener, Signals
 from store.records import Committed
+from store.sql.answers import Answers
 
 _LOOK_EVERY = 1.0
 """Seconds between two looks if no worker reports an answer."""

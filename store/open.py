@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store.errors import StoreRefused
 from store.group_commit import Scheduler
-from store.protocols import Store
+from store.sql.store import Store
 
 
 def open_store(

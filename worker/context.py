@@ -9,7 +9,7 @@ from config.settings import Settings
 from config.wakeup import WakeUp
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
-from store.protocols import Store
+from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.health import Health
 

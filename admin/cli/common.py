@@ -27,7 +27,7 @@ from platforms import PLATFORMS
 from relay.retry import StillRefused
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import Store
+from store.sql.store import Store
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk that takes no more."""

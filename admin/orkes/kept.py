@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.protocols import Facts
+from store.sql.facts import Facts
 
 KINDS = ("tags", "orkes")
 """Its tags, and its client's own words for it: the facts ``KIND:NAME``."""

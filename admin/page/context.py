@@ -20,8 +20,8 @@ from config.webhooks import Definitions
 from store.delivery_records import WRONG_TOKEN
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.protocols import Store
 from store.records import Change
+from store.sql.store import Store
 
 _CONDUCTOR = 5.0
 """Seconds that a page waits for one answer of Conductor."""

@@ -21,38 +21,28 @@ from store.postgres.raw_deliveries import PostgresRawDeliveries
 from store.postgres.settled import Settled
 from store.postgres.signals import PostgresSignals
 from store.postgres.transfer import PostgresTables
-from store.sql.store import SqlStore
+from store.sql.store import Store
 
 
-class PostgresStore(SqlStore):
-    """The store on PostgreSQL. `store.protocols` specifies each part."""
+class PostgresStore(Store):
+    """The store on PostgreSQL."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
         """`scheduler`: see `store.group_commit`."""
-        self._connections = connections
         signals = PostgresSignals(connections)
         events = PostgresEventRows()
         impatient = Impatient(connections)
         settled = Settled()
-        self.leadership = PostgresLeadership(connections, signals, settled)
-        super().__init__(connections, impatient, self.leadership, events, signals)
+        self.leadership = leadership = PostgresLeadership(connections, signals, settled)
+        super().__init__(connections, impatient, leadership, events, signals)
         self.deliveries = PostgresDeliveries(connections, impatient, signals, scheduler)
-        self.decisions = PostgresDecisions(connections, self.leadership, events, signals, settled)
+        self.decisions = PostgresDecisions(connections, leadership, events, signals, settled)
         self.quarantine = PostgresQuarantine(connections, settled)
         self.claims = PostgresClaims(connections, events, signals)
         self.queries = PostgresQueries(connections)
         self.raw_deliveries = PostgresRawDeliveries(connections)
         self.maintenance = PostgresMaintenance(connections)
         self.tables = PostgresTables(connections)
-
-    def now(self) -> int:
-        return self._connections.now()
-
-    def close(self) -> None:
-        self._connections.close()
-
-    def end_waits(self, seconds: float) -> None:
-        self._connections.patience.end_in(seconds)
 
 
 def open_store(url: str, *, migrate: bool = True, scheduler: Scheduler | None = None) -> PostgresStore:

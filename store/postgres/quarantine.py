@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from store.postgres.settled import Settled
 from store.records import SetAsideKind
 from store.sql.database import Database
-from store.sql.quarantine import SqlQuarantine
+from store.sql.quarantine import Quarantine
 
 
-class PostgresQuarantine(SqlQuarantine):
+class PostgresQuarantine(Quarantine):
     """Forgets the agenda's bounds when an event is taken back: it is undecided again, perhaps below them."""
 
     def __init__(self, database: Database, settled: Settled):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from store.delivery_records import ListedDelivery
 from store.sql.database import Transaction
-from store.sql.raw_deliveries import SqlRawDeliveries
+from store.sql.raw_deliveries import RawDeliveries
 
 _BITS = 16
 """Of a number, for the deliveries of one transaction: more than a group of them has."""
@@ -36,7 +36,7 @@ def first_id(transaction: Transaction) -> int:
     return int(transaction.fetch(_FIRST)[0][0])
 
 
-class PostgresRawDeliveries(SqlRawDeliveries):
+class PostgresRawDeliveries(RawDeliveries):
     """One row per delivery, numbered by its transaction."""
 
     def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:

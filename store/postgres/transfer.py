@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 
 from store.postgres.connection import Connection
 from store.postgres.connections import READING, Connections
-from store.protocols import Row, Table
-from store.protocols.upkeep import TRANSFER
+from store.protocols import TRANSFER, Row, Table
 from store.sql.facts import SET_FACT
 from store.sql.transfer import TRUTH, SqlTables
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from store import rows
 from store.families import UNRESOLVED
-from store.protocols import Acknowledgements
 from store.sql.database import Database
 from store.story import Note, Origins, note_line, notes_in
 
@@ -26,13 +25,20 @@ RETURNING id
 _FIND = "SELECT id FROM bridge.events WHERE id = ANY(%s) AND {}"
 
 
-class SqlAcknowledgements(Acknowledgements):
-    """A time in the event's row, and a line for each thing that somebody did."""
+class Acknowledgements:
+    """What people note about events that failed, expired or were ignored.
+
+    A time in the event's row, and a line for each thing that somebody did.
+    """
 
     def __init__(self, database: Database):
         self._database = database
 
     def record(self, event_ids: Sequence[str], note: Note) -> set[str]:
+        """Acknowledges these events, or reopens acknowledged ones; returns the ids of those that changed.
+
+        What is pending, delivered or resolved can't be acknowledged. Works in steps.
+        """
         changed: set[str] = set()
         for step in rows.steps(event_ids, _STEP):
             # A worker that records results locks events in an order of its own. So while this has locked some, it waits
@@ -53,6 +59,7 @@ class SqlAcknowledgements(Acknowledgements):
         return [id_ for (id_,) in self._database.read(_FIND.format(_condition(note)), (list(event_ids),))]
 
     def origins(self, event_id: str) -> Origins | None:
+        """Where the event came from, how it was decided, and what people noted about it."""
         found = self._database.read(
             "SELECT remote, proof, scan_at, decided_by, notes FROM bridge.events WHERE id = %s", (event_id,)
         )

@@ -9,7 +9,7 @@ from typing import Any
 from store import rows, storable
 from store.answers import ANSWERING, Answer, Answered, AnsweringWorkflow, OpenAnswer, TargetOf, Waited, workflow_of
 from store.delivery_records import AnswerWanted
-from store.protocols import Answers, Signals
+from store.protocols import Signals
 from store.records import NewEvent
 from store.sql.database import Database, Transaction
 from store.sql.holds import hold_of
@@ -79,8 +79,13 @@ def want(transaction: Transaction, events: Sequence[NewEvent], stored: set[str])
         transaction.insert(_INTO, new_rows)
 
 
-class SqlAnswers(Answers):
-    """Rows of open answers stay when their senders no longer wait: a retry reopens them."""
+class Answers:
+    """`Deliveries.append` opens an answer for each event with an `answer` that wasn't known.
+
+    A worker looks for workflows to watch with `open` and `workflows`, and records how they ended. A relay learns by
+    the news `answers`. Answers are deleted with their events.
+    Rows of open answers stay when their senders no longer wait: a retry reopens them.
+    """
 
     def __init__(self, database: Database, impatient: Database, signals: Signals):
         """`impatient`: the database, for what a delivery waits for."""
@@ -89,6 +94,8 @@ class SqlAnswers(Answers):
         self._signals = signals
 
     def want(self, wanted: Mapping[str, AnswerWanted]) -> None:
+        """Opens the answers to these events, by id, or extends the time of those that are open, and wakes the leader.
+        Nothing changes for events that are answered or don't exist."""
         with self._impatient.transaction() as transaction:
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             transaction.fetch_together(
@@ -103,15 +110,23 @@ class SqlAnswers(Answers):
         self._signals.tell("events")
 
     def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
+        """The open answers whose senders may still wait, by the end of their time, beginning after `after`. The cost
+        doesn't grow with those whose time has ended."""
         first = (now, "") if after is None else (max(now, after.wait_until), after.event_id)
         return [OpenAnswer(*row) for row in self._database.read(_OPEN, (*first, limit))]
 
     def wanted(self, event_ids: Sequence[str]) -> list[OpenAnswer]:
+        """The open answers among those of these events, whether or not a sender still waits."""
         return [OpenAnswer(*row) for row in self._database.read(_WANTED, (list(event_ids),))]
 
     def workflows(
         self, event_ids: Sequence[str], reached: Mapping[int, str | None] = _NONE
     ) -> dict[str, AnsweringWorkflow | None]:
+        """event id → the workflow whose end is the answer; None if the event ended without one.
+
+        Events for which that isn't known yet, or that don't exist, are left out. `reached`: targets whose calls have
+        taken effect, although that may not be recorded yet → the workflow started. See `store.answers.workflow_of`.
+        """
         found: dict[str, AnsweringWorkflow | None] = {}
         for step in rows.steps(event_ids):
             targets: dict[str, list[TargetOf]] = {}
@@ -127,6 +142,8 @@ class SqlAnswers(Answers):
         return found
 
     def record(self, answers: Sequence[Answer]) -> None:
+        """Records answers, in one transaction, and tells the relays. An event's first answer counts; later ones, and
+        those that no sender asked for, are ignored."""
         if not answers:
             return
         now = self._database.now()
@@ -136,16 +153,21 @@ class SqlAnswers(Answers):
         self._signals.tell("answers")
 
     def since(self, at: int, after: str = "", limit: int = 1000) -> list[Answered]:
+        """The answers recorded later than that time, or at that time for an event whose id is greater than `after`: in
+        the order of time and id. One that is recorded meanwhile may become visible after a later one."""
         return [Answered(*row) for row in self._impatient.read(_SINCE, (at, after, limit))]
 
     def among(self, event_ids: Sequence[str]) -> list[Answered]:
+        """Those of these events that have been answered."""
         return [Answered(*row) for row in self._impatient.read(_AMONG, (list(event_ids),))]
 
     def of_events(self, event_ids: Sequence[str]) -> dict[str, Answer]:
+        """event id → its answer, of those that have been answered. Bodies may be large: see `among`."""
         found = [_answer(row) for row in self._impatient.read(_OF_EVENTS, (list(event_ids),))]
         return {answer.event_id: answer for answer in found}
 
     def waited(self, event_id: str) -> Waited | None:
+        """What the sender of this event waits or waited for; None if it didn't wait."""
         for output, wait_until, *answer in self._database.read(_WAITED, (event_id,)):
             wanted = AnswerWanted(output, wait_until)
             return Waited(wanted, _answer(answer) if answer[-1] is not None else None)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from store.patience import Patience
 from store.records import Term
 
 Rows = list[tuple[Any, ...]]
@@ -54,6 +55,15 @@ class Database(Protocol):
 
     def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Transaction]:
         """One transaction, committed at the end of the ``with`` block and rolled back on an exception."""
+
+
+class Connections(Database, Protocol):
+    """The database, as whoever opened the store closes it."""
+
+    patience: Patience
+
+    def close(self) -> None:
+        """Closes this process's connections; the next use opens them again."""
 
 
 class Deciding(Protocol):

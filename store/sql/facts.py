@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from typing import Literal
 
-from store.protocols import Facts
 from store.sql.database import Database
 
 SecretFact = Literal["fingerprint_salt", "session_key"]
@@ -17,16 +16,21 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at
 _OF_NAME = "SELECT value FROM bridge.facts WHERE name = %s"
 
 
-class SqlFacts(Facts):
-    """The facts, except secret ones."""
+class Facts:
+    """What the processes last reported about themselves: conductor (up or the error), definitions errors, …
+
+    The facts, except secret ones.
+    """
 
     def __init__(self, database: Database):
         self._database = database
 
     def all(self) -> dict[str, str]:
+        """name → what was reported."""
         return dict(self._database.read(_SHOWN))
 
     def set(self, name: str, value: str | None) -> None:
+        """Sets the fact; None deletes it."""
         with self._database.transaction() as transaction:
             if value is None:
                 transaction.write("DELETE FROM bridge.facts WHERE name = %s", (name,))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from store.protocols import KeptDefinitions
 from store.sql.database import Database
 
 _KEPT = "SELECT file, text FROM bridge.kept_definitions"
@@ -14,16 +13,21 @@ ON CONFLICT (file) DO UPDATE SET text = excluded.text
 """
 
 
-class SqlKeptDefinitions(KeptDefinitions):
-    """One row per file."""
+class KeptDefinitions:
+    """The last good definitions, for a process that starts while their files are broken. They hold no secrets.
+
+    One row per file.
+    """
 
     def __init__(self, database: Database):
         self._database = database
 
     def all(self) -> dict[str, str]:
+        """file name → what `config.last_good` keeps of it."""
         return dict(self._database.read(_KEPT))
 
     def keep(self, kept: Mapping[str, str]) -> None:
+        """Replaces all of them; only what differs is written."""
         if self.all() == kept:
             return
         with self._database.transaction() as transaction:

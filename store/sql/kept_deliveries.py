@@ -9,7 +9,6 @@ from typing import Any
 
 from store import rows
 from store.keeping import Kept, KeptDelivery, first_within, surplus
-from store.protocols import KeptDeliveries
 from store.sql.database import Database, Rows, Transaction
 
 _COLUMNS = "id, webhook, at, status, reason, remote, method, path, url, query, headers, body, event_id"
@@ -22,13 +21,20 @@ _NEWEST = "SELECT id, size FROM bridge.kept_deliveries WHERE id > '' AND event_i
 _ACCEPTED = "UPDATE bridge.kept_deliveries SET event_id = %s, size = 0, body = '' WHERE id = %s"
 
 
-class SqlKeptDeliveries(KeptDeliveries):
-    """A row for each, with its body as base64."""
+class KeptDeliveries:
+    """Rejected deliveries that may be accepted later, once a secret is corrected.
+
+    A row for each, with its body as base64.
+    """
 
     def __init__(self, database: Database):
         self._database = database
 
     def keep(self, deliveries: Sequence[KeptDelivery], most: Mapping[str, int]) -> None:
+        """Keeps the deliveries, and deletes what is more than `most` of a webhook, or more than `store.keeping.BYTES`.
+
+        `most` has every webhook of these deliveries. Those that are kept already are left as they are.
+        """
         with self._database.transaction() as transaction:
             new_rows = [(*_row(delivery), delivery.size) for delivery in sorted(deliveries, key=lambda one: one.id)]
             transaction.insert(f"bridge.kept_deliveries ({_COLUMNS}, size)", new_rows, "ON CONFLICT DO NOTHING")
@@ -37,15 +43,23 @@ class SqlKeptDeliveries(KeptDeliveries):
                 _trim(transaction, webhook, most[webhook])
 
     def delivery(self, kept_id: str) -> KeptDelivery | None:
+        """The delivery with this id."""
         return next(iter(self._read([kept_id])), None)
 
     def next(self, webhook: str, since: int, after: str = "", limit: int = 100) -> list[KeptDelivery]:
+        """The webhook's deliveries that arrived since that time and haven't been accepted, after that id, in order of
+        arrival.
+
+        Fewer than `limit` if they are large; none only if there are no more.
+        """
         return self._read(first_within(self._database.read(_NEXT, (webhook, after, since, limit))))
 
     def newest(self, limit: int) -> list[KeptDelivery]:
+        """The newest deliveries of all webhooks that haven't been accepted; fewer if they are large."""
         return self._read(first_within(self._database.read(_NEWEST, (limit,))))
 
     def accepted(self, kept_id: str, event_id: str) -> None:
+        """The delivery has become this event: its bytes are no longer needed."""
         with self._database.transaction() as transaction:
             transaction.write(_ACCEPTED, (event_id, kept_id))
 

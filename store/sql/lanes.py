@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from store import rows
-from store.protocols import Lanes
 from store.records import NewTarget, Target
 from store.sql.database import Database, Transaction
 
@@ -34,17 +33,20 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 """
 
 
-class SqlLanes(Lanes):
-    """Lanes, as other parts of the store have written them."""
+class Lanes:
+    """Where the messages of a lane go (`store.lanes`). Lanes, as other parts of the store have written them."""
 
     def __init__(self, database: Database):
         self._database = database
 
     def latest_workflow(self, lane: str) -> str | None:
+        """The workflow that the lane's last delivered message went to; None if there is none in the store."""
         found = self._database.read(_LATEST, (lane,))
         return found[0][0] if found else None
 
     def next_start(self, lane: str) -> Target | None:
+        """The first message of the lane that hasn't ended and may start its workflow, among the next thousand; None if
+        there is none."""
         found = self._database.read(_NEXT_START, (lane, _LOOKED_AT))
         return rows.target(found[0]) if found else None
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from store import rows, transitions
-from store.protocols import LargeDecisions, Signals
+from store.protocols import Signals
 from store.records import Decision, NewTarget, Target, Term
 from store.sql.database import Database, Deciding, Transaction
 from store.sql.event_rows import TAKE, EventRows
@@ -43,8 +43,11 @@ _DROPPED = 10
 """Parts of uncommitted decisions deleted per transaction."""
 
 
-class SqlLargeDecisions(LargeDecisions):
-    """One row per part."""
+class LargeDecisions:
+    """Decisions with more targets than should be written in one transaction.
+
+    Both methods raise LeadershipLost once another worker is leader. One row per part.
+    """
 
     def __init__(self, database: Database, leadership: Deciding, events: EventRows, signals: Signals):
         self._database = database
@@ -53,6 +56,10 @@ class SqlLargeDecisions(LargeDecisions):
         self._signals = signals
 
     def record(self, term: Term, decision: Decision, now: int) -> None:
+        """Records the decision, which must not hold the event, in steps: it stands once the last one is committed.
+
+        From then on its event is decided, and `write_next` writes its targets.
+        """
         while self._drop_parts(term, decision.event_id):  # left by an earlier try with other parts
             pass
         messages = [target for target in decision.targets if target.lane is not None]
@@ -86,6 +93,13 @@ class SqlLargeDecisions(LargeDecisions):
         return bool(found)
 
     def write_next(self, term: Term, now: int, without: Collection[str] = ()) -> bool:
+        """Writes the next part of a recorded decision; False if there is nothing left to write.
+
+        Skips the events `without` (by id). Raises PartRefused if the database refuses this decision's part.
+
+        A new leader calls this until it returns False, before it reads which tasks wait. Parts of a decision that
+        wasn't recorded completely are deleted; its event is undecided.
+        """
         left_out = (list(without),)
         if not self._database.read(_IS_ANY, left_out)[0][0]:
             return False
@@ -103,6 +117,10 @@ class SqlLargeDecisions(LargeDecisions):
         return True
 
     def promised_tasks(self) -> Iterator[str]:
+        """The ids of the tasks in parts that `write_next` has yet to write, read a bounded number of parts at a time.
+
+        Each has its event, and waits for no other, though its state is still `waiting`.
+        """
         place = (0, -1)
         while found := self._database.read(_UNWRITTEN, (*place, rows.PARTS_READ)):
             for seq, number, event_id, part in found:

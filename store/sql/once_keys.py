@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from store import rows
-from store.protocols import OnceKeys
 from store.records import OnceHolder, Target
 from store.sql.database import Database, Transaction
 
@@ -31,17 +30,19 @@ UPDATE bridge.onces SET target_id = NULL, workflow_id = (
 """
 
 
-class SqlOnceKeys(OnceKeys):
-    """One row per held key."""
+class OnceKeys:
+    """Which start holds a once key (`store.once`). One row per held key."""
 
     def __init__(self, database: Database):
         self._database = database
 
     def holder(self, key: str) -> OnceHolder | None:
+        """The start that holds the key; None if none does."""
         found = self._database.read(_HOLDER, (key,))
         return OnceHolder(*found[0]) if found else None
 
     def take(self, key: str, holder: OnceHolder | None, target_id: int) -> bool:
+        """Makes the target the key's holder; False if `holder`, as previously read, is no longer the holder."""
         with self._database.transaction() as transaction:
             if holder is None:
                 return bool(transaction.insert(_INTO, [(key, target_id)], f"{_IF_FREE} RETURNING 1"))
@@ -49,9 +50,12 @@ class SqlOnceKeys(OnceKeys):
             return transaction.write(_TAKE, (target_id, key, holder.target_id or 0, pruned or "")) == 1
 
     def pruned(self, after: str, limit: int) -> list[tuple[str, str]]:
+        """(key, workflow id) of pruned holders whose workflow may still run, in order of key."""
         return [(key, workflow_id) for key, workflow_id in self._database.read(_PRUNED, (after, limit))]
 
     def forget(self, pruned: Sequence[tuple[str, str]]) -> None:
+        """Deletes these pruned holders, given as `pruned` returned them, since their workflows have ended. A key that
+        has changed hands meanwhile keeps its new holder."""
         for step in rows.steps(pruned):
             with self._database.transaction() as transaction:
                 transaction.fetch_together([(_FORGET, values) for values in sorted(step)])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from store import rows
-from store.protocols import Quarantine
 from store.records import SetAside, SetAsideKind
 from store.sql.database import Database, Transaction
 from store.sql.holds import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
@@ -53,13 +52,19 @@ _DIGITS = 18
 """A target's number has no more."""
 
 
-class SqlQuarantine(Quarantine):
-    """One row per item."""
+class Quarantine:
+    """Items that failed alone: set aside with the reason, and retried later. One row per item."""
 
     def __init__(self, database: Database):
         self._database = database
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
+        """Sets the items aside. One that is already set aside gets the new reason, tries and time, but keeps its
+        `since`.
+
+        A set-aside event is `pending`; neither `Decisions.agenda` nor `held` returns it, and skipping it costs them
+        nothing.
+        """
         if items:
             events = [item.id for item in items if item.kind == "event"]
             with self._database.transaction() as transaction:
@@ -68,6 +73,7 @@ class SqlQuarantine(Quarantine):
                 transaction.insert(_INTO, rows.set_aside_rows(items), _KEEP_SINCE)
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
+        """Releases these items. Ignores those that aren't set aside."""
         if ids:
             with self._database.transaction() as transaction:
                 if kind == "event":
@@ -81,6 +87,7 @@ class SqlQuarantine(Quarantine):
         ids: Sequence[str] | None = None,
         limit: int = 1000,
     ) -> list[SetAside]:
+        """Set-aside items, longest due first; optionally of one kind, due before that time, with one of these ids."""
         where: list[str] = []
         values: list[Any] = []
         if ids is not None:  # the primary key begins with the kind, and written like this, SQLite uses its index
@@ -100,6 +107,7 @@ class SqlQuarantine(Quarantine):
         return [SetAside(*row) for row in found]
 
     def counts(self) -> dict[SetAsideKind, int]:
+        """kind → number of set-aside items, for kinds that have any. Counts at most 10,000 of each."""
         return {kind: number for kind, number in self._database.read(_COUNTS) if number}
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from store import rows
 from store.delivery_records import ListedDelivery, NoLongerKept, NumberedDelivery, RawDelivery
-from store.protocols import RawDeliveries
 from store.records import NewEvent
 from store.sql.database import Database, Rows, Transaction
 
@@ -87,21 +86,27 @@ def _readable(found: Rows) -> Iterator[NumberedDelivery]:
             rows.unreadable("delivery to be listened to", id_, error)
 
 
-class SqlRawDeliveries(RawDeliveries):
-    """One row per delivery."""
+class RawDeliveries:
+    """Deliveries as they came, for `webhook-bridge listen`: a webhook's newest, bounded in number, bytes and age.
+
+    `Deliveries.append` adds them. What becomes visible later has a greater id. One row per delivery.
+    """
 
     def __init__(self, database: Database):
         self._database = database
 
     def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:
+        """The first ones after this id, in order of arrival; those that are too old are left out."""
         found = self._database.read(_LISTED, (webhook, after, self._oldest(), limit))
         return [ListedDelivery(*row) for row in found]
 
     def read(self, ids: Sequence[int]) -> list[NumberedDelivery]:
+        """These deliveries, of those that are still there; in order of arrival."""
         found = self._database.read(_READ, (list(ids),)) if ids else []
         return list(_readable(found))
 
     def prune(self) -> None:
+        """Deletes what is beyond the bounds. Writes nothing if nothing is."""
         for (webhook,) in self._database.read(_WEBHOOKS):
             # What has a time to come was kept before the clock was set back, and would stay until then.
             bounds = (webhook, KEPT, KEPT_BYTES, self._oldest(), self._database.now() + KEPT_FOR)
@@ -112,10 +117,13 @@ class SqlRawDeliveries(RawDeliveries):
                     transaction.write(_MARK, (webhook, last))
 
     def last_pruned(self, webhook: str) -> NoLongerKept | None:
+        """The last delivery that is no longer listed, as it is beyond the bounds; None if there was none."""
         found = self._database.read(_PRUNED, (webhook, self._oldest()))
         return NoLongerKept(*found[0]) if found else None
 
     def greatest_id(self, webhook: str) -> int:
+        """The greatest id that a delivery of the webhook has had here, also if it was pruned; 0 for none. A greater one
+        is from another store, or from this one before an older copy was restored."""
         return int(self._database.read(_GREATEST, (webhook,))[0][0])
 
     def _oldest(self) -> int:

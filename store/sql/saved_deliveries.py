@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from store import rows
-from store.protocols import SavedDeliveries
 from store.saved_delivery import SavedDelivery
 from store.sql.database import Database, Rows
 from store.storable import text_without_nul
@@ -20,13 +19,17 @@ ON CONFLICT (webhook, name) DO UPDATE SET saved_at = excluded.saved_at, content 
 _OF_WEBHOOK = "SELECT webhook, name, saved_at, content FROM bridge.saved_deliveries WHERE webhook = %s"
 
 
-class SqlSavedDeliveries(SavedDeliveries):
-    """One row each; what is sent is JSON in ASCII, so that it is kept as written whatever characters it has."""
+class SavedDeliveries:
+    """Deliveries that people wrote, and saved by name.
+
+    One row each; what is sent is JSON in ASCII, so that it is kept as written whatever characters it has.
+    """
 
     def __init__(self, database: Database):
         self._database = database
 
     def save(self, delivery: SavedDelivery, most: int) -> bool:
+        """Saves it in place of the webhook's one of that name; False if the webhook has `most` others already."""
         webhook, name = text_without_nul(delivery.webhook), text_without_nul(delivery.name)
         content = {
             "method": delivery.method,
@@ -41,15 +44,18 @@ class SqlSavedDeliveries(SavedDeliveries):
         return True
 
     def of_webhook(self, webhook: str) -> list[SavedDelivery]:
+        """In the order of their names."""
         found = self._database.read(_OF_WEBHOOK, (text_without_nul(webhook),))
         return sorted(_readable(found), key=lambda saved: saved.name)
 
     def find(self, webhook: str, name: str) -> SavedDelivery | None:
+        """The webhook's one of that name."""
         key = (text_without_nul(webhook), text_without_nul(name))
         found = self._database.read(f"{_OF_WEBHOOK} AND name = %s", key)
         return next(_readable(found), None)
 
     def delete(self, webhook: str, name: str) -> bool:
+        """False if there was none."""
         sql = "DELETE FROM bridge.saved_deliveries WHERE webhook = %s AND name = %s"
         with self._database.transaction() as transaction:
             return transaction.write(sql, (text_without_nul(webhook), text_without_nul(name))) == 1

@@ -1,57 +1,87 @@
-"""The parts of a store that are the same on both databases."""
+"""The store: an object of small parts. `store.sqlite` and `store.postgres` add the parts that differ."""
 
 from __future__ import annotations
 
-from store.protocols import Signals, Store
-from store.sql.acknowledgements import SqlAcknowledgements
-from store.sql.admin import SqlChanges, SqlHiddenPaths, SqlSessions
-from store.sql.answers import SqlAnswers
-from store.sql.database import Database, Deciding
-from store.sql.effects import SqlEffectsOfCalls
+from store.protocols import Claims, Decisions, Deliveries, Leadership, Maintenance, Queries, Signals, Tables
+from store.sql.acknowledgements import Acknowledgements
+from store.sql.admin import Changes, HiddenPaths, Sessions
+from store.sql.answers import Answers
+from store.sql.database import Connections, Database, Deciding
+from store.sql.effects import EffectsOfCalls
 from store.sql.event_rows import EventRows
-from store.sql.facts import SqlFacts
-from store.sql.kept_definitions import SqlKeptDefinitions
-from store.sql.kept_deliveries import SqlKeptDeliveries
-from store.sql.lanes import SqlLanes
-from store.sql.large_decisions import SqlLargeDecisions
-from store.sql.once_keys import SqlOnceKeys
-from store.sql.pauses import SqlPauses
-from store.sql.quarantine import SqlQuarantine
-from store.sql.raw_deliveries import SqlRawDeliveries
-from store.sql.saved_deliveries import SqlSavedDeliveries
-from store.sql.task_locks import SqlTaskLocks
+from store.sql.facts import Facts
+from store.sql.kept_definitions import KeptDefinitions
+from store.sql.kept_deliveries import KeptDeliveries
+from store.sql.lanes import Lanes
+from store.sql.large_decisions import LargeDecisions
+from store.sql.once_keys import OnceKeys
+from store.sql.pauses import Pauses
+from store.sql.quarantine import Quarantine
+from store.sql.raw_deliveries import RawDeliveries
+from store.sql.saved_deliveries import SavedDeliveries
+from store.sql.task_locks import TaskLocks
 from store.sql.tasks import SqlTasks
-from store.sql.verifications import SqlVerifications
-from store.sql.without_events import SqlWithoutEvents
-from store.sql.workflows import SqlWorkflows
+from store.sql.verifications import Verifications
+from store.sql.without_events import WithoutEvents
+from store.sql.workflows import KnownWorkflows
 
 
-class SqlStore(Store):
-    """A store on a database. The subclasses add the parts that differ."""
+class Store:
+    """The whole store. Code that needs one part takes that part. `store.protocols` says what holds for all of them."""
+
+    leadership: Leadership
+    deliveries: Deliveries
+    decisions: Decisions
+    claims: Claims
+    queries: Queries
+    maintenance: Maintenance
+    tables: Tables
 
     def __init__(
-        self, database: Database, impatient: Database, leadership: Deciding, events: EventRows, signals: Signals
+        self,
+        connections: Connections,
+        impatient: Database,
+        leadership: Deciding,
+        events: EventRows,
+        signals: Signals,
     ):
         """`impatient`: the database, for statements that a delivery waits for."""
+        self._connections = database = connections
         self.signals = signals
-        self.kept_deliveries = SqlKeptDeliveries(database)
-        self.without_events = SqlWithoutEvents(database)
-        self.raw_deliveries = SqlRawDeliveries(database)
-        self.answers = SqlAnswers(database, impatient, signals)
-        self.verifications = SqlVerifications(impatient)
-        self.large_decisions = SqlLargeDecisions(database, leadership, events, signals)
+        self.kept_deliveries = KeptDeliveries(database)
+        self.without_events = WithoutEvents(database)
+        self.raw_deliveries = RawDeliveries(database)
+        self.answers = Answers(database, impatient, signals)
+        self.verifications = Verifications(impatient)
+        self.large_decisions = LargeDecisions(database, leadership, events, signals)
         self.tasks = SqlTasks(database, leadership, signals)
-        self.workflows = SqlWorkflows(database)
-        self.task_locks = SqlTaskLocks(database, signals)
-        self.once_keys = SqlOnceKeys(database)
-        self.lanes = SqlLanes(database)
-        self.effects = SqlEffectsOfCalls(database)
-        self.quarantine = SqlQuarantine(database)
-        self.pauses = SqlPauses(database, signals)
-        self.facts = SqlFacts(database)
-        self.kept_definitions = SqlKeptDefinitions(database)
-        self.acknowledgements = SqlAcknowledgements(database)
-        self.changes = SqlChanges(database)
-        self.sessions = SqlSessions(database)
-        self.hidden_paths = SqlHiddenPaths(database)
-        self.saved_deliveries = SqlSavedDeliveries(database)
+        self.workflows = KnownWorkflows(database)
+        self.task_locks = TaskLocks(database, signals)
+        self.once_keys = OnceKeys(database)
+        self.lanes = Lanes(database)
+        self.effects = EffectsOfCalls(database)
+        self.quarantine = Quarantine(database)
+        self.pauses = Pauses(database, signals)
+        self.facts = Facts(database)
+        self.kept_definitions = KeptDefinitions(database)
+        self.acknowledgements = Acknowledgements(database)
+        self.changes = Changes(database)
+        self.sessions = Sessions(database)
+        self.hidden_paths = HiddenPaths(database)
+        self.saved_deliveries = SavedDeliveries(database)
+
+    def now(self) -> int:
+        """The store's time, in Unix milliseconds. Needs no round trip, and never raises."""
+        return self._connections.now()
+
+    def close(self) -> None:
+        """Closes this process's connections; the next use opens them again."""
+        self._connections.close()
+
+    def end_waits(self, seconds: float) -> None:
+        """The process is stopping: from now on no step waits long for the database, and none beyond this many seconds
+        from now.
+
+        Safe in signal handlers.
+        """
+        self._connections.patience.end_in(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from store import rows
-from store.protocols import Signals, TaskLocks
+from store.protocols import Signals
 from store.records import Target, Task
 from store.sql.database import Database
 
@@ -27,19 +27,29 @@ WHERE id = %s AND state = 'claimed' AND claimed_by = %s AND attempts = %s
 """
 
 
-class SqlTaskLocks(TaskLocks):
-    """A lock is a claim. Rows are locked in one order: targets, then tasks, which are only read."""
+class TaskLocks:
+    """Locks completions while their tasks' time-outs are extended.
+
+    A lock is a claim. Rows are locked in one order: targets, then tasks, which are only read.
+    """
 
     def __init__(self, database: Database, signals: Signals):
         self._database = database
         self._signals = signals
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
+        """Taken tasks with a response time-out, after that id, in order of id."""
         # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come again.
         found = map(rows.task, self._database.read(_TAKEN_IN_TIME, (after, limit)))
         return [task for task in found if task.id > after]
 
     def lock(self, worker: str, task_ids: Sequence[str], now: int, free_before: int) -> tuple[list[Target], list[str]]:
+        """Claims the completions of taken tasks, due or not, so that no worker calls for them.
+
+        Only unclaimed ones that can't have a call in flight: none was made, the last wasn't sent, or its claim is older
+        than `free_before`. Returns them as they were, and the tasks that are neither taken nor waiting; the decision
+        that takes a waiting one may still be being written, in parts.
+        """
         with self._database.transaction() as transaction:
             found = transaction.fetch(_FREE, (list(task_ids), free_before))
             locked = [rows.target(row) for row in found]
@@ -49,6 +59,7 @@ class SqlTaskLocks(TaskLocks):
         return locked, [task_id for task_id in task_ids if task_id not in live]
 
     def unlock(self, worker: str, targets: Sequence[tuple[Target, int]]) -> None:
+        """Undoes these claims; each target is due at that time."""
         if targets:
             owner = _owner(worker)
             with self._database.transaction() as transaction:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from store import rows
 from store.delivery_records import Duplicate, WithoutEvent
-from store.protocols import WithoutEvents
 from store.sql.database import Database
 
 DUPLICATES_KEPT = 100
@@ -21,13 +20,17 @@ DELETE FROM bridge.duplicates WHERE webhook = %(webhook)s AND id <= (
 """
 
 
-class SqlWithoutEvents(WithoutEvents):
-    """`Deliveries.record_rejections` writes the rejected and filtered ones."""
+class WithoutEvents:
+    """Deliveries that left no event: the newest of each webhook and kind.
+
+    `Deliveries.record_rejections` writes the rejected and filtered ones.
+    """
 
     def __init__(self, database: Database):
         self._database = database
 
     def record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
+        """Keeps each webhook's newest duplicates."""
         if not duplicates:
             return
         with self._database.transaction() as transaction:
@@ -38,6 +41,8 @@ class SqlWithoutEvents(WithoutEvents):
                 transaction.write(_PRUNE, {"webhook": webhook, "kept": DUPLICATES_KEPT})
 
     def newest(self, webhook: str | None = None, limit: int = 100) -> list[WithoutEvent]:
+        """Rejected and filtered deliveries and duplicates: the newest of each table, `limit` at most; in order of
+        arrival."""
         only = "WHERE webhook = %s" if webhook is not None else ""
         values = (*([webhook] if only else []), limit)
         rejections, duplicates = self._database.read_together(

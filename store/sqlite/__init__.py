@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from store.group_commit import Scheduler
-from store.sql.store import SqlStore
+from store.sql.store import Store
 from store.sqlite.claims import SqliteClaims
 from store.sqlite.connections import Connections
 from store.sqlite.decisions import SqliteDecisions
@@ -18,31 +18,21 @@ from store.sqlite.signals import SqliteSignals
 from store.sqlite.transfer import SqliteTables
 
 
-class SqliteStore(SqlStore):
-    """The store on SQLite. `store.protocols` specifies each part."""
+class SqliteStore(Store):
+    """The store on SQLite."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
         """`scheduler`: see `store.group_commit`."""
-        self._connections = connections
         signals = SqliteSignals(connections)
         events = SqliteEventRows()
-        self.leadership = SqliteLeadership(connections, signals)
-        super().__init__(connections, connections, self.leadership, events, signals)
+        self.leadership = leadership = SqliteLeadership(connections, signals)
+        super().__init__(connections, connections, leadership, events, signals)
         self.deliveries = SqliteDeliveries(connections, signals, scheduler)
-        self.decisions = SqliteDecisions(connections, self.leadership, events, signals)
+        self.decisions = SqliteDecisions(connections, leadership, events, signals)
         self.claims = SqliteClaims(connections, events, signals)
         self.queries = SqliteQueries(connections)
         self.maintenance = SqliteMaintenance(connections)
         self.tables = SqliteTables(connections)
-
-    def now(self) -> int:
-        return self._connections.now()
-
-    def close(self) -> None:
-        self._connections.close()
-
-    def end_waits(self, seconds: float) -> None:
-        self._connections.patience.end_in(seconds)
 
 
 def open_store(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.protocols import Row, Table
-from store.protocols.upkeep import TRANSFER
+from store.protocols import TRANSFER, Row, Table
 from store.sql.facts import SET_FACT
 from store.sql.transfer import SqlTables
 from store.sqlite.connections import Connections

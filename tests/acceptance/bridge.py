@@ -20,8 +20,8 @@ from config.settings import load_settings
 from relay.app import create_app
 from store.event_filter import EventFilter
 from store.open import open_store
-from store.protocols import Store
 from store.records import Event, EventStatus, Target
+from store.sql.store import Store
 from testkit import PATIENCE, signing
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker

@@ -28,8 +28,8 @@ from store import hiding
 from store.delivery_records import WRONG_TOKEN
 from store.event_filter import EventFilter
 from store.open import open_store
-from store.protocols import Store
 from store.records import Decision, NewEvent, Task, new_event_id
+from store.sql.store import Store
 from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.admin.page.test_webhooks import ADMIN, VIEWER, Page

@@ -23,7 +23,7 @@ import psycopg
 import pytest
 
 from store.open import open_store
-from store.protocols import Store
+from store.sql.store import Store
 from testkit.client import wait_for
 from testkit.pgbouncer import PgBouncer
 from testkit.postgres import Postgres

@@ -16,8 +16,8 @@ import psycopg
 from store.postgres import PostgresStore, open_store
 from store.postgres.connection import Connection
 from store.postgres.text import take_any_text
-from store.protocols import Store
 from store.sql.database import Parameters, Statement
+from store.sql.store import Store
 from testkit import PATIENCE
 from testkit.postgres import Postgres
 from tests.store.live_tables import differences

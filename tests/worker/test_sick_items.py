@@ -19,8 +19,8 @@ from unittest import mock
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from store.protocols import Store
 from store.records import Event, NewEvent, Target, Task
+from store.sql.store import Store
 from tests.settings import settings_with
 from tests.store.contract.backends import BACKENDS, Backend
 from tests.worker.simulated import Ailment, SimulatedConductor

@@ -20,8 +20,8 @@ from unittest import mock
 import pytest
 
 from store.open import open_store
-from store.protocols import Store
 from store.records import Decision, NewEvent, NewTarget
+from store.sql.store import Store
 from testkit import PATIENCE
 from testkit.processes import Child, bridge_environment
 from testkit.proxy import Proxy

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import Event, Target
+from store.sql.store import Store
 from worker.delivery.clock_steps import ClockSteps
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed

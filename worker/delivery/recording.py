@@ -13,8 +13,8 @@ import structlog
 from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import Result, SetAside, Target
+from store.sql.store import Store
 from store.transitions import ENDED
 from worker.conductor.backoff import RARELY, wait_before
 

@@ -12,8 +12,8 @@ import structlog
 
 from store.bisect import narrowed
 from store.clock import MonotonicClock
-from store.protocols import Store
 from store.records import SetAside
+from store.sql.store import Store
 from worker.conductor.backoff import LONGEST, wait_before
 
 log = structlog.get_logger()

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from config.webhooks import Webhook
 from store.clock import ServerClock
-from store.protocols import Store
 from store.records import Decision, Event, NewTarget, Task
+from store.sql.store import Store
 from store.takers import came_in_time
 from store.transitions import LIVE
 from worker.leader.callbacks import Callbacks, LookedUp

@@ -9,9 +9,9 @@ from functools import partial
 import structlog
 
 from store.bisect import narrowed
-from store.protocols import Store
 from store.records import Task, Term
 from store.rows import steps
+from store.sql.store import Store
 from worker.discovery.state import DiscoveryState
 from worker.leader.decider import Decider
 from worker.leader.reporting import Reporter

@@ -20,7 +20,7 @@ import structlog
 
 from store.clock import MonotonicClock
 from store.one_target import OneTarget, names_of
-from store.protocols.shared import Clock, Listener
+from store.protocols import Clock, Listener
 from store.records import Event
 from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.backoff import wait_before

@@ -15,8 +15,8 @@ import structlog
 
 from config.webhooks import Definitions, Webhook
 from store.clock import ServerClock
-from store.protocols import Store
 from store.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Term
+from store.sql.store import Store
 from store.tracing import in_logs, span
 from worker.health import Health
 from worker.leader.addressed_events import AddressedEvents

@@ -14,7 +14,7 @@ from config.settings import Settings
 from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener, Loader
 from config.webhooks import Definitions, DefinitionsError, Webhook
 from store.gone_webhooks import facts_of_gone
-from store.protocols import Store
+from store.sql.store import Store
 from worker import metrics
 
 log = structlog.get_logger()

@@ -13,8 +13,8 @@ from config.webhooks import Definitions, Webhook
 from criteria.matches import Criteria
 from store import turns
 from store.bisect import OF_ALL, narrowed
-from store.protocols import Store
 from store.records import Event
+from store.sql.store import Store
 from store.takers import came_in_time
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_index import HeldEvent, HeldIndex

@@ -6,8 +6,8 @@ import structlog
 
 from store.bisect import OF_ALL
 from store.errors import PartRefused
-from store.protocols import Store
 from store.records import Term
+from store.sql.store import Store
 from worker.health import Health
 from worker.leader.quarantine import Quarantine
 

@@ -8,8 +8,8 @@ import structlog
 
 from store import turns
 from store.bisect import OF_ALL
-from store.protocols import Store
 from store.records import Decision, Event, Target, Term
+from store.sql.store import Store
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
 from worker.leader.large_decisions import LargeDecisions

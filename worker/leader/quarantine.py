@@ -13,8 +13,8 @@ import structlog
 
 from store import turns
 from store.bisect import OF_ALL, narrowed
-from store.protocols import Store
 from store.records import Event, SetAside
+from store.sql.store import Store
 from worker.conductor.backoff import RARELY, wait_before
 
 log = structlog.get_logger()

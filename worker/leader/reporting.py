@@ -11,7 +11,7 @@ import structlog
 from config.webhooks import Problem
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Store
+from store.sql.store import Store
 from worker import metrics
 from worker.conductor.server_webhooks import FACT, Remark, ServerWebhook, as_text
 from worker.discovery.reconciliation import Outcome

@@ -16,8 +16,9 @@ import structlog
 from config.wakeup import WakeUp
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Clock, TaskLocks
+from store.protocols import Clock
 from store.records import Task
+from store.sql.task_locks import TaskLocks
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused

@@ -15,8 +15,8 @@ import structlog
 from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import Workflow
+from store.sql.store import Store
 from worker.discovery.suspects import Suspects
 
 log = structlog.get_logger()

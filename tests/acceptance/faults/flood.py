@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from store.protocols import Store
+from store.sql.store import Store
 from testkit import PATIENCE
 from testkit.client import Answer, RequestFailed, wait_for
 from tests.acceptance.faults.clients import Clients

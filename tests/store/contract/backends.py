@@ -10,7 +10,7 @@ from typing import Protocol
 
 import pytest
 
-from store.protocols import Store
+from store.sql.store import Store
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection
 from tests.store.postgres_backend import PostgresBackend

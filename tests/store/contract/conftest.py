@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store.protocols import Store
+from store.sql.store import Store
 from tests.store.contract.backends import BACKENDS, Backend
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from store.keeping import KeptDelivery
 from store.lanes import lane_of
-from store.protocols import Store
 from store.records import Decision, Event, Hold, NewEvent, NewTarget, Otherwise, Result, Target, TargetState, Task, Term
+from store.sql.store import Store
 from testkit import PATIENCE
 
 NOW = 1_700_000_000_000

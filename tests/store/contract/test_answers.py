@@ -8,8 +8,8 @@ import pytest
 
 from store.answers import Answer, Answered
 from store.delivery_records import AnswerWanted
-from store.protocols import Store
 from store.records import Decision, NewTarget, Result, TargetState
+from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, new_event, start, task
 
 LATER = NOW + 20_000

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from store import turns
-from store.protocols import Store
 from store.records import Decision, NewTarget, Result, Target
 from store.sql import claims
+from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, task
 

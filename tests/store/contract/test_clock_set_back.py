@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import Decision, Result, SetAside, Target
 from store.sql import clock_set_back
+from store.sql.store import Store
 from tests.store.contract.makers import ME, arrive, decide, start
 
 HOUR = 3_600_000

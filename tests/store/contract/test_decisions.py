@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from store.errors import LeadershipLost
-from store.protocols import Store
 from store.records import Decision, NewTarget, SetAside, Term, Workflow
+from store.sql.store import Store
 from tests.store.contract.makers import (
     ME,
     NOW,

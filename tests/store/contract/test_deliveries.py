@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from store.errors import StoreUnavailable
-from store.protocols import Store
 from store.records import NewEvent, new_event_id
+from store.sql.store import Store
 
 
 def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: str = "w") -> NewEvent:

@@ -8,9 +8,9 @@ from itertools import product
 import pytest
 
 from store.event_filter import EventFilter
-from store.protocols import Store
 from store.records import Event, Result, SetAside
 from store.sql import event_search
+from store.sql.store import Store
 from tests.store.contract.makers import NOW, arrive, decide, end, ids, start
 
 MINUTE = 60_000

@@ -9,8 +9,8 @@ import pytest
 from store import one_target
 from store.event_filter import EventFilter
 from store.one_target import OneTarget, place_of
-from store.protocols import Store
 from store.records import Decision, EventStatus, Result, TargetState
+from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from store import keeping
 from store.delivery_records import Rejection
 from store.keeping import KeptDelivery
-from store.protocols import Store
+from store.sql.store import Store
 from tests.store.contract.makers import NOW, ids, kept
 
 BYTES = bytes(range(256))

@@ -8,8 +8,8 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 import pytest
 
 from store.lanes import lane_of
-from store.protocols import Store
 from store.records import Decision, EventStatus, Result, TargetState
+from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, decide, event, message, start, states
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.protocols import Store
 from store.records import Term
+from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, eventually
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from store import rows
-from store.protocols import Store
 from store.records import Pruned, Result, Workflow
+from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, start, task
 
 

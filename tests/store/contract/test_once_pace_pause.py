@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from store.protocols import Store
 from store.records import Agenda, Decision, NewTarget, OnceHolder, Result, Target
+from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, states, task
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.protocols import Store
 from store.records import Result, SetAside
+from store.sql.store import Store
 from tests.store.contract.makers import NOW, arrive, decide, start
 
 LATE = NOW + 60_000

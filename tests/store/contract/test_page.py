@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from store.protocols import Store
 from store.saved_delivery import SavedDelivery
+from store.sql.store import Store
 from tests.store.contract.makers import NOW
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from store.delivery_records import Rejection
 from store.event_filter import EventFilter
-from store.protocols import Store
 from store.records import Change, Decision, EventStatus, SetAside
 from store.sql import event_search
+from store.sql.store import Store
 from store.story import Note
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
 

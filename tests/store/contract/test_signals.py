@@ -11,7 +11,8 @@ import pytest
 
 from store.answers import Answer
 from store.delivery_records import AnswerWanted
-from store.protocols import Listener, News, Store
+from store.protocols import Listener, News
+from store.sql.store import Store
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, start, task
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from store.delivery_records import Rejection
-from store.protocols import Store
 from store.records import Change, Result, SetAside, Workflow
+from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, decide, event, ids, new_event, start, task
 
 HALF = "half \ud83d and \udca9 of two"
