@@ -25,8 +25,10 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
     except BadMatches as error:
         broken = f"the task's matches can't be parsed, so it never matches: {error}"
 
-    def result(verdict: Verdict, reason: str) -> Comparison:
-        return Comparison(event, task, verdict, reason, criteria)
+    failed = next((criterion for criterion in criteria if not criterion.holds), None)
+
+    def result(verdict: Verdict, reason: str, is_near: bool = False) -> Comparison:
+        return Comparison(event, task, verdict, reason, criteria, is_near)
 
     mine = [target for target in around.targets_on.get(task.id, ()) if target.event_id == event.id]
     if mine:
@@ -52,16 +54,17 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
         return result(
             "out of reach",
             f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}",
+            is_near=broken is None and failed is None,
         )
     if broken is not None:
         return result("broken", broken)
     if event.is_callback:
         gone = _gone(task, around)
         return result(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
-    failed = next((criterion for criterion in criteria if not criterion.holds), None)
     if failed is not None:
         return result("differs", describe_criterion(failed))
-    return result(*_all_hold(event, webhook, task, workflow, around))
+    verdict, reason = _all_hold(event, webhook, task, workflow, around)
+    return result(verdict, reason, is_near=verdict == "out of reach")
 
 
 def _all_hold(

@@ -25,6 +25,8 @@ class Comparison:
     verdict: Verdict
     reason: str
     criteria: tuple[Criterion, ...] = ()
+    is_near: bool = False
+    """Of a receiver's task that is out of reach: whether every criterion holds all the same."""
 
     @property
     def first_failed(self) -> Criterion | None:
@@ -34,7 +36,8 @@ class Comparison:
     @property
     def nearness(self) -> tuple[int, float]:
         """Sorts comparisons: the closer to a delivery, the greater."""
-        order = {"taken": 4, "matches": 3, "differs": 2, "broken": 1, "out of reach": 0}[self.verdict]
+        out_of_reach = 3 if self.is_near else 0
+        order = {"taken": 5, "matches": 4, "differs": 2, "broken": 1, "out of reach": out_of_reach}[self.verdict]
         held = sum(criterion.holds for criterion in self.criteria)
         return order, held / len(self.criteria) if self.criteria else 1.0
 

@@ -362,6 +362,25 @@ def test_the_nearest_tasks_come_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("version", "started", "told"),
+    [(1, NOW - 60_000, "only receives version 2"), (2, NOW + 60_000, "after the event arrived")],
+)
+def test_a_task_whose_criteria_all_hold_comes_before_those_that_differ(version: int, started: int, told: str) -> None:
+    """Among the thousand tasks of a webhook's receivers it is the one that is asked about."""
+    known = Workflow("w1", version, "w1", started, None)
+    tasks = [
+        task({"$.type": "pull"}, id="differs", workflow_id="w2"),
+        task({"$.type": "pull"}, id="differs too", workflow_id="w1"),
+        task({"$.type": "push"}, id="holds", workflow_id="w1"),
+        task({"$.type": "push"}, id="no receiver's", workflow="other"),
+    ]
+    first, *_, last = explain_event(event(), tasks, around(webhook(receivers={"flow": [2]}), workflow=known)).tasks
+    assert (first.task.id, first.verdict) == ("holds", "out of reach")
+    assert told in first.reason
+    assert last.verdict == "out of reach"
+
+
 def test_each_start_is_told_with_its_when() -> None:
     hook = webhook(
         starts=[
