@@ -325,12 +325,16 @@ class Receiver:
                 self._reporter.record(route, incoming, 400, "the body broke off")
                 return error_response(400, "malformed_body", "the body could not be read")
             case PayloadTooLarge():
-                return self._reporter.count(name, "rejected", error_response(413, "body_too_large", str(error)))
+                self._reporter.record(route, incoming, 413, str(error))
+                return error_response(413, "body_too_large", str(error))
             case BodyTooLarge():
                 message = f"the body is larger than {route.max_body} bytes"
-                return self._reporter.count(name, "rejected", error_response(413, "body_too_large", message))
+                self._reporter.record(route, incoming, 413, f"{message} (max_body)")
+                return error_response(413, "body_too_large", message)
             case UnreadableMediaType():
-                return self._reporter.count(name, "rejected", error_response(415, "unsupported_media_type", str(error)))
+                declared = request.headers.get("content-type") if request is not None else None
+                self._reporter.record(route, incoming, 415, f"{error}: {declared}")
+                return error_response(415, "unsupported_media_type", str(error))
             case BadBody():
                 self._reporter.record(route, incoming, 400, str(error))
                 return error_response(400, "malformed_body", str(error))

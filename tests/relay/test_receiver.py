@@ -227,7 +227,8 @@ def test_a_body_that_is_too_large_is_refused(limit: str | None, make_relay: Make
     assert relay.post("plain", '"' + "x" * (largest - 2) + '"', OK).status_code == 200
     response = relay.post("plain", '"' + "x" * (largest - 1) + '"', OK)
     assert (response.status_code, error_of(response)) == (413, "body_too_large")
-    assert relay.rejections() == []
+    [told] = relay.rejections()
+    assert (told.status, told.reason) == (413, f"the body is larger than {largest} bytes (max_body)")
 
 
 def test_github_may_send_25_megabytes_where_conductor_takes_them(make_relay: MakeRelay) -> None:
@@ -260,7 +261,8 @@ def test_what_would_be_too_large_for_conductor_is_refused(make_relay: MakeRelay)
     assert relay.post("split", f"[{element},{element},{element}]", OK).status_code == 200
     assert relay.post("split", f"[1,{body}]", OK).status_code == 413
     assert len(relay.events()) == 5
-    assert relay.rejections() == []
+    assert [(told.webhook, told.status) for told in relay.rejections()].count(("whole", 413)) == 3
+    assert "Conductor" in relay.rejections()[0].reason
 
 
 @pytest.mark.parametrize(
@@ -350,7 +352,8 @@ def test_a_media_type_that_is_not_read_is_unsupported(content_type: str, make_re
     relay = make_relay(PLAIN)
     response = relay.post("plain", "{}", OK | {"Content-Type": content_type})
     assert (response.status_code, error_of(response)) == (415, "unsupported_media_type")
-    assert relay.rejections() == []
+    [told] = relay.rejections()
+    assert (told.status, told.reason.partition(": ")[2]) == (415, content_type)
 
 
 def test_a_store_that_cannot_be_written_is_no_loss(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
