@@ -12,7 +12,7 @@ from relay import metrics
 from relay.keeping import Keeper
 from store.delivery_records import Duplicate, Rejection
 from store.errors import StoreUnavailable
-from store.protocols import Deliveries
+from store.sql.deliveries import Deliveries
 from store.sql.without_events import WithoutEvents
 
 Outcome = Literal[

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Deliveries
+from store.sql.deliveries import Deliveries
 
 FRESH_FOR = 1.0
 """Seconds for which a result is reused, since a check costs a write."""

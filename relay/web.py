@@ -25,7 +25,7 @@ from relay.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, Receiver
 from relay.route import CONDUCTORS_PATH, PATH, Route, with_query
 from relay.waiting import Pending, Waiting
-from store.protocols import Deliveries
+from store.sql.deliveries import Deliveries
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication

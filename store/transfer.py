@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from store.protocols import TRANSFER, Row, Table, Tables
 from store.records import Term
 from store.sql.store import Store
+from store.sql.transfer import TRANSFER, Row, Table, Tables
 
 _STEP = 2000
 _TERM_SECONDS = 60.0

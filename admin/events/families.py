@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.families import is_whole
-from store.protocols import Queries
 from store.records import Event
+from store.sql.queries import Queries
 
 REPLAYS_READ = 20
 """Replays of one family that are read, at most: the newest in each status."""

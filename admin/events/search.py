@@ -22,8 +22,8 @@ from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
 from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
-from store.protocols import Queries
 from store.records import Event
+from store.sql.queries import Queries
 
 _STEP = 200
 """Events that are looked at together."""

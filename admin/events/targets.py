@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from store.protocols import Queries
 from store.records import Target, TargetState
+from store.sql.queries import Queries
 
 TARGETS_LISTED = 100
 """Targets of each kind and state that are read of an event that has more in all."""

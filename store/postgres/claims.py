@@ -10,7 +10,7 @@ from store.clock import MonotonicClock
 from store.postgres.lows import Held, Lows, next_webhooks
 from store.protocols import Signals
 from store.records import Result
-from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, SqlClaims
+from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, Claims
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.story import attempts_text
@@ -46,7 +46,7 @@ _IN_FULL_EVERY = 10.0
 """Seconds between two looks at everything."""
 
 
-class PostgresClaims(SqlClaims):
+class PostgresClaims(Claims):
     """Claims on PostgreSQL. A look begins where the last one found the first target: see `store.postgres.lows`."""
 
     def __init__(self, database: Database, events: EventRows, signals: Signals, clock: MonotonicClock = time):

@@ -12,7 +12,7 @@ from store.postgres.settled import Settled
 from store.protocols import Signals
 from store.records import Agenda, Event
 from store.sql.database import Deciding, Rows, Statement
-from store.sql.decisions import QUIET, SqlDecisions
+from store.sql.decisions import QUIET, Decisions
 from store.sql.event_rows import EventRows
 from store.sql.holds import HELD, RECHECK
 from store.sql.pauses import PAUSED
@@ -56,7 +56,7 @@ _FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 
 
-class PostgresDecisions(SqlDecisions):
+class PostgresDecisions(Decisions):
     """Decisions on PostgreSQL."""
 
     def __init__(

@@ -21,7 +21,7 @@ from store.postgres.signals import PostgresSignals
 from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent
 from store.sql.answers import are_wanted, want
-from store.sql.deliveries import SqlDeliveries
+from store.sql.deliveries import Deliveries
 from store.sql.raw_deliveries import are_any, keep
 
 _MARGIN = 0.1
@@ -38,7 +38,7 @@ _FIRST = (
 )
 
 
-class PostgresDeliveries(SqlDeliveries):
+class PostgresDeliveries(Deliveries):
     """Deliveries on PostgreSQL."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from store.postgres import remedies
 from store.postgres.connections import Connections
 from store.sql import clock_set_back
-from store.sql.maintenance import SqlMaintenance
+from store.sql.maintenance import Maintenance
 
 _COUNTS = 200
 """Rows of `finished_events` that are summed up."""
@@ -14,7 +14,7 @@ _COUNT_EVERY = 5
 them up anyway."""
 
 
-class PostgresMaintenance(SqlMaintenance):
+class PostgresMaintenance(Maintenance):
     """Maintenance on PostgreSQL."""
 
     finished = """

@@ -6,7 +6,7 @@ from store.event_filter import EventFilter
 from store.postgres.settled import NEWEST, WRITING
 from store.settled_numbers import Arrivals
 from store.sql.holds import STAGES
-from store.sql.queries import ARRIVED, STATUSES, SqlQueries
+from store.sql.queries import ARRIVED, STATUSES, Queries
 
 _COUNTS = """
 SELECT status, sum(number)::bigint FROM bridge.finished_events GROUP BY status
@@ -14,7 +14,7 @@ UNION ALL SELECT 'pending', count(*) FROM bridge.unsettled_events WHERE status =
 """
 
 
-class PostgresQueries(SqlQueries):
+class PostgresQueries(Queries):
     """Queries on PostgreSQL."""
 
     def _parts_of(self, query: EventFilter) -> list[str]:

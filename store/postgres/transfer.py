@@ -6,9 +6,8 @@ from collections.abc import Callable, Sequence
 
 from store.postgres.connection import Connection
 from store.postgres.connections import READING, Connections
-from store.protocols import TRANSFER, Row, Table
 from store.sql.facts import SET_FACT
-from store.sql.transfer import TRUTH, SqlTables
+from store.sql.transfer import TRANSFER, TRUTH, Row, Table, Tables
 
 _NUMBERED = {
     "events": "seq",
@@ -17,7 +16,7 @@ _NUMBERED = {
 """Tables whose rows get a number from the database."""
 
 
-class PostgresTables(SqlTables):
+class PostgresTables(Tables):
     """The tables on PostgreSQL."""
 
     def __init__(self, connections: Connections):

@@ -6,17 +6,19 @@ Rows are locked in one order: events, lanes, targets, tasks.
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from store import pace, rows, transitions, turns
-from store.protocols import NO_PACES, Claims, Signals
+from store.protocols import Signals
 from store.records import Result, Target
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.lanes import advance, lanes_of, leave
 
+NO_PACES: Mapping[str, float] = MappingProxyType({})
 CLAIM = """
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
 """
@@ -73,8 +75,12 @@ SELECT min(CASE WHEN next_at > due_at THEN next_at ELSE due_at END) FROM (
 """
 
 
-class SqlClaims(Claims):
-    """How due targets are found and results are written differs between databases: see the subclasses."""
+class Claims(ABC):
+    """Targets claimed by workers. A claim belongs to its worker, and stands until its result is recorded or another
+    worker claims the target.
+
+    The target's `attempts`, which every claim increments, tells a claim from a later one.
+    """
 
     def __init__(self, database: Database, events: EventRows, signals: Signals):
         self._database = database
@@ -88,6 +94,12 @@ class SqlClaims(Claims):
     def claim(
         self, worker: str, now: int, expired_before: int, limit: int, paces: Mapping[str, float] = NO_PACES
     ) -> list[Target]:
+        """Claims targets whose claim is older than `expired_before`, and targets that are due.
+
+        Each webhook's longest due first; if more than `limit` are due, webhooks take turns. The cost grows with neither
+        the targets nor the webhooks that wait. `paces`: webhook → calls a second; all workers together claim no more
+        than `store.pace` allows, and only claims count.
+        """
         # Look before beginning a transaction: most of the time there is nothing.
         first, expired = self._look(now, expired_before, limit)
         if not first and not expired:
@@ -125,6 +137,7 @@ class SqlClaims(Claims):
         return sorted(claimed, key=lambda target: target.id)
 
     def may_claim(self, now: int, expired_before: int) -> bool:
+        """Whether `claim` may find anything, if there are no paces. Takes less than a claim that finds nothing."""
         times = {"since": self._due_since, "now": now, "claimed": self._claimed_since, "expired": expired_before}
         return bool(self._database.read(_MAY_CLAIM, times)[0][0])
 
@@ -150,10 +163,15 @@ class SqlClaims(Claims):
         return [webhook for (webhook,) in self._database.read(_BLOCKED, (now, list(paces)))] if paces else []
 
     def renew(self, worker: str, target: Target, now: int) -> bool:
+        """Renews the claim before a late call; False if another worker has claimed the target in the meantime."""
         with self._database.transaction() as transaction:
             return transaction.write(_RENEW, (now, target.id, worker, target.attempts)) == 1
 
     def record_results(self, worker: str, results: Sequence[Result], now: int) -> None:
+        """Records the results of calls, and what follows for tasks and events. Results of lost claims are ignored.
+
+        Wakes the leader if that leaves something to decide (an event is free again, a task has returned).
+        """
         by_id = {result.target.id: result for result in sorted(results, key=lambda result: result.target.id)}
         if not by_id:
             return
@@ -210,6 +228,7 @@ class SqlClaims(Claims):
             transaction.write(_HURRY_ONCE, (now, ended, now, HURRIED))
 
     def give_back(self, worker: str, targets: Sequence[Target], now: int) -> None:
+        """Undoes claims without a call: the targets are due at once, for any worker."""
         if targets:
             with self._database.transaction() as transaction:
                 in_order = sorted(targets, key=lambda target: target.id)
@@ -217,6 +236,7 @@ class SqlClaims(Claims):
             self._signals.tell("targets")
 
     def hurry(self, now: int) -> None:
+        """Conductor is back: makes targets that only wait for it due now. In steps, each a transaction."""
         # A try with a lost answer may still be taking effect, so those targets keep their due time.
         hurried = HURRIED
         while hurried == HURRIED:
@@ -224,6 +244,10 @@ class SqlClaims(Claims):
                 hurried = transaction.write(_HURRY, (now, now, HURRIED))
 
     def next_due(self, paces: Mapping[str, float] = NO_PACES) -> int | None:
+        """When the next unclaimed target is due, taking `paces` into account.
+
+        None if there is none.
+        """
         values = {"since": self._due_since, "paced": list(paces)}
         found = self._database.read(_NEXT_TURN if paces else _NEXT_DUE, values)
         return None if found[0][0] is None else math.ceil(found[0][0])

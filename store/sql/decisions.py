@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from store import rows, transitions
-from store.protocols import Decisions, Signals
-from store.records import Decision, Target, Term
+from store.protocols import Signals
+from store.records import Agenda, Decision, Event, Target, Term
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
 from store.sql.holds import RECHECK
@@ -23,8 +24,8 @@ AND (SELECT min(webhook) FROM bridge.pauses) IS NULL
 """
 
 
-class SqlDecisions(Decisions):
-    """How the agenda is read differs between databases: see the subclasses."""
+class Decisions(ABC):
+    """What there is to decide, and the decisions."""
 
     def __init__(self, leadership: Deciding, events: EventRows, signals: Signals):
         self._leadership = leadership
@@ -35,6 +36,27 @@ class SqlDecisions(Decisions):
         self._returned_after = ""
         """The task after which the next returned tasks are read."""
 
+    @abstractmethod
+    def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        """What there is to decide: up to `limit` of each kind, and no more payload than `store.turns.BYTES`.
+
+        Leaves out paused webhooks and those in `without`. Each webhook's events come in order of arrival (`seq`). If
+        there are more than are read at once, webhooks take turns, and so do returned tasks. What stays undecided is
+        read again by the next call, or in a later turn. The cost grows neither with the events left out nor with later
+        ones.
+        """
+
+    @abstractmethod
+    def is_quiet(self) -> bool:
+        """Whether the agenda would be empty: nothing to decide, and no webhook paused. Takes less than the agenda."""
+
+    @abstractmethod
+    def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        """Held events of one webhook or all, after that number, in order of arrival.
+
+        Fewer than `limit` if their payloads are large; none only if there are no more.
+        """
+
     def decide(
         self,
         term: Term,
@@ -44,6 +66,13 @@ class SqlDecisions(Decisions):
         claim_for: str | None,
         claim: int,
     ) -> list[Target]:
+        """Writes decisions, all or none: targets, the tasks they take, and each event's status and hold.
+
+        Ends the hold of the `expired` events (by id). In the same transaction, claims the first `claim` targets without
+        a pace for the worker `claim_for`, and returns them. The first start with a once key holds the key.
+
+        Raises LeadershipLost once another worker is leader.
+        """
         with self._leadership.deciding(term) as transaction:
             decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # A worker that records results for these events has finished, or waits for this: their targets' states are

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from store import rows, storable
 from store.delivery_records import Rejection
 from store.group_commit import GroupCommit, Scheduler, Take
 from store.keeping import superseded
-from store.protocols import Deliveries
 from store.records import Committed, NewEvent
 from store.sql.database import Database
 
@@ -29,8 +28,11 @@ ON CONFLICT (name) DO UPDATE SET at = excluded.at
 """
 
 
-class SqlDeliveries(Deliveries):
-    """How events are committed differs between databases: see the subclasses."""
+class Deliveries(ABC):
+    """Stores events, and the outcomes of requests that created none.
+
+    `until` (`time.monotonic`) bounds the wait for the database, for callers that must answer in time.
+    """
 
     def __init__(self, database: Database, impatient: Database, scheduler: Scheduler | None):
         """`impatient`: the database, for what a delivery waits for. `scheduler`: see `store.group_commit`."""
@@ -44,6 +46,11 @@ class SqlDeliveries(Deliveries):
         self._group_commit = GroupCommit(self._commit, self._scheduler)
 
     def append(self, events: Sequence[NewEvent], until: float = float("inf")) -> list[Committed]:
+        """Commits a delivery's events durably, all or none, skipping those whose delivery id is known.
+
+        Returns one `Committed` per event, in the order given. Concurrent deliveries share a commit. In the same
+        transaction it keeps the `raw` of events that weren't known.
+        """
         return self._group_commit.append(events, until)
 
     @abstractmethod
@@ -51,11 +58,14 @@ class SqlDeliveries(Deliveries):
         """See `store.group_commit.Commit`."""
 
     def received_at(self, webhook: str, delivery_id: str, until: float = float("inf")) -> int | None:
+        """When the event with this delivery id arrived; None if there is none."""
         known_as = storable.text_without_nul(delivery_id)
         found = self._impatient.read(_RECEIVED_AT, (webhook, known_as), until=until)
         return int(found[0][0]) if found else None
 
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
+        """Keeps each webhook's newest rejections and, separately, its newest filtered deliveries; adds `counts`,
+        (webhook, outcome) → number, to those of the current hour."""
         hour = self._database.now() // _HOUR * _HOUR
         with self._database.transaction() as transaction:
             new_rows = [(r.webhook, r.at, r.status, r.reason, r.remote, r.method, r.kept_id) for r in rejections]
@@ -69,5 +79,6 @@ class SqlDeliveries(Deliveries):
             transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD)
 
     def check_writable(self, until: float = float("inf")) -> None:
+        """Raises StoreUnavailable unless a write would succeed now."""
         with self._impatient.transaction(until=until) as transaction:
             transaction.write(_PROVE, (self._database.now(),))

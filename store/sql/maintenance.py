@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from store import rows
-from store.protocols import Maintenance
 from store.records import Pruned
 from store.sql import once_keys
 from store.sql.database import Database, Transaction
@@ -32,8 +32,8 @@ DELETE FROM bridge.kept_deliveries WHERE id IN (SELECT id FROM pruned) RETURNING
 """
 
 
-class SqlMaintenance(Maintenance):
-    """Retention. Other housekeeping differs between databases: see the subclasses."""
+class Maintenance(ABC):
+    """The store's own housekeeping, and retention. The leader runs it."""
 
     finished: ClassVar[str]
     """Selects the ids of events that finished before a time, up to a number of them."""
@@ -43,7 +43,23 @@ class SqlMaintenance(Maintenance):
     def __init__(self, database: Database):
         self._database = database
 
+    @abstractmethod
+    def advice(self) -> list[str]:
+        """The risks of the database's own settings, each with a remedy."""
+
+    @abstractmethod
+    def run(self) -> None:
+        """The store's own housekeeping, if any is due. Call it about once a second.
+
+        If the store's clock was set back, items that wait for a time that is now far ahead become due soon.
+        """
+
     def prune(self, before: int, limit: int) -> Pruned:
+        """Deletes up to `limit` events, and as many tasks, that were settled before that time: one step of several.
+
+        An event with very many targets takes several steps. Also deletes their quarantined items, and those that were
+        due before that time and that haven't been retried since.
+        """
         with self._database.transaction() as transaction:
             found = [event_id for (event_id,) in transaction.fetch(self.finished, (before, limit))]
             events, targets = self._prune_events(transaction, found) if found else (0, 0)

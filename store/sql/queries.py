@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import get_args
 
 from store import rows
 from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
-from store.protocols import Queries
 from store.records import Event, EventStatus, Target, TargetState, Task
 from store.settled_numbers import Arrivals
 from store.sql import event_search
@@ -119,11 +118,15 @@ AND coalesce(status, '') = 'failed' AND acknowledged_at IS NULL AND resolved_by 
 _COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
 
 
-class SqlQueries(Queries):
-    """Each database has its own indexes for lists and counts of events: see the subclasses."""
+class Queries(ABC):
+    """Lists, counts and details."""
 
     def __init__(self, database: Database):
         self._database = database
+
+    @abstractmethod
+    def event_counts(self) -> dict[str, int]:
+        """status → number of events."""
 
     # --- events and their targets ---
 
@@ -133,12 +136,18 @@ class SqlQueries(Queries):
         `bridge.events`, or another with a `seq` (``AS part``). Parameters: `before`, `webhook` and `status`."""
 
     @abstractmethod
-    def arrivals(self, after: int) -> Arrivals: ...
+    def arrivals(self, after: int) -> Arrivals:
+        """The events after that `seq`. Some with lower ones than the newest may become visible later."""
 
     def events(self, query: EventFilter) -> list[Event]:
+        """The newest matching events, newest first."""
         return list(self.page(query).events)
 
     def page(self, query: EventFilter) -> EventPage:
+        """The newest matching events, and how far they were searched for.
+
+        Times are exact, but an event is overlooked that is more than a minute out of order: the clock was set back.
+        """
         if query.status is not None and query.status not in STATUSES:
             return EventPage(())
         bounds = event_search.bounds_of(self._database, query)
@@ -179,26 +188,32 @@ class SqlQueries(Queries):
         return [rows.event(row) for row in self._database.read(sql, values)]
 
     def event(self, event_id: str) -> Event | None:
+        """The event with this id."""
         found = self._database.read(f"SELECT {rows.EVENT} FROM bridge.events WHERE id = %s", (event_id,))
         return rows.event(found[0]) if found else None
 
     def unresolved(self) -> int:
+        """Number of failed events that are neither acknowledged nor resolved; counts at most 10,000."""
         return int(self._database.read(_COUNT_UNRESOLVED)[0][0])
 
     def failed_between(self, after: int, until: int) -> list[tuple[int, str, int]]:
+        """(`seq`, webhook, when) of the unresolved events that failed after `after`, up to `until`."""
         return [(seq, webhook, at) for seq, webhook, at in self._database.read(_FAILED, (after, until))]
 
     def event_ids(self, first: str, last: str, limit: int) -> list[str]:
+        """The ids from `first` to `last`, both included, in their order."""
         sql = "SELECT id FROM bridge.events WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
         return [event_id for (event_id,) in self._database.read(sql, (first, last, limit))]
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        """id → event, of those that exist."""
         if not event_ids:
             return {}
         sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
         return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
 
     def events_up_to(self, event_ids: Sequence[str], characters: int) -> dict[str, Event]:
+        """id → event, of those that exist and whose payload has at most this many characters."""
         if not event_ids:
             return {}
         sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s) AND octet_length(payload) <= %s"
@@ -206,12 +221,18 @@ class SqlQueries(Queries):
         return {event.id: event for event in map(rows.event, found)}
 
     def listed(self, event_ids: Sequence[str]) -> dict[str, Event]:
+        """The same, without payloads."""
         if not event_ids:
             return {}
         sql = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE id = ANY(%s)"
         return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
 
     def replays(self, origins: Sequence[str], limit: int) -> dict[str, list[Event]]:
+        """origin → the newest events of each status that have this origin, up to `limit` of each; oldest first, without
+        payloads.
+
+        Origins without any are left out.
+        """
         if not origins:
             return {}
         having = [origin for (origin,) in self._database.read(HAS_REPLAYS, (list(origins),))]
@@ -219,13 +240,16 @@ class SqlQueries(Queries):
         return {one: list(map(rows.event, replays)) for one, replays in zip(having, found, strict=True)}
 
     def with_effect(self, event_ids: Sequence[str]) -> set[str]:
+        """The ids of those of these events that have completed a task or started a workflow."""
         return {event_id for (event_id,) in self._database.read(_WITH_EFFECT, (list(event_ids),))}
 
     def targets_of(self, event_ids: Sequence[str]) -> list[Target]:
+        """The targets of these events, in the order in which they were created."""
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = ANY(%s) ORDER BY id"
         return list(map(rows.target_for_people, self._database.read(sql, (list(event_ids),)))) if event_ids else []
 
     def some_targets_of(self, event_ids: Sequence[str], most: int) -> list[Target]:
+        """The same for lists: of an event with more than `most` targets, up to `most` of each kind and state."""
         if not event_ids:
             return []
         large = [event_id for (event_id,) in self._database.read(_HAS_MORE, (list(event_ids), most))]
@@ -235,22 +259,35 @@ class SqlQueries(Queries):
         return sorted(found, key=lambda target: target.id)
 
     def targets_in_order(self, event_id: str, limit: int, skipped: int = 0) -> list[Target]:
+        """The event's targets in the order in which they were created: up to `limit` after the first `skipped`."""
         values = {"event": event_id, "limit": limit, "skipped": skipped}
         return list(map(rows.target_for_people, self._database.read(_IN_ORDER, values)))
 
     def target_states(self, event_id: str) -> dict[TargetState, int]:
+        """State → how many of the event's targets have it; only those that some have."""
         sql = "SELECT state, count(*) FROM bridge.targets WHERE event_id = %s GROUP BY state"
         return dict(self._database.read(sql, (event_id,)))
 
     def targets_on(self, task_id: str) -> list[Target]:
+        """All targets, past and present, for this task."""
         sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s ORDER BY id"
         return list(map(rows.target_for_people, self._database.read(sql, (task_id,))))
 
     def oldest_pending(self) -> int | None:
+        """When the oldest event arrived that is undecided or has a pending call, not counting held and set-aside
+        ones, nor undecided ones of paused webhooks.
+
+        Of more than 10,000 pending calls only those that are due first and last are looked at.
+        """
         found: int | None = self._database.read(_OLDEST_PENDING)[0][0]
         return found
 
     def overdue(self, before: int, without: Collection[str] = (), paced: Collection[str] = ()) -> set[str]:
+        """What should have been decided or called before that time but wasn't: each webhook's first event and first
+        target, and the oldest claim. Anything decided or tried is missing from the next answer.
+
+        Leaves out set-aside items, events of paused webhooks and of `without`, and targets of `paced` webhooks.
+        """
         undecided, due, claimed = self._database.read_together(
             (_UNDECIDED, (before, list(without))), (_DUE, (before, list(paced))), (_OLDEST_CLAIM, (before,))
         )
@@ -262,10 +299,12 @@ class SqlQueries(Queries):
     # --- tasks ---
 
     def task(self, task_id: str) -> Task | None:
+        """The task with this id."""
         found = self._database.read(f"SELECT {rows.TASK} FROM bridge.tasks WHERE id = %s", (task_id,))
         return rows.task(found[0]) if found else None
 
     def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
+        """Waiting tasks after that id, in order of id."""
         only = "AND workflow = %s" if workflow is not None else ""
         sql = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND id > %s {only} ORDER BY id LIMIT %s"
         found = self._database.read(sql, (after, *([workflow] if only else []), limit))
@@ -273,21 +312,25 @@ class SqlQueries(Queries):
         return [task for task in map(rows.task, found) if task.id > after]
 
     def broken_tasks(self, limit: int = 50) -> list[Task]:
+        """Waiting tasks whose matches can't be parsed."""
         sql = (
             f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'waiting' AND broken IS NOT NULL ORDER BY id LIMIT %s"
         )
         return [rows.task(row) for row in self._database.read(sql, (limit,))]
 
     def waiting_by_workflow(self) -> dict[str, int]:
+        """workflow → number of waiting tasks."""
         sql = "SELECT workflow, count(*) FROM bridge.tasks WHERE state = 'waiting' GROUP BY workflow"
         return dict(self._database.read(sql))
 
     def waiting_count(self) -> int:
+        """Number of waiting tasks."""
         return int(self._database.read("SELECT count(*) FROM bridge.tasks WHERE state = 'waiting'")[0][0])
 
     # --- deliveries ---
 
     def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
+        """The newest rejections or, with `filtered`, the newest filtered deliveries."""
         only = "webhook = %s AND" if webhook is not None else ""
         where = f"{only} (status < 400) = %s"
         sql = f"SELECT {_REJECTION} FROM bridge.rejections r WHERE {where} ORDER BY id DESC LIMIT %s"
@@ -295,6 +338,7 @@ class SqlQueries(Queries):
         return [Rejection(*rows.readable(row, (1, 2))) for row in found]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
+        """webhook → outcome (accepted, duplicate, filtered, rejected, challenge) → number since then."""
         # In this order: by webhook first, SQLite would read the primary key from end to end.
         sql = (
             "SELECT webhook, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s"
@@ -306,6 +350,7 @@ class SqlQueries(Queries):
         return counts
 
     def delivery_hours(self, since: int, webhook: str | None = None) -> list[tuple[int, str, int]]:
+        """(hour as Unix milliseconds, outcome, number of deliveries) since then, in chronological order."""
         only = "AND webhook = %s" if webhook is not None else ""
         sql = (
             f"SELECT hour, outcome, CAST(sum(number) AS BIGINT) FROM bridge.delivery_counts WHERE hour > %s {only}"

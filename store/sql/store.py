@@ -1,12 +1,23 @@
-"""The store: an object of small parts. `store.sqlite` and `store.postgres` add the parts that differ."""
+"""The store: an object of small parts. `store.sqlite` and `store.postgres` have what differs between the databases.
+
+All times are Unix milliseconds by the store's clock (`Store.now`). Unless it says otherwise, every method of every part
+raises StoreUnavailable if the store is unavailable: then nothing has changed, or everything has and the answer was
+lost. Methods that change very many rows work in steps, each a transaction, some of which may have been committed by
+then.
+
+`store.transitions` defines what follows from a decision or a result; a store reads, calls it, and writes.
+"""
 
 from __future__ import annotations
 
-from store.protocols import Claims, Decisions, Deliveries, Leadership, Maintenance, Queries, Signals, Tables
+from store.protocols import Leadership, Signals
 from store.sql.acknowledgements import Acknowledgements
 from store.sql.admin import Changes, HiddenPaths, Sessions
 from store.sql.answers import Answers
+from store.sql.claims import Claims
 from store.sql.database import Connections, Database, Deciding
+from store.sql.decisions import Decisions
+from store.sql.deliveries import Deliveries
 from store.sql.effects import EffectsOfCalls
 from store.sql.event_rows import EventRows
 from store.sql.facts import Facts
@@ -14,20 +25,23 @@ from store.sql.kept_definitions import KeptDefinitions
 from store.sql.kept_deliveries import KeptDeliveries
 from store.sql.lanes import Lanes
 from store.sql.large_decisions import LargeDecisions
+from store.sql.maintenance import Maintenance
 from store.sql.once_keys import OnceKeys
 from store.sql.pauses import Pauses
 from store.sql.quarantine import Quarantine
+from store.sql.queries import Queries
 from store.sql.raw_deliveries import RawDeliveries
 from store.sql.saved_deliveries import SavedDeliveries
 from store.sql.task_locks import TaskLocks
-from store.sql.tasks import SqlTasks
+from store.sql.tasks import Tasks
+from store.sql.transfer import Tables
 from store.sql.verifications import Verifications
 from store.sql.without_events import WithoutEvents
 from store.sql.workflows import KnownWorkflows
 
 
 class Store:
-    """The whole store. Code that needs one part takes that part. `store.protocols` says what holds for all of them."""
+    """The whole store. Code that needs one part takes that part."""
 
     leadership: Leadership
     deliveries: Deliveries
@@ -54,7 +68,7 @@ class Store:
         self.answers = Answers(database, impatient, signals)
         self.verifications = Verifications(impatient)
         self.large_decisions = LargeDecisions(database, leadership, events, signals)
-        self.tasks = SqlTasks(database, leadership, signals)
+        self.tasks = Tasks(database, leadership, signals)
         self.workflows = KnownWorkflows(database)
         self.task_locks = TaskLocks(database, signals)
         self.once_keys = OnceKeys(database)

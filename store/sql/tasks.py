@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from store import rows, storable
-from store.protocols import Signals, Tasks
+from store.protocols import Signals
 from store.records import Task, Term
 from store.sql.database import Database, Deciding, Transaction
 
@@ -25,8 +25,8 @@ _DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(
 _LOOK_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'"
 
 
-class SqlTasks(Tasks):
-    """One row per task."""
+class Tasks:
+    """Tasks waiting for an event. All methods but `hand_over` raise LeadershipLost once another worker is leader."""
 
     def __init__(self, database: Database, leadership: Deciding, signals: Signals):
         self._database = database
@@ -34,6 +34,11 @@ class SqlTasks(Tasks):
         self._signals = signals
 
     def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
+        """Stores tasks that were found waiting; returns those that weren't known to wait before.
+
+        A settled task that the index shows doesn't wait again, since an index may lag. One that has returned, or was
+        handed over, waits from now on.
+        """
         tasks = list(map(storable.task, tasks))
         fresh = set[str]()
         for step in rows.steps(tasks):
@@ -42,16 +47,19 @@ class SqlTasks(Tasks):
         return [task for task in tasks if task.id in fresh]
 
     def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
+        """The tasks no longer wait: Conductor has ended them."""
         for step in rows.steps(task_ids):
             with self._leadership.deciding(term) as transaction:
                 transaction.write(_DROP, (now, sorted(step)))
 
     def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
+        """Returned tasks wait from now on."""
         for step in rows.steps(task_ids):
             with self._leadership.deciding(term) as transaction:
                 transaction.write(_LOOK_AGAIN, (sorted(step),))
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:
+        """Leaves tasks that were polled while leadership was being lost to the next leader, as returned ones."""
         for step in rows.steps(list(map(storable.task, tasks))):
             with self._database.transaction() as transaction:
                 _insert(transaction, step, "returned", now)

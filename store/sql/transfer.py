@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from store.protocols import Row, Table, Tables
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from store.sql.database import Database
 from store.turns import fitting
 
@@ -10,13 +14,47 @@ TRUTH = "not_sent"
 """A column of targets: a number in a transfer, whatever its type in the database."""
 
 
-class SqlTables(Tables):
-    """How rows are written differs between databases: see the subclasses."""
+TRANSFER = "transfer"
+"""The fact that records how far a transfer into the store has got."""
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that every SQL store has (listed in `store.transfer`)."""
+
+    name: str
+    key: tuple[str, ...]
+    """The primary key."""
+    others: tuple[str, ...]
+    large: str | None = None
+    """The column whose text may be large."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns, the key's first."""
+        return self.key + self.others
+
+
+class Tables(ABC):
+    """A store's raw tables, for moving everything to another store (`store.transfer`)."""
 
     def __init__(self, database: Database):
         self._database = database
 
+    @abstractmethod
+    def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
+        """Adds the rows, and records the transfer's progress, in one transaction."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Brings sequences, counts and statistics up to date with the rows, and deletes the record of progress."""
+
     def read(self, table: Table, after: Row | None, limit: int) -> list[Row]:
+        """The first rows after that key, in order of key; booleans as 0 and 1.
+
+        Up to `limit`; fewer if they are large, and none only if there are no more.
+        """
         names = ", ".join(f"CAST({name} AS INTEGER)" if name == TRUTH else name for name in table.columns)
         key = ", ".join(table.key)
         where = f"WHERE ({key}) > ({', '.join(['%s'] * len(table.key))})" if after is not None else ""
@@ -27,4 +65,5 @@ class SqlTables(Tables):
         return self._database.read(f"SELECT {names} {rest}", (*(after or ()), limit))
 
     def count(self, table: Table) -> int:
+        """How many rows there are."""
         return int(self._database.read(f"SELECT count(*) FROM bridge.{table.name}")[0][0])

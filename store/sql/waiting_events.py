@@ -36,7 +36,7 @@ _DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The parts of a list, as `SqlQueries._parts_of` has them, and their further parameters."""
+    """The parts of a list, as `Queries._parts_of` has them, and their further parameters."""
 
     parts: Sequence[str]
     values: dict[str, Any]

@@ -7,7 +7,7 @@ from operator import attrgetter
 
 from store import rows, transitions, turns
 from store.records import Result
-from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, SqlClaims
+from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, Claims
 from store.sql.database import Rows, Transaction
 from store.story import attempts_text
 
@@ -26,7 +26,7 @@ WHERE id = ? AND state = 'claimed' AND claimed_by = ? AND attempts = ?
 _VALUES = attrgetter("state", "due_at", "error", "not_sent", "workflow_id", "settled_at", "failing_since")
 
 
-class SqliteClaims(SqlClaims):
+class SqliteClaims(Claims):
     """Claims on SQLite."""
 
     def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:

@@ -10,7 +10,7 @@ from store.protocols import Signals
 from store.records import Agenda, Event, Hold
 from store.rows import jumps, size
 from store.sql.database import Deciding
-from store.sql.decisions import QUIET, SqlDecisions
+from store.sql.decisions import QUIET, Decisions
 from store.sql.event_rows import EventRows
 from store.sql.holds import number_of
 from store.sql.pauses import PAUSED
@@ -30,7 +30,7 @@ def _has_hold(hold: Hold) -> str:
     return f"held > 0 AND held = {number_of(hold)}"
 
 
-class SqliteDecisions(SqlDecisions):
+class SqliteDecisions(Decisions):
     """Decisions on SQLite."""
 
     def __init__(self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals):

@@ -9,7 +9,7 @@ from store.protocols import Signals
 from store.records import Committed, NewEvent
 from store.rows import NEW_EVENT, new_event_row
 from store.sql.answers import want
-from store.sql.deliveries import SqlDeliveries
+from store.sql.deliveries import Deliveries
 from store.sql.raw_deliveries import keep
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.marks import marks
@@ -18,7 +18,7 @@ _ROWS_A_STATEMENT = 200
 _ROW = f"({marks(NEW_EVENT.split(','))})"
 
 
-class SqliteDeliveries(SqlDeliveries):
+class SqliteDeliveries(Deliveries):
     """Deliveries on SQLite."""
 
     def __init__(self, connections: Connections, signals: Signals, scheduler: Scheduler | None):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from store.sql import clock_set_back
-from store.sql.maintenance import SqlMaintenance
+from store.sql.maintenance import Maintenance
 from store.sqlite.connections import BUSY_TIMEOUT, Connections
 
 _LONG_LOG = 4000
 """Pages of the write-ahead log after which it is restarted."""
 
 
-class SqliteMaintenance(SqlMaintenance):
+class SqliteMaintenance(Maintenance):
     """Maintenance on SQLite."""
 
     # The newest one stays: a number must not be given out again.

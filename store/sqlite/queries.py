@@ -5,7 +5,7 @@ from __future__ import annotations
 from store.event_filter import EventFilter
 from store.records import EventStatus
 from store.settled_numbers import Arrivals
-from store.sql.queries import ARRIVED, STATUSES, SqlQueries
+from store.sql.queries import ARRIVED, STATUSES, Queries
 
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.
 _ALL = "bridge.events WHERE seq < %(before)s"
@@ -33,7 +33,7 @@ def _finished(status: EventStatus, webhook: bool) -> str:
     )
 
 
-class SqliteQueries(SqlQueries):
+class SqliteQueries(Queries):
     """Queries on SQLite."""
 
     def _parts_of(self, query: EventFilter) -> list[str]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.protocols import TRANSFER, Row, Table
 from store.sql.facts import SET_FACT
-from store.sql.transfer import SqlTables
+from store.sql.transfer import TRANSFER, Row, Table, Tables
 from store.sqlite.connections import Connections
 from store.sqlite.marks import marks
 
 
-class SqliteTables(SqlTables):
+class SqliteTables(Tables):
     """The tables on SQLite."""
 
     def __init__(self, connections: Connections):

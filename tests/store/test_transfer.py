@@ -15,10 +15,10 @@ from store.answers import Answer
 from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejection
 from store.event_filter import EventFilter
 from store.open import open_store
-from store.protocols import Row, Table
 from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
 from store.saved_delivery import SavedDelivery
 from store.sql.store import Store
+from store.sql.transfer import Row, Table
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, task

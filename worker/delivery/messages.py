@@ -19,9 +19,9 @@ import structlog
 
 from store.errors import StoreUnavailable
 from store.lanes import lane_of
-from store.protocols import Queries
 from store.records import Event, Result, Target
 from store.sql.lanes import Lanes
+from store.sql.queries import Queries
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Unreachable, is_denied
 from worker.conductor.messages import Keyed

@@ -17,7 +17,7 @@ from admin.page.app import create_app
 from config.settings import SettingsError
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
-from store.sql.queries import SqlQueries
+from store.sql.queries import Queries
 from tests.admin.sample import Sample, make_sample, settings_for
 
 TOKEN = "the-token-of-the-admin-page"
@@ -183,7 +183,7 @@ def test_rejections_are_shown_with_their_reason(client: FlaskClient) -> None:
 @pytest.mark.parametrize("path", ["/events/", "/api/events/"])
 def test_an_events_targets_are_read_once(client: FlaskClient, sample: Sample, path: str) -> None:
     event_id = sample.events["delivered"]
-    with mock.patch.object(SqlQueries, "targets_of", autospec=True, side_effect=SqlQueries.targets_of) as read:
+    with mock.patch.object(Queries, "targets_of", autospec=True, side_effect=Queries.targets_of) as read:
         assert client.get(f"{path}{event_id}").status_code == 200
     assert [call.args[1] for call in read.call_args_list] == [[event_id]]
 
