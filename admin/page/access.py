@@ -1,6 +1,6 @@
 """Who may see the page: holders of BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN; without a token, only this machine.
 
-And which requests may change something: none that another site makes a browser send.
+And which requests another site may make a browser send: none but a link that a person follows.
 """
 
 from __future__ import annotations
@@ -56,11 +56,19 @@ def _host_name(host: str) -> str:
 
 
 def check_same_site(method: str, headers: Mapping[str, str], host: str) -> None:
-    """Raises NotAllowed for a request that could change something and comes from another site."""
-    if method in ("GET", "HEAD", "OPTIONS"):
-        return
+    """Raises NotAllowed for a request that comes from another site and isn't a person who follows a link.
+
+    Other requests of such a site can't read an answer, but the time it takes says whether a search has found something,
+    and each holds a thread.
+    """
     site = headers.get("Sec-Fetch-Site")
-    if site is not None and site not in ("same-origin", "none"):
+    is_foreign = site is not None and site not in ("same-origin", "none")
+    if method in ("GET", "HEAD", "OPTIONS"):
+        is_link = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+        if is_foreign and not is_link:
+            raise NotAllowed("the request comes from another site; only a link to this page may")
+        return
+    if is_foreign:
         raise NotAllowed("the request comes from another site")
     origin = headers.get("Origin")
     if origin is not None:

@@ -147,7 +147,8 @@ def _admit() -> Any:
             answer.headers["WWW-Authenticate"] = "Bearer"
             return answer
         return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))
-    check_same_site(request.method, dict(request.headers), request.host)
+    if is_asked:
+        check_same_site(request.method, dict(request.headers), request.host)
     if request.method not in _SAFE and request.endpoint not in _FOR_ALL:
         if g.role != "admin":
             raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")

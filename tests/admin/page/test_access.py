@@ -63,7 +63,31 @@ def test_requests_of_our_own_pages_may_change_something(headers: dict[str, str])
 def test_requests_that_another_site_caused_may_not(headers: dict[str, str]) -> None:
     with pytest.raises(NotAllowed):
         check_same_site("POST", headers, "localhost:8090")
-    check_same_site("GET", headers, "localhost:8090")
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+@pytest.mark.parametrize(
+    ("mode", "destination", "is_link"),
+    [
+        ("navigate", "document", True),
+        ("navigate", "iframe", False),
+        ("no-cors", "empty", False),
+        ("no-cors", "image", False),
+        ("cors", "empty", False),
+        (None, None, False),
+    ],
+)
+def test_another_site_may_link_to_a_page_and_load_none(
+    site: str, mode: str | None, destination: str | None, is_link: bool
+) -> None:
+    """How long a search takes says whether it has found something, whoever may read the answer."""
+    given = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": destination}
+    headers = {name: value for name, value in given.items() if value is not None}
+    if is_link:
+        check_same_site("GET", headers, "localhost:8090")
+    else:
+        with pytest.raises(NotAllowed, match="another site"):
+            check_same_site("GET", headers, "localhost:8090")
 
 
 def test_only_the_token_is_the_token() -> None:

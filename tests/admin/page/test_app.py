@@ -291,6 +291,15 @@ def test_replay_that_another_site_caused_is_refused(
     assert len(sample.store.queries.events(EventFilter())) == 6
 
 
+def test_another_site_can_search_nothing_and_watch_nothing(client: FlaskClient) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}
+    for path in ("/events?text=secret", "/api/events?text=secret", "/deliveries/stream", "/"):
+        assert client.get(path, headers=foreign).status_code == 403
+    assert client.get("/healthz", headers=foreign).status_code == 200
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert client.get("/events?text=secret", headers=link).status_code == 200
+
+
 def test_a_form_of_another_visitor_is_refused(client: FlaskClient, sample: Sample) -> None:
     old_id = sample.events["refused"]
     form = form_of(page(client, f"/events/{old_id}"))
