@@ -12,14 +12,19 @@ from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
 from store.transitions import EventChange
 
+# An event that isn't decided yet is pending, and nobody else locks several of those: so it isn't locked before it is
+# changed, which would be a record in the log.
 _CHANGE = f"""
-WITH before AS (SELECT seq, id, status FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE), changed AS (
+WITH before AS (
+    SELECT id, status FROM bridge.events WHERE id = ANY(%s) AND decided_at IS NOT NULL ORDER BY seq FOR UPDATE
+), changed AS (
     UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,
         decided_at = coalesce(nullif(e.decided_at, {rows.ASIDE_UNDECIDED}), %s),
         decided_by = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.decided_by ELSE %s END,
         scan_at = CASE WHEN e.decided_at > {rows.ASIDE_UNDECIDED} THEN e.scan_at ELSE %s END
     FROM unnest(%b::text[], %b::text[], %b::smallint[], %b::bigint[]) AS c (id, status, held, settled_at)
-    JOIN before ON before.id = c.id WHERE e.seq = before.seq RETURNING before.status AS before, e.status AS after
+    LEFT JOIN before ON before.id = c.id WHERE e.id = c.id
+    RETURNING coalesce(before.status, 'pending') AS before, e.status AS after
 ) INSERT INTO bridge.finished_events (status, number)
 SELECT status, sum(number) FROM (
     SELECT before, -1 FROM changed UNION ALL SELECT after, 1 FROM changed

@@ -153,6 +153,32 @@ def test_an_event_that_somebody_comes_back_for_is_pruned_with_its_answer_later(s
     assert store.answers.waited("e1") is None
 
 
+def test_a_decision_does_not_wait_for_somebody_who_comes_back_for_the_event(store: PostgresStore, url: str) -> None:
+    assert store.leadership.elect("me", 10**6)
+    arrive(store)
+    with psycopg.connect(url) as coming_back:
+        coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
+        decide(store, "e1", start())
+    assert store.queries.event_counts() == {"pending": 1}
+
+
+def test_a_decision_about_a_held_event_whose_result_is_just_being_recorded_counts_it_once(
+    store: PostgresStore, url: str
+) -> None:
+    assert store.leadership.elect("me", 10**6)
+    decide(store, arrive(store), start(), hold="held")
+    leader = threading.Thread(target=lambda: decide(store, "e1", start()))
+    with ExitStack() as stack:
+        recording = stack.enter_context(psycopg.connect(url))
+        stack.callback(leader.join)
+        recording.execute("UPDATE webhook_bridge.events SET status = 'failed' WHERE id = 'e1'")
+        recording.execute("INSERT INTO webhook_bridge.finished_events VALUES ('failed', 1)")
+        leader.start()
+        eventually(lambda: waits_for_a_lock(recording))
+        recording.commit()
+    assert store.queries.event_counts() == {"pending": 1}
+
+
 def waits_for_a_lock(connection: psycopg.Connection) -> bool:
     """Whether any other session waits for a lock."""
     found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
