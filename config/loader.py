@@ -246,8 +246,8 @@ class Loader:
             self.places |= {(webhook.name, place): (str(item.file), item.line(place)) for place in named}
             self._check_size(item, webhook)
         unproven = find_unproven(resolved, self.platforms) if self.platforms is not None else ()
-        for finding in (*unproven, *find_risks(resolved, self.platforms or {})):
-            self._report(item, finding.place, finding.what, finding.remedy, finding.warning, finding.fails_check)
+        for problem in (*unproven, *find_risks(resolved, self.platforms or {})):
+            self._report(item, problem.place, problem.what, problem.remedy, problem.warning, problem.fails_check)
 
     def _check_unique(self, item: _Item, webhook: Mapping[str, Any]) -> None:
         """Reports a name or URL that another webhook has; only the name if both are the same."""

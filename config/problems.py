@@ -72,7 +72,7 @@ class Problems:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ProblemAt:
     """Something wrong or risky at a place of a webhook."""
 
     place: Where

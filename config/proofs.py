@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from config.problems import Finding
+from config.problems import ProblemAt
 from config.references import UNRESOLVED
 from config.risks import secrets_at
 from criteria.suggestions import did_you_mean
@@ -26,31 +26,33 @@ PLATFORM_SETTINGS = (
 """Settings that only some platforms have."""
 
 
-def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
+def find_unproven(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
     """Errors and risks in how a webhook's deliveries are proven; `webhook` is as written, with references resolved."""
     name = webhook.get("platform", "custom")
     if not isinstance(name, str) or not name or UNRESOLVED in name:
         return
     platform = platforms.get(name)
     if platform is None:
-        yield Finding(("platform",), f"unknown platform {name!r}", did_you_mean(name, sorted(platforms)))
+        yield ProblemAt(("platform",), f"unknown platform {name!r}", did_you_mean(name, sorted(platforms)))
         return
     given = {setting for setting in PLATFORM_SETTINGS if setting in webhook}
     for setting in sorted(given - platform.settings):
         understood = ", ".join(sorted(platform.settings))
         what = f"platform {platform.name} has no `{setting}`"
-        yield Finding((setting,), what, f"remove it ({platform.name} understands {understood})")
+        yield ProblemAt((setting,), what, f"remove it ({platform.name} understands {understood})")
     if webhook.get("listen") is True and platform.secret_in_body:
         what = f"a delivery of {platform.name} has the secret in its body, which is never kept"
-        yield Finding(("listen",), what, "remove it, and use a tunnel or a subscription of its own to develop")
+        yield ProblemAt(("listen",), what, "remove it, and use a tunnel or a subscription of its own to develop")
     for place, secret in secrets_at(webhook, "secret"):
         should_be = platform.find_secret_problem(secret)
         if should_be is not None:
-            yield Finding(place, f"a secret that {platform.name} can't use", should_be)
+            yield ProblemAt(place, f"a secret that {platform.name} can't use", should_be)
     if webhook.get("callback") is not None:  # its URLs are the proof; what it can't have besides is in the model
         return
     if "keep_rejected" in webhook and (reason := _why_not_kept(webhook, platform, given)) is not None:
-        yield Finding(("keep_rejected",), f"what this webhook rejects can't be kept: {reason}", "remove keep_rejected")
+        yield ProblemAt(
+            ("keep_rejected",), f"what this webhook rejects can't be kept: {reason}", "remove keep_rejected"
+        )
     if webhook.get("verifier") != "none":
         yield from _missing(webhook, platform, given)
         yield from _unpinned(webhook, platform)
@@ -87,12 +89,12 @@ def _why_not_kept(webhook: Mapping[str, Any], platform: Platform, given: set[str
     return None
 
 
-def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Finding]:
+def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[ProblemAt]:
     headers = webhook.get("headers")
     named = {name.lower() for name in headers if isinstance(name, str)} if isinstance(headers, Mapping) else set()
     if platform.pinned_by and not (named | set(webhook)) & set(platform.pinned_by):
         setting = platform.pinned_by[0]
-        yield Finding(
+        yield ProblemAt(
             ("platform",),
             f"no `{setting}`: {platform.name} signs for everyone, so anyone with an account there can post",
             f"add {setting}: with yours",
@@ -101,7 +103,7 @@ def _unpinned(webhook: Mapping[str, Any], platform: Platform) -> Iterator[Findin
         )
 
 
-def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> Iterator[Finding]:
+def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) -> Iterator[ProblemAt]:
     signed = bool(given & {"secret", "signature"})
     verified = signed or bool({"headers", "jwt", "mtls"} & set(webhook))
     missing = platform.required - given
@@ -111,7 +113,7 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
         if not verified and unanswerable:
             missing |= unanswerable
         elif unanswerable:
-            yield Finding(
+            yield ProblemAt(
                 ("platform",),
                 f"no {' and '.join(sorted(unanswerable))}: the challenge can't be answered, without which "
                 f"{platform.name} sends nothing to a new URL",
@@ -119,21 +121,21 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
                 warning=True,
             )
         elif not verified:
-            yield Finding(
+            yield ProblemAt(
                 ("platform",),
                 "no signing secret: once the challenge has come, anyone who knows the URL can post",
                 "add secret: ${NAME}" if "secret" in platform.settings else "add signature:, headers: or jwt:",
                 warning=True,
             )
         elif not signed and "secret" in platform.required:
-            yield Finding(
+            yield ProblemAt(
                 ("platform",),
                 f"no signing secret: nothing but its headers proves a delivery, though {platform.name} signs",
                 "add secret: ${NAME}",
                 warning=True,
             )
     elif not verified and not platform.required and not platform.vendor_keys:
-        yield Finding(
+        yield ProblemAt(
             ("platform",),
             "nothing verifies its deliveries",
             "add headers:, signature:, jwt: or mtls:, or say verifier: none to accept anything",
@@ -148,4 +150,4 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
                 if verified
                 else ", or say verifier: none to accept anything"
             )
-        yield Finding((setting,), f"missing: platform {platform.name} needs it", remedy)
+        yield ProblemAt((setting,), f"missing: platform {platform.name} needs it", remedy)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from config.durations import parse_duration
-from config.problems import Finding
+from config.problems import ProblemAt
 from config.references import UNRESOLVED
 from config.value_types import why_never, why_unrooted
 from config.yaml_lines import Where
@@ -34,17 +34,17 @@ _PLACEHOLDER = re.compile(
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+", re.IGNORECASE)
 
 
-def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
+def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
     """The warnings about a webhook as written, with its references resolved."""
     if webhook.get("verifier") == "none":
-        yield Finding(
+        yield ProblemAt(
             ("verifier",),
             "deliveries are not verified: anyone who knows the URL can post",
             "prefer a secret, or restrict the senders with allow_ips",
             warning=True,
         )
     if webhook.get("listen") is True:
-        yield Finding(
+        yield ProblemAt(
             ("listen",),
             "its newest 200 deliveries are kept as they came, signatures too, for an hour and up to 32 MB; whoever has "
             "BRIDGE_ADMIN_TOKEN can read them, and what `hide` names is in them",
@@ -55,7 +55,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     if isinstance(callback, dict) and callback.get("by") == "id":
         tasks = "those tasks" if callback.get("tasks") else "any task"
         narrower = "" if callback.get("tasks") else ", or name the tasks that may be completed: tasks: [NAME]"
-        yield Finding(
+        yield ProblemAt(
             ("callback", "by"),
             f"nothing signs its URLs: whoever gets to know a workflow's id can complete {tasks} of it that waits, and "
             "anyone can have Conductor asked for ids that don't exist",
@@ -73,7 +73,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     timed_by = "timestamp_header" if "timestamp_header" in scheme else "format"
     is_timed = "{timestamp}" in str(scheme.get("signed", ""))
     if (timed_by == "timestamp_header" or "{timestamp}" in str(scheme.get("format", ""))) and not is_timed:
-        yield Finding(
+        yield ProblemAt(
             ("signature", timed_by),
             "the timestamp is not signed: anyone with an old delivery can give it a new time",
             'sign it, as in signed: "{timestamp}.{body}", if the sender does',
@@ -82,7 +82,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     dedup, platform = webhook.get("dedup"), platforms.get(str(webhook.get("platform")))
     if isinstance(dedup, dict) and platform is not None and platform.ignores_dedup and not signature:
         if webhook.get("secret") or not platform.required:
-            yield Finding(
+            yield ProblemAt(
                 ("dedup",),
                 f"it isn't used: of what {platform.name} sends, only what is signed tells deliveries apart",
                 "remove it; to start one workflow per value, write once: {key: JSONPATH} for the start",
@@ -92,7 +92,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     header = dedup.get("header") if isinstance(dedup, dict) else None
     is_signed = is_timed or f"{{header:{header}}}".lower() in str(scheme.get("signed", "")).lower()
     if (signature or webhook.get("secret")) and header is not None and not is_signed:
-        yield Finding(
+        yield ProblemAt(
             ("dedup", "header"),
             "nobody signs it: anyone who has seen a delivery can send it again under another id",
             "name the id's place in the body, as in path: $.id, or leave dedup out, unless events can be alike",
@@ -100,7 +100,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
         )
 
 
-def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
+def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
     respond = webhook.get("respond")
     try:
         wait = parse_duration(respond["wait"]) if isinstance(respond, dict) and "wait" in respond else 0.0
@@ -109,14 +109,14 @@ def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Ite
     platform = platforms.get(str(webhook.get("platform")))
     most = None if platform is None else platform.answer_within
     if most is not None and wait >= most:
-        yield Finding(
+        yield ProblemAt(
             ("respond", "wait"),
             f"{webhook['platform']} takes a delivery for failed that isn't answered within {most:g} seconds",
             f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the workflow goes on",
             warning=True,
         )
     if wait and not any(map(webhook.get, ("starts", "receivers", "messages"))):
-        yield Finding(
+        yield ProblemAt(
             ("respond", "wait"),
             "nothing to wait for: it starts no workflow, resumes none by `receivers`, and gives none a message",
             "add starts, receivers or messages, or remove wait and output",
@@ -124,10 +124,10 @@ def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Ite
         )
 
 
-def _tokens(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+def _tokens(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
     jwt = webhook.get("jwt")
     if isinstance(jwt, dict) and "audience" not in jwt and not jwt.get("claims"):
-        yield Finding(
+        yield ProblemAt(
             ("jwt",),
             "a token that the issuer made for anyone, or for another service, is accepted",
             "add audience: NAME, or claims: that only this sender's tokens have",
@@ -155,7 +155,7 @@ def is_guessable(value: str) -> bool:
     return len(value) < _SHORT_SECRET or len(set(value)) < _FEW_CHARACTERS
 
 
-def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[Finding]:
+def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:
     platform = platforms.get(str(webhook.get("platform")))
     found = [*secrets_at(webhook, "secret"), *secrets_at(webhook, "signature", "secret")]
     for place, secret in (*found, *secrets_at(webhook, "callback", "secret"), *secrets_at(webhook, "verify_token")):
@@ -163,13 +163,13 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
         if is_placeholder(secret):
             yield _placeholder(place)
         elif mistaken is not None and re.match(mistaken[0], secret):
-            yield Finding(place, mistaken[1], "enter the right one; no delivery would be accepted", warning=True)
+            yield ProblemAt(place, mistaken[1], "enter the right one; no delivery would be accepted", warning=True)
         elif is_guessable(secret) and place[0] != "verify_token":
             remedy = "use at least 16 random characters"
-            yield Finding(place, "a short secret, which can be guessed", remedy, warning=True)
+            yield ProblemAt(place, "a short secret, which can be guessed", remedy, warning=True)
 
 
-def _headers(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
     """Headers' values: one header that can't be guessed is enough, and beside a secret none is needed."""
     headers = webhook.get("headers")
     names = headers if isinstance(headers, dict) else {}
@@ -185,19 +185,19 @@ def _headers(webhook: Mapping[str, Any]) -> Iterator[Finding]:
     for place in weak:
         if not is_placeholder(bare[place]):
             what = "a short value, which can be guessed, and nothing else proves the sender"
-            yield Finding(place, what, "use at least 16 random characters", warning=True)
+            yield ProblemAt(place, what, "use at least 16 random characters", warning=True)
 
 
-def _placeholder(place: Where) -> Finding:
-    return Finding(place, "a placeholder, not a secret", "put the real one in its place", warning=True)
+def _placeholder(place: Where) -> ProblemAt:
+    return ProblemAt(place, "a placeholder, not a secret", "put the real one in its place", warning=True)
 
 
-def _conditions(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+def _conditions(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
     for key, without in (("starts", "nothing is ever started"), ("messages", "no message is ever sent")):
         yield from _entries(webhook, key, without)
 
 
-def _entries(webhook: Mapping[str, Any], key: str, without: str) -> Iterator[Finding]:
+def _entries(webhook: Mapping[str, Any], key: str, without: str) -> Iterator[ProblemAt]:
     entries = webhook.get(key)
     for number, entry in enumerate(entries if isinstance(entries, list) else ()):
         when = entry.get("when") if isinstance(entry, dict) else None
@@ -206,15 +206,15 @@ def _entries(webhook: Mapping[str, Any], key: str, without: str) -> Iterator[Fin
                 continue
             if (never := why_never(expected)) is not None:
                 what = f"this can never hold, so {without}: {never}"
-                yield Finding((key, number, "when", path), what, "correct it, or remove the entry", warning=True)
+                yield ProblemAt((key, number, "when", path), what, "correct it, or remove the entry", warning=True)
 
 
-def _unrooted(webhook: Mapping[str, Any]) -> Iterator[Finding]:
+def _unrooted(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
     """Paths without ``$``. They work, but whoever wrote one may have meant a constant."""
     for place, path in _paths(webhook):
         if isinstance(path, str) and path.strip() and (unrooted := why_unrooted(path)) is not None:
             what, remedy = unrooted
-            yield Finding(place, f"{what}; it is read from the top of the payload", remedy, warning=True)
+            yield ProblemAt(place, f"{what}; it is read from the top of the payload", remedy, warning=True)
 
 
 def _paths(webhook: Mapping[str, Any]) -> Iterator[tuple[Where, object]]:

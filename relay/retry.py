@@ -14,7 +14,7 @@ from store.keeping import KeptDelivery
 from store.records import NewEvent
 
 
-class StillRefused(Exception):
+class StillRejected(Exception):
     """The delivery can't be accepted; the text says why."""
 
 
@@ -25,30 +25,32 @@ def request_of(route: Route, kept: KeptDelivery) -> Request:
 
 
 def verify(route: Route, kept: KeptDelivery) -> tuple[VerifiedDelivery, Body]:
-    """The delivery, proven, and its body. Raises StillRefused.
+    """The delivery, proven, and its body. Raises StillRejected.
 
     A signed time is compared with that of the arrival: what was too old then stays refused.
     """
     if kept.event_id is not None:
-        raise StillRefused(f"it was accepted before, as event {kept.event_id}")
+        raise StillRejected(f"it was accepted before, as event {kept.event_id}")
     if route.webhook.keep_rejected is None:
-        raise StillRefused("its webhook no longer has keep_rejected, which says that a signature proves its deliveries")
+        raise StillRejected(
+            "its webhook no longer has keep_rejected, which says that a signature proves its deliveries"
+        )
     if not route.admits(kept.remote):
-        raise StillRefused("the address is not among allow_ips")
+        raise StillRejected("the address is not among allow_ips")
     if kept.method not in route.platform.methods:
-        raise StillRefused(f"the platform doesn't deliver by {kept.method}")
+        raise StillRejected(f"the platform doesn't deliver by {kept.method}")
     try:
         delivery = route.verification.verify(request_of(route, kept))
         body = route.parser.read(delivery)
     except (Refused, BadBody, KeysUnavailable) as error:
-        raise StillRefused(str(error)) from None
+        raise StillRejected(str(error)) from None
     if route.signed_challenge(body) is not None:
-        raise StillRefused("it is a challenge, which needs an answer: let the platform send it again")
+        raise StillRejected("it is a challenge, which needs an answer: let the platform send it again")
     return delivery, body
 
 
 def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
-    """The delivery's events, which arrive now, by the store's time. Raises StillRefused.
+    """The delivery's events, which arrive now, by the store's time. Raises StillRejected.
 
     Each has a delivery id, so that a delivery that is retried twice leaves one event: the sender's own if it has one,
     so that it doesn't matter either if the sender has sent it again meanwhile.
@@ -57,9 +59,9 @@ def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
     try:
         events = route.parser.events(delivery, body, now, remote=kept.remote)
     except BadBody as error:
-        raise StillRefused(str(error)) from None
+        raise StillRejected(str(error)) from None
     if not events:
-        raise StillRefused("it is an empty list: there is no event in it")
+        raise StillRejected("it is an empty list: there is no event in it")
     events = [
         event if event.delivery_id is not None else replace(event, delivery_id=f"refused {kept.id} {number}")
         for number, event in enumerate(events)
@@ -67,12 +69,12 @@ def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
     if route.filter is not None:
         events, reasons = route.filter.sort(events)
         if not events:
-            raise StillRefused(reasons[0])
+            raise StillRejected(reasons[0])
     if route.fitting is not None:
         try:
             events, reasons = route.fitting.sort(events)
         except Misfit as error:
-            raise StillRefused(str(error)) from None
+            raise StillRejected(str(error)) from None
         if not events:
-            raise StillRefused(reasons[0])
+            raise StillRejected(reasons[0])
     return events

@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from admin.agents.doing import ReplayEvent, SendSample, replay_event, send_sample
+from admin.agents.actions import ReplayEvent, SendSample, replay_event, send_sample
 from admin.api import objects
 from admin.api.base import as_json
 from admin.api.rejections import Rejection
 from admin.api.webhooks import webhooks_of
 from admin.api.whole_event import whole_event
 from admin.bridge import Bridge
-from admin.check.health import what_is_wrong
+from admin.check.health import find_issues
 from admin.check.state import state_of
-from admin.events.asking import check_webhook, parts_of, search_of
+from admin.events.filters import check_webhook, parts_of, search_of
 from admin.explain.explainer import Explainer
 from store.records import EventStatus, Waiting
 
@@ -135,7 +135,7 @@ def _check(bridge: Bridge, _: Nothing) -> Any:
     state = state_of(bridge, bridge.store.now())
     definitions = [*bridge.definitions.errors, *bridge.definitions.warnings]
     return {
-        "issues": as_json([objects.Issue.of(issue) for issue in what_is_wrong(state)]),
+        "issues": as_json([objects.Issue.of(issue) for issue in find_issues(state)]),
         "definitions": as_json(list(map(objects.problem, definitions))),
         "conductor": state.facts.get("conductor"),
     }

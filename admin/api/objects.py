@@ -13,7 +13,7 @@ from config.webhooks import Problem as DefinitionProblem
 from criteria.operators import NAMES as OPERATORS
 from store import records
 from store.records import EventStatus, SetAsideKind, TargetKind, TargetState, TaskState
-from worker.discovery.probe import Finding
+from worker.discovery.probe import CheckResult
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -317,8 +317,8 @@ def problem(found: DefinitionProblem) -> Problem:
     return Problem.of(found, warning=found.warning and not found.fails_check)
 
 
-def setting_problem(setting: str, finding: Finding) -> Problem:
-    return Problem.of(finding, file=None, line=None, where=setting, warning=finding.level != "error")
+def setting_problem(setting: str, result: CheckResult) -> Problem:
+    return Problem.of(result, file=None, line=None, where=setting, warning=result.level != "error")
 
 
 class Issue(ApiObject):

@@ -11,7 +11,7 @@ from pydantic_core import core_schema
 
 from admin.api import callbacks, deliveries, event_list, notes, objects, rejections
 from admin.api.base import ApiObject, Json
-from admin.events.asking import STATUSES
+from admin.events.filters import STATUSES
 
 TEXT: Json = {"type": "string"}
 ANYTHING: Json = {}

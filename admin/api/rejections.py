@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import AliasChoices, Field
 
 from admin.api.base import ApiObject, Time
-from admin.events.refused import Shown
+from admin.events.kept_rejections import Shown
 
 
 class Rejection(ApiObject):

@@ -71,7 +71,7 @@ class State:
     """The workflows that BRIDGE_LEAVE_TO_CONDUCTOR names."""
 
 
-def what_is_wrong(state: State) -> list[Issue]:
+def find_issues(state: State) -> list[Issue]:
     """The issues, worst first; empty when all is well."""
     issues = [
         *_conductor(state),

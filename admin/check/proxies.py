@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from config.settings import Settings
 from config.webhooks import Definitions
-from worker.discovery.probe import Finding
+from worker.discovery.probe import CheckResult
 
 
-def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
+def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult]:
     """What is risky about BRIDGE_TRUSTED_PROXIES."""
     proxies = settings.bridge_trusted_proxies
     by_certificate = [webhook.name for webhook in definitions.webhooks if webhook.mtls is not None]
     if by_certificate and not proxies:
         return [
-            Finding(
+            CheckResult(
                 "error",
                 f"no proxy is named, so nobody vouches for the client certificates of {by_certificate[0]}: it refuses "
                 "every delivery",
@@ -22,7 +22,7 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
         ]
     if by_certificate and proxies.hops:
         return [
-            Finding(
+            CheckResult(
                 "warning",
                 "a client that bypasses the proxy can claim any client certificate, even the one that "
                 f"{by_certificate[0]} asks for",
@@ -31,7 +31,7 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
         ]
     if not proxies and (settings.bridge_public_url or "").startswith("https:"):
         return [
-            Finding(
+            CheckResult(
                 "warning",
                 "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come "
                 "from its address: `allow_ips` and the limit on failed proofs see no other",
@@ -41,7 +41,7 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[Finding]:
     restricted = [webhook.name for webhook in definitions.webhooks if webhook.allow_ips]
     if proxies.hops and restricted:
         return [
-            Finding(
+            CheckResult(
                 "note",
                 "a client that bypasses the proxy can claim any address, even one in the `allow_ips` of "
                 f"{restricted[0]}",

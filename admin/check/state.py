@@ -1,17 +1,17 @@
-"""Reads from the store what `what_is_wrong` needs."""
+"""Reads from the store what `find_issues` needs."""
 
 from __future__ import annotations
 
 from admin.bridge import DAY, Bridge
 from admin.check.health import BROKEN_READ, State
 from admin.events.failed import failed_since
-from admin.events.refused import Refused
+from admin.events.kept_rejections import KeptRejections
 
 _SET_ASIDE_SHOWN = 100
 
 
 def state_of(bridge: Bridge, now: int) -> State:
-    """What `what_is_wrong` needs."""
+    """What `find_issues` needs."""
     store = bridge.store
     decider = store.leadership.leader()
     return State(
@@ -31,6 +31,6 @@ def state_of(bridge: Bridge, now: int) -> State:
         set_aside_counts=store.quarantine.counts(),
         deciding_until=decider[1] if decider else None,
         now=now,
-        acceptable=Refused(bridge).acceptable(),
+        acceptable=KeptRejections(bridge).acceptable(),
         left=bridge.settings.bridge_leave_to_conductor,
     )

@@ -19,7 +19,7 @@ with not_collecting():  # imported modules are never freed
     from admin.cli.rejections import rejections
     from admin.cli.send import send
     from admin.cli.transfer import migrate_store
-    from admin.cli.trying import try_criteria
+    from admin.cli.try_criteria import try_criteria
     from admin.cli.webhooks import import_, pause, resume, schema, webhooks
 
 end_quickly()

@@ -20,13 +20,13 @@ from admin.cli.common import (
 )
 from admin.cli.tables import counted, plain
 from admin.conductor import connect
-from admin.events.refused import Refused
+from admin.events.kept_rejections import KeptRejections
 from admin.explain.set_aside import name_of, next_try, why
 from config.settings import SettingsError
 from config.webhooks import Definitions, DefinitionsError, Problem
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.conductor.errors import ConductorError
-from worker.discovery.probe import Finding, done_within, probe
+from worker.discovery.probe import CheckResult, done_within, probe
 from worker.notify.sender import Apprise
 from worker.workflow_definitions.check import SECONDS, Checked, check_workflows
 
@@ -67,21 +67,21 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             errors = counted(len(error.problems), "error")
             click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
-    findings = [("BRIDGE_TRUSTED_PROXIES", finding) for finding in on_proxies(here.settings, definitions)]
-    findings += [("BRIDGE_NOTIFY", finding) for finding in _on_notify(here)]
+    results = [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
+    results += [("BRIDGE_NOTIFY", result) for result in _on_notify(here)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
         about_conductor = _ask_conductor(here, definitions)
-        if all(finding.usable for finding in about_conductor):
+        if all(result.usable for result in about_conductor):
             workflow_problems, unread = _check_workflows(here, definitions)
             about_conductor += unread
-        findings += [("CONDUCTOR_SERVER_URL", finding) for finding in about_conductor]
-        findings += [("BRIDGE_DATABASE", finding) for finding in _ask_store(here)]
-        findings += _set_aside(here)
+        results += [("CONDUCTOR_SERVER_URL", result) for result in about_conductor]
+        results += [("BRIDGE_DATABASE", result) for result in _ask_store(here)]
+        results += _set_aside(here)
     warnings = (*definitions.warnings, *workflow_problems, *find_secrets_in_git(definitions))
-    wrong = any(finding.level == "error" for _, finding in findings) or any(one.fails_check for one in warnings)
+    wrong = any(result.level == "error" for _, result in results) or any(one.fails_check for one in warnings)
     if as_json:
-        risky = [setting_problem(name, finding) for name, finding in findings if finding.level != "note"]
+        risky = [setting_problem(name, result) for name, result in results if result.level != "note"]
         echo_json([*map(problem, warnings), *risky])
         sys.exit(wrong)
     for warning in warnings:
@@ -89,23 +89,23 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     number, failing = len(definitions.webhooks), sum(warning.fails_check for warning in warnings)
     summary = f"{number} webhook{'' if number == 1 else 's'}, {failing or 'no'} error{'' if failing == 1 else 's'}"
     click.echo(f"{here.settings.bridge_webhooks}: {summary}", err=True)
-    for name, finding in findings:
-        click.echo(f"{finding.level}: {name}: {plain(finding)}", err=True)
+    for name, result in results:
+        click.echo(f"{result.level}: {name}: {plain(result)}", err=True)
     sys.exit(wrong)
 
 
-def _on_notify(here: Here) -> list[Finding]:
+def _on_notify(here: Here) -> list[CheckResult]:
     """Why the worker wouldn't start with these URLs for messages."""
     urls = here.settings.bridge_notify
     try:
         if urls is not None:
             Apprise(urls.get_secret_value())
     except SettingsError as error:
-        return [_finding("error", str(error).removeprefix("BRIDGE_NOTIFY: "))]
+        return [_result("error", str(error).removeprefix("BRIDGE_NOTIFY: "))]
     return []
 
 
-def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
+def _ask_conductor(here: Here, definitions: Definitions) -> list[CheckResult]:
     """Findings about the Conductor that the settings name."""
     settings = here.settings
     secret = settings.conductor_auth_secret
@@ -118,7 +118,7 @@ def _ask_conductor(here: Here, definitions: Definitions) -> list[Finding]:
     )
 
 
-def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Problem, ...], list[Finding]]:
+def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Problem, ...], list[CheckResult]]:
     """What doesn't fit Conductor's workflow definitions, and why some of them couldn't be compared."""
     # `Conductor` bounds each call, but not the look-up of the server's name.
     found: list[Checked | ConductorError] = []
@@ -137,53 +137,55 @@ def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Proble
         case [Checked(problems, "")]:
             return problems, []
         case [Checked(problems, unread)]:
-            return problems, [Finding("warning", f"not all workflow definitions could be read: {unread}")]
+            return problems, [CheckResult("warning", f"not all workflow definitions could be read: {unread}")]
         case _:
             reason = f": {found[0]}" if found else " in time"
-            return (), [Finding("warning", f"receivers and starts aren't compared: workflows can't be listed{reason}")]
+            return (), [
+                CheckResult("warning", f"receivers and starts aren't compared: workflows can't be listed{reason}")
+            ]
 
 
-def _ask_store(here: Here) -> list[Finding]:
+def _ask_store(here: Here) -> list[CheckResult]:
     """Findings about the database, and what relay and worker last reported in it."""
     try:
         advice, facts = here.store.maintenance.advice(), here.store.facts.all()
     except StoreMissing:
         return []  # nothing has run here yet
     except (StoreRefused, NewerStore) as error:
-        return [_finding("error", error)]
+        return [_result("error", error)]
     except StoreUnavailable as error:
-        return [_finding("warning", error)]
-    found = [Finding("warning", one) for one in advice]
+        return [_result("warning", error)]
+    found = [CheckResult("warning", one) for one in advice]
     for process in ("relay", "worker"):
         if said := facts.get(f"definitions_error:{process}"):
             what = f"the {process} found errors in the definitions, and keeps using the last good ones: {said}"
-            found.append(Finding("warning", what))
+            found.append(CheckResult("warning", what))
     if (conductor := facts.get("conductor", "up")) != "up":
-        found.append(Finding("warning", f"the worker can't use Conductor: {conductor}"))
+        found.append(CheckResult("warning", f"the worker can't use Conductor: {conductor}"))
     if fails := facts.get("index_fails"):
-        found.append(Finding("warning", f"events wait for Conductor's index: {fails}"))
+        found.append(CheckResult("warning", f"events wait for Conductor's index: {fails}"))
     if missed := facts.get("index_misses"):
         what = f"{missed} were missing from Conductor's index when the worker last reconciled"
-        found.append(Finding("warning", what, "it lags, or has lost them"))
-    for name, (number, seen) in sorted(Refused(here.bridge).acceptable().items()):
+        found.append(CheckResult("warning", what, "it lags, or has lost them"))
+    for name, (number, seen) in sorted(KeptRejections(here.bridge).acceptable().items()):
         remedy = f"webhook-bridge rejections retry --webhook {name}"
-        found.append(Finding("warning", would_be_accepted(name, number, seen), remedy))
+        found.append(CheckResult("warning", would_be_accepted(name, number, seen), remedy))
     return found
 
 
-def _set_aside(here: Here) -> list[tuple[str, Finding]]:
+def _set_aside(here: Here) -> list[tuple[str, CheckResult]]:
     """What the worker has set aside, by name."""
     try:
         found = here.store.quarantine.items(limit=_SET_ASIDE_SHOWN + 1)
         number = sum(here.store.quarantine.counts().values())
     except (StoreUnavailable, NewerStore):  # which has been reported
         return []
-    named = [(name_of(item), Finding("error", why(item), next_try(item))) for item in found[:_SET_ASIDE_SHOWN]]
+    named = [(name_of(item), CheckResult("error", why(item), next_try(item))) for item in found[:_SET_ASIDE_SHOWN]]
     if len(found) > _SET_ASIDE_SHOWN:
-        named.append(("set aside", Finding("error", f"{number - _SET_ASIDE_SHOWN} more items")))
+        named.append(("set aside", CheckResult("error", f"{number - _SET_ASIDE_SHOWN} more items")))
     return named
 
 
-def _finding(level: Literal["error", "warning"], error: Exception | str) -> Finding:
+def _result(level: Literal["error", "warning"], error: Exception | str) -> CheckResult:
     what, _, remedy = str(error).partition("; ")
-    return Finding(level, what, remedy)
+    return CheckResult(level, what, remedy)

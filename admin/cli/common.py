@@ -18,13 +18,13 @@ import click
 from admin.api.base import ApiObject, as_json
 from admin.bridge import Bridge, NotFound, open_definitions, read_definitions
 from admin.cli.tables import counted, plain, table
-from admin.events.asking import check_webhook as check
+from admin.events.filters import check_webhook as check
 from admin.events.replay import CantReplay
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
 from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
-from relay.retry import StillRefused
+from relay.retry import StillRejected
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
@@ -52,7 +52,7 @@ class Commands(click.Group):
             NewerStore,
             NotFound,
             CantReplay,
-            StillRefused,
+            StillRejected,
         ) as error:
             fail(error)
         except OSError as error:

@@ -10,9 +10,9 @@ import click
 
 from admin.api import event_list
 from admin.cli.common import Here, complete_webhook, echo_json, echo_table
-from admin.events.asking import STATUSES, parts_of, search_of
 from admin.events.descriptions import around, describe_effects, describe_status
 from admin.events.failures import failures
+from admin.events.filters import STATUSES, parts_of, search_of
 from admin.events.replay_plan import Chosen, choose
 from admin.events.search import BadFilter, Search
 from store.records import iso

@@ -17,9 +17,9 @@ from admin.cli.tables import plain
 from admin.definitions.fields import BY_NAME, FIELDS
 from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
-from admin.events.trying_out import how_to_try
+from admin.events.how_to_try import how_to_try
 from admin.markdown import as_text
-from admin.setting_up import what_to_do
+from admin.setup_steps import setup_steps
 from admin.urls import url_of
 from platforms import PLATFORMS
 from platforms.guide import Guide, guides
@@ -309,7 +309,7 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
         click.echo(
             f"Secret:  {form.secret}   (shown only once; enter it at the platform as {guide.platform.secret_label})"
         )
-    if setup := what_to_do(webhook, guide):
+    if setup := setup_steps(webhook, guide):
         click.echo(plain(f"Setup:   {as_text(setup)}"))
     if (how := how_to_try(webhook, url)) is not None:
         click.echo(f"Try it:  {how}", err=True)

@@ -20,7 +20,7 @@ from admin.cli.common import (
     me,
 )
 from admin.cli.tables import compact, plain, pretty
-from admin.events.refused import Plan, Refused, Retried
+from admin.events.kept_rejections import KeptRejections, Plan, Retried
 from config.durations import parse_duration
 from store.records import Change, iso
 
@@ -65,7 +65,7 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
 
     Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Its content is unproven.
     """
-    refused = Refused(here.bridge)
+    refused = KeptRejections(here.bridge)
     shown = refused.shown(refused.delivery(kept_id))
     if as_json:
         echo_json(kept_rejection(shown))
@@ -120,7 +120,7 @@ def retry(
         raise click.UsageError("which deliveries? Give their IDs, or --webhook")
     if since is not None and webhook is None:
         raise click.UsageError("--since goes with --webhook")
-    refused = Refused(here.bridge)
+    refused = KeptRejections(here.bridge)
     if webhook is None:
         plan = _plan_of(refused, ids)
     else:
@@ -150,7 +150,7 @@ def retry(
     sys.exit(1 if ids and plan.refused else 0)
 
 
-def _plan_of(refused: Refused, ids: tuple[str, ...]) -> Plan:
+def _plan_of(refused: KeptRejections, ids: tuple[str, ...]) -> Plan:
     """Raises NotFound for an id that isn't kept, before anything is accepted."""
     plan = Plan()
     for delivery in sorted((refused.delivery(kept_id) for kept_id in dict.fromkeys(ids)), key=lambda one: one.id):

@@ -20,7 +20,7 @@ from admin.definitions.fields import (
     put,
     value_of,
 )
-from admin.definitions.rotating import Proof, generated_for
+from admin.definitions.secret_rotation import Proof, generated_for
 from admin.definitions.values import Secret
 from config.problems import Problem
 from platforms import PLATFORMS
@@ -221,7 +221,7 @@ class WebhookForm:
         return found
 
     def place(self, problems: Iterable[Problem]) -> None:
-        """Puts the check's findings beside the fields."""
+        """Puts the check's problems beside the fields."""
         for problem in problems:
             path = problem.where.partition(": ")[2]
             self.errors.setdefault(self._field(path), f"{problem.what}; {problem.remedy}")

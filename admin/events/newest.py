@@ -18,7 +18,7 @@ Kind = Literal["event", "rejected", "filtered", "duplicate"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class LiveDelivery:
     """A delivery as a list shows it."""
 
     key: str
@@ -38,7 +38,7 @@ class Seen:
     """Of a rejected delivery, if it is kept with its bytes."""
 
 
-def newest(bridge: Bridge, webhook: str | None = None, limit: int = SHOWN) -> list[Seen]:
+def newest(bridge: Bridge, webhook: str | None = None, limit: int = SHOWN) -> list[LiveDelivery]:
     """The newest deliveries, newest first."""
     events = bridge.events(EventFilter(webhook, limit=limit))
     others = bridge.store.without_events.newest(webhook, limit)
@@ -47,8 +47,8 @@ def newest(bridge: Bridge, webhook: str | None = None, limit: int = SHOWN) -> li
     return sorted(found, key=lambda one: one.at, reverse=True)[:limit]
 
 
-def _of_event(event: Event, targets: Sequence[Target]) -> Seen:
-    return Seen(
+def _of_event(event: Event, targets: Sequence[Target]) -> LiveDelivery:
+    return LiveDelivery(
         event.id,
         "event",
         event.webhook,
@@ -60,8 +60,8 @@ def _of_event(event: Event, targets: Sequence[Target]) -> Seen:
     )
 
 
-def _of_other(one: WithoutEvent) -> Seen:
-    return Seen(one.key, one.kind, one.webhook, one.at, one.kind, one.event_id, one.reason, kept_id=one.kept_id)
+def _of_other(one: WithoutEvent) -> LiveDelivery:
+    return LiveDelivery(one.key, one.kind, one.webhook, one.at, one.kind, one.event_id, one.reason, kept_id=one.kept_id)
 
 
 class Watch:
@@ -72,7 +72,7 @@ class Watch:
         """key → the status that was reported last, of what is among the newest."""
         self._is_first = True
 
-    def look(self, bridge: Bridge) -> list[Seen]:
+    def look(self, bridge: Bridge) -> list[LiveDelivery]:
         """What is new or changed since the last call, in order of arrival; nothing the first time.
 
         Reads the newest `SHOWN` events without payloads, whatever came: what is older by then isn't shown any more.

@@ -14,7 +14,7 @@ from admin.events.targets import TARGETS_LISTED, EventTargets
 from admin.explain.entries import what_prevents
 from admin.explain.inputs import input_shown
 from admin.explain.messages import explain_messages
-from admin.explain.over import callback_failed, messages_over, only_target_over
+from admin.explain.no_effect import failed_callback, messages_without_effect, single_target_without_effect
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import describe_set_aside
@@ -159,10 +159,10 @@ def _meaning(
             yield "Its targets are being called" + because(around) + "."
         case "delivered":
             yield "Delivered."
-        case "expired" | "ignored" if (over := messages_over(event, targets, webhook)) is not None:
+        case "expired" | "ignored" if (over := messages_without_effect(event, targets, webhook)) is not None:
             yield over
         case "expired" | "ignored" if event.only is not None:
-            yield only_target_over(event, event.only, targets)
+            yield single_target_without_effect(event, event.only, targets)
         case "expired" if webhook is not None and webhook.hold == 0:
             yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
         case "expired":
@@ -177,7 +177,7 @@ def _meaning(
         case "ignored":
             yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
         case "failed" if event.is_callback and resolved_by is None and event.acknowledged_at is None:
-            yield callback_failed(targets)
+            yield failed_callback(targets)
         case "failed" if resolved_by is not None or event.acknowledged_at is not None:
             yield "Failed: Conductor refused it permanently."
         case "failed":

@@ -18,7 +18,7 @@ from admin.explain.set_aside import SetAsides, by_item, item_of
 from admin.explain.story import tell
 from admin.explain.surroundings import Surroundings
 from admin.explain.tasks import describe_task, explain_task
-from admin.explain.waited import tell_waited
+from admin.explain.waiting_sender import waiting_sender_steps
 from config.webhooks import Webhook
 from store.event_filter import EventFilter
 from store.records import Event, Target, Task, Workflow
@@ -90,7 +90,7 @@ class Explainer:
             return ()
         # The answer may repeat what is hidden of the payload.
         shows_body = not self._bridge.hide(event.webhook)
-        return tell_waited(waited, event.received_at, self._store.now(), shows_body)
+        return waiting_sender_steps(waited, event.received_at, self._store.now(), shows_body)
 
     def _unreadable(
         self, event: Event, targets: EventTargets, webhook: Webhook | None, why: ValueError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from admin.bridge import Bridge
-from admin.events.given import first_sample
+from admin.events.event_or_sample import first_sample
 from config.webhooks import Start, Webhook
 from criteria.inputs import InputTooLarge, filled, value_at
 from criteria.jsonpath import plain_steps

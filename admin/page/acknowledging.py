@@ -10,7 +10,7 @@ from werkzeug.datastructures import MultiDict
 from admin.api import notes, objects
 from admin.api.base import ApiObject, as_json
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
-from admin.events.asking import PARTS, parts_of
+from admin.events.filters import PARTS, parts_of
 from admin.events.replay_plan import Plan
 from admin.events.search import BadFilter
 from admin.page.chosen_events import Asked, asked_for, chosen_of

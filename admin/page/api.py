@@ -16,11 +16,11 @@ from admin.api.openapi import description, parameters
 from admin.api.rejections import Rejection
 from admin.api.webhooks import webhooks_of
 from admin.api.whole_event import whole_event
-from admin.check.health import what_is_wrong
+from admin.check.health import find_issues
 from admin.check.state import state_of
-from admin.events.asking import check_webhook, parts_of, search_of
 from admin.events.descriptions import around
 from admin.events.failures import failures as failures_of
+from admin.events.filters import check_webhook, parts_of, search_of
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
@@ -63,7 +63,7 @@ def overview() -> Response:
     state = state_of(here, now)
     return _answer(
         objects.Overview(
-            problems=[objects.Issue.of(issue) for issue in what_is_wrong(state)],
+            problems=[objects.Issue.of(issue) for issue in find_issues(state)],
             events=objects.EventCounts.model_validate(dict.fromkeys(_STATUSES, 0) | dict(state.counts)),
             unresolved=state.unresolved,
             oldest_pending_at=state.oldest_pending,

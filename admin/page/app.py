@@ -36,7 +36,7 @@ from admin.page.readiness import Readiness
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
 from relay.forwarded import believing
-from relay.retry import StillRefused
+from relay.retry import StillRejected
 from store.errors import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "pages.ready", "static", "orkes.token"}
@@ -102,7 +102,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(CantNote, lambda error: _error(409, str(error)))
     app.register_error_handler(BadFilter, lambda error: _error(400, str(error)))
     app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
-    app.register_error_handler(StillRefused, lambda error: _error(409, f"It is still rejected: {error}"))
+    app.register_error_handler(StillRejected, lambda error: _error(409, f"It is still rejected: {error}"))
     app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
     app.register_error_handler(TooManyWrongTokens, _on_too_many_attempts)
     app.register_error_handler(StoreUnavailable, _on_no_store)

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, abort, jsonify
 from admin.api.base import as_json
 from admin.api.callbacks import Callback, ToCallBack
 from admin.callbacks import CantMakeUrl, callback_url
-from admin.events.asking import check_webhook
+from admin.events.filters import check_webhook
 from admin.page.json_body import object_of
 from admin.page.pages import bridge
 from config.durations import parse_duration

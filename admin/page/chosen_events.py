@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from werkzeug.datastructures import MultiDict
 
 from admin.bridge import Bridge
-from admin.events.asking import PARTS, parts_of, search_of
+from admin.events.filters import PARTS, parts_of, search_of
 from admin.events.replay_plan import Chosen, choose, chosen
 from admin.events.search import BadFilter
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, make_response, redirect, request, 
 
 from admin.bridge import Bridge, NotFound
 from admin.events.differences import compared, differences, place
-from admin.events.given import event_of_sample, given_event
+from admin.events.event_or_sample import event_of_sample, find_event_or_sample
 from admin.events.tree import MOST, tree_of
 from admin.explain.explainer import EXAMINED_AT_ONCE, Explainer
 from admin.explain.trials import Kind, Trier, read_line, try_newest, written
@@ -42,7 +42,7 @@ def try_criteria(name: str) -> Response:
     here, webhook = bridge(), defined(name)
     kind = _kind()
     given = request.args.get("of", "")
-    event = given_event(here, webhook, given)
+    event = find_event_or_sample(here, webhook, given)
     shown = here.shown(_readable(event)) if event is not None else None
     document = shown.document() if shown is not None else {}
     typed = [(path, value) for path, value in _typed() if path.strip()][:_LINES]

@@ -9,9 +9,9 @@ from flask import make_response, request, url_for
 from flask.typing import ResponseReturnValue
 
 from admin.bridge import Bridge, NotFound
-from admin.events import asking
 from admin.events.descriptions import around, describe_effects, describe_status
 from admin.events.failures import failures as failures_of
+from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.replay import replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
 from admin.events.search import BadFilter, Search
@@ -26,12 +26,12 @@ from store.records import Event
 @blueprint.get("/events")
 def events() -> ResponseReturnValue:
     here = bridge()
-    filters = asking.parts_of(request.args)
+    filters = parts_of(request.args)
     before = request.args.get("before", type=seq)
     problem = None
     page, many = EventPage(()), 0
     try:
-        query = asking.search_of(here, filters)
+        query = search_of(here, filters)
         page = here.page(_limited(query, before, PAGE + 1))
         many = len(choose(here, query, most=AT_ONCE + 1)) if filters else 0
     except (BadFilter, NotFound) as error:
@@ -45,8 +45,8 @@ def events() -> ResponseReturnValue:
             too_many=many > AT_ONCE,
             rows=rows_of(here, shown),
             filters=filters,
-            names=asking.names_for(here, filters.get("webhook")),
-            statuses=asking.STATUSES,
+            names=names_for(here, filters.get("webhook")),
+            statuses=STATUSES,
             searched_to=page.searched_to if len(page.events) <= PAGE else None,
             older=_older(page, filters),
             newest=url_for(".events", **filters) if before else None,  # type: ignore[arg-type]
@@ -89,12 +89,12 @@ def rows_of(here: Bridge, events: list[Event]) -> list[dict[str, Any]]:
 def failures() -> str:
     here = bridge()
     webhook = request.args.get("webhook") or None
-    asking.check_webhook(here, webhook)
+    check_webhook(here, webhook)
     return render(
         "failures.html",
         found=failures_of(here, webhook),
         webhook=webhook,
-        names=asking.names_for(here, webhook),
+        names=names_for(here, webhook),
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from admin.events.newest import Seen, Watch
+from admin.events.newest import LiveDelivery, Watch
 from admin.page.context import Source
 from store.errors import NewerStore, StoreUnavailable
 
@@ -47,7 +47,7 @@ class Feed:
     def _started(self) -> None:
         self.name = secrets.token_hex(4)
         """Of this row of changes: another process, or a later reader, has another."""
-        self._changes: deque[Seen] = deque(maxlen=_KEPT)
+        self._changes: deque[LiveDelivery] = deque(maxlen=_KEPT)
         self._number = 0
         """Of all changes."""
         self.problem: str | None = None
@@ -78,7 +78,7 @@ class Feed:
                 self._watchers[person] -= 1
                 self._watchers += Counter()  # forgets those with none left
 
-    def since(self, number: int) -> list[Seen] | None:
+    def since(self, number: int) -> list[LiveDelivery] | None:
         """The changes after the first `number` ones; None if some of them are forgotten."""
         with self._changed:
             wanted = self._number - number

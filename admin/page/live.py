@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, g, make_response, request, url_for
 
-from admin.events.asking import check_webhook
-from admin.events.newest import Seen, newest
+from admin.events.filters import check_webhook
+from admin.events.newest import LiveDelivery, newest
 from admin.page.context import Source, sessions, source
 from admin.page.feed import Feed, TooManyStreams
 from admin.page.pages import bridge, render
@@ -126,7 +126,7 @@ class _Stream:
                 yield ":\n\n"
             feed.wait(number, _BEAT)
 
-    def _event(self, name: str, number: int, found: list[Seen]) -> str:
+    def _event(self, name: str, number: int, found: list[LiveDelivery]) -> str:
         rows = [{"key": one.key, "row": self._template.render(one=one, **self._urls)} for one in found]
         return f"event: {name}\nid: {self._feed.name}-{number}\ndata: {json.dumps(rows)}\n\n"
 

@@ -23,7 +23,7 @@ from flask import (
 )
 
 from admin.bridge import DAY, Bridge
-from admin.check.health import ago, what_is_wrong
+from admin.check.health import ago, find_issues
 from admin.check.state import state_of
 from admin.cli.tables import plain, pretty
 from admin.events.descriptions import around, describe_status
@@ -87,7 +87,7 @@ def overview() -> str:
         has_filter=bool(text) or len(here.definitions.by_name) > PAGE,
         before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
         after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
-        findings=what_is_wrong(state),
+        issues=find_issues(state),
         picture=deliveries_picture(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
         effect=effect_picture(newest, here.targets_by_event(newest)),
         waits=waiting_picture(state.waiting),

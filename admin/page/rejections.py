@@ -8,8 +8,8 @@ from admin.api.base import as_json
 from admin.api.rejections import AcceptedRejection, kept_rejection
 from admin.bridge import Bridge
 from admin.cli.tables import pretty
-from admin.events.asking import check_webhook
-from admin.events.refused import Plan, Refused
+from admin.events.filters import check_webhook
+from admin.events.kept_rejections import KeptRejections, Plan
 from admin.page.context import changed
 from admin.page.pages import blueprint, bridge, render
 
@@ -39,7 +39,7 @@ def rejections() -> str:
 
 @blueprint.get("/rejections/<rejection_id>")
 def rejection(rejection_id: str) -> str:
-    refused = Refused(bridge())
+    refused = KeptRejections(bridge())
     shown = refused.shown(refused.delivery(rejection_id))
     payload = pretty(shown.payload, _LONGEST_SHOWN) if shown.payload is not None else None
     return render(
@@ -60,14 +60,14 @@ def retry_one(rejection_id: str) -> Response:
 def ask_retry() -> str:
     """Asks for confirmation before deliveries are accepted."""
     here, webhook = bridge(), _webhook(request.args.get("webhook"))
-    return _asked(here, webhook, Refused(here).plan(webhook, 0))
+    return _asked(here, webhook, KeptRejections(here).plan(webhook, 0))
 
 
 @blueprint.post("/rejections/retry")
 def retry_many() -> str:
     """Accepts exactly as many as were confirmed."""
     here, webhook = bridge(), _webhook(request.form.get("webhook"))
-    refused = Refused(here)
+    refused = KeptRejections(here)
     plan = refused.plan(webhook, 0)
     if not plan.ready or request.form.get("number") != str(len(plan.ready)):
         # Deliveries have come, gone or been accepted since then: what was confirmed is not what would happen.
@@ -80,7 +80,7 @@ def retry_many() -> str:
 
 @api.get("/rejections/<rejection_id>")
 def api_rejection(rejection_id: str) -> Response:
-    refused = Refused(bridge())
+    refused = KeptRejections(bridge())
     return jsonify(as_json(kept_rejection(refused.shown(refused.delivery(rejection_id)))))
 
 
@@ -91,8 +91,8 @@ def api_retry(rejection_id: str) -> tuple[Response, int]:
 
 
 def _accept(rejection_id: str) -> tuple[str, bool]:
-    """The event that it became, and whether that was there already. Raises NotFound, StillRefused."""
-    refused = Refused(bridge())
+    """The event that it became, and whether that was there already. Raises NotFound, StillRejected."""
+    refused = KeptRejections(bridge())
     delivery = refused.delivery(rejection_id)
     accepted = refused.accept(delivery)
     changed("retried", delivery.webhook, f"rejected delivery {rejection_id}, accepted as {accepted.event_id}")

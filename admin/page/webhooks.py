@@ -12,7 +12,14 @@ from admin.bridge import DAY, NotFound
 from admin.definitions.editing import differing, edited, form_of, kinds_of_proof
 from admin.definitions.fields import as_yaml
 from admin.definitions.forms import WebhookForm
-from admin.definitions.rotating import Proof, generated_for, may_add_secret, proofs_of, proves_by_secret, with_values
+from admin.definitions.secret_rotation import (
+    Proof,
+    generated_for,
+    may_add_secret,
+    proofs_of,
+    proves_by_secret,
+    with_values,
+)
 from admin.definitions.values import Secret, Verbatim, verbatim, without_secrets
 from admin.definitions.writer import (
     CantWrite,
@@ -23,8 +30,8 @@ from admin.definitions.writer import (
     Written,
 )
 from admin.definitions.written import files_in
+from admin.events.how_to_try import how_to_try
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
-from admin.events.trying_out import how_to_try
 from admin.explain.inputs import inputs_for_newest
 from admin.orkes.kept import forget
 from admin.page.access import NotAllowed
@@ -35,7 +42,7 @@ from admin.page.pages import bridge, render
 from admin.page.pictures import deliveries_picture, effect_picture
 from admin.page.receivers import take_search
 from admin.page.runnable import runnable
-from admin.setting_up import what_to_do
+from admin.setup_steps import setup_steps
 from admin.urls import url_of
 from config.webhooks import Webhook
 from platforms import PLATFORMS
@@ -161,7 +168,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         "webhook.html",
         webhook=definition,
         guide=guide,
-        setup=what_to_do(definition, guide),
+        setup=setup_steps(definition, guide),
         url=url_of(definition, here.settings),
         has_public_url=bool(definition.public_url or here.settings.bridge_public_url),
         verified_at=here.verified_at().get(name),

@@ -15,7 +15,7 @@ from store.sql.event_rows import EventRows
 from store.sql.holds import number_of
 from store.sql.pauses import PAUSED
 from store.sqlite.connections import Connections
-from store.sqlite.marks import marks
+from store.sqlite.placeholders import marks
 
 _UNDECIDED = "decided_at IS NULL"
 _WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"

@@ -12,7 +12,7 @@ from store.sql.answers import want
 from store.sql.deliveries import Deliveries
 from store.sql.raw_deliveries import keep
 from store.sqlite.connections import Connection, Connections
-from store.sqlite.marks import marks
+from store.sqlite.placeholders import marks
 
 _ROWS_A_STATEMENT = 200
 _ROW = f"({marks(NEW_EVENT.split(','))})"

@@ -10,7 +10,7 @@ from store.records import Target
 from store.sql.database import Transaction
 from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
-from store.sqlite.marks import marks
+from store.sqlite.placeholders import marks
 from store.transitions import EventChange
 
 _NEW_TARGET = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from store.sql.facts import SET_FACT
 from store.sql.transfer import TRANSFER, Row, Table, Tables
 from store.sqlite.connections import Connections
-from store.sqlite.marks import marks
+from store.sqlite.placeholders import marks
 
 
 class SqliteTables(Tables):

@@ -55,7 +55,7 @@ def test_webhooks_on_both_sides_are_told_by_check_and_by_the_overview(
     both = f"payments (id {id_}): both complete tasks of {flow}"
     webhook = Webhook.model_validate({"name": "orders", "receivers": {flow: "any"}})
     found = probe(server.url, None, None, Definitions((webhook,)), seconds=PATIENCE)  # as check does, with more time
-    assert [finding.level for finding in found if both in finding.what] == ["warning"]
+    assert [result.level for result in found if both in result.what] == ["warning"]
     assert KEY["X-Api-Key"] not in bridge.store.facts.all()[FACT]
     database = bridge.environment["BRIDGE_DATABASE"]
     page = create_app(Settings(bridge_webhooks=bridge.definitions, bridge_database=database)).test_client()

@@ -442,8 +442,8 @@ def test_an_expected_value_is_hidden_where_the_found_one_is(paid: tuple[FlaskCli
     text = client.get(f"/events/{event_id}").text
     assert "4999" not in text
     assert "$.card is hidden, and doesn&#39;t hold" in text
-    (finding,) = client.get(f"/api/events/{event_id}/why").get_json()["tasks"]
-    (criterion,) = finding["criteria"]
+    (task,) = client.get(f"/api/events/{event_id}/why").get_json()["tasks"]
+    (criterion,) = task["criteria"]
     assert (criterion["found"], criterion["expected"]) == (["***"], "***")
 
 

@@ -24,7 +24,7 @@ def test_nobody_waits_unless_it_is_asked_for() -> None:
 
 def warned(wait: str, platform: str = "slack", **more: object) -> list[str]:
     written = {"platform": platform, "starts": [{"workflow": "w"}], "respond": {"wait": wait, "output": "$.a"}, **more}
-    return [f"{finding.what}; {finding.remedy}" for finding in find_risks(written, PLATFORMS)]
+    return [f"{problem.what}; {problem.remedy}" for problem in find_risks(written, PLATFORMS)]
 
 
 def test_a_wait_longer_than_the_platform_has_patience_is_warned_of() -> None:

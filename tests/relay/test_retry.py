@@ -14,7 +14,7 @@ import pytest
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from relay.keeping import without_secrets
-from relay.retry import StillRefused, events_of
+from relay.retry import StillRejected, events_of
 from relay.route import Route
 from store.keeping import KeptDelivery
 from testkit import signing
@@ -46,7 +46,7 @@ def of_chat(at: float = NOW, secret: str = SECRET, body: bytes = BODY) -> KeptDe
 
 
 def why_not(webhook: dict[str, Any], delivery: KeptDelivery, folder: Path) -> str:
-    with pytest.raises(StillRefused) as caught:
+    with pytest.raises(StillRejected) as caught:
         events_of(route(webhook, folder), delivery, 1)
     return str(caught.value)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 OFTEN = 0.02
-"""Seconds between two looks at a workflow, at least."""
+"""Seconds between two polls at a workflow, at least."""
 _PATIENCE = 400
 """A workflow is read again after its age, times the number of workflows in its flow or the number of flows, divided by
 this: the more there are, the more old workflows yield to young ones."""
@@ -25,9 +25,9 @@ _AFTER_FAILURE = 0.25
 """Seconds after which a list that failed is tried again; twice as long each time, up to the above. Without lists the
 ends of many workflows are noticed much later, so a single time-out must not turn them off for long."""
 GUESS = 0.004
-"""Seconds that the first look is expected to take."""
+"""Seconds that the first poll is expected to take."""
 SMOOTH = 0.3
-"""The newest look's weight in the expectation."""
+"""The newest poll's weight in the expectation."""
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +77,7 @@ class Flow:
     """Its place in the order of all."""
     rests_until: float = float("-inf")
     spent_until: float = float("-inf")
-    """Until when the looks so far have used up the flow's share of time."""
+    """Until when the polls so far have used up the flow's share of time."""
     listing: bool = False
     """Whether a list is being read."""
     _queues: list[deque[tuple[int, Watched]]] = field(default_factory=lambda: [deque() for _ in range(_LEVELS)])

@@ -1,4 +1,4 @@
-"""Which workflow is looked at next, and when: pure, for one thread.
+"""Which workflow is polled next, and when: pure, for one thread.
 
 Conductor doesn't announce that a workflow has ended, so it must be asked, and often: a sender waits. There are two
 ways, and each workflow name (a *flow*) uses one of them:
@@ -10,7 +10,7 @@ read  One request for one workflow, which returns the output too if it has ended
 Lists are used where they cost less than reading what is watched, by the time that both took. No list is proof: what it
 leaves out is read, what it contains is also read now and then, and a list that keeps misleading isn't used for a while.
 
-What it may cost the server is bounded by time, so a slow server is asked less: looks take half of the time at most, and
+What it may cost the server is bounded by time, so a slow server is asked less: polls take half of the time at most, and
 a flow that has used up that share gives way to others. Within a flow, young workflows come before those that have long
 been running; across flows, the one that has waited longest is next. So thousands of slow workflows don't hold up
 others. Reading what a list says has ended isn't work that could be saved, so it isn't held back, just bounded in
@@ -29,13 +29,13 @@ from worker.answers.flows import GUESS, SMOOTH, Flow, Watched
 from worker.conductor.backoff import wait_before
 
 _SHARE = 1 / 2
-"""The share of time in which looks may be in progress: of one flow, which then gives way to others, and of all."""
+"""The share of time in which polls may be in progress: of one flow, which then gives way to others, and of all."""
 _BURST = 0.15
-"""Seconds by which looks may be ahead of their share, so that a single slow one delays little."""
+"""Seconds by which polls may be ahead of their share, so that a single slow one delays little."""
 _LONGEST_REST = 2.0
-"""Seconds that one look adds to a rest at most."""
+"""Seconds that one poll adds to a rest at most."""
 _HANGS = 0.1
-"""Seconds after the beginning of a look in which no other of its flow begins, unless it ends."""
+"""Seconds after the beginning of a poll in which no other of its flow begins, unless it ends."""
 LOOKS = 3
 """Looks in progress at most; one of them at a workflow that failed before."""
 READS = 6
@@ -45,14 +45,14 @@ _GONE_AFTER = 3
 _SLOWEST = 10.0
 """Seconds between two reads of a workflow that can't be read, at most."""
 _AWAY = 2.0
-"""Seconds between two looks while Conductor is away, at most."""
+"""Seconds between two polls while Conductor is away, at most."""
 
 Found = Literal["running", "ended", "gone", "failed"]
 """What a read says. `gone`: Conductor has no such workflow. `failed`: it can't be read now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Poll:
     """One request."""
 
     flow: str
@@ -79,7 +79,7 @@ class Schedule:
         self._suspects: list[tuple[float, int, Watched]] = []
         self._going = {"regular": 0, "urgent": 0, "suspect": 0}
         self._spent_until = float("-inf")
-        """Until when the looks so far have used up their share of time."""
+        """Until when the polls so far have used up their share of time."""
         self._read_takes = GUESS
         self._away, self._away_until = 0, float("-inf")
 
@@ -151,38 +151,38 @@ class Schedule:
         at = min(at, self._ends[0][0] if self._ends else float("inf"))
         return max(0.0, at - now)
 
-    def next(self, now: float) -> Look | None:
+    def next(self, now: float) -> Poll | None:
         """The next request to make now, if any. Its outcome must be reported with `listed` or `was_read`."""
         if now < self._away_until or self._waits_for_one:
             return None
         while self._urgent and self._going["urgent"] < READS:
             watched = self._next_urgent()
             if not watched.forgotten:
-                return self._look(watched.workflow, watched, "urgent", now)
+                return self._poll(watched.workflow, watched, "urgent", now)
         if self._next_suspect() <= now:
             _, _, watched = heapq.heappop(self._suspects)
-            return self._look(watched.workflow, watched, "suspect", now)
+            return self._poll(watched.workflow, watched, "suspect", now)
         while self._next_flow() <= now:
             flow = heapq.heappop(self._order)[2]
             flow.ready_at = float("inf")
-            look = self._look_at(flow, now)
+            poll = self._poll_flow(flow, now)
             self._place(flow, now)
-            if look is not None:
-                return look
+            if poll is not None:
+                return poll
         return None
 
     @property
     def _waits_for_one(self) -> bool:
-        """Whether a look in progress must first show that Conductor is back."""
+        """Whether a poll in progress must first show that Conductor is back."""
         return self.is_away and any(self._going.values())
 
-    def _look(
+    def _poll(
         self, flow: str, watched: Watched | None, kind: Literal["regular", "urgent", "suspect"], now: float
-    ) -> Look:
+    ) -> Poll:
         self._going[kind] += 1
         if watched is not None:
             watched.occupy()
-        return Look(flow, watched, kind, now)
+        return Poll(flow, watched, kind, now)
 
     def _next_urgent(self) -> Watched:
         """Flows take turns: however many workflows of one name end at once, those of others don't wait for them."""
@@ -215,7 +215,7 @@ class Schedule:
                 self._count += 1
                 heapq.heappush(self._order, (at, self._count, flow))
 
-    def _look_at(self, flow: Flow, now: float) -> Look | None:
+    def _poll_flow(self, flow: Flow, now: float) -> Poll | None:
         due = [one for one in flow.candidates(now, self._read_takes) if one.due_at <= now]
         if not due:
             return None
@@ -223,17 +223,17 @@ class Schedule:
         read = max(due, key=lambda one: (now - one.due_at) / one.interval).read
         if read is None:
             flow.begin_list(now)
-        # Until this look shows how long it takes. If it hangs, the flow's others don't wait for it.
+        # Until this poll shows how long it takes. If it hangs, the flow's others don't wait for it.
         flow.rests_until = now + max(self._read_takes / _SHARE, _HANGS)
-        return self._look(flow.name, read, "regular", now)
+        return self._poll(flow.name, read, "regular", now)
 
     # --- results ---
 
-    def listed(self, look: Look, running: Collection[str] | None, now: float, never: bool = False) -> None:
+    def listed(self, poll: Poll, running: Collection[str] | None, now: float, never: bool = False) -> None:
         """A list was read. `running`: the ids in it; None if it couldn't be read: now, or `never` on this server."""
-        self._ended(look, now)
-        flow = self._flows[look.flow]
-        flow.end_list(now - look.began)
+        self._ended(poll, now)
+        flow = self._flows[poll.flow]
+        flow.end_list(now - poll.began)
         if running is None and never:
             flow.no_lists(now)
         elif running is None:
@@ -244,28 +244,28 @@ class Schedule:
             among = running if isinstance(running, (set, frozenset)) else set(running)
             for watched in flow.watched.values():
                 # Not one that began to be watched later: it may have been started since.
-                if watched.id not in among and not watched.busy and watched.since <= look.began:
+                if watched.id not in among and not watched.busy and watched.since <= poll.began:
                     watched.occupy()
                     self._urgent.setdefault(flow.name, deque()).append(watched)
         if not self._drop_if_empty(flow):
             self._place(flow, now)
 
-    def was_read(self, look: Look, found: Found, now: float) -> set[str]:
+    def was_read(self, poll: Poll, found: Found, now: float) -> set[str]:
         """A workflow was read. Returns the events that this answers; they are forgotten."""
-        self._ended(look, now)
-        watched = look.read
+        self._ended(poll, now)
+        watched = poll.read
         assert watched is not None
         watched.busy = False
         watched.read_at = now
         if found != "failed":
             self._away = 0
-            if look.kind != "suspect":
-                self._read_takes += (now - look.began - self._read_takes) * SMOOTH
+            if poll.kind != "suspect":
+                self._read_takes += (now - poll.began - self._read_takes) * SMOOTH
         watched.missing = watched.missing + 1 if found == "gone" else 0
         flow = self._flows.get(watched.workflow)
         if flow is None or watched.forgotten:
             return set()
-        if look.kind == "urgent" and flow.learn(misled=found == "running"):
+        if poll.kind == "urgent" and flow.learn(misled=found == "running"):
             self._mistrust(flow, now)
         if found == "ended" or watched.missing >= _GONE_AFTER:
             events = set(watched.events)
@@ -287,17 +287,17 @@ class Schedule:
         self._place(flow, now)
         return set()
 
-    def unreachable(self, look: Look, now: float) -> None:
-        """Conductor couldn't be reached, or answered nothing useful: the look says nothing about its workflow."""
-        self._ended(look, now)
+    def unreachable(self, poll: Poll, now: float) -> None:
+        """Conductor couldn't be reached, or answered nothing useful: the poll says nothing about its workflow."""
+        self._ended(poll, now)
         self._away += 1
         self._away_until = now + wait_before(self._away, _AWAY)
-        flow = self._flows.get(look.flow)
+        flow = self._flows.get(poll.flow)
         if flow is not None:
-            if look.read is None:
+            if poll.read is None:
                 flow.end_list(None)
-            elif not look.read.forgotten:
-                self._again(flow, look.read, now)
+            elif not poll.read.forgotten:
+                self._again(flow, poll.read, now)
             if not self._drop_if_empty(flow):
                 self._place(flow, now)
 
@@ -317,13 +317,13 @@ class Schedule:
             if not watched.forgotten:
                 self._again(flow, watched, now)
 
-    def _ended(self, look: Look, now: float) -> None:
-        self._going[look.kind] -= 1
-        took = max(0.0, now - look.began)
-        if look.kind != "regular":
+    def _ended(self, poll: Poll, now: float) -> None:
+        self._going[poll.kind] -= 1
+        took = max(0.0, now - poll.began)
+        if poll.kind != "regular":
             return
-        self._spent_until = max(self._spent_until, look.began) + min(took / _SHARE, _LONGEST_REST)
-        flow = self._flows.get(look.flow)
+        self._spent_until = max(self._spent_until, poll.began) + min(took / _SHARE, _LONGEST_REST)
+        flow = self._flows.get(poll.flow)
         if flow is not None:
-            flow.spent_until = max(flow.spent_until, look.began) + min(took / _SHARE, _LONGEST_REST)
+            flow.spent_until = max(flow.spent_until, poll.began) + min(took / _SHARE, _LONGEST_REST)
             flow.rests_until = flow.spent_until - _BURST

@@ -28,8 +28,8 @@ from store.bisect import narrowed
 from store.errors import StoreUnavailable
 from store.records import Event, Result
 from worker import metrics
-from worker.answers.look import Seen, see
-from worker.answers.schedule import LOOKS, READS, Look, Schedule
+from worker.answers.poll import PollResult, run_poll
+from worker.answers.schedule import LOOKS, READS, Poll, Schedule
 from worker.answers.unplaced import UnplacedEvents
 from worker.context import Context
 from worker.inbox import Inbox
@@ -89,7 +89,7 @@ class AnswerWatcher:
         """Open answers that the leader leaves to others, and since when."""
         self._after: OpenAnswer | None = None
         """How far the leader has read the open answers."""
-        self._look_at = float("-inf")
+        self._poll_flow = float("-inf")
         self._failed = False
         """Whether the last step failed."""
         self._store_at = float("-inf")
@@ -133,7 +133,7 @@ class AnswerWatcher:
         """Seconds until there is something to do if no message comes."""
         at = min(self._unplaced.due_at(), now + self._schedule.due_in(now), now + _IDLE)
         if self._member.is_leader:
-            at = min(at, self._look_at)
+            at = min(at, self._poll_flow)
         if self._ended or self._answers:
             at = now
         return max(0.0, max(at, self._store_at) - now)
@@ -149,13 +149,13 @@ class AnswerWatcher:
         try:
             if self._failed:  # answers may be large, so no more are read before these are recorded
                 self._record()
-            self._begin_looks(now)
+            self._begin_polls(now)
             self._take_on_ended(now)
-            if self._member.is_leader and now >= self._look_at:
-                self._look_at = now + (_LOOK_EVERY if any(map(_waits, self._webhooks.values())) else _LOOK_RARELY)
+            if self._member.is_leader and now >= self._poll_flow:
+                self._poll_flow = now + (_LOOK_EVERY if any(map(_waits, self._webhooks.values())) else _LOOK_RARELY)
                 self._read_store(now)
             self._ask_for_workflows(now)
-            self._begin_looks(now)
+            self._begin_polls(now)
             self._record()  # while Conductor answers
             self._failed = False
         except StoreUnavailable as error:
@@ -194,7 +194,7 @@ class AnswerWatcher:
         found = self._store.answers.open(self._store.now(), self._after, _PAGE)
         self._after = found[-1] if len(found) == _PAGE else None
         if self._after is not None:
-            self._look_at = now + _LOOK_ON
+            self._poll_flow = now + _LOOK_ON
         for wanted in found:
             event_id = wanted.event_id
             if event_id in self._answers:
@@ -230,49 +230,49 @@ class AnswerWatcher:
 
     # --- whether it has ended ---
 
-    def _begin_looks(self, now: float) -> None:
+    def _begin_polls(self, now: float) -> None:
         for event_id in self._schedule.expire(now):
             self._wanted.pop(event_id, None)
-        while (look := self._schedule.next(now)) is not None:
-            self._begin(look, now)
+        while (poll := self._schedule.next(now)) is not None:
+            self._begin(poll, now)
 
-    def _begin(self, look: Look, now: float) -> None:
-        wanted = [self._wanted[event_id] for event_id in look.read.events] if look.read is not None else []
+    def _begin(self, poll: Poll, now: float) -> None:
+        wanted = [self._wanted[event_id] for event_id in poll.read.events] if poll.read is not None else []
         first = threading.Lock()
-        """The look is made once, or not at all."""
+        """The poll is made once, or not at all."""
 
         def make() -> None:
             if first.acquire(blocking=False):
-                seen = see(self._conductor, look, wanted)
-                self._inbox.put(lambda: self._note(seen))
+                result = run_poll(self._conductor, poll, wanted)
+                self._inbox.put(lambda: self._note(result))
 
         try:
             self._pool.submit(make)
         except RuntimeError as error:  # no thread could be started, or the process is ending
             # The pool has queued it all the same, and one of its threads may have begun it.
             if first.acquire(blocking=False):
-                log.error("a look at a workflow can't be begun", error=str(error))
-                self._schedule.unreachable(look, now)
+                log.error("a poll at a workflow can't be begun", error=str(error))
+                self._schedule.unreachable(poll, now)
 
-    def _note(self, seen: Seen) -> None:
-        now, look, schedule = self._clock.monotonic(), seen.look, self._schedule
-        if seen.unreachable:
+    def _note(self, result: PollResult) -> None:
+        now, poll, schedule = self._clock.monotonic(), result.poll, self._schedule
+        if result.unreachable:
             if not schedule.is_away:
-                log.warning("Conductor doesn't say how workflows end; senders wait", error=str(seen.error))
-            schedule.unreachable(look, now)
-        elif look.read is None:
-            schedule.listed(look, seen.running, now, never=seen.no_lists)
+                log.warning("Conductor doesn't say how workflows end; senders wait", error=str(result.error))
+            schedule.unreachable(poll, now)
+        elif poll.read is None:
+            schedule.listed(poll, result.running, now, never=result.no_lists)
         else:
-            if seen.found == "failed":
-                log.warning("a workflow can't be read", workflow_id=look.read.id, error=str(seen.error))
-            answered = schedule.was_read(look, seen.found, now)
-            answers = {answer.event_id: answer for answer in seen.answers}
+            if result.found == "failed":
+                log.warning("a workflow can't be read", workflow_id=poll.read.id, error=str(result.error))
+            answered = schedule.was_read(poll, result.found, now)
+            answers = {answer.event_id: answer for answer in result.answers}
             for event_id in answered:
                 wanted = self._wanted.pop(event_id)
-                if seen.found == "gone":
-                    self._answers[event_id] = Answer(event_id, GONE, look.read.id), None
+                if result.found == "gone":
+                    self._answers[event_id] = Answer(event_id, GONE, poll.read.id), None
                 elif event_id in answers:
-                    self._answers[event_id] = answers[event_id], seen.ended_at
+                    self._answers[event_id] = answers[event_id], result.ended_at
                 else:  # it wasn't known yet when the request was made
                     self._take_on(wanted, now)
 

@@ -42,8 +42,8 @@ _NAMES = 20
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A finding."""
+class CheckResult:
+    """One thing that a check found."""
 
     level: Literal["error", "warning", "note"]
     """error: the server answers but can't be used. warning: it is away, or lacks something. note: how it is used."""
@@ -75,17 +75,17 @@ def probe(
     definitions: Definitions,
     left: Collection[str] = (),
     seconds: float = SECONDS,
-) -> list[Finding]:
-    """The findings about the server whose API is at this address, within this many seconds.
+) -> list[CheckResult]:
+    """What is found about the server whose API is at this address, within this many seconds.
 
     `left`: the workflows that are left to the server's own webhooks.
     """
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     server = _Server(url, key, secret, seconds)
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
     if not done_within(seconds, partial(_probe, server, definitions, left, found)):
         late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or away"
-        return [*found, Finding("warning", late, usable=False)]
+        return [*found, CheckResult("warning", late, usable=False)]
     return found
 
 
@@ -97,7 +97,7 @@ def done_within(seconds: float, job: Callable[[], object]) -> bool:
     return not thread.is_alive()
 
 
-def _probe(server: _Server, definitions: Definitions, left: Collection[str], found: list[Finding]) -> None:
+def _probe(server: _Server, definitions: Definitions, left: Collection[str], found: list[CheckResult]) -> None:
     conductor = server.connect()
     try:
         conductor.poll(_NOBODY, _NOBODY)
@@ -108,30 +108,30 @@ def _probe(server: _Server, definitions: Definitions, left: Collection[str], fou
         found += missing_calls(conductor, definitions.starts)
         found += _discovery(conductor, definitions.receivers)
     except ConductorError as error:
-        found.append(Finding("warning", f"Conductor could not be checked completely: {error}"))
+        found.append(CheckResult("warning", f"Conductor could not be checked completely: {error}"))
         return
     found += _own_webhooks(conductor, definitions, left, server.seconds / 5)
 
 
 def _own_webhooks(
     conductor: Conductor, definitions: Definitions, left: Collection[str], patience: float
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Findings about the server's own webhooks; none if it doesn't tell."""
     try:
         theirs = conductor.webhooks(patience)
     except ConductorError as error:
         if error.status in (401, 403):
-            yield Finding("note", f"can't tell whether Conductor has its own webhooks: {error}")
+            yield CheckResult("note", f"can't tell whether Conductor has its own webhooks: {error}")
         return
     for remark in remarks(definitions.webhooks, theirs, left):
         details = f": {'; '.join(remark.details)}" if remark.details else ""
-        yield Finding(remark.level, f"{remark.text}{details}", remark.remedy)
+        yield CheckResult(remark.level, f"{remark.text}{details}", remark.remedy)
 
 
-def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
+def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[CheckResult]:
     """The calls that the server lacks, or that the key may not make. Raises Unreachable."""
     absent: list[str] = []
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     real_names: list[Callable[[Conductor], object]] = [partial(_earlier_start, name) for name in islice(starts, _NAMES)]
     for call in (*_CALLS, *_CALLS_BY_NAME, *real_names):
         try:
@@ -145,10 +145,10 @@ def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[Finding]:
                 absent.append(error.call)
         except ConductorError as error:
             if error.status in (401, 403) and call not in _CALLS_BY_NAME:
-                found.append(Finding("error", str(error), "give the key this permission"))
+                found.append(CheckResult("error", str(error), "give the key this permission"))
     if absent:
         what = f"the server is too old, or a proxy blocks calls to it: it lacks {', '.join(absent)}"
-        found.insert(0, Finding("error", what, "the bridge is tested on Conductor OSS 3.32"))
+        found.insert(0, CheckResult("error", what, "the bridge is tested on Conductor OSS 3.32"))
     return found
 
 
@@ -169,7 +169,7 @@ class _Everything:
         return set()
 
 
-def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
+def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[CheckResult]:
     """How waiting tasks that no queue hands out are found. Raises ConductorError."""
     state = DiscoveryState()
     index = Index(conductor, None, _Everything(), state, sample=_SAMPLE)
@@ -186,30 +186,30 @@ def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[Finding]:
     what = f"waiting tasks that no queue hands out are found by {state.way}{why}"
     if state.way == "workflows":
         remedy = "reading all running workflows is slow: allow the key to search, and switch indexing on"
-        yield Finding("warning", what, remedy)
+        yield CheckResult("warning", what, remedy)
     else:
-        yield Finding("note", what)
+        yield CheckResult("note", what)
 
 
-def _cant_be_used(error: ConductorError, server: _Server) -> Finding:
+def _cant_be_used(error: ConductorError, server: _Server) -> CheckResult:
     """What the failure of the first call says about the server."""
     return replace(_why_not(error, server), usable=False)
 
 
-def _why_not(error: ConductorError, server: _Server) -> Finding:
+def _why_not(error: ConductorError, server: _Server) -> CheckResult:
     if isinstance(error, Unreachable):
-        return Finding("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
+        return CheckResult("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
     no_token = isinstance(error, NotNow) and 400 <= error.status < 500 and error.status != 429
     if error.status in (401, 403) or no_token:
         what = f"Conductor refuses the key: {error}"
-        return Finding(
+        return CheckResult(
             "error", what, "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key with the permission"
         )
     if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
-        return Finding("warning", f"Conductor is away: {error}", "deliveries are kept until it is back")
+        return CheckResult("warning", f"Conductor is away: {error}", "deliveries are kept until it is back")
     if isinstance(error, NotThere) or error.status:
-        return Finding("error", f"no Conductor API there: {error}", _better(server))
-    return Finding("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it healthy?")
+        return CheckResult("error", f"no Conductor API there: {error}", _better(server))
+    return CheckResult("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it healthy?")
 
 
 def _better(server: _Server) -> str:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from admin.check.health import BROKEN_READ, State, ago, what_is_wrong
+from admin.check.health import BROKEN_READ, State, ago, find_issues
 from admin.events.failed import FAILED_READ
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
@@ -41,7 +41,7 @@ EMPTY = Problem("webhooks", 1, "webhooks", "the folder has no *.yaml file", "wri
 
 
 def test_nothing_is_wrong_when_all_is_well() -> None:
-    assert what_is_wrong(WELL) == []
+    assert find_issues(WELL) == []
 
 
 @pytest.mark.parametrize(
@@ -85,42 +85,42 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
     ],
 )
 def test_each_thing_that_is_wrong_is_told(change: dict[str, object], level: str, text: str) -> None:
-    (finding,) = what_is_wrong(replace(WELL, **change))  # type: ignore[arg-type]
-    assert finding.level == level
-    assert text in finding.text
+    (issue,) = find_issues(replace(WELL, **change))  # type: ignore[arg-type]
+    assert issue.level == level
+    assert text in issue.text
 
 
 def test_of_very_many_workflows_that_nobody_serves_the_others_are_counted() -> None:
-    (issue,) = what_is_wrong(replace(WELL, waiting={f"flow{number}": 1 for number in range(12)}))
+    (issue,) = find_issues(replace(WELL, waiting={f"flow{number}": 1 for number in range(12)}))
     assert len(issue.details) == 11
     assert issue.details[-1] == "and those of 2 more"
 
 
 def test_what_both_sides_answer_for_is_named() -> None:
-    (issue,) = what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}))
+    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}))
     assert issue.details == ("hook, and the server's payments (id 7f3kq): both complete tasks of flow",)
-    (issue,) = what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}, left=("flow",)))
+    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}, left=("flow",)))
     assert issue.level == "note"
 
 
 def test_tasks_that_wait_for_the_servers_webhooks_wait_for_somebody() -> None:
     other = ServerWebhook("payments", "7f3kq", {"other": 1})
-    (issue,) = what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: as_text([other])}, waiting={"other": 1}))
+    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", FACT: as_text([other])}, waiting={"other": 1}))
     assert "has webhooks of its own (1)" in issue.text
 
 
 @pytest.mark.parametrize("text", [as_text(None), "[7]", "x"])
 def test_of_a_server_that_has_none_or_of_another_versions_fact_nothing_is_told(text: str) -> None:
-    assert what_is_wrong(replace(WELL, facts={"conductor": "up", FACT: text})) == []
+    assert find_issues(replace(WELL, facts={"conductor": "up", FACT: text})) == []
 
 
 def test_a_short_wait_is_no_pile() -> None:
-    assert what_is_wrong(replace(WELL, oldest_pending=NOW - 5_000)) == []
+    assert find_issues(replace(WELL, oldest_pending=NOW - 5_000)) == []
 
 
 def test_the_worst_comes_first() -> None:
-    found = what_is_wrong(replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None))
-    assert [finding.level for finding in found] == ["error", "warning", "note"]
+    found = find_issues(replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None))
+    assert [issue.level for issue in found] == ["error", "warning", "note"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from testkit import PATIENCE
 from testkit.processes import ROOT
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
-from worker.discovery.probe import Finding
+from worker.discovery.probe import CheckResult
 
 COMMANDS = ["check", "webhooks", "events", "tasks", "rejections", "send", "schema", "import"]
 
@@ -127,7 +127,7 @@ def test_check_fails_for_urls_of_messages_with_which_no_worker_starts(cli: Cli) 
 
 
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    note, error = Finding("note", "found by search"), Finding("error", "no Conductor API there", "mend it")
+    note, error = CheckResult("note", "found by search"), CheckResult("error", "no Conductor API there", "mend it")
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
         importlib.import_module("admin.cli.check"), "probe", lambda *given: asked.append(given) or [note, error]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from admin.events.asking import search_of
+from admin.events.filters import search_of
 from admin.events.follow import Follower
 from admin.events.newest import SHOWN, Watch, newest
 from store.delivery_records import Duplicate, Rejection

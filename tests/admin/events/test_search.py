@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from admin.bridge import Bridge, NotFound
 from admin.events import search as searching
-from admin.events.asking import parts_of, search_of
+from admin.events.filters import parts_of, search_of
 from admin.events.replay_plan import choose
 from admin.events.search import BadFilter, Where
 from admin.page.app import create_app

@@ -353,7 +353,7 @@ def test_the_nearest_tasks_come_first() -> None:
         task(id="e"),
     ]
     found = explain_event(event(hold="held", status="pending"), tasks, around())
-    assert [(finding.task.id, finding.verdict) for finding in found.tasks] == [
+    assert [(one.task.id, one.verdict) for one in found.tasks] == [
         ("e", "matches"),
         ("c", "differs"),
         ("b", "differs"),
@@ -447,7 +447,7 @@ def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> 
         event({"type": "push", "x": 3}, id="nearer", seq=3),
     ]
     found = explain_task(task({"$.type": "push", "$.x": 1}), events, around(), limit=2)
-    assert [finding.event.id for finding in found] == ["nearer", "near"]
+    assert [one.event.id for one in found] == ["nearer", "near"]
 
 
 @pytest.mark.parametrize(

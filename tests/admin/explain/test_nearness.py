@@ -86,7 +86,7 @@ def test_a_receiver_with_many_tasks_hides_no_nearer_one_of_another(tmp_path: Pat
     bridge = sample.bridge()
     shown = Explainer(bridge).event(bridge.event(sample.events["pending"]), limit=3).tasks
     assert shown[0].task.id == "z"
-    assert {finding.task.workflow for finding in shown} == {"deploy", "release"}
+    assert {one.task.workflow for one in shown} == {"deploy", "release"}
     sample.store.close()
 
 

@@ -428,7 +428,7 @@ def test_a_bug_is_a_page_without_details(client: FlaskClient, monkeypatch: pytes
     def fail(*_: object) -> None:
         raise RuntimeError("inner secret")
 
-    monkeypatch.setattr("admin.page.pages.what_is_wrong", fail)
+    monkeypatch.setattr("admin.page.pages.find_issues", fail)
     assert "inner secret" not in page(client, "/", 500)
 
 

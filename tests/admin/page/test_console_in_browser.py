@@ -97,7 +97,7 @@ def test_a_delivery_is_sent_from_a_phone_in_the_dark(driver: Chrome, sample: Sam
         driver.find_element(By.CSS_SELECTOR, "button[value=send]").click()
         await_true(driver, lambda: "The relay answered 200 OK" in text(driver))
         assert driver.execute_script("return document.documentElement.scrollWidth") <= 390
-        driver.find_element(By.CSS_SELECTOR, ".finding a.id").click()
+        driver.find_element(By.CSS_SELECTOR, ".notice a.id").click()
         await_true(driver, lambda: "refs/heads/phone" in text(driver))
         driver.find_element(By.LINK_TEXT, "Compare with the previous event of this webhook").click()
         await_true(driver, lambda: "refs/heads/phone" in text(driver) and "differ" in text(driver))

@@ -364,7 +364,7 @@ def test_a_duplicate_is_not_shown_as_a_success(page: Page, monkeypatch: pytest.M
     monkeypatch.setattr(webhooks, "post", lambda url, draft, wait: answer)
     text = page.post("/webhooks/deploys/test", sample="push").text
     assert "It is a duplicate" in text
-    assert '<div class="finding warning" role="status"><p><b>test</b>' in text
+    assert '<div class="notice warning" role="status"><p><b>test</b>' in text
     assert "The webhook is Verified" not in text
 
 

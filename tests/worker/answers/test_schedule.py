@@ -1,4 +1,4 @@
-"""Which workflow is looked at next: played against a server that takes its time, without one."""
+"""Which workflow is polled next: played against a server that takes its time, without one."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from worker.answers.schedule import LOOKS, READS, Look, Schedule
+from worker.answers.schedule import LOOKS, READS, Poll, Schedule
 
 FOREVER = 1e9
 
 
 @dataclass
 class Server:
-    """Answers looks after some time, by a clock of its own."""
+    """Answers polls after some time, by a clock of its own."""
 
     schedule: Schedule = field(default_factory=Schedule)
     now: float = 0.0
@@ -28,10 +28,10 @@ class Server:
     sick: dict[str, str] = field(default_factory=dict)
     """Workflow → `failed`, `gone` or `unreachable`."""
     away: bool = False
-    looks: list[Look] = field(default_factory=list)
+    polls: list[Poll] = field(default_factory=list)
     answered: dict[str, float] = field(default_factory=dict)
     """Event → when it was known that its workflow had ended."""
-    _going: list[tuple[float, int, Look]] = field(default_factory=list)
+    _going: list[tuple[float, int, Poll]] = field(default_factory=list)
     _workflows: dict[str, set[str]] = field(default_factory=dict)
 
     def watch(self, workflow: str, workflow_id: str, event: str | None = None, until: float = FOREVER) -> None:
@@ -43,10 +43,10 @@ class Server:
         end = self.now + seconds
         while True:
             self.schedule.expire(self.now)
-            while (look := self.schedule.next(self.now)) is not None:
-                self.looks.append(look)
-                takes = self.list_takes(look.flow) if look.read is None else self.read_takes
-                heapq.heappush(self._going, (self.now + takes, len(self.looks), look))
+            while (poll := self.schedule.next(self.now)) is not None:
+                self.polls.append(poll)
+                takes = self.list_takes(poll.flow) if poll.read is None else self.read_takes
+                heapq.heappush(self._going, (self.now + takes, len(self.polls), poll))
             assert len(self._going) <= LOOKS + READS
             ends = self._going[0][0] if self._going else float("inf")
             at = min(self.now + self.schedule.due_in(self.now), ends)
@@ -58,24 +58,24 @@ class Server:
             while self._going and self._going[0][0] <= self.now:
                 self._answer(heapq.heappop(self._going)[2])
 
-    def _answer(self, look: Look) -> None:
+    def _answer(self, poll: Poll) -> None:
         if self.away:
-            self.schedule.unreachable(look, self.now)
-        elif look.read is None:
-            running = self._workflows[look.flow] - self.ended
-            self.schedule.listed(look, self.running(look.flow, running) if self.running else running, self.now)
+            self.schedule.unreachable(poll, self.now)
+        elif poll.read is None:
+            running = self._workflows[poll.flow] - self.ended
+            self.schedule.listed(poll, self.running(poll.flow, running) if self.running else running, self.now)
         else:
-            id_ = look.read.id
+            id_ = poll.read.id
             found = self.sick.get(id_) or ("ended" if id_ in self.ended else "running")
-            for event in self.schedule.was_read(look, found, self.now):  # type: ignore[arg-type]
+            for event in self.schedule.was_read(poll, found, self.now):  # type: ignore[arg-type]
                 self.answered[event] = self.now
 
     def busy(self, since: int = 0, urgent: bool = False) -> float:
-        """Seconds that the looks took together."""
+        """Seconds that the polls took together."""
         return sum(
-            self.list_takes(look.flow) if look.read is None else self.read_takes
-            for look in self.looks[since:]
-            if urgent or look.kind == "regular"
+            self.list_takes(poll.flow) if poll.read is None else self.read_takes
+            for poll in self.polls[since:]
+            if urgent or poll.kind == "regular"
         )
 
     def delay(self, *ids: str) -> float:
@@ -130,7 +130,7 @@ def test_a_workflow_that_has_ended_before_it_is_watched_is_read_at_once(server: 
     server.ended.add("w")
     server.watch("flow", "w")
     assert server.delay("w") <= 0.004
-    assert len(server.looks) == 1
+    assert len(server.polls) == 1
 
 
 # --- what it costs
@@ -140,7 +140,7 @@ def test_a_hundred_workflows_of_one_name_take_one_request_every_20_ms(server: Se
     for id_ in ids(100):
         server.watch("flow", id_)
     server.run(10)
-    lists = Counter(look.read is None for look in server.looks)
+    lists = Counter(poll.read is None for poll in server.polls)
     assert 400 <= lists[True] <= 500
     assert lists[False] <= 250, "read all the same, rarely"
 
@@ -167,9 +167,9 @@ def test_where_very_many_run_a_few_are_read_instead_of_listed(server: Server) ->
     for id_ in ids(4):
         server.watch("flow", id_)
     server.run(2)
-    before = len(server.looks)
+    before = len(server.polls)
     server.run(10)
-    kinds = Counter(look.read is None for look in server.looks[before:])
+    kinds = Counter(poll.read is None for poll in server.polls[before:])
     assert kinds[True] <= 3, "tried again now and then"
     assert kinds[False] >= 200
 
@@ -226,7 +226,7 @@ def test_a_workflow_that_a_list_leaves_out_although_it_runs_isnt_answered(server
         server.watch("flow", id_)
     server.run(10)
     assert not server.answered
-    kinds = Counter(look.read is None for look in server.looks)
+    kinds = Counter(poll.read is None for poll in server.polls)
     assert kinds[True] <= 3, "such lists aren't used for a while"
     assert server.delay("w3") <= 0.3
 
@@ -244,14 +244,14 @@ def test_a_workflow_that_began_to_be_watched_while_a_list_was_read_isnt_taken_fo
         server.watch("flow", id_)
     server.run(1)
     server.list_takes = lambda flow: 0.1
-    before = len(server.looks)
-    while all(look.read is not None for look in server.looks[before:]):
+    before = len(server.polls)
+    while all(poll.read is not None for poll in server.polls[before:]):
         server.run(0.005)
     server.running = lambda flow, running: running - {"late"}
     server.watch("flow", "late")
-    began = len(server.looks)
+    began = len(server.polls)
     server.run(0.11)
-    assert not [look for look in server.looks[began:] if look.kind == "urgent"]
+    assert not [poll for poll in server.polls[began:] if poll.kind == "urgent"]
 
 
 # --- what fails
@@ -272,7 +272,7 @@ def test_lists_that_always_fail_are_tried_ever_more_rarely(server: Server) -> No
     for id_ in ids(100):
         server.watch("flow", id_)
     server.run(60)
-    assert sum(look.read is None for look in server.looks) <= 20
+    assert sum(poll.read is None for poll in server.polls) <= 20
 
 
 def test_workflows_that_cant_be_read_hold_up_no_others(server: Server) -> None:
@@ -281,9 +281,9 @@ def test_workflows_that_cant_be_read_hold_up_no_others(server: Server) -> None:
     for id_ in [*server.sick, *ids(5)]:
         server.watch("flow", id_)
     server.run(5)
-    before = len(server.looks)
+    before = len(server.polls)
     assert server.delay(*ids(5)) <= 0.3
-    assert sum(look.kind == "suspect" for look in server.looks[before:]) <= 20 * 12, "ever more rarely"
+    assert sum(poll.kind == "suspect" for poll in server.polls[before:]) <= 20 * 12, "ever more rarely"
     server.sick.clear()
     assert server.delay(*ids(20, "sick")) <= 12
 
@@ -307,9 +307,9 @@ def test_while_conductor_is_away_one_look_at_a_time_checks_whether_it_is_back(se
     server.run(1)
     server.away = True
     server.run(1)
-    before = len(server.looks)
+    before = len(server.polls)
     server.run(60)
-    assert len(server.looks) - before <= 40
+    assert len(server.polls) - before <= 40
     server.away = False
     assert server.delay("7.3") <= 3
 
@@ -324,7 +324,7 @@ def test_a_workflows_end_answers_all_events_that_wait_for_it(server: Server) -> 
     server.run(1)
     assert set(server.answered) == set(ids(20, "e"))
     assert len(server.schedule) == 0
-    assert len(server.looks) == 1
+    assert len(server.polls) == 1
 
 
 def test_nothing_is_looked_at_any_more_once_nobody_waits(server: Server) -> None:
@@ -335,9 +335,9 @@ def test_nothing_is_looked_at_any_more_once_nobody_waits(server: Server) -> None
     assert len(server.schedule) == 1
     server.run(3)
     assert len(server.schedule) == 0
-    before = len(server.looks)
+    before = len(server.polls)
     server.run(60)
-    assert len(server.looks) == before
+    assert len(server.polls) == before
     assert server.schedule.due_in(server.now) == float("inf")
 
 

@@ -423,7 +423,7 @@ def test_a_thread_that_cant_be_started_delays_and_loses_nothing(bench: Bench) ->
 
 
 def test_a_look_that_the_pool_has_queued_and_refused_is_made_once(bench: Bench) -> None:
-    """As ThreadPoolExecutor does where no thread can be started: a thread that it has makes the look later."""
+    """As ThreadPoolExecutor does where no thread can be started: a thread that it has makes the poll later."""
     submit = bench.pool.submit
 
     def refuse(*given: Any) -> None:

@@ -12,7 +12,7 @@ from config.webhooks import Definitions, Webhook
 from tests.worker.conductor.test_client import Answer, Request, StandIn
 from worker.conductor.errors import Unreachable
 from worker.discovery import probe as module
-from worker.discovery.probe import SECONDS, Finding, probe
+from worker.discovery.probe import SECONDS, CheckResult, probe
 
 HOOK = {"name": "orders", "receivers": {"flow": "any"}, "starts": [{"workflow": "onboard"}]}
 DEFINITIONS = Definitions((Webhook.model_validate(HOOK),))
@@ -48,13 +48,13 @@ class Server(StandIn):
             Answer({"message": "No such thing"}, 404),
         )
 
-    def probe(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> list[Finding]:
+    def probe(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> list[CheckResult]:
         return probe(url or self.url, key, key, DEFINITIONS, seconds=seconds)
 
-    def finding(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> Finding:
+    def result(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> CheckResult:
         """The only one that is no note."""
-        [finding] = [finding for finding in self.probe(url, key, seconds) if finding.level != "note"]
-        return finding
+        [result] = [result for result in self.probe(url, key, seconds) if result.level != "note"]
+        return result
 
 
 @pytest.fixture
@@ -65,13 +65,13 @@ def server() -> Iterator[Server]:
 
 
 def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Server) -> None:
-    assert server.probe() == [Finding("note", "waiting tasks that no queue hands out are found by search-v2")]
+    assert server.probe() == [CheckResult("note", "waiting tasks that no queue hands out are found by search-v2")]
 
 
 THEIRS = [{"name": "payments", "id": "7f3kq", "receiverWorkflowNamesToVersions": {"flow": 1}, "secretValue": "***"}]
 
 
-def of_webhooks(server: Server, left: tuple[str, ...] = ()) -> list[Finding]:
+def of_webhooks(server: Server, left: tuple[str, ...] = ()) -> list[CheckResult]:
     """What is said besides how tasks are found."""
     found = probe(server.url, None, None, DEFINITIONS, left)
     return [one for one in found if "no queue hands out" not in one.what]
@@ -79,11 +79,11 @@ def of_webhooks(server: Server, left: tuple[str, ...] = ()) -> list[Finding]:
 
 def test_webhooks_that_the_server_has_for_the_same_workflows_are_a_warning(server: Server) -> None:
     server.edited = {"GET /api/metadata/webhook": Answer(THEIRS)}
-    (finding,) = of_webhooks(server)
-    assert finding.level == "warning"
-    assert "This Conductor server has webhooks of its own (1)" in finding.what
-    assert "orders, and the server's payments (id 7f3kq): both complete tasks of flow" in finding.what
-    assert "BRIDGE_LEAVE_TO_CONDUCTOR" in finding.remedy
+    (result,) = of_webhooks(server)
+    assert result.level == "warning"
+    assert "This Conductor server has webhooks of its own (1)" in result.what
+    assert "orders, and the server's payments (id 7f3kq): both complete tasks of flow" in result.what
+    assert "BRIDGE_LEAVE_TO_CONDUCTOR" in result.remedy
     assert [one.level for one in of_webhooks(server, left=("flow",))] == ["note"]
 
 
@@ -117,36 +117,36 @@ def test_nothing_is_taken_from_anybody(server: Server) -> None:
 
 
 def test_a_server_that_nobody_reaches_is_a_warning(server: Server) -> None:
-    finding = server.finding("http://127.0.0.1:1/api")
-    assert finding.level == "warning"
-    assert "can't be reached" in finding.what
+    result = server.result("http://127.0.0.1:1/api")
+    assert result.level == "warning"
+    assert "can't be reached" in result.what
 
 
 def test_that_nobody_is_reached_for_a_token_is_the_same_warning(server: Server) -> None:
-    finding = server.finding("http://127.0.0.1:1/api", key="key")
-    assert finding.level == "warning"
-    assert "can't be reached" in finding.what
+    result = server.result("http://127.0.0.1:1/api", key="key")
+    assert result.level == "warning"
+    assert "can't be reached" in result.what
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_server_that_is_away_behind_a_proxy_is_a_warning(server: Server, status: int) -> None:
     server.edited = {"GET /api/tasks/poll": Answer("", status)}
-    assert server.finding().level == "warning"
+    assert server.result().level == "warning"
 
 
 def test_one_that_never_answers_is_a_warning_in_time(server: Server) -> None:
     server.edited = {"GET /api/tasks/poll": Answer("[]", wait=60)}
-    finding = server.finding(seconds=0.2)
-    assert finding.level == "warning"
-    assert "completely" in finding.what or "doesn't answer" in finding.what
+    result = server.result(seconds=0.2)
+    assert result.level == "warning"
+    assert "completely" in result.what or "doesn't answer" in result.what
 
 
 def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Server) -> None:
-    finding = server.finding(server.url.removesuffix("/api"))
-    assert finding.level == "error"
-    assert finding.remedy == f"CONDUCTOR_SERVER_URL must be {server.url}"
+    result = server.result(server.url.removesuffix("/api"))
+    assert result.level == "error"
+    assert result.remedy == f"CONDUCTOR_SERVER_URL must be {server.url}"
     with_password = server.url.replace("://", "://user:hidden@").removesuffix("/api")
-    assert server.finding(with_password).remedy == finding.remedy
+    assert server.result(with_password).remedy == result.remedy
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Server
 )
 def test_what_is_no_conductor_is_an_error(server: Server, answer: Answer) -> None:
     server.edited = {"GET /api/": answer}
-    finding = server.finding()
-    assert finding.level == "error"
-    assert "no Conductor API there" in finding.what
-    assert "end with /api" in finding.remedy
+    result = server.result()
+    assert result.level == "error"
+    assert "no Conductor API there" in result.what
+    assert "end with /api" in result.remedy
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,9 @@ def test_what_is_no_conductor_is_an_error(server: Server, answer: Answer) -> Non
 )
 def test_a_key_that_is_refused_is_an_error(server: Server, edited: dict[str, Answer]) -> None:
     server.edited = edited
-    finding = server.finding(key="key")
-    assert finding.level == "error"
-    assert "CONDUCTOR_AUTH_KEY" in finding.remedy
+    result = server.result(key="key")
+    assert result.level == "error"
+    assert "CONDUCTOR_AUTH_KEY" in result.remedy
 
 
 @pytest.mark.parametrize(
@@ -193,8 +193,8 @@ def test_a_key_that_is_refused_is_an_error(server: Server, edited: dict[str, Ans
 )
 def test_a_permission_that_the_key_lacks_is_named(server: Server, call: str, named: str) -> None:
     server.edited = {call: Answer({"message": "no"}, 403)}
-    findings = [finding for finding in server.probe() if finding.level == "error"]
-    assert any(f"{named}: the key" in finding.what for finding in findings)
+    results = [result for result in server.probe() if result.level == "error"]
+    assert any(f"{named}: the key" in result.what for result in results)
 
 
 def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Server) -> None:
@@ -202,7 +202,7 @@ def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Server)
     forbidden = Answer({"message": "no"}, 403)
     server.edited = {"POST /api/workflow/onboard": server.known["POST /api/workflow/onboard/correlated"]}
     server.edited |= {"POST /api/workflow": forbidden}
-    assert [finding.level for finding in server.probe()] == ["note"]
+    assert [result.level for result in server.probe()] == ["note"]
 
 
 def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Server) -> None:
@@ -212,24 +212,24 @@ def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Server
         "POST /api/tasks/webhook-bridge-check": Answer(absent, 404),
         "GET /api/tasks/webhook-bridge-check": Answer("", 204),
     }
-    finding = server.finding()
-    assert finding.level == "error"
-    assert "too old" in finding.what
-    assert "POST /tasks/{workflowId}/{name}/COMPLETED" in finding.what
+    result = server.result()
+    assert result.level == "error"
+    assert "too old" in result.what
+    assert "POST /tasks/{workflowId}/{name}/COMPLETED" in result.what
 
 
 def test_the_way_without_whole_tasks_is_said_with_its_reason(server: Server) -> None:
     server.edited = {"GET /api/tasks/search-v2": Answer({"message": "not supported"}, 500)}
-    [finding] = server.probe()
-    assert finding.level == "note"
-    assert "found by search: 500 not supported" in finding.what
+    [result] = server.probe()
+    assert result.level == "note"
+    assert "found by search: 500 not supported" in result.what
 
 
 def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_read(server: Server) -> None:
     server.edited = {"GET /api/tasks/search": Answer({"message": "no"}, 403)}
-    finding = server.finding()
-    assert finding.level == "warning"
-    assert "found by workflows" in finding.what
+    result = server.result()
+    assert result.level == "warning"
+    assert "found by workflows" in result.what
     assert "/api/workflow/running/flow" not in [request.path for request in server.requests]
 
 
@@ -248,11 +248,11 @@ def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Server,
         "GET /api/workflow/running/flow": Answer(["w1"]),
         "GET /api/workflow/w1": Answer({"workflowId": "w1", "tasks": [task]}),
     }
-    [finding] = server.probe()
-    assert ("indexing is off" in finding.what, finding.level) == (off, "warning" if off else "note")
+    [result] = server.probe()
+    assert ("indexing is off" in result.what, result.level) == (off, "warning" if off else "note")
 
 
 def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Server) -> None:
     with mock.patch.object(module, "missing_calls", side_effect=Unreachable("no connection")):
-        finding = server.finding()
-    assert (finding.level, "completely" in finding.what) == ("warning", True)
+        result = server.result()
+    assert (result.level, "completely" in result.what) == ("warning", True)

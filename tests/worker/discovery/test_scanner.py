@@ -1,4 +1,4 @@
-"""Finding waiting tasks: a scan is whole or nothing, and the index is asked whenever the queue may not know."""
+"""CheckResult waiting tasks: a scan is whole or nothing, and the index is asked whenever the queue may not know."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from store.one_target import NO_SUCH_WORKFLOW, OneTarget
 from store.records import Event, Target, iso
 
 
-def only_target_over(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
+def single_target_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
     """Of an event that is expired or ignored: a replay to one target, or a callback."""
     if only.kind == "callback":
-        return _callback_over(event, only, targets)
+        return _callback_without_effect(event, only, targets)
     if event.status == "expired":
         return f"Expired: the {only}, the only target it may have, didn't wait for it until {iso(event.hold_until)}."
     if only.kind == "complete":
@@ -20,7 +20,7 @@ def only_target_over(event: Event, only: OneTarget, targets: Sequence[Target]) -
     return f"Ignored: the webhook no longer makes the {only} for it, and it may have no other target."
 
 
-def _callback_over(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
+def _callback_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
     if event.status == "ignored":
         return "Ignored: Conductor has no such workflow, so somebody made the URL up. It is deleted soon."
     if not targets:
@@ -35,7 +35,7 @@ def _callback_over(event: Event, only: OneTarget, targets: Sequence[Target]) -> 
     )
 
 
-def callback_failed(targets: Sequence[Target]) -> str:
+def failed_callback(targets: Sequence[Target]) -> str:
     """Of a callback that failed."""
     if any((target.error or "").startswith(NO_SUCH_WORKFLOW) for target in targets):
         return (
@@ -45,7 +45,7 @@ def callback_failed(targets: Sequence[Target]) -> str:
     return "Failed: its task couldn't be completed. Do what its target says, and replay the event while the task waits."
 
 
-def messages_over(event: Event, targets: Sequence[Target], webhook: Webhook | None) -> str | None:
+def messages_without_effect(event: Event, targets: Sequence[Target], webhook: Webhook | None) -> str | None:
     """Of an event that is expired or ignored: why its messages went nowhere; None if it has none of these."""
     ends = {target.state for target in targets if target.kind == "message"}
     reasons = []

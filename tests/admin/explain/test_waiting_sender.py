@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from admin.explain.waited import tell_waited
+from admin.explain.waiting_sender import waiting_sender_steps
 from store.answers import Answer, Waited
 from store.delivery_records import AnswerWanted
 from tests.admin.conftest import Cli
@@ -17,14 +17,14 @@ WAITS = "+0 Its sender waits for its workflow, and for `$.reply` of the output."
 
 
 def told(answer: Answer | None = None, at: int = NOW + 30_000, shows_body: bool = True) -> list[str]:
-    return [f"+{one.at - NOW} {one.what}" for one in tell_waited(Waited(WANTED, answer), NOW, at, shows_body)]
+    return [f"+{one.at - NOW} {one.what}" for one in waiting_sender_steps(Waited(WANTED, answer), NOW, at, shows_body)]
 
 
 def test_what_was_answered_in_time_is_told() -> None:
     answer = Answer("e1", "COMPLETED", "w1", '"hi"', NOW + 900)
     assert told(answer) == [WAITS, '+900 Its workflow completed; the answer is "hi".']
     assert told(answer, shows_body=False)[1] == "+900 Its workflow completed; the answer is hidden."
-    *_, last = tell_waited(Waited(WANTED, answer), NOW, NOW, True)
+    *_, last = waiting_sender_steps(Waited(WANTED, answer), NOW, NOW, True)
     assert last.workflow_id == "w1"
     long = told(Answer("e1", "COMPLETED", "w1", f'"{"x" * 1000}"', NOW + 900))[1]
     assert long.endswith("….")
@@ -56,7 +56,7 @@ def test_what_was_not_answered_in_time_is_told() -> None:
     ],
 )
 def test_every_other_end_is_told(outcome: str, expected: str, went_wrong: bool) -> None:
-    *_, last = tell_waited(Waited(WANTED, Answer("e1", outcome, "w1", None, NOW + 900)), NOW, NOW, True)
+    *_, last = waiting_sender_steps(Waited(WANTED, Answer("e1", outcome, "w1", None, NOW + 900)), NOW, NOW, True)
     assert (last.what, last.went_wrong) == (expected, went_wrong)
 
 

@@ -11,7 +11,7 @@ _LOOKS_A_SECOND = 20.0
 """For one webhook's messages. Each is two requests, and there may be thousands, each with a key of its own."""
 
 
-class HeldLooks:
+class HeldLookups:
     """Spaces the looks. If a webhook has too many messages, there are fewer looks for each of them; other webhooks
     aren't affected."""
 

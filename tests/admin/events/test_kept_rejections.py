@@ -7,24 +7,24 @@ import json
 import pytest
 
 from admin.bridge import Bridge, NotFound
-from admin.events.refused import Refused
+from admin.events.kept_rejections import KeptRejections
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from relay.retry import StillRefused
+from relay.retry import StillRejected
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
 from tests.admin.sample import KEEPING, Sample, keep_refused
 
 
-def refused(sample: Sample) -> Refused:
-    return Refused(sample.bridge())
+def refused(sample: Sample) -> KeptRejections:
+    return KeptRejections(sample.bridge())
 
 
-def hiding(sample: Sample, paths: str) -> Refused:
+def hiding(sample: Sample, paths: str) -> KeptRejections:
     """With a `hide` in the definition."""
     file = sample.settings.bridge_webhooks
     file.write_text(KEEPING.replace("    keep_rejected: 100\n", f"    keep_rejected: 100\n    hide: {paths}\n"))
-    return Refused(Bridge(sample.settings, sample.store, load_definitions(file, PLATFORMS, {})))
+    return KeptRejections(Bridge(sample.settings, sample.store, load_definitions(file, PLATFORMS, {})))
 
 
 def test_a_delivery_becomes_one_event_however_often_it_is_retried(sample: Sample) -> None:
@@ -37,7 +37,7 @@ def test_a_delivery_becomes_one_event_however_often_it_is_retried(sample: Sample
     # Somebody else had read it before, and retries it too.
     again = refused(sample).accept(first)
     assert (again.event_id, again.duplicate) == (accepted.event_id, True)
-    with pytest.raises(StillRefused, match=accepted.event_id):
+    with pytest.raises(StillRejected, match=accepted.event_id):
         refused(sample).accept(refused(sample).delivery(kept_id))
 
 

@@ -12,7 +12,7 @@ _SHOWN = 200
 """Characters of an answer that are shown."""
 
 
-def tell_waited(waited: Waited, received_at: int, now: int, shows_body: bool) -> Iterator[StoryStep]:
+def waiting_sender_steps(waited: Waited, received_at: int, now: int, shows_body: bool) -> Iterator[StoryStep]:
     """The steps of the answer. `shows_body`: whether people may see it."""
     until, answer = waited.wanted.wait_until, waited.answer
     path = waited.wanted.output

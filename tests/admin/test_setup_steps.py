@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from admin.markdown import as_text
-from admin.setting_up import what_to_do
+from admin.setup_steps import setup_steps
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from platforms.guide import guides
@@ -50,4 +50,4 @@ def setup(folder: Path, proof: str) -> str:
     file = folder / "webhooks.yaml"
     file.write_text(f"webhooks:\n  - name: one\n    {proof}\n    receivers: {{flow: any}}\n", encoding="utf-8")
     (webhook,) = load_definitions(file, PLATFORMS, {}).webhooks
-    return as_text(what_to_do(webhook, guides()[webhook.platform]))
+    return as_text(setup_steps(webhook, guides()[webhook.platform]))

@@ -52,7 +52,7 @@ def first_sample(webhook: Webhook) -> Event | None:
         return None
 
 
-def given_event(bridge: Bridge, webhook: Webhook, given: str) -> Event | None:
+def find_event_or_sample(bridge: Bridge, webhook: Webhook, given: str) -> Event | None:
     """``sample:NAME``, an event's id, or the webhook's newest event for an empty text; None if it has none.
 
     Raises NotFound, for another webhook's event too.

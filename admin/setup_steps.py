@@ -8,7 +8,7 @@ from config.webhooks import Webhook
 from platforms.guide import Guide
 
 
-def what_to_do(webhook: Webhook, guide: Guide) -> str:
+def setup_steps(webhook: Webhook, guide: Guide) -> str:
     """What its platform's README says; for any other sender, what its kind of proof asks for.
 
     A paragraph with the marks of the READMEs; "" for nothing.

@@ -12,7 +12,7 @@ from admin.bridge import Bridge, NotFound
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, Body, read_query
 from relay.payload import payload_of
-from relay.retry import StillRefused, events_of, request_of, verify
+from relay.retry import StillRejected, events_of, request_of, verify
 from relay.route import Route
 from relay.shaping import decoded
 from relay.verification import VerifiedWebhooks
@@ -74,7 +74,7 @@ class Retried:
         return self.accepted.total() + self.left_out.total()
 
 
-class Refused:
+class KeptRejections:
     """The kept deliveries of one bridge, verified with its definitions of now."""
 
     def __init__(self, bridge: Bridge):
@@ -95,12 +95,12 @@ class Refused:
         """Why it would be rejected now; None if it would be accepted. Changes nothing."""
         try:
             verify(self._route(delivery.webhook), delivery)
-        except StillRefused as error:
+        except StillRejected as error:
             return str(error)
         return None
 
     def accept(self, delivery: KeptDelivery) -> Accepted:
-        """Makes it an event that arrives now. Raises StillRefused, StoreUnavailable.
+        """Makes it an event that arrives now. Raises StillRejected, StoreUnavailable.
 
         A second call, or one by somebody else meanwhile, finds the same event.
         """
@@ -130,9 +130,9 @@ class Refused:
             try:
                 delivery = self.delivery(kept_id)
                 if delivery.event_id is not None:  # by somebody else, since the ids were chosen
-                    raise StillRefused(_ACCEPTED)
+                    raise StillRejected(_ACCEPTED)
                 accepted = self.accept(delivery)
-            except (NotFound, StillRefused) as error:
+            except (NotFound, StillRejected) as error:
                 progress.left_out[str(error)] += 1
             else:
                 if accepted.duplicate:
@@ -180,7 +180,7 @@ class Refused:
         """The payload, None if the body can't be read; and the names of the headers that prove it."""
         try:
             route = self._route(delivery.webhook)
-        except StillRefused:
+        except StillRejected:
             return None, frozenset(delivery.headers)
         proof = route.verification.secret_headers
         try:
@@ -199,11 +199,11 @@ class Refused:
             after = page[-1].id
 
     def _route(self, name: str) -> Route:
-        """Raises StillRefused if the webhook isn't defined."""
+        """Raises StillRejected if the webhook isn't defined."""
         if name not in self._routes:
             webhook = self._bridge.definitions.by_name.get(name)
             if webhook is None:
-                raise StillRefused(f"the webhook {name} isn't defined, or its definition has errors")
+                raise StillRejected(f"the webhook {name} isn't defined, or its definition has errors")
             settings = self._bridge.settings
             self._routes[name] = Route(
                 webhook,

@@ -1,4 +1,4 @@
-"""One look at Conductor: the request, and what its answer says."""
+"""One poll at Conductor: the request, and what its answer says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from store.answers import COMPLETED, TOO_LARGE, UNREADABLE, Answer, OpenAnswer, answer_of
-from worker.answers.schedule import Found, Look
+from worker.answers.schedule import Found, Poll
 from worker.conductor.answers import End
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, Unreachable, is_denied
@@ -22,10 +22,10 @@ _READ_PATIENCE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """The result of a look."""
+class PollResult:
+    """The result of a poll."""
 
-    look: Look
+    poll: Poll
     error: ConductorError | None = None
     unreachable: bool = False
     """Whether Conductor wasn't reached, or wouldn't answer anything now."""
@@ -39,28 +39,28 @@ class Seen:
     answers: tuple[Answer, ...] = ()
 
 
-def see(conductor: Conductor, look: Look, wanted: Sequence[OpenAnswer]) -> Seen:
+def run_poll(conductor: Conductor, poll: Poll, wanted: Sequence[OpenAnswer]) -> PollResult:
     """Makes the request. `wanted`: what is answered if the workflow has ended. Raises nothing."""
     try:
-        if look.read is None:
-            return Seen(look, running=frozenset(conductor.within(_LIST_PATIENCE).running(look.flow)))
-        patience = _READ_PATIENCE * 2 ** min(look.read.failures, 10)
-        end = conductor.within(patience).outcome(look.read.id)
+        if poll.read is None:
+            return PollResult(poll, running=frozenset(conductor.within(_LIST_PATIENCE).running(poll.flow)))
+        patience = _READ_PATIENCE * 2 ** min(poll.read.failures, 10)
+        end = conductor.within(patience).outcome(poll.read.id)
         if end is None:
-            return Seen(look, found="running")
-        answers = tuple(answer_for(one, look.read.id, end) for one in wanted)
-        return Seen(look, found="ended", ended_at=end.ended_at, answers=answers)
+            return PollResult(poll, found="running")
+        answers = tuple(answer_for(one, poll.read.id, end) for one in wanted)
+        return PollResult(poll, found="ended", ended_at=end.ended_at, answers=answers)
     except NotFound as error:
-        return Seen(look, error, found="gone", no_lists=True)
+        return PollResult(poll, error, found="gone", no_lists=True)
     except (Unreachable, NotNow) as error:
         # A permission that is missing says nothing about other calls, or other workflows.
         denied = is_denied(error)
-        return Seen(look, error, unreachable=not denied, no_lists=denied)
+        return PollResult(poll, error, unreachable=not denied, no_lists=denied)
     except ConductorError as error:
-        return Seen(look, error, no_lists=is_denied(error))
+        return PollResult(poll, error, no_lists=is_denied(error))
     except Exception as error:  # without an outcome, the workflow would never be looked at again
         log.exception("looking at a workflow failed unexpectedly")
-        return Seen(look, ConductorError(f"{type(error).__name__}: {error}"))
+        return PollResult(poll, ConductorError(f"{type(error).__name__}: {error}"))
 
 
 def answer_for(wanted: OpenAnswer, workflow_id: str, end: End) -> Answer:
