@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from store.patience import Patience
 from store.postgres import PostgresStore, open_store
 from store.postgres.connection import Connection
+from store.postgres.connections import _SESSION
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Statement
 from store.sql.store import Store
@@ -115,6 +117,13 @@ def all_the_time() -> Iterator[None]:
         yield
 
 
+class _Unhurried(Patience):
+    """Every step has all the time that a busy machine may need."""
+
+    def until(self, seconds: float, latest: float = float("inf")) -> float:
+        return super().until(max(seconds, PATIENCE), latest)
+
+
 class PostgresBackend:
     """A database without rows, and every statement that the stores on it executed."""
 
@@ -122,6 +131,7 @@ class PostgresBackend:
         """`url` is a database of its own; without it, it is the one that tests have one after the other."""
         self._patches = ExitStack()
         self._patches.enter_context(all_the_time())
+        self._patches.enter_context(mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"))
         self._server = server
         if url is None:
             _shared(server).empty()
@@ -132,6 +142,7 @@ class PostgresBackend:
     def open(self) -> PostgresStore:
         """The store, as another process sees it."""
         store = open_store(self.url)
+        store._connections.patience = _Unhurried()
         connect = store._connections.connect
 
         def watched() -> Connection:

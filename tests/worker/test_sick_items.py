@@ -211,6 +211,7 @@ BACKENDS_AND_WAYS = pytest.mark.parametrize(
 def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
     backend: Backend = BACKENDS[request.param](request, tmp_path)
     store = backend.open()
+    random.seed(SEED)  # of the pauses before tries
     storm = Storm(store, tmp_path, random.Random(SEED))
     patches = [
         mock.patch.object(store, "now", lambda: storm.ms),

@@ -13,6 +13,7 @@ import pytest
 from store.sql.store import Store
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection
+from testkit import PATIENCE
 from tests.store.postgres_backend import PostgresBackend
 
 GROWING = ("events", "targets", "tasks", "quarantine", "kept_deliveries", "raw_deliveries", "answers")
@@ -63,6 +64,7 @@ class SqliteBackend:
 
     def open(self) -> SqliteStore:
         store = open_store(self._url)
+        store._connections.busy_timeout = PATIENCE  # on a busy machine another thread's commit may take long
         # Every connection says what it executes, with its parameters put in.
         connect = store._connections._open
 
