@@ -71,11 +71,13 @@ class Outcomes:
         if not self._unwritten:
             return
         for (webhook, filtered), kept in rejections.items():
-            log = structlog.get_logger()
+            log, outcome = structlog.get_logger(), "filtered" if filtered else "rejected"
+            counted = sum(number for (of, what, _), number in counts.items() if (of, what) == (webhook, outcome))
+            number = max(counted, len(kept))  # not all are kept, and some may have been counted before
             if filtered:
-                log.info("deliveries filtered", webhook=webhook, number=len(kept))
+                log.info("deliveries filtered", webhook=webhook, number=number)
             else:
-                log.warning("deliveries rejected", webhook=webhook, number=len(kept), last=kept[-1].reason)
+                log.warning("deliveries rejected", webhook=webhook, number=number, last=kept[-1].reason)
         try:
             # Duplicates are only shown to people: if they can't be written now, they are dropped.
             self._without_events.record_duplicates([one for kept in duplicates.values() for one in kept])

@@ -52,6 +52,8 @@ from store.event_filter import EventFilter
 
 blueprint = Blueprint("webhooks", __name__)
 
+_CHANGES = 200
+"""Changes that are listed, at most."""
 _TAKEN_UP_WITHIN = 8.0
 """Seconds within which a running relay has read a new definition."""
 _READ_WITHIN = 5.0
@@ -354,7 +356,7 @@ def _delete_page(name: str, written: Written, wrong: bool = False) -> str:
 
 @blueprint.get("/changes")
 def changes() -> str:
-    return render("changes.html", changes=bridge().store.changes.newest(limit=200))
+    return render("changes.html", changes=bridge().store.changes.newest(limit=_CHANGES), most=_CHANGES)
 
 
 def _to(name: str, **note: Any) -> Response:

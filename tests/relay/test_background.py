@@ -30,7 +30,9 @@ def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
     outcomes = Outcomes(store.deliveries, store.without_events)
     for number in range(10 * KEPT):
         outcomes.reject(rejection(reason=str(number)))
-    outcomes.flush()
+    with structlog.testing.capture_logs() as logs:
+        outcomes.flush()
+    assert [line["number"] for line in logs] == [10 * KEPT], "not only those that are kept"
     found = store.queries.rejections(limit=1000)
     assert [one.reason for one in found] == [str(number) for number in range(10 * KEPT - 1, 9 * KEPT - 1, -1)]
     assert store.queries.delivery_counts(0)["plain"]["rejected"] == 10 * KEPT

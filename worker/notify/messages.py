@@ -46,7 +46,9 @@ class Observation:
     gone: tuple[str, ...] = ()
     """Webhooks that recently disappeared from the definitions."""
     set_aside: tuple[str, ...] = ()
-    """Names of what is set aside, longest-standing first."""
+    """Names of what is set aside, longest-standing first; of very many only some."""
+    set_aside_number: int = 0
+    """How many items are set aside."""
     oldest_pending: int | None = None
     """When the oldest event arrived that still waits for a decision or a call."""
 
@@ -222,7 +224,8 @@ def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
             title = f"{_listed(about)} {'is' if len(about) == 1 else 'are'} gone from the definitions"
             body = "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the files."
         case "set aside":
-            title = f"{_listed(about)} {'fails' if len(about) == 1 else 'fail'}"
+            number = max(seen.set_aside_number, len(about))
+            title = f"{_listed(about, number)} {'fails' if number == 1 else 'fail'}"
             body = "Everything else goes on, and these are retried. For the reasons see: webhook-bridge check."
         case "tokens":
             title = "Somebody is guessing tokens at the admin page"
@@ -245,8 +248,9 @@ def _failed_message(failed: Mapping[str, int]) -> Message:
     return Message("failed", f"{number} event{'s' if number > 1 else ''} failed", body)
 
 
-def _listed(names: list[str]) -> str:
-    rest = len(names) - _LISTED
+def _listed(names: list[str], number: int | None = None) -> str:
+    """`number`: how many there are, if not all are among the names."""
+    rest = (len(names) if number is None else number) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 

@@ -55,6 +55,7 @@ class Observer:
                 ),
                 gone=tuple(sorted(gone_webhooks(facts, now))),
                 set_aside=self._set_aside(),
+                set_aside_number=sum(self._store.quarantine.counts().values()),
                 oldest_pending=self._store.queries.oldest_pending(),
             )
         except StoreUnavailable:

@@ -375,6 +375,14 @@ def test_who_deletes_a_paused_webhook_is_told_that_its_name_stays_paused(page: P
     assert "It is paused, and stays so" in page.client.get("/webhooks/deploys/delete").text
 
 
+def test_the_list_of_changes_says_where_it_ends(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "_CHANGES", 2)
+    page.create()
+    assert "The newest" not in page.client.get("/changes").text
+    page.post("/webhooks/deploys/pause", do="pause")
+    assert "The newest 2." in page.client.get("/changes").text
+
+
 def test_deleting_is_asked_twice(page: Page) -> None:
     page.create()
     version = page.version("deploys")

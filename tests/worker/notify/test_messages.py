@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
@@ -212,6 +212,10 @@ def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) 
     store.close()
     assert seen.set_aside[:2] == ("task t59", "task t58")
     assert len(seen.set_aside) == 50
+    notices = Notices()
+    notices.observe(seen)
+    [message] = notices.observe(replace(seen, now=seen.now + AWAY))
+    assert message.title == "task t59, task t58, task t57, task t56, task t55 and 55 more fail"
 
 
 def fail(store: SqliteStore, *ids: str) -> None:
