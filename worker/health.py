@@ -26,8 +26,8 @@ log = structlog.get_logger()
 STUCK_AFTER = 60.0
 """Seconds without a beat after which a thread counts as stuck. Its longest single step, a call to Conductor or a write
 to a locked store, takes a fraction of that."""
-
-
+_AFTER_BUG = 0.5
+"""Seconds before a thread goes on after an unforeseen error."""
 OVERDUE = 60.0
 """Seconds for which an event may be undecided, or a target due, before it counts as overdue."""
 STANDSTILL = 60.0
@@ -79,6 +79,21 @@ class Health:
     def beat(self, thread: str) -> None:
         """Records that the thread is making progress."""
         self._beats[thread] = self._clock.monotonic()
+
+    def keep_on(self, thread: str, is_over: Callable[[], bool], once: Callable[[], None]) -> None:
+        """Does `once` again and again until `is_over`, also after an unforeseen error.
+
+        Only what ends without one is progress: a thread that keeps failing counts as stuck.
+        """
+        self.beat(thread)
+        while not is_over():
+            try:
+                once()
+            except Exception:
+                log.exception(f"{thread} failed unexpectedly; going on")
+                time.sleep(_AFTER_BUG)
+            else:
+                self.beat(thread)
 
     def stuck(self) -> list[str]:
         """The threads without a beat for `STUCK_AFTER` seconds."""

@@ -13,6 +13,7 @@ import pytest
 from store.errors import StoreUnavailable
 from testkit import PATIENCE
 from tests.worker.clock import Clock
+from worker import health
 from worker.health import STANDSTILL, STUCK_AFTER, Health, Progress, serve
 
 
@@ -71,6 +72,26 @@ def test_a_thread_that_is_stuck_is_named_until_it_gets_on(worker: Worker) -> Non
     assert worker.status("/readyz") == 503
     worker.health.beat("the loop")
     assert worker.status("/healthz") == worker.status("/readyz") == 200
+
+
+def test_a_thread_goes_on_after_an_unforeseen_error_and_counts_as_stuck_while_it_fails(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "_AFTER_BUG", 0)
+    passes = [True, False, False, True]
+    seen: list[list[str]] = []
+
+    def is_over() -> bool:
+        seen.append(worker.health.stuck())
+        return not passes
+
+    def once() -> None:
+        worker.clock.seconds += STUCK_AFTER
+        if not passes.pop(0):
+            raise RuntimeError("a bug")
+
+    worker.health.keep_on("the thread", is_over, once)
+    assert seen == [[], [], [], ["the thread"], []]
 
 
 def test_without_its_store_a_worker_is_alive_and_not_ready(worker: Worker) -> None:

@@ -120,11 +120,12 @@ class AnswerWatcher:
     # --- the owning thread ---
 
     def _run(self) -> None:
-        while not self._stopped:
-            self._health.beat("the answers")
-            self.take_messages(self.due_in(self._clock.monotonic()))
-            self.work(self._clock.monotonic())
+        self._health.keep_on("the answers", lambda: self._stopped, self._once)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _once(self) -> None:
+        self.take_messages(self.due_in(self._clock.monotonic()))
+        self.work(self._clock.monotonic())
 
     def _stop(self) -> None:
         self._stopped = True

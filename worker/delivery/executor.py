@@ -167,10 +167,11 @@ class Executor:
     # --- the owning thread ---
 
     def _run(self) -> None:
-        while not self.ended:
-            self._health.beat("the executor")
-            self.take_messages(self.due_in(self._clock.monotonic()))
-            self.work(self._clock.monotonic())
+        self._health.keep_on("the executor", lambda: self.ended, self._once)
+
+    def _once(self) -> None:
+        self.take_messages(self.due_in(self._clock.monotonic()))
+        self.work(self._clock.monotonic())
 
     @property
     def ended(self) -> bool:

@@ -684,6 +684,24 @@ def test_targets_are_claimed_called_and_recorded(bench: Bench) -> None:
     assert bench.store.queries.task(task.id).state == "completed"  # type: ignore[union-attr]
 
 
+def test_its_thread_goes_on_after_an_unforeseen_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.decide(bench.start(), claim=False)
+    due_in, failed = bench.executor.due_in, threading.Event()
+
+    def fails_once(now: float) -> float:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a bug")
+        return due_in(now)
+
+    monkeypatch.setattr(bench.executor, "due_in", fails_once)
+    with capture_logs() as logs:
+        bench.executor.start()
+        eventually(lambda: bench.stored().status == "delivered")
+    bench.executor.stop()
+    assert "the executor failed unexpectedly; going on" in [line["event"] for line in logs]
+
+
 def test_the_decider_hears_of_an_event_that_is_free_again(bench: Bench) -> None:
     task = bench.task()
     bench.decide(bench.completion(task), claim=False)
