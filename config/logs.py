@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
+
+from config.visible import visible
 
 _LEVEL = logging.INFO
 
 
 def _console() -> Any:
-    # Plain tracebacks: the pretty ones print local variables, and so payloads and secrets.
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_traceback)
+
+
+def _traceback(out: TextIO, error: Any) -> None:
+    """Writes a plain traceback: pretty ones print local variables, and so payloads and secrets."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    out.write(visible(text.getvalue(), lines=True))
+
+
+def _visibly(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Leaves no character in a line's texts that a terminal acts on: they may be a stranger's."""
+    return {name: visible(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 class _Lines:
@@ -84,7 +98,7 @@ def configure_logging(log_format: str | None, process: str) -> None:
         add_process,
     ]
     renderer: Any = _console() if text else structlog.processors.JSONRenderer()
-    formatted: list[Any] = [] if text else [structlog.processors.format_exc_info]
+    formatted: list[Any] = [_visibly if text else structlog.processors.format_exc_info]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

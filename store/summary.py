@@ -17,11 +17,11 @@ from typing import Any
 
 import structlog
 
+from config.visible import visible
 from criteria.jsonpath import plain_steps
 from platforms.base import Platform
 from platforms.summary import SummaryPart, Value
 from store.hiding import Hidden, may_hide
-from store.visible import visible
 
 log = structlog.get_logger()
 

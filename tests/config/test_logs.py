@@ -102,6 +102,22 @@ def test_text_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(text.splitlines()) == 1
 
 
+def test_no_line_of_text_has_a_character_that_a_terminal_acts_on(capsys: pytest.CaptureFixture[str]) -> None:
+    """A workflow's name, or a path, may have been chosen by a stranger."""
+    configure_logging("text", "relay")
+    odd = "\x1b[31m\x9b2J\u202e\r\n"
+    structlog.get_logger().warning("ours", path=f"/{odd}", reason=f"it is {odd}")
+    logging.getLogger("x").warning("a library's: %s", odd)
+    try:
+        raise ValueError(odd)
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    text = capsys.readouterr().err
+    assert text.replace("\n", "").isprintable()
+    assert "path=/\\x1b[31m\\x9b2J\\u202e\\r\\n" in text
+    assert "Traceback" in text
+
+
 def test_of_very_many_names_a_line_has_the_first() -> None:
     names = [f"w{number}" for number in range(2000)]
     assert some_of(names[:20]) == names[:20]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from config.visible import visible
 from platforms import PLATFORMS
 from platforms.base import Platform
 from platforms.bodies import read_body
@@ -19,7 +20,6 @@ from platforms.summary import Value
 from store.hiding import masked, masked_in_list
 from store.records import Event
 from store.summary import Summarizer
-from store.visible import visible
 from tests.examples import at_most, examples
 
 SENDERS_DECIDE = {"custom", "cloudevents", "standard-webhooks"}
