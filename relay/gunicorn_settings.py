@@ -137,6 +137,13 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         self.error_log.propagate = True
 
 
+def _port() -> str:
+    text = os.environ.get("PORT") or "8000"
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536):
+        sys.exit(f"the relay can't start:\nPORT: {text[:20]!r} is not a port; write a number from 1 to 65535")
+    return text
+
+
 def _every_address(port: str) -> list[str]:
     """IPv6 and IPv4, if the machine has both."""
     try:
@@ -150,7 +157,7 @@ def _every_address(port: str) -> list[str]:
 
 # Each connection uses one.
 _open_files = allow_open_files()
-bind = _every_address(os.environ.get("PORT") or "8000")
+bind = _every_address(_port())
 worker_class = Worker
 logger_class = Logger
 workers = 2

@@ -230,6 +230,20 @@ def test_definitions_that_cannot_be_used_end_the_start(text: str | None, relay: 
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("port", ["abc", "99999", "-1"])
+def test_a_port_that_is_none_is_told_with_its_setting(port: str, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        command_of("relay"),
+        cwd=tmp_path,
+        env=os.environ | {"PORT": port},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = f"the relay can't start:\nPORT: '{port}' is not a port; write a number from 1 to 65535\n"
+    assert (ended.returncode, ended.stderr) == (1, said)
+
+
 def test_a_metrics_port_that_is_taken_is_only_a_warning(relay: Process) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", relay.metrics_port))
