@@ -55,7 +55,11 @@ class Commands(click.Group):
             StillRejected,
         ) as error:
             fail(error)
-        except OSError as error:
+
+    def main(self, *given: Any, **more: Any) -> Any:
+        try:
+            return super().main(*given, **more)
+        except OSError as error:  # of --help and --version too, which are printed before a command is invoked
             if error.errno not in _FULL:
                 raise
             fail(f"the output can't be written: {error.strerror}")

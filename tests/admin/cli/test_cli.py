@@ -291,11 +291,12 @@ def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
         assert result.stdout == ""
 
 
-def test_a_full_disk_is_told_in_one_line() -> None:
+@pytest.mark.parametrize("argument", ["schema", "--help", "--version"])
+def test_a_full_disk_is_told_in_one_line(argument: str) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("only Linux has /dev/full")
     with open("/dev/full", "w", encoding="utf-8") as full:
-        command = [sys.executable, "-c", "from admin.cli import main; main()", "schema"]
+        command = [sys.executable, "-c", "from admin.cli import main; main()", argument]
         ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
     assert (ended.returncode, ended.stderr) == (1, "the output can't be written: No space left on device\n")
 
