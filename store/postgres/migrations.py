@@ -136,6 +136,14 @@ ALTER TABLE bridge.targets SET (fillfactor = 50);
 ALTER TABLE bridge.tasks SET (fillfactor = 50);
 """
 
+_ENDED_ON_TASK = """
+-- An index of all targets gets an entry with each change of one; this one gets a single one, when the target has ended.
+-- The one that is live is in `targets_taken`.
+CREATE INDEX targets_ended_on_task ON bridge.targets (task_id)
+    WHERE task_id IS NOT NULL AND state NOT IN ('pending', 'claimed');
+DROP INDEX bridge.targets_task;
+"""
+
 STEPS: tuple[tuple[str, str], ...] = (
     ("first", FIRST),
     ("failing_since", "ALTER TABLE bridge.targets ADD COLUMN failing_since BIGINT"),
@@ -178,6 +186,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("live_events", LIVE_EVENTS),
     ("events_in_place", EVENTS_IN_PLACE),
     ("iterations", ITERATIONS),
+    ("targets_ended_on_task", _ENDED_ON_TASK),
 )
 """Name and statements of each step, in their order."""
 IN_PARTS: dict[str, tuple[str, ...]] = {"events_in_place": ADD_ENDED}

@@ -100,6 +100,13 @@ SELECT {rows.TARGET} FROM bridge.targets WHERE event_id = (SELECT %(event)s) ORD
 LIMIT %(limit)s OFFSET %(skipped)s
 """
 
+# The one that is live, and those before it: on PostgreSQL each has an index of its own.
+_ON_TASK = f"""
+SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s AND state IN ('pending', 'claimed')
+UNION ALL SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s AND state NOT IN ('pending', 'claimed')
+ORDER BY id
+"""
+
 # One look into an index for each event, however many targets there are: a join might read them all.
 _WITH_EFFECT = """
 SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
@@ -270,8 +277,7 @@ class Queries(ABC):
 
     def targets_on(self, task_id: str) -> list[Target]:
         """All targets, past and present, for this task."""
-        sql = f"SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = %s ORDER BY id"
-        return list(map(rows.target_for_people, self._database.read(sql, (task_id,))))
+        return list(map(rows.target_for_people, self._database.read(_ON_TASK, (task_id, task_id))))
 
     def oldest_pending(self) -> int | None:
         """When the oldest event arrived that is undecided or has a pending call, not counting held and set-aside

@@ -133,6 +133,19 @@ def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
     assert store.queries.targets_on("t1") == []
 
 
+def test_what_a_task_was_taken_by_is_listed_in_order_what_has_ended_first(store: Store) -> None:
+    store.tasks.adopt(ME, [task(1)], NOW)
+    for id_ in ("e1", "e2", "e3"):
+        decide(store, arrive(store, id_), completion(1))
+        assert [(target.event_id, target.state) for target in store.queries.targets_on("t1")][-1] == (id_, "pending")
+        end(store, id_, "failed")
+    assert [(target.event_id, target.state) for target in store.queries.targets_on("t1")] == [
+        ("e1", "failed"),
+        ("e2", "failed"),
+        ("e3", "failed"),
+    ]
+
+
 def test_targets_are_read_of_many_events_at_once(store: Store) -> None:
     decide(store, arrive(store, "e1"), start(1))
     decide(store, arrive(store, "e2"), start(2), start(3))
