@@ -68,7 +68,7 @@ def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load
     def somebody_polls() -> None:
         """Another program: what it takes only the index knows."""
         while not ended.wait(1.5):
-            load.conductor.poll()
+            load.patiently(load.conductor.poll)
 
     poller = threading.Thread(target=somebody_polls)
     poller.start()
