@@ -36,7 +36,11 @@ def filter_options(which: str) -> Callable[[_Command], _Command]:
         click.option("-t", "--text", help=f"{which} with this text in their id, delivery id or payload."),
         click.option("--where", multiple=True, metavar="$.PATH=VALUE", help=f"{which} with this value there."),
         click.option("--failure", metavar="REASON", help=f"{which} with this reason, as --failures lists it."),
-        click.option("--since", metavar="TIME", help=f"{which} since then: 2h ago, or 2026-01-31T12:00 (UTC)."),
+        click.option(
+            "--since",
+            metavar="TIME",
+            help=f"{which} since then: 2h means two hours ago, or 2026-01-31T12:00 (UTC).",
+        ),
         click.option("--until", metavar="TIME", help=f"{which} before then."),
     )
 

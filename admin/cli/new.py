@@ -289,7 +289,8 @@ def _secret(text: str | None) -> str:
         with open(text[1:], encoding="utf-8") as file:
             return file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{text[1:]}: {error}", param_hint="--secret") from None
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint="--secret") from None
 
 
 def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:

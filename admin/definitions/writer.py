@@ -97,7 +97,7 @@ class DefinitionsFolder:
         if not self.folder.is_dir():
             raise CantWrite(f"{self.folder} is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one")
         if not os.access(self.folder, os.W_OK | os.X_OK):
-            raise CantWrite(f"the folder {self.folder} can't be written by the user that the admin page runs as")
+            raise CantWrite(f"the folder {self.folder} can't be written by the user that this process runs as")
 
     # --- reading --------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -289,6 +290,14 @@ def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
         result = cli("events", command, "nothing", code=1)
         assert result.stderr == "no event nothing\n"
         assert result.stdout == ""
+
+
+def test_the_times_that_help_names_can_be_written_so(cli: Cli) -> None:
+    text = " ".join(cli("events", "--help").stdout.split())
+    named = re.search(r"since then: (.+?) means two hours ago, or (.+?) \(UTC\)", text)
+    assert named is not None
+    for time in named.groups():
+        cli("events", "--since", time)
 
 
 @pytest.mark.parametrize("argument", ["schema", "--help", "--version"])

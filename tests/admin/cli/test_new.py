@@ -259,3 +259,8 @@ def test_a_mistake_is_told_by_the_name_of_its_setting(cli: Cli) -> None:
 def test_a_mistake_in_a_start_is_told_by_its_place(cli: Cli, option: str, says: str) -> None:
     start = () if option.startswith("--start") else ("--start", "w")
     assert says in cli("new", "deploys", "--platform", "github", *start, option, code=1).stderr
+
+
+def test_a_secrets_file_that_cannot_be_read_is_named_once(cli: Cli) -> None:
+    result = cli("new", "pay", "--platform", "stripe", "--receiver", "checkout", "--secret", "@none.txt", code=2)
+    assert result.stderr.endswith("Error: Invalid value for --secret: none.txt: No such file or directory\n")
