@@ -9,13 +9,14 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from admin.errors import NotFound
 from admin.events.search import search
 from admin.events.targets import TARGETS_LISTED
 from admin.explain.set_aside import describe_set_aside
 from config.last_good import LastGood
 from config.settings import Settings
 from config.watch import DefinitionsSource
-from config.webhooks import Definitions
+from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from relay.fingerprints import verified_since
 from store.event_filter import EventFilter, EventPage
@@ -34,10 +35,6 @@ _SMALL = 20_000
 """Characters of a payload that is read for a list."""
 _NAMED = 5
 """Ids that are listed if several begin alike."""
-
-
-class NotFound(Exception):
-    """There is no such event or task; the text says which."""
 
 
 def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, str]]) -> DefinitionsSource:
@@ -64,6 +61,13 @@ class Bridge:
         self.definitions = definitions
 
     # --- webhooks -------------------------------------------------------------------------------------------
+
+    def webhook(self, name: str) -> Webhook:
+        """The webhook of that name. Raises NotFound."""
+        webhook = self.definitions.by_name.get(name)
+        if webhook is None:
+            raise NotFound(f"no webhook {name}")
+        return webhook
 
     def verified_at(self) -> dict[str, int | None]:
         """webhook → since when it has been verified with its present verifier and secrets, None if it isn't."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from admin.errors import CantDo
 from admin.urls import base_url_of
 from config.callbacks import check_expires
 from config.settings import Settings
@@ -12,8 +13,10 @@ from relay.callback_tokens import Address, NoSuchTask, make_token
 from store.one_target import names_of
 
 
-class CantMakeUrl(ValueError):
+class CantMakeUrl(CantDo):
     """No such URL can be made; the text says why, and what to do."""
+
+    status = 400
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin.api.base import as_json
 from admin.api.objects import Replay
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from admin.events.replay import replay
 from admin.events.send import for_relay, post, wait_of
 from criteria.suggestions import did_you_mean

@@ -11,10 +11,10 @@ import click
 
 from admin.api.notes import NotePlan, Notes
 from admin.bridge import Bridge
-from admin.cli.common import Here, echo_json, here, me
+from admin.cli.common import Here, echo_by_webhook, echo_json, echo_left_out, here, user
 from admin.cli.event_list import filter_options, parts_given
 from admin.cli.event_list import matching as matching_of_filter
-from admin.cli.tables import counted, plain
+from admin.cli.tables import counted
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.replay_plan import Chosen, Plan, chosen
 from store.story import Noted
@@ -97,7 +97,7 @@ def _run(
     if not event_ids and not yes and plan.to_confirm:
         _confirm(plan, what)
     by = ", ".join(f"--{name} {value}" for name, value in chosen_by.items()) or "id"
-    _say_done(note_all(here.bridge, plan, what, me(), text, by), plan, what, as_json)
+    _say_done(note_all(here.bridge, plan, what, user(), text, by), plan, what, as_json)
 
 
 def _single(bridge: Bridge, event_ids: tuple[str, ...]) -> list[Chosen]:
@@ -118,10 +118,8 @@ def _say_plan(plan: Plan, what: Noted, as_json: bool) -> None:
         return
     events = counted(len(plan.chosen), "event")
     click.echo(f"{events} would be {what}" if plan.total else "no event matches", err=not plan.chosen)
-    for webhook, statuses in plan.by_webhook.items():
-        each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
-        click.echo(f"  {plain(webhook)}: {each}")
-    _say_left_out(plan)
+    echo_by_webhook(plan)
+    echo_left_out(plan.left_out)
 
 
 def _say_done(done: Counter[str], plan: Plan, what: Noted, as_json: bool) -> None:
@@ -129,9 +127,4 @@ def _say_done(done: Counter[str], plan: Plan, what: Noted, as_json: bool) -> Non
         echo_json(Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
         return
     click.echo(f"{done.total()} of {plan.total} events {what}")
-    _say_left_out(plan)
-
-
-def _say_left_out(plan: Plan) -> None:
-    for reason, number in sorted(plan.left_out.items()):
-        click.echo(f"{number} left out: {plain(reason)}", err=True)
+    echo_left_out(plan.left_out)

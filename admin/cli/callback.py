@@ -5,11 +5,10 @@ from __future__ import annotations
 import click
 
 from admin.api.callbacks import Callback
-from admin.callbacks import CantMakeUrl, callback_url
-from admin.cli.common import Here, as_json_option, complete_webhook, echo_json, fail, here, webhook_named
+from admin.callbacks import callback_url
+from admin.cli.common import Here, as_json_option, complete_webhook, echo_json, here, webhook_named
 from admin.cli.tables import plain
 from config.durations import parse_duration
-from store.errors import StoreMissing
 from store.records import iso
 
 
@@ -46,14 +45,7 @@ def callback(
         seconds = None if expires is None else parse_duration(expires)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--expires") from None
-    try:
-        now = here.store.now()
-    except StoreMissing as error:
-        fail(error)
-    try:
-        made = callback_url(definition, here.settings, now, workflow_id, task, iteration, seconds)
-    except CantMakeUrl as error:
-        fail(error)
+    made = callback_url(definition, here.settings, here.store.now(), workflow_id, task, iteration, seconds)
     if as_json:
         echo_json(Callback.of(made))
         return

@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 import click
 
 from admin.api.base import ApiObject, as_json
-from admin.bridge import Bridge, NotFound, open_definitions, read_definitions
-from admin.cli.tables import counted, plain, table
+from admin.bridge import Bridge, open_definitions, read_definitions
+from admin.cli.tables import compact, counted, plain, table
+from admin.errors import CantDo
 from admin.events.filters import check_webhook as check
-from admin.events.replay import CantReplay
+from admin.events.replay_plan import Plan
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
 from criteria.suggestions import did_you_mean
@@ -27,6 +28,7 @@ from platforms import PLATFORMS
 from relay.retry import StillRejected
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
+from store.records import Change
 from store.sql.store import Store
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -45,15 +47,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (
-            SettingsError,
-            DefinitionsError,
-            StoreUnavailable,
-            NewerStore,
-            NotFound,
-            CantReplay,
-            StillRejected,
-        ) as error:
+        except (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected) as error:
             fail(error)
 
     def main(self, *given: Any, **more: Any) -> Any:
@@ -124,6 +118,10 @@ class Here:
         """Store and definitions together."""
         return Bridge(self.settings, self.store, self.readable)
 
+    def record(self, what: str, webhook: str, detail: str = "") -> None:
+        """Adds to the list of changes what the user did. Raises StoreUnavailable."""
+        self.store.changes.record(Change(self.store.now(), user(), what, webhook, detail))
+
 
 here = click.make_pass_decorator(Here, ensure=True)
 LIMIT = click.IntRange(1, 1_000_000_000)
@@ -140,7 +138,7 @@ def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str
     return [name for name in names if name.startswith(incomplete)]
 
 
-def me() -> str:
+def user() -> str:
     """Who is using the command line, for the list of changes."""
     try:
         return f"command line ({getpass.getuser()})"
@@ -158,6 +156,34 @@ def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothin
         click.echo(table(headings, rows))
     else:
         click.echo(nothing, err=True)
+
+
+def echo_fields(fields: Mapping[str, object]) -> None:
+    """A line for each field that has a value."""
+    for name, value in fields.items():
+        if value is not None:
+            click.echo(f"{name + ':':<13}{plain(value)}")
+
+
+def echo_values(heading: str, values: Mapping[str, Any] | None) -> None:
+    """JSON values below a heading; nothing if there are none."""
+    if values:
+        click.echo(f"\n{heading}:")
+        for key, value in values.items():
+            click.echo(f"  {plain(key)}: {plain(value) if isinstance(value, str) else compact(value)}")
+
+
+def echo_left_out(left_out: Mapping[str, int], to_stderr: bool = True) -> None:
+    """Reasons, each with how many are left out for it."""
+    for reason, number in sorted(left_out.items()):
+        click.echo(f"{number} left out: {plain(reason)}", err=to_stderr)
+
+
+def echo_by_webhook(plan: Plan, to_stderr: bool = False) -> None:
+    """The chosen events of each webhook by status."""
+    for webhook, statuses in plan.by_webhook.items():
+        each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+        click.echo(f"  {plain(webhook)}: {each}", err=to_stderr)
 
 
 def webhook_named(here: Here, name: str) -> Webhook:

@@ -17,10 +17,11 @@ from admin.cli.common import (
     Commands,
     Here,
     as_json_option,
+    echo_fields,
     echo_json,
     echo_table,
+    echo_values,
     here,
-    me,
 )
 from admin.cli.event_list import filter_options, list_events, parts_given, search_for, show_failures
 from admin.cli.follow import follow_events
@@ -32,7 +33,7 @@ from admin.explain.explainer import Explainer
 from admin.explain.results import Comparison, EventExplanation
 from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
-from store.records import Change, Event, Task, iso
+from store.records import Event, Task, iso
 
 _PAGE = 500
 
@@ -131,10 +132,7 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
         ("headers", event.headers),
         ("query", event.query),
     ):
-        if values:
-            click.echo(f"\n{name}:")
-            for key, value in values.items():
-                click.echo(f"  {plain(key)}: {plain(value) if isinstance(value, str) else compact(value)}")
+        echo_values(name, values)
     click.echo("\npayload:")
     click.echo(pretty(json.loads(event.payload)))
 
@@ -149,9 +147,7 @@ def _echo_event(event: Event, meaning: Sequence[str]) -> None:
         "delivery id": event.delivery_id,
         "replay of": event.replay_of,
     }
-    for name, value in fields.items():
-        if value is not None:
-            click.echo(f"{name + ':':<13}{plain(value)}")
+    echo_fields(fields)
     for sentence in meaning:
         click.echo(f"  {plain(sentence)}")
 
@@ -266,7 +262,7 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     event = here.bridge.event_meant(event_id)
     new_id = replay_event(here.bridge, event.id, many["target"])
     which = f"event {event.id}" + (f", target {many['target']}" if many["target"] is not None else "")
-    here.store.changes.record(Change(here.store.now(), me(), "replayed", event.webhook, f"{which}, as {new_id}"))
+    here.record("replayed", event.webhook, f"{which}, as {new_id}")
     if as_json:
         echo_json(objects.Replay(event_id=new_id, replay_of=event.id))
         return
@@ -354,9 +350,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
         "waiting since": iso(task.scheduled_at),
         "domain": task.domain,
     }
-    for name, value in fields.items():
-        if value is not None:
-            click.echo(f"{name + ':':<13}{plain(value)}")
+    echo_fields(fields)
     click.echo(f"  {plain(found.meaning)}")
     click.echo("\nmatches:")
     click.echo(pretty(task.matches))

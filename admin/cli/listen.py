@@ -10,7 +10,7 @@ import click
 
 from admin.cli.common import Here, fail, here
 from admin.cli.tables import plain
-from admin.events.listen import CantListen, LocalBridge, Posted, PublicBridge, is_safe_for_a_token
+from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
 from admin.events.listen import listen as listening
 from admin.urls import url_of
 from platforms.verifiers import CannotSign
@@ -89,7 +89,7 @@ def listen(
             if last.answer.status == 401 and not resign and not has_hinted:
                 click.echo("rejected: if the secret here is another one, or it is too old, see --resign", err=True)
                 has_hinted = True
-    except (CantListen, CannotSign) as error:
+    except CannotSign as error:
         fail(error)
     except KeyboardInterrupt:
         if last is not None:

@@ -12,11 +12,11 @@ import click
 
 from admin.api.objects import NewWebhook
 from admin.bridge import read_definitions
-from admin.cli.common import Here, echo_json, fail, here, me
+from admin.cli.common import Here, echo_json, fail, here
 from admin.cli.tables import plain
 from admin.definitions.fields import BY_NAME, FIELDS
 from admin.definitions.forms import WebhookForm
-from admin.definitions.writer import CantWrite, DefinitionsFolder, Invalid, NameTaken
+from admin.definitions.writer import DefinitionsFolder, Invalid
 from admin.events.how_to_try import how_to_try
 from admin.markdown import as_text
 from admin.setup_steps import setup_steps
@@ -24,7 +24,6 @@ from admin.urls import url_of
 from platforms import PLATFORMS
 from platforms.guide import Guide, guides
 from store.errors import StoreUnavailable
-from store.records import Change
 
 _OPTIONS = (
     ("--algorithm", "signature_algorithm", "With --signature: sha1, sha256 (the default) or sha512."),
@@ -132,10 +131,7 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
     """
     asks = _on_terminal() and not as_json
     folder = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
-    try:
-        folder.check_writable()
-    except CantWrite as error:
-        fail(error)
+    folder.check_writable()
     platform = platform or (_choose() if asks else "custom")
     guide = guides()[platform]
     form = _form(guide, name, given, asks)
@@ -146,8 +142,6 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
         change = folder.plan(keys) if dry_run or form.errors else folder.create(keys)
     except Invalid as error:
         form.place(error.problems)
-    except (NameTaken, CantWrite) as error:
-        fail(error)
     if form.errors:
         fail("\n".join(f"{_named(field)}: {what}" for field, what in form.errors.items()))
     if dry_run:
@@ -297,9 +291,7 @@ def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
     webhook = read_definitions(here.settings.bridge_webhooks, True).by_name[form.name]
     url = url_of(webhook, here.settings)
     with suppress(StoreUnavailable):  # before the first start there is no store
-        here.store.changes.record(
-            Change(here.store.now(), me(), "created", form.name, f"platform {guide.platform.name}")
-        )
+        here.record("created", form.name, f"platform {guide.platform.name}")
     is_shown = form.generated and webhook.callback is None  # whose secret is entered nowhere
     if as_json:
         secret = form.secret if is_shown else None

@@ -14,15 +14,17 @@ from admin.cli.common import (
     as_json_option,
     check_webhook,
     complete_webhook,
+    echo_fields,
     echo_json,
+    echo_left_out,
     echo_table,
+    echo_values,
     here,
-    me,
 )
-from admin.cli.tables import compact, plain, pretty
+from admin.cli.tables import plain, pretty
 from admin.events.kept_rejections import KeptRejections, Plan, Retried
 from config.durations import parse_duration
-from store.records import Change, iso
+from store.records import iso
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -80,14 +82,9 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
         "rejected": f"{delivery.status}: {delivery.reason}",
         "now": f"still rejected: {shown.still_rejected}" if shown.still_rejected else "it would be accepted",
     }
-    for name, value in fields.items():
-        if value is not None:
-            click.echo(f"{name + ':':<13}{plain(value)}")
-    for name, values in (("headers", shown.headers), ("query", shown.query)):
-        if values:
-            click.echo(f"\n{name}:")
-            for key, value in values.items():
-                click.echo(f"  {plain(key)}: {plain(value) if isinstance(value, str) else compact(value)}")
+    echo_fields(fields)
+    echo_values("headers", shown.headers)
+    echo_values("query", shown.query)
     if shown.payload is not None:
         click.echo(f"\npayload (not proven):\n{pretty(shown.payload)}")
     elif delivery.event_id is None:
@@ -172,7 +169,7 @@ def _record(here: Here, done: Retried, ids: tuple[str, ...]) -> None:
     which = ", ".join(ids) if ids else "all that a signature now proves"
     for webhook, number in sorted(done.accepted.items()):
         text = f"{number} rejected deliveries accepted: {which}"
-        here.store.changes.record(Change(here.store.now(), me(), "retried", webhook, text))
+        here.record("retried", webhook, text)
 
 
 def _say(as_json: bool, number: int, what: str, found: RetryOfMany) -> None:
@@ -182,5 +179,4 @@ def _say(as_json: bool, number: int, what: str, found: RetryOfMany) -> None:
     click.echo(f"{number} rejected deliver{'y' if number == 1 else 'ies'} {what}")
     for event_id in found.event_ids:
         click.echo(f"  event {event_id}")
-    for reason, times in sorted(found.left_out.items()):
-        click.echo(f"{times} left out: {plain(reason)}", err=True)
+    echo_left_out(found.left_out)

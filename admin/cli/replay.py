@@ -12,14 +12,14 @@ from typing import Any
 import click
 
 from admin.api.objects import ReplayPlan, Replays
-from admin.cli.common import Here, echo_json, fail, me
+from admin.cli.common import Here, echo_by_webhook, echo_json, echo_left_out, fail
 from admin.cli.event_list import matching
-from admin.cli.tables import counted, plain
+from admin.cli.tables import counted
 from admin.events.replay import Progress, replay_all
 from admin.events.replay_plan import SETTLED, Plan, plan_of
 from config.rates import parse_rate
 from store.errors import StoreUnavailable
-from store.records import Change, iso
+from store.records import iso
 
 _SAY_EVERY = 2.0
 """Seconds between lines of progress where there is no terminal."""
@@ -72,7 +72,7 @@ def replay_many(
     for webhook, number in sorted(progress.replayed.items()):
         text = f"{number} events, by --" + ", --".join(f"{name} {value}" for name, value in chosen_by.items())
         try:
-            here.store.changes.record(Change(here.store.now(), me(), "replayed", webhook, text))
+            here.record("replayed", webhook, text)
         except StoreUnavailable:
             break
     _say_end(progress, stopped, as_json)
@@ -106,11 +106,8 @@ def _say_plan(plan: Plan, will_be: str, to_stderr: bool) -> None:
         arrived = f", which arrived from {iso(plan.chosen[0].received_at)} to {iso(plan.chosen[-1].received_at)}"
     events = counted(len(plan.chosen), "event")
     click.echo(f"{events} {will_be} replayed{arrived}", err=to_stderr)
-    for webhook, statuses in plan.by_webhook.items():
-        each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
-        click.echo(f"  {plain(webhook)}: {each}", err=to_stderr)
-    for reason, number in sorted(plan.left_out.items()):
-        click.echo(f"{number} left out: {plain(reason)}", err=to_stderr)
+    echo_by_webhook(plan, to_stderr)
+    echo_left_out(plan.left_out, to_stderr)
 
 
 def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
@@ -128,8 +125,7 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
         )
     else:
         click.echo(f"{replayed} of {progress.total} events replayed")
-        for reason, number in sorted(progress.left_out.items()):
-            click.echo(f"{number} left out: {plain(reason)}", err=True)
+        echo_left_out(progress.left_out)
     if stopped is not None:
         rest = f"; to continue, add --after {progress.last}" if progress.last else ""
         fail(f"{stopped}: {progress.total - progress.done} are left{rest}")

@@ -19,18 +19,16 @@ from admin.cli.common import (
     echo_table,
     fail,
     here,
-    me,
     webhook_named,
 )
 from admin.cli.tables import plain
 from admin.definitions.schema import json_schema
-from admin.definitions.writer import CantWrite, NameTaken
-from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
+from admin.orkes.importing import convert, read_webhooks, to_yaml
 from admin.orkes.merging import write_into
 from admin.urls import url_of
 from platforms import PLATFORMS
 from store.errors import StoreMissing
-from store.records import Change, iso
+from store.records import iso
 
 
 @click.command()
@@ -86,7 +84,7 @@ def pause(here: Here, webhook: str) -> None:
     name = webhook_named(here, webhook).name
     store = here.store
     store.pauses.pause(name, store.now())
-    store.changes.record(Change(store.now(), me(), "paused", name, ""))
+    here.record("paused", name)
     click.echo(plain(f"{name} is paused: deliveries are accepted, nothing is decided; webhook-bridge resume {name}"))
 
 
@@ -106,7 +104,7 @@ def resume(here: Here, webhook: str) -> None:
     store = here.store
     if not store.pauses.resume(webhook):  # the definition of a paused webhook may be gone
         fail(f"{webhook} isn't paused; paused webhooks: {', '.join(store.pauses.paused()) or 'none'}")
-    store.changes.record(Change(store.now(), me(), "resumed", webhook, ""))
+    here.record("resumed", webhook)
     click.echo(plain(f"{webhook} is resumed"))
 
 
@@ -152,8 +150,6 @@ def import_(file: TextIO, into: Path | None) -> None:
             click.echo("".join(f"{path}\n" for path in write_into(into, made)), nl=False)
     except UnicodeDecodeError:
         fail(f"{file.name} isn't UTF-8; save it as UTF-8 (PowerShell's > writes UTF-16)")
-    except (NotOrkes, NameTaken, CantWrite) as error:
-        fail(error)
     for one in made:
         for variable, what in one.variables.items():
             click.echo(plain(f"set {variable}: {what}"), err=True)

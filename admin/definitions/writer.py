@@ -26,6 +26,7 @@ from admin.definitions.list_part import cut_out
 from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
 from admin.definitions.written import files_in, items_in, parsed
 from admin.definitions.yaml_text import edit_text, merge, plain, remove_item, write_text
+from admin.errors import CantDo
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
 from platforms.base import Platform
@@ -40,15 +41,15 @@ _OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-
 _LINE = re.compile(r"(?<=line )\d+|(?<=\.yaml:)\d+")
 
 
-class CantWrite(Exception):
+class CantWrite(CantDo):
     """The definitions can't be written here; the text says why and what to do."""
 
 
-class NameTaken(Exception):
+class NameTaken(CantDo):
     """Another webhook has this name, or its file exists."""
 
 
-class Changed(Exception):
+class Changed(CantDo):
     """Somebody else has changed or removed the webhook since it was read."""
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from admin.bridge import Bridge
+from admin.errors import CantDo
 from admin.events.replay_plan import REPLAY_DELIVERED, Chosen, Plan, chosen
 from store.records import Change
 from store.story import REASON_KEPT, Note, Noted
@@ -17,7 +18,7 @@ _STEP = 500
 _WHY_NOT = {"pending": "it is pending: it may still be delivered", "delivered": "it was delivered"}
 
 
-class CantNote(Exception):
+class CantNote(CantDo):
     """The event can't be acknowledged, or reopened; the text says why."""
 
 

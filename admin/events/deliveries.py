@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import CantDo, NotFound
 from admin.events.send import content_type_of, delivery_of
 from admin.events.tree import Step, path_of
 from config.webhooks import Webhook
@@ -43,7 +44,7 @@ _SHORTEST, _RENEWED = 6, 12
 _UNSENT = frozenset({"content-length", "host", "connection", "accept-encoding", "transfer-encoding"})
 
 
-class CantKeep(Exception):
+class CantKeep(CantDo):
     """The delivery can't be shown or saved without revealing something; the text says why."""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.bodies import read_body

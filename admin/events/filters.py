@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, get_args
 
-from admin.bridge import NotFound
+from admin.errors import NotFound
 from admin.events.search import BadFilter, Search, Where
 from config.durations import parse_duration
 from criteria.suggestions import did_you_mean

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, Body, read_query
 from relay.payload import payload_of

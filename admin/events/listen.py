@@ -18,6 +18,7 @@ import urllib3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from admin.errors import CantDo
 from admin.events.send import Answer, NotReachable, draft_for, pool_for, post, signed
 from config.loopback import is_loopback
 from config.respond import LONGEST_WAIT
@@ -59,7 +60,7 @@ _Header = Annotated[str, Field(max_length=70_000, pattern=r"^[\t\x20-\x7e\x80-\x
 _Name = Annotated[str, Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
 
 
-class CantListen(Exception):
+class CantListen(CantDo):
     """The public bridge refuses, or what it says isn't what a bridge says; the text says why."""
 
 

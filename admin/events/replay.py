@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import CantDo, NotFound
 from admin.events.families import families
 from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined, undefined, why_settled
 from config.webhooks import DEFAULT_HOLD
@@ -16,7 +17,7 @@ from store.records import Committed, NewEvent, new_event_id
 from store.transitions import LIVE
 
 
-class CantReplay(Exception):
+class CantReplay(CantDo):
     """The event can't be replayed; the text says why."""
 
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from admin.errors import CantDo
 from admin.events.failure_reasons import reason_of
 from admin.events.targets import TARGETS_LISTED
 from criteria.equality import Key, comparison_key
@@ -45,8 +46,10 @@ _ANY = ("",)
 """Found in every payload, but only within the bounds of a search."""
 
 
-class BadFilter(ValueError):
+class BadFilter(CantDo):
     """The filter can't be used; the text says why."""
+
+    status = 400
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin.definitions.values import Secret, Verbatim, to_yaml_value
+from admin.errors import CantDo
 from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
 
@@ -59,7 +60,7 @@ _IRRELEVANT = {
 URL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
 
-class NotOrkes(ValueError):
+class NotOrkes(CantDo):
     """The text is not the webhook JSON of Orkes."""
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from itsdangerous import BadData, Signer, URLSafeTimedSerializer
 
+from admin.errors import CantDo
 from config.loopback import is_loopback
 
 COOKIE = "bridge_admin"
@@ -24,8 +25,10 @@ _KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
 _SIGNER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
-class NotAllowed(Exception):
+class NotAllowed(CantDo):
     """The request is refused; the text explains why to the bridge's operator."""
+
+    status = 403
 
 
 def check_local(environ: Mapping[str, Any], trusted_proxies: bool = False) -> None:

@@ -8,11 +8,7 @@ import structlog
 from flask import Flask, Response, current_app, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
-from admin.bridge import NotFound
-from admin.definitions.writer import CantWrite, Changed
-from admin.events.acknowledge import CantNote
-from admin.events.replay import CantReplay
-from admin.events.search import BadFilter
+from admin.errors import CantDo
 from admin.page import (
     acknowledging,
     api,
@@ -96,14 +92,8 @@ def create_app(settings: Settings) -> Flask:
     app.before_request(_admit)
     app.after_request(_finish)
     app.register_error_handler(HTTPException, _on_http_error)
-    app.register_error_handler(NotFound, lambda error: _error(404, str(error)))
-    app.register_error_handler(CantWrite, lambda error: _error(409, str(error)))
-    app.register_error_handler(Changed, lambda error: _error(409, str(error)))
-    app.register_error_handler(CantNote, lambda error: _error(409, str(error)))
-    app.register_error_handler(BadFilter, lambda error: _error(400, str(error)))
-    app.register_error_handler(CantReplay, lambda error: _error(409, str(error)))
+    app.register_error_handler(CantDo, lambda error: _error(error.status, str(error)))
     app.register_error_handler(StillRejected, lambda error: _error(409, f"It is still rejected: {error}"))
-    app.register_error_handler(NotAllowed, lambda error: _error(403, str(error)))
     app.register_error_handler(TooManyWrongTokens, _on_too_many_attempts)
     app.register_error_handler(StoreUnavailable, _on_no_store)
     app.register_error_handler(NewerStore, _on_no_store)

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, abort, jsonify
 
 from admin.api.base import as_json
 from admin.api.callbacks import Callback, ToCallBack
-from admin.callbacks import CantMakeUrl, callback_url
+from admin.callbacks import callback_url
 from admin.events.filters import check_webhook
 from admin.page.json_body import object_of
 from admin.page.pages import bridge
@@ -27,10 +27,7 @@ def make() -> tuple[Response, int]:
         seconds = None if asked.expires is None else parse_duration(asked.expires)
     except ValueError as error:
         abort(400, f"expires: {error}")
-    try:
-        made = callback_url(
-            webhook, here.settings, here.store.now(), asked.workflow_id, asked.task, asked.iteration, seconds
-        )
-    except CantMakeUrl as error:
-        abort(400, str(error))
+    made = callback_url(
+        webhook, here.settings, here.store.now(), asked.workflow_id, asked.task, asked.iteration, seconds
+    )
     return jsonify(as_json(Callback.of(made))), 201

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
 from admin.events.differences import compared, differences, place
 from admin.events.event_or_sample import event_of_sample, find_event_or_sample
 from admin.events.tree import MOST, tree_of
@@ -15,7 +15,6 @@ from admin.explain.explainer import EXAMINED_AT_ONCE, Explainer
 from admin.explain.trials import Kind, Trier, read_line, try_newest, written
 from admin.page.pages import bridge, render
 from admin.page.webhooks import defined
-from config.webhooks import Webhook
 from criteria.jsonpath import BadPath, compile_path
 from criteria.matches import Criterion
 from platforms.guide import samples
@@ -171,7 +170,4 @@ def _other(here: Bridge, event: Event, given: str) -> Event | None:
     kind, _, name = given.partition(":")
     if kind != "sample":
         return here.event(given)
-    webhook: Webhook | None = here.definitions.by_name.get(event.webhook)
-    if webhook is None:
-        raise NotFound(f"no webhook {event.webhook}")
-    return event_of_sample(webhook, name)
+    return event_of_sample(here.webhook(event.webhook), name)

@@ -8,13 +8,14 @@ from typing import Any
 from flask import make_response, request, url_for
 from flask.typing import ResponseReturnValue
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from admin.events.descriptions import around, describe_effects, describe_status
 from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.replay import replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
-from admin.events.search import BadFilter, Search
+from admin.events.search import BadFilter
 from admin.page.chosen_events import AT_ONCE, Asked, asked_for, chosen_of
 from admin.page.context import changed
 from admin.page.pages import PAGE, bridge, render, seq
@@ -32,7 +33,7 @@ def events() -> ResponseReturnValue:
     page, many = EventPage(()), 0
     try:
         query = search_of(here, filters)
-        page = here.page(_limited(query, before, PAGE + 1))
+        page = here.page(replace(query, before_seq=before, limit=PAGE + 1))
         many = len(choose(here, query, most=AT_ONCE + 1)) if filters else 0
     except (BadFilter, NotFound) as error:
         problem = str(error)
@@ -54,10 +55,6 @@ def events() -> ResponseReturnValue:
     )
     answer.status_code = 200 if problem is None else 400
     return answer
-
-
-def _limited(query: Search, before: int | None, limit: int) -> Search:
-    return replace(query, before_seq=before, limit=limit)
 
 
 def _older(page: EventPage, filters: dict[str, str]) -> str | None:

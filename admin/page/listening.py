@@ -7,7 +7,8 @@ from flask import Blueprint, Response, abort, g, jsonify, request
 
 from admin.api.base import as_json
 from admin.api.deliveries import RawDeliveries, RawDelivery
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from admin.page.access import NotAllowed
 from admin.page.api import refuse_unknown_parameters
 from admin.page.pages import bridge
@@ -32,10 +33,7 @@ def deliveries(name: str) -> Response:
     if g.role != "admin":
         raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to listen to deliveries")
     here = bridge()
-    definition = here.definitions.by_name.get(name)
-    if definition is None:
-        raise NotFound(f"no webhook {name}")
-    if not definition.listen:
+    if not here.webhook(name).listen:
         abort(409, f"webhook {name} can't be listened to: add listen: true to its definition")
     after, start = request.args.get("after"), request.args.get("from")
     pruned = here.store.raw_deliveries.last_pruned(name)

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, current_app, g, make_response, request, url_for
 
-from admin.events.filters import check_webhook
+from admin.events.filters import check_webhook, names_for
 from admin.events.newest import LiveDelivery, newest
 from admin.page.context import Source, sessions, source
 from admin.page.feed import Feed, TooManyStreams
@@ -40,7 +40,7 @@ def deliveries() -> Response:
             event_url=_before_id("pages.event", "event_id"),
             rejection_url=_before_id("pages.rejection", "rejection_id"),
             webhook=webhook,
-            names=sorted({*here.definitions.by_name, *filter(None, [webhook])}),
+            names=names_for(here, webhook),
         )
     )
     answer.headers["Content-Security-Policy"] = f"{current_app.config['POLICY']}; {_POLICY}"

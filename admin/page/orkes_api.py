@@ -12,8 +12,9 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, jsonify
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
 from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
+from admin.errors import NotFound
 from admin.orkes.kept import forget, rename
 from admin.orkes.webhooks import HIDDEN, NotAWebhook, from_orkes, proof_of, to_orkes
 from admin.page.context import changed, role_of_token, sessions
@@ -233,10 +234,7 @@ def _written(webhook: Webhook) -> Written:
 
 def _one(name: str) -> Response:
     here = bridge()
-    webhook = here.definitions.by_name.get(name)
-    if webhook is None:
-        raise NotFound(f"no webhook {name}")
-    found = _shown(webhook, here.verified_at()[name] is not None, here.store.facts.all())
+    found = _shown(here.webhook(name), here.verified_at()[name] is not None, here.store.facts.all())
     created = [change.who for change in here.store.changes.newest(name, 1000) if change.what == "created"]
     if created:
         found.setdefault("createdBy", created[0])

@@ -8,7 +8,7 @@ from admin.api.base import as_json
 from admin.api.rejections import AcceptedRejection, kept_rejection
 from admin.bridge import Bridge
 from admin.cli.tables import pretty
-from admin.events.filters import check_webhook
+from admin.events.filters import check_webhook, names_for
 from admin.events.kept_rejections import KeptRejections, Plan
 from admin.page.context import changed
 from admin.page.pages import blueprint, bridge, render
@@ -32,7 +32,7 @@ def rejections() -> str:
         rejections=found,
         filtered=filtered,
         webhook=webhook,
-        names=sorted({*here.definitions.by_name, *filter(None, [webhook])}),
+        names=names_for(here, webhook),
         keeping=sorted({one.webhook for one in found if one.kept_id is not None}),
     )
 

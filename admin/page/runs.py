@@ -7,7 +7,7 @@ import uuid
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
-from admin.bridge import NotFound
+from admin.errors import NotFound
 from admin.page.context import changed, source
 from admin.page.pages import render
 from admin.page.runnable import runnable

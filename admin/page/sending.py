@@ -9,7 +9,8 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
 from admin.events.send import Answer, NotReachable, doubt

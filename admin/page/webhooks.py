@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
-from admin.bridge import DAY, NotFound
+from admin.bridge import DAY
 from admin.definitions.editing import differing, edited, form_of, kinds_of_proof
 from admin.definitions.fields import as_yaml
 from admin.definitions.forms import WebhookForm
@@ -30,6 +30,7 @@ from admin.definitions.writer import (
     Written,
 )
 from admin.definitions.written import files_in
+from admin.errors import NotFound
 from admin.events.how_to_try import how_to_try
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.explain.inputs import inputs_for_newest
@@ -79,10 +80,7 @@ def folder() -> DefinitionsFolder:
 
 def defined(name: str) -> Webhook:
     """The webhook of that name. Raises NotFound."""
-    webhook = bridge().definitions.by_name.get(name)
-    if webhook is None:
-        raise NotFound(f"no webhook {name}")
-    return webhook
+    return bridge().webhook(name)
 
 
 def _written(name: str) -> Written:

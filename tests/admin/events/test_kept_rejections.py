@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from admin.events.kept_rejections import KeptRejections
 from config.webhooks import load_definitions
 from platforms import PLATFORMS

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from admin.bridge import Bridge, NotFound
+from admin.bridge import Bridge
+from admin.errors import NotFound
 from admin.events import search as searching
 from admin.events.filters import parts_of, search_of
 from admin.events.replay_plan import choose
