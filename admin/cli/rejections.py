@@ -56,6 +56,8 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
     rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.kept_id, one.reason] for one in found]
     nothing = "none filtered" if filtered else "no rejections"
     echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "KEPT", "REASON"], rows, nothing)
+    if len(found) == limit:
+        click.echo(f"only the newest {limit} are listed; see --limit", err=True)
 
 
 @rejections.command(short_help="Show a rejected delivery that was kept.")

@@ -423,6 +423,8 @@ def test_rejections_are_listed(cli: Cli) -> None:
     found = json.loads(cli("rejections", "--json", "--webhook", "orders").stdout)
     assert [one["reason"] for one in found] == ["the header X-Api-Key is wrong <script>"]
     assert "203.0.113.10" in cli("rejections").stdout
+    assert cli("rejections").stderr == ""
+    assert cli("rejections", "--limit", "1").stderr == "only the newest 1 are listed; see --limit\n"
 
 
 # --- the store ---
