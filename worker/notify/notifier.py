@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -37,7 +38,7 @@ class Observer:
         self._last: int | None = None
         """When it observed last."""
         self._failed: dict[int, int] = {}
-        """`seq` → when, of the events that failed shortly before that."""
+        """`seq` → when, of the events that it has told of and may find again."""
 
     def observe(self) -> Observation:
         """The state of things; raises only on bugs."""
@@ -45,9 +46,8 @@ class Observer:
         try:
             self._store.deliveries.check_writable()
             facts = self._store.facts.all()
-            return Observation(
+            seen = Observation(
                 now=now,
-                failed=self._newly_failed(now),
                 deliveries=self._store.queries.delivery_counts(now - _HOUR),
                 conductor_away=facts.get("conductor", "up") != "up",
                 broken_definitions=tuple(
@@ -58,6 +58,8 @@ class Observer:
                 set_aside_number=sum(self._store.quarantine.counts().values()),
                 oldest_pending=self._store.queries.oldest_pending(),
             )
+            # Last: it remembers what it has returned, so nothing may fail afterwards.
+            return replace(seen, failed=self._newly_failed(now))
         except StoreUnavailable:
             return Observation(now=now, store_unavailable=True)
 
@@ -68,12 +70,17 @@ class Observer:
     def _newly_failed(self, now: int) -> dict[str, int]:
         """webhook → events that have failed since the last observation; at first, in the last ten minutes at most."""
         after = now - QUIET if self._last is None else min(self._last, now) - _OVERLAP
-        if self._failures_seen_to <= now:  # otherwise the clock was set back
+        until = now + FROM_THE_FUTURE
+        seen_to = self._failures_seen_to if self._last is None else self._last
+        if now < seen_to:  # the clock was set back: it will pass what was told before that once more
+            told = self._store.queries.failed_between(until, seen_to + FROM_THE_FUTURE)
+            self._failed.update((seq, at) for seq, _, at in told)
+        if self._failures_seen_to <= now:
             after = max(after, self._failures_seen_to)
-        # What failed later than now was told before the clock was set back.
-        found = self._store.queries.failed_between(after, now + FROM_THE_FUTURE)
+        found = self._store.queries.failed_between(after, until)
         new = {seq: at for seq, _, at in found if seq not in self._failed}
-        self._failed = {seq: at for seq, at in {**self._failed, **new}.items() if at > now - _OVERLAP}
+        # Twice, as a clock that is set back by less passes them again too.
+        self._failed = {seq: at for seq, at in {**self._failed, **new}.items() if at > now - 2 * _OVERLAP}
         self._last = now
         return dict(Counter(webhook for seq, webhook, _ in found if seq in new))
 

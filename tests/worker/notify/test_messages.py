@@ -243,6 +243,23 @@ def test_the_observer_counts_all_that_failed_since_however_many(store: SqliteSto
     assert observer.observe().failed == {}
 
 
+def test_what_failed_is_told_although_the_store_went_away_in_the_middle_of_a_look(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer = Observer(store)
+    fail(store, "e1")
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("away")
+
+    parts = ((store.queries, "delivery_counts"), (store.quarantine, "items"), (store.queries, "oldest_pending"))
+    for part, method in parts:
+        with monkeypatch.context() as patches:
+            patches.setattr(part, method, away)
+            assert observer.observe().store_unavailable
+    assert observer.observe().failed == {"orders": 1}
+
+
 def test_an_event_that_becomes_visible_after_one_that_failed_later_is_told_of(store: SqliteStore) -> None:
     observer = Observer(store)
     now = time.time()
@@ -267,6 +284,26 @@ def test_events_that_fail_after_the_clock_was_set_back_are_told_of_once(store: S
     now = time.time()
     assert [failed("e1", now), failed("e2", now - 3600), failed("e3", now - 3590)] == [1] * 3
     assert failed(None, now + 1) == 0, "the clock has caught up with the first"
+
+
+@pytest.mark.parametrize(("back", "by_another"), [(5, False), (3600, False), (3600, True)])
+def test_a_clock_that_passes_the_same_time_again_tells_nothing_again(
+    store: SqliteStore, back: int, by_another: bool
+) -> None:
+    observer = Observer(store)
+    now = time.time()
+
+    def look(at: float, *new: str) -> int:
+        with mock.patch.object(time, "time", lambda: now + at):
+            if new:
+                fail(store, *new)
+            return observer.observe().failed.get("orders", 0)
+
+    assert [look(0, "e1"), look(10.5, "e2"), look(12)] == [1, 1, 0]
+    if by_another:
+        observer = Observer(store, store.now() + 12_000)  # the next leader's
+    assert [look(12 - back + back * tenth / 10) for tenth in range(12)] == [0] * 12
+    assert look(14 + back, "e3") == 1
 
 
 # --- sending ---
