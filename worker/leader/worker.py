@@ -155,6 +155,7 @@ class Worker:
         always: dict[str, tuple[float, Callable[[], object]]] = {
             "definitions": (2.0, self._definitions.check),
             "progress": (10.0, lambda: jobs.see_progress(self.leader)),
+            "beat": (10.0, lambda: self._health.beat("the scheduler")),
         }
         as_leader: dict[str, tuple[float, Callable[[Leader], object]]] = {
             "heartbeat": (_HEARTBEAT, Leader.renew),

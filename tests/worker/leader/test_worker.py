@@ -23,6 +23,7 @@ from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
+from worker.health import STUCK_AFTER, Health
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.worker import Worker
 
@@ -470,3 +471,14 @@ def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench)
     before, limit = asked[0]
     assert abs(time.time() - 30 * 86400 - before / 1000) < 10
     assert limit <= 500
+
+
+def test_it_counts_as_stuck_if_its_jobs_no_longer_run(bench: Bench) -> None:
+    worker, clock = bench.worker(), Clock()
+    worker._health = Health(bench.store.leadership, clock)
+    worker._schedule()
+    worker._intervals._scheduler.get_job("beat").func()
+    clock.seconds += STUCK_AFTER
+    assert worker._health.stuck() == []
+    clock.seconds += 1
+    assert worker._health.stuck() == ["the scheduler"]
