@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from unittest import mock
 
 import psycopg
 import pytest
@@ -14,9 +15,11 @@ import pytest
 from store.delivery_records import AnswerWanted, RawDelivery
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
+from store.postgres.connections import _SESSION
 from store.postgres.raw_deliveries import OVERTAKEN_FOR
 from store.records import Result, Target
 from store.story import Note
+from testkit import PATIENCE
 from testkit.postgres import Postgres
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
 from tests.store.postgres_backend import migrated
@@ -261,7 +264,7 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
 
     def work(name: str) -> None:
         own = open_store(url)
-        together.wait(60)
+        together.wait(PATIENCE)
         try:
             while targets := own.claims.claim(name, now := own.now(), now - 3, 7, paces):
                 backwards = targets[::-1]
@@ -270,7 +273,8 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
         finally:
             own.close()
 
-    with ThreadPoolExecutor(4) as pool:
+    # On a busy machine a transaction may take longer than others wait for its rows.
+    with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"), ThreadPoolExecutor(4) as pool:
         list(pool.map(work, "1234"))
     with psycopg.connect(url) as other:
         found = other.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()

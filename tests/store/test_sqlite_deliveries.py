@@ -50,7 +50,7 @@ def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: Sqli
 
     store.deliveries._group_commit._commit = counted
 
-    with ThreadPoolExecutor(16) as pool:
+    with mock.patch.object(store._connections, "busy_timeout", PATIENCE), ThreadPoolExecutor(16) as pool:
         duplicates = list(
             pool.map(lambda number: store.deliveries.append([event(f"d{number % 150}")])[0].duplicate, range(200))
         )
