@@ -27,7 +27,7 @@ from store.records import Committed
 from store.sql.answers import Answers
 
 _LOOK_EVERY = 1.0
-"""Seconds between two looks if no worker reports an answer."""
+"""Seconds between two polls if no worker reports an answer."""
 _OVERLAP = 500
 """Milliseconds: answers become visible later than the time at which they were recorded."""
 _FAR_BACK = 2000

@@ -35,8 +35,8 @@ class EventFilter:
     """Only events that arrived before this time."""
     after_seq: int = 0
     searchable: Sequence[str] | None = None
-    """Webhooks in whose events type and text are looked for. An event of any other is found without a look, for whoever
-    asks to look at it: how long a search takes must not depend on what is hidden. None: all webhooks."""
+    """Webhooks whose events are searched for type and text. Events of all others are returned unsearched, for the caller
+    to examine: how long a search takes must not depend on what is hidden. None: all webhooks."""
     listing: bool = False
     """Leaves payloads, headers and queries empty: they are large, and lists don't show them."""
 

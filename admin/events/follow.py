@@ -54,7 +54,7 @@ class Follower:
         self._open: dict[str, str] = {}
         """event id → the status that was reported last."""
         self._others: set[str] | None = None
-        """The keys of the newest deliveries without an event; None before the first look."""
+        """The keys of the newest deliveries without an event; None before the first poll."""
         self.look_at_others()
 
     def look(self) -> list[News]:
@@ -98,7 +98,7 @@ class Follower:
         return [] if before is None else [one for one in found if one.key not in before]
 
     def _new(self, arrivals: Arrivals) -> list[Event]:
-        """The events that are meant, of those that weren't there at the last look."""
+        """The events that are meant, of those that weren't there at the last poll."""
         new = set(arrivals.seqs) - self._seen
         return [event for event in self._between(min(new), max(new)) if event.seq in new] if new else []
 

@@ -179,7 +179,7 @@ class LocalBridge:
 
     url: str
     resign: Webhook | None = None
-    """A definition by which they are signed anew."""
+    """A definition by which they are signed again."""
     signed_url: str | None = None
     """The URL that the platform would call, which some signatures cover."""
 

@@ -15,7 +15,7 @@ from admin.page.context import Source
 from store.errors import NewerStore, StoreUnavailable
 
 EVERY = 1.0
-"""Seconds between two looks into the store."""
+"""Seconds between two reads of the store."""
 STREAMS = 32
 """Streams of one process, each of which holds a thread."""
 STREAMS_OF_ONE = 4

@@ -21,7 +21,7 @@ STREAM = "/deliveries/stream"
 _LASTS = 60.0
 """Seconds until a stream ends and the page connects again: so a session that is over, or another `hide`, ends it."""
 _BEAT = 1.0
-"""Seconds between two looks whether anyone still listens."""
+"""Seconds between two checks whether anyone still listens."""
 _POLICY = "script-src 'self'; connect-src 'self'"
 """In addition to that of all pages."""
 

@@ -40,10 +40,10 @@ WHERE id = ANY(ARRAY(
 
 
 _LATE = 2_000
-"""Milliseconds: whatever becomes due, or is claimed, is visible that soon after its time; what isn't waits for a look
+"""Milliseconds: whatever becomes due, or is claimed, is visible that soon after its time; what isn't waits for a scan
 in full."""
 _IN_FULL_EVERY = 10.0
-"""Seconds between two looks at everything."""
+"""Seconds between two scans of everything."""
 
 
 class PostgresClaims(Claims):

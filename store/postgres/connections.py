@@ -170,7 +170,7 @@ class Connections:
         """Begins a transaction, and looks at the clock in the same round trip.
 
         A virtual machine's clocks stand still while it is halted. What a worker writes then, claims above all, would
-        look older than it is until the next look.
+        look older than it is until the next reading.
         """
         sent = self._clock.own.now()
         statements = [connection.begin, clock.READ, *([connection.sql(first).decode()] if first else [])]

@@ -1,7 +1,7 @@
 """Where to begin looking for work: behind what has been done.
 
 An index keeps the entries of what was done for as long as any snapshot could still see it as it was. While pg_dump or a
-report holds one for minutes, every look would step over everything done since then. So while a snapshot is held, a
+report holds one for minutes, every scan would step over everything done since then. So while a snapshot is held, a
 worker remembers for each busy webhook below which number, or time, there is no work. At other times that isn't worth a
 longer statement.
 """
@@ -17,11 +17,11 @@ from store.clock import MonotonicClock
 from store.sql.database import Rows, Statement
 
 BUSY = 32
-"""Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than a look."""
+"""Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than a scan."""
 _MOST = 64
 """Webhooks with a bound."""
 LOOK_EVERY = 0.5
-"""Seconds between two looks for a snapshot that is held."""
+"""Seconds between two checks for a snapshot that is held."""
 _AGE = 1000
 """A snapshot counts as held once this many transactions have begun since it was taken."""
 _OLDEST = """

@@ -1,4 +1,4 @@
-"""Where looks for undecided events begin while a snapshot is held: behind what is decided, and never behind an event
+"""Where scans for undecided events begin while a snapshot is held: behind what is decided, and never behind an event
 that could still become visible (`store.settled_numbers`).
 """
 
@@ -13,7 +13,7 @@ from store.settled_numbers import SettledNumbers
 from store.sql.database import Rows, Statement
 
 IN_FULL_EVERY = 60.0
-"""Seconds after which a look begins at the first number again: anything that was missed waits no longer than this."""
+"""Seconds after which a scan begins at the first number again: anything that was missed waits no longer than this."""
 NEWEST = "SELECT coalesce(max(seq), 0) FROM bridge.events"
 WRITING = """
 SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock'
@@ -27,7 +27,7 @@ SELECT webhook, (
 
 
 class Settled:
-    """For each busy webhook the number at which a look for undecided events begins."""
+    """For each busy webhook the number at which a scan for undecided events begins."""
 
     def __init__(self, clock: MonotonicClock = time):
         self._lows = Lows()

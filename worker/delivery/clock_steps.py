@@ -6,7 +6,7 @@ A claim that was made before then looks older than it is, and its call may still
 from __future__ import annotations
 
 _STEP = 1000.0
-"""Milliseconds that the clock gains between two looks if it was set; clocks that are adjusted gain far less."""
+"""Milliseconds that the clock gains between two readings if it was set; clocks that are adjusted gain far less."""
 
 
 class ClockSteps:

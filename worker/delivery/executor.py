@@ -370,7 +370,7 @@ class Executor:
 
 
 def _level(target: Target, result: Result) -> int:
-    """The log's level: nothing is wrong while a message is held, and its first look says so."""
+    """The log's level: nothing is wrong while a message is held, and its first look-up says so."""
     if result.error == NONE_RUNS:
         return logging.DEBUG if target.error == NONE_RUNS else logging.INFO
     return logging.WARNING if result.state in ("failed", "pending") else logging.INFO

@@ -6,13 +6,13 @@ import heapq
 import threading
 
 _SOONEST, _RAREST = 1.0, 15.0
-"""Seconds between two looks for one message: a quarter of the time for which it was held, within these bounds."""
+"""Seconds between two look-ups for one message: a quarter of the time for which it was held, within these bounds."""
 _LOOKS_A_SECOND = 20.0
 """For one webhook's messages. Each is two requests, and there may be thousands, each with a key of its own."""
 
 
 class HeldLookups:
-    """Spaces the looks. If a webhook has too many messages, there are fewer looks for each of them; other webhooks
+    """Spaces the look-ups. If a webhook has too many messages, there are fewer for each of them; other webhooks
     aren't affected."""
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class HeldLookups:
         self._by_webhook: dict[str, _Looks] = {}
 
     def pause(self, webhook: str, now: int, held_for: float) -> float:
-        """Seconds from a look `now` (Unix milliseconds) until the next one for a message; `held_for` is in seconds."""
+        """Seconds from a look-up `now` (Unix milliseconds) until a message's next one; `held_for` is in seconds."""
         wanted = min(_RAREST, max(_SOONEST, held_for / 4))
         with self._lock:
             looks = self._by_webhook.setdefault(webhook, _Looks())
@@ -40,7 +40,7 @@ class _Looks:
         """The sum of these rates."""
 
     def add(self, now: float, wanted: float) -> float:
-        """Adds a look that should come after `wanted` seconds; returns the seconds after which it does."""
+        """Adds a look-up that should come after `wanted` seconds; returns the seconds after which it does."""
         self._forget(now)
         self._wanted += 1 / wanted
         # Messages that have just arrived want frequent looks, and count with that rate until they are due.

@@ -22,7 +22,7 @@ log = structlog.get_logger()
 Kind = Literal["event", "task"]
 
 _LOOK_EVERY = 1000
-"""Milliseconds between two looks for events that are due."""
+"""Milliseconds between two checks for events that are due."""
 _AT_ONCE = 20
 """Events that are retried at a time: persistent failures don't keep others waiting."""
 _KEPT = 10_000

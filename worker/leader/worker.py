@@ -34,11 +34,11 @@ _HEARTBEAT = 1.5
 _ELECT_EVERY = 0.5
 """Seconds between tries to become leader."""
 _HEAR_EVERY = 1.0
-"""Seconds between two looks of the leader at what other processes tell followers."""
+"""Seconds between the leader's polls for what other processes tell followers."""
 _EXTEND_EVERY = 0.2
-"""Seconds between two looks for response time-outs that must be extended."""
+"""Seconds between two checks for response time-outs that must be extended."""
 _EXTEND_NONE = 5.0
-"""The same while there are none: the first one tells of itself."""
+"""The same while there are none: the first one makes itself known."""
 _AFTER_STORE = 0.5
 """Seconds before the store is tried again."""
 _AFTER_BUG = 2.0
