@@ -35,7 +35,7 @@ class EventFilter:
     """Only events that arrived before this time."""
     after_seq: int = 0
     searchable: Sequence[str] | None = None
-    """Webhooks whose events are searched for type and text. Events of all others are returned unsearched, for the caller
+    """Webhooks whose events are searched for type and text. Those of all others are returned unsearched, for the caller
     to examine: how long a search takes must not depend on what is hidden. None: all webhooks."""
     listing: bool = False
     """Leaves payloads, headers and queries empty: they are large, and lists don't show them."""

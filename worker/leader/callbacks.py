@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 
@@ -24,6 +24,7 @@ from store.protocols import Clock, Listener
 from store.records import Event
 from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.backoff import wait_before
+from worker.conductor.client import Conductor
 from worker.leader.callback_agenda import Agenda
 from worker.leader.held_index import HeldEvent
 
@@ -51,16 +52,6 @@ _LONGEST_FAILING = 30.0
 """Seconds between two look-ups that fail, at most."""
 _PATIENCE = 2.0
 """Seconds that an event's first look-up waits for an answer."""
-
-
-class AddressSource(Protocol):
-    """The part of Conductor that look-ups need."""
-
-    def workflow_tasks(self, workflow_id: str) -> WorkflowTasks | None:
-        """The workflow's tasks; None if there is no such workflow. May raise anything."""
-
-    def within(self, seconds: float) -> AddressSource:
-        """The same, with this limit on the wait for answers."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +139,7 @@ class Callbacks:
 
     def __init__(
         self,
-        conductor: AddressSource,
+        conductor: Conductor,
         pool: ThreadPoolExecutor | None,
         store: Clock,
         listener: Listener | None = None,

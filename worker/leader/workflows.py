@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import structlog
 
@@ -17,6 +16,7 @@ from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.records import Workflow
 from store.sql.store import Store
+from worker.conductor.client import Conductor
 from worker.discovery.suspects import Suspects
 
 log = structlog.get_logger()
@@ -38,16 +38,6 @@ _ANSWER_DUE = 0.25
 """Seconds after which to check whether a look-up that nobody waited for has been answered."""
 
 
-class WorkflowSource(Protocol):
-    """The part of Conductor that look-ups need."""
-
-    def workflow(self, workflow_id: str) -> Workflow | None:
-        """The workflow; None if there is none. May raise anything."""
-
-    def within(self, seconds: float) -> WorkflowSource:
-        """The same, with this limit on the wait for answers."""
-
-
 class InDoubt(Exception):
     """Conductor can't return the workflow for now."""
 
@@ -58,7 +48,7 @@ class Workflows:
     def __init__(
         self,
         store: Store,
-        conductor: WorkflowSource,
+        conductor: Conductor,
         pool: ThreadPoolExecutor | None,
         at_once: int = 1,
         clock: MonotonicClock = time,
