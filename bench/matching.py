@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from bench.figures import Figure, median
 from config.webhooks import load_definitions
@@ -112,9 +112,10 @@ class World:
         self.bytes_a_task = (_resident() - before) / number
 
     def _decider(self, definitions: Path) -> Decider:
-        workflows = Workflows(self.store, self, pool=None)
+        here = cast(Conductor, self)
+        workflows = Workflows(self.store, here, pool=None)
         timeouts = TaskTimeouts(Conductor("http://127.0.0.1:1/api", Bounds(1)), self.store.task_locks, self.store, ME)
-        callbacks = Callbacks(self, None, self.store)
+        callbacks = Callbacks(here, None, self.store)
         decider = Decider(self.store, workflows, ServerClock(), timeouts, callbacks, 2.0)
         decider.set_definitions(load_definitions(definitions))
         return decider

@@ -99,11 +99,9 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, arou
 
 
 def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> Iterable[str]:
-    if event.replay_of and event.only is not None:
-        only = "" if event.is_callback else f", to one target only: the {event.only}"
-        yield f"A replay of {event.replay_of}{only}."
-    elif event.replay_of:
-        yield f"A replay of {event.replay_of}."
+    if event.replay_of:
+        has_one = event.only is not None and not event.is_callback
+        yield f"A replay of {event.replay_of}{f', to one target only: the {event.only}' if has_one else ''}."
     if event.acknowledged_at is not None:
         yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
     if resolved_by is not None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from itsdangerous import BadData, Signer, URLSafeTimedSerializer
 
 from admin.errors import CantDo
 from config.loopback import is_loopback
+from store.sql.admin import Sessions as StoredSessions
 
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
@@ -87,28 +88,9 @@ Role = Literal["admin", "viewer"]
 """An admin may do everything; a viewer may see everything and change nothing."""
 
 
-class StoredSessions(Protocol):
-    """What all processes know of the page's sessions. Both methods raise StoreUnavailable and NewerStore."""
-
-    def key(self) -> bytes:
-        """Signs cookies; never changes."""
-
-    def is_over(self, session_id: str) -> bool:
-        """Whether the session's holder has logged out."""
-
-
-class _Unstored:
-    """For a page without log-in."""
-
-    def key(self) -> bytes:
-        return _KEY_OF_THIS_PROCESS
-
-    def is_over(self, session_id: str) -> bool:
-        return False
-
-
 class Sessions:
-    """Cookies of people who logged in with a token, and the tokens of their forms. Both are signed by the store's key.
+    """Cookies of people who logged in with a token, and the tokens of their forms. Both are signed by the store's key,
+    which is read when it is first needed; without log-in, by one of this process.
 
     The key is random, so that a cookie's holder can't use it to guess tokens offline. A cookie is no longer valid once
     the token that it was given for changes.
@@ -118,15 +100,15 @@ class Sessions:
         self,
         token: str | None,
         viewer: str | None = None,
-        stored: StoredSessions | None = None,
+        stored: Callable[[], StoredSessions] | None = None,
     ):
         given: tuple[tuple[Role, str | None], ...] = (("admin", token), ("viewer", viewer))
         self._tokens: dict[Role, bytes] = {role: text.encode() for role, text in given if text}
-        self._stored = stored or _Unstored()
+        self._stored = stored
 
     @cached_property
     def _key(self) -> bytes:
-        return self._stored.key()
+        return self._stored().key() if self._stored is not None else _KEY_OF_THIS_PROCESS
 
     @cached_property
     def _cookies(self) -> URLSafeTimedSerializer:
@@ -157,7 +139,9 @@ class Sessions:
             role, mark, session_id = self._cookies.loads(cookie, max_age=SESSION_SECONDS)
         except (BadData, ValueError):
             return None
-        if not hmac.compare_digest(str(mark), self._mark(role)) or self._stored.is_over(session_id):
+        if not hmac.compare_digest(str(mark), self._mark(role)):
+            return None
+        if self._stored is not None and self._stored().is_over(session_id):
             return None
         return role  # type: ignore[no-any-return]  # signed, so it is what `new` put in
 

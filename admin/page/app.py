@@ -25,7 +25,7 @@ from admin.page import (
     webhooks,
 )
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
-from admin.page.context import SessionsOfStore, Source, role_of_token, sessions, set_cookie, source
+from admin.page.context import Source, role_of_token, sessions, set_cookie, source
 from admin.page.feed import Feed
 from admin.page.notes import Notes
 from admin.page.readiness import Readiness
@@ -78,7 +78,7 @@ def create_app(settings: Settings) -> Flask:
         Sessions(
             token.get_secret_value() if token else None,
             viewer.get_secret_value() if viewer else None,
-            SessionsOfStore(made),
+            lambda: made.store().sessions,
         )
         if has_token
         else Sessions(None)

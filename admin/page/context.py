@@ -76,19 +76,6 @@ class Source:
         return self._definitions.current
 
 
-class SessionsOfStore:
-    """Implements `admin.page.access.StoredSessions` by the store, which is opened when a request first needs it."""
-
-    def __init__(self, source: Source):
-        self._source = source
-
-    def key(self) -> bytes:
-        return self._source.store().sessions.key()
-
-    def is_over(self, session_id: str) -> bool:
-        return self._source.store().sessions.is_over(session_id)
-
-
 def source() -> Source:
     """The application's store and definitions."""
     return cast(Source, current_app.extensions["bridge"])

@@ -552,7 +552,7 @@ def test_a_session_ends_with_its_token(guarded: Page, tmp_path: Path) -> None:
 def test_a_cookie_tells_nothing_of_a_token_without_the_key() -> None:
     """Whoever has a viewer's cookie can't try tokens against it: two stores sign the same differently."""
     one, other = (
-        Sessions(ADMIN, VIEWER, mock.Mock(key=lambda key=key: key * 32, is_over=lambda _: False))
+        Sessions(ADMIN, VIEWER, lambda key=key: mock.Mock(key=lambda: key * 32, is_over=lambda _: False))
         for key in (b"a", b"b")
     )
     assert other.role_of(one.new("viewer")) is None
