@@ -240,9 +240,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
             report.sections.append((f"{child.name} ({child.log})", child.last_lines(40)))
 
 
+def _needs_server(scope: str) -> bool:
+    """Whether the tests of a scope use their process's Conductor server. The cluster's have servers of their own."""
+    if scope == "tests/bench/test_on_conductor.py":
+        return True
+    return scope.startswith("tests/acceptance/") and not scope.endswith(("/test_cluster.py", "/test_listen.py"))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Gives each process a module at a time, and half of them those of the acceptance tests.
+    """Gives each process a module at a time, those of the acceptance tests to half of them only.
 
     A Conductor server takes ten seconds of processor time to start, and each process that needs one starts its own. Not
     with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no longer reads them.
@@ -250,16 +257,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from xdist.scheduler import LoadScopeScheduling
 
     class ModulesTogether(LoadScopeScheduling):  # type: ignore[misc]
-        def __init__(self, config: pytest.Config, log: Any) -> None:
-            super().__init__(config, log)
-            self._on_server: dict[str, int] = {}
-
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            if not module.startswith("tests/acceptance/"):
-                return module
-            number = self._on_server.setdefault(module, len(self._on_server))
-            return f"Conductor {number % max(1, self.numnodes // 2)}"
+            return nodeid if module.startswith("tests/chaos/") else module  # these share nothing, and take long
+
+        def _assign_work_unit(self, node: Any) -> None:
+            has_server = self.nodes.index(node) < max(1, self.numnodes // 2)
+            fitting = [scope for scope in self.workqueue if _needs_server(scope) == has_server]
+            if fitting or has_server:
+                self.workqueue.move_to_end((fitting or list(self.workqueue))[0], last=False)
+                super()._assign_work_unit(node)
 
     config.option.loadscopereorder = False  # the order is ours
     return ModulesTogether(config, log)
@@ -288,9 +295,13 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts first the acceptance tests, then modules with slow tests: so all processes end at about the same time."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: ("acceptance" not in item.path.parts, item.path not in slow))
+    """Puts first the acceptance tests, then modules with slow tests, the slowest of them first: so all processes end at
+    about the same time."""
+    slow: dict[Path, int] = {}
+    for item in items:
+        for mark in item.iter_markers("slow"):
+            slow[item.path] = max(slow.get(item.path, 0), *mark.args, 10)
+    items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -298,11 +309,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "server: depends on what is behind Conductor; `.ci/run` runs these on PostgreSQL too"
     )
-    config.addinivalue_line("markers", "slow: takes more than ten seconds; its module begins before others")
+    config.addinivalue_line("markers", "slow(seconds=10): takes at least so many; its module begins before others")
     config.addinivalue_line(
         "markers", "cluster: installs the chart on the Kubernetes of KUBECONFIG; `make cluster` runs these"
     )
-    config.addinivalue_line("markers", "examples: makes examples; `make test-long` runs it with three times as many")
+    config.addinivalue_line("markers", "examples: makes examples; `make examples` runs it with many more")
+    config.addinivalue_line("markers", "storm: lasts as long as `TEST_STORM_SECONDS` says; `make storms` runs these")
     config.addinivalue_line(
-        "markers", "long: a storm, or shows by real processes what others show too; `.ci/run` runs these"
+        "markers", "long: with real processes, shows what others show too, or a storm; `make test-long` runs these"
     )

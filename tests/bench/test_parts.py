@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import answers, conductor, figures, held, matching, postgres, relay, strangers, webhooks, workers
+from bench import figures, held, matching, postgres, relay, strangers, webhooks, workers
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 
@@ -36,7 +36,7 @@ def test_matching(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
-    effort = postgres.Effort(rounds=1, seconds=0.5, calls=500, miles=2, idle=0.2, settling=0.5, lives=16)
+    effort = postgres.Effort(rounds=1, seconds=0.2, calls=500, miles=1, idle=0.1, settling=0.1, lives=16)
     found = postgres.measure(tmp_path, say, effort)
     figures.write(found, tmp_path / "bench.json")
     assert "calls of two workers" in (tmp_path / "bench.json").read_text(encoding="utf-8")
@@ -45,7 +45,7 @@ def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_workers_beside_those_of_another_checkout(tmp_path: Path) -> None:
-    effort = workers.Effort(rounds=1, events=3000, workers=2, settling=1)
+    effort = workers.Effort(rounds=1, events=2000, workers=2, settling=0.2)
     (tmp_path / "other").symlink_to(workers.ROOT)
     found = workers.measure(tmp_path, say, tmp_path / "other", effort)
     assert [figure.goal for figure in found] == ["", "", ">= 1", "<= 1", "<= 1"]
@@ -62,19 +62,3 @@ def test_what_strangers_cost(tmp_path: Path) -> None:
     answers_are_right, found = strangers.measure(tmp_path, 80, rounds=1, seconds=0.2, to_settle=0.2, warm_up=0)
     assert answers_are_right
     assert {figure.what: figure.value for figure in found}["tracebacks in the log"] == 0
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_a_real_conductor_server(conductor_url: str, tmp_path: Path) -> None:
-    effort = conductor.Effort(last_miles=1, tasks=10, rounds=1, stored=100, finished=1000, soak_events=100)
-    areas = {figure.area for figure in conductor.measure_on(conductor_url, tmp_path, say, effort)}
-    assert areas == {"last mile", "throughput", "start-up", "soak"}
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_how_soon_senders_are_answered(conductor_url: str, tmp_path: Path) -> None:
-    effort = answers.Effort(at_a_time=5, seconds=2, lasts=1, warm_up=0)
-    found = answers.measure_on(conductor_url, tmp_path, say, effort)
-    assert [figure.area for figure in found] == ["answers", "answers"]
