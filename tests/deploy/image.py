@@ -50,9 +50,15 @@ class Builder:
         """Of the images built, by their names."""
         self._folder = folder
         self._environment = dict(os.environ) | {"BUILDAH_ISOLATION": "chroot"}
-        self._storage = ["--storage-driver", "vfs", "--root", str(folder / "root"), "--runroot", str(folder / "run")]
+        place = ["--root", str(folder / "root"), "--runroot", str(folder / "run")]
+        self._storage = ["--storage-driver", "overlay", *place]
+        try:
+            self.buildah("info")
+        except AssertionError:  # in a container, as a rule: it copies whole trees instead
+            self.remove()
+            self._storage = ["--storage-driver", "vfs", *place]
 
-    def buildah(self, command: str, *arguments: str, check: bool = True, timeout: float = 600) -> str:
+    def buildah(self, command: str, *arguments: str, check: bool = True, timeout: float = 1800) -> str:
         """What buildah prints. Fails with its words."""
         answer = subprocess.run(
             ["buildah", *self._storage, command, *arguments],
@@ -64,6 +70,12 @@ class Builder:
         )
         assert not check or answer.returncode == 0, f"{answer.stdout[-3000:]}\n{answer.stderr[-3000:]}"
         return answer.stdout.strip()
+
+    def remove(self) -> None:
+        """Removes all containers, and what is mounted for them."""
+        self.buildah("rm", "--all", check=False)
+        mounted = self._folder / "root" / "overlay"
+        subprocess.run(["umount", "--recursive", "--lazy", str(mounted)], capture_output=True, check=False)
 
     def make_base(self) -> None:
         """The base, under the name of the real one."""
@@ -83,7 +95,7 @@ class Builder:
 
     def build(self, name: str, *options: str) -> str:
         """Builds the image under that name; its id."""
-        settings = self._folder / "pip.conf"
+        settings = self._folder / f"{name}-pip.conf"
         settings.write_text(_indexes(), encoding="utf-8")
         certificates = os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt"
         id_file = self._folder / f"{name}.id"
