@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 CONDUCTOR ?= sqlite
 STORE ?= sqlite
+SECONDS ?= 60
+EXAMPLES ?= 10
 INSTALLED := $(VENV)/.installed
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations 25 --durations-min 5
 JOBS ?= auto
@@ -12,7 +14,7 @@ IMAGE_EXTRAS := postgres notify otel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long cluster lint docs lock bench acceptance setup docs-site clean
+.PHONY: help demo run test test-long storms examples cluster lint docs lock bench acceptance setup docs-site clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,10 +29,21 @@ test: $(INSTALLED) lint ## All checks, and all tests but the long ones, includin
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m "not long and not cluster"
 
-test-long: $(INSTALLED) ## The long tests, others with more examples, and on PostgreSQL those that depend on Conductor's backend
+# Only folders that have some: to collect all tests takes each process many seconds.
+LONG = $(sort $(dir $(shell grep -rlF --include='*.py' 'mark.long' tests)))
+
+test-long: $(INSTALLED) ## The long tests; those that depend on Conductor's backend on PostgreSQL
 	@$(BIN)/python -m testkit.conductor
-	TEST_EXAMPLES=all $(PYTEST) -m "long or examples"
-	TEST_CONDUCTOR=postgres TEST_FAULTS_SECONDS=20 $(PYTEST) tests/acceptance -m server
+	$(PYTEST) -m "long and not server" $(LONG)
+	TEST_CONDUCTOR=postgres $(PYTEST) -m server tests/acceptance
+
+storms: $(INSTALLED) ## The storms of killed processes and broken calls, each for SECONDS (60); with CONDUCTOR and STORE as below
+	@$(BIN)/python -m testkit.conductor
+	TEST_STORM_SECONDS=$(SECONDS) TEST_CHAOS_RATE=100 TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) \
+	  $(BIN)/python -m pytest -s -m storm tests/acceptance tests/chaos tests/worker
+
+examples: $(INSTALLED) ## The property tests, with EXAMPLES (10) times as many examples as in the other targets
+	TEST_EXAMPLES=$(EXAMPLES) $(PYTEST) -m examples
 
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor

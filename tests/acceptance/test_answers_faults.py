@@ -1,7 +1,4 @@
-"""Senders wait for their workflows while everything is killed: none is lost, and each gets its own workflow's answer.
-
-`TEST_FAULTS_SECONDS` makes the storm longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
-"""
+"""Senders wait for their workflows while everything is killed: none is lost, and each gets its workflow's answer."""
 
 from __future__ import annotations
 
@@ -20,12 +17,12 @@ from tests.acceptance.bridge import Bridge, started_by, unique
 from tests.acceptance.faults.clients import Clients
 from tests.acceptance.faults.kills import kills, storm
 from tests.acceptance.faults.load import BROKEN
+from tests.storms import SEED, lasting
 
-pytestmark = [pytest.mark.server, pytest.mark.long]
+pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.storm]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
 """One, as a storm takes a minute: PostgreSQL where Conductor uses it too."""
-SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
-SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+SECONDS = lasting(5)
 SENDERS = 8
 WORKFLOW = unique("answers_storm")
 WEBHOOKS = f"""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -14,10 +13,11 @@ from testkit import PATIENCE
 from testkit.backends import ConductorOnPostgres
 from testkit.client import Conductor, wait_for
 from tests.acceptance.bridge import Bridge
+from tests.acceptance.faults.kills import storm
 from tests.acceptance.faults.load import Load, webhooks
+from tests.storms import SEED, lasting
 
-SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
-KILLS = int(os.environ.get("TEST_CLUSTER_KILLS", "2"))
+SECONDS = lasting(5)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +33,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorOnPos
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.storm
 def test_servers_that_are_killed_in_turn_under_load_lose_nothing_and_leave_nothing_standing(
     cluster: ConductorOnPostgres, tmp_path: Path
 ) -> None:
@@ -44,14 +45,16 @@ def test_servers_that_are_killed_in_turn_under_load_lose_nothing_and_leave_nothi
     load = Load(conductor, bridge, "cluster", SEED)
     load.conductor_is_killed = True
     load.register()
+
+    def kill_one() -> None:
+        cluster.kill()
+        time.sleep(random_.uniform(1, 3))  # the other one goes on alone
+        cluster.start(timeout=300)
+
     try:
         bridge.start()
-        load.run(clients=4)
-        for _ in range(KILLS):
-            time.sleep(random_.uniform(2, 4))
-            cluster.kill()
-            time.sleep(random_.uniform(1, 3))  # the other one goes on alone
-            cluster.start(timeout=300)
+        load.run(clients=2)  # the servers are what takes the time
+        storm([kill_one] * len(cluster.servers), SECONDS, random_)
         load.stop()
         load.audit()
         for name in load.started_names():

@@ -1,11 +1,7 @@
-"""Nothing lost and nothing twice, whatever is killed: a load, faults at random moments, and an audit of Conductor.
-
-`TEST_FAULTS_SECONDS` makes the storm longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
-"""
+"""Nothing lost and nothing twice, whatever is killed: a load, faults at random moments, and an audit of Conductor."""
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import time
@@ -22,10 +18,9 @@ from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.kills import kills, storm
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
+from tests.storms import SEED, lasting
 
-pytestmark = pytest.mark.server
-SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
-SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+SECONDS = lasting(5)
 
 
 @pytest.fixture
@@ -45,7 +40,9 @@ def load(
     bridge.stop()
 
 
+@pytest.mark.server
 @pytest.mark.long
+@pytest.mark.storm
 def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is_killed(
     load: Load, conductor_server: Conductors
 ) -> None:
@@ -59,7 +56,9 @@ def test_every_accepted_event_has_its_effect_exactly_once_while_every_process_is
     assert load.events > 50
 
 
-@pytest.mark.long  # a storm; tests/worker/test_sick_items.py has one that is simulated
+@pytest.mark.server
+@pytest.mark.long  # tests/worker/test_sick_items.py has a storm that is simulated
+@pytest.mark.storm
 def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load, conductor_server: Conductors) -> None:
     random_ = random.Random(SEED)
 
@@ -82,13 +81,14 @@ def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load
 
 
 @pytest.mark.long
+@pytest.mark.storm
 def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(load: Load) -> None:
     bridge, random_ = load.bridge, random.Random(SEED)
     bridge.environment.update(BRIDGE_CALL_TIMEOUT="2s")
     bridge.start()
     workers = [bridge.worker, bridge.start_worker()]
     load.run(clients=4)
-    for number in range(max(2, int(SECONDS / 10))):
+    for number in range(max(1, int(SECONDS / 10))):
         frozen = workers[number % 2]
         assert frozen is not None
         time.sleep(random_.uniform(0.5, 1.5))
@@ -106,12 +106,13 @@ def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(
 
 
 @pytest.mark.long
+@pytest.mark.storm
 def test_two_workers_share_the_load_while_they_are_killed_in_turn(load: Load) -> None:
     bridge, random_ = load.bridge, random.Random(SEED)
     bridge.start()
     workers = [bridge.worker, bridge.start_worker()]
     load.run(clients=4)
-    for number in range(max(4, int(SECONDS / 4))):
+    for number in range(max(2, int(SECONDS / 4))):
         time.sleep(random_.uniform(0.5, 2))
         worker = workers[number % 2]
         assert worker is not None

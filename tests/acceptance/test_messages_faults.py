@@ -2,8 +2,6 @@
 
 Only on Redis does a Conductor that is killed keep what its queues hold. Elsewhere those messages must arrive that were
 sent after it had started again.
-
-`TEST_FAULTS_SECONDS` makes the storm longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
 """
 
 from __future__ import annotations
@@ -27,10 +25,10 @@ from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.kills import restart_conductor, restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import BROKEN
 from tests.acceptance.test_messages import payloads, pull
+from tests.storms import SEED, lasting
 
-pytestmark = [pytest.mark.server, pytest.mark.long]
-SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "20"))
-SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+pytestmark = [pytest.mark.long, pytest.mark.storm]
+SECONDS = lasting(5)
 KEYS = 4
 MOST = 80
 """Messages of one key: as many as one task may read by default, of what its queue holds until then."""

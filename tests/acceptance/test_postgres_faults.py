@@ -1,7 +1,4 @@
-"""Two relays and two workers on one PostgreSQL, and everything that can happen to them and to it.
-
-`TEST_FAULTS_SECONDS` makes the storms longer, `TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
-"""
+"""Two relays and two workers on one PostgreSQL, and everything that can happen to them and to it."""
 
 from __future__ import annotations
 
@@ -35,10 +32,10 @@ from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.fleet import Fleet
 from tests.acceptance.faults.kills import restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import Load, webhooks
+from tests.storms import SEED, lasting
 
 pytestmark = pytest.mark.long
-SECONDS = float(os.environ.get("TEST_FAULTS_SECONDS", "5"))
-SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+SECONDS = lasting(5)
 
 
 @pytest.fixture
@@ -61,6 +58,7 @@ def fleet_of(
         fleet.stop()
 
 
+@pytest.mark.storm
 def test_nothing_is_lost_or_done_twice_while_relays_workers_and_postgresql_are_killed(
     own_postgres: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
 ) -> None:

@@ -1,8 +1,7 @@
 """One bad item never holds up another: a drawn part of workflows, tasks and events ails for as long as anybody looks.
 
-`TEST_SICK_SECONDS` makes the storm longer (up to 45 minutes: after an hour of 500 a target is given up), and
-`TEST_SICK_SEED` repeats one, as far as processes can be repeated. It says how late effects were; how late they may be
-it holds with `TEST_SICK_LATE=20` (seconds), on a machine that has nothing else to do.
+It lasts 45 minutes at most, as a target is given up after an hour of 500. It prints how late effects were. With
+`TEST_SICK_LATE=20`, on an otherwise idle machine, it fails if one is more than twenty seconds late.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from testkit.client import Conductor, wait_for
 from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.load import PATIENCE, webhooks
 from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
+from tests.storms import SEED, lasting
 
-pytestmark = [pytest.mark.server, pytest.mark.long]
+pytestmark = [pytest.mark.long, pytest.mark.storm]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
 """One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of tests/worker play on both."""
-SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "10"))
-SEED = int(os.environ.get("TEST_SICK_SEED", str(int(time.time()))))
+SECONDS = lasting(5)
 LATE = float(os.environ["TEST_SICK_LATE"]) if "TEST_SICK_LATE" in os.environ else None
 """Seconds by which the effect of anything that is well may be late; without it only that it comes is held."""
 SHARE = float(os.environ.get("TEST_SICK_SHARE", "0.1"))

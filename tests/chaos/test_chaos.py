@@ -5,23 +5,23 @@ The five scenarios of the published harness for job queues on PostgreSQL
 terminated, connections used up, a worker killed, a worker killed again and again), and what else happens to a database
 in production: a transaction that is held open, a pooler that drops everything, machines whose clocks jump.
 
-`TEST_CHAOS_SECONDS` makes each scenario longer, `TEST_CHAOS_RATE` sets how many deliveries a second the flood has, and
-`TEST_FAULTS_SEED` repeats one (as far as processes can be repeated).
+`TEST_CHAOS_RATE` sets how many deliveries a second the flood has.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from store.errors import StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
 from testkit.client import wait_for
@@ -34,11 +34,11 @@ from tests.acceptance.faults.fleet import Fleet
 from tests.acceptance.faults.flood import Flood
 from tests.acceptance.faults.kills import restart_relay, restart_worker
 from tests.acceptance.faults.ledger import Ledger
+from tests.storms import SEED, lasting
 
-pytestmark = [pytest.mark.long, pytest.mark.slow]
-SECONDS = float(os.environ.get("TEST_CHAOS_SECONDS", "20"))
-RATE = float(os.environ.get("TEST_CHAOS_RATE", "100"))
-SEED = int(os.environ.get("TEST_FAULTS_SEED", str(int(time.time()))))
+pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow]
+SECONDS = lasting(6)
+RATE = float(os.environ.get("TEST_CHAOS_RATE", "40"))
 WORKERS = 3
 CALM = 3.0
 """Seconds of load before the chaos begins."""
@@ -94,10 +94,10 @@ def sessions_are_terminated(scene: Scene, seconds: float) -> None:
 
 def connections_are_used_up(scene: Scene, seconds: float) -> None:
     """Somebody takes every connection that there is, and even those of the bridge, whose sessions are terminated."""
-    with contextlib.ExitStack() as stack, scene.session() as session:
+    with ExitStack() as stack, scene.session() as session:
         for _ in range(IDLE_SESSIONS):
             try:
-                stack.enter_context(contextlib.closing(scene.session()))
+                stack.enter_context(closing(scene.session()))
             except psycopg.OperationalError:
                 break
         time.sleep(seconds / 2)
@@ -107,8 +107,8 @@ def connections_are_used_up(scene: Scene, seconds: float) -> None:
         )
         end = time.monotonic() + seconds / 2
         while time.monotonic() < end:
-            with contextlib.suppress(psycopg.OperationalError):
-                stack.enter_context(contextlib.closing(scene.session()))
+            with suppress(psycopg.OperationalError):
+                stack.enter_context(closing(scene.session()))
             time.sleep(0.01)
 
 
@@ -134,46 +134,49 @@ def a_transaction_is_held_open(scene: Scene, seconds: float) -> None:
 
 
 SCENARIOS: tuple[Scenario, ...] = (
+    processes_are_killed,  # first, so that all others happen to the same processes
     server_is_stopped,
     sessions_are_terminated,
     connections_are_used_up,
-    processes_are_killed,
     a_transaction_is_held_open,
 )
 
 
 @pytest.fixture
-def play(own_postgres: Postgres, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
-    """Plays a scenario under load, and audits what became of it."""
+def play(own_postgres: Postgres, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Plays scenarios under load, one after the other with the same processes, and audits what became of each."""
     ledger = Ledger(flood.CHAINS)
     made: list[Fleet] = []
 
-    def play(scenario: Scenario, database: str, by: str = "", prepare: Callable[[Fleet], None] | None = None) -> None:
+    def play(*scenarios: Scenario, database: str, by: str = "", prepare: Callable[[Fleet], None] | None = None) -> None:
         """`by`: the URL by which the bridges reach the database, if it is another."""
         fleet = Fleet(tmp_path, ledger.url, flood.DEFINITIONS, *[by or database] * WORKERS, relays=1)
         made.append(fleet)
         if prepare:
             prepare(fleet)
         fleet.start()
-        store = open_store(database)
         sent = Flood(ledger, fleet.github, RATE)
-        sent.run()
-        time.sleep(CALM)
-        scenario(Scene(own_postgres, database, fleet, random.Random(SEED)), SECONDS)
-        ended = time.monotonic()
-        assert all(host.worker and host.worker.running for host in fleet.hosts), "no worker gives up"
-        flood.has_effect(store, sent)
-        recovered = time.monotonic() - ended
-        sent.stop()
-        sent.audit(store)
-        assert store.quarantine.counts() == {}, "nothing was set aside"
-        _each_leads(fleet, store, sent)
-        sent.audit(store)
-        store.close()
-        print(
-            f"\n{request.node.name}, seed {SEED}: {sent.events} deliveries, {sent.sent_again} sent again,"
-            f" a new one carried out {recovered:.1f} s after the end"
-        )
+        scene = Scene(own_postgres, database, fleet, random.Random(SEED))
+        for scenario in scenarios:
+            print(f"\n{scenario.__name__}, seed {SEED}")
+            sent.run()
+            time.sleep(CALM)
+            scenario(scene, SECONDS)
+            ended = time.monotonic()
+            assert all(host.worker and host.worker.running for host in fleet.hosts), "no worker gives up"
+            with closing(_opened(database)) as store:  # one from before would have the connections that broke
+                flood.has_effect(store, sent)
+                recovered = time.monotonic() - ended
+                sent.stop()
+                sent.audit(store)
+                assert store.quarantine.counts() == {}, "nothing was set aside"
+            print(
+                f"{sent.events} deliveries so far, {sent.sent_again} sent again,"
+                f" a new one carried out {recovered:.1f} s after the end"
+            )
+        with closing(_opened(database)) as store:
+            _each_leads(fleet, store, sent)
+            sent.audit(store)
 
     yield play
     for fleet in made:
@@ -181,11 +184,20 @@ def play(own_postgres: Postgres, tmp_path: Path, request: pytest.FixtureRequest)
     ledger.stop()
 
 
-def _each_leads(fleet: Fleet, store: Store, sent: Flood) -> None:
-    """Stops the worker that leads until none is left: each of them leads and calls, without having been started anew.
+def _opened(database: str) -> Store:
+    """The store, once its database lets somebody in again."""
 
-    (Unless it was killed, of course.)
-    """
+    def opened() -> Store | None:
+        with suppress(StoreUnavailable):
+            return open_store(database)
+        return None
+
+    return wait_for(opened, "the database can be used")  # type: ignore[return-value]
+
+
+def _each_leads(fleet: Fleet, store: Store, sent: Flood) -> None:
+    """Stops the worker that leads until none is left: each of them leads and calls, without having been started anew
+    since it was last killed."""
     left = list(fleet.hosts)
     while left:
         flood.has_effect(store, sent)
@@ -195,11 +207,10 @@ def _each_leads(fleet: Fleet, store: Store, sent: Flood) -> None:
         left.remove(leading)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
-def test_nothing_is_lost_or_done_twice_or_out_of_order_while(
-    scenario: Scenario, play: Callable[..., None], own_postgres: Postgres
+def test_nothing_is_lost_or_done_twice_or_out_of_order_whatever_happens_to_processes_and_database(
+    play: Callable[..., None], own_postgres: Postgres
 ) -> None:
-    play(scenario, own_postgres.new_database())
+    play(*SCENARIOS, database=own_postgres.new_database())
 
 
 def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_everything(
@@ -220,7 +231,7 @@ def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_ever
             scene.pause(0, 3)
 
     try:
-        play(pooler_is_killed, database, by=pooler.url)
+        play(pooler_is_killed, database=database, by=pooler.url)
     finally:
         pooler.stop()
 
@@ -242,4 +253,4 @@ def test_nothing_is_lost_or_done_twice_or_out_of_order_while_the_machines_clocks
             scene.random.choice(clocks).set(scene.random.choice(JUMPS))
             scene.pause(0, 2)
 
-    play(clocks_jump, own_postgres.new_database(), prepare=give_clocks)
+    play(clocks_jump, database=own_postgres.new_database(), prepare=give_clocks)

@@ -1,7 +1,5 @@
 """Polls whose answer is lost, tasks that are slow to read and an index that lags, in random orders, by a clock that is
 told to go: each event completes every task that was waiting for it.
-
-`TEST_SICK_SECONDS` makes it longer, and `TEST_SICK_SEED` repeats one.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from tests.worker.simulated import SimulatedTask
 from tests.worker.test_sick_items import DAY, SECONDS, SEED, TICK, Storm, Unsteady
 from worker.conductor.errors import ConductorError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.storm]
 
 SLOW = 1000
 """Milliseconds at most for which a task can't be read, so that one of its first three reads returns it."""

@@ -1,14 +1,9 @@
-"""A storm of items by a clock that is told to go: whatever ails, all others have their effects within eight seconds.
-
-`TEST_SICK_SECONDS` makes it longer, and `TEST_SICK_SEED` repeats one.
-"""
+"""A storm of items by a clock that is told to go: whatever ails, all others have their effects within eight seconds."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +18,7 @@ from store.records import Event, NewEvent, Target, Task
 from store.sql.store import Store
 from tests.settings import settings_with
 from tests.store.contract.backends import BACKENDS, Backend
+from tests.storms import SEED, lasting
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.backoff import RARELY
 from worker.conductor.errors import ConductorError, OutcomeUnknown
@@ -33,10 +29,9 @@ from worker.leader.leader import Leader
 from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.storm]
 
-SECONDS = float(os.environ.get("TEST_SICK_SECONDS", "30"))
-SEED = int(os.environ.get("TEST_SICK_SEED", str(int(time.time()))))
+SECONDS = lasting(30)
 TICK = 250
 """Milliseconds between two scans."""
 DAY = 86_400_000

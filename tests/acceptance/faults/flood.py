@@ -59,7 +59,6 @@ class Flood:
         self._extra = _Sender("starts", {}, 0)
         self._starters = [_Sender("starts", {}, _STARTERS / rate) for _ in range(_STARTERS)]
         self._chains = [_Sender("chains", {"chain": chain.key}, 1 / _CHAIN_RATE) for chain in ledger.chains]
-        self._clients = Clients()
 
     @property
     def events(self) -> int:
@@ -67,7 +66,8 @@ class Flood:
         return sum(len(sender.events) for sender in (self._extra, *self._starters, *self._chains))
 
     def run(self) -> None:
-        """Starts the senders."""
+        """Starts the senders, also after they were stopped."""
+        self._clients = Clients()
         for sender in (*self._starters, *self._chains):
             self._clients.start(self._run, sender)
 

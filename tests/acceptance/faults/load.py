@@ -63,7 +63,7 @@ webhooks:
 
 
 ITERATIONS = 4
-MANY_EVENTS = 250
+MANY_EVENTS = 120
 REST = 2.0
 """Seconds that each client rests after a scenario once there were so many events: a server that takes minutes to start
 again on a slow machine must not find ten thousand."""
@@ -315,7 +315,7 @@ class Load:
         that was killed mends its own workflows within a minute.
         """
         deadline = time.monotonic() + patience
-        nudge = time.monotonic() + patience / 3
+        nudge = time.monotonic() + patience / 8
         open_ = list(self.expected)
         while open_:
             missing = [one for one in open_ if not self._is_there(one)]
