@@ -56,7 +56,11 @@ class PostgresSignals(Signals):
         self._starting = threading.Lock()
 
     def tell(self, news: News) -> None:
-        self._wanted.add(news)
+        while True:
+            wanted = self._wanted
+            wanted.add(news)
+            if self._wanted is wanted:
+                break  # otherwise the thread took it meanwhile, perhaps without this
         self._rung.set()
         if self._thread is None:
             with self._starting:
