@@ -39,7 +39,8 @@ CREATE TABLE bridge.ended_events (
     resolved_by TEXT,
     PRIMARY KEY (webhook, status, seq)
 );
-CREATE INDEX ended_events_status ON bridge.ended_events (status, seq);
+-- Most events end as delivered: their list is made of those of each webhook, and each is spared an entry.
+CREATE INDEX ended_events_undelivered ON bridge.ended_events (status, seq) WHERE status <> 'delivered';
 CREATE INDEX ended_events_settled ON bridge.ended_events (settled_at) WHERE settled_at IS NOT NULL;
 CREATE INDEX ended_events_family ON bridge.ended_events (origin, status, seq) WHERE origin IS NOT NULL;
 CREATE INDEX ended_events_unresolved ON bridge.ended_events (status, seq)

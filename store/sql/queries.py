@@ -173,6 +173,10 @@ class Queries(ABC):
         newest = sorted(found.values(), key=lambda event: event.seq, reverse=True)[: query.limit]
         return EventPage(newest, event_search.oldest(self._database, part) if part.is_cut else None)
 
+    def _newest(self, part: str, most: str = "%(limit)s") -> str:
+        """SQL for the numbers of a part's newest events, newest first; `most` is their number."""
+        return f"SELECT seq FROM {part} ORDER BY seq DESC LIMIT {most}"
+
     def _within(self, bounds: event_search.Bounds, query: EventFilter, waiting: Waiting | None) -> list[Event]:
         values = event_search.values_of(query) | {"before": bounds.before, "after": bounds.after}
         which = event_search.condition_of(query)
@@ -187,9 +191,7 @@ class Queries(ABC):
         parts = [_narrowed(f"{part} AND seq > %(after)s", which) for part in parts]
         if query.text and waiting is None:
             parts.append(event_search.by_id(query, which))
-        seqs = " UNION ALL ".join(
-            f"SELECT seq FROM (SELECT seq FROM {part} ORDER BY seq DESC LIMIT %(limit)s) AS newest" for part in parts
-        )
+        seqs = " UNION ALL ".join(f"SELECT seq FROM ({self._newest(part)}) AS newest" for part in parts)
         columns = rows.LISTED_EVENT if query.listing else rows.EVENT
         sql = f"SELECT {columns} FROM bridge.events WHERE seq IN ({seqs}) ORDER BY seq DESC LIMIT %(limit)s"
         return [rows.event(row) for row in self._database.read(sql, values)]

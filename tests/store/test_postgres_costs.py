@@ -94,6 +94,15 @@ def test_the_oldest_pending_event_is_found_without_those_that_ended(
     assert max(read.values()) < 100, read
 
 
+def test_the_newest_delivered_events_are_listed_without_the_others(
+    backend: PostgresBackend, store: PostgresStore
+) -> None:
+    delivered = EventFilter(status="delivered", listing=True)
+    assert len(store.queries.events(delivered)) == delivered.limit
+    read = rows_read(backend, lambda: store.queries.events(delivered), whole=False)
+    assert max(read.values()) <= 3 * delivered.limit, read
+
+
 def test_events_that_are_set_aside_are_listed_without_those_that_ended(
     backend: PostgresBackend, store: PostgresStore
 ) -> None:

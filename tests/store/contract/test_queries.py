@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -115,6 +116,18 @@ def test_what_failed_within_a_time_is_found_unless_somebody_has_acknowledged_it(
     assert full.queries.failed_between(at, at + 1) == full.queries.failed_between(at - 2, at - 1) == []
     full.acknowledgements.record([failed["a"].id], Note(NOW, "ada", "acknowledged", "known"))
     assert full.queries.failed_between(at - 1, at) == found[1:]
+
+
+def test_the_newest_delivered_events_of_all_webhooks_are_listed_in_order(store: Store) -> None:
+    for number in range(6):
+        decide(store, arrive(store, f"e{number}", webhook="abc"[number % 3]), start())
+        end(store, f"e{number}", "failed" if number == 3 else "done")
+    delivered = EventFilter(status="delivered", limit=3)
+    first = store.queries.events(delivered)
+    assert ids(first) == ["e5", "e4", "e2"]
+    assert ids(store.queries.events(replace(delivered, before_seq=first[-1].seq))) == ["e1", "e0"]
+    assert ids(store.queries.events(replace(delivered, text="e1"))) == ["e1"]
+    assert ids(store.queries.events(replace(delivered, webhook="a"))) == ["e0"]
 
 
 def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
