@@ -94,7 +94,7 @@ def release(store: Store, events: int) -> None:
     """There are events to decide from now on."""
     for number in range(WEBHOOKS):
         store.pauses.resume(name_of(number))
-    store.signals.tell("events")
+    store.signals.notify("events")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from store.records import Term
 
-News = Literal["events", "targets", "answers"]
+Topic = Literal["events", "targets", "answers"]
 """What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim.
 `answers`: there may be an answer for a sender that waits."""
 
@@ -39,11 +39,11 @@ class Listener(Protocol):
 class Signals(Protocol):
     """How one process learns about another's commits at once."""
 
-    def tell(self, news: News) -> None:
+    def notify(self, topic: Topic) -> None:
         """Wakes the listeners of all processes. A lost wake-up costs only time: every process polls at intervals
         too."""
 
-    def listener(self, news: News) -> Listener:
+    def listener(self, topic: Topic) -> Listener:
         """Listens from now on. The leader waits for `events`, the other workers for `targets`, and relays
         for `answers`."""
 

@@ -13,7 +13,7 @@ from admin.page import (
     acknowledging,
     api,
     callbacks,
-    console,
+    criteria,
     event_list,
     listening,
     live,
@@ -27,7 +27,7 @@ from admin.page import (
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
 from admin.page.context import Source, role_of_token, sessions, set_cookie, source
 from admin.page.feed import Feed
-from admin.page.notes import Notes
+from admin.page.flash import FlashMessages
 from admin.page.readiness import Readiness
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
@@ -84,7 +84,7 @@ def create_app(settings: Settings) -> Flask:
         else Sessions(None)
     )
     app.extensions["wrong_tokens"] = WrongTokens()
-    app.extensions["notes"] = Notes()
+    app.extensions["flash_messages"] = FlashMessages()
     app.extensions["feed"] = Feed(made)
     app.config["POLICY"] = _POLICY
     proxies = settings.bridge_trusted_proxies
@@ -107,7 +107,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(runs.blueprint)
-    app.register_blueprint(console.blueprint)
+    app.register_blueprint(criteria.blueprint)
     app.register_blueprint(sending.blueprint)
     app.register_blueprint(orkes_api.blueprint)
     app.register_blueprint(acknowledging.blueprint)

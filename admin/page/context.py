@@ -12,7 +12,7 @@ from flask import Response, current_app, g, request
 from admin.bridge import Bridge, open_definitions
 from admin.conductor import Workflows, connect
 from admin.page.access import COOKIE, Role, Sessions
-from admin.page.notes import Notes
+from admin.page.flash import FlashMessages
 from admin.page.wrong_tokens import WrongTokens
 from config.settings import Settings
 from config.watch import DefinitionsSource
@@ -96,9 +96,9 @@ def sessions() -> Sessions:
     return cast(Sessions, current_app.extensions["sessions"])
 
 
-def notes() -> Notes:
+def flash_messages() -> FlashMessages:
     """What pages are to say once."""
-    return cast(Notes, current_app.extensions["notes"])
+    return cast(FlashMessages, current_app.extensions["flash_messages"])
 
 
 def role_of_token(given: str | None) -> Role | None:

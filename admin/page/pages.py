@@ -34,8 +34,8 @@ from admin.events.targets import TARGETS_LISTED, read_targets
 from admin.explain.explainer import Explainer
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
+from admin.page.charts import deliveries_chart, effect_chart, waiting_chart
 from admin.page.context import changed, role_of_token, sessions, set_cookie, source
-from admin.page.pictures import deliveries_picture, effect_picture, waiting_picture
 from admin.page.readiness import Readiness
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
@@ -90,9 +90,9 @@ def overview() -> str:
         before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
         after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         issues=find_issues(state),
-        picture=deliveries_picture(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
-        effect=effect_picture(newest, here.targets_by_event(newest)),
-        waits=waiting_picture(state.waiting),
+        chart=deliveries_chart(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
+        effect=effect_chart(newest, here.targets_by_event(newest)),
+        waits=waiting_chart(state.waiting),
         counts={**state.counts, "failed": state.unresolved},
         webhooks=webhooks,
         waiting=sum(state.waiting.values()),

@@ -15,7 +15,7 @@ from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
 from admin.events.send import Answer, NotReachable, doubt
 from admin.page.access import NotAllowed
-from admin.page.context import changed, notes
+from admin.page.context import changed, flash_messages
 from admin.page.pages import bridge, render
 from admin.page.webhooks import defined, deliver
 from config.webhooks import Webhook
@@ -34,7 +34,7 @@ def write(name: str) -> Response:
     if g.role != "admin":
         raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to send something")
     here, webhook = bridge(), defined(name)
-    note = notes().read(request.args.get("note", ""), g.cookie, name)
+    note = flash_messages().read(request.args.get("note", ""), g.cookie, name)
     if note:
         return _page(here, webhook, **note)
     try:
@@ -152,7 +152,7 @@ def _delete(here: Bridge, webhook: Webhook) -> Response:
 
 def _to(name: str, note: Mapping[str, Any] | None = None) -> Response:
     """Leads on to the form, which then says what is in the note."""
-    left = notes().leave(g.cookie, name, note) if note else None
+    left = flash_messages().leave(g.cookie, name, note) if note else None
     return make_response(redirect(url_for(".write", name=name, note=left), 303))
 
 

@@ -36,11 +36,11 @@ from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.explain.inputs import inputs_for_newest
 from admin.orkes.kept import forget
 from admin.page.access import NotAllowed
-from admin.page.context import changed, notes, source
+from admin.page.charts import deliveries_chart, effect_chart
+from admin.page.context import changed, flash_messages, source
 from admin.page.event_list import rows_of
 from admin.page.form_page import form_page
 from admin.page.pages import bridge, render
-from admin.page.pictures import deliveries_picture, effect_picture
 from admin.page.receivers import take_search
 from admin.page.runnable import runnable
 from admin.setup_steps import setup_steps
@@ -140,7 +140,7 @@ def create() -> Response:
 
 @blueprint.get("/webhooks/<name>")
 def webhook(name: str) -> Response:
-    note = notes().read(request.args.get("note", ""), g.cookie, name) if g.role == "admin" else {}
+    note = flash_messages().read(request.args.get("note", ""), g.cookie, name) if g.role == "admin" else {}
     return webhook_page(name, **note)
 
 
@@ -180,8 +180,8 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         risks=[one for one in here.definitions.warnings if one.where.split(":")[0] == f"webhook {name}"],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=rows_of(here, here.summarized(events[:10])),
-        picture=deliveries_picture(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
-        effect=effect_picture(events, here.targets_by_event(events)),
+        chart=deliveries_chart(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
+        effect=effect_chart(events, here.targets_by_event(events)),
         changes=here.store.changes.newest(name, 10),
         paused_at=here.store.pauses.paused().get(name),
         rejections=here.store.queries.rejections(name, 1),
@@ -359,5 +359,5 @@ def changes() -> str:
 
 def _to(name: str, **note: Any) -> Response:
     """Leads on to the webhook's page, which then says what is in the note."""
-    left = notes().leave(g.cookie, name, note) if note else None
+    left = flash_messages().leave(g.cookie, name, note) if note else None
     return make_response(redirect(url_for("webhooks.webhook", name=name, note=left), 303))

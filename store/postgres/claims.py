@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from store import rows, transitions, turns
 from store.clock import MonotonicClock
-from store.postgres.lows import Held, Lows, next_webhooks
+from store.postgres.low_water_marks import Held, LowWaterMarks, next_webhooks
 from store.protocols import Signals
 from store.records import Result
 from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, Claims
@@ -24,7 +24,7 @@ _IN_TURN_BEHIND = f"""
 SELECT value FROM ({next_webhooks("bridge.targets", "r.state = 'pending'", low="due_at")}) next
 WHERE {HAS_DUE.replace("t.webhook = value", "t.webhook = value AND t.due_at >= low")} LIMIT %(webhooks)s
 """
-"""The same, while a snapshot is held: see `store.postgres.lows`."""
+"""The same, while a snapshot is held: see `store.postgres.low_water_marks`."""
 # Rows that another worker is claiming are passed over before they count: so workers that claim at the same time get
 # different targets, however many workers there are. The array makes sure that this is done once.
 _CLAIM_FIRST = f"""{CLAIM}
@@ -47,13 +47,13 @@ _IN_FULL_EVERY = 10.0
 
 
 class PostgresClaims(Claims):
-    """Claims on PostgreSQL. A look begins where the last one found the first target: see `store.postgres.lows`."""
+    """Claims on PostgreSQL. A scan begins where the last one found its first target (`LowWaterMarks`)."""
 
     def __init__(self, database: Database, events: EventRows, signals: Signals, clock: MonotonicClock = time):
         super().__init__(database, events, signals)
         self._clock = clock
         self._in_full_at = float("-inf")
-        self._lows = Lows()
+        self._lows = LowWaterMarks()
         self._held = Held(clock)
         self._low = 0
         self._low_of: dict[str, int] = {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from store import rows, turns
 from store.postgres.connections import Connections
-from store.postgres.lows import next_webhooks
+from store.postgres.low_water_marks import next_webhooks
 from store.postgres.settled import Settled
 from store.protocols import Signals
 from store.records import Agenda, Event
@@ -32,7 +32,7 @@ _NEXT = f"""
 _NEXT_BEHIND = f"""
     SELECT value, low FROM ({next_webhooks("bridge.undecided", "true", low="seq")}) next WHERE {_LEFT_IN}
 """
-"""The same, while a snapshot is held: see `store.postgres.lows`."""
+"""The same, while a snapshot is held: see `store.postgres.low_water_marks`."""
 _UNDECIDED = f"""
 WITH webhooks AS MATERIALIZED (
     SELECT value, low, row_number() OVER () AS turn FROM ({{}}) next LIMIT %(webhooks)s

@@ -103,7 +103,7 @@ class PostgresDeliveries(Deliveries):
             else:
                 outcomes = self._look_up(connection, events, stored, is_first)
             if not all(outcome.duplicate for outcome in outcomes):
-                self._signals.tell_on(connection, "events")
+                self._signals.notify_on(connection, "events")
             return outcomes
 
     def _insert(self, connection: Connection, events: Sequence[NewEvent]) -> set[str]:

@@ -68,7 +68,7 @@ class PostgresLeadership(Leadership):
                 "UPDATE bridge.leads SET holder = %s, until = 0 WHERE name = 'decider' AND holder = %s",
                 (NOBODY, term.holder),
             )
-        self._signals.tell("targets")
+        self._signals.notify("targets")
 
     def leader(self) -> tuple[str, int] | None:
         found = self._connections.read(_LEAD)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 
 from store.clock import MonotonicClock
-from store.postgres.lows import Held, Lows
+from store.postgres.low_water_marks import Held, LowWaterMarks
 from store.settled_numbers import SettledNumbers
 from store.sql.database import Rows, Statement
 
@@ -30,7 +30,7 @@ class Settled:
     """For each busy webhook the number at which a scan for undecided events begins."""
 
     def __init__(self, clock: MonotonicClock = time):
-        self._lows = Lows()
+        self._lows = LowWaterMarks()
         self._held = Held(clock)
         self._clock = clock
         self._in_full_at = float("-inf")
@@ -38,7 +38,7 @@ class Settled:
         self._numbers = SettledNumbers()
 
     @property
-    def lows(self) -> Lows | None:
+    def lows(self) -> LowWaterMarks | None:
         """The bounds; None if they aren't worth using now."""
         return self._lows if self._held and self._lows else None
 

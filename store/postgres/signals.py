@@ -19,25 +19,25 @@ from config import wakeup as wakeup
 from store.errors import StoreUnavailable
 from store.postgres.connection import Connection
 from store.postgres.connections import Connections
-from store.protocols import News, Signals
+from store.protocols import Signals, Topic
 
 _GAP = 0.01
-"""Seconds between two notifications of the same news."""
+"""Seconds between two notifications of the same topic."""
 _LOOK_EVERY = 0.1
 """Seconds between polls behind a pooler."""
 _RECONNECT_EVERY = 1.0
 _SECONDS = 2.0
 """Seconds for a notification, a poll, or connecting. That is enough, since every process polls at intervals too."""
-_TELL = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
+_NOTIFY = "SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel"
 _NEWEST = "SELECT (SELECT max(seq) FROM bridge.events), (SELECT max(id) FROM bridge.targets)"
 _NEWEST_ANSWER = "SELECT max(answered_at) FROM bridge.answers WHERE answered_at IS NOT NULL"
 
 log = structlog.get_logger()
 
 
-def channel(connections: Connections, news: News) -> str:
-    """The channel for this news; the whole database shares channels."""
-    return f"{connections.address.schema}_{news}"
+def channel(connections: Connections, topic: Topic) -> str:
+    """The channel for this topic; the whole database shares channels."""
+    return f"{connections.address.schema}_{topic}"
 
 
 class PostgresSignals(Signals):
@@ -49,16 +49,16 @@ class PostgresSignals(Signals):
         os.register_at_fork(after_in_child=self._reset)
 
     def _reset(self) -> None:
-        self._wanted: set[News] = set()
+        self._wanted: set[Topic] = set()
         self._rung_at = float("-inf")
         self._rung = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
 
-    def tell(self, news: News) -> None:
+    def notify(self, topic: Topic) -> None:
         while True:
             wanted = self._wanted
-            wanted.add(news)
+            wanted.add(topic)
             if self._wanted is wanted:
                 break  # otherwise the thread took it meanwhile, perhaps without this
         self._rung.set()
@@ -68,16 +68,16 @@ class PostgresSignals(Signals):
                     self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
                     self._thread.start()
 
-    def tell_on(self, connection: Connection, news: News) -> None:
+    def notify_on(self, connection: Connection, topic: Topic) -> None:
         """Like `tell`, but notifies on this connection before returning, if there was no notification a moment ago."""
         if time.monotonic() < self._rung_at + _GAP:
-            self.tell(news)
+            self.notify(topic)
         else:
             self._rung_at = time.monotonic()
-            connection.write(_TELL, ([channel(self._connections, news)],))
+            connection.write(_NOTIFY, ([channel(self._connections, topic)],))
 
-    def listener(self, news: News) -> Listener:
-        return Listener(self._connections, news)
+    def listener(self, topic: Topic) -> Listener:
+        return Listener(self._connections, topic)
 
     def _run(self) -> None:
         rung = self._rung
@@ -94,18 +94,18 @@ class PostgresSignals(Signals):
                 log.exception("a notification failed unexpectedly")
             time.sleep(_GAP)
 
-    def _notify(self, wanted: list[News]) -> None:
-        channels = [channel(self._connections, news) for news in wanted]
-        self._connections.read(_TELL, (channels,), _SECONDS)
+    def _notify(self, wanted: list[Topic]) -> None:
+        channels = [channel(self._connections, topic) for topic in wanted]
+        self._connections.read(_NOTIFY, (channels,), _SECONDS)
 
 
 class Listener:
     """Implements `store.protocols.Listener`."""
 
-    def __init__(self, connections: Connections, news: News):
+    def __init__(self, connections: Connections, topic: Topic):
         self._connections = connections
-        self._channel = channel(connections, news)
-        self._newest = _NEWEST_ANSWER if news == "answers" else _NEWEST
+        self._channel = channel(connections, topic)
+        self._newest = _NEWEST_ANSWER if topic == "answers" else _NEWEST
         self._woken = wakeup.WakeUp()
         self._connection: Connection | None = None
         self._is_pooled = False

@@ -83,7 +83,7 @@ class Answers:
     """`Deliveries.append` opens an answer for each event with an `answer` that wasn't known.
 
     A worker looks for workflows to watch with `open` and `workflows`, and records how they ended. A relay learns by
-    the news `answers`. Answers are deleted with their events.
+    the topic `answers`. Answers are deleted with their events.
     Rows of open answers stay when their senders no longer wait: a retry reopens them.
     """
 
@@ -107,7 +107,7 @@ class Answers:
                     ),
                 ]
             )
-        self._signals.tell("events")
+        self._signals.notify("events")
 
     def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
         """The open answers whose senders may still wait, by the end of their time, beginning after `after`. The cost
@@ -150,7 +150,7 @@ class Answers:
         in_order = sorted(answers, key=lambda answer: answer.event_id)
         with self._database.transaction() as transaction:
             transaction.fetch_together([(_RECORD, _values(answer, now)) for answer in in_order])
-        self._signals.tell("answers")
+        self._signals.notify("answers")
 
     def since(self, at: int, after: str = "", limit: int = 1000) -> list[Answered]:
         """The answers recorded later than that time, or at that time for an event whose id is greater than `after`: in

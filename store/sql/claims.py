@@ -210,9 +210,9 @@ class Claims(ABC):
             origins = {event_id: event.origin for event_id, event in locked.items()}
             self._events.resolve(transaction, origins, events)
         if any(task.for_decider for task in tasks.values()) or any(event.for_decider for event in events.values()):
-            self._signals.tell("events")
+            self._signals.notify("events")
         if more:
-            self._signals.tell("targets")
+            self._signals.notify("targets")
 
     @abstractmethod
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterable[int]:
@@ -233,7 +233,7 @@ class Claims(ABC):
             with self._database.transaction() as transaction:
                 in_order = sorted(targets, key=lambda target: target.id)
                 transaction.fetch_together([(_GIVE_BACK, (now, t.id, worker, t.attempts)) for t in in_order])
-            self._signals.tell("targets")
+            self._signals.notify("targets")
 
     def hurry(self, now: int) -> None:
         """Conductor is back: makes targets that only wait for it due now. In steps, each a transaction."""

@@ -94,7 +94,7 @@ class Decisions(ABC):
             self._events.resolve(transaction, origins, over, decided)
         claimed = [target for target in targets if target.state == "claimed"]
         if len(claimed) < len(targets):
-            self._signals.tell("targets")
+            self._signals.notify("targets")
         return claimed
 
 

@@ -73,7 +73,7 @@ class LargeDecisions:
                 # Not in a part: later events are decided in between, and their messages must come behind these.
                 self._add(transaction, decision.event_id, messages, now)
         if messages:
-            self._signals.tell("targets")
+            self._signals.notify("targets")
 
     def _add(self, transaction: Transaction, event_id: str, new: Sequence[NewTarget], now: int) -> list[Target]:
         """Inserts new targets, except those whose task another event has taken."""
@@ -113,7 +113,7 @@ class LargeDecisions:
             else:  # the remaining parts belong to uncommitted decisions
                 transaction.write(_DROP_ANY, (_DROPPED,))
                 return True
-        self._signals.tell("targets")
+        self._signals.notify("targets")
         return True
 
     def promised_tasks(self) -> Iterator[str]:

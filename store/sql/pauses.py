@@ -21,13 +21,13 @@ class Pauses:
             transaction.write(
                 "INSERT INTO bridge.pauses (webhook, at) VALUES (%s, %s) ON CONFLICT DO NOTHING", (webhook, now)
             )
-        self._signals.tell("events")
+        self._signals.notify("events")
 
     def resume(self, webhook: str) -> bool:
         """Ends the pause; False if the webhook wasn't paused."""
         with self._database.transaction() as transaction:
             resumed = transaction.write("DELETE FROM bridge.pauses WHERE webhook = %s", (webhook,))
-        self._signals.tell("events")
+        self._signals.notify("events")
         return resumed == 1
 
     def paused(self) -> dict[str, int]:

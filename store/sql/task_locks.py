@@ -69,7 +69,7 @@ class TaskLocks:
                         for t, due_at in sorted(targets, key=lambda each: each[0].id)
                     ]
                 )
-            self._signals.tell("targets")
+            self._signals.notify("targets")
 
 
 def _owner(worker: str) -> str:

@@ -63,7 +63,7 @@ class Tasks:
         for step in rows.steps(list(map(storable.task, tasks))):
             with self._database.transaction() as transaction:
                 _insert(transaction, step, "returned", now)
-        self._signals.tell("events")
+        self._signals.notify("events")
 
 
 def _insert(

@@ -37,7 +37,7 @@ class SqliteDeliveries(Deliveries):
             want(db, rows, stored)
             first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
         if stored:
-            self._signals.tell("events")
+            self._signals.notify("events")
         return [
             [Committed(event.id, False) if event.id in stored else Committed(first[event.id], True) for event in events]
             for events in deliveries

@@ -81,7 +81,7 @@ class SqliteLeadership(Leadership):
                     db.execute("DELETE FROM leads WHERE name = 'decider' AND holder = ?", (term.holder,))
             finally:
                 self._unlock(term.holder)
-        self._signals.tell("targets")
+        self._signals.notify("targets")
 
     def leader(self) -> tuple[str, int] | None:
         found = self._connections.read("SELECT holder, until FROM leads WHERE name = 'decider'")

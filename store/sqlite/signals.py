@@ -12,7 +12,7 @@ from pathlib import Path
 
 from config.wakeup import Descriptor, WakeUp
 from store.errors import StoreUnavailable
-from store.protocols import News, Signals
+from store.protocols import Signals, Topic
 from store.sqlite.connections import Connections
 from store.sqlite.fifos import Fifo, OwnFifos, opened
 
@@ -36,10 +36,10 @@ class SqliteSignals(Signals):
     def _reset(self) -> None:
         self._descriptor: Descriptor | None = None
 
-    def tell(self, news: News) -> None:
-        if news == "answers":
+    def notify(self, topic: Topic) -> None:
+        if topic == "answers":
             self._relays.ring()
-        if news != "events":
+        if topic != "events":
             return
         descriptor = self._descriptor  # other threads may reset it when no process listens
         try:
@@ -52,11 +52,11 @@ class SqliteSignals(Signals):
             if self._descriptor is descriptor:
                 self._descriptor = None
 
-    def listener(self, news: News) -> Listener:
+    def listener(self, topic: Topic) -> Listener:
         # A FIFO has one reader: a byte that one worker reads wakes no other.
-        if news == "events":
+        if topic == "events":
             return Listener(self._connections, partial(opened, Path(self.path)))
-        if news == "answers":
+        if topic == "answers":
             return Listener(self._connections, self._relays.opened, _LOOK_BESIDE_FIFO_EVERY)
         return Listener(self._connections, _none)
 

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.postgres import PostgresStore, lows, settled
+from store.postgres import PostgresStore, low_water_marks, settled
 from store.postgres.claims import PostgresClaims
 from store.postgres.event_rows import PostgresEventRows
 from store.postgres.settled import Settled
@@ -34,9 +34,9 @@ class Clock:
 @pytest.fixture
 def backend(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresBackend]:
     """A database with a snapshot that counts as held from the first transaction on."""
-    monkeypatch.setattr(lows, "_AGE", -1)
-    monkeypatch.setattr(lows, "LOOK_EVERY", 0)
-    monkeypatch.setattr(lows, "BUSY", 4)
+    monkeypatch.setattr(low_water_marks, "_AGE", -1)
+    monkeypatch.setattr(low_water_marks, "LOOK_EVERY", 0)
+    monkeypatch.setattr(low_water_marks, "BUSY", 4)
     backend = PostgresBackend(postgres, migrated(postgres, "held"))
     yield backend
     backend.close()

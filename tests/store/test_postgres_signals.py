@@ -40,7 +40,7 @@ def test_a_notification_that_fails_is_not_the_last(error: Exception) -> None:
     signals = PostgresSignals(cast(Connections, connections))
     with capture_logs() as logs:
         for _ in range(2):
-            signals.tell("events")
+            signals.notify("events")
             assert connections.asked.acquire(timeout=PATIENCE)
     assert [line["log_level"] for line in logs] == (["error"] if isinstance(error, RuntimeError) else [])
 

@@ -76,16 +76,16 @@ def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
     signals = SqliteSignals(Connections(tmp_path))
     reader = opened(Path(signals.path))
     assert reader is not None
-    tell = partial(signals.tell, "events")
-    tell()
+    notify = partial(signals.notify, "events")
+    notify()
     reader.close()
-    assert not is_written_elsewhere(monkeypatch, tell, tell)
+    assert not is_written_elsewhere(monkeypatch, notify, notify)
 
 
 def test_answers_wake_every_relay_at_once(store: SqliteStore) -> None:
     listeners = [store.signals.listener("answers") for _ in range(2)]
     numbers = [listener._fifo.number for listener in listeners if listener._fifo is not None]
-    store.signals.tell("answers")
+    store.signals.notify("answers")
     assert sorted(select.select(numbers, [], [], 0)[0]) == sorted(numbers)
     assert len(numbers) == len(listeners)
     for listener in listeners:
@@ -97,7 +97,7 @@ def test_of_relays_that_stopped_or_were_killed_nothing_stays(store: SqliteStore,
     store.signals.listener("answers").close()
     assert list(folder.iterdir()) == []
     os.mkfifo(folder / "killed")
-    store.signals.tell("answers")
+    store.signals.notify("answers")
     assert list(folder.iterdir()) == []
 
 
@@ -110,7 +110,7 @@ def test_a_dead_relays_fifo_that_cannot_be_deleted_keeps_no_other_from_waking(
             os.mkfifo(tmp_path / "bridge.db-relays" / name)
         with monkeypatch.context() as patched:
             patched.setattr(Path, "unlink", mock.Mock(side_effect=PermissionError))
-            store.signals.tell("answers")
+            store.signals.notify("answers")
         assert select.select([listener._fifo.number], [], [], 0)[0]
 
 

@@ -26,7 +26,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Unreachable, is_denied
 from worker.conductor.messages import Keyed
 from worker.delivery.earlier_starts import EarlierStarts
-from worker.delivery.held_lookups import HeldLookups
+from worker.delivery.held_look_ups import HeldLookUps
 from worker.delivery.stuck_workflows import ensure_it_goes_on
 
 log = structlog.get_logger()
@@ -61,7 +61,7 @@ class MessageCalls:
         self._queries = queries
         self._conductor = conductor
         self._earlier_starts = earlier_starts
-        self._looks = HeldLookups()
+        self._looks = HeldLookUps()
 
     def call(self, target: Target, event: Event, now: int, payload: str, fresh_until: Callable[[], float]) -> Result:
         """Delivers the message, as far as possible now; `payload` is its JSON text.

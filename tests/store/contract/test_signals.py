@@ -11,7 +11,7 @@ import pytest
 
 from store.answers import Answer
 from store.delivery_records import AnswerWanted
-from store.protocols import Listener, News
+from store.protocols import Listener, Topic
 from store.sql.store import Store
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, start, task
@@ -21,8 +21,8 @@ LONG = 120.0
 
 
 @contextmanager
-def listening(store: Store, news: News) -> Iterator[Listener]:
-    listener = store.signals.listener(news)
+def listening(store: Store, topic: Topic) -> Iterator[Listener]:
+    listener = store.signals.listener(topic)
     try:
         listener.wait(0)
         yield listener
@@ -37,32 +37,32 @@ def ended(listener: Listener) -> bool:
     return told and time.monotonic() - began < LONG / 2
 
 
-@pytest.mark.parametrize("news", ["events", "targets", "answers"])
-def test_what_another_process_commits_ends_the_wait(store: Store, other: Store, news: News) -> None:
+@pytest.mark.parametrize("topic", ["events", "targets", "answers"])
+def test_what_another_process_commits_ends_the_wait(store: Store, other: Store, topic: Topic) -> None:
     decide(store, arrive(store, "e0", answer=AnswerWanted("$.a", NOW)), start())
-    commits: dict[News, Callable[[], object]] = {
+    commits: dict[Topic, Callable[[], object]] = {
         "events": lambda: arrive(other),
         "targets": lambda: decide(other, "e0", start(2)),
         "answers": lambda: other.answers.record([Answer("e0", "FAILED", "w1")]),
     }
-    with listening(store, news) as listener:
-        timer = threading.Timer(0.05, commits[news])
+    with listening(store, topic) as listener:
+        timer = threading.Timer(0.05, commits[topic])
         timer.start()
         assert ended(listener)
         timer.join()
 
 
-@pytest.mark.parametrize("news", ["events", "targets", "answers"])
-def test_what_came_between_two_waits_ends_the_next_one(store: Store, other: Store, news: News) -> None:
-    with listening(store, news) as listener:
+@pytest.mark.parametrize("topic", ["events", "targets", "answers"])
+def test_what_came_between_two_waits_ends_the_next_one(store: Store, other: Store, topic: Topic) -> None:
+    with listening(store, topic) as listener:
         decide(other, arrive(other, answer=AnswerWanted("$.a", NOW)), start())
         other.answers.record([Answer("e1", "FAILED", "w1")])
         assert ended(listener)
 
 
-@pytest.mark.parametrize("news", ["events", "targets", "answers"])
-def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store, news: News) -> None:
-    with listening(store, news) as listener:
+@pytest.mark.parametrize("topic", ["events", "targets", "answers"])
+def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store, topic: Topic) -> None:
+    with listening(store, topic) as listener:
         timer = threading.Timer(0.05, listener.wake)
         timer.start()
         assert ended(listener)
@@ -74,9 +74,9 @@ def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store,
     listener.close()
 
 
-@pytest.mark.parametrize("news", ["events", "targets", "answers"])
-def test_a_wait_without_news_says_so(store: Store, news: News) -> None:
-    with listening(store, news) as listener:
+@pytest.mark.parametrize("topic", ["events", "targets", "answers"])
+def test_a_wait_without_news_says_so(store: Store, topic: Topic) -> None:
+    with listening(store, topic) as listener:
         assert False in [listener.wait(0.15) for _ in range(3)], "it may end for no reason, but not always"
 
 

@@ -49,7 +49,7 @@ def test_the_leader_too_reads_what_it_is_told_of_targets(bench: Bench) -> None:
     worker = bench.deciding()
     for _ in range(3):
         worker._heard_at = float("-inf")
-        bench.store.signals.tell("targets")
+        bench.store.signals.notify("targets")
         worker.step()
         assert not worker._listener.wait(0), "it has been read"
 

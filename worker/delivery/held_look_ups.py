@@ -7,35 +7,35 @@ import threading
 
 _SOONEST, _RAREST = 1.0, 15.0
 """Seconds between two look-ups for one message: a quarter of the time for which it was held, within these bounds."""
-_LOOKS_A_SECOND = 20.0
+_LOOK_UPS_A_SECOND = 20.0
 """For one webhook's messages. Each is two requests, and there may be thousands, each with a key of its own."""
 
 
-class HeldLookups:
+class HeldLookUps:
     """Spaces the look-ups. If a webhook has too many messages, there are fewer for each of them; other webhooks
     aren't affected."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_webhook: dict[str, _Looks] = {}
+        self._by_webhook: dict[str, _LookUps] = {}
 
     def pause(self, webhook: str, now: int, held_for: float) -> float:
         """Seconds from a look-up `now` (Unix milliseconds) until a message's next one; `held_for` is in seconds."""
         wanted = min(_RAREST, max(_SOONEST, held_for / 4))
         with self._lock:
-            looks = self._by_webhook.setdefault(webhook, _Looks())
-            pause = looks.add(now / 1000, wanted)
+            look_ups = self._by_webhook.setdefault(webhook, _LookUps())
+            pause = look_ups.add(now / 1000, wanted)
             for name in [name for name, other in self._by_webhook.items() if other.is_over(now / 1000)]:
                 del self._by_webhook[name]
             return pause
 
 
-class _Looks:
-    """One webhook's looks that are still to come."""
+class _LookUps:
+    """One webhook's look_ups that are still to come."""
 
     def __init__(self) -> None:
         self._ends: list[tuple[float, float]] = []
-        """When each is due (Unix seconds), and its rate (looks a second). A heap."""
+        """When each is due (Unix seconds), and its rate (look_ups a second). A heap."""
         self._wanted = 0.0
         """The sum of these rates."""
 
@@ -43,9 +43,9 @@ class _Looks:
         """Adds a look-up that should come after `wanted` seconds; returns the seconds after which it does."""
         self._forget(now)
         self._wanted += 1 / wanted
-        # Messages that have just arrived want frequent looks, and count with that rate until they are due.
-        evenly = (len(self._ends) + 1) / _LOOKS_A_SECOND
-        pause = max(wanted, min(evenly, wanted * self._wanted / _LOOKS_A_SECOND))
+        # Messages that have just arrived want frequent look_ups, and count with that rate until they are due.
+        evenly = (len(self._ends) + 1) / _LOOK_UPS_A_SECOND
+        pause = max(wanted, min(evenly, wanted * self._wanted / _LOOK_UPS_A_SECOND))
         heapq.heappush(self._ends, (now + pause, 1 / wanted))
         return pause
 

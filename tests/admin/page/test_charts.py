@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from admin.page.pictures import HOUR, ceiling_for, deliveries_picture, effect_picture, waiting_picture
+from admin.page.charts import HOUR, ceiling_for, deliveries_chart, effect_chart, waiting_chart
 
 NOW = 500_000 * HOUR + 1234
 
@@ -19,7 +19,7 @@ def test_a_delivery_is_in_its_hour_and_in_the_words() -> None:
         (this - HOUR, "rejected", 6),
         (this - 48 * HOUR, "accepted", 1),
     ]
-    svg = str(deliveries_picture(hours, NOW))
+    svg = str(deliveries_chart(hours, NOW))
     day, week = svg.split("<figure")[1:]
     assert "6 accepted, 6 rejected; the most in an hour: 8" in day
     assert "7 accepted, 6 rejected" in week
@@ -30,13 +30,13 @@ def test_a_delivery_is_in_its_hour_and_in_the_words() -> None:
 
 
 def test_no_deliveries_are_said() -> None:
-    assert "no deliveries" in deliveries_picture([], NOW)
-    assert effect_picture([], {}) == ""
-    assert waiting_picture({}) == ""
+    assert "no deliveries" in deliveries_chart([], NOW)
+    assert effect_chart([], {}) == ""
+    assert waiting_chart({}) == ""
 
 
 def test_what_waits_is_told_by_workflow_and_nothing_becomes_markup() -> None:
-    svg = str(waiting_picture({"<script>": 3, **{f"flow-{number}": number for number in range(1, 12)}}))
+    svg = str(waiting_chart({"<script>": 3, **{f"flow-{number}": number for number in range(1, 12)}}))
     assert "<script>" not in svg
     assert "69 waiting tasks in 12 workflows" in svg
     assert "others" in svg
@@ -44,7 +44,7 @@ def test_what_waits_is_told_by_workflow_and_nothing_becomes_markup() -> None:
 
 def test_a_chart_has_axes_a_title_for_each_hour_and_the_same_numbers_as_a_table() -> None:
     this = NOW // HOUR * HOUR
-    svg = str(deliveries_picture([(this - HOUR, "accepted", 17), (this - HOUR, "rejected", 6)], NOW))
+    svg = str(deliveries_chart([(this - HOUR, "accepted", 17), (this - HOUR, "rejected", 6)], NOW))
     day, week = svg.split("<figure")[1:]
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", day)
     assert texts[:3] == ["0", "20", "40"]

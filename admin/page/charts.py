@@ -24,7 +24,7 @@ Hours = Sequence[tuple[int, str, int]]
 """(hour as Unix milliseconds, outcome, number)."""
 
 
-def deliveries_picture(hours: Hours, now: int) -> Markup:
+def deliveries_chart(hours: Hours, now: int) -> Markup:
     """Deliveries by outcome and hour, for the last day and the last week."""
     this = now // HOUR * HOUR
     day = _columns(hours, this, 24)
@@ -139,7 +139,7 @@ def _table(hours: Sequence[int], columns: Sequence[Mapping[str, int]], names: Se
     ).format("Hour" if is_day else "Day", heading, body)
 
 
-def effect_picture(events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> Markup:
+def effect_chart(events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> Markup:
     """How long the newest events took from their arrival to their effect in Conductor."""
     times = sorted(
         target.settled_at - event.received_at
@@ -158,7 +158,7 @@ def effect_picture(events: Iterable[Event], targets: Mapping[str, Sequence[Targe
     return _rows("Effect time", words, counts)
 
 
-def waiting_picture(waiting: Mapping[str, int]) -> Markup:
+def waiting_chart(waiting: Mapping[str, int]) -> Markup:
     """Waiting tasks, by workflow."""
     if not waiting:
         return Markup()

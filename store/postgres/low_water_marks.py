@@ -56,7 +56,7 @@ class Held:
         self._is_held = (oldest[0][0] or 0) > _AGE
 
 
-class Lows:
+class LowWaterMarks:
     """For each busy webhook, the lowest number or time at which there may be work."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ from platforms.guide import samples
 from store.event_filter import EventFilter
 from store.records import Event
 
-blueprint = Blueprint("console", __name__)
+blueprint = Blueprint("criteria", __name__)
 
 _LINES = 20
 """Criteria that are tried together."""
