@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from store.errors import StoreUnavailable
 from store.postgres.connections import Connections
 from store.postgres.signals import PostgresSignals
-from store.protocols import News
+from store.protocols import Topic
 from testkit import PATIENCE
 
 
@@ -48,18 +48,18 @@ def test_a_notification_that_fails_is_not_the_last(error: Exception) -> None:
 def test_news_is_told_although_what_was_to_be_told_is_taken_at_that_moment() -> None:
     connections = Told()
     signals = PostgresSignals(cast(Connections, connections))
-    signals.tell("targets")
+    signals.notify("targets")
     assert connections.asked.acquire(timeout=PATIENCE)
 
-    class Taken(set[News]):
+    class Taken(set[Topic]):
         """Taken by the thread between the look for it and the addition to it."""
 
-        def add(self, news: News) -> None:
+        def add(self, topic: Topic) -> None:
             signals._rung.set()
             assert connections.asked.acquire(timeout=PATIENCE)
-            super().add(news)
+            super().add(topic)
 
     signals._wanted = Taken()
-    signals.tell("events")
+    signals.notify("events")
     assert connections.asked.acquire(timeout=PATIENCE)
     assert connections.channels == ["webhook_bridge_targets", "webhook_bridge_events"]
