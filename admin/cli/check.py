@@ -20,10 +20,12 @@ from admin.cli.common import (
 )
 from admin.cli.tables import counted, plain
 from admin.conductor import connect
+from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.kept_rejections import KeptRejections
 from admin.explain.set_aside import name_of, next_try, why
 from config.settings import SettingsError
 from config.webhooks import Definitions, DefinitionsError, Problem
+from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.conductor.errors import ConductorError
 from worker.discovery.probe import CheckResult, done_within, probe
@@ -69,6 +71,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
         sys.exit(1)
     results = [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
     results += [("BRIDGE_NOTIFY", result) for result in _on_notify(here)]
+    results += [("BRIDGE_ADMIN_WRITES", result) for result in _on_writes(here)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
         about_conductor = _ask_conductor(here, definitions)
@@ -102,6 +105,17 @@ def _on_notify(here: Here) -> list[CheckResult]:
             Apprise(urls.get_secret_value())
     except SettingsError as error:
         return [_result("error", str(error).removeprefix("BRIDGE_NOTIFY: "))]
+    return []
+
+
+def _on_writes(here: Here) -> list[CheckResult]:
+    """Why the page couldn't write webhooks, though it may."""
+    settings = here.settings
+    try:
+        if settings.bridge_admin_writes:
+            DefinitionsFolder(settings.bridge_webhooks, PLATFORMS).check_writable()
+    except CantWrite as error:
+        return [_result("warning", error)]
     return []
 
 

@@ -127,6 +127,15 @@ def test_check_fails_for_urls_of_messages_with_which_no_worker_starts(cli: Cli) 
     assert "BRIDGE_NOTIFY" not in cli("check", "--offline").output
 
 
+def test_check_warns_if_the_page_may_write_webhooks_and_cannot(cli: Cli, sample: Sample) -> None:
+    cli.environment["BRIDGE_ADMIN_WRITES"] = "on"
+    file = sample.settings.bridge_webhooks
+    said = f"warning: BRIDGE_ADMIN_WRITES: {file} is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one"
+    assert said in cli("check", "--offline").stderr
+    cli.environment["BRIDGE_WEBHOOKS"] = str(file.parent)
+    assert "BRIDGE_ADMIN_WRITES" not in cli("check", "--offline").stderr
+
+
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     note, error = CheckResult("note", "found by search"), CheckResult("error", "no Conductor API there", "mend it")
     asked: list[tuple[Any, ...]] = []
