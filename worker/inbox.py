@@ -31,19 +31,24 @@ class Inbox:
         return True
 
     def handle(self, seconds: float) -> None:
-        """Handles all messages; waits up to `seconds` for the first one.
+        """Handles the messages that are there; waits up to `seconds` for the first one.
 
-        One that fails is logged, as the thread must go on; errors `of_all` are raised.
+        Those that come meanwhile are for the next time: others may put them faster than they are handled, and the
+        thread has more to do. One that fails is logged, as the thread must go on; errors `of_all` are raised.
         """
         try:
             message = self._messages.get(timeout=seconds) if seconds > 0 else self._messages.get_nowait()
-            while True:
-                try:
-                    message()
-                except self._of_all:
-                    raise
-                except Exception:
-                    log.exception(f"a message to {self._owner} failed unexpectedly")
+            for _ in range(self._messages.qsize()):
+                self._handle(message)
                 message = self._messages.get_nowait()
+            self._handle(message)
         except queue.Empty:
             pass
+
+    def _handle(self, message: Callable[[], None]) -> None:
+        try:
+            message()
+        except self._of_all:
+            raise
+        except Exception:
+            log.exception(f"a message to {self._owner} failed unexpectedly")
