@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -10,14 +11,17 @@ import click
 
 from admin.api import event_list
 from admin.cli.common import Here, complete_webhook, echo_json, echo_table
+from admin.cli.tables import counted
 from admin.events.descriptions import around, describe_effects, describe_status
 from admin.events.failures import failures
 from admin.events.filters import STATUSES, parts_of, search_of
 from admin.events.replay_plan import Chosen, choose
 from admin.events.search import BadFilter, Search
-from store.records import iso
+from store.records import Event, iso
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+_SAY_EVERY = 2.0
+"""Seconds between lines that say how far a search is."""
 
 
 def filter_options(which: str) -> Callable[[_Command], _Command]:
@@ -66,9 +70,20 @@ def parts_given(options: Mapping[str, Any], *others: str) -> dict[str, str]:
 
 
 def matching(here: Here, chosen_by: Mapping[str, str]) -> list[Chosen]:
-    """The events of a filter, oldest first, and of ``after``: those that arrived after that one."""
+    """The events of a filter, oldest first, and of ``after``: those that arrived after that one.
+
+    Says on stderr how far it is: among millions of events a search for text takes minutes.
+    """
     after = here.bridge.event_meant(chosen_by["after"]).seq if "after" in chosen_by else 0
-    return choose(here.bridge, search_for(here, chosen_by), after_seq=after)
+    said = time.monotonic()
+
+    def tell(number: int, back_to: Event) -> None:
+        nonlocal said
+        if (now := time.monotonic()) - said >= _SAY_EVERY:
+            said = now
+            click.echo(f"searched back to {iso(back_to.received_at)}: {counted(number, 'event')}", err=True)
+
+    return choose(here.bridge, search_for(here, chosen_by), after_seq=after, told=tell)
 
 
 def list_events(here: Here, query: Search, before: str | None, limit: int, as_json: bool) -> None:
