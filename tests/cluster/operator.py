@@ -20,15 +20,15 @@ ENTRY = "entry"
 """The Service by which deliveries come in: a port of each node, as a load balancer would use."""
 
 
-class KeptRejections(Exception):
+class Refused(Exception):
     """What a command said as it failed."""
 
 
 def run(*command: str, given: str | None = None, timeout: float = 600) -> str:
-    """What the command prints. Raises KeptRejections with everything that it said, if it fails."""
+    """What the command prints. Raises Refused with everything that it said, if it fails."""
     answer = subprocess.run(command, input=given, capture_output=True, text=True, timeout=timeout, check=False)
     if answer.returncode:
-        raise KeptRejections(f"{' '.join(command[:4])} …: {answer.stdout}{answer.stderr}")
+        raise Refused(f"{' '.join(command[:4])} …: {answer.stdout}{answer.stderr}")
     return answer.stdout
 
 
@@ -170,7 +170,7 @@ class Operator:
         program = f"import socket; socket.create_connection(({host!r}, {port}), 3)"
         try:
             self.kubectl("exec", pod, "--", "python", "-c", program)
-        except KeptRejections as error:
+        except Refused as error:
             assert "TimeoutError" in str(error) or "ConnectionRefusedError" in str(error), str(error)
             return False
         return True

@@ -22,7 +22,7 @@ NAME = "bridge-webhook-bridge"
 """What the release's objects are called, or begin with."""
 
 
-class KeptRejections(Exception):
+class Refused(Exception):
     """Helm's words on why it doesn't render the chart."""
 
 
@@ -33,19 +33,19 @@ def helm_path() -> str | None:
 
 
 def run_helm(*arguments: str) -> str:
-    """What Helm prints. Skips the test without Helm; raises KeptRejections."""
+    """What Helm prints. Skips the test without Helm; raises Refused."""
     helm = helm_path()
     if helm is None:
         pytest.skip("helm is not installed; .ci/run builds it where Go is")
     answer = subprocess.run([helm, *arguments], capture_output=True, text=True, check=False)
     if answer.returncode:
-        raise KeptRejections(answer.stdout + answer.stderr)
+        raise Refused(answer.stdout + answer.stderr)
     return answer.stdout
 
 
 @functools.cache
 def render(*arguments: str) -> list[dict[str, Any]]:
-    """The objects that ``helm template`` makes with these further arguments. Raises KeptRejections."""
+    """The objects that ``helm template`` makes with these further arguments. Raises Refused."""
     text = run_helm("template", RELEASE, str(CHART), "--namespace", "hooks", *arguments)
     return [found for found in YAML(typ="safe", pure=True).load_all(text) if found is not None]
 
