@@ -322,12 +322,14 @@ class Receiver:
                 self._reporter.record(route, incoming, error.status, error.reason, kept_id)
                 return route.refusal(error.status)
             case BodyUnreadable():
+                self._admission.failed(name, incoming.sender)
                 self._reporter.record(route, incoming, 400, "the body broke off")
                 return error_response(400, "malformed_body", "the body could not be read")
             case PayloadTooLarge():
                 self._reporter.record(route, incoming, 413, str(error))
                 return error_response(413, "body_too_large", str(error))
             case BodyTooLarge():
+                self._admission.failed(name, incoming.sender)
                 message = f"the body is larger than {route.max_body} bytes"
                 self._reporter.record(route, incoming, 413, f"{message} (max_body)")
                 return error_response(413, "body_too_large", message)

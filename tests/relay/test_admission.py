@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Any
 
@@ -187,6 +188,20 @@ def test_a_body_that_proves_nothing_because_it_cannot_be_read_counts_too(make_re
     found = [post(relay, STRANGER, {}, "mail", "[") for _ in range(3 * FAILURES.burst)]
     assert found[0].status_code in (400, 401)
     assert found[-1].status_code == 429
+
+
+@pytest.mark.parametrize(("sent", "length", "status"), [("x" * 11, "11", 413), ("x", "2", 400)])
+def test_a_body_that_is_too_large_or_breaks_off_counts_too(
+    sent: str, length: str, status: int, make_relay: MakeRelay
+) -> None:
+    """They are listed among the rejections, from which a flood of them would push the others."""
+    relay = make_relay(PLAIN | {"max_body": "10"}, clock=Clock(1000.0))
+    found = []
+    for _ in range(3 * FAILURES.burst):
+        given = {"REMOTE_ADDR": STRANGER, "CONTENT_LENGTH": length, "wsgi.input": io.BytesIO(sent.encode())}
+        found.append(relay.client.post("/webhook/plain", environ_overrides=given).status_code)
+    assert (found[0], found[-1]) == (status, 429)
+    assert post(relay, SENDER, KEY).status_code == 200
 
 
 def test_a_webhook_answers_429_to_more_than_it_accepts(make_relay: MakeRelay) -> None:
