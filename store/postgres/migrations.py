@@ -141,7 +141,6 @@ _ENDED_ON_TASK = """
 -- The one that is live is in `targets_taken`.
 CREATE INDEX targets_ended_on_task ON bridge.targets (task_id)
     WHERE task_id IS NOT NULL AND state NOT IN ('pending', 'claimed');
-DROP INDEX bridge.targets_task;
 """
 
 STEPS: tuple[tuple[str, str], ...] = (
@@ -187,6 +186,9 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("events_in_place", EVENTS_IN_PLACE),
     ("iterations", ITERATIONS),
     ("targets_ended_on_task", _ENDED_ON_TASK),
+    # A step of its own: while the new index is made nobody can change a target, and dropping the old one waits for
+    # everybody who has read one. Together they deadlock with a worker that has locked targets and is to change them.
+    ("no_targets_task", "DROP INDEX bridge.targets_task"),
 )
 """Name and statements of each step, in their order."""
 IN_PARTS: dict[str, tuple[str, ...]] = {"events_in_place": ADD_ENDED}

@@ -14,7 +14,7 @@ import pytest
 
 from store.delivery_records import AnswerWanted, RawDelivery
 from store.event_filter import EventFilter
-from store.postgres import PostgresStore, open_store
+from store.postgres import PostgresStore, migrations, open_store
 from store.postgres.connections import _SESSION
 from store.postgres.raw_deliveries import OVERTAKEN_FOR
 from store.records import Result, Target
@@ -187,6 +187,29 @@ def waits_for_a_lock(connection: psycopg.Connection) -> bool:
     found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
     assert found is not None
     return bool(found[0])
+
+
+_BEFORE_AN_INDEX_WAS_REPLACED = """
+DROP INDEX webhook_bridge.targets_ended_on_task;
+CREATE INDEX targets_task ON webhook_bridge.targets (task_id) WHERE task_id IS NOT NULL;
+DELETE FROM webhook_bridge.migrations WHERE name = ANY('{targets_ended_on_task,no_targets_task}')
+"""
+
+
+def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_targets(store: PostgresStore, url: str) -> None:
+    due(store, "a", 0)
+    with psycopg.connect(url) as database:
+        database.execute(_BEFORE_AN_INDEX_WAS_REPLACED)
+    with psycopg.connect(url) as worker, ThreadPoolExecutor(1) as pool:
+        worker.execute("SELECT id FROM webhook_bridge.targets FOR UPDATE")
+        migrating = pool.submit(open_store, url)
+        eventually(lambda: waits_for_a_lock(worker))
+        worker.execute("UPDATE webhook_bridge.targets SET error = 'changed'")
+        worker.commit()
+        migrating.result(PATIENCE).close()
+    assert [target.error for target in store.queries.targets_of(["of-a"])] == ["changed"]
+    with psycopg.connect(url) as database:
+        assert len(database.execute("SELECT 1 FROM webhook_bridge.migrations").fetchall()) == len(migrations.STEPS)
 
 
 def due(store: PostgresStore, webhook: str, *numbers: int) -> None:
