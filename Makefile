@@ -56,7 +56,6 @@ cluster: $(INSTALLED) ## The chart on the Kubernetes of KUBECONFIG, whose nodes 
 lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p demo -p testkit -p bench -p release
 	$(BIN)/lint-imports
 
 docs: $(INSTALLED) ## Generate docs/platforms.md and the JSON Schema from the platforms' folders
