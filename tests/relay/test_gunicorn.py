@@ -17,7 +17,7 @@ import pytest
 
 from admin.cli.processes import command_of
 from testkit import PATIENCE
-from testkit.processes import Child
+from testkit.processes import Child, bridge_environment
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef"
@@ -93,17 +93,14 @@ class Process:
         self.body = b""
 
     def start(self, **settings: str) -> None:
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("BRIDGE_")},
-            "BRIDGE_WEBHOOKS": str(self.file),
-            "BRIDGE_DATABASE": f"sqlite:///{self.folder}/b.db",
-            "BRIDGE_RELAY_METRICS": f"127.0.0.1:{self.metrics_port}",
-            "PORT": str(self.port),
-            **settings,
-        }
-        environment.pop("PROMETHEUS_MULTIPROC_DIR", None)
+        environment = bridge_environment(
+            bridge_webhooks=str(self.file),
+            bridge_database=f"sqlite:///{self.folder}/b.db",
+            bridge_relay_metrics=f"127.0.0.1:{self.metrics_port}",
+            port=str(self.port),
+        )
         command = [sys.executable, "-m", "gunicorn", "-c", "relay/gunicorn_settings.py", "relay:create_app()"]
-        self.child = Child("the relay", command, self.log, environment)
+        self.child = Child("the relay", command, self.log, environment | settings)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

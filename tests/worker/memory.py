@@ -34,11 +34,11 @@ class Forgetful(SimulatedConductor):
 
 def fill(folder: Path, events: int, size: int) -> None:
     """So many undecided events of about that size, of small objects, which take the most memory when parsed."""
-    items = [_ITEM] * (size // (len(json.dumps(_ITEM)) + 2))
+    items = json.dumps([_ITEM] * (size // (len(json.dumps(_ITEM)) + 2)))
     with closing(open_store(f"sqlite:///{folder}/bridge.db")) as store:
         now = store.now()
         for number in range(events):
-            payload = json.dumps({"n": number, "items": items})
+            payload = f'{{"n": {number}, "items": {items}}}'
             store.deliveries.append([NewEvent(f"e{number}", "w", now, payload, {}, {}, now + 3_600_000)])
 
 
