@@ -47,7 +47,7 @@ def run_helm(*arguments: str) -> str:
 def render(*arguments: str) -> list[dict[str, Any]]:
     """The objects that ``helm template`` makes with these further arguments. Raises Refused."""
     text = run_helm("template", RELEASE, str(CHART), "--namespace", "hooks", *arguments)
-    return [found for found in YAML(typ="safe", pure=True).load_all(text) if found is not None]
+    return [found for found in YAML(typ="safe").load_all(text) if found is not None]
 
 
 def with_values(file: Path | str, *settings: str) -> list[dict[str, Any]]:

@@ -136,17 +136,20 @@ def test_broken_definitions_at_the_start_are_an_error(tmp_path: Path) -> None:
         create_app(Settings(bridge_webhooks=file, bridge_database=f"sqlite:///{tmp_path}/b.db"), in_background=False)
 
 
+@pytest.mark.parametrize("text", ["webhooks: [", "webhooks: [{name: a, receivers: {b: any}}]", None])
 def test_without_settings_an_error_is_said_and_ends_the_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BRIDGE_WEBHOOKS", str(tmp_path / "none.yaml"))
+    if text is not None:
+        (tmp_path / "webhooks.yaml").write_text(text)
+    monkeypatch.setenv("BRIDGE_WEBHOOKS", str(tmp_path / "webhooks.yaml"))
     monkeypatch.setattr("relay.app.configure_logging", lambda *_: None)
     with pytest.raises(SystemExit) as ended:
         create_app()
     assert ended.value.code == 1
     said = capsys.readouterr().err
-    assert "none.yaml:1" in said
+    assert "webhooks.yaml:1: " in said
     assert "Traceback" not in said
 
 

@@ -214,12 +214,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     process.stop()
 
 
-@pytest.mark.parametrize("text", ["webhooks: [", "webhooks: [{name: a, receivers: {b: any}}]", None])
-def test_definitions_that_cannot_be_used_end_the_start(text: str | None, relay: Process) -> None:
-    if text is None:
-        relay.file.unlink()
-    else:
-        relay.file.write_text(text)
+def test_definitions_that_cannot_be_used_end_the_start(relay: Process) -> None:
+    relay.file.write_text("webhooks: [")
     relay.start()
     assert relay.process.wait(PATIENCE) != 0
     said = relay.log.read_text()

@@ -6,6 +6,7 @@ import, so only the tests that need it do.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 
@@ -22,6 +24,8 @@ from admin.agents.output import LONGEST
 from admin.agents.tools import TOOLS
 from store.records import NewEvent, new_event_id
 from testkit import PATIENCE
+from testkit.processes import bridge_environment
+from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, HOSTILE, Sample
 
 if TYPE_CHECKING:
@@ -29,14 +33,13 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(find_spec("mcp") is None, reason="mcp is not installed: pip install -e '.[dev]'")
 COMMAND = (str(Path(sys.executable).with_name("webhook-bridge")), "mcp")
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def environment(sample: Sample) -> dict[str, str]:
     return {
         **sample.environment,
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": bridge_environment()["PYTHONPATH"],
         "BRIDGE_RELAY_URL": "http://127.0.0.1:1",
     }
 
@@ -210,10 +213,9 @@ def test_standard_output_has_nothing_but_the_protocol_and_it_ends_with_its_input
     assert done.stdout
 
 
-def test_a_store_that_is_not_there_is_told_on_stderr(sample: Sample) -> None:
-    given = environment(sample) | {"BRIDGE_DATABASE": f"sqlite:///{sample.folder}/missing.db"}
-    done = subprocess.run(
-        COMMAND, input="", capture_output=True, text=True, timeout=PATIENCE, env=given, cwd=sample.folder, check=False
-    )
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "missing.db" in done.stderr
+def test_a_store_that_is_not_there_is_told_on_stderr(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.import_module("admin.cli.mcp"), "configure_logging", mock.Mock())
+    cli.environment["BRIDGE_DATABASE"] = "sqlite:///missing.db"
+    result = cli("mcp", code=1)
+    assert result.stdout == ""
+    assert "missing.db" in result.stderr
