@@ -26,10 +26,12 @@ _LEFT_OUT = Path(__file__).with_name("left_out")
 """Stands before the installed packages: what is in it can't be imported."""
 
 # Linux: even a parent that is killed with -9 leaves nothing running. The child says so before it becomes the
-# command; a preexec_fn would be a fork in a process that may have threads.
+# command; a preexec_fn would be a fork in a process that may have threads. And Ctrl-C ends it, though a shell that
+# runs us in the background has us ignore that.
 _DIES_WITH_PARENT = (
     "import ctypes, os, signal, sys\n"
     "ctypes.CDLL(None).prctl(1, signal.SIGKILL)\n"
+    "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
     "os.getppid() == int(sys.argv[1]) and os.execvp(sys.argv[2], sys.argv[2:])\n"
 )
 _alive: list[Child] = []
