@@ -86,6 +86,7 @@ class Bridge:
         )
         self.relay: Child | None = None
         self.worker: Child | None = None
+        self._workers = 0
         self._relay_here: FlaskClient | None = None
         self._store: Store | None = None
 
@@ -114,8 +115,10 @@ class Bridge:
         return self.relay
 
     def start_worker(self) -> Child:
-        """Starts the worker."""
-        self.worker = start_worker(self.environment, self.folder / "worker.log", self.folder)
+        """Starts the worker, or one more. It has a log of its own: what it writes there tells that it has started."""
+        self._workers += 1
+        log = self.folder / f"worker{self._workers if self._workers > 1 else ''}.log"
+        self.worker = start_worker(self.environment, log, self.folder)
         return self.worker
 
     def stop_worker(self) -> int:

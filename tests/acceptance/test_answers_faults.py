@@ -98,7 +98,7 @@ def test_each_sender_gets_its_own_workflows_answer_while_every_process_is_killed
     pause = {"name": "w", "taskReferenceName": "w", "type": "WAIT", "inputParameters": {"duration": "1 seconds"}}
     reply = {"delivery": "${workflow.input.delivery}", "workflow": "${workflow.workflowId}"}
     conductor.register(WORKFLOW, [pause], outputParameters={"reply": reply})
-    bridge, random_ = new_bridge(WEBHOOKS, bridge_call_timeout="3s").start(), random.Random(SEED)
+    bridge, random_ = new_bridge(WEBHOOKS, bridge_call_timeout="5s").start(), random.Random(SEED)
     senders = Senders(bridge, conductor)
     senders.start()
     storm(kills(bridge, conductor_server), SECONDS, random_)

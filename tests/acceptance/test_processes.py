@@ -116,6 +116,7 @@ def test_two_workers_on_one_store_complete_each_task_once(
     first = bridge.worker
     second = bridge.start_worker()
     assert first is not None
+    assert f":{second.pid}:" in second.output(), "it has started"
     workflows = [start(conductor, "two_workers") for _ in range(5)]
     event_id = bridge.orders("two_workers", {"kind": "go"})
     for workflow_id in workflows:

@@ -17,7 +17,7 @@ class Fleet:
         self, folder: Path, conductor_url: str, definitions: str, *databases: str, relays: int | None = None
     ) -> None:
         """A host for each URL of the database. The first `relays` hosts have a relay; all of them by default."""
-        settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
+        settings = {"bridge_call_timeout": "5s", "bridge_discovery_interval": "3s"}
         self.hosts = [
             Bridge(folder / f"host{number}", conductor_url, definitions, bridge_database=database, **settings)
             for number, database in enumerate(databases)
