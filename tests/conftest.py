@@ -5,11 +5,12 @@ With pytest-xdist, tests run in several processes. The tests of a module stay to
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import shutil
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +23,7 @@ from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from werkzeug.routing import Rule
 
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.lock import ProcessLock
 from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor
@@ -150,6 +151,21 @@ def migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def open_durably() -> Iterator[Callable[..., Connection]]:
+    """How the program opens a database. Tests wait for no disk: SQLite hands what they commit to the system alone."""
+    open_durably = Connections._open
+
+    def open_for_now(connections: Connections, **options: bool) -> Connection:
+        db = open_durably(connections, **options)
+        db.execute("PRAGMA synchronous=OFF")
+        return db
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connections, "_open", open_for_now)
+        yield open_durably
+
+
 def _copy_if_new(made: Path, path: Path) -> None:
     """Copies the file, which appears whole: another process or thread may be opening it as well."""
     if path.exists():
@@ -247,18 +263,33 @@ def _needs_server(scope: str) -> bool:
     return scope.startswith("tests/acceptance/") and not scope.endswith(("/test_cluster.py", "/test_listen.py"))
 
 
+_OF_VENDORS = {
+    "tests/attacks/test_kept_refusals.py",
+    "tests/attacks/test_known_breaks.py",
+    "tests/attacks/test_security_model.py",
+    "tests/attacks/test_unsigned.py",
+    "tests/platforms/test_judges.py",
+    "tests/relay/test_raw_deliveries.py",
+}
+"""Modules whose deliveries are signed with the libraries of vendors."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Gives each process a module at a time, those of the acceptance tests to half of them only.
+    """Gives each process a module at a time, those of the acceptance tests to half of them only, and all of vendors
+    to one.
 
-    A Conductor server takes ten seconds of processor time to start, and each process that needs one starts its own. Not
-    with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no longer reads them.
+    A Conductor server takes ten seconds of processor time to start, and each process that needs one starts its own; to
+    import all vendors' libraries takes four. Not with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no
+    longer reads them.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ModulesTogether(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
+            if module in _OF_VENDORS:
+                return "vendors' libraries"
             return nodeid if module.startswith("tests/chaos/") else module  # these share nothing, and take long
 
         def _assign_work_unit(self, node: Any) -> None:
@@ -302,6 +333,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers("slow"):
             slow[item.path] = max(slow.get(item.path, 0), *mark.args, 10)
     items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0)))
+
+
+def pytest_collection_finish() -> None:
+    """Lets the garbage collector pass over what is there until the end: the tests themselves, and all modules."""
+    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:

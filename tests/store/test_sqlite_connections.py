@@ -69,12 +69,13 @@ def writers_say(pragma: str) -> Iterator[None]:
 # --- opening ---
 
 
-def test_every_connection_commits_to_the_disk(path: Path, store: SqliteStore) -> None:
+def test_every_connection_commits_to_the_disk(
+    path: Path, store: SqliteStore, open_durably: Callable[..., Connection]
+) -> None:
     opened: list[Connection] = []
-    make = Connections._open
 
     def remember(self: Connections, **given: bool) -> Connection:
-        opened.append(make(self, **given))
+        opened.append(open_durably(self, **given))
         return opened[-1]
 
     with mock.patch.object(Connections, "_open", remember):
