@@ -69,7 +69,7 @@ class PostgresSignals(Signals):
                     self._thread.start()
 
     def notify_on(self, connection: Connection, topic: Topic) -> None:
-        """Like `tell`, but notifies on this connection before returning, if there was no notification a moment ago."""
+        """Like `notify`, but on this connection and before returning, if there was no notification a moment ago."""
         if time.monotonic() < self._rung_at + _GAP:
             self.notify(topic)
         else:
