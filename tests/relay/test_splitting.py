@@ -137,7 +137,7 @@ def test_no_secret_of_the_platform_is_left_in_an_element(make_relay: MakeRelay) 
 
 def test_what_is_around_many_arrays_is_not_read_for_each() -> None:
     """Here for hours, if it were."""
-    large = {"rows": [list(range(100)) for _ in range(20_000)], "entry": [{"m": []} for _ in range(40_000)]}
+    large = {"rows": [list(range(100)) for _ in range(5_000)], "entry": [{"m": []} for _ in range(10_000)]}
     assert parts(large, "$.entry[*].m") == []
     large["entry"] = [{"m": [number]} for number in range(50)]
     assert parts(large, "$.entry[*].m") == [(number, None) for number in range(50)]
