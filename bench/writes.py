@@ -17,7 +17,7 @@ from psycopg import errors
 from bench import load
 from bench.figures import Figure
 from store.open import open_store
-from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, new_event_id
+from store.records import Decision, NewEvent, NewTarget, Result, Target, Task, Term, new_event_id
 from store.sql.store import Store
 from testkit.postgres import Postgres
 from testkit.processes import Failed
@@ -132,17 +132,27 @@ class Life:
         return sum(step.versions for step in self.steps.values()) / self.events
 
 
-def live(url: str, payload: str, completes: bool, events: int = EVENTS) -> Life:
-    """Lets events live on an empty store; each completes a task, or starts a workflow."""
+def live(url: str, payload: str, completes: bool, events: int = EVENTS, at_once: bool = False) -> Life:
+    """Lets events live on an empty store; each completes a task, or starts a workflow.
+
+    `at_once`: the leader claims targets as it decides, as it does while it has calls free. Otherwise a worker does that
+    later.
+    """
     store = open_store(url)
     try:
         assert store.leadership.elect(_TERM.holder, 600)
         store.tasks.adopt(_TERM, [Task("none", "none", "none", "none", {}, 0)], store.now())
         log = _Log(url)
         steps: dict[str, Written] = {}
-        for name, step in (("store", _store), ("decide", _decide), ("record", _record), ("delete", _delete)):
-            step(store, payload, completes, events)
-            steps[name] = log.since()
+        _store(store, payload, completes, events)
+        steps["store"] = log.since()
+        claimed = _decide(store, completes, events, at_once)
+        steps["decide"] = log.since()
+        _record(store, claimed)
+        steps["record"] = log.since()
+        while store.maintenance.prune(store.now() + 1000, 500).more:
+            pass
+        steps["delete"] = log.since()
     finally:
         store.close()  # a session reports what it did to the tables when it ends
     tables = log.tables()
@@ -164,7 +174,9 @@ def _store(store: Store, payload: str, completes: bool, events: int) -> None:
         store.deliveries.append(group)
 
 
-def _decide(store: Store, payload: str, completes: bool, events: int) -> None:
+def _decide(store: Store, completes: bool, events: int, at_once: bool) -> list[list[Target]]:
+    """Decides them all; returns the targets that each decision claims."""
+    claimed = []
     tasks = iter([task for task in store.queries.waiting_tasks(limit=2 * events) if task.id != "none"])
     while found := store.decisions.agenda(_AT_ONCE).undecided:
         decisions = []
@@ -175,26 +187,27 @@ def _decide(store: Store, payload: str, completes: bool, events: int) -> None:
             else:
                 target = NewTarget("start", "bench", correlation_id=event.id)
             decisions.append(Decision(event.id, "pending", "no", (target,), scan_at=store.now()))
-        store.decisions.decide(_TERM, decisions, [], store.now(), None, 0)
+        claim = ("bench", _AT_ONCE) if at_once else (None, 0)
+        claimed.append(store.decisions.decide(_TERM, decisions, [], store.now(), *claim))
+    return claimed
 
 
-def _record(store: Store, payload: str, completes: bool, events: int) -> None:
+def _record(store: Store, made: list[list[Target]]) -> None:
+    """Records the results of these claims, and of those that can be made."""
     now = store.now()
-    while claimed := store.claims.claim("bench", now, 0, _AT_ONCE):
+    claims = iter([targets for targets in made if targets])
+    while claimed := next(claims, []) or store.claims.claim("bench", now, 0, _AT_ONCE):
         results = [Result(target, "done", workflow_id=target.workflow_id or f"w-{target.id}") for target in claimed]
         store.claims.record_results("bench", results, now)
-
-
-def _delete(store: Store, payload: str, completes: bool, events: int) -> None:
-    while store.maintenance.prune(store.now() + 1000, 500).more:
-        pass
 
 
 def lives(server: Postgres, events: int = EVENTS) -> Iterator[tuple[str, Life]]:
     """What the lives of events of several kinds write, each kind in a database of its own."""
     for size, payload in _PAYLOADS.items():
         for kind, completes in (("starts a workflow", False), ("completes a task", True)):
-            yield f"{size}, {kind}", live(server.new_database("writes"), payload, completes, events)
+            for how, at_once in (("", False), (", claimed with its decision", True)):
+                database = server.new_database("writes")
+                yield f"{size}, {kind}{how}", live(database, payload, completes, events, at_once)
 
 
 def measure(say: Callable[[str], None], events: int = EVENTS) -> list[Figure]:
