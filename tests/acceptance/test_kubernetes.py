@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,7 @@ class Service:
                 with self._lock:
                     self._busy.remove(pod)
                     self._lock.notify_all()
+            time.sleep(0.05)  # the pods that start need the processor too
 
 
 @pytest.mark.long
