@@ -353,7 +353,10 @@ class Load:
         assert events == expectation.events[: len(events)], (
             f"seed {self.seed}: workflow {expectation.workflow_id} took {events}, not {expectation.events}"
         )
-        assert workflow["status"] not in TERMINAL or workflow["status"] == "COMPLETED", workflow["status"]
+        assert workflow["status"] not in TERMINAL or workflow["status"] == "COMPLETED", (
+            f"seed {self.seed}: workflow {expectation.workflow_id} is {workflow['status']}:"
+            f" {workflow.get('reasonForIncompletion')}"
+        )
         if not done and expectation.sibling:
             self.hidden += 1
             return self._is_there(Completed(expectation.sibling, expectation.events))
