@@ -5,7 +5,6 @@ With pytest-xdist, tests run in several processes. The tests of a module stay to
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import shutil
@@ -333,11 +332,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers("slow"):
             slow[item.path] = max(slow.get(item.path, 0), *mark.args, 10)
     items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0)))
-
-
-def pytest_collection_finish() -> None:
-    """Lets the garbage collector pass over what is there until the end: the tests themselves, and all modules."""
-    gc.freeze()
 
 
 def pytest_configure(config: pytest.Config) -> None:
