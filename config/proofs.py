@@ -130,7 +130,7 @@ def _missing(webhook: Mapping[str, Any], platform: Platform, given: set[str]) ->
         elif not signed and "secret" in platform.required:
             yield ProblemAt(
                 ("platform",),
-                f"no signing secret: nothing but its headers proves a delivery, though {platform.name} signs",
+                f"no secret: nothing but its headers proves a delivery, though {platform.name} offers a better proof",
                 "add secret: ${NAME}",
                 warning=True,
             )

@@ -72,6 +72,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     results = [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
     results += [("BRIDGE_NOTIFY", result) for result in _on_notify(here)]
     results += [("BRIDGE_ADMIN_WRITES", result) for result in _on_writes(here)]
+    results += [("CONDUCTOR_AUTH_KEY", result) for result in _on_key(here)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
         about_conductor = _ask_conductor(here, definitions)
@@ -117,6 +118,15 @@ def _on_writes(here: Here) -> list[CheckResult]:
     except CantWrite as error:
         return [_result("warning", error)]
     return []
+
+
+def _on_key(here: Here) -> list[CheckResult]:
+    """Whether half of Conductor's access key is missing; the worker would then call without it."""
+    settings = here.settings
+    if bool(settings.conductor_auth_key) == bool(settings.conductor_auth_secret):
+        return []
+    missing = "CONDUCTOR_AUTH_SECRET" if settings.conductor_auth_key else "CONDUCTOR_AUTH_KEY"
+    return [_result("error", f"{missing} isn't set, so Conductor is called without an access key; set both, or none")]
 
 
 def _ask_conductor(here: Here, definitions: Definitions) -> list[CheckResult]:

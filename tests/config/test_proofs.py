@@ -65,7 +65,7 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
         ({"headers": "{A: aaaaaaaaaaaaaaaaaaaaaaa}"}, "headers.A: warning: a short value, which can be guessed"),
         ({"headers": "{A: [aaaaaaaaaaaaaaaaaaaaaaa, 9f86d081884c7d65]}"}, "headers.A[0]: warning: a short value"),
         ({"headers": "{A: Bearer your-token-here}"}, "headers.A: warning: a placeholder, not a secret; put the real"),
-        ({"platform": "slack", "headers": "{A: '${SECRET}'}"}, "platform: warning: no signing secret: nothing but its"),
+        ({"platform": "slack", "headers": "{A: '${SECRET}'}"}, "platform: warning: no secret: nothing but its"),
         ({"platform": "stripe", "secret": "sk_test_51H8xYzABCDEF"}, "secret: warning: an API key, not the endpoint's"),
         (
             {"platform": "slack", "secret": "xoxb-123456789012-abcdef"},

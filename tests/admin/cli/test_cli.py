@@ -127,6 +127,19 @@ def test_check_fails_for_urls_of_messages_with_which_no_worker_starts(cli: Cli) 
     assert "BRIDGE_NOTIFY" not in cli("check", "--offline").output
 
 
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"), ("CONDUCTOR_AUTH_SECRET", "CONDUCTOR_AUTH_KEY")],
+)
+def test_half_an_access_key_fails_the_check(cli: Cli, given: str, missing: str) -> None:
+    cli.environment[given] = "half"
+    result = cli("check", "--offline", code=1)
+    said = f"{missing} isn't set, so Conductor is called without an access key: set both, or none"
+    assert f"error: CONDUCTOR_AUTH_KEY: {said}" in result.stderr
+    cli.environment[missing] = "other"
+    assert "CONDUCTOR_AUTH" not in cli("check", "--offline").output
+
+
 def test_check_warns_if_the_page_may_write_webhooks_and_cannot(cli: Cli, sample: Sample) -> None:
     cli.environment["BRIDGE_ADMIN_WRITES"] = "on"
     file = sample.settings.bridge_webhooks
