@@ -134,7 +134,7 @@ def test_check_fails_for_urls_of_messages_with_which_no_worker_starts(cli: Cli) 
 def test_half_an_access_key_fails_the_check(cli: Cli, given: str, missing: str) -> None:
     cli.environment[given] = "half"
     result = cli("check", "--offline", code=1)
-    said = f"{missing} isn't set, so Conductor is called without an access key: set both, or none"
+    said = f"{missing} isn't set, so Conductor is called without an access key; set both, or none"
     assert f"error: CONDUCTOR_AUTH_KEY: {said}" in result.stderr
     cli.environment[missing] = "other"
     assert "CONDUCTOR_AUTH" not in cli("check", "--offline").output
