@@ -52,6 +52,7 @@ class Feed:
         """Of all changes."""
         self.problem: str | None = None
         """Why the store can't be read now."""
+        self._has_read = False
 
     @property
     def number(self) -> int:
@@ -77,6 +78,13 @@ class Feed:
             with self._changed:
                 self._watchers[person] -= 1
                 self._watchers += Counter()  # forgets those with none left
+
+    def wait_for_first(self, seconds: float) -> bool:
+        """Returns once the store has been read, from when on whatever comes is a change; False if it can't be read,
+        or not in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._has_read or self.problem or self._stopping.is_set(), seconds)
+            return self._has_read
 
     def since(self, number: int) -> list[LiveDelivery] | None:
         """The changes after the first `number` ones; None if some of them are forgotten."""
@@ -111,10 +119,12 @@ class Feed:
                 structlog.get_logger().exception("the newest deliveries can't be read")
                 found, problem = [], "see the log"
             with self._changed:
+                is_first = problem is None and not self._has_read
                 self.problem = problem
+                self._has_read |= is_first
                 self._changes.extend(found)
                 self._number += len(found)
-                if found:
+                if found or problem or is_first:
                     self._changed.notify_all()
                 if not self._watchers.total() or self._stopping.is_set():
                     self._reader = None

@@ -20,6 +20,8 @@ from store.errors import NewerStore, StoreUnavailable
 STREAM = "/deliveries/stream"
 _LASTS = 60.0
 """Seconds until a stream ends and the page connects again: so a session that is over, or another `hide`, ends it."""
+_FIRST = 10.0
+"""Seconds within which the store is read once before a stream's snapshot; the page connects again after that."""
 _BEAT = 1.0
 """Seconds between two checks whether anyone still listens."""
 _POLICY = "script-src 'self'; connect-src 'self'"
@@ -104,6 +106,10 @@ class _Stream:
         number = _number_in(last, feed)
         # The changes don't tell what became of older deliveries of one webhook.
         if number is None or webhook is not None:
+            if not feed.wait_for_first(_FIRST):  # what came before it, but after the snapshot, would be in neither
+                if feed.problem:
+                    yield _trouble(feed.problem)
+                return
             number = feed.number
             try:
                 found = newest(self._source.bridge(), webhook)

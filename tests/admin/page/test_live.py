@@ -14,6 +14,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from admin.bridge import Bridge
+from admin.events.newest import LiveDelivery, Watch
 from admin.page import feed as feeds
 from admin.page import live
 from admin.page.app import create_app
@@ -103,6 +105,26 @@ def test_a_stream_begins_with_the_newest_and_goes_on_with_what_comes(app: Flask,
         [row] = reading.until("delivery")
         assert "&lt;script&gt;" in row["row"]
         assert "<script>" not in row["row"]
+
+
+def test_what_comes_as_the_first_stream_begins_is_in_it(
+    app: Flask, sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, look = threading.Event(), Watch.look
+
+    def look_late(watch: Watch, bridge: Bridge) -> list[LiveDelivery]:
+        arrived.wait(0.5)
+        return look(watch, bridge)
+
+    monkeypatch.setattr(Watch, "look", look_late)
+    monkeypatch.setattr(live, "_LASTS", 10)
+    with ExitStack() as stack:
+        reading = watch(stack, app.test_client())
+        reading.until("snapshot")
+        event_id = arrive(sample)
+        arrived.set()
+        [row] = reading.until("delivery")
+        assert row["key"] == event_id
 
 
 def test_a_stream_of_one_webhook_has_no_others(app: Flask, sample: Sample) -> None:
