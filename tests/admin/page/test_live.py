@@ -43,7 +43,7 @@ def app(sample: Sample) -> Iterator[Flask]:
 
 def arrive(sample: Sample, webhook: str = "slack", delivery_id: str | None = None) -> str:
     now = sample.store.now()
-    event = NewEvent(new_event_id(), webhook, now, '{"card": "4111"}', {}, {}, now, delivery_id)
+    event = NewEvent(new_event_id(), webhook, now, '{"card": "4111 1111"}', {}, {}, now, delivery_id)
     sample.store.deliveries.append([event])
     return event.id
 
@@ -192,8 +192,8 @@ def test_what_is_hidden_is_in_no_stream(app: Flask, sample: Sample) -> None:
     with ExitStack() as stack:
         reading = watch(stack, app.test_client())
         snapshot = reading.until("snapshot")
-        arrive(sample, delivery_id="4111")
-        assert "4111" not in json.dumps(snapshot) + json.dumps(reading.until("delivery"))
+        arrive(sample, delivery_id="4111 1111")
+        assert "4111 1111" not in json.dumps(snapshot) + json.dumps(reading.until("delivery"))
 
 
 def test_one_person_may_watch_a_few_times_and_all_together_a_bounded_number(
