@@ -18,3 +18,12 @@ CREATE VIEW ended_events AS
 """
 """The names by which shared statements find events by their state. SQLite writes only to those indexes of a row whose
 columns change, so these are views; on PostgreSQL they are tables (`store.postgres.live_tables`)."""
+
+UNRESOLVED = """
+-- with all columns of its condition, which SQLite otherwise reads from the events themselves
+DROP INDEX events_unresolved;
+CREATE INDEX events_unresolved ON events (status, seq, acknowledged_at, resolved_by)
+    WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL;
+CREATE INDEX events_unresolved_of ON events (webhook, seq, status, acknowledged_at, resolved_by)
+    WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL;
+"""

@@ -7,7 +7,7 @@ from sqlite_utils.migrations import Migrations
 
 from store.sql.migrations import ANSWERS, ITERATIONS, MESSAGES, STORIES
 from store.sqlite.first_tables import FIRST
-from store.sqlite.lists import DECIDED_AND_COUNTS, LIVE_EVENTS
+from store.sqlite.lists import DECIDED_AND_COUNTS, LIVE_EVENTS, UNRESOLVED
 
 migrations = Migrations("webhook_bridge")
 
@@ -349,20 +349,10 @@ def enclosing(db: Database) -> None:
     db.execute("ALTER TABLE events ADD COLUMN enclosing TEXT")
 
 
-_UNRESOLVED = """
--- with all columns of its condition, which SQLite otherwise reads from the events themselves
-DROP INDEX events_unresolved;
-CREATE INDEX events_unresolved ON events (status, seq, acknowledged_at, resolved_by)
-    WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL;
-CREATE INDEX events_unresolved_of ON events (webhook, seq, status, acknowledged_at, resolved_by)
-    WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL;
-"""
-
-
 @migrations()
 def unresolved_of_webhook(db: Database) -> None:
     """To list what still needs somebody of one webhook without the others', and to count it without reading events."""
-    _run(db, _UNRESOLVED)
+    _run(db, UNRESOLVED)
 
 
 @migrations()
