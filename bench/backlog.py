@@ -94,7 +94,8 @@ def release(store: Store, events: int) -> None:
     """There are events to decide from now on."""
     for number in range(WEBHOOKS):
         store.pauses.resume(name_of(number))
-    store.signals.notify("events")
+    name = "notify" if hasattr(store.signals, "notify") else "tell"  # as older checkouts call it
+    getattr(store.signals, name)("events")
 
 
 if __name__ == "__main__":
