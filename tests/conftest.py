@@ -104,6 +104,16 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture
+def migrated_url(postgres: Postgres) -> Iterator[str]:
+    """A database of the test's own on it, with the bridge's tables."""
+    from tests.store.postgres_backend import migrated
+
+    url = migrated(postgres)
+    yield url
+    postgres.drop_database(url)
+
+
+@pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
     """A PostgreSQL of the test's own, which may be stopped and killed."""
     server = Postgres()

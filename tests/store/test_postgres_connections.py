@@ -32,21 +32,14 @@ from testkit.pgbouncer import PgBouncer
 from testkit.postgres import Postgres
 from testkit.processes import Failed
 from tests.store.contract.makers import ME, completion, decide, ids, start, task
-from tests.store.postgres_backend import all_the_time, migrated
+from tests.store.postgres_backend import all_the_time
 
 NOW = 1_700_000_000_000
 
 
 @pytest.fixture
-def url(postgres: Postgres) -> Iterator[str]:
-    url = migrated(postgres)
-    yield url
-    postgres.drop_database(url)
-
-
-@pytest.fixture
-def store(url: str, unhurried: None) -> Iterator[PostgresStore]:
-    store = open_store(url)
+def store(migrated_url: str, unhurried: None) -> Iterator[PostgresStore]:
+    store = open_store(migrated_url)
     assert isinstance(store, PostgresStore)
     yield store
     store.close()
@@ -70,10 +63,10 @@ def cut_all(url: str) -> None:
         )
 
 
-def test_statements_sent_together_see_what_is_committed_whatever_the_servers_default(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as other:
+def test_statements_sent_together_see_what_is_committed_whatever_the_servers_default(migrated_url: str) -> None:
+    with psycopg.connect(migrated_url, autocommit=True) as other:
         other.execute(f"ALTER DATABASE {other.info.dbname} SET default_transaction_isolation = 'repeatable read'")
-        with closing(Connections(Address.parse(url))) as connections:
+        with closing(Connections(Address.parse(migrated_url))) as connections:
             connections.read("SELECT 1")
             levels = connections.read_together(("SELECT 1", ()), ("SHOW transaction_isolation", ()))[1]
     assert levels == [("read committed",)]
@@ -92,24 +85,24 @@ def heard(url: str, action: Callable[[], object], number: int) -> int:
         return found + sum(1 for _ in database.notifies(timeout=0))
 
 
-def test_a_commit_is_told_at_once_and_another_right_after_it_as_well(store: PostgresStore, url: str) -> None:
+def test_a_commit_is_told_at_once_and_another_right_after_it_as_well(store: PostgresStore, migrated_url: str) -> None:
     def two() -> None:
         store.signals._rung_at = float("-inf")
         store.deliveries.append([event()])
         store.signals._rung_at = float("inf")
         store.deliveries.append([event()])
 
-    assert heard(url, two, 2) == 2
+    assert heard(migrated_url, two, 2) == 2
 
 
-def test_a_duplicate_tells_nobody(store: PostgresStore, url: str) -> None:
+def test_a_duplicate_tells_nobody(store: PostgresStore, migrated_url: str) -> None:
     store.deliveries.append([event("d")])
 
     def duplicate() -> None:
         store.signals._rung_at = float("-inf")
         assert store.deliveries.append([event("d")])[0].duplicate
 
-    assert heard(url, duplicate, 0) == 0
+    assert heard(migrated_url, duplicate, 0) == 0
 
 
 # --- round trips ---
@@ -172,9 +165,11 @@ def claimed_by_another(store: PostgresStore) -> Target:
     return target
 
 
-def test_a_machine_that_was_halted_makes_no_claim_of_another_look_older(store: PostgresStore, url: str) -> None:
+def test_a_machine_that_was_halted_makes_no_claim_of_another_look_older(
+    store: PostgresStore, migrated_url: str
+) -> None:
     clock = Halting()
-    with closing(PostgresStore(Connections(Address.parse(url), clock))) as behind:
+    with closing(PostgresStore(Connections(Address.parse(migrated_url), clock))) as behind:
         behind.facts.all()
         clock.halted = 20_000
         target = claimed_by_another(store)
@@ -182,12 +177,14 @@ def test_a_machine_that_was_halted_makes_no_claim_of_another_look_older(store: P
     assert [each.claimed_at for each in store.queries.targets_of(["e"])] == [target.claimed_at]
 
 
-def test_a_machine_that_was_halted_knows_the_time_as_soon_as_it_has_claimed(store: PostgresStore, url: str) -> None:
+def test_a_machine_that_was_halted_knows_the_time_as_soon_as_it_has_claimed(
+    store: PostgresStore, migrated_url: str
+) -> None:
     """It then sees that the claim is old, and renews it before the call."""
     target = claimed_by_another(store)
     store.claims.give_back("me", [target], 0)
     clock = Halting()
-    with closing(PostgresStore(Connections(Address.parse(url), clock))) as behind:
+    with closing(PostgresStore(Connections(Address.parse(migrated_url), clock))) as behind:
         behind.facts.all()
         clock.halted = 20_000
         [target] = behind.claims.claim("behind", behind.now(), 0, 1)
@@ -198,7 +195,9 @@ def test_a_machine_that_was_halted_knows_the_time_as_soon_as_it_has_claimed(stor
 # --- broken ---
 
 
-def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(store: PostgresStore, url: str) -> None:
+def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(
+    store: PostgresStore, migrated_url: str
+) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: store.facts.all(), range(20)))
     for use in (
@@ -207,7 +206,7 @@ def test_connections_that_broke_while_they_were_idle_cost_nobody_an_error(store:
         lambda: store.decisions.agenda(9),
         store.deliveries.check_writable,
     ):
-        cut_all(url)
+        cut_all(migrated_url)
         use()
 
 
@@ -269,8 +268,10 @@ def through(proxy: Proxy, url: str) -> str:
 
 @pytest.mark.parametrize("number", [1, rows.STEP + 1], ids=["one statement", "a transaction"])
 @pytest.mark.usefixtures("unhurried")
-def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(url: str, proxy: Proxy, number: int) -> None:
-    store = open_store(through(proxy, url))
+def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
+    migrated_url: str, proxy: Proxy, number: int
+) -> None:
+    store = open_store(through(proxy, migrated_url))
     store.deliveries.append([event()])
     proxy.lose_answer_to = b"of the delivery" if number == 1 else b"COMMIT"
     new = [event(f"d{n} of the delivery") for n in range(number)]
@@ -278,14 +279,14 @@ def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(url: st
     assert proxy.lost == 1
     assert [one.event_id for one in committed] == [one.id for one in new]
     assert not any(one.duplicate for one in committed), "they are no duplicates of themselves"
-    assert stored(url)[1:] == [one.id for one in new]
+    assert stored(migrated_url)[1:] == [one.id for one in new]
     [again] = store.deliveries.append([event("d0 of the delivery")])
     assert (again.event_id, again.duplicate) == (new[0].id, True)
     store.close()
 
 
 def test_a_pooler_that_does_not_show_loses_prepared_statements_and_no_delivery(
-    store: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, migrated_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("store.postgres.connections._MOST", 1)
     for number in range(3):
@@ -293,7 +294,7 @@ def test_a_pooler_that_does_not_show_loses_prepared_statements_and_no_delivery(
         store._connections.run_again(
             lambda database: database.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"), 5
         )
-    assert len(stored(url)) == 3
+    assert len(stored(migrated_url)) == 3
     prepared = store._connections.read("SELECT count(*) FROM pg_prepared_statements")
     assert prepared == [(0,)]
 
@@ -301,10 +302,10 @@ def test_a_pooler_that_does_not_show_loses_prepared_statements_and_no_delivery(
 # --- late ---
 
 
-def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(url: str) -> None:
-    store = open_store(url)
+def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(migrated_url: str) -> None:
+    store = open_store(migrated_url)
     new = event("d")
-    with psycopg.connect(url) as database:
+    with psycopg.connect(migrated_url) as database:
         database.execute("LOCK TABLE webhook_bridge.events IN ACCESS EXCLUSIVE MODE")
         with ThreadPoolExecutor(20) as pool:  # however many wait
             began = time.monotonic()
@@ -314,7 +315,7 @@ def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_
                     one.result(PATIENCE)
             took = time.monotonic() - began
     assert took < 2.5 + 2, "a busy machine may take its time, but not as long as each in turn would"
-    assert stored(url) == []
+    assert stored(migrated_url) == []
     with all_the_time():
         assert not store.deliveries.append([new])[0].duplicate
     store.close()
@@ -392,10 +393,10 @@ print("fine")
 """
 
 
-def test_a_commit_under_way_lets_other_greenlets_in(url: str) -> None:
+def test_a_commit_under_way_lets_other_greenlets_in(migrated_url: str) -> None:
     pytest.importorskip("gevent")
     done = subprocess.run(
-        [sys.executable, "-c", _GREENLETS, url], capture_output=True, text=True, timeout=PATIENCE, check=False
+        [sys.executable, "-c", _GREENLETS, migrated_url], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.stdout == "fine\n", done.stderr
 
@@ -403,10 +404,12 @@ def test_a_commit_under_way_lets_other_greenlets_in(url: str) -> None:
 # --- clocks ---
 
 
-def test_the_time_is_the_databases_whatever_this_machines_clock_says(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_is_the_databases_whatever_this_machines_clock_says(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = time.time
     monkeypatch.setattr("store.postgres.connections.time.time", lambda: real() - 3600)
-    store = open_store(url)
+    store = open_store(migrated_url)
     store.facts.all()
     before = real() * 1000
     assert abs(store.now() - before) < 5000
@@ -416,8 +419,10 @@ def test_the_time_is_the_databases_whatever_this_machines_clock_says(url: str, m
     store.close()
 
 
-def test_setting_this_machines_clock_does_not_move_the_stores(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = open_store(url)
+def test_setting_this_machines_clock_does_not_move_the_stores(
+    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(migrated_url)
     store.facts.all()
     real = time.time
     for ahead in (-86_400, 86_400):
@@ -430,12 +435,12 @@ def test_setting_this_machines_clock_does_not_move_the_stores(url: str, monkeypa
 
 
 @pytest.fixture
-def pooled(url: str, postgres: Postgres, tmp_path: Path) -> Iterator[str]:
+def pooled(migrated_url: str, postgres: Postgres, tmp_path: Path) -> Iterator[str]:
     """The database through PgBouncer in transaction mode."""
     if postgres.given:
         pytest.skip("a server that was given may want a password")
     try:
-        pooler = PgBouncer(url, tmp_path / "pgbouncer.log")
+        pooler = PgBouncer(migrated_url, tmp_path / "pgbouncer.log")
     except Failed as error:
         pytest.skip(str(error))
     try:

@@ -20,9 +20,7 @@ from store.postgres.raw_deliveries import OVERTAKEN_FOR
 from store.records import Result, Target
 from store.story import Note
 from testkit import PATIENCE
-from testkit.postgres import Postgres
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
-from tests.store.postgres_backend import migrated
 
 RAW = RawDelivery("POST", "", {}, b"{}")
 KEPT_BY_A_STOPPED_RELAY = """
@@ -32,15 +30,8 @@ VALUES (pg_current_xact_id()::text::bigint << 16, 'w', %s, 0, 'stopped', 'POST',
 
 
 @pytest.fixture
-def url(postgres: Postgres) -> Iterator[str]:
-    url = migrated(postgres)
-    yield url
-    postgres.drop_database(url)
-
-
-@pytest.fixture
-def store(url: str, unhurried: None) -> Iterator[PostgresStore]:
-    store = open_store(url)
+def store(migrated_url: str, unhurried: None) -> Iterator[PostgresStore]:
+    store = open_store(migrated_url)
     yield store
     store.close()
 
@@ -54,9 +45,9 @@ def listed(store: PostgresStore) -> list[str]:
 
 
 def test_a_relay_that_is_stopped_as_it_commits_holds_up_no_other_and_is_not_overtaken(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
-    with psycopg.connect(url) as stopped:
+    with psycopg.connect(migrated_url) as stopped:
         stopped.execute(KEPT_BY_A_STOPPED_RELAY, (store.now(),))
         keep(store, "later")
         assert listed(store) == [], "or the first would be missed by who asks for what came after"
@@ -65,9 +56,9 @@ def test_a_relay_that_is_stopped_as_it_commits_holds_up_no_other_and_is_not_over
 
 
 def test_a_relay_that_is_stopped_for_longer_than_a_commit_can_take_is_not_waited_for(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
-    with psycopg.connect(url) as stopped:
+    with psycopg.connect(migrated_url) as stopped:
         stopped.execute(KEPT_BY_A_STOPPED_RELAY, (store.now() - OVERTAKEN_FOR,))
         keep(store, "old", OVERTAKEN_FOR + 1000)
         keep(store, "new")
@@ -76,8 +67,10 @@ def test_a_relay_that_is_stopped_for_longer_than_a_commit_can_take_is_not_waited
     eventually(lambda: listed(store) == ["old", "new"])
 
 
-def test_deliveries_that_another_server_numbered_do_not_stay_above_new_ones(store: PostgresStore, url: str) -> None:
-    with psycopg.connect(url) as other:
+def test_deliveries_that_another_server_numbered_do_not_stay_above_new_ones(
+    store: PostgresStore, migrated_url: str
+) -> None:
+    with psycopg.connect(migrated_url) as other:
         other.execute(KEPT_BY_A_STOPPED_RELAY.replace("pg_current_xact_id()", "'900000000'"), (store.now(),))
     assert store.raw_deliveries.greatest_id("w") == 0
     keep(store, "new")
@@ -85,7 +78,9 @@ def test_deliveries_that_another_server_numbered_do_not_stay_above_new_ones(stor
     eventually(lambda: listed(store) == ["new"])
 
 
-def test_acknowledging_many_waits_for_no_event_while_it_has_locked_another(store: PostgresStore, url: str) -> None:
+def test_acknowledging_many_waits_for_no_event_while_it_has_locked_another(
+    store: PostgresStore, migrated_url: str
+) -> None:
     """A worker has locked the second when it needs the first, which somebody acknowledges with it."""
     ids = ["e1", "e2"]
     assert store.leadership.elect("me", 10**6)
@@ -96,7 +91,7 @@ def test_acknowledging_many_waits_for_no_event_while_it_has_locked_another(store
     note = Note(NOW, "ada", "acknowledged", "known")
     somebody = threading.Thread(target=lambda: changed.update(store.acknowledgements.record(ids, note)))
     with ExitStack() as stack:
-        worker = stack.enter_context(psycopg.connect(url))
+        worker = stack.enter_context(psycopg.connect(migrated_url))
         stack.callback(somebody.join)
         worker.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e2' FOR UPDATE")
         somebody.start()
@@ -109,13 +104,13 @@ def test_acknowledging_many_waits_for_no_event_while_it_has_locked_another(store
 
 
 def test_somebody_who_comes_back_for_an_event_that_is_being_pruned_leaves_no_answer_behind(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
     arrive(store)
     wanted = {"e1": AnswerWanted("$.reply", NOW)}
     somebody = threading.Thread(target=lambda: store.answers.want(wanted))
     with ExitStack() as stack:
-        pruning = stack.enter_context(psycopg.connect(url))
+        pruning = stack.enter_context(psycopg.connect(migrated_url))
         stack.callback(somebody.join)
         pruning.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR UPDATE")
         pruning.execute("DELETE FROM webhook_bridge.answers WHERE event_id = 'e1'")
@@ -127,13 +122,15 @@ def test_somebody_who_comes_back_for_an_event_that_is_being_pruned_leaves_no_ans
         assert pruning.execute("SELECT event_id FROM webhook_bridge.answers").fetchall() == []
 
 
-def test_those_who_come_back_lock_events_in_the_same_order_as_all_others(store: PostgresStore, url: str) -> None:
+def test_those_who_come_back_lock_events_in_the_same_order_as_all_others(
+    store: PostgresStore, migrated_url: str
+) -> None:
     arrive(store, "e2")
     arrive(store, "e1")
     wanted = dict.fromkeys(("e1", "e2"), AnswerWanted("$.reply", NOW))
     somebody = threading.Thread(target=lambda: store.answers.want(wanted))
     with ExitStack() as stack:
-        deciding = stack.enter_context(psycopg.connect(url))
+        deciding = stack.enter_context(psycopg.connect(migrated_url))
         stack.callback(somebody.join)
         deciding.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e2' FOR UPDATE")
         somebody.start()
@@ -143,11 +140,13 @@ def test_those_who_come_back_lock_events_in_the_same_order_as_all_others(store: 
     assert {one.event_id for one in store.answers.wanted(["e1", "e2"])} == {"e1", "e2"}
 
 
-def test_an_event_that_somebody_comes_back_for_is_pruned_with_its_answer_later(store: PostgresStore, url: str) -> None:
+def test_an_event_that_somebody_comes_back_for_is_pruned_with_its_answer_later(
+    store: PostgresStore, migrated_url: str
+) -> None:
     assert store.leadership.elect("me", 10**6)
     decide(store, arrive(store), start())
     end(store, "e1", "done")
-    with psycopg.connect(url) as coming_back:
+    with psycopg.connect(migrated_url) as coming_back:
         coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
         store.maintenance.prune(NOW + 10**6, 9)
         assert [event.id for event in store.queries.events(EventFilter())] == ["e1"]
@@ -156,23 +155,25 @@ def test_an_event_that_somebody_comes_back_for_is_pruned_with_its_answer_later(s
     assert store.answers.waited("e1") is None
 
 
-def test_a_decision_does_not_wait_for_somebody_who_comes_back_for_the_event(store: PostgresStore, url: str) -> None:
+def test_a_decision_does_not_wait_for_somebody_who_comes_back_for_the_event(
+    store: PostgresStore, migrated_url: str
+) -> None:
     assert store.leadership.elect("me", 10**6)
     arrive(store)
-    with psycopg.connect(url) as coming_back:
+    with psycopg.connect(migrated_url) as coming_back:
         coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
         decide(store, "e1", start())
     assert store.queries.event_counts() == {"pending": 1}
 
 
 def test_a_decision_about_a_held_event_whose_result_is_just_being_recorded_counts_it_once(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
     assert store.leadership.elect("me", 10**6)
     decide(store, arrive(store), start(), hold="held")
     leader = threading.Thread(target=lambda: decide(store, "e1", start()))
     with ExitStack() as stack:
-        recording = stack.enter_context(psycopg.connect(url))
+        recording = stack.enter_context(psycopg.connect(migrated_url))
         stack.callback(leader.join)
         recording.execute("UPDATE webhook_bridge.events SET status = 'failed' WHERE id = 'e1'")
         recording.execute("INSERT INTO webhook_bridge.finished_events VALUES ('failed', 1)")
@@ -196,19 +197,21 @@ DELETE FROM webhook_bridge.migrations WHERE name = ANY('{targets_ended_on_task,n
 """
 
 
-def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_targets(store: PostgresStore, url: str) -> None:
+def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_targets(
+    store: PostgresStore, migrated_url: str
+) -> None:
     due(store, "a", 0)
-    with psycopg.connect(url) as database:
+    with psycopg.connect(migrated_url) as database:
         database.execute(_BEFORE_AN_INDEX_WAS_REPLACED)
-    with psycopg.connect(url) as worker, ThreadPoolExecutor(1) as pool:
+    with psycopg.connect(migrated_url) as worker, ThreadPoolExecutor(1) as pool:
         worker.execute("SELECT id FROM webhook_bridge.targets FOR UPDATE")
-        migrating = pool.submit(open_store, url)
+        migrating = pool.submit(open_store, migrated_url)
         eventually(lambda: waits_for_a_lock(worker))
         worker.execute("UPDATE webhook_bridge.targets SET error = 'changed'")
         worker.commit()
         migrating.result(PATIENCE).close()
     assert [target.error for target in store.queries.targets_of(["of-a"])] == ["changed"]
-    with psycopg.connect(url) as database:
+    with psycopg.connect(migrated_url) as database:
         assert len(database.execute("SELECT 1 FROM webhook_bridge.migrations").fetchall()) == len(migrations.STEPS)
 
 
@@ -223,11 +226,11 @@ def called(targets: Sequence[Target]) -> list[str]:
 
 
 def test_a_claim_goes_on_to_other_webhooks_if_others_are_claiming_all_of_those_it_asked_first(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
     for webhook in "abcd":
         due(store, webhook, 0, 1, 2)
-    with psycopg.connect(url) as other:
+    with psycopg.connect(migrated_url) as other:
         other.execute("SELECT id FROM webhook_bridge.targets WHERE webhook IN ('a', 'b', 'c') FOR UPDATE")
         assert called(store.claims.claim("me", NOW, 0, 2)) == ["d0", "d1"]
         assert called(store.claims.claim("me", NOW, 0, 2)) == ["d2"]
@@ -236,12 +239,12 @@ def test_a_claim_goes_on_to_other_webhooks_if_others_are_claiming_all_of_those_i
 
 
 def test_what_is_due_is_claimed_in_place_of_old_claims_that_another_worker_takes_over(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
     due(store, "a", *range(4))
     due(store, "b", *range(4))
     old = store.claims.claim("one", NOW, 0, 4)
-    with psycopg.connect(url) as other:
+    with psycopg.connect(migrated_url) as other:
         other.execute("SELECT id FROM webhook_bridge.targets WHERE state = 'claimed' FOR UPDATE")
         due_ones = store.claims.claim("two", NOW + 10, NOW + 1, 3)
         assert len(due_ones) == 3
@@ -249,7 +252,7 @@ def test_what_is_due_is_claimed_in_place_of_old_claims_that_another_worker_takes
 
 
 def test_a_decision_does_not_wait_for_a_worker_that_is_claiming_a_held_message_before_its_own(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
     """Nor can it deadlock with one: it locks the messages of several lanes, as a worker does."""
     assert store.leadership.elect("me", 10**6)
@@ -258,26 +261,26 @@ def test_a_decision_does_not_wait_for_a_worker_that_is_claiming_a_held_message_b
     held = store.claims.claim("me", NOW, 0, 9)
     later = [Result(target, "pending", "none runs", due_at=NOW + 500, not_sent=True) for target in held]
     store.claims.record_results("me", later, NOW)
-    with psycopg.connect(url) as claiming:
+    with psycopg.connect(migrated_url) as claiming:
         claiming.execute("SELECT id FROM webhook_bridge.targets WHERE correlation_id = 'a' FOR UPDATE")
         decide(store, arrive(store, "e1"), message("a"), message("b"))
         assert [target.event_id for target in store.claims.claim("me", NOW, 0, 9)] == ["held-b"]
 
 
 def test_a_paced_webhook_for_which_another_worker_is_claiming_leaves_its_share_to_the_others(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
     for webhook in "ab":
         due(store, webhook, *range(9))
     paces = {"a": 1000.0}
     assert called(store.claims.claim("me", NOW, 0, 2, paces)) == ["a0", "b0"]
-    with psycopg.connect(url) as other:
+    with psycopg.connect(migrated_url) as other:
         other.execute("SELECT * FROM webhook_bridge.paces FOR UPDATE")
         assert called(store.claims.claim("me", NOW + 50, 0, 5, paces)) == ["b1", "b2", "b3", "b4", "b5"]
 
 
 def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_other(
-    store: PostgresStore, url: str
+    store: PostgresStore, migrated_url: str
 ) -> None:
     """Rows locked in different orders would deadlock: PostgreSQL counts that."""
     for webhook in "dbca":
@@ -286,7 +289,7 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
     together = threading.Barrier(4)
 
     def work(name: str) -> None:
-        own = open_store(url)
+        own = open_store(migrated_url)
         together.wait(PATIENCE)
         try:
             while targets := own.claims.claim(name, now := own.now(), now - 3, 7, paces):
@@ -299,6 +302,6 @@ def test_claims_results_and_returns_of_many_workers_at_once_never_wait_for_each_
     # On a busy machine a transaction may take longer than others wait for its rows.
     with mock.patch.dict(_SESSION, lock_timeout=f"{PATIENCE:.0f}s"), ThreadPoolExecutor(4) as pool:
         list(pool.map(work, "1234"))
-    with psycopg.connect(url) as other:
+    with psycopg.connect(migrated_url) as other:
         found = other.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").fetchone()
     assert found == (0,)

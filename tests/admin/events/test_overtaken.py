@@ -16,10 +16,9 @@ from config.webhooks import Definitions
 from store.errors import StoreUnavailable
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
-from testkit.postgres import Postgres
 from tests.admin.sample import settings_for
 from tests.store.contract.makers import arrive
-from tests.store.postgres_backend import all_the_time, migrated
+from tests.store.postgres_backend import all_the_time
 
 _STOPPED = """
 INSERT INTO webhook_bridge.events (id, webhook, received_at, payload, headers, query, hold_until)
@@ -29,15 +28,8 @@ VALUES ('overtaken', 'w', 0, '{}', '{}', '{}', 0)
 
 
 @pytest.fixture
-def url(postgres: Postgres) -> Iterator[str]:
-    url = migrated(postgres)
-    yield url
-    postgres.drop_database(url)
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[PostgresStore]:
-    with closing(open_store(url)) as store, all_the_time():
+def store(migrated_url: str) -> Iterator[PostgresStore]:
+    with closing(open_store(migrated_url)) as store, all_the_time():
         yield store
 
 
@@ -50,9 +42,11 @@ def seen(follower: Follower) -> list[str]:
 
 
 @pytest.mark.parametrize("begins", ["before", "while", "after others"])
-def test_an_event_that_was_overtaken_is_told_once(store: PostgresStore, url: str, tmp_path: Path, begins: str) -> None:
+def test_an_event_that_was_overtaken_is_told_once(
+    store: PostgresStore, migrated_url: str, tmp_path: Path, begins: str
+) -> None:
     follower = following(store, tmp_path)
-    with psycopg.connect(url) as stopped:
+    with psycopg.connect(migrated_url) as stopped:
         stopped.execute(_STOPPED)
         if begins == "while":
             follower = following(store, tmp_path)
@@ -70,11 +64,11 @@ def test_an_event_that_was_overtaken_is_told_once(store: PostgresStore, url: str
 
 
 def test_what_is_looked_at_again_is_bounded(
-    store: PostgresStore, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: PostgresStore, migrated_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow, "_OVERTAKEN", 2)
     follower = following(store, tmp_path)
-    with psycopg.connect(url) as stopped:
+    with psycopg.connect(migrated_url) as stopped:
         stopped.execute(_STOPPED)
         ids = [arrive(store, f"e{number}") for number in range(5)]
         assert seen(follower) == ids

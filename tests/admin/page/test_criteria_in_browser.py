@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +11,6 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from werkzeug.serving import make_server
 
 from relay.app import create_app as create_relay
 from tests.admin.page import browser
@@ -31,19 +28,6 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     sample = make_sample(tmp_path_factory.mktemp("bridge"))
     yield sample
     sample.store.close()
-
-
-@contextmanager
-def serving_relay(sample: Sample) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, create_relay(sample.settings, in_background=False), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def text(driver: Chrome) -> str:
@@ -82,7 +66,7 @@ def test_a_delivery_is_sent_from_a_phone_in_the_dark(driver: Chrome, sample: Sam
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
     browser.resize(driver, 390, 844)
     with (
-        serving_relay(sample) as relay,
+        browser.serving_app(create_relay(sample.settings, in_background=False)) as relay,
         browser.serving_page(settings_for(sample.folder, bridge_relay_url=relay)) as url,
     ):
         driver.get(f"{url}/events/{sample.events['delivered']}")
