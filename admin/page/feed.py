@@ -119,13 +119,11 @@ class Feed:
                 structlog.get_logger().exception("the newest deliveries can't be read")
                 found, problem = [], "see the log"
             with self._changed:
-                is_first = problem is None and not self._has_read
                 self.problem = problem
-                self._has_read |= is_first
+                self._has_read |= problem is None
                 self._changes.extend(found)
                 self._number += len(found)
-                if found or problem or is_first:
-                    self._changed.notify_all()
+                self._changed.notify_all()
                 if not self._watchers.total() or self._stopping.is_set():
                     self._reader = None
                     return

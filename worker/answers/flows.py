@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 OFTEN = 0.02
-"""Seconds between two polls at a workflow, at least."""
+"""Seconds between two polls of a workflow, at least."""
 _PATIENCE = 400
 """A workflow is read again after its age, times the number of workflows in its flow or the number of flows, divided by
 this: the more there are, the more old workflows yield to young ones."""

@@ -1,4 +1,4 @@
-"""One poll at Conductor: the request, and what its answer says."""
+"""One poll of Conductor: the request, and what its answer says."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ _LONGEST_REST = 2.0
 """Seconds that one poll adds to a rest at most."""
 _HANGS = 0.1
 """Seconds after the beginning of a poll in which no other of its flow begins, unless it ends."""
-LOOKS = 3
+POLLS = 3
 """Looks in progress at most; one of them at a workflow that failed before."""
 READS = 6
 """Reads in progress at most of what lists say has ended."""
@@ -201,7 +201,7 @@ class Schedule:
     def _next_flow(self) -> float:
         while self._order and (self._order[0][2].ready_at != self._order[0][0]):
             heapq.heappop(self._order)
-        if not self._order or self._going["regular"] + self._going["suspect"] >= LOOKS:
+        if not self._order or self._going["regular"] + self._going["suspect"] >= POLLS:
             return float("inf")
         return max(self._order[0][0], self._spent_until - _BURST)
 

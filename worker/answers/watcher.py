@@ -29,18 +29,18 @@ from store.errors import StoreUnavailable
 from store.records import Event, Result
 from worker import metrics
 from worker.answers.poll import PollResult, run_poll
-from worker.answers.schedule import LOOKS, READS, Poll, Schedule
+from worker.answers.schedule import POLLS, READS, Poll, Schedule
 from worker.answers.unplaced import UnplacedEvents
 from worker.context import Context
 from worker.inbox import Inbox
 
 log = structlog.get_logger()
 
-_LOOK_EVERY = 0.25
+_READ_EVERY = 0.25
 """Seconds between two of the leader's reads of the store; each reads at most `_PAGE` answers."""
-_LOOK_RARELY = 2.0
+_READ_RARELY = 2.0
 """The same if no defined webhook has senders that wait: senders of a removed one may still wait."""
-_LOOK_ON = 0.05
+_READ_ON = 0.05
 """The same if there are more than one read returned: a hundred thousand take five seconds."""
 _PAGE = 1000
 _GRACE = 1.0
@@ -73,7 +73,7 @@ class AnswerWatcher:
         self._health = context.health
         self._member = member
         self._clock = context.clock
-        self._pool = pool or ThreadPoolExecutor(LOOKS + READS, thread_name_prefix="answer")
+        self._pool = pool or ThreadPoolExecutor(POLLS + READS, thread_name_prefix="answer")
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
         self._inbox = Inbox("the watcher of answers")
         # Everything below belongs to the owning thread.
@@ -89,7 +89,8 @@ class AnswerWatcher:
         """Open answers that the leader leaves to others, and since when."""
         self._after: OpenAnswer | None = None
         """How far the leader has read the open answers."""
-        self._poll_flow = float("-inf")
+        self._read_at = float("-inf")
+        """When the leader reads open answers next."""
         self._failed = False
         """Whether the last step failed."""
         self._store_at = float("-inf")
@@ -134,7 +135,7 @@ class AnswerWatcher:
         """Seconds until there is something to do if no message comes."""
         at = min(self._unplaced.due_at(), now + self._schedule.due_in(now), now + _IDLE)
         if self._member.is_leader:
-            at = min(at, self._poll_flow)
+            at = min(at, self._read_at)
         if self._ended or self._answers:
             at = now
         return max(0.0, max(at, self._store_at) - now)
@@ -152,8 +153,8 @@ class AnswerWatcher:
                 self._record()
             self._begin_polls(now)
             self._take_on_ended(now)
-            if self._member.is_leader and now >= self._poll_flow:
-                self._poll_flow = now + (_LOOK_EVERY if any(map(_waits, self._webhooks.values())) else _LOOK_RARELY)
+            if self._member.is_leader and now >= self._read_at:
+                self._read_at = now + (_READ_EVERY if any(map(_waits, self._webhooks.values())) else _READ_RARELY)
                 self._read_store(now)
             self._ask_for_workflows(now)
             self._begin_polls(now)
@@ -195,7 +196,7 @@ class AnswerWatcher:
         found = self._store.answers.open(self._store.now(), self._after, _PAGE)
         self._after = found[-1] if len(found) == _PAGE else None
         if self._after is not None:
-            self._poll_flow = now + _LOOK_ON
+            self._read_at = now + _READ_ON
         for wanted in found:
             event_id = wanted.event_id
             if event_id in self._answers:
@@ -252,7 +253,7 @@ class AnswerWatcher:
         except RuntimeError as error:  # no thread could be started, or the process is ending
             # The pool has queued it all the same, and one of its threads may have begun it.
             if first.acquire(blocking=False):
-                log.error("a poll at a workflow can't be begun", error=str(error))
+                log.error("a poll of a workflow can't be begun", error=str(error))
                 self._schedule.unreachable(poll, now)
 
     def _note(self, result: PollResult) -> None:

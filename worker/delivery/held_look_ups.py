@@ -31,11 +31,11 @@ class HeldLookUps:
 
 
 class _LookUps:
-    """One webhook's look_ups that are still to come."""
+    """One webhook's look-ups that are still to come."""
 
     def __init__(self) -> None:
         self._ends: list[tuple[float, float]] = []
-        """When each is due (Unix seconds), and its rate (look_ups a second). A heap."""
+        """When each is due (Unix seconds), and its rate (look-ups a second). A heap."""
         self._wanted = 0.0
         """The sum of these rates."""
 
@@ -43,7 +43,7 @@ class _LookUps:
         """Adds a look-up that should come after `wanted` seconds; returns the seconds after which it does."""
         self._forget(now)
         self._wanted += 1 / wanted
-        # Messages that have just arrived want frequent look_ups, and count with that rate until they are due.
+        # Messages that have just arrived want frequent look-ups, and count with that rate until they are due.
         evenly = (len(self._ends) + 1) / _LOOK_UPS_A_SECOND
         pause = max(wanted, min(evenly, wanted * self._wanted / _LOOK_UPS_A_SECOND))
         heapq.heappush(self._ends, (now + pause, 1 / wanted))

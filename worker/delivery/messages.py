@@ -61,7 +61,7 @@ class MessageCalls:
         self._queries = queries
         self._conductor = conductor
         self._earlier_starts = earlier_starts
-        self._looks = HeldLookUps()
+        self._look_ups = HeldLookUps()
 
     def call(self, target: Target, event: Event, now: int, payload: str, fresh_until: Callable[[], float]) -> Result:
         """Delivers the message, as far as possible now; `payload` is its JSON text.
@@ -192,7 +192,7 @@ class MessageCalls:
             return Result(target, "skipped", "no workflow with its key was running")
         if now >= event.hold_until:
             return Result(target, "cancelled", "no workflow with its key came to run while it was held")
-        pause = self._looks.pause(event.webhook, now, (now - target.created_at) / 1000)
+        pause = self._look_ups.pause(event.webhook, now, (now - target.created_at) / 1000)
         due_at = min(now + int(pause * 1000), event.hold_until)
         return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from worker.answers.schedule import LOOKS, READS, Poll, Schedule
+from worker.answers.schedule import POLLS, READS, Poll, Schedule
 
 FOREVER = 1e9
 
@@ -47,7 +47,7 @@ class Server:
                 self.polls.append(poll)
                 takes = self.list_takes(poll.flow) if poll.read is None else self.read_takes
                 heapq.heappush(self._going, (self.now + takes, len(self.polls), poll))
-            assert len(self._going) <= LOOKS + READS
+            assert len(self._going) <= POLLS + READS
             ends = self._going[0][0] if self._going else float("inf")
             at = min(self.now + self.schedule.due_in(self.now), ends)
             if at >= end:
