@@ -150,11 +150,17 @@ class Loader:
                 self._problem(path, 1, "webhooks", "no such file or folder", remedy)
                 return []
             # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so reported.
-            names = sorted(name for name in os.listdir(path) if name.endswith(".yaml") and not name.startswith("."))
+            names = sorted(name for name in os.listdir(path) if not name.startswith("."))
         except OSError as error:
             self._problem(path, 1, "webhooks", f"can't be read: {error.strerror}", "make it readable for the bridge")
             return []
-        files = [path / name for name in names if not (path / name).is_dir()]
+        for name in names:
+            if name.lower().endswith((".yml", ".yaml")) and not name.endswith(".yaml"):
+                remedy = f"rename it to {Path(name).stem}.yaml, or move it elsewhere"
+                self._problem(
+                    path / name, 1, "webhooks", "not read: its name doesn't end in .yaml", remedy, warning=True
+                )
+        files = [path / name for name in names if name.endswith(".yaml") and not (path / name).is_dir()]
         new = [file for file in self.instead if file.parent == path and file.suffix == ".yaml" and file not in files]
         files = sorted(file for file in (*files, *new) if self.instead.get(file, "") is not None)
         if not files:

@@ -176,7 +176,7 @@ class Webhook(StrictModel):
     max_body: Size | None = Field(
         default=None, description="the largest body; the platform's own limit by default", examples=["2MB"]
     )
-    allow_ips: Annotated[tuple[Network, ...], BeforeValidator(from_list)] = Field(
+    allow_ips: Annotated[tuple[Network, ...], BeforeValidator(from_list), Field(min_length=1)] = Field(
         default=(), description="networks that may post; all by default", examples=[["192.0.2.0/24"]]
     )
     accept: Accept | None = Field(

@@ -7,6 +7,7 @@ duplicate keys are reported along with all other problems, and a date stays text
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ Where = tuple[str | int, ...]
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
 _STR, _TIMESTAMP, _MERGE = f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}merge"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NODES = 200_000
 """More places than any sensible file has: ends the expansion of aliases within aliases."""
 _MAX_DEPTH = 100
@@ -151,9 +153,9 @@ class _Reading:
         return list(own.values())
 
     def scalar(self, node: Node) -> Any:
-        if node.tag in (_STR, _TIMESTAMP):
-            return str(node.value)
         line = node.start_mark.line + 1
+        if node.tag in (_STR, _TIMESTAMP):
+            return _joined(str(node.value), line)
         try:
             value = self._constructor.construct_object(node)
         except (YAMLError, ValueError, LookupError):  # a number of thousands of digits, or a tag that doesn't fit
@@ -162,3 +164,17 @@ class _Reading:
         if isinstance(value, float) and not math.isfinite(value):
             return str(node.value)  # JSON has no such number; as text it is at least what was written
         return str(value) if isinstance(value, str) else value
+
+
+def _joined(text: str, line: int) -> str:
+    """The text with each character that was escaped as two, as JSON does (``\\ud83d\\ude00``), made one."""
+    if text.isascii() or not _SURROGATE.search(text):
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise BadYaml(
+            "half of a character: an escape from \\ud800 to \\udfff without its other half",
+            line,
+            "write the character itself, or both halves",
+        ) from None

@@ -49,11 +49,23 @@ def test_a_folder_is_its_yaml_files_merged_by_name(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / f"{name}.yaml").write_text(GOOD.replace("deploys", name))
     (tmp_path / ".hidden.yaml").write_text("not: read")
-    (tmp_path / "notes.yml").write_text("not: read")
+    (tmp_path / "notes.txt").write_text("not: read")
     (tmp_path / "sub.yaml").mkdir()
     definitions = load_definitions(tmp_path, PLATFORMS, ENVIRONMENT)
     assert [webhook.name for webhook in definitions.webhooks] == ["a", "b"]
     assert [*definitions.sources] == [tmp_path, tmp_path / "a.yaml", tmp_path / "b.yaml"]
+
+
+@pytest.mark.parametrize("name", ["b.yml", "b.YAML"])
+def test_a_file_with_a_similar_ending_is_a_warning(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(GOOD)
+    (tmp_path / name).write_text(GOOD.replace("deploys", "b"))
+    definitions = load_definitions(tmp_path, PLATFORMS, ENVIRONMENT)
+    assert [webhook.name for webhook in definitions.webhooks] == ["deploys"]
+    assert [str(warning) for warning in definitions.warnings] == [
+        f"{tmp_path / name}:1: webhooks: warning: not read: its name doesn't end in .yaml; "
+        "rename it to b.yaml, or move it elsewhere"
+    ]
 
 
 def test_links_to_folders_and_files_are_followed(tmp_path: Path) -> None:
@@ -281,6 +293,10 @@ extra: 1
         (
             "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, only: {}}",
             "2: webhook a: only: empty; write {$.type: ",
+        ),
+        (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, allow_ips: []}",
+            "2: webhook a: allow_ips: empty; write [192.0.2.0/24]",
         ),
         (
             "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, only: {$.a: {b: {$gt: 1}}}}",

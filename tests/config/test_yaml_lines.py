@@ -76,6 +76,10 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(read: Any) -> None:
     assert document.line(("b", 0)) == 3
 
 
+def test_a_character_escaped_as_json_does_is_one(read: Any) -> None:
+    assert read(r'{"\ud83d\ude00": "a\ud83d\ude00\u00e9", b: 😀}').value == {"😀": "a😀é", "b": "😀"}
+
+
 @pytest.mark.parametrize(
     ("text", "line", "what"),
     [
@@ -97,6 +101,8 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(read: Any) -> None:
         ("a:\n  <<: 5\n", 2, "<<"),
         (b"a: 1\nb: \xff\n", 2, "not UTF-8"),
         ("a: 1".encode("utf-16"), 1, "not UTF-8"),
+        ('a: 1\nb: "\\ud83d"\n', 2, "half of a character"),
+        ('a: 1\n"\\ude00": 1\n', 2, "half of a character"),
     ],
 )
 def test_text_that_is_not_yaml_has_line_and_reason(read: Any, text: str | bytes, line: int, what: str) -> None:
