@@ -16,10 +16,10 @@ from config import messages
 from config.callbacks import Callback, faults_beside
 from config.durations import Duration, Size
 from config.messages import Message
+from config.payload_keys import Decode, PayloadSchemaFile, Split
 from config.proof_keys import Challenges, Dedup, Jwt, Mtls, Signature
 from config.rates import Rate
 from config.respond import Respond
-from config.shaping import Decode, PayloadSchemaFile, Split
 from config.starts import Start
 from config.strict_model import StrictModel
 from config.value_types import (

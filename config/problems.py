@@ -15,9 +15,9 @@ from pydantic.fields import FieldInfo
 from config.callbacks import Callback
 from config.messages import Message
 from config.model import Webhook
+from config.payload_keys import SchemaFile
 from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
 from config.respond import Respond
-from config.shaping import SchemaFile
 from config.stamps import Stamp
 from config.starts import Once, Start
 from config.yaml_lines import Where

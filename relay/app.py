@@ -21,7 +21,7 @@ from relay.background import Background
 from relay.definitions import Changes, LoadInThread, Routing, warn
 from relay.forwarded import believing
 from relay.hidden_paths import KeptHiddenPaths
-from relay.keeping import Keeper
+from relay.kept_deliveries import Keeper
 from relay.outcomes import Outcomes
 from relay.raw_deliveries import Pruning
 from relay.receiver import Receiver

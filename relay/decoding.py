@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from config.shaping import Encoding
+from config.payload_keys import Encoding
 from config.webhooks import Webhook
 from criteria.jsonpath import Place, places, put
 from criteria.nodes import TooCostly

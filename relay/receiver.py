@@ -17,14 +17,14 @@ from relay.admission import Admission
 from relay.callback_page import EXPIRED, LEFT_OUT, USED, ask, shown, used
 from relay.callback_tokens import Expired, Forged
 from relay.callbacks import Call, refuse
-from relay.fitting import Misfit
 from relay.incoming import BodyTooLarge, BodyUnreadable, Incoming
-from relay.keeping import Keeper
+from relay.kept_deliveries import Keeper
 from relay.memory import MEMORY, Overloaded
 from relay.outcomes import Outcomes
 from relay.payload import PayloadTooLarge
 from relay.reporting import LONGEST_ADDRESS, Reporter
 from relay.route import Route
+from relay.schema_check import Misfit
 from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks, by_url
 from relay.waiting import Pending, Waiting
 from store.clock import MonotonicClock

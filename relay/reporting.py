@@ -11,7 +11,7 @@ import structlog
 from platforms.http import Request, Response
 from platforms.verifiers import Refused
 from relay.incoming import Incoming
-from relay.keeping import Keeper
+from relay.kept_deliveries import Keeper
 from relay.log_throttle import LogThrottle
 from relay.outcomes import Outcome, Outcomes
 from relay.route import Route

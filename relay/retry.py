@@ -7,10 +7,10 @@ from dataclasses import replace
 from platforms.bodies import BadBody, Body
 from platforms.http import Request
 from platforms.verifiers import KeysUnavailable, Refused
-from relay.fitting import Misfit
 from relay.route import Route, with_query
+from relay.schema_check import Misfit
 from relay.verification import VerifiedDelivery
-from store.keeping import KeptDelivery
+from store.delivery_records import KeptDelivery
 from store.records import NewEvent
 
 

@@ -18,9 +18,9 @@ from platforms.verifiers.protocol import no_fetch
 from relay.addresses import is_within, read_address, without_mapped
 from relay.callbacks import ACCEPT_BY_ID, CallbackUrls
 from relay.filter import Filter, configured_response
-from relay.fitting import Fitting
 from relay.parser import Parser
 from relay.payload import CONDUCTOR_PAYLOAD
+from relay.schema_check import Fitting
 from relay.vendor_keys import KeySource
 from relay.verification import Verification, VerifiedWebhooks, credentials_of
 from store.records import Committed

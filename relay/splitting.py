@@ -59,14 +59,14 @@ def _below(part: Part, path: str) -> Iterator[Part]:
     arrays = [(place, array) for place, array in found if place and isinstance(array, list)]
     if not arrays:
         yield part
-    surroundings = _Surroundings(payload)
+    enclosing_of = _Enclosing(payload)
     for place, array in arrays:
-        enclosing = surroundings.of(place) if array else None
+        enclosing = enclosing_of.at(place) if array else None
         for element in array:
             yield Part(Body(element), True, False, enclosing)
 
 
-class _Surroundings:
+class _Enclosing:
     """What is around the arrays of one payload."""
 
     def __init__(self, payload: Any):
@@ -74,7 +74,7 @@ class _Surroundings:
         self._larger: dict[tuple[int, str | int], bool] = {}
         """(an object on the way to arrays, its member on that way) → whether the others alone are too large."""
 
-    def of(self, place: Place) -> dict[str, Any] | None:
+    def at(self, place: Place) -> dict[str, Any] | None:
         """None if it is large, which is found out without reading much of it for each array."""
         value = self._payload
         for step in place:
@@ -85,7 +85,7 @@ class _Surroundings:
                 if self._larger[key]:
                     return None
             value = value[step]
-        enclosing: dict[str, Any] = _around(self._payload, place)
+        enclosing: dict[str, Any] = _without(self._payload, place)
         return enclosing if len(dump(enclosing)) <= _LARGEST else None
 
 
@@ -108,10 +108,10 @@ def _is_larger(values: Iterable[Any]) -> bool:
     return False
 
 
-def _around(value: Any, place: Place) -> Any:
+def _without(value: Any, place: Place) -> Any:
     """The value without what is at the place; of the arrays on the way there, the one element."""
     step, rest = place[0], place[1:]
-    inner = _around(value[step], rest) if rest else None
+    inner = _without(value[step], rest) if rest else None
     if isinstance(value, list):
         return inner
     others = {key: item for key, item in value.items() if key != step}

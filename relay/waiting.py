@@ -18,12 +18,12 @@ import structlog
 from config.respond import LONGEST_WAIT, Respond
 from relay import metrics
 from relay.waiting_places import WaitingPlaces
-from store import turns
 from store.answers import Answer, Answered
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
 from store.protocols import Clock, Listener, Signals
 from store.records import Committed
+from store.rules import fairness
 from store.sql.answers import Answers
 
 _LOOK_EVERY = 1.0
@@ -261,7 +261,7 @@ class _Reader:
     def _hand_over(self, found: Sequence[Answered]) -> None:
         here = [one for one in found if not self._is_over(one.event_id)]
         while here:
-            number = turns.fitting([one.size for one in here])
+            number = fairness.fitting([one.size for one in here])
             for event_id, answer in self._answers.of_events([one.event_id for one in here[:number]]).items():
                 for waiter in tuple(self._waiters.get(event_id, ())):
                     waiter.end("answered", answer)

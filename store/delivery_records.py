@@ -116,3 +116,50 @@ class Rejection:
 
 WRONG_TOKEN = "wrong_token"  # noqa: S105
 """Counted among the outcomes of deliveries, for no webhook: somebody gave the admin page a wrong token."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDelivery:
+    """A rejected delivery that can be verified again, since its webhook has `keep_rejected`."""
+
+    id: str
+    """Made like an event's, so that ids are in order of arrival."""
+    webhook: str
+    at: int
+    """When it arrived: its signed time must have been fresh then."""
+    status: int
+    reason: str
+    """Why it was refused, at its arrival."""
+    remote: str | None
+    method: str
+    path: str
+    """Which of the relay's paths it came by, such as ``/webhook/``."""
+    url: str
+    """The URL as the relay saw it, without the query."""
+    query: str
+    """Raw, as in the URL."""
+    headers: dict[str, str]
+    """Lower-case name → value, without those that may hold a password or token."""
+    body: bytes
+    event_id: str | None = None
+    """The event that it became when it was verified again; its body is then no longer kept."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of body, headers and query."""
+        return len(self.body) + len(self.query) + sum(len(name) + len(value) for name, value in self.headers.items())
+
+
+@dataclass(frozen=True, slots=True)
+class SavedDelivery:
+    """A delivery that somebody wrote for a webhook, and saved by name: unsigned, and without what `hide` names."""
+
+    webhook: str
+    name: str
+    saved_at: int
+    method: str
+    query: str
+    """Without ``?``."""
+    headers: dict[str, str]
+    """In their order; the content type is one of them."""
+    body: str

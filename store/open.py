@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from store.errors import StoreRefused
-from store.group_commit import Scheduler
+from store.sql.group_commit import Scheduler
 from store.sql.store import Store
 
 
@@ -16,7 +16,7 @@ def open_store(
     """The store at ``sqlite:///PATH`` or ``postgresql://…``.
 
     With `migrate`, creates the database if there is none, and migrates it to this program's version; without, a missing
-    database is an error, and nothing is written. `scheduler`: for a process that runs greenlets (`store.group_commit`).
+    database is an error, and nothing is written. `scheduler`: for a process that runs greenlets (`sql.group_commit`).
 
     Raises StoreUnavailable if it can't be opened or doesn't exist (StoreRefused if that won't pass by itself),
     NewerStore if a newer program created it.

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from admin.api.base import ApiObject, Time
 from admin.api.objects import Event
-from admin.events.descriptions import Around, describe_effects, describe_status
+from admin.events.descriptions import StatusContext, describe_effects, describe_status
 from store import records
 
 
@@ -21,9 +21,9 @@ class ListedEvent(Event):
     effects: str = Field(description="such as completed 2 tasks; empty if there are none")
 
 
-def event_in_list(event: records.Event, targets: Sequence[records.Target], around: Around) -> ListedEvent:
+def event_in_list(event: records.Event, targets: Sequence[records.Target], context: StatusContext) -> ListedEvent:
     """The event as people may see it in a list."""
-    words = describe_status(event, targets, around)
+    words = describe_status(event, targets, context)
     return ListedEvent.of(event, targets=list(targets), status_in_words=words, effects=describe_effects(targets))
 
 

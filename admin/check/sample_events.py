@@ -13,7 +13,7 @@ from platforms.bodies import Body
 from platforms.guide import samples
 from platforms.http import Request
 from relay.payload import payload_of
-from relay.shaping import shaped
+from relay.preview import shaped
 
 _ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
 """Platforms whose senders decide what is in an event: a sample says nothing about others."""

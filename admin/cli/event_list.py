@@ -12,7 +12,7 @@ import click
 from admin.api import event_list
 from admin.cli.common import Here, complete_webhook, echo_json, echo_table
 from admin.cli.tables import counted
-from admin.events.descriptions import around, describe_effects, describe_status
+from admin.events.descriptions import describe_effects, describe_status, status_context
 from admin.events.failures import failures
 from admin.events.filters import STATUSES, parts_of, search_of
 from admin.events.replay_plan import Chosen, choose
@@ -92,16 +92,16 @@ def list_events(here: Here, query: Search, before: str | None, limit: int, as_js
     page = bridge.page(replace(query, before_seq=bridge.event_meant(before).seq if before else None, limit=limit))
     found = bridge.summarized(page.events)
     targets = bridge.targets_by_event(found)
-    surroundings = around(bridge, found, targets)
+    context = status_context(bridge, found, targets)
     if as_json:
-        echo_json([event_list.event_in_list(event, targets[event.id], surroundings) for event in found])
+        echo_json([event_list.event_in_list(event, targets[event.id], context) for event in found])
     else:
         rows = [
             [
                 event.id,
                 event.webhook,
                 event.summary,
-                describe_status(event, targets[event.id], surroundings),
+                describe_status(event, targets[event.id], context),
                 describe_effects(targets[event.id]),
                 iso(event.received_at),
             ]

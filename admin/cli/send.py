@@ -19,7 +19,7 @@ from config.webhooks import Webhook
 from platforms.guide import SampleEvent, samples
 from platforms.verifiers import CannotSign, Draft
 from platforms.verifiers.jwts import Jwt
-from store.saved_delivery import SavedDelivery
+from store.delivery_records import SavedDelivery
 
 
 @click.command()

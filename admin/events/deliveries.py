@@ -22,13 +22,12 @@ from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json, read_query
 from platforms.guide import SampleEvent, of_the_same_form, samples
 from platforms.http import Request
-from relay.keeping import without_secrets
+from relay.kept_deliveries import without_secrets
 from relay.raw_deliveries import NEVER_KEPT
 from relay.verification import Verification
+from store.delivery_records import KeptDelivery, SavedDelivery
 from store.hiding import BLANK, Hidden, shown_of
-from store.keeping import KeptDelivery
 from store.records import Event
-from store.saved_delivery import SavedDelivery
 
 LARGEST = 48_000
 """Characters of a body that is edited on the page, and of one that is saved."""

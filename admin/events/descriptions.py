@@ -18,7 +18,7 @@ _DAY = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class StatusContext:
     """What an event's status depends on besides the event and its targets."""
 
     now: int
@@ -30,12 +30,12 @@ class Around:
     """Number of a target → why it is set aside."""
 
 
-def around(bridge: Bridge, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> Around:
+def status_context(bridge: Bridge, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> StatusContext:
     """What the statuses of these events depend on."""
     pending = [event.id for event in events if event.status == "pending"]
     calls = [str(target.id) for id_ in pending for target in targets.get(id_, ()) if target.state == "pending"]
     items = bridge.store.quarantine.items
-    return Around(
+    return StatusContext(
         bridge.store.now(),
         bridge.store.pauses.paused() if pending else {},
         {item.id: item for item in items("event", ids=pending)} if pending else {},
@@ -43,22 +43,22 @@ def around(bridge: Bridge, events: Iterable[Event], targets: Mapping[str, Sequen
     )
 
 
-def describe_status(event: Event, targets: Sequence[Target], around: Around) -> str:
+def describe_status(event: Event, targets: Sequence[Target], context: StatusContext) -> str:
     """``held until 12:31 UTC``, ``retrying (3 tries, next 12:02 UTC)``, ``resolved by replay``, …"""
     if event.status != "pending":
         if event.resolved_by is not None:
             return "resolved by replay"
         return f"{event.status}, acknowledged" if event.acknowledged_at is not None else event.status
     waiting = [target for target in targets if target.state == "pending"]
-    aside = around.events.get(event.id) or next(
-        (item for target in waiting if (item := around.targets.get(str(target.id)))), None
+    aside = context.events.get(event.id) or next(
+        (item for target in waiting if (item := context.targets.get(str(target.id)))), None
     )
     if aside is not None:
-        return f"quarantined ({_tries(aside.tries)}, next {_clock(aside.due_at, around.now)})"
+        return f"quarantined ({_tries(aside.tries)}, next {_clock(aside.due_at, context.now)})"
     if event.decided_at is None:
-        return "paused" if event.webhook in around.paused else "to be decided"
+        return "paused" if event.webhook in context.paused else "to be decided"
     if event.hold == "held":
-        return f"held until {_clock(event.hold_until, around.now)}"
+        return f"held until {_clock(event.hold_until, context.now)}"
     if event.hold == "recheck":
         return "free again"
     if any(target.state == "queued" for target in targets) and not waiting:
@@ -66,7 +66,7 @@ def describe_status(event: Event, targets: Sequence[Target], around: Around) -> 
     tried = [target for target in waiting if target.attempts]
     if tried:
         next_at = min(target.due_at for target in tried)
-        return f"retrying ({_tries(max(one.attempts for one in tried))}, next {_clock(next_at, around.now)})"
+        return f"retrying ({_tries(max(one.attempts for one in tried))}, next {_clock(next_at, context.now)})"
     return "being delivered"
 
 

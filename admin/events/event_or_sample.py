@@ -9,7 +9,7 @@ from platforms import PLATFORMS
 from platforms.bodies import read_body
 from platforms.guide import samples
 from relay.payload import payload_of
-from relay.shaping import shaped
+from relay.preview import shaped
 from store.event_filter import EventFilter
 from store.records import Event
 

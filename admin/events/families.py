@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from store.families import is_whole
 from store.records import Event
+from store.rules.replays import is_whole
 from store.sql.queries import Queries
 
 REPLAYS_READ = 20

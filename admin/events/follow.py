@@ -12,7 +12,7 @@ from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter
 from store.records import Event, Target
-from store.settled_numbers import Arrivals, SettledNumbers
+from store.rules.settled_numbers import Arrivals, SettledNumbers
 
 _PAGE = 200
 _OVERTAKEN = 5000

@@ -13,12 +13,12 @@ from admin.errors import NotFound
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, Body, read_query
 from relay.payload import payload_of
+from relay.preview import decoded
 from relay.retry import StillRejected, events_of, request_of, verify
 from relay.route import Route
-from relay.shaping import decoded
 from relay.verification import VerifiedWebhooks
+from store.delivery_records import KeptDelivery
 from store.hiding import BLANK, Hidden, shown_of
-from store.keeping import KeptDelivery
 
 _JUDGED = 100
 """The newest deliveries that are verified again to say how many would be accepted."""

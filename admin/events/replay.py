@@ -14,7 +14,7 @@ from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined,
 from config.webhooks import DEFAULT_HOLD
 from store.one_target import OneTarget, place_of
 from store.records import Committed, NewEvent, new_event_id
-from store.transitions import LIVE
+from store.rules.transitions import LIVE
 
 
 class CantReplay(CantDo):

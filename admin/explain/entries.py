@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from admin.explain.surroundings import Surroundings, is_left
+from admin.explain.context import Context, is_left
 from config.webhooks import Message, Start
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
@@ -14,10 +14,10 @@ from store.hiding import Hidden, hidden
 
 
 def what_prevents(
-    entry: Start | Message, document: Mapping[str, Any], hide: Hidden, around: Surroundings
+    entry: Start | Message, document: Mapping[str, Any], hide: Hidden, context: Context
 ) -> tuple[str | None, tuple[Criterion, ...]]:
     """Why the entry isn't for this document, None if it is; and what its `when` found, as people may see it."""
-    if entry.workflow in around.left:
+    if entry.workflow in context.left:
         return is_left(entry.workflow), ()
     try:
         criteria = hidden(Conditions.parse(entry.when).explain(document), document, hide)

@@ -11,6 +11,7 @@ from typing import Any
 
 from admin.events.families import Family
 from admin.events.targets import TARGETS_LISTED, EventTargets
+from admin.explain.context import Context, because
 from admin.explain.entries import what_prevents
 from admin.explain.inputs import input_shown
 from admin.explain.messages import explain_messages
@@ -18,7 +19,6 @@ from admin.explain.no_effect import failed_callback, messages_without_effect, si
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StartExplanation
 from admin.explain.set_aside import describe_set_aside
-from admin.explain.surroundings import Surroundings, because
 from admin.explain.targets import describe_target
 from config.rates import format_rate
 from config.webhooks import Start, Webhook
@@ -30,44 +30,44 @@ from store.records import Event, TargetState, Task, iso
 def explain_event(
     event: Event,
     tasks: Iterable[Task],
-    around: Surroundings,
+    context: Context,
     others: Mapping[TargetState, int] = MappingProxyType({}),
     document: Mapping[str, Any] | None = None,
 ) -> EventExplanation:
     """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means.
 
-    `others`: state → how many targets the event has besides those in `around`. `document`: the event's, if the caller
+    `others`: state → how many targets the event has besides those in `context`. `document`: the event's, if the caller
     has read it.
     """
     if document is None:
         document = event.document()
-    webhook = around.webhooks.get(event.webhook)
-    comparisons = [compare(event, document, task, around) for task in tasks]
+    webhook = context.webhooks.get(event.webhook)
+    comparisons = [compare(event, document, task, context) for task in tasks]
     comparisons.sort(key=lambda comparison: comparison.task.id)
     comparisons.sort(key=lambda comparison: comparison.nearness, reverse=True)
-    starts = tuple(_explain_starts(event, webhook, document, around)) if webhook else ()
-    meaning = tuple(_meaning(event, webhook, comparisons, around, others))
+    starts = tuple(_explain_starts(event, webhook, document, context)) if webhook else ()
+    meaning = tuple(_meaning(event, webhook, comparisons, context, others))
     return EventExplanation(
         event,
         meaning,
         starts,
         tuple(comparisons),
-        replays=tuple(around.family.replays_of(event.id)) if around.family else (),
+        replays=tuple(context.family.replays_of(event.id)) if context.family else (),
         resolved_by=event.resolved_by,
-        set_aside=around.set_aside.get(("event", event.id)),
-        messages=tuple(explain_messages(event, webhook, document, around)) if webhook else (),
+        set_aside=context.set_aside.get(("event", event.id)),
+        messages=tuple(explain_messages(event, webhook, document, context)) if webhook else (),
     )
 
 
 def _explain_starts(
-    event: Event, webhook: Webhook, document: Mapping[str, Any], around: Surroundings
+    event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
 ) -> Iterable[StartExplanation]:
-    hide = around.hide(event.webhook)
+    hide = context.hide(event.webhook)
     numbers: Counter[str] = Counter()
     for start in webhook.starts:
-        found = _explain_start(start, document, hide, around)
+        found = _explain_start(start, document, hide, context)
         numbers[start.workflow] += found.holds
-        if found.holds and (given := _input(event, start, numbers[start.workflow], around)) is not None:
+        if found.holds and (given := _input(event, start, numbers[start.workflow], context)) is not None:
             found = replace(found, input=input_shown(given, shown_of(document, hide), hide))
         if event.only is None or not found.holds:
             yield found
@@ -77,17 +77,17 @@ def _explain_starts(
             yield replace(found, holds=False, reason=f"the event is a replay to one target only: the {event.only}")
 
 
-def _input(event: Event, start: Start, number: int, around: Surroundings) -> Mapping[str, Any] | None:
+def _input(event: Event, start: Start, number: int, context: Context) -> Mapping[str, Any] | None:
     """What the entry says of its input; what it said when the event was decided, if it was."""
     made = OneTarget("start", start.workflow, entry=number)
-    for target in around.targets_of.get(event.id, ()):
+    for target in context.targets_of.get(event.id, ()):
         if target.kind == "start" and place_of(target) == made:
             return None if target.input is None else dict(json.loads(target.input))
     return start.input
 
 
-def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> StartExplanation:
-    prevented, criteria = what_prevents(start, document, hide, around)
+def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, context: Context) -> StartExplanation:
+    prevented, criteria = what_prevents(start, document, hide, context)
     if prevented is not None:
         return StartExplanation(start, False, prevented, criteria)
     reason = "`when` holds" if criteria else "it has no `when`: every event starts it"
@@ -114,17 +114,17 @@ def _meaning(
     event: Event,
     webhook: Webhook | None,
     comparisons: Sequence[Comparison],
-    around: Surroundings,
+    context: Context,
     others: Mapping[TargetState, int],
 ) -> Iterable[str]:
-    targets = around.targets_of.get(event.id, ())
+    targets = context.targets_of.get(event.id, ())
     resolved_by = event.resolved_by
-    yield from _kinship(event, around.family, resolved_by)
+    yield from _kinship(event, context.family, resolved_by)
     if event.is_callback:
         yield f"It came by a URL that is for one task: {event.only}."
     if webhook is None:
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
-    paused_at = around.paused.get(event.webhook)
+    paused_at = context.paused.get(event.webhook)
     if paused_at is not None and event.status == "pending":
         yield (
             f"The webhook has been paused since {iso(paused_at)}: nothing is decided for it until "
@@ -134,11 +134,11 @@ def _meaning(
         case "pending" if event.decided_at is None and paused_at is not None:
             pass
         case "pending" if event.decided_at is None:
-            yield "The worker hasn't decided it yet" + because(around, event) + "."
+            yield "The worker hasn't decided it yet" + because(context, event) + "."
         case "pending" if event.hold == "held" and event.is_callback:
             yield (
                 f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks for it in Conductor, "
-                "more and more rarely" + because(around) + "."
+                "more and more rarely" + because(context) + "."
             )
         case "pending" if event.hold == "held":
             yield (
@@ -151,10 +151,10 @@ def _meaning(
             yield "It was held, and will be again at its next try: no task can take it until then."
         case "pending" if webhook is not None and webhook.pace is not None:
             yield f"Its targets wait their turn: the webhook's pace is {format_rate(webhook.pace)}" + (
-                because(around) + "."
+                because(context) + "."
             )
         case "pending":
-            yield "Its targets are being called" + because(around) + "."
+            yield "Its targets are being called" + because(context) + "."
         case "delivered":
             yield "Delivered."
         case "expired" | "ignored" if (over := messages_without_effect(event, targets, webhook)) is not None:
@@ -165,7 +165,7 @@ def _meaning(
             yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
         case "expired":
             yield f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
-        case "ignored" if webhook is not None and not {*around.left}.isdisjoint(webhook.receivers):
+        case "ignored" if webhook is not None and not {*context.left}.isdisjoint(webhook.receivers):
             yield (
                 "Ignored: the webhook has no receivers besides workflows that are left to Conductor "
                 "(BRIDGE_LEAVE_TO_CONDUCTOR), and started no other."
@@ -180,11 +180,11 @@ def _meaning(
             yield "Failed: Conductor refused it permanently."
         case "failed":
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
-    if event.decided_at is not None and (item := around.set_aside.get(("event", event.id))) is not None:
+    if event.decided_at is not None and (item := context.set_aside.get(("event", event.id))) is not None:
         yield f"It is {describe_set_aside(item)}."
     for number, target in enumerate(targets[:TARGETS_LISTED], 1):
         yield (f"Target {number}: " if len(targets) > 1 else "") + describe_target(target)
-        if (item := around.set_aside.get(("target", str(target.id)))) is not None:
+        if (item := context.set_aside.get(("target", str(target.id)))) is not None:
             yield f"This call is {describe_set_aside(item)}."
     if beyond := EventTargets(targets, others).beyond(TARGETS_LISTED):
         rest = ", ".join(f"{number} {state}" for state, number in sorted(beyond.items()))

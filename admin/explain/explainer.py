@@ -10,13 +10,13 @@ from itertools import chain, islice
 from admin.bridge import Bridge
 from admin.events.families import families
 from admin.events.targets import EventTargets, read_targets
+from admin.explain.context import Context
 from admin.explain.events import explain_event
 from admin.explain.nearness import Nearness
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation
 from admin.explain.set_aside import SetAsides, by_item, item_of
-from admin.explain.story import tell
-from admin.explain.surroundings import Surroundings
+from admin.explain.story import story_of
 from admin.explain.tasks import describe_task, explain_task
 from admin.explain.waiting_sender import waiting_sender_steps
 from config.webhooks import Webhook
@@ -63,25 +63,25 @@ class Explainer:
             document = event.document()  # read once: it may be large
         except ValueError as error:
             return self._unreadable(event, targets, webhook, error)
-        around = self._around({event.id: targets.some})
+        context = self._context({event.id: targets.some})
         receivers = list(webhook.receivers) if webhook else []
         cut: list[str] = []
         waiting = chain.from_iterable(self._examined(workflow, _EXAMINED, cut) for workflow in receivers)
-        nearness = Nearness(event, document, around)
+        nearness = Nearness(event, document, context)
         _add_nearest(nearness, waiting, tasks, limit)
         if len(tasks) < limit:
             others = (task for task in self._waiting(None) if task.workflow not in receivers)
             _add_nearest(nearness, islice(others, _EXAMINED), tasks, limit)
         family = families(self._store.queries, [event])[event.id]
-        around = replace(self._around({event.id: targets.some}, tasks.values()), family=family)
-        found = explain_event(event, tasks.values(), around, targets.others, document)
+        context = replace(self._context({event.id: targets.some}, tasks.values()), family=family)
+        found = explain_event(event, tasks.values(), context, targets.others, document)
         if cut:
             note = (
                 f"So many tasks of {', '.join(cut)} are waiting that only {_EXAMINED} of each workflow were examined."
             )
             found = replace(found, meaning=(*found.meaning, note))
         origins = self._store.acknowledgements.origins(event.id)
-        story = tell(event, targets, origins, family, webhook, self._store.now(), self._waited(event))
+        story = story_of(event, targets, origins, family, webhook, self._store.now(), self._waited(event))
         return replace(found, story=story)
 
     def _waited(self, event: Event) -> Iterable[StoryStep]:
@@ -98,7 +98,7 @@ class Explainer:
         """What is known of an event that can't be compared with any task."""
         family = families(self._store.queries, [event])[event.id]
         origins = self._store.acknowledgements.origins(event.id)
-        story = tell(event, targets, origins, family, webhook, self._store.now())
+        story = story_of(event, targets, origins, family, webhook, self._store.now())
         meaning = (f"It can't be read: {why}.",)
         replays = tuple(family.replays_of(event.id)) if family else ()
         return EventExplanation(event, meaning, (), (), replays=replays, resolved_by=event.resolved_by, story=story)
@@ -122,9 +122,9 @@ class Explainer:
         workflows = list(webhook.receivers) if webhook else []
         waiting = chain.from_iterable(self._examined(workflow, EXAMINED_AT_ONCE, []) for workflow in workflows)
         document = arriving.document()
-        _add_nearest(Nearness(arriving, document, self._around({})), waiting, tasks, limit)
-        around = self._around({}, tasks.values())
-        found = [compare(arriving, document, task, around) for task in tasks.values()]
+        _add_nearest(Nearness(arriving, document, self._context({})), waiting, tasks, limit)
+        context = self._context({}, tasks.values())
+        found = [compare(arriving, document, task, context) for task in tasks.values()]
         return sorted(found, key=lambda comparison: comparison.nearness, reverse=True)
 
     def task(self, task: Task, limit: int = 20) -> TaskExplanation:
@@ -136,10 +136,10 @@ class Explainer:
         for name in names or (None,):
             for event in self._store.queries.events(EventFilter(webhook=name, limit=each, listing=True)):
                 events.setdefault(event.id, event)
-        around = self._around(self._bridge.targets_by_event(events.values()), [task])
-        near = explain_task(task, self.with_payloads(list(events)), around, limit)
-        meaning = describe_task(task, self._bridge.definitions.by_name, targets, around.set_aside, around.left)
-        return TaskExplanation(meaning, targets, near, item_of(task, around.set_aside))
+        context = self._context(self._bridge.targets_by_event(events.values()), [task])
+        near = explain_task(task, self.with_payloads(list(events)), context, limit)
+        meaning = describe_task(task, self._bridge.definitions.by_name, targets, context.set_aside, context.left)
+        return TaskExplanation(meaning, targets, near, item_of(task, context.set_aside))
 
     def with_payloads(self, event_ids: Sequence[str]) -> Iterator[Event]:
         """These events with their payloads, until reading more would keep a person waiting."""
@@ -158,7 +158,7 @@ class Explainer:
             yield from page
             after = page[-1].id
 
-    def _around(self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()) -> Surroundings:
+    def _context(self, targets_of: Mapping[str, Sequence[Target]], tasks: Iterable[Task] = ()) -> Context:
         targets_on: dict[str, list[Target]] = {}
         workflows: dict[str, Workflow] = {}
         looked_at = list(tasks)
@@ -169,7 +169,7 @@ class Explainer:
                 workflows[task.workflow_id] = workflow
         facts = self._store.facts.all()
         conductor = facts.get("conductor", "up")
-        return Surroundings(
+        return Context(
             webhooks=self._bridge.definitions.by_name,
             hide=self._bridge.hide,
             targets_of=targets_of,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from admin.explain.context import Context
 from admin.explain.entries import what_prevents
 from admin.explain.results import MessageExplanation
-from admin.explain.surroundings import Surroundings
 from config.webhooks import Message, Webhook
 from store.hiding import Hidden, shown_of
-from store.lanes import NoKey, message_key
 from store.one_target import OneTarget
 from store.records import Event
+from store.rules.lanes import NoKey, message_key
 
 _OTHERWISE = {
     "start": "if none runs, it is started",
@@ -22,13 +22,13 @@ _OTHERWISE = {
 
 
 def explain_messages(
-    event: Event, webhook: Webhook, document: Mapping[str, Any], around: Surroundings
+    event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
 ) -> Iterator[MessageExplanation]:
     """In the order of the entries: an event gives each workflow at most one message."""
-    hide = around.hide(event.webhook)
+    hide = context.hide(event.webhook)
     given: set[str] = set()
     for message in webhook.messages:
-        found = _explain(message, document, hide, around)
+        found = _explain(message, document, hide, context)
         reason = None
         if found.holds and message.workflow in given:
             reason = f"an earlier entry gives {message.workflow} the message"
@@ -41,8 +41,8 @@ def explain_messages(
         yield found
 
 
-def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, around: Surroundings) -> MessageExplanation:
-    prevented, criteria = what_prevents(message, document, hide, around)
+def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, context: Context) -> MessageExplanation:
+    prevented, criteria = what_prevents(message, document, hide, context)
     if prevented is not None:
         return MessageExplanation(message, False, prevented, criteria)
     try:

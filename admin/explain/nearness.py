@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from admin.explain.context import Context
 from admin.explain.pairs import compare
-from admin.explain.surroundings import Surroundings
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import Select
 from criteria.matches import BadMatches, Criteria
@@ -19,19 +19,19 @@ class Nearness:
     Only tasks whose criteria all hold, or that something is known about besides, are compared in full.
     """
 
-    def __init__(self, event: Event, document: Mapping[str, Any], around: Surroundings):
+    def __init__(self, event: Event, document: Mapping[str, Any], context: Context):
         """`document` is the event's payload with `_webhook`."""
         self._event = event
         self._document = document
-        self._around = around
+        self._context = context
         self._keys: dict[str, frozenset[Key]] = {}
-        webhook = around.webhooks.get(event.webhook)
-        self._receivers = frozenset(webhook.receivers if webhook else ()).difference(around.left)
+        webhook = context.webhooks.get(event.webhook)
+        self._receivers = frozenset(webhook.receivers if webhook else ()).difference(context.left)
 
     def __call__(self, task: Task) -> tuple[int, float]:
         """Sorts tasks: the closer to a delivery, the greater."""
-        around = self._around
-        if task.id not in around.targets_on and task.workflow_id not in around.workflows:
+        context = self._context
+        if task.id not in context.targets_on and task.workflow_id not in context.workflows:
             try:
                 criteria = Criteria.parse(task.matches)
             except BadMatches:
@@ -40,7 +40,7 @@ class Nearness:
                 only = self._event.only
                 is_reachable = task.workflow in self._receivers and (only is None or only.is_for(task))
                 return 2 if is_reachable else 0, held / len(criteria.keys)
-        return compare(self._event, self._document, task, around).nearness
+        return compare(self._event, self._document, task, context).nearness
 
     def _held(self, criteria: Criteria) -> int:
         """How many of the criteria hold."""

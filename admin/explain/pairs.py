@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from admin.explain.context import Context, because, is_left
 from admin.explain.results import Comparison, Verdict
 from admin.explain.set_aside import task_set_aside
-from admin.explain.surroundings import Surroundings, because, is_left
 from admin.explain.targets import describe_own_target
 from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion
 from criteria.matches import BadMatches, Criteria, Criterion
 from store.records import Event, Task, Workflow, iso
-from store.takers import is_started_by, was_running, was_waiting
+from store.rules.takers import is_started_by, was_running, was_waiting
 
 
-def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surroundings) -> Comparison:
+def compare(event: Event, document: Mapping[str, Any], task: Task, context: Context) -> Comparison:
     """What is between this event and this task. `document` is the event's payload with `_webhook`."""
     criteria: tuple[Criterion, ...] = ()
     broken: str | None = None
     try:
-        criteria = around.hidden(event.webhook, Criteria.parse(task.matches).explain(document), document)
+        criteria = context.hidden(event.webhook, Criteria.parse(task.matches).explain(document), document)
     except BadMatches as error:
         broken = f"the task's matches can't be parsed, so it never matches: {error}"
 
@@ -30,13 +30,13 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
     def result(verdict: Verdict, reason: str, is_near: bool = False) -> Comparison:
         return Comparison(event, task, verdict, reason, criteria, is_near)
 
-    mine = [target for target in around.targets_on.get(task.id, ()) if target.event_id == event.id]
+    mine = [target for target in context.targets_on.get(task.id, ()) if target.event_id == event.id]
     if mine:
         return result(*describe_own_target(mine[-1]))
-    webhook = around.webhooks.get(event.webhook)
+    webhook = context.webhooks.get(event.webhook)
     if webhook is None:
         return result("out of reach", f"the webhook {event.webhook} is no longer defined")
-    if task.workflow in around.left:
+    if task.workflow in context.left:
         return result("out of reach", is_left(task.workflow))
     if task.workflow not in webhook.receivers:
         receivers = ", ".join(webhook.receivers) or "none"
@@ -48,7 +48,7 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
     if event.only is not None and not event.only.is_for(task):
         return result("out of reach", f"{why_only_one(event)}: the {event.only}")
     versions = webhook.receivers[task.workflow]
-    workflow = around.workflows.get(task.workflow_id)
+    workflow = context.workflows.get(task.workflow_id)
     if versions is not None and workflow is not None and workflow.version not in versions:
         wanted = ", ".join(map(str, sorted(versions)))
         return result(
@@ -59,36 +59,36 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, around: Surro
     if broken is not None:
         return result("broken", broken)
     if event.is_callback:
-        gone = _gone(task, around)
+        gone = _gone(task, context)
         return result(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
     if failed is not None:
         return result("differs", describe_criterion(failed))
-    verdict, reason = _all_hold(event, webhook, task, workflow, around)
+    verdict, reason = _all_hold(event, webhook, task, workflow, context)
     return result(verdict, reason, is_near=verdict == "out of reach")
 
 
 def _all_hold(
-    event: Event, webhook: Webhook, task: Task, workflow: Workflow | None, around: Surroundings
+    event: Event, webhook: Webhook, task: Task, workflow: Workflow | None, context: Context
 ) -> tuple[Verdict, str]:
     """Why this event has no target on the task, although every criterion holds."""
     if workflow is not None:
         if is_started_by(event.id, workflow.root_correlation_id):
             return "out of reach", "it belongs to a workflow that this event itself started"
-        started_at = around.ours(workflow.root_started_at)
-        if not was_running(started_at, event.received_at, around.clock_skew):
+        started_at = context.ours(workflow.root_started_at)
+        if not was_running(started_at, event.received_at, context.clock_skew):
             return (
                 "out of reach",
                 f"its workflow started at {iso(started_at)}, after the event arrived "
                 f"({iso(event.received_at)}): an event only completes tasks of workflows that were already running; "
                 "replay the event to have it count as arriving now",
             )
-    if (gone := _gone(task, around)) is not None:
+    if (gone := _gone(task, context)) is not None:
         return gone
     if event.decided_at is None:
-        return "matches", "the worker hasn't decided the event yet" + because(around, event)
-    if (why := task_set_aside(task, around.set_aside)) is not None:
+        return "matches", "the worker hasn't decided the event yet" + because(context, event)
+    if (why := task_set_aside(task, context.set_aside)) is not None:
         return "matches", why
-    scheduled_at = around.ours(task.scheduled_at)
+    scheduled_at = context.ours(task.scheduled_at)
     after = not was_waiting(scheduled_at, event.received_at)
     waited = f"it started waiting at {iso(scheduled_at)}"
     if event.hold != "no":
@@ -96,7 +96,7 @@ def _all_hold(
             "matches",
             f"{waited}, and the event is still held: the task takes the oldest held event that matches",
         )
-    takers = [target for target in around.targets_of.get(event.id, ()) if target.kind == "complete"]
+    takers = [target for target in context.targets_of.get(event.id, ()) if target.kind == "complete"]
     if takers:
         if after:
             return "out of reach", f"{waited}, after the event, which had already been taken"
@@ -115,9 +115,9 @@ def _all_hold(
     )
 
 
-def _gone(task: Task, around: Surroundings) -> tuple[Verdict, str] | None:
+def _gone(task: Task, context: Context) -> tuple[Verdict, str] | None:
     """Why the task can't be completed any more; None if it can."""
-    for target in around.targets_on.get(task.id, ()):
+    for target in context.targets_on.get(task.id, ()):
         if target.state in ("pending", "claimed", "done"):
             done = "took" if target.state == "done" else "is completing"
             return "out of reach", f"another event {done} it: {target.event_id}"

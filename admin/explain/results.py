@@ -9,8 +9,8 @@ from typing import Literal
 from admin.explain.inputs import Input, in_lines
 from config.webhooks import Message, Start
 from criteria.matches import Criterion
-from store.families import UNRESOLVED
 from store.records import Event, SetAside, Target, Task
+from store.rules.replays import UNRESOLVED
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way."""

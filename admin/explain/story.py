@@ -23,7 +23,7 @@ _NAMED = 5
 _BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
 
 
-def tell(
+def story_of(
     event: Event,
     targets: EventTargets,
     origins: Origins | None,

@@ -5,30 +5,30 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from admin.explain.context import Context, is_left
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison
 from admin.explain.set_aside import NOTHING, SetAsides, task_set_aside
-from admin.explain.surroundings import Surroundings, is_left
 from config.webhooks import Webhook
 from store.records import Event, Target, Task
 
 
-def explain_task(task: Task, events: Iterable[Event], around: Surroundings, limit: int = 20) -> list[Comparison]:
+def explain_task(task: Task, events: Iterable[Event], context: Context, limit: int = 20) -> list[Comparison]:
     """The events that came closest to this task, closest first, and the newest first among equals.
 
     `events` may be a generator: no more than `limit` of them are kept. Those that can't be read are left out.
     """
-    comparisons = _compared(task, events, around)
+    comparisons = _compared(task, events, context)
     return heapq.nlargest(limit, comparisons, key=lambda comparison: (comparison.nearness, comparison.event.seq))
 
 
-def _compared(task: Task, events: Iterable[Event], around: Surroundings) -> Iterator[Comparison]:
+def _compared(task: Task, events: Iterable[Event], context: Context) -> Iterator[Comparison]:
     for event in events:
         try:
             document = event.document()
         except ValueError:  # as its own page says
             continue
-        yield compare(event, document, task, around)
+        yield compare(event, document, task, context)
 
 
 def describe_task(

@@ -24,8 +24,8 @@ from platforms.bodies import BadBody, read_json
 from store.clock import MonotonicClock
 from store.event_filter import EventFilter
 from store.hiding import Hidden, may_be_hidden
-from store.once import once_key
 from store.records import Event
+from store.rules.once import once_key
 
 Kind = Literal["matches", "when", "only", "once"]
 """What is tried: a task's `matches`, a start's `when` or `once.key`, or a webhook's `only`."""

@@ -18,7 +18,7 @@ from admin.api.webhooks import webhooks_of
 from admin.api.whole_event import whole_event
 from admin.check.health import find_issues
 from admin.check.state import state_of
-from admin.events.descriptions import around
+from admin.events.descriptions import status_context
 from admin.events.failures import failures as failures_of
 from admin.events.filters import check_webhook, parts_of, search_of
 from admin.events.replay import replay as replay_event
@@ -89,8 +89,8 @@ def events() -> Response:
     page = here.page(replace(query, before_seq=here.event(before).seq if before else None, limit=limit))
     shown = here.summarized(page.events)
     targets = here.targets_by_event(shown)
-    surroundings = around(here, shown, targets)
-    answer = _answer([event_list.event_in_list(event, targets[event.id], surroundings) for event in shown])
+    context = status_context(here, shown, targets)
+    answer = _answer([event_list.event_in_list(event, targets[event.id], context) for event in shown])
     older = shown[-1].id if len(shown) == limit else page.searched_to.id if page.searched_to else None
     if older is not None:
         link = url_for(".events", **filters, limit=limit, before=older)  # type: ignore[arg-type]

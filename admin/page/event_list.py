@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from admin.bridge import Bridge
 from admin.errors import NotFound
-from admin.events.descriptions import around, describe_effects, describe_status
+from admin.events.descriptions import describe_effects, describe_status, status_context
 from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.replay import replay_all
@@ -70,11 +70,11 @@ def _older(page: EventPage, filters: dict[str, str]) -> str | None:
 def rows_of(here: Bridge, events: list[Event]) -> list[dict[str, Any]]:
     """For each event of a list its status and effects in words, and the targets that failed."""
     targets = here.targets_by_event(events)
-    surroundings = around(here, events, targets)
+    context = status_context(here, events, targets)
     return [
         {
             "event": event,
-            "status": describe_status(event, targets[event.id], surroundings),
+            "status": describe_status(event, targets[event.id], context),
             "effects": describe_effects(targets[event.id]),
             "errors": [target for target in targets[event.id] if target.state == "failed"],
         }

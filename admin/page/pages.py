@@ -26,7 +26,7 @@ from admin.bridge import DAY, Bridge
 from admin.check.health import ago, find_issues
 from admin.check.state import state_of
 from admin.cli.tables import plain, pretty
-from admin.events.descriptions import around, describe_status
+from admin.events.descriptions import describe_status, status_context
 from admin.events.paths import select
 from admin.events.replay import replay as replay_event
 from admin.events.send import as_curl, delivery_of
@@ -123,7 +123,7 @@ def event(event_id: str) -> str:
         selected=select(document, paths),
         targets=targets.some[:TARGETS_LISTED],
         beyond=targets.beyond(TARGETS_LISTED),
-        status_words=describe_status(found, targets.some, around(here, [found], {event_id: targets.some})),
+        status_words=describe_status(found, targets.some, status_context(here, [found], {event_id: targets.some})),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],
         cut=len(payload) > _LONGEST_SHOWN,

@@ -22,8 +22,8 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.guide import samples
 from platforms.verifiers import CannotSign
+from store.delivery_records import SavedDelivery
 from store.hiding import BLANK
-from store.saved_delivery import SavedDelivery
 
 blueprint = Blueprint("sending", __name__)
 

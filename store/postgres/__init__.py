@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import psycopg
 
-from store.group_commit import Scheduler
 from store.postgres import migrations, remedies
 from store.postgres.address import Address
 from store.postgres.claims import PostgresClaims
-from store.postgres.connections import Connections
+from store.postgres.connections import Connections, Impatient
 from store.postgres.decisions import PostgresDecisions
 from store.postgres.deliveries import PostgresDeliveries
 from store.postgres.event_rows import PostgresEventRows
-from store.postgres.impatient import Impatient
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance
 from store.postgres.quarantine import PostgresQuarantine
@@ -21,6 +19,7 @@ from store.postgres.raw_deliveries import PostgresRawDeliveries
 from store.postgres.settled import Settled
 from store.postgres.signals import PostgresSignals
 from store.postgres.transfer import PostgresTables
+from store.sql.group_commit import Scheduler
 from store.sql.store import Store
 
 
@@ -28,7 +27,7 @@ class PostgresStore(Store):
     """The store on PostgreSQL."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
-        """`scheduler`: see `store.group_commit`."""
+        """`scheduler`: see `store.sql.group_commit`."""
         signals = PostgresSignals(connections)
         events = PostgresEventRows()
         impatient = Impatient(connections)
@@ -49,7 +48,7 @@ def open_store(url: str, *, migrate: bool = True, scheduler: Scheduler | None = 
     """The store at ``postgresql://…``, as libpq reads it.
 
     With `migrate`, creates the tables if there are none, and migrates them to this program's version; without, missing
-    tables are an error, and nothing is written. `scheduler`: see `store.group_commit`.
+    tables are an error, and nothing is written. `scheduler`: see `store.sql.group_commit`.
 
     Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program created it.
     """

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping
 
-from store import rows, transitions, turns
 from store.clock import MonotonicClock
 from store.postgres.low_water_marks import Held, LowWaterMarks, next_webhooks
 from store.protocols import Signals
 from store.records import Result
+from store.rules import fairness, transitions
+from store.sql import rows
 from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, Claims
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
@@ -80,7 +81,7 @@ class PostgresClaims(Claims):
 
     def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
         blocked = self._blocked(now, paces)
-        values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": turns.WEBHOOKS}
+        values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": fairness.WEBHOOKS}
         if asked := self._held.statements():
             self._held.seen(*self._database.read_together(*asked))
         if not (self._held and self._lows):

@@ -7,7 +7,8 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import psycopg
@@ -16,13 +17,13 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from store.clock import SteadyClock
 from store.errors import StoreRefused, StoreUnavailable
-from store.patience import Patience
 from store.postgres import clock, remedies
 from store.postgres.address import Address
 from store.postgres.clock import DatabaseClock
 from store.postgres.connection import Connection
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Rows, Statement
+from store.sql.wait_limits import WaitLimits
 
 _Value = TypeVar("_Value")
 
@@ -69,7 +70,7 @@ class Connections:
         """`own_clock` is this machine's."""
         self.address = address
         self._clock = DatabaseClock(SteadyClock() if own_clock is None else own_clock)
-        self.patience = Patience()
+        self.wait_limits = WaitLimits()
         self._may_prepare = True
         self.opened = 0
         """Connections opened so far."""
@@ -121,7 +122,7 @@ class Connections:
 
         So it must be safe to run twice. Raises StoreUnavailable.
         """
-        until = self.patience.until(seconds, until)
+        until = self.wait_limits.until(seconds, until)
         with remedies.translated():
             for tried in range(_MOST + 1):
                 with self.lent(until) as connection:
@@ -142,7 +143,7 @@ class Connections:
         `first` is a statement without parameters that is sent along with BEGIN in one round trip; the connection's
         `first` then holds its rows.
         """
-        with remedies.translated(), self._begun(self.patience.until(seconds, until), first) as connection:
+        with remedies.translated(), self._begun(self.wait_limits.until(seconds, until), first) as connection:
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -207,7 +208,7 @@ class Connections:
                 # The pool tries to connect when asked, but doesn't retry for a waiting caller: so ask often.
                 connection = pool.getconn(_RETRY)
             except PoolTimeout:
-                if self.patience.is_over(until):
+                if self.wait_limits.is_over(until):
                     break
                 continue
             with suppress(psycopg.OperationalError):
@@ -300,3 +301,26 @@ class _Connecting:
         except (psycopg.Error, StoreUnavailable) as error:
             self._connections._last_error = error
             raise
+
+
+@dataclass(frozen=True)
+class Impatient:
+    """The database for callers that can't wait, such as deliveries."""
+
+    connections: Connections
+
+    def now(self) -> int:
+        """The database's time in milliseconds."""
+        return self.connections.now()
+
+    def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
+        """The rows of one read-only statement. Raises StoreUnavailable."""
+        return self.connections.read(statement, parameters, IMPATIENT, until)
+
+    def read_together(self, *statements: Statement) -> list[Rows]:
+        """The rows of each of several read-only statements. Raises StoreUnavailable."""
+        return self.connections.run_again(lambda connection: connection.fetch_together(statements), IMPATIENT)
+
+    def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Connection]:
+        """One transaction. Raises StoreUnavailable."""
+        return self.connections.transaction(IMPATIENT, until=until)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from store import rows, turns
 from store.postgres.connections import Connections
 from store.postgres.low_water_marks import next_webhooks
 from store.postgres.settled import Settled
 from store.protocols import Signals
 from store.records import Agenda, Event
+from store.rules import fairness
+from store.sql import rows
 from store.sql.database import Deciding, Rows, Statement
 from store.sql.decisions import QUIET, Decisions
 from store.sql.event_rows import EventRows
@@ -72,9 +73,9 @@ class PostgresDecisions(Decisions):
         values = {
             "after": self._undecided_after,
             "without": list(without),
-            "webhooks": turns.WEBHOOKS,
+            "webhooks": fairness.WEBHOOKS,
             "limit": limit,
-            "bytes": turns.BYTES,
+            "bytes": fairness.BYTES,
             **(lows.parameters if lows else {}),
         }
         paused, undecided, freed, returned, *seen = self._connections.read_together(
@@ -91,7 +92,7 @@ class PostgresDecisions(Decisions):
         # A webhook that was resumed between the statements counts as resumed in the next agenda.
         new, again = ([e for e in map(_event, found) if e.webhook not in since] for found in (undecided, freed))
         tasks = list(map(rows.task, returned))
-        self._returned_after = turns.read_to(tasks, limit)
+        self._returned_after = fairness.read_to(tasks, limit)
         return Agenda(since, new, again, tasks, more)
 
     def is_quiet(self) -> bool:
@@ -103,16 +104,16 @@ class PostgresDecisions(Decisions):
         if not undecided:
             return False
         *_, turn, webhooks = max(undecided, key=lambda row: row[-2])
-        share = turns.share(limit, webhooks)
+        share = fairness.share(limit, webhooks)
         self._undecided_after = next(row[2] for row in undecided if row[-2] == turn)
         counts: dict[str, int] = {}
         for row in undecided:
             counts[row[2]] = counts.get(row[2], 0) + 1
-        return _is_cut(undecided) or webhooks == turns.WEBHOOKS or max(counts.values()) == share
+        return _is_cut(undecided) or webhooks == fairness.WEBHOOKS or max(counts.values()) == share
 
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
         of = "" if webhook is None else "webhook = %(webhook)s AND "
-        values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": turns.BYTES}
+        values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": fairness.BYTES}
         return list(map(_event, self._connections.read(*_some(f"{of}held = {HELD} AND seq > %(after)s", values))))
 
 
@@ -129,7 +130,7 @@ def _some(where: str, values: dict[str, Any]) -> Statement:
 
 def _is_cut(found: Rows) -> bool:
     """Whether these events' payloads were too large to read more."""
-    return any(row[_COLUMNS] >= turns.BYTES for row in found)
+    return any(row[_COLUMNS] >= fairness.BYTES for row in found)
 
 
 def _event(row: Sequence[Any]) -> Event:

@@ -8,20 +8,19 @@ from collections.abc import Sequence
 
 from psycopg import errors
 
-from store import rows, storable
 from store.errors import StoreUnavailable
-from store.group_commit import Scheduler, Take
 from store.postgres.connection import Connection
-from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections
-from store.postgres.impatient import Impatient
+from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections, Impatient
 from store.postgres.many_rows import insert
 from store.postgres.raw_deliveries import first_id
 from store.postgres.remedies import translated
 from store.postgres.signals import PostgresSignals
 from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent
+from store.sql import rows, storable
 from store.sql.answers import are_wanted, want
 from store.sql.deliveries import Deliveries
+from store.sql.group_commit import Scheduler, Take
 from store.sql.raw_deliveries import are_any, keep
 
 _MARGIN = 0.1
@@ -54,7 +53,7 @@ class PostgresDeliveries(Deliveries):
         self._was_unavailable = False
 
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
-        until = self._connections.patience.until(IMPATIENT, until)
+        until = self._connections.wait_limits.until(IMPATIENT, until)
         # One commit at a time: deliveries that arrive meanwhile share the next one, and the order of arrival is kept.
         if not self._turn.acquire(timeout=max(0.0, until - time.monotonic())):
             raise StoreUnavailable("PostgreSQL: the commit before this one had no answer in time")

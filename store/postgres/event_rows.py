@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store import rows
 from store.records import Target
+from store.rules.transitions import EventChange
+from store.sql import rows
 from store.sql.database import Rows, Statement, Transaction
 from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
-from store.transitions import EventChange
 
 # An event that isn't decided yet is pending, and nobody else locks several of those: so it isn't locked before it is
 # changed, which would be a record in the log.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from store import rows
 from store.event_filter import EventFilter
 from store.postgres.settled import NEWEST, WRITING
-from store.settled_numbers import Arrivals
+from store.rules.settled_numbers import Arrivals
+from store.sql import rows
 from store.sql.holds import STAGES
 from store.sql.queries import ARRIVED, STATUSES, Queries
 

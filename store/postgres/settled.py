@@ -1,5 +1,5 @@
 """Where scans for undecided events begin while a snapshot is held: behind what is decided, and never behind an event
-that could still become visible (`store.settled_numbers`).
+that could still become visible (`store.rules.settled_numbers`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from store.clock import MonotonicClock
 from store.postgres.low_water_marks import Held, LowWaterMarks
-from store.settled_numbers import SettledNumbers
+from store.rules.settled_numbers import SettledNumbers
 from store.sql.database import Rows, Statement
 
 IN_FULL_EVERY = 60.0

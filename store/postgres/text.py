@@ -10,7 +10,7 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 from psycopg.types.string import StrBinaryDumper, StrDumperUnknown
 
-from store import storable
+from store.sql import storable
 
 _TEXT, _TEXTS = 25, 1009
 _LONG, _LONGS = 20, 1016

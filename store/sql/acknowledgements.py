@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store import rows
-from store.families import UNRESOLVED
+from store.rules.replays import UNRESOLVED
+from store.sql import rows
 from store.sql.database import Database
 from store.story import Note, Origins, note_line, notes_in
 

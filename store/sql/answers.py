@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from store import rows, storable
 from store.answers import ANSWERING, Answer, Answered, AnsweringWorkflow, OpenAnswer, TargetOf, Waited, workflow_of
 from store.delivery_records import AnswerWanted
 from store.protocols import Signals
 from store.records import NewEvent
+from store.rules.transitions import LIVE
+from store.sql import rows, storable
 from store.sql.database import Database, Transaction
 from store.sql.holds import hold_of
-from store.transitions import LIVE
 
 _NONE: Mapping[int, str | None] = MappingProxyType({})
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from store import pace, rows, transitions, turns
 from store.protocols import Signals
 from store.records import Result, Target
+from store.rules import fairness, pace, transitions
+from store.sql import rows
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.lanes import advance, lanes_of, leave
@@ -98,7 +99,7 @@ class Claims(ABC):
 
         Each webhook's longest due first; if more than `limit` are due, webhooks take turns. The cost grows with neither
         the targets nor the webhooks that wait. `paces`: webhook → calls a second; all workers together claim no more
-        than `store.pace` allows, and only claims count.
+        than `store.rules.pace` allows, and only claims count.
         """
         # Look before beginning a transaction: most of the time there is nothing.
         first, expired = self._look(now, expired_before, limit)
@@ -119,7 +120,7 @@ class Claims(ABC):
             turn_of = _lock_paces(transaction, sorted(paces.keys() & in_turn)) if room else {}
             may = {w: pace.allowed(paces[w], turn_of[w], now) if w in turn_of else 0 for w in in_turn if w in paces}
             waiting = [webhook for webhook in in_turn if may.get(webhook, 1) > 0]
-            while asked := turns.shares(room, waiting) if more else {w: counts[w] for w in waiting}:
+            while asked := fairness.shares(room, waiting) if more else {w: counts[w] for w in waiting}:
                 shares = {webhook: min(share, may.get(webhook, share)) for webhook, share in asked.items()}
                 made = self._claim_first(transaction, worker, now, shares)
                 claimed += (rows.target(row[:-1]) for row in made)
@@ -133,7 +134,7 @@ class Claims(ABC):
             next_at = [(w, pace.after(served[w], paces[w], turn_of[w], now)) for w in turn_of if served[w]]
             transaction.insert(_INTO_PACES, next_at, "ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at")
         if in_turn and (served or room):
-            self._served = turns.last_served(in_turn, served)
+            self._served = fairness.last_served(in_turn, served)
         return sorted(claimed, key=lambda target: target.id)
 
     def may_claim(self, now: int, expired_before: int) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store import rows
 from store.errors import StoreUnavailable
+from store.sql import rows
 from store.sql.database import Database, Rows
 
 # Not max(): the index gives the last row directly.

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from store.patience import Patience
 from store.records import Term
+from store.sql.wait_limits import WaitLimits
 
 Rows = list[tuple[Any, ...]]
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -60,7 +60,7 @@ class Database(Protocol):
 class Connections(Database, Protocol):
     """The database, as whoever opened the store closes it."""
 
-    patience: Patience
+    wait_limits: WaitLimits
 
     def close(self) -> None:
         """Closes this process's connections; the next use opens them again."""

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from store import rows, transitions
 from store.protocols import Signals
 from store.records import Agenda, Decision, Event, Target, Term
+from store.rules import transitions
+from store.sql import rows
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
 from store.sql.holds import RECHECK
@@ -38,7 +39,7 @@ class Decisions(ABC):
 
     @abstractmethod
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
-        """What there is to decide: up to `limit` of each kind, and no more payload than `store.turns.BYTES`.
+        """What there is to decide: up to `limit` of each kind, and no more payload than `store.rules.fairness.BYTES`.
 
         Leaves out paused webhooks and those in `without`. Each webhook's events come in order of arrival (`seq`). If
         there are more than are read at once, webhooks take turns, and so do returned tasks. What stays undecided is

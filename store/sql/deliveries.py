@@ -6,12 +6,12 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from store import rows, storable
 from store.delivery_records import Rejection
-from store.group_commit import GroupCommit, Scheduler, Take
-from store.keeping import superseded
 from store.records import Committed, NewEvent
+from store.rules.eviction import superseded
+from store.sql import rows, storable
 from store.sql.database import Database
+from store.sql.group_commit import GroupCommit, Scheduler, Take
 
 REJECTIONS_KEPT = 100
 """Rejections that are kept per webhook."""
@@ -35,7 +35,7 @@ class Deliveries(ABC):
     """
 
     def __init__(self, database: Database, impatient: Database, scheduler: Scheduler | None):
-        """`impatient`: the database, for what a delivery waits for. `scheduler`: see `store.group_commit`."""
+        """`impatient`: the database, for what a delivery waits for. `scheduler`: see `store.sql.group_commit`."""
         self._database = database
         self._impatient = impatient
         self._scheduler = scheduler
@@ -55,7 +55,7 @@ class Deliveries(ABC):
 
     @abstractmethod
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
-        """See `store.group_commit.Commit`."""
+        """See `store.sql.group_commit.Commit`."""
 
     def received_at(self, webhook: str, delivery_id: str, until: float = float("inf")) -> int | None:
         """When the event with this delivery id arrived; None if there is none."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.effects import Effects, after_effect
 from store.records import TargetKind
+from store.rules.outages import Effects, after_effect
 from store.sql.database import Database
 
 _OF_KIND = "SELECT since, last FROM bridge.effects WHERE kind = %s"

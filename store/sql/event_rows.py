@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from store.records import Hold, Target, TargetKind, TargetState
-from store.rows import NEW_TARGET, STATES
-from store.sql import families
+from store.rules.transitions import EventChange
+from store.sql import replays
 from store.sql.database import Transaction
 from store.sql.holds import hold_of
-from store.transitions import EventChange
+from store.sql.rows import NEW_TARGET, STATES
 
 _TASK_ID = NEW_TARGET.split(", ").index("task_id")
 States = set[tuple[TargetKind, TargetState]]
@@ -83,11 +83,11 @@ class EventRows(ABC):
         `origins` has the origin of each. `decided` are those that are decided now: none of their replays, which came
         later, can have been delivered before.
         """
-        ended = families.origins_of_ended(origins, {**changes, **decided})
-        ended |= families.replayed_before(transaction, origins, changes)
+        ended = replays.origins_of_ended(origins, {**changes, **decided})
+        ended |= replays.replayed_before(transaction, origins, changes)
         if ended:
             self.lock_families(transaction, sorted(ended))
-            families.resolve(transaction, sorted(ended))
+            replays.resolve(transaction, sorted(ended))
 
     @abstractmethod
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
@@ -110,7 +110,7 @@ class EventRows(ABC):
 
     @abstractmethod
     def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
-        """Inserts new targets, as rows of `store.rows.NEW_TARGET`, except those whose task another event has taken.
+        """Inserts new targets, as rows of `store.sql.rows.NEW_TARGET`, except those whose task another event has taken.
 
         Returns those inserted, in the order of their ids.
         """

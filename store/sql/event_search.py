@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from store import rows
 from store.event_filter import EventFilter
 from store.records import Event
+from store.sql import rows
 from store.sql.database import Database
 
 SEARCHED = 100_000

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store import rows
-from store.keeping import Kept, KeptDelivery, first_within, surplus
+from store.delivery_records import KeptDelivery
+from store.rules.eviction import Kept, first_within, surplus
+from store.sql import rows
 from store.sql.database import Database, Rows, Transaction
 
 _COLUMNS = "id, webhook, at, status, reason, remote, method, path, url, query, headers, body, event_id"
@@ -31,7 +32,7 @@ class KeptDeliveries:
         self._database = database
 
     def keep(self, deliveries: Sequence[KeptDelivery], most: Mapping[str, int]) -> None:
-        """Keeps the deliveries, and deletes what is more than `most` of a webhook, or more than `store.keeping.BYTES`.
+        """Keeps the deliveries, and deletes what is more than `most` of a webhook, or more than `eviction.BYTES`.
 
         `most` has every webhook of these deliveries. Those that are kept already are left as they are.
         """

@@ -1,11 +1,11 @@
-"""Which message of a lane comes next (`store.lanes`)."""
+"""Which message of a lane comes next (`store.rules.lanes`)."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from store import rows
 from store.records import NewTarget, Target
+from store.sql import rows
 from store.sql.database import Database, Transaction
 
 # Found by one index look-up for each lane, however many messages wait in it.
@@ -34,7 +34,7 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 
 
 class Lanes:
-    """Where the messages of a lane go (`store.lanes`). Lanes, as other parts of the store have written them."""
+    """Where the messages of a lane go (`store.rules.lanes`). Lanes, as other parts of the store have written them."""
 
     def __init__(self, database: Database):
         self._database = database

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from store import rows, transitions
 from store.protocols import Signals
 from store.records import Decision, NewTarget, Target, Term
+from store.rules import transitions
+from store.sql import rows
 from store.sql.database import Database, Deciding, Transaction
 from store.sql.event_rows import TAKE, EventRows
 from store.sql.holds import WRITING

@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from store import rows
 from store.records import Pruned
-from store.sql import once_keys
+from store.sql import once_keys, rows
 from store.sql.database import Database, Transaction
 from store.sql.quarantine import prune, take_back
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store import rows
 from store.records import OnceHolder, Target
+from store.sql import rows
 from store.sql.database import Database, Transaction
 
 _HOLDER = """
@@ -31,7 +31,7 @@ UPDATE bridge.onces SET target_id = NULL, workflow_id = (
 
 
 class OnceKeys:
-    """Which start holds a once key (`store.once`). One row per held key."""
+    """Which start holds a once key (`store.rules.once`). One row per held key."""
 
     def __init__(self, database: Database):
         self._database = database

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from store import rows
 from store.records import SetAside, SetAsideKind
+from store.sql import rows
 from store.sql.database import Database, Transaction
 from store.sql.holds import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
 

@@ -6,14 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import get_args
 
-from store import rows
 from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
 from store.records import Event, EventStatus, Target, TargetState, Task
-from store.settled_numbers import Arrivals
-from store.sql import event_search
+from store.rules.settled_numbers import Arrivals
+from store.sql import event_search, rows
 from store.sql.database import Database
-from store.sql.families import HAS_REPLAYS
+from store.sql.replays import HAS_REPLAYS
 from store.sql.waiting_events import Waiting, waiting_for
 from store.sql.without_events import KEPT
 

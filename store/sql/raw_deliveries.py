@@ -6,9 +6,9 @@ import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 
-from store import rows
 from store.delivery_records import ListedDelivery, NoLongerKept, NumberedDelivery, RawDelivery
 from store.records import NewEvent
+from store.sql import rows
 from store.sql.database import Database, Rows, Transaction
 
 KEPT = 200

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from store import rows
-from store.saved_delivery import SavedDelivery
+from store.delivery_records import SavedDelivery
+from store.sql import rows
 from store.sql.database import Database, Rows
-from store.storable import text_without_nul
+from store.sql.storable import text_without_nul
 
 _OTHERS = "SELECT count(*) FROM bridge.saved_deliveries WHERE webhook = %s AND name != %s"
 _SAVE = """

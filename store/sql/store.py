@@ -5,7 +5,7 @@ raises StoreUnavailable if the store is unavailable: then nothing has changed, o
 lost. Methods that change very many rows work in steps, each a transaction, some of which may have been committed by
 then.
 
-`store.transitions` defines what follows from a decision or a result; a store reads, calls it, and writes.
+`store.rules.transitions` defines what follows from a decision or a result; a store reads, calls it, and writes.
 """
 
 from __future__ import annotations
@@ -98,4 +98,4 @@ class Store:
 
         Safe in signal handlers.
         """
-        self._connections.patience.end_in(seconds)
+        self._connections.wait_limits.end_in(seconds)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store import rows
 from store.protocols import Signals
 from store.records import Target, Task
+from store.sql import rows
 from store.sql.database import Database
 
 _TAKEN_IN_TIME = f"""

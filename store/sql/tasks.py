@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from store import rows, storable
 from store.protocols import Signals
 from store.records import Task, Term
+from store.sql import rows, storable
 from store.sql.database import Database, Deciding, Transaction
 
 _INTO = f"bridge.tasks ({rows.TASK}, seen_at)"
@@ -22,7 +22,7 @@ WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')
 OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id
 """
 _DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'"
-_LOOK_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'"
+_WAIT_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'"
 
 
 class Tasks:
@@ -52,11 +52,11 @@ class Tasks:
             with self._leadership.deciding(term) as transaction:
                 transaction.write(_DROP, (now, sorted(step)))
 
-    def look_again(self, term: Term, task_ids: Sequence[str]) -> None:
+    def wait_again(self, term: Term, task_ids: Sequence[str]) -> None:
         """Returned tasks wait from now on."""
         for step in rows.steps(task_ids):
             with self._leadership.deciding(term) as transaction:
-                transaction.write(_LOOK_AGAIN, (sorted(step),))
+                transaction.write(_WAIT_AGAIN, (sorted(step),))
 
     def hand_over(self, tasks: Sequence[Task], now: int) -> None:
         """Leaves tasks that were polled while leadership was being lost to the next leader, as returned ones."""

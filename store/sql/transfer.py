@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from store.rules.fairness import fitting
 from store.sql.database import Database
-from store.turns import fitting
 
 TRUTH = "not_sent"
 """A column of targets: a number in a transfer, whatever its type in the database."""

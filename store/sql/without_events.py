@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store import rows
 from store.delivery_records import Duplicate, WithoutEvent
+from store.sql import rows
 from store.sql.database import Database
 
 DUPLICATES_KEPT = 100

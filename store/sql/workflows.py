@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store import rows
 from store.records import Workflow
+from store.sql import rows
 from store.sql.database import Database
 
 _KEEP_LAST = """

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from operator import attrgetter
 
-from store import rows, transitions, turns
 from store.records import Result
+from store.rules import fairness, transitions
+from store.sql import rows
 from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, Claims
 from store.sql.database import Rows, Transaction
 from store.story import attempts_text
@@ -30,11 +31,16 @@ class SqliteClaims(Claims):
     """Claims on SQLite."""
 
     def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
-        values = {"after": self._served, "blocked": self._blocked(now, paces), "now": now, "webhooks": turns.WEBHOOKS}
+        values = {
+            "after": self._served,
+            "blocked": self._blocked(now, paces),
+            "now": now,
+            "webhooks": fairness.WEBHOOKS,
+        }
         found = self._database.read(_WEBHOOKS_AFTER, values)
-        if len(found) < turns.WEBHOOKS:
+        if len(found) < fairness.WEBHOOKS:
             found += self._database.read(_WEBHOOKS_TO, values)
-        return [webhook for (webhook,) in found[: turns.WEBHOOKS]]
+        return [webhook for (webhook,) in found[: fairness.WEBHOOKS]]
 
     def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
         return [

@@ -14,11 +14,11 @@ from typing import Any
 import structlog
 from sqlite_utils import Database
 
-from store import storable
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable, Unstorable
-from store.group_commit import Scheduler
-from store.patience import Patience
+from store.sql import storable
 from store.sql.database import Parameters, Rows, Statement
+from store.sql.group_commit import Scheduler
+from store.sql.wait_limits import WaitLimits
 from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
 from store.sqlite.migrations import migrations
 
@@ -85,7 +85,7 @@ class Connections:
     def __init__(self, path: Path, scheduler: Scheduler | None = None):
         """`scheduler` says how to wait for short moments (see `begin`); a thread sleeps."""
         self.path = path
-        self.patience = Patience()
+        self.wait_limits = WaitLimits()
         self.busy_timeout = BUSY_TIMEOUT
         self._nap = time.sleep if scheduler is None else scheduler.block
         self._reset()
@@ -185,7 +185,7 @@ class Connections:
         Raises StoreUnavailable if the database can't be written within `busy_timeout`, or by `until` (monotonic clock)
         if that is sooner. That includes waiting for others in this process.
         """
-        until = self.patience.until(self.busy_timeout, until)
+        until = self.wait_limits.until(self.busy_timeout, until)
         if not self._writing.acquire(timeout=max(0.0, until - time.monotonic())):
             raise StoreUnavailable("SQLite: others of this process wait for the database")
         try:
@@ -247,7 +247,7 @@ class Connections:
                 self._refuse_newer(db)
                 if migrations.pending(Database(db)):
                     # If several processes start at once, one migrates, and the others find it done.
-                    begin(db, self.patience.until(_MIGRATION), self._nap)
+                    begin(db, self.wait_limits.until(_MIGRATION), self._nap)
                     try:
                         if (steps := migrations.pending(Database(db))) and migrations.applied(Database(db)):
                             log.info("migrating the database", steps=len(steps))

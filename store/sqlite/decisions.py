@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from store import rows, turns
 from store.protocols import Signals
 from store.records import Agenda, Event, Hold
-from store.rows import jumps, size
+from store.rules import fairness
+from store.sql import rows
 from store.sql.database import Deciding
 from store.sql.decisions import QUIET, Decisions
 from store.sql.event_rows import EventRows
 from store.sql.holds import number_of
 from store.sql.pauses import PAUSED
+from store.sql.rows import jumps, size
 from store.sqlite.connections import Connections
 from store.sqlite.placeholders import marks
 
@@ -42,7 +43,7 @@ class SqliteDecisions(Decisions):
         paused: dict[str, int] = dict(read(PAUSED))
         left_out = {*paused, *without}
         returned = [rows.task(row) for row in read(_RETURNED, (self._returned_after, limit))]
-        self._returned_after = turns.read_to(returned, limit)
+        self._returned_after = fairness.read_to(returned, limit)
         undecided, more = self._undecided(limit, left_out)
         freed, more_freed = self._freed(limit, left_out)
         return Agenda(paused, undecided, freed, returned, more or more_freed or len(returned) == limit)
@@ -58,30 +59,30 @@ class SqliteDecisions(Decisions):
                 return found, False
         # There are more than are read at once, or some are left out: webhooks take turns.
         webhooks = self._next_webhooks(without)
-        share = turns.share(limit, len(webhooks))
+        share = fairness.share(limit, len(webhooks))
         firsts = [
             [seq for (seq,) in self._connections.read(_UNDECIDED_OF_WEBHOOK, (webhook, share))] for webhook in webhooks
         ]
         events: list[Event] = []
-        room = turns.BYTES
-        for seq in turns.in_turn(firsts)[:limit]:
+        room = fairness.BYTES
+        for seq in fairness.in_turn(firsts)[:limit]:
             if room <= 0:
                 break
             for row in self._connections.read(f"SELECT {rows.EVENT} FROM events WHERE seq = ?", (seq,)):
                 events.append(rows.event(row))
                 room -= size(row)
-        self._undecided_after = turns.last_served(webhooks, {event.webhook for event in events})
-        more = room <= 0 or len(webhooks) == turns.WEBHOOKS or any(len(seqs) == share for seqs in firsts)
+        self._undecided_after = fairness.last_served(webhooks, {event.webhook for event in events})
+        more = room <= 0 or len(webhooks) == fairness.WEBHOOKS or any(len(seqs) == share for seqs in firsts)
         return sorted(events, key=lambda event: event.seq), more
 
     def _next_webhooks(self, without: Collection[str]) -> list[str]:
         """The webhooks with undecided events whose turn is next."""
-        most = turns.WEBHOOKS + len(without)
+        most = fairness.WEBHOOKS + len(without)
         values = {"after": self._undecided_after, "most": most}
         found = [name for (name,) in self._connections.read(_WEBHOOKS_AFTER, values) if name not in without]
-        if len(found) < turns.WEBHOOKS:
+        if len(found) < fairness.WEBHOOKS:
             found += [name for (name,) in self._connections.read(_WEBHOOKS_TO, values) if name not in without]
-        return found[: turns.WEBHOOKS]
+        return found[: fairness.WEBHOOKS]
 
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
         of = "" if webhook is None else "webhook = ? AND "
@@ -97,5 +98,5 @@ class SqliteDecisions(Decisions):
     def _some_events(self, where: str, parameters: Iterable[Any]) -> tuple[list[Event], bool]:
         """The first events, and whether their payloads were too large to read them all."""
         sql = f"SELECT {rows.EVENT} FROM events {where}"
-        found, cut = self._connections.read_some(sql, parameters, turns.BYTES, size)
+        found, cut = self._connections.read_some(sql, parameters, fairness.BYTES, size)
         return [rows.event(row) for row in found], cut

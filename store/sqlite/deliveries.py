@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.group_commit import Scheduler, Take
 from store.protocols import Signals
 from store.records import Committed, NewEvent
-from store.rows import NEW_EVENT, new_event_row
 from store.sql.answers import want
 from store.sql.deliveries import Deliveries
+from store.sql.group_commit import Scheduler, Take
 from store.sql.raw_deliveries import keep
+from store.sql.rows import NEW_EVENT, new_event_row
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.placeholders import marks
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from store import storable
+from store.sql import storable
 
 _LOCK = re.compile(r"\s+FOR (?:UPDATE|KEY SHARE)(?: SKIP LOCKED)?")
 _ANY = re.compile(r"= ANY\((%s|%\(\w+\)s)\)")

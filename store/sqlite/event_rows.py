@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store import rows
 from store.records import Target
+from store.rules.transitions import EventChange
+from store.sql import rows
 from store.sql.database import Transaction
 from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
 from store.sqlite.placeholders import marks
-from store.transitions import EventChange
 
 _NEW_TARGET = (
     f"INTO targets ({rows.NEW_TARGET}, webhook) VALUES ({marks(rows.NEW_TARGET.split(','))},"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store.event_filter import EventFilter
 from store.records import EventStatus
-from store.settled_numbers import Arrivals
+from store.rules.settled_numbers import Arrivals
 from store.sql.queries import ARRIVED, STATUSES, Queries
 
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.

@@ -10,9 +10,8 @@ from flask.testing import FlaskClient
 
 from admin.events.newest import Watch
 from admin.page.app import create_app
-from store.delivery_records import Duplicate
+from store.delivery_records import Duplicate, SavedDelivery
 from store.records import NewEvent, new_event_id
-from store.saved_delivery import SavedDelivery
 from tests.admin.sample import Sample, keep_refused, make_sample
 
 PAGES = (

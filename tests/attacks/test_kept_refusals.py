@@ -14,10 +14,10 @@ from config.webhooks import DefinitionsError, Webhook, load_definitions
 from platforms import PLATFORMS
 from platforms.bodies import BadBody
 from platforms.http import Request
-from relay.keeping import without_secrets
+from relay.kept_deliveries import without_secrets
 from relay.retry import events_of
 from relay.route import Route
-from store.keeping import KeptDelivery
+from store.delivery_records import KeptDelivery
 from tests.attacks.genuine import Genuine, deliveries_of
 
 NEVER = {"aws-sns", "cloudevents", "gitlab", "google-pubsub", "microsoft-graph", "microsoft-teams", "okta"}

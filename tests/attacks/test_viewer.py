@@ -17,7 +17,7 @@ from admin.api.objects import Event as ApiEvent
 from admin.bridge import Bridge, read_definitions
 from admin.events.follow import Follower
 from admin.events.send import Answer
-from admin.explain import explainer, surroundings
+from admin.explain import context, explainer
 from admin.page import webhooks
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
@@ -377,7 +377,7 @@ def test_what_is_hidden_costs_no_more_beside_many_tasks(
         made.append(document)
         return hiding.shown_of(document, hide)
 
-    monkeypatch.setattr(surroundings, "shown_of", count)
+    monkeypatch.setattr(context, "shown_of", count)
     answer = client.get(f"/api/events/{event_id}/why")
     assert len(answer.get_json()["tasks"]) == 200
     assert CARD not in answer.text

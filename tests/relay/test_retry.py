@@ -13,10 +13,10 @@ import pytest
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from relay.keeping import without_secrets
+from relay.kept_deliveries import without_secrets
 from relay.retry import StillRejected, events_of
 from relay.route import Route
-from store.keeping import KeptDelivery
+from store.delivery_records import KeptDelivery
 from testkit import signing
 from tests.relay.bridge import NOW
 

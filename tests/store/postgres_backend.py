@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from store.patience import Patience
 from store.postgres import PostgresStore, open_store
 from store.postgres.connection import Connection
 from store.postgres.connections import _SESSION
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Statement
 from store.sql.store import Store
+from store.sql.wait_limits import WaitLimits
 from testkit import PATIENCE
 from testkit.postgres import Postgres
 from tests.store.live_tables import differences
@@ -112,12 +112,12 @@ _shared = lru_cache(maxsize=1)(_Shared)
 def all_the_time() -> Iterator[None]:
     """Deliveries have all the time that a busy disk may need: most tests are about none of seconds."""
     with ExitStack() as patches:
-        for user in ("deliveries", "impatient"):
+        for user in ("deliveries", "connections"):
             patches.enter_context(mock.patch(f"store.postgres.{user}.IMPATIENT", PATIENCE))
         yield
 
 
-class _Unhurried(Patience):
+class _Unhurried(WaitLimits):
     """Every step has all the time that a busy machine may need."""
 
     def until(self, seconds: float, latest: float = float("inf")) -> float:
@@ -142,7 +142,7 @@ class PostgresBackend:
     def open(self) -> PostgresStore:
         """The store, as another process sees it."""
         store = open_store(self.url)
-        store._connections.patience = _Unhurried()
+        store._connections.wait_limits = _Unhurried()
         connect = store._connections.connect
 
         def watched() -> Connection:

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from store import rows
 from store.clock import SteadyClock
 from store.errors import StoreUnavailable
 from store.open import open_store
@@ -27,6 +26,7 @@ from store.postgres.address import Address
 from store.postgres.connection import Connection
 from store.postgres.connections import Connections
 from store.records import Decision, NewEvent, Target, new_event_id
+from store.sql import rows
 from testkit import PATIENCE
 from testkit.pgbouncer import PgBouncer
 from testkit.postgres import Postgres

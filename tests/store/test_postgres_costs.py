@@ -16,7 +16,7 @@ import pytest
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore
 from store.postgres.text import take_any_text
-from store.rows import STEP
+from store.sql.rows import STEP
 from testkit.postgres import Postgres
 from tests.store.postgres_backend import PostgresBackend, migrated, nodes
 

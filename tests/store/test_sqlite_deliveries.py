@@ -16,8 +16,8 @@ from unittest import mock
 import pytest
 
 from store.errors import StoreUnavailable
-from store.group_commit import Take
 from store.records import Committed, NewEvent, new_event_id
+from store.sql.group_commit import Take
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.fifos import opened
 from testkit import PATIENCE

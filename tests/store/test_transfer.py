@@ -12,11 +12,10 @@ import psycopg
 import pytest
 
 from store.answers import Answer
-from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejection
+from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejection, SavedDelivery
 from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
-from store.saved_delivery import SavedDelivery
 from store.sql.store import Store
 from store.sql.transfer import Row, Table
 from store.transfer import TABLES, CantTransfer, Progress, transfer

@@ -24,7 +24,6 @@ import structlog
 
 from config.model import Webhook
 from store.answers import GONE, NO_WORKFLOW, Answer, AnsweringWorkflow, OpenAnswer
-from store.bisect import narrowed
 from store.errors import StoreUnavailable
 from store.records import Event, Result
 from worker import metrics
@@ -32,6 +31,7 @@ from worker.answers.poll import PollResult, run_poll
 from worker.answers.schedule import POLLS, READS, Poll, Schedule
 from worker.answers.unplaced import UnplacedEvents
 from worker.context import Context
+from worker.failing_items import failing_items
 from worker.inbox import Inbox
 
 log = structlog.get_logger()
@@ -284,7 +284,7 @@ class AnswerWatcher:
         if not self._answers:
             return
         answers = [answer for answer, _ in self._answers.values()]
-        refused = {answer.event_id: error for answer, error in narrowed(answers, self._store.answers.record)}
+        refused = {answer.event_id: error for answer, error in failing_items(answers, self._store.answers.record)}
         recorded, self._answers = self._answers, {}
         at = self._conductor.server_now()
         for answer, ended_at in recorded.values():

@@ -36,8 +36,8 @@ import structlog
 
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target
+from store.rules.transitions import ENDED
 from store.tracing import in_logs
-from store.transitions import ENDED
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.context import Context

@@ -18,8 +18,8 @@ from typing import Literal
 import structlog
 
 from store.errors import StoreUnavailable
-from store.lanes import lane_of
 from store.records import Event, Result, Target
+from store.rules.lanes import lane_of
 from store.sql.lanes import Lanes
 from store.sql.queries import Queries
 from worker.conductor.client import Conductor

@@ -14,10 +14,10 @@ from typing import Literal
 import structlog
 
 from criteria.inputs import InputTooLarge
-from store.effects import failed_alone, others_since
 from store.errors import StoreUnavailable
-from store.once import standing
 from store.records import Event, Result, Target, TargetKind
+from store.rules.once import standing
+from store.rules.outages import failed_alone, others_since
 from store.tracing import span
 from worker.conductor.backoff import RARELY, wait_before
 from worker.conductor.errors import (

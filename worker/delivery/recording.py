@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import structlog
 
-from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.records import Result, SetAside, Target
+from store.rules.transitions import ENDED
 from store.sql.store import Store
-from store.transitions import ENDED
 from worker.conductor.backoff import RARELY, wait_before
+from worker.failing_items import failing_items
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class Recording:
         self._record()
         self._give_back()
         if self._aside:
-            for item, error in narrowed(list(self._aside.values()), self._store.quarantine.set_aside):
+            for item, error in failing_items(list(self._aside.values()), self._store.quarantine.set_aside):
                 log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=ascii(str(error)))
             self._aside.clear()
         self.done_at, self.is_awaited = self._clock.monotonic(), False
@@ -152,7 +152,7 @@ class Recording:
             def give_back(targets: Sequence[Target], due_at: int = due_at) -> None:
                 self._store.claims.give_back(self._worker_id, targets, due_at)
 
-            for target, error in narrowed(together, give_back):  # its claim runs out
+            for target, error in failing_items(together, give_back):  # its claim runs out
                 log.error("a target can't be given back", target=target.id, error=ascii(str(error)))
             del self._given_back[due_at]
 

@@ -10,11 +10,11 @@ from typing import Literal, NamedTuple, get_args
 
 import structlog
 
-from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.records import SetAside
 from store.sql.store import Store
 from worker.conductor.backoff import LONGEST, wait_before
+from worker.failing_items import failing_items
 
 log = structlog.get_logger()
 
@@ -139,7 +139,7 @@ class Suspects:
             return now + round((seconds - monotonic) * 1000)
 
         items = [SetAside(s.kind, s.id, None, s.reason, at(s.since), s.tries, at(s.due_at)) for s in new]
-        for item, error in narrowed(items, store.quarantine.set_aside):
+        for item, error in failing_items(items, store.quarantine.set_aside):
             log.error("an unreadable item can't be set aside either", kind=item.kind, id=item.id, error=str(error))
         for kind in KINDS:
             if ids := [id_ for of, id_ in over if of == kind]:

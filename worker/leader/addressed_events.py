@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from config.webhooks import Webhook
 from store.clock import ServerClock
 from store.records import Decision, Event, NewTarget, Task
+from store.rules.takers import came_in_time
+from store.rules.transitions import LIVE
 from store.sql.store import Store
-from store.takers import came_in_time
-from store.transitions import LIVE
 from worker.leader.callbacks import Callbacks, LookedUp
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
@@ -46,7 +46,7 @@ class AddressedEvents:
         """Gives tasks their events, and ends what can't come to a task any more."""
         if not len(self._callbacks):
             return
-        for task in plan.to_match.values():
+        for task in plan.tasks_to_match.values():
             if task.id not in plan.taken:
                 self._give(task, plan)
         for answer in self._callbacks.looked_up():
@@ -69,7 +69,7 @@ class AddressedEvents:
             is_for_certain = is_named and (not (names := _tasks_of(webhook)) or task.reference_name in names)
             # A look-up shows the version, and whether a number at the end of the name is that of an iteration.
             if webhook.receivers[task.workflow] is not None or not is_for_certain:
-                self._callbacks.look_again([event])
+                self._callbacks.look_up_again([event])
             elif self._in_time(task.scheduled_at, event):
                 plan.take(event, task)
                 return

@@ -8,11 +8,11 @@ from functools import partial
 
 import structlog
 
-from store.bisect import narrowed
 from store.records import Task, Term
-from store.rows import steps
+from store.sql.rows import steps
 from store.sql.store import Store
 from worker.discovery.state import DiscoveryState
+from worker.failing_items import failing_items
 from worker.leader.decider import Decider
 from worker.leader.reporting import Reporter
 from worker.leader.task_index import parse_task
@@ -55,7 +55,7 @@ class Adoption:
             for part in steps(some):  # as the store commits them: those before a refused one are known here too
                 fresh.extend(self._store.tasks.adopt(self._term, part, self._store.now()))
 
-        for task, error in narrowed(tasks, adopt):
+        for task, error in failing_items(tasks, adopt):
             self._refuse(task, error)
         for task in tasks:
             if not self._decider.quarantine.has_failed("task", task.id):
@@ -81,14 +81,14 @@ class Adoption:
             self._refused[task.id] = task
         self._decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
 
-    def look_again(self, returned: Sequence[Task]) -> None:
+    def wait_again(self, returned: Sequence[Task]) -> None:
         """Makes returned tasks wait again. Raises LeadershipLost and StoreUnavailable."""
         due = [task for task in returned if not self._decider.quarantine.has_task(task.id)]
-        for task, error in narrowed(due, self._look_again):
-            self._decider.quarantine.task_failed(task.id, error, partial(self._look_again, [task]))
+        for task, error in failing_items(due, self._wait_again):
+            self._decider.quarantine.task_failed(task.id, error, partial(self._wait_again, [task]))
 
-    def _look_again(self, tasks: Sequence[Task]) -> None:
-        self._store.tasks.look_again(self._term, [task.id for task in tasks])
+    def _wait_again(self, tasks: Sequence[Task]) -> None:
+        self._store.tasks.wait_again(self._term, [task.id for task in tasks])
         self._decider.add_tasks(tasks)
 
     def drop(self, task_ids: Sequence[str]) -> None:
@@ -100,6 +100,6 @@ class Adoption:
             self._store.tasks.drop(self._term, ids, self._store.now())
             self._decider.drop_tasks(ids)
 
-        for task_id, error in narrowed(task_ids, drop):  # the next discovery finds out that it has ended
+        for task_id, error in failing_items(task_ids, drop):  # the next discovery finds out that it has ended
             self._decider.quarantine.task_failed(task_id, error, lambda: None)
         log.info("tasks no longer wait: Conductor has ended them", tasks=task_ids)

@@ -217,7 +217,7 @@ class Callbacks:
         found = [one for name in names for one in workflow.events.get(name, {}).values()]
         return iter(sorted(one.event for one in found))
 
-    def look_again(self, events: Iterable[HeldEvent] | None = None) -> None:
+    def look_up_again(self, events: Iterable[HeldEvent] | None = None) -> None:
         """More may be known about these events, or all: they are looked up soon."""
         now = self._clock.monotonic()
         if events is None:

@@ -130,7 +130,7 @@ class Decider:
         try:
             waiting, _ = parse_task(task)
             self.tasks.add(waiting)
-            self.held.to_match[task.id] = waiting
+            self.held.tasks_to_match[task.id] = waiting
         except Exception as error:
             self.quarantine.task_failed(task.id, error, partial(self._add_task, task))
 
@@ -236,8 +236,8 @@ class Decider:
         blocked: Collection[str],
     ) -> Plan:
         self.held.begin()
-        to_match = dict(self.held.to_match)
-        plan = Plan(self._scope.definitions.paces, to_match, freed, known=known, blocked=set(blocked))
+        tasks_to_match = dict(self.held.tasks_to_match)
+        plan = Plan(self._scope.definitions.paces, tasks_to_match, freed, known=known, blocked=set(blocked))
         for event in freed:
             with self.held.isolated(event):
                 self._free(event, plan)
@@ -276,7 +276,7 @@ class Decider:
         matching = [task for task in tasks if is_for(event, task)]
         plan.freed_index.add(HeldEvent(event), document)
         plan.events[event.id] = event
-        plan.to_match.update((task.id, task) for task in matching)
+        plan.tasks_to_match.update((task.id, task) for task in matching)
         plan.decisions.append(Decision(event.id, event.status, "held"))
 
     def _finish(self, plan: Plan, events: Iterable[Event]) -> None:

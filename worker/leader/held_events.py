@@ -11,11 +11,11 @@ from typing import Any
 
 from config.webhooks import Definitions, Webhook
 from criteria.matches import Criteria
-from store import turns
-from store.bisect import OF_ALL, narrowed
 from store.records import Event
+from store.rules import fairness
+from store.rules.takers import came_in_time
 from store.sql.store import Store
-from store.takers import came_in_time
+from worker.failing_items import OF_ALL, failing_items
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.plan import Plan
@@ -74,15 +74,15 @@ class HeldEvents:
         self._rules = rules
         self._quarantine = quarantine
         self.index = HeldIndex()
-        self.to_match: dict[str, WaitingTask] = {}
+        self.tasks_to_match: dict[str, WaitingTask] = {}
         """Newly waiting tasks, which may take a held event."""
         self._in_doubt: dict[str, dict[str, WaitingTask]] = {}
         """Tasks that may take a held event, by their workflow, which can't be looked up for now."""
 
     def match_all(self) -> None:
         """Matches all tasks again: what they may take has changed."""
-        self.to_match.update((task.id, task) for task in self._tasks)
-        self.callbacks.look_again()
+        self.tasks_to_match.update((task.id, task) for task in self._tasks)
+        self.callbacks.look_up_again()
 
     def hold(self, event: Event) -> None:
         """The event is held from now on."""
@@ -104,7 +104,7 @@ class HeldEvents:
         """The task no longer waits, and takes nothing any more."""
         if (task := self._tasks.remove(task_id)) is None:
             return
-        self.to_match.pop(task_id, None)
+        self.tasks_to_match.pop(task_id, None)
         if (in_doubt := self._in_doubt.get(task.workflow_id)) is not None:
             in_doubt.pop(task_id, None)
             if not in_doubt:
@@ -115,16 +115,16 @@ class HeldEvents:
         """A decision begins: matches tasks again if more may be known about their workflows."""
         for workflow_id in self._rules.workflows.begin() & self._in_doubt.keys():
             for task_id, task in self._in_doubt.pop(workflow_id).items():
-                self.to_match[task_id] = task
+                self.tasks_to_match[task_id] = task
                 self.index.stop_keeping(task_id)
 
     def finish(self, plan: Plan) -> None:
         """The plan has been stored, up to the first decision that the store refused."""
-        for task_id, task in plan.to_match.items():
+        for task_id, task in plan.tasks_to_match.items():
             if not plan.refused:
-                self.to_match.pop(task_id, None)
+                self.tasks_to_match.pop(task_id, None)
             elif task_id in self._tasks:  # it may take what another was going to take
-                self.to_match[task_id] = task
+                self.tasks_to_match[task_id] = task
         for task in plan.in_doubt.values():
             if task.id in self._tasks:
                 self._in_doubt.setdefault(task.workflow_id, {})[task.id] = task
@@ -147,16 +147,16 @@ class HeldEvents:
         """Sets the event aside if the block fails."""
         return _isolated(partial(self.set_aside, event))
 
-    def _look_again(self, task_id: str) -> None:
+    def _match_again(self, task_id: str) -> None:
         """The task, if it is waiting, may take a held event."""
         if (task := self._tasks.get(task_id)) is not None:
-            self.to_match[task_id] = task
+            self.tasks_to_match[task_id] = task
 
     def take(self, plan: Plan) -> None:
         """Gives each newly waiting task the oldest held event that it may take."""
         if not len(self.index) and not len(plan.freed_index):
             return
-        free = (task for task in plan.to_match.values() if task.id not in plan.taken)
+        free = (task for task in plan.tasks_to_match.values() if task.id not in plan.taken)
         coming = sorted(free, key=lambda task: (task.scheduled_at, task.id))
         fitting: list[WaitingTask] = []
         for task in coming:
@@ -176,8 +176,8 @@ class HeldEvents:
 
     def _isolated_task(self, task: WaitingTask) -> AbstractContextManager[None]:
         """Sets the task aside if the block fails: it takes no held event before its next try."""
-        look_again = partial(self._look_again, task.id)
-        return _isolated(lambda error: self._quarantine.task_failed(task.id, error, look_again))
+        match_again = partial(self._match_again, task.id)
+        return _isolated(lambda error: self._quarantine.task_failed(task.id, error, match_again))
 
     def _has_candidate(self, task: WaitingTask, plan: Plan) -> bool:
         criteria = task.criteria
@@ -317,7 +317,7 @@ class HeldEvents:
             stored = self._store.queries.events_of([event.id for event in some])
             found.update((event.seq, stored.get(event.id)) for event in some)
 
-        for event, error in narrowed(events, read):
+        for event, error in failing_items(events, read):
             self.set_aside(event, error)
         return found
 
@@ -354,11 +354,11 @@ def _isolated(set_aside: Callable[[Exception], None]) -> Iterator[None]:
 
 def _in_parts(events: Sequence[HeldEvent]) -> Iterator[Sequence[HeldEvent]]:
     """Splits the events into parts that may be read at once: not too many, and not too much payload."""
-    begin, room = 0, turns.BYTES
+    begin, room = 0, fairness.BYTES
     for number, event in enumerate(events):
         if number - begin == _READ_AT_ONCE or room <= 0:
             yield events[begin:number]
-            begin, room = number, turns.BYTES
+            begin, room = number, fairness.BYTES
         room -= event.size
     if begin < len(events):
         yield events[begin:]

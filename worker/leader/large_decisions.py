@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import structlog
 
-from store.bisect import OF_ALL
 from store.errors import PartRefused
 from store.records import Term
 from store.sql.store import Store
+from worker.failing_items import OF_ALL
 from worker.health import Health
 from worker.leader.quarantine import Quarantine
 

@@ -9,7 +9,6 @@ import structlog
 
 from config.settings import without_user
 from config.webhooks import Definitions
-from store.bisect import OF_ALL
 from store.records import Agenda, Event, Task
 from worker import metrics
 from worker.conductor.backoff import wait_before
@@ -23,6 +22,7 @@ from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
 from worker.discovery.suspects import Awaited
+from worker.failing_items import OF_ALL
 from worker.inbox import Inbox
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
@@ -181,7 +181,7 @@ class Leader:
             self._source.check()
             self._use_definitions()
         if agenda.returned:
-            self.adoption.look_again(agenda.returned)
+            self.adoption.wait_again(agenda.returned)
         self._scan(events)
         scan = self.scanner
         self._awaited = self._index.awaited()

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 
 from config.webhooks import Webhook
 from criteria.conditions import Conditions
-from store.lanes import NoKey, lane_of, message_key
-from store.once import once_key
 from store.one_target import OneTarget
 from store.records import Decision, Event, NewTarget
+from store.rules.lanes import NoKey, lane_of, message_key
+from store.rules.once import once_key
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.known_tasks import Known
 from worker.leader.task_index import Document, WaitingTask
@@ -31,7 +31,7 @@ class Plan:
 
     paced: Collection[str]
     """Webhooks with a pace."""
-    to_match: dict[str, WaitingTask]
+    tasks_to_match: dict[str, WaitingTask]
     """Tasks that may take a held event: they began to wait, or more is known about them now."""
     freed: Sequence[Event]
     """Events that are free again, which count as held."""

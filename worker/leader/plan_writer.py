@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from store import turns
-from store.bisect import OF_ALL
 from store.records import Decision, Event, Target, Term
+from store.rules import fairness
 from store.sql.store import Store
+from worker.failing_items import OF_ALL
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
 from worker.leader.large_decisions import LargeDecisions
@@ -101,7 +101,7 @@ class PlanWriter:
             events = self._events(plan, [decision.event_id for decision in some])
             for decision in some:
                 event = events.get(decision.event_id)
-                if event is None or number >= limit or size >= turns.BYTES:
+                if event is None or number >= limit or size >= fairness.BYTES:
                     return found, min(limit, number)
                 if event.id not in found:
                     found[event.id] = event

@@ -11,11 +11,11 @@ from typing import Literal
 
 import structlog
 
-from store import turns
-from store.bisect import OF_ALL, narrowed
 from store.records import Event, SetAside
+from store.rules import fairness
 from store.sql.store import Store
 from worker.conductor.backoff import RARELY, wait_before
+from worker.failing_items import OF_ALL, failing_items
 
 log = structlog.get_logger()
 
@@ -103,7 +103,7 @@ class Quarantine:
             return []
         self._looked = now
         due: list[Event] = []
-        room = turns.BYTES
+        room = fairness.BYTES
         for item in self._due_items(now):
             if room <= 0:
                 break
@@ -161,7 +161,7 @@ class Quarantine:
                     self._forget(next(iter(self._events)))
             cause = failure.error if tries == 1 else None
             log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
-        for item, error in narrowed(items, self._store.quarantine.set_aside):
+        for item, error in failing_items(items, self._store.quarantine.set_aside):
             log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=str(error))
             if item.id in self._events:
                 self._not_stored.add(item.id)

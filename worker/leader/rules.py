@@ -10,7 +10,7 @@ from dataclasses import replace
 from config.webhooks import Webhook
 from store.clock import ServerClock
 from store.records import Event, NewTarget
-from store.takers import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
+from store.rules.takers import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
 from worker.leader.held_index import HeldEvent
 from worker.leader.plan import Plan, completion
 from worker.leader.task_index import Document, TaskIndex, WaitingTask

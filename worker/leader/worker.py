@@ -12,13 +12,13 @@ from functools import partial
 import structlog
 
 from config.settings import without_user
-from store.bisect import narrowed
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Task
 from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import ConductorError
 from worker.context import Context
 from worker.delivery.executor import Executor
+from worker.failing_items import failing_items
 from worker.intervals import Intervals
 from worker.leader.heartbeat import TERM_SECONDS, Heartbeat
 from worker.leader.leader import Leader, TermOver
@@ -250,7 +250,7 @@ class Worker:
     def hand_over(self) -> None:
         """Leaves tasks that were polled but couldn't be stored to the current leader. Raises StoreUnavailable."""
         if self._unstored:
-            refused = narrowed(self._unstored, lambda tasks: self._store.tasks.hand_over(tasks, self._store.now()))
+            refused = failing_items(self._unstored, lambda tasks: self._store.tasks.hand_over(tasks, self._store.now()))
             for task, error in refused:  # the index knows it
                 log.error("a polled task can't be stored", task_id=task.id, error=str(error))
             self._unstored = []

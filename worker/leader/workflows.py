@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
-from store.bisect import narrowed
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.records import Workflow
 from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.discovery.suspects import Suspects
+from worker.failing_items import failing_items
 
 log = structlog.get_logger()
 
@@ -143,7 +143,7 @@ class Workflows:
     def save(self) -> None:
         """Stores what was looked up. Raises StoreUnavailable."""
         if self._unsaved:
-            for workflow, error in narrowed(list(self._unsaved.values()), self._store.workflows.remember):
+            for workflow, error in failing_items(list(self._unsaved.values()), self._store.workflows.remember):
                 # It is known for now, and is looked up again once it is forgotten.
                 log.warning("look-up results can't be stored", workflow_id=workflow.id, error=str(error))
             self._unsaved.clear()

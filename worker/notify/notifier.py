@@ -12,7 +12,7 @@ import structlog
 from config.wakeup import WakeUp
 from store.errors import StoreUnavailable
 from store.gone_webhooks import gone_webhooks
-from store.rows import FROM_THE_FUTURE
+from store.sql.rows import FROM_THE_FUTURE
 from store.sql.store import Store
 from worker.notify.messages import QUIET, Message, Notices, Observation
 from worker.notify.sender import Sender

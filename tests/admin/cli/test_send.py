@@ -22,7 +22,7 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.http import Request
 from relay.verification import Verification
-from store.saved_delivery import SavedDelivery
+from store.delivery_records import SavedDelivery
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 from tests.platforms.test_properties import CANNOT, proof_of

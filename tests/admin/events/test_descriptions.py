@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from admin.events.descriptions import Around, describe_effects, describe_status
+from admin.events.descriptions import StatusContext, describe_effects, describe_status
 from store.records import Event, SetAside, Target
 
 NOW = 1_769_860_800_000
@@ -18,8 +18,8 @@ CALL = Target(1, "e", "complete", "flow", "w1", "t1", "ref", None, None, "pendin
 ASIDE = SetAside("event", "e", "w", "why", NOW, 3, NOW + 2 * MINUTE)
 
 
-def words(event: Event, *targets: Target, **around: Any) -> str:
-    return describe_status(event, targets, replace(Around(NOW, {}, {}, {}), **around))
+def words(event: Event, *targets: Target, **context: Any) -> str:
+    return describe_status(event, targets, replace(StatusContext(NOW, {}, {}, {}), **context))
 
 
 def test_a_held_event_says_until_when() -> None:

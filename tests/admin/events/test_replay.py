@@ -24,7 +24,7 @@ from admin.events.replay_plan import Plan, choose, plan_of
 from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter, EventPage
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
-from store.settled_numbers import Arrivals
+from store.rules.settled_numbers import Arrivals
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.page.test_app import form_of

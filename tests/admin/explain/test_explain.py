@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from admin.explain.context import Context
 from admin.explain.events import explain_event
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison
-from admin.explain.surroundings import Surroundings
 from admin.explain.targets import describe_target
 from admin.explain.tasks import describe_task, explain_task
 from config.webhooks import Webhook
@@ -84,7 +84,7 @@ def target(**fields: Any) -> Target:
     return Target(**{**defaults, **fields})
 
 
-def around(
+def context(
     hook: Webhook | None = None,
     *,
     on_event: tuple[Target, ...] = (),
@@ -93,9 +93,9 @@ def around(
     conductor_error: str | None = None,
     defined: bool = True,
     paused: Mapping[str, int] | None = None,
-) -> Surroundings:
+) -> Context:
     hook = hook or webhook()
-    return Surroundings(
+    return Context(
         webhooks={hook.name: hook} if defined else {},
         targets_of={"e1": on_event},
         targets_on={"t1": on_task},
@@ -111,15 +111,15 @@ def hides_what_is_defined(hook: Webhook | None) -> Callable[[str], Hidden]:
     return lambda name: hook.hide if hook is not None else ()
 
 
-def find(one: Event, other: Task, surroundings: Surroundings) -> Comparison:
-    return compare(one, one.document(), other, surroundings)
+def find(one: Event, other: Task, context: Context) -> Comparison:
+    return compare(one, one.document(), other, context)
 
 
 # --- an event beside a task ---
 
 
 def test_the_first_criterion_that_fails_is_told_with_the_value_found() -> None:
-    found = find(event({"a": 1, "b": 2}), task({"$.a": 1, "$.b": 3, "$.c": 4}), around())
+    found = find(event({"a": 1, "b": 2}), task({"$.a": 1, "$.b": 3, "$.c": 4}), context())
     assert found.verdict == "differs"
     assert found.reason == "$.b is 2, expected is 3"
     assert found.first_failed is not None
@@ -128,20 +128,20 @@ def test_the_first_criterion_that_fails_is_told_with_the_value_found() -> None:
 
 
 def test_the_metadata_counts() -> None:
-    assert find(event(), task({"$._webhook.headers['x-event']": "pull"}), around()).reason == (
+    assert find(event(), task({"$._webhook.headers['x-event']": "pull"}), context()).reason == (
         '$._webhook.headers[\'x-event\'] is "push", expected is "pull"'
     )
 
 
 @pytest.mark.parametrize("matches", [{"$[": 1}, ["$.a"], "text", 5])
 def test_a_task_whose_matches_cannot_be_parsed_is_broken(matches: Any) -> None:
-    found = find(event(), task(matches), around())
+    found = find(event(), task(matches), context())
     assert found.verdict == "broken"
     assert "never matches" in found.reason
 
 
 def test_a_workflow_that_is_no_receiver_is_out_of_reach_and_the_remedy_is_told() -> None:
-    found = find(event(), task(workflow="other"), around())
+    found = find(event(), task(workflow="other"), context())
     assert found.verdict == "out of reach"
     assert "other is not a receiver of hook (receivers: flow)" in found.reason
     assert "`other: any`" in found.reason
@@ -150,7 +150,7 @@ def test_a_workflow_that_is_no_receiver_is_out_of_reach_and_the_remedy_is_told()
 
 def test_a_workflow_that_is_left_to_conductor_is_told() -> None:
     hook = webhook(starts=[{"workflow": "flow"}])
-    here = replace(around(hook=hook), left=("flow",))
+    here = replace(context(hook=hook), left=("flow",))
     text = "flow is left to webhooks of Conductor's own: BRIDGE_LEAVE_TO_CONDUCTOR names it"
     found = find(event(), task(), here)
     assert (found.verdict, found.reason) == ("out of reach", text)
@@ -162,18 +162,18 @@ def test_a_workflow_that_is_left_to_conductor_is_told() -> None:
 
 def test_another_version_is_out_of_reach() -> None:
     hook = webhook(receivers={"flow": [2, 3]})
-    found = find(event(), task(), around(hook, workflow=Workflow("w1", 1, "w1", NOW - MINUTE, None)))
+    found = find(event(), task(), context(hook, workflow=Workflow("w1", 1, "w1", NOW - MINUTE, None)))
     assert found.verdict == "out of reach"
     assert "version 1" in found.reason
     assert "2, 3" in found.reason
 
 
 def test_a_version_that_is_not_known_yet_is_no_reason() -> None:
-    assert find(event({}), task(), around(webhook(receivers={"flow": 2}))).verdict == "differs"
+    assert find(event({}), task(), context(webhook(receivers={"flow": 2}))).verdict == "differs"
 
 
 def test_a_webhook_that_is_gone_is_told() -> None:
-    assert "no longer defined" in find(event(), task(), around(defined=False)).reason
+    assert "no longer defined" in find(event(), task(), context(defined=False)).reason
 
 
 @pytest.mark.parametrize(
@@ -186,28 +186,28 @@ def test_a_webhook_that_is_gone_is_told() -> None:
     ],
 )
 def test_what_this_event_did_with_the_task_is_told(fields: dict[str, Any], verdict: str, text: str) -> None:
-    found = find(event(), task(state="taken"), around(on_task=(target(**fields),)))
+    found = find(event(), task(state="taken"), context(on_task=(target(**fields),)))
     assert found.verdict == verdict
     assert text in found.reason
 
 
 def test_a_task_that_another_event_took_is_told() -> None:
-    found = find(event(), task(), around(on_task=(target(event_id="e2"),)))
+    found = find(event(), task(), context(on_task=(target(event_id="e2"),)))
     assert (found.verdict, found.reason) == ("out of reach", "another event took it: e2")
 
 
 def test_a_workflow_that_started_after_the_event_is_told() -> None:
     late = Workflow("w1", 1, "w1", NOW + MINUTE, None)
-    found = find(event(), task(scheduled_at=NOW + 2 * MINUTE), around(workflow=late))
+    found = find(event(), task(scheduled_at=NOW + 2 * MINUTE), context(workflow=late))
     assert found.verdict == "out of reach"
     assert "after the event arrived" in found.reason
     assert "replay" in found.reason
     within_the_skew = Workflow("w1", 1, "w1", NOW + 1500, None)
-    assert "started at" not in find(event(), task(scheduled_at=NOW + 1600), around(workflow=within_the_skew)).reason
+    assert "started at" not in find(event(), task(scheduled_at=NOW + 1600), context(workflow=within_the_skew)).reason
 
 
 def test_conductors_times_are_compared_by_the_measured_offset() -> None:
-    ahead = replace(around(workflow=Workflow("w1", 1, "w1", NOW + 3 * MINUTE, None)), conductor_offset=3 * MINUTE)
+    ahead = replace(context(workflow=Workflow("w1", 1, "w1", NOW + 3 * MINUTE, None)), conductor_offset=3 * MINUTE)
     found = find(event(), task(scheduled_at=NOW + 3 * MINUTE - 10), ahead)
     assert "started at" not in found.reason
     assert iso(NOW - 10) in found.reason
@@ -218,39 +218,39 @@ def test_conductors_times_are_compared_by_the_measured_offset() -> None:
 def test_a_workflow_that_the_event_started_is_told() -> None:
     own = Workflow("w1", 1, "w1", NOW, "e1#2")
     start = target(kind="start", task_id=None, correlation_id="e1#2")
-    found = find(event(), task(), around(workflow=own, on_event=(start,)))
+    found = find(event(), task(), context(workflow=own, on_event=(start,)))
     assert "itself started" in found.reason
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "surroundings", "verdict", "text"),
+    ("one", "other", "context", "verdict", "text"),
     [
-        (event(decided_at=None, status="pending"), task(), around(), "matches", "hasn't decided"),
+        (event(decided_at=None, status="pending"), task(), context(), "matches", "hasn't decided"),
         (
             event(decided_at=None, status="pending"),
             task(),
-            around(conductor_error="refused"),
+            context(conductor_error="refused"),
             "matches",
             "Conductor can't be reached: refused",
         ),
-        (event(hold="held", status="pending"), task(scheduled_at=NOW + MINUTE), around(), "matches", "still held"),
-        (event(), task(state="gone"), around(), "out of reach", "no longer waiting"),
-        (event(), task(scheduled_at=NOW + 30 * MINUTE), around(), "out of reach", "held only until"),
-        (event(), task(scheduled_at=NOW + MINUTE), around(webhook(hold="0s")), "out of reach", "hold: 0s"),
-        (event(), task(), around(), "out of reach", "only after the event had been decided"),
+        (event(hold="held", status="pending"), task(scheduled_at=NOW + MINUTE), context(), "matches", "still held"),
+        (event(), task(state="gone"), context(), "out of reach", "no longer waiting"),
+        (event(), task(scheduled_at=NOW + 30 * MINUTE), context(), "out of reach", "held only until"),
+        (event(), task(scheduled_at=NOW + MINUTE), context(webhook(hold="0s")), "out of reach", "hold: 0s"),
+        (event(), task(), context(), "out of reach", "only after the event had been decided"),
         (
             event(status="delivered"),
             task(scheduled_at=NOW + MINUTE),
-            around(on_event=(target(task_id="t2"),)),
+            context(on_event=(target(task_id="t2"),)),
             "out of reach",
             "had already been taken",
         ),
     ],
 )
 def test_what_stood_between_when_all_criteria_hold_is_told(
-    one: Event, other: Task, surroundings: Surroundings, verdict: str, text: str
+    one: Event, other: Task, context: Context, verdict: str, text: str
 ) -> None:
-    found = find(one, other, surroundings)
+    found = find(one, other, context)
     assert found.verdict == verdict
     assert text in found.reason
 
@@ -332,16 +332,16 @@ def test_a_target_is_told_in_words(fields: dict[str, Any], text: str) -> None:
     ],
 )
 def test_every_status_is_told_what_it_means(fields: dict[str, Any], text: str) -> None:
-    assert text in " ".join(explain_event(event(**fields), [], around()).meaning)
+    assert text in " ".join(explain_event(event(**fields), [], context()).meaning)
 
 
 def test_an_event_that_no_hold_kept_is_told_so() -> None:
-    assert "events are not held" in " ".join(explain_event(event(), [], around(webhook(hold="0s"))).meaning)
+    assert "events are not held" in " ".join(explain_event(event(), [], context(webhook(hold="0s"))).meaning)
 
 
 def test_that_no_task_of_the_receivers_waits_is_told() -> None:
-    assert "No task of its receivers (flow) is known to be waiting." in explain_event(event(), [], around()).meaning
-    assert not any("No task of" in text for text in explain_event(event(), [task()], around()).meaning)
+    assert "No task of its receivers (flow) is known to be waiting." in explain_event(event(), [], context()).meaning
+    assert not any("No task of" in text for text in explain_event(event(), [task()], context()).meaning)
 
 
 def test_the_nearest_tasks_come_first() -> None:
@@ -352,7 +352,7 @@ def test_the_nearest_tasks_come_first() -> None:
         task({"$[": 1}, id="d"),
         task(id="e"),
     ]
-    found = explain_event(event(hold="held", status="pending"), tasks, around())
+    found = explain_event(event(hold="held", status="pending"), tasks, context())
     assert [(one.task.id, one.verdict) for one in found.tasks] == [
         ("e", "matches"),
         ("c", "differs"),
@@ -375,7 +375,7 @@ def test_a_task_whose_criteria_all_hold_comes_before_those_that_differ(version: 
         task({"$.type": "push"}, id="holds", workflow_id="w1"),
         task({"$.type": "push"}, id="no receiver's", workflow="other"),
     ]
-    first, *_, last = explain_event(event(), tasks, around(webhook(receivers={"flow": [2]}), workflow=known)).tasks
+    first, *_, last = explain_event(event(), tasks, context(webhook(receivers={"flow": [2]}), workflow=known)).tasks
     assert (first.task.id, first.verdict) == ("holds", "out of reach")
     assert told in first.reason
     assert last.verdict == "out of reach"
@@ -389,7 +389,7 @@ def test_each_start_is_told_with_its_when() -> None:
             {"workflow": "c", "when": {"$.type": "push"}},
         ]
     )
-    found = explain_event(event(), [], around(hook))
+    found = explain_event(event(), [], context(hook))
     assert [(start.start.workflow, start.holds) for start in found.starts] == [("a", True), ("b", False), ("c", True)]
     assert found.starts[1].reason == '$.type is "push", expected is "pull"'
 
@@ -397,7 +397,7 @@ def test_each_start_is_told_with_its_when() -> None:
 def inputs(*entries: dict[str, Any], hide: Sequence[str] = (), made: tuple[Target, ...] = ()) -> list[Any]:
     hook = webhook(starts=[{"workflow": "a", **entry} for entry in entries], hide=list(hide))
     payload = {"type": "push", "who": {"name": "ann", "role": "admin"}, "items": [{"id": 1, "of": "ann"}]}
-    return [start.input for start in explain_event(event(payload), [], around(hook, on_event=made)).starts]
+    return [start.input for start in explain_event(event(payload), [], context(hook, on_event=made)).starts]
 
 
 def test_what_a_start_gives_its_workflow_is_told() -> None:
@@ -433,7 +433,7 @@ def test_an_input_is_shown_as_it_was_decided_whatever_the_definition_says_now() 
 
 def test_an_input_too_large_to_be_shown_is_said_to_be() -> None:
     hook = webhook(starts=[{"workflow": "a", "input": {"x": "$.text", "y": "$.text"}}])
-    [start] = explain_event(event({"text": "x" * 150_000}), [], around(hook)).starts
+    [start] = explain_event(event({"text": "x" * 150_000}), [], context(hook)).starts
     assert (start.input, start.input_text) == ("too large to be shown", "too large to be shown")
 
 
@@ -446,7 +446,7 @@ def test_the_events_that_came_nearest_to_a_task_come_first_then_the_newest() -> 
         event({"type": "push", "x": 2}, id="near", seq=2),
         event({"type": "push", "x": 3}, id="nearer", seq=3),
     ]
-    found = explain_task(task({"$.type": "push", "$.x": 1}), events, around(), limit=2)
+    found = explain_task(task({"$.type": "push", "$.x": 1}), events, context(), limit=2)
     assert [one.event.id for one in found] == ["nearer", "near"]
 
 
@@ -491,7 +491,7 @@ def test_what_a_tasks_state_means_is_told(fields: dict[str, Any], targets: tuple
 )
 def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], words: list[str]) -> None:
     hook = webhook(starts=[{"workflow": "other", "when": when}])
-    found = explain_event(event({"size": 3, "many": [1, 9]}), [], around(hook))
+    found = explain_event(event({"size": 3, "many": [1, 9]}), [], context(hook))
     [start] = found.starts
     assert [describe_criterion(criterion) for criterion in start.criteria] == words
     assert start.holds == all(criterion.holds for criterion in start.criteria)
@@ -499,7 +499,7 @@ def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], 
 
 def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
     waits = event(status="pending", decided_at=None)
-    found = explain_event(waits, [], around(paused={"hook": NOW}))
+    found = explain_event(waits, [], context(paused={"hook": NOW}))
     assert "paused since" in found.meaning[0]
     assert "webhook-bridge resume hook" in found.meaning[0]
     assert not any("hasn't decided" in sentence for sentence in found.meaning)
@@ -507,7 +507,7 @@ def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
 
 def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
     called = event(status="pending")
-    found = explain_event(called, [], around(webhook(pace="50/s")))
+    found = explain_event(called, [], context(webhook(pace="50/s")))
     assert "pace is 50/s" in found.meaning[0]
 
 
@@ -518,6 +518,6 @@ def test_a_skipped_start_names_the_workflow_that_is_there() -> None:
 
 def test_once_and_unless_are_said_beside_a_start() -> None:
     both = webhook(starts=[{"workflow": "flow", "once": {"key": "$.id"}, "unless": "taken"}])
-    [start] = explain_event(event(), [], around(both)).starts
+    [start] = explain_event(event(), [], context(both)).starts
     assert "unless a waiting task takes the event" in start.reason
     assert "$.id" in start.reason

@@ -11,14 +11,14 @@ from admin.explain.events import explain_event
 from admin.explain.targets import describe_target
 from store.one_target import OneTarget
 from store.records import Event, Target, TargetState
-from tests.admin.explain.test_explain import around, event, target, webhook
+from tests.admin.explain.test_explain import context, event, target, webhook
 
 ENTRY = {"workflow": "agent", "key": "$.thread"}
 
 
 def found(*entries: dict[str, Any], hide: Sequence[str] = (), **fields: Any) -> list[tuple[bool, str]]:
     hook = webhook(receivers={}, messages=[{**ENTRY, **entry} for entry in entries], hide=list(hide))
-    explained = explain_event(event({"thread": "t-1", "n": 1}, **fields), [], around(hook))
+    explained = explain_event(event({"thread": "t-1", "n": 1}, **fields), [], context(hook))
     return [(one.holds, one.reason) for one in explained.messages]
 
 
@@ -74,14 +74,14 @@ def test_an_ignored_event_says_that_no_workflow_ran() -> None:
     made = target(kind="message", workflow="agent", state="skipped", error="none")
     ignored: Event = event(status="ignored")
     hook = webhook(receivers={}, messages=[ENTRY])
-    [first, *_] = explain_event(ignored, [], around(hook, on_event=(made,))).meaning
+    [first, *_] = explain_event(ignored, [], context(hook, on_event=(made,))).meaning
     assert first == "Ignored: no workflow with its key was running, and `else: ignore` starts none."
 
 
 def over(*targets: Target, hook: dict[str, Any] | None = None, **fields: Any) -> str:
     """The first sentence about an event that these targets came of."""
     defined = webhook(**{"receivers": {}, "messages": [ENTRY], **(hook or {})})
-    return explain_event(event(**fields), [], around(defined, on_event=targets)).meaning[0]
+    return explain_event(event(**fields), [], context(defined, on_event=targets)).meaning[0]
 
 
 def message(state: TargetState, workflow: str = "agent") -> Target:
@@ -96,8 +96,8 @@ def test_each_way_in_which_messages_went_nowhere_is_said() -> None:
     beside = over(skipped, hook={"receivers": {"flow": "any"}}, status="expired")
     assert beside.startswith("Expired: no matching task came to wait for it in time; no workflow with its key was")
     hook = webhook(receivers={}, messages=[ENTRY, {**ENTRY, "workflow": "other", "else": "hold"}])
-    around_it = around(hook, on_event=(skipped, cancelled))
-    meaning = explain_event(event({"thread": "t"}, status="ignored"), [], around_it).meaning
+    its_context = context(hook, on_event=(skipped, cancelled))
+    meaning = explain_event(event({"thread": "t"}, status="ignored"), [], its_context).meaning
     assert [line for line in meaning if line.startswith("Target ")] == [
         "Target 1: Not delivered: the message to agent (w1): no workflow with its key.",
         "Target 2: Not delivered: the message to other (w1): no workflow with its key.",

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from admin.explain import explainer, nearness
+from admin.explain.context import Context
 from admin.explain.explainer import Explainer
 from admin.explain.nearness import Nearness
 from admin.explain.pairs import compare
-from admin.explain.surroundings import Surroundings
 from store.one_target import OneTarget
 from store.records import Event, NewEvent, Task, Term, Workflow, new_event_id
 from tests.admin.explain.test_explain import NOW, event, target, task, webhook
@@ -50,24 +50,24 @@ def _tasks(number: int) -> list[Task]:
 def test_a_rank_is_the_nearness_of_the_whole_comparison(known: str, only: OneTarget | None) -> None:
     given: dict[str, Any] = SURROUNDINGS[known]
     about = {"webhooks": {"hook": webhook(receivers={"flow": [2]})}, "targets_of": {}, "targets_on": {}} | given
-    around = Surroundings(**{"workflows": {}, "now": NOW, **about})
+    context = Context(**{"workflows": {}, "now": NOW, **about})
     one = event({"type": "push", "number": 1, "items": [1, "push"]}, only=only)
     document = one.document()
-    rank = Nearness(one, document, around)
+    rank = Nearness(one, document, context)
     for candidate in _tasks(400):
-        assert rank(candidate) == compare(one, document, candidate, around).nearness, candidate
+        assert rank(candidate) == compare(one, document, candidate, context).nearness, candidate
 
 
 def test_tasks_that_differ_are_not_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[str] = []
 
-    def counting(one: Event, document: Any, candidate: Task, around: Surroundings) -> Any:
+    def counting(one: Event, document: Any, candidate: Task, context: Context) -> Any:
         compared.append(candidate.id)
-        return compare(one, document, candidate, around)
+        return compare(one, document, candidate, context)
 
     monkeypatch.setattr(nearness, "compare", counting)
-    around = Surroundings({"hook": webhook()}, {}, {}, {}, NOW)
-    rank = Nearness(event(), event().document(), around)
+    context = Context({"hook": webhook()}, {}, {}, {}, NOW)
+    rank = Nearness(event(), event().document(), context)
     for candidate in [task({"$.type": f"pull {number}"}, id=str(number)) for number in range(50)]:
         rank(candidate)
     rank(task(id="holds"))

@@ -9,14 +9,14 @@ import pytest
 from admin.explain.events import explain_event
 from store.one_target import callback_to
 from store.records import Target
-from tests.admin.explain.test_explain import around, event, target, task, webhook
+from tests.admin.explain.test_explain import context, event, target, task, webhook
 
 PLACE = callback_to("w1", "approve")
 HOOK = webhook(callback={"secret": "0123456789abcdef"}, verifier=None)
 
 
 def meaning(*targets: Target, **fields: Any) -> str:
-    return " ".join(explain_event(event(only=PLACE, **fields), [], around(HOOK, on_event=targets)).meaning)
+    return " ".join(explain_event(event(only=PLACE, **fields), [], context(HOOK, on_event=targets)).meaning)
 
 
 def completion(**fields: Any) -> Target:
@@ -52,7 +52,7 @@ def test_a_task_that_another_event_took_is_out_of_reach() -> None:
     other = target(event_id="other", kind="complete", task_id="t1", state="done")
     here = event(only=PLACE)
     waiting = task(id="t1", workflow_id="w1", reference_name="approve")
-    [found] = explain_event(here, [waiting], around(HOOK)).tasks
+    [found] = explain_event(here, [waiting], context(HOOK)).tasks
     assert found.verdict == "matches"
-    [found] = explain_event(here, [waiting], around(HOOK, on_task=(other,))).tasks
+    [found] = explain_event(here, [waiting], context(HOOK, on_task=(other,))).tasks
     assert (found.verdict, found.reason) == ("out of reach", "another event took it: other")

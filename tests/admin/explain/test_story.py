@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from admin.events.families import Family
 from admin.events.targets import EventTargets
-from admin.explain.story import tell
+from admin.explain.story import story_of
 from store.one_target import OneTarget
 from store.records import Event, Target
 from store.story import Attempt, Note, Origins
@@ -32,7 +32,7 @@ START = Target(
 
 def told(event: Event, *targets: Target, origins: Origins | None = FROM, family: Family | None = None) -> list[str]:
     """Each as ``+milliseconds sentence``."""
-    story = tell(event, EventTargets(targets), origins, family, None, NOW + 10_000)
+    story = story_of(event, EventTargets(targets), origins, family, None, NOW + 10_000)
     assert [one.at for one in story] == sorted(one.at for one in story)
     return [f"+{one.at - NOW} {one.what}" for one in story]
 
@@ -47,7 +47,7 @@ def test_a_delivered_event_has_a_short_story() -> None:
         "+700 Completed the task wait of deploy (wf-1): its workflow continues.",
         "+800 Started on_push: workflow wf-2.",
     ]
-    story = tell(EVENT, EventTargets([COMPLETION]), FROM, None, None, NOW)
+    story = story_of(EVENT, EventTargets([COMPLETION]), FROM, None, None, NOW)
     assert [one.workflow_id for one in story] == [None, None, None, "wf-1"]
 
 
@@ -118,7 +118,7 @@ def test_an_event_of_an_older_version_tells_what_is_known() -> None:
 def test_a_story_is_bounded() -> None:
     failures = tuple(Attempt(number, NOW, NOW + number, "x") for number in range(1, 11))
     many = [replace(START, id=number, attempts=11, failures=failures) for number in range(100)]
-    story = tell(EVENT, EventTargets(many, {"pending": 9900}), FROM, None, None, NOW)
+    story = story_of(EVENT, EventTargets(many, {"pending": 9900}), FROM, None, None, NOW)
     assert len(story) == 201
     texts = [one.what for one in story]
     assert "Only the calls for the first 50 of its 10000 targets are listed here." in texts

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 from flask.testing import FlaskClient
 
 from admin.cli import main
-from store.lanes import lane_of
 from store.records import Decision, NewEvent, NewTarget, Term
+from store.rules.lanes import lane_of
 from tests.admin.page.test_app import page
 from tests.admin.sample import DEFINITIONS, Sample
 

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.page import pages
-from store import rows
+from store.sql import rows
 from tests.admin.sample import Sample, keep_refused
 
 
@@ -27,7 +27,7 @@ def test_of_very_many_targets_the_first_are_shown_and_the_others_counted(client:
         " SELECT ?, 'start', 'w' || n, CASE WHEN n % 2 THEN 'done' ELSE 'failed' END, 1, 0, 0, 'github-deploys' FROM n",
         event_id,
     )
-    with mock.patch("store.rows.target_for_people", wraps=rows.target_for_people) as read:
+    with mock.patch("store.sql.rows.target_for_people", wraps=rows.target_for_people) as read:
         text = unescape(client.get(f"/events/{event_id}").text)
     assert 100 <= read.call_count <= 400, "however many there are"
     assert text.count('<li class="target">') == 100

@@ -20,10 +20,9 @@ from admin.page import webhooks
 from admin.page.app import create_app
 from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
-from store.keeping import KeptDelivery
+from store.delivery_records import KeptDelivery, SavedDelivery
 from store.open import open_store
 from store.records import Change, NewEvent, new_event_id
-from store.saved_delivery import SavedDelivery
 from tests.admin.sample import settings_for
 
 SECRET = "a-secret-of-more-than-sixteen-characters"

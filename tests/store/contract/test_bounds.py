@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from store import turns
 from store.records import Decision, NewTarget, Result, Target
+from store.rules import fairness
 from store.sql import claims
 from store.sql.store import Store
 from tests.store.contract.backends import Backend
@@ -20,8 +20,8 @@ LARGE = f'{{"text": "{"x" * 1000}"}}'
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three large payloads are read at once, and three webhooks have their turn."""
-    monkeypatch.setattr(turns, "BYTES", 3000)
-    monkeypatch.setattr(turns, "WEBHOOKS", 3)
+    monkeypatch.setattr(fairness, "BYTES", 3000)
+    monkeypatch.setattr(fairness, "WEBHOOKS", 3)
 
 
 def test_undecided_events_are_read_by_their_payloads_size_too(store: Store, small: None) -> None:
@@ -111,7 +111,7 @@ def test_returned_tasks_are_read_in_parts(store: Store) -> None:
     agenda = store.decisions.agenda(3)
     assert ids(agenda.returned) == ["t0", "t1", "t2"]
     assert agenda.more
-    store.tasks.look_again(ME, ids(list(agenda.returned)))
+    store.tasks.wait_again(ME, ids(list(agenda.returned)))
     assert ids(store.decisions.agenda(3).returned) == ["t3", "t4"]
 
 

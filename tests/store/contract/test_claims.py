@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from store.effects import Effects
 from store.records import EventStatus, Hold, Result, TargetState
+from store.rules.outages import Effects
 from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, states, task

@@ -27,7 +27,7 @@ from tests.store.contract.makers import (
 WRITES: dict[str, Callable[[Store], object]] = {
     "adopt": lambda store: store.tasks.adopt(Term("another"), [task(2)], NOW),
     "drop": lambda store: store.tasks.drop(Term("another"), ["t1"], NOW),
-    "look_again": lambda store: store.tasks.look_again(Term("another"), ["t1"]),
+    "wait_again": lambda store: store.tasks.wait_again(Term("another"), ["t1"]),
     "decide": lambda store: store.decisions.decide(
         Term("another"), [Decision("e1", "expired", "no")], [], NOW, None, 0
     ),
@@ -82,7 +82,7 @@ def test_it_is_quiet_exactly_while_the_agenda_would_be_empty(store: Store, other
     assert decisions.is_quiet(), "it is held"
     store.tasks.hand_over([task(3)], NOW)
     assert not decisions.is_quiet()
-    store.tasks.look_again(ME, ["t3"])
+    store.tasks.wait_again(ME, ["t3"])
     assert decisions.is_quiet()
     other.pauses.pause("w", NOW)
     assert not decisions.is_quiet()
@@ -142,7 +142,7 @@ def test_tasks_that_are_handed_over_wait_for_the_decider_to_look(store: Store) -
     store.tasks.hand_over([task()], NOW)
     assert ids(store.decisions.agenda(9).returned) == ["t1"]
     assert store.queries.waiting_tasks() == []
-    store.tasks.look_again(ME, ["t1"])
+    store.tasks.wait_again(ME, ["t1"])
     assert store.decisions.agenda(9).returned == []
     assert ids(store.queries.waiting_tasks()) == ["t1"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from store import keeping
-from store.delivery_records import Rejection
-from store.keeping import KeptDelivery
+from store.delivery_records import KeptDelivery, Rejection
+from store.rules import eviction
 from store.sql.store import Store
 from tests.store.contract.makers import NOW, ids, kept
 
@@ -64,7 +63,7 @@ def test_no_more_are_kept_of_a_webhook_than_it_says(store: Store) -> None:
 
 
 def test_no_more_bytes_are_kept_of_a_webhook_than_the_bound(store: Store) -> None:
-    large = bytes(keeping.BYTES // 3)
+    large = bytes(eviction.BYTES // 3)
     store.kept_deliveries.keep([kept(f"k{number}", body=large) for number in range(4)], {"w": 9})
     assert [store.kept_deliveries.delivery(f"k{number}") is not None for number in range(4)] == [
         False,
@@ -75,7 +74,7 @@ def test_no_more_bytes_are_kept_of_a_webhook_than_the_bound(store: Store) -> Non
 
 
 def test_a_page_of_large_ones_is_short_but_never_empty(store: Store) -> None:
-    large = bytes(keeping.READ_AT_ONCE + 1)
+    large = bytes(eviction.READ_AT_ONCE + 1)
     store.kept_deliveries.keep([kept(f"k{number}", body=large) for number in range(3)], {"w": 9})
     assert ids(store.kept_deliveries.next("w", 0)) == ["k0"]
     assert ids(store.kept_deliveries.newest(9)) == ["k2"]

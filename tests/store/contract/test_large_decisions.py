@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from store import rows
 from store.errors import LeadershipLost, PartRefused, Unstorable
 from store.records import Decision, NewTarget, Result, Term
+from store.sql import rows
 from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, event, start, states, task

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store import rows
 from store.records import Pruned, Result, Workflow
+from store.sql import rows
 from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, start, task
 
@@ -62,7 +62,7 @@ def test_what_is_about_very_many_rows_is_done_in_steps(store: Store, monkeypatch
     store.tasks.drop(ME, [f"t{number}" for number in range(10)], NOW)
     assert store.queries.waiting_tasks() == []
     store.tasks.hand_over([task(number) for number in range(10, 20)], NOW)
-    store.tasks.look_again(ME, [f"t{number}" for number in range(10, 20)])
+    store.tasks.wait_again(ME, [f"t{number}" for number in range(10, 20)])
     assert len(store.queries.waiting_tasks()) == 10
     store.workflows.remember([Workflow(f"w{number}", 1, "r", NOW, None) for number in range(10)])
     assert all(store.workflows.find(f"w{number}") for number in range(10))

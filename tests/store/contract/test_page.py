@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from store.saved_delivery import SavedDelivery
+from store.delivery_records import SavedDelivery
 from store.sql.store import Store
 from tests.store.contract.makers import NOW
 

@@ -35,7 +35,7 @@ def test_a_task_is_known_by_the_names_under_which_it_is_read_again(store: Store)
     store.tasks.hand_over([replace(odd, id=f"u{NUL}{HALF}")], NOW)
     [returned] = store.decisions.agenda(9).returned
     assert store.queries.task(returned.id) == returned
-    store.tasks.look_again(ME, [returned.id])
+    store.tasks.wait_again(ME, [returned.id])
     store.tasks.drop(ME, [odd.id], NOW)
     assert store.queries.task(fresh.id).state == "gone"  # type: ignore[union-attr]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from store.effects import Effects
 from store.records import NewTarget, Result, Target
+from store.rules.outages import Effects
 from tests.worker.clock import Clock as StandingClock
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench

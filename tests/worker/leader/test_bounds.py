@@ -10,9 +10,10 @@ from unittest import mock
 
 import pytest
 
-from store import rows, turns
 from store.errors import StoreUnavailable
 from store.records import Decision, Event
+from store.rules import fairness
+from store.sql import rows
 from tests.store.contract.makers import ME
 from tests.worker.leader.test_decider import SECOND, Bench, settle, sick
 from worker.leader import decider as decide
@@ -144,7 +145,7 @@ def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(
 
 def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large events that many tasks take at once: what doesn't fit is claimed later."""
-    monkeypatch.setattr(plan_writer.turns, "BYTES", 1000)
+    monkeypatch.setattr(plan_writer.fairness, "BYTES", 1000)
     workflow = bench.conductor.begin("flow").id
     events = [bench.arrive(text="x" * 600) for _ in range(4)]
     bench.decide()
@@ -161,7 +162,7 @@ def test_events_whose_hold_ends_are_read_together_for_a_task_in_doubt(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it may take them depends on their payloads: a few statements for all, and never too much at once."""
-    monkeypatch.setattr(turns, "BYTES", 1000)
+    monkeypatch.setattr(fairness, "BYTES", 1000)
     workflow = bench.conductor.begin("flow").id
     events = [bench.arrive(hold=5, n=number, text="x" * (400 if number < 6 else 1)) for number in range(40)]
     while len(bench.decider.held.index) < 40:

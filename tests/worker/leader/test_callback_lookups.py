@@ -109,7 +109,7 @@ def test_one_that_just_came_waits_for_none_of_many_that_were_there(bench: Bench)
         assert {event.id for event in held} <= found | pass_time(bench, callbacks, 10 * SECOND), (
             "nor do they wait for it"
         )
-        callbacks.look_again()  # as after the definitions have changed
+        callbacks.look_up_again()  # as after the definitions have changed
 
 
 def test_look_ups_that_hang_leave_room_for_others(bench: Bench) -> None:
@@ -144,7 +144,7 @@ def test_what_becomes_known_during_a_look_up_is_looked_for_again(bench: Bench) -
     for known, more in ((False, 0), (True, 1), (False, 0)):
         pass_time(bench, callbacks, 10)
         if known:
-            callbacks.look_again()
+            callbacks.look_up_again()
         pool.run_all()
         assert pass_time(bench, callbacks, 50) == {event}
         assert len(pool.jobs) == more

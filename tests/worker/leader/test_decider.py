@@ -358,7 +358,7 @@ def test_a_task_in_doubt_that_was_not_the_events_waits_on_and_the_event_is_held_
     bench.store.claims.record_results("me", [Result(target, "cancelled", "version 1", unfit=True)], bench.ms)
     returned = bench.store.decisions.agenda(9).returned
     assert [task.id for task in returned] == [ill.id]
-    bench.store.tasks.look_again(ME, [ill.id])
+    bench.store.tasks.wait_again(ME, [ill.id])
     bench.decider.add_tasks(returned)
     bench.decide()
     assert bench.event(event).hold == "held"

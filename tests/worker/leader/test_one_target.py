@@ -43,7 +43,7 @@ def decided(bench: Bench, **payload: int) -> list[Target]:
 def fails(bench: Bench, target: Target) -> None:
     """Its call is refused, so that its task waits again."""
     settle(bench, target, "failed")
-    bench.store.tasks.look_again(ME, [str(target.task_id)])
+    bench.store.tasks.wait_again(ME, [str(target.task_id)])
     bench.restart()
 
 

@@ -11,10 +11,10 @@ from unittest import mock
 
 import pytest
 
-from store import rows
 from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.event_filter import EventFilter
 from store.records import Decision, Event, NewTarget, SetAside
+from store.sql import rows
 from store.sql.event_rows import tasks_of
 from store.sqlite.event_rows import SqliteEventRows
 from tests.store.contract.makers import ME

@@ -7,9 +7,9 @@ from typing import Any
 from unittest import mock
 
 from config.webhooks import Definitions, Webhook
-from store import rows
 from store.errors import StoreUnavailable, Unstorable
 from store.records import Task, Term
+from store.sql import rows
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
 from worker.leader import leader as leader_module
@@ -75,14 +75,14 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
     returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
     bench.store.tasks.hand_over(returned, 0)
-    with refusing(bench, "look_again", "r1"):
+    with refusing(bench, "wait_again", "r1"):
         worker.step()
     assert [bench.state(f"r{number}") for number in range(3)] == ["waiting", "returned", "waiting"]
     [item] = bench.store.quarantine.items("task", ids=["r1"])
     early = mock.patch.object(bench.store, "now", return_value=item.due_at - 1)
-    with early, mock.patch.object(bench.store.tasks, "look_again") as look_again:
+    with early, mock.patch.object(bench.store.tasks, "wait_again") as wait_again:
         worker.step()
-    assert look_again.mock_calls == [], "it is tried again at its time, and not with every decision"
+    assert wait_again.mock_calls == [], "it is tried again at its time, and not with every decision"
     with mock.patch.object(bench.store, "now", return_value=item.due_at):
         worker.step()
     assert bench.state("r1") == "waiting"
@@ -126,7 +126,7 @@ def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_re
     bench.store.tasks.hand_over([*refused, Task("well", "w", "flow", "wait", {}, 0)], 0)
     with (
         mock.patch.object(leader_module, "_EVENTS_A_DECISION", 2),
-        refusing(bench, "look_again", *(task.id for task in refused)),
+        refusing(bench, "wait_again", *(task.id for task in refused)),
     ):
         more = [leader_of(worker).decide() for _ in range(4)]
     assert bench.state("well") == "waiting"

@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from store.errors import StoreUnavailable
-from store.group_commit import GroupCommit, Take
 from store.records import Committed, NewEvent, new_event_id
+from store.sql.group_commit import GroupCommit, Take
 from testkit import PATIENCE
 
 

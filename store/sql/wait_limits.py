@@ -8,8 +8,8 @@ _AT_LAST = 1.5
 """Seconds for one step of a process that is stopping."""
 
 
-class Patience:
-    """One process's patience, for all of its threads. Times are by `time.monotonic`."""
+class WaitLimits:
+    """How long the steps of one process may wait, in all of its threads. Times are by `time.monotonic`."""
 
     def __init__(self) -> None:
         self._longest = self._end = float("inf")

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.bisect import narrowed
 from store.errors import LeadershipLost, StoreUnavailable
+from worker.failing_items import failing_items
 
 
 @given(st.lists(st.booleans(), max_size=40))
@@ -21,7 +21,7 @@ def test_all_but_the_items_that_fail_are_done_once_and_in_order(bad: list[bool])
             raise ValueError
         done.extend(items)
 
-    failed = narrowed(range(len(bad)), act)
+    failed = failing_items(range(len(bad)), act)
     assert [item for item, _ in failed] == [item for item, is_bad in enumerate(bad) if is_bad]
     assert done == [item for item, is_bad in enumerate(bad) if not is_bad]
 
@@ -32,4 +32,4 @@ def test_what_is_about_no_item_is_raised(error: type[Exception]) -> None:
         raise error
 
     with pytest.raises(error):
-        narrowed([1, 2], act)
+        failing_items([1, 2], act)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 
 import structlog
 
-from store import one_target, storable
+from store import one_target
 from store.errors import LeadershipLost, PartRefused, StoreUnavailable
 from store.records import (
     Decision,
@@ -29,6 +29,7 @@ from store.records import (
     TaskState,
     Workflow,
 )
+from store.sql import storable
 from store.sql.holds import hold_of
 from store.story import attempts_in
 

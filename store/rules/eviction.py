@@ -1,4 +1,7 @@
-"""Rejected deliveries that are kept with their bytes, and which of them go when there are too many."""
+"""Which rejected deliveries go when there are too many: of those that are kept with their bytes, and of the notes.
+
+Pure functions of values.
+"""
 
 from __future__ import annotations
 
@@ -16,38 +19,6 @@ READ_AT_ONCE = 4 * 1024 * 1024
 """Bytes after which no further delivery is read in one go."""
 _SITE = 64
 """Bits of an IPv6 address that identify one sender, which has all addresses with this prefix."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptDelivery:
-    """A rejected delivery that can be verified again, since its webhook has `keep_rejected`."""
-
-    id: str
-    """Made like an event's, so that ids are in order of arrival."""
-    webhook: str
-    at: int
-    """When it arrived: its signed time must have been fresh then."""
-    status: int
-    reason: str
-    """Why it was refused, at its arrival."""
-    remote: str | None
-    method: str
-    path: str
-    """Which of the relay's paths it came by, such as ``/webhook/``."""
-    url: str
-    """The URL as the relay saw it, without the query."""
-    query: str
-    """Raw, as in the URL."""
-    headers: dict[str, str]
-    """Lower-case name → value, without those that may hold a password or token."""
-    body: bytes
-    event_id: str | None = None
-    """The event that it became when it was verified again; its body is then no longer kept."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of body, headers and query."""
-        return len(self.body) + len(self.query) + sum(len(name) + len(value) for name, value in self.headers.items())
 
 
 @dataclass(frozen=True, slots=True)

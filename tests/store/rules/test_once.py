@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from store.once import once_key, standing
 from store.records import OnceHolder, Target
+from store.rules.once import once_key, standing
 
 
 def key(value: Any, webhook: str = "tickets", workflow: str = "flow", path: str = "$.id") -> str | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from config import json_schemas
-from config.shaping import SchemaFile
+from config.payload_keys import SchemaFile
 from store.hiding import shown_steps
 from store.records import NewEvent
 

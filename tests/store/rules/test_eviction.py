@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.keeping import Kept, sender_of, superseded, surplus
+from store.rules.eviction import Kept, sender_of, superseded, surplus
 
 
 def of(sender: str, *numbers: int, size: int = 1, accepted: bool = False) -> list[Kept]:

@@ -19,9 +19,10 @@ from platforms.http import Request
 from platforms.verifiers import Refused
 from relay.raw_deliveries import NEVER_KEPT
 from relay.route import Route
+from store.delivery_records import KeptDelivery
 from store.errors import StoreUnavailable
-from store.keeping import KeptDelivery, sender_of
 from store.records import new_event_id
+from store.rules.eviction import sender_of
 from store.sql.kept_deliveries import KeptDeliveries
 
 LARGEST = 1024 * 1024

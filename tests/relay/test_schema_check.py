@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from config.shaping import SchemaFile
-from relay.fitting import Fitting, Misfit
+from config.payload_keys import SchemaFile
+from relay.schema_check import Fitting, Misfit
 from store.records import NewEvent
 from tests.relay.bridge import Relay
 

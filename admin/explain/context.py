@@ -15,7 +15,7 @@ from store.records import Event, Target, Workflow
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class Context:
     """Everything else that explains one event and one task."""
 
     webhooks: Mapping[str, Webhook]
@@ -62,7 +62,7 @@ def is_left(workflow: str) -> str:
     return f"{workflow} is left to webhooks of Conductor's own: BRIDGE_LEAVE_TO_CONDUCTOR names it"
 
 
-def because(around: Surroundings, event: Event | None = None) -> str:
-    if event is not None and (item := around.set_aside.get(("event", event.id))) is not None:
+def because(context: Context, event: Event | None = None) -> str:
+    if event is not None and (item := context.set_aside.get(("event", event.id))) is not None:
         return f"; it is {describe_set_aside(item)}"
-    return f"; Conductor can't be reached: {around.conductor_error}" if around.conductor_error else ""
+    return f"; Conductor can't be reached: {context.conductor_error}" if context.conductor_error else ""

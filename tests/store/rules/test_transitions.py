@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store import transitions
 from store.records import Decision, EventStatus, Result, Target, TargetKind, TargetState
+from store.rules import transitions
 from store.story import Attempt
 from tests.worker.reference import RefEvent
 

@@ -13,7 +13,7 @@ OF_ALL = (LeadershipLost, StoreUnavailable)
 """Errors that say nothing about an item: all items must wait."""
 
 
-def narrowed(items: Sequence[_Item], act: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, Exception]]:
+def failing_items(items: Sequence[_Item], act: Callable[[Sequence[_Item]], object]) -> list[tuple[_Item, Exception]]:
     """Calls `act(items)`, which does all or nothing; if it fails, acts on halves, in order, down to single items.
 
     Returns the items that failed alone, each with its error. Raises LeadershipLost and StoreUnavailable.
@@ -28,5 +28,5 @@ def narrowed(items: Sequence[_Item], act: Callable[[Sequence[_Item]], object]) -
         if len(items) == 1:
             return [(items[0], error)]
         half = len(items) // 2
-        return narrowed(items[:half], act) + narrowed(items[half:], act)
+        return failing_items(items[:half], act) + failing_items(items[half:], act)
     return []

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from store import one_target
-from store.families import UNRESOLVED, Ended, resolved
 from store.records import NewTarget
+from store.rules.replays import UNRESOLVED, Ended, resolved
+from store.rules.transitions import EventChange
 from store.sql.database import Rows, Transaction
-from store.transitions import EventChange
 
 _READ = 1000
 """Events of one family, and failed targets of theirs, that are read: it is a person who replays an event again."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from relay import keeping
+from relay import kept_deliveries
+from store.delivery_records import KeptDelivery
 from store.errors import StoreUnavailable
-from store.keeping import KeptDelivery
 from testkit import signing
 from tests.relay.bridge import MakeRelay, Relay
 
@@ -114,21 +114,21 @@ def test_a_flood_is_kept_in_small_part_and_leaves_room_for_others(make_relay: Ma
         post(relay, b'{"flood": %d}' % number, "198.51.100.1")
     post(relay, BODY, "192.0.2.1")
     found = kept(relay)
-    assert len(found) == keeping.A_SENDER + 1
+    assert len(found) == kept_deliveries.A_SENDER + 1
     assert found[-1].body == BODY
 
 
 def test_many_senders_are_bounded_together(make_relay: MakeRelay) -> None:
     relay = make_relay(HUB)
-    for number in range(2 * keeping.A_WEBHOOK):
+    for number in range(2 * kept_deliveries.A_WEBHOOK):
         post(relay, BODY, f"192.0.2.{number}")
-    assert len(kept(relay)) == keeping.A_WEBHOOK
+    assert len(kept(relay)) == kept_deliveries.A_WEBHOOK
 
 
 def test_large_ones_are_listed_without_their_bytes(make_relay: MakeRelay) -> None:
     relay = make_relay(HUB)
-    post(relay, bytes(keeping.LARGEST + 1))
-    third = bytes(keeping.UNWRITTEN // 3)
+    post(relay, bytes(kept_deliveries.LARGEST + 1))
+    third = bytes(kept_deliveries.UNWRITTEN // 3)
     for number in range(4):
         post(relay, third, f"192.0.2.{number}")
     assert len(kept(relay)) == 2

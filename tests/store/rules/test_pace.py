@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.pace import after, allowed
+from store.rules.pace import after, allowed
 
 
 def test_the_first_call_may_be_made_at_once() -> None:

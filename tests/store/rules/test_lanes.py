@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store.lanes import LONGEST_KEY, NoKey, lane_of, message_key
+from store.rules.lanes import LONGEST_KEY, NoKey, lane_of, message_key
 
 
 @pytest.mark.parametrize(

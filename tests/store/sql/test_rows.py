@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store import rows
+from store.sql import rows
 from store.story import Attempt
 
 
