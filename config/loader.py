@@ -32,6 +32,7 @@ from config.references import (
 )
 from config.risks import find_risks
 from config.stamps import Stamps, stamp_of, stamps_of
+from config.written_values import find_unlike_text
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 from criteria.suggestions import nearest
 
@@ -217,6 +218,9 @@ class Loader:
         else:
             for index in range(len(items)):
                 self._read_webhook(_Item(file, document, index))
+            for unlike in find_unlike_text(document):
+                item = _Item(file, document, unlike.webhook)
+                self._report(item, unlike.place, unlike.what, unlike.remedy, warning=True)
 
     # --- one webhook ----------------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from config.durations import parse_duration
+from config.path_risks import find_path_risks
 from config.problems import ProblemAt
 from config.references import UNRESOLVED
-from config.value_types import why_never, why_unrooted
+from config.value_types import why_never
 from config.yaml_lines import Where
 from criteria.operators import find_faults, is_operators
 
@@ -67,7 +68,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
     yield from _conditions(webhook)
-    yield from _unrooted(webhook)
+    yield from find_path_risks(webhook)
     signature = webhook.get("signature")
     scheme = signature if isinstance(signature, dict) else {}
     timed_by = "timestamp_header" if "timestamp_header" in scheme else "format"
@@ -207,32 +208,3 @@ def _entries(webhook: Mapping[str, Any], key: str, without: str) -> Iterator[Pro
             if (never := why_never(expected)) is not None:
                 what = f"this can never hold, so {without}: {never}"
                 yield ProblemAt((key, number, "when", path), what, "correct it, or remove the entry", warning=True)
-
-
-def _unrooted(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
-    """Paths without ``$``. They work, but whoever wrote one may have meant a constant."""
-    for place, path in _paths(webhook):
-        if isinstance(path, str) and path.strip() and (unrooted := why_unrooted(path)) is not None:
-            what, remedy = unrooted
-            yield ProblemAt(place, f"{what}; it is read from the top of the payload", remedy, warning=True)
-
-
-def _paths(webhook: Mapping[str, Any]) -> Iterator[tuple[Where, object]]:
-    """The JSONPaths that may be written without ``$``, with their places."""
-    hide, dedup = webhook.get("hide"), webhook.get("dedup")
-    for number, path in enumerate(hide if isinstance(hide, list) else ()):
-        yield ("hide", number), path
-    if isinstance(dedup, dict):
-        yield ("dedup", "path"), dedup.get("path")
-    yield from _keys_of(webhook.get("only"), ("only",))
-    for key in ("starts", "messages"):
-        entries = webhook.get(key)
-        for number, entry in enumerate(entries if isinstance(entries, list) else ()):
-            if isinstance(entry, dict):
-                yield from _keys_of(entry.get("when"), (key, number, "when"))
-                once = entry.get("once")
-                yield (key, number, "once", "key"), once.get("key") if isinstance(once, dict) else None
-
-
-def _keys_of(conditions: object, place: Where) -> Iterator[tuple[Where, object]]:
-    yield from (((*place, path), path) for path in (conditions if isinstance(conditions, dict) else ()))

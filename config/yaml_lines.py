@@ -19,6 +19,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from config.yaml_faults import Complaint, explain
 from config.yaml_nodes import compose, constructor
+from criteria.equality import shortest_text
 
 Where = tuple[str | int, ...]
 """The keys and indexes that lead to a place."""
@@ -50,6 +51,8 @@ class Located:
     """The line of the key, or of the item in a list."""
     repeated: list[tuple[Where, int]] = field(default_factory=list)
     """Keys that a mapping has more than once, with the line of each repetition; the first one counts."""
+    unlike_json: dict[Where, str] = field(default_factory=dict)
+    """Numbers and booleans whose shortest JSON text isn't what is written, such as 1.10 or True, with what is."""
 
     def line(self, where: Where) -> int:
         """The line of that place, or of the nearest enclosing one."""
@@ -126,7 +129,10 @@ class _Reading:
             return [
                 self.value(item, (*where, index), item.start_mark.line + 1) for index, item in enumerate(node.value)
             ]
-        return self.scalar(node)
+        value = self.scalar(node)
+        if isinstance(value, (bool, int, float)) and shortest_text(value) != node.value:
+            self.located.unlike_json[where] = str(node.value)
+        return value
 
     def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""
@@ -158,6 +164,8 @@ class _Reading:
             return _joined(str(node.value), line)
         try:
             value = self._constructor.construct_object(node)
+            if isinstance(value, int):
+                str(value)  # hexadecimal digits are read however many they are
         except (YAMLError, ValueError, LookupError):  # a number of thousands of digits, or a tag that doesn't fit
             kind = str(node.tag).removeprefix(_TAG)
             raise BadYaml(f"a value that can't be read as {kind}", line, "put it in quotes, without a tag") from None

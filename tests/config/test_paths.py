@@ -57,3 +57,40 @@ def test_elsewhere_it_is_a_warning_since_it_works(tmp_path: Path, keys: str, lin
     assert str(warning).startswith(f"{tmp_path}/webhooks.yaml:{line}: webhook chat: {path}: warning: ")
     assert warning.remedy == remedy
     assert not load(tmp_path, "  only: {$.a: 1, \" $['b']\": 2}\n  hide: [$.a]\n").warnings
+
+
+@pytest.mark.parametrize(
+    ("keys", "line", "path", "remedy"),
+    [
+        (
+            "  only:\n    $._webhook.headers['X-GitHub-Event']: push\n",
+            6,
+            "only.$._webhook.headers['X-GitHub-Event']",
+            "write $._webhook.headers['x-github-event']",
+        ),
+        ("  hide: [$._webhook.headers.Email]\n", 5, "hide[0]", "write $._webhook.headers['email']"),
+        (
+            "  starts: [{workflow: s, when: {$._webhook.eventID: x}}]\n",
+            5,
+            "starts[0].when.$._webhook.eventID",
+            "eventId",
+        ),
+        ("  starts: [{workflow: s, input: {a: [$._webhook.Query.a]}}]\n", 5, "starts[0].input.a[0]", "query"),
+        ("  starts: [{workflow: s, once: {key: $._webhook.id}}]\n", 5, "starts[0].once.key", "eventId"),
+        ("  messages: [{workflow: s, key: $._webhook.header.to}]\n", 5, "messages[0].key", "headers"),
+    ],
+)
+def test_a_path_that_no_events_metadata_has_is_a_warning(
+    tmp_path: Path, keys: str, line: int, path: str, remedy: str
+) -> None:
+    [warning] = load(tmp_path, keys).warnings
+    assert str(warning).startswith(f"{tmp_path}/webhooks.yaml:{line}: webhook chat: {path}: warning: ")
+    assert "selects nothing" in warning.what
+    assert remedy in warning.remedy
+
+
+def test_nothing_is_said_of_what_metadata_may_have(tmp_path: Path) -> None:
+    when = "$._webhook.headers.x-id: a, $._webhook: {$exists: true}, $.a._webhook.B: c, $._webhook.query.Id: d"
+    assert (
+        load(tmp_path, f"  starts: [{{workflow: s, when: {{{when}}}, input: {{a: $$._webhook.B}}}}]\n").warnings == ()
+    )

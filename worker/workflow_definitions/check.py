@@ -11,6 +11,7 @@ from config.problems import dotted
 from config.webhooks import Definitions, Message, Problem, Webhook
 from config.yaml_lines import Where
 from criteria.matches import BadMatches, Criteria
+from criteria.metadata import why_nothing
 from criteria.suggestions import nearest
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Unreachable
@@ -212,11 +213,15 @@ class _Check:
         for task in tasks:
             place = f"task {task.reference_name} of {workflow}"
             try:
-                missing = _never_found(task.matches, known)
+                criteria = _criteria(task.matches)
             except BadMatches as error:
                 what = f"the matches of {place} can't be used: {error}"
                 yield self._problem(webhook, where, what, "correct them in the workflow")
                 continue
+            for path in criteria.paths:
+                if (nothing := why_nothing(path)) is not None:
+                    yield self._problem(webhook, where, f"{place} needs {path}: {nothing[0]}", nothing[1])
+            missing = _never_found(criteria, known)
             if missing:
                 what = f"{place} needs {', '.join(missing[:_SHOWN])}, which no sample event of {webhook.platform} has"
                 yield self._problem(webhook, where, what, "compare the path with a real event")
@@ -242,16 +247,20 @@ def _without_tasks(tasks: WaitTasks) -> str:
     return "add one, or remove the receiver"
 
 
-def _never_found(matches: Any, documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The paths that are missing in each of the documents: in the one that lacks fewest of them.
-
-    What a real delivery has in `_webhook`, its headers for example, no sample says. Raises BadMatches.
-    """
+def _criteria(matches: Any) -> Criteria:
+    """Those that are known before the workflow runs. Raises BadMatches."""
     if _is_computed(matches):
-        return []
+        return Criteria.parse(None)
     if isinstance(matches, dict):
         matches = {path: expected for path, expected in matches.items() if not _is_computed(path)}
-    criteria = Criteria.parse(matches)
+    return Criteria.parse(matches)
+
+
+def _never_found(criteria: Criteria, documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The paths that are missing in each of the documents: in the one that lacks fewest of them.
+
+    What a real delivery has in `_webhook`, its headers for example, no sample says.
+    """
     paths = [
         (path, select) for path, select in zip(criteria.paths, criteria.selects, strict=True) if "_webhook" not in path
     ]

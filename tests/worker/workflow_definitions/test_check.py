@@ -185,6 +185,13 @@ def test_paths_that_no_sample_has_together_are_said(tmp_path: Path, matches: Any
     assert [what for _, what, _ in problems] == ([] if missing is None else [expected])
 
 
+def test_a_path_that_no_events_metadata_has_is_said(tmp_path: Path) -> None:
+    matches = {"$._webhook.headers['X-GitHub-Event']": "push", "$._webhook.headers['x-id']": 1, "$.${a}": 2}
+    [(_, what, remedy)] = found(Registry(deploy=[wait(matches)]), tmp_path, "    receivers: {deploy: any}\n")
+    assert what.startswith("task wait of deploy needs $._webhook.headers['X-GitHub-Event']: header names are in lower")
+    assert remedy == "write $._webhook.headers['x-github-event']"
+
+
 def test_matches_that_cannot_be_parsed_are_said(tmp_path: Path) -> None:
     [(_, what, remedy)] = found(Registry(deploy=[wait({"$[": 1})]), tmp_path, "    receivers: {deploy: any}\n")
     assert what.startswith("the matches of task wait of deploy can't be used: ")
