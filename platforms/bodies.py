@@ -80,7 +80,7 @@ def _read_body(body: bytes, content_type: str | None, always_json: bool) -> Body
     if media_type in ("application/json", "text/json") or media_type.endswith("+json"):
         return _json(body)
     if media_type == "application/x-www-form-urlencoded":
-        return _form(_decode(body, _charset(content_type) if parameters else "utf-8"))
+        return _form(body, _charset(content_type) if parameters else "utf-8")
     if media_type == "multipart/form-data":
         return _unpacked(_multipart(body, content_type))
     is_xml = media_type in ("application/xml", "text/xml") or media_type.endswith("+xml")
@@ -264,11 +264,17 @@ def _fields(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _form(text: str) -> Body:
+_SYNTAX = "%+&=09AFaf"
+"""The characters of an encoded form: a charset that has them as ASCII does can also be that of its percent-encoding."""
+
+
+def _form(body: bytes, charset: str) -> Body:
+    text = _decode(body, charset)
+    escaped = charset if _SYNTAX.encode(charset) == _SYNTAX.encode() else "utf-8"
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        pairs = parse_qsl(text, keep_blank_values=True, encoding=escaped, errors="strict", max_num_fields=MAX_FIELDS)
     except UnicodeDecodeError:
-        raise MalformedBody("a field of the form is not UTF-8") from None
+        raise MalformedBody(f"a field of the form is not {'UTF-8' if escaped == 'utf-8' else escaped}") from None
     except ValueError:
         raise MalformedBody("the form has too many fields") from None
     return _unpacked(_fields(pairs))
@@ -324,7 +330,7 @@ def _part_value(part: Field | File, content: bytes) -> Any:
             "contentType": part.headers.get("content-type"),
             "content": base64.b64encode(content).decode("ascii"),
         }
-    return _decode(content, "utf-8")
+    return _decode(content, _charset(part.headers.get("content-type", "")))
 
 
 # --- as the platform sends it ---------------------------------------------------------------------------------

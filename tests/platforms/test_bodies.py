@@ -130,6 +130,20 @@ def test_a_form_becomes_its_fields_and_repeated_ones_lists() -> None:
     assert payload("", FORM) == {}
 
 
+@pytest.mark.parametrize(
+    ("charset", "body"),
+    [
+        ("iso-8859-1", b"a=%E9&b=\xe9"),
+        ("shift_jis", b"a=%83A&b=%83%41"),
+        ("utf-8-sig", b"a=%C3%A9&b=\xc3\xa9"),
+        ("utf-16", "a=%C3%A9&b=é".encode("utf-16")),
+    ],
+)
+def test_a_forms_charset_is_that_of_its_escapes_too(charset: str, body: bytes) -> None:
+    letter = "ア" if charset == "shift_jis" else "é"
+    assert payload(body, f"{FORM}; charset={charset}") == {"a": letter, "b": letter}
+
+
 def test_the_packed_payload_of_a_form_is_unpacked() -> None:
     assert payload("payload=%7B%22a%22%3A+1.10%7D", FORM) == {"a": 1.1}
     assert payload("payload=%7B%22a%22%3A1%7D", FORM, "x=1") == {"a": 1, "x": "1"}
@@ -164,6 +178,13 @@ def test_a_multipart_form_keeps_fields_and_files() -> None:
         "a": "é",
         "f": {"filename": "n.bin", "contentType": "image/png", "content": "AP8="},
     }
+
+
+def test_a_field_of_a_multipart_form_may_have_its_own_charset() -> None:
+    head = 'Content-Disposition: form-data; name="a"\r\nContent-Type: text/plain; charset='
+    assert payload(multipart((f"{head}iso-8859-1", b"\xe9")), "multipart/form-data; boundary=b") == {"a": "é"}
+    with pytest.raises(UnreadableMediaType):
+        read_body(multipart((f"{head}nothing", b"1")), "multipart/form-data; boundary=b")
 
 
 @pytest.mark.parametrize(
