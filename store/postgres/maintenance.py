@@ -18,8 +18,9 @@ class PostgresMaintenance(Maintenance):
     """Maintenance on PostgreSQL."""
 
     finished = """
-    SELECT e.id FROM bridge.ended_events ended JOIN bridge.events e ON e.seq = ended.seq
-    WHERE ended.settled_at < %s ORDER BY ended.settled_at LIMIT %s FOR UPDATE OF e SKIP LOCKED
+    SELECT e.id, ended.settled_at FROM bridge.ended_events ended JOIN bridge.events e ON e.seq = ended.seq
+    WHERE ended.settled_at >= %s AND ended.settled_at < %s ORDER BY ended.settled_at LIMIT %s
+    FOR UPDATE OF e SKIP LOCKED
     """
     delete_events = """
     WITH pruned AS (DELETE FROM bridge.events WHERE id = ANY(%s) RETURNING status)

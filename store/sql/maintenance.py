@@ -21,7 +21,8 @@ SELECT id FROM unnest(%s::text[]) AS pruned (id) WHERE NOT EXISTS (
 """
 # Several workers may prune: each skips what another is deleting.
 _TASKS = """
-SELECT id, workflow_id FROM bridge.tasks WHERE settled_at < %s ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
+SELECT id, workflow_id, settled_at FROM bridge.tasks WHERE settled_at >= %s AND settled_at < %s
+ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
 _KEPT_DELIVERIES = """
 WITH pruned AS MATERIALIZED (
@@ -35,12 +36,15 @@ class Maintenance(ABC):
     """The store's own housekeeping, and retention. The leader runs it."""
 
     finished: ClassVar[str]
-    """Selects the ids of events that finished before a time, up to a number of them."""
+    """Selects ids and times of events that finished from one time on and before another, up to a number of them."""
     delete_events: ClassVar[str]
     """Deletes the events with these ids."""
 
     def __init__(self, database: Database):
         self._database = database
+        self._events_from = self._tasks_from = 0
+        """When what is left was settled, at the earliest. On PostgreSQL an index keeps the entries of what was deleted
+        until the next vacuum: from the first one on, each step would pass over those of all steps before it."""
 
     @abstractmethod
     def advice(self) -> list[str]:
@@ -60,17 +64,23 @@ class Maintenance(ABC):
         due before that time and that haven't been retried since.
         """
         with self._database.transaction() as transaction:
-            found = [event_id for (event_id,) in transaction.fetch(self.finished, (before, limit))]
-            events, targets = self._prune_events(transaction, found) if found else (0, 0)
-            tasks = _prune_tasks(transaction, before, limit)
+            found: dict[str, int] = dict(transaction.fetch(self.finished, (self._events_from, before, limit)))
+            events, targets = self._prune_events(transaction, list(found)) if found else ([], 0)
+            tasks = _prune_tasks(transaction, self._tasks_from, before, limit)
             prune(transaction, before, limit)
             # Python before 3.12 doesn't count what a statement of SQLite deletes that begins with WITH.
             kept = len(transaction.fetch(_KEPT_DELIVERIES, (before, limit)))
             transaction.write("DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
-        return Pruned(events, len(found) == limit or targets == rows.STEP or limit in (tasks, kept))
+        more = len(found) == limit or targets == rows.STEP or limit in (len(tasks), kept)
+        last = max(found.values(), default=self._events_from)
+        # The next run looks everywhere again: another worker may have been deleting some of it, and failed.
+        self._events_from = min((found[id_] for id_ in found.keys() - events), default=last) if more else 0
+        self._tasks_from = max(tasks, default=self._tasks_from) if more else 0
+        return Pruned(len(events), more)
 
-    def _prune_events(self, transaction: Transaction, ids: list[str]) -> tuple[int, int]:
-        """Deletes some targets of these events, and the events without any left. Returns the number of each."""
+    def _prune_events(self, transaction: Transaction, ids: list[str]) -> tuple[list[str], int]:
+        """Deletes some targets of these events, and the events without any left. Returns the ids of these events, and
+        the number of targets."""
         targets = [target_id for (target_id,) in transaction.fetch(_TARGETS, (ids, rows.STEP))]
         once_keys.prune(transaction, targets)
         take_back(transaction, "target", list(map(str, targets)))
@@ -80,16 +90,18 @@ class Maintenance(ABC):
         take_back(transaction, "event", ids)
         transaction.write("DELETE FROM bridge.answers WHERE event_id = ANY(%s)", (ids,))
         transaction.write(self.delete_events, (ids,))
-        return len(ids), len(targets)
+        return ids, len(targets)
 
 
-def _prune_tasks(transaction: Transaction, before: int, limit: int) -> int:
-    """Deletes tasks, with their workflows. Returns the number of tasks."""
-    tasks: dict[str, str] = dict(transaction.fetch(_TASKS, (before, limit)))
-    if tasks:
-        workflows = sorted(set(tasks.values()))
-        take_back(transaction, "task", list(tasks))
+def _prune_tasks(transaction: Transaction, since: int, before: int, limit: int) -> list[int]:
+    """Deletes tasks that were settled in that time, with their workflows. Returns when they were settled."""
+    found = transaction.fetch(_TASKS, (since, before, limit))
+    if found:
+        tasks, workflows, settled = map(list, zip(*found, strict=True))
+        workflows = sorted(set(workflows))
+        take_back(transaction, "task", tasks)
         take_back(transaction, "workflow", workflows)
-        transaction.write("DELETE FROM bridge.tasks WHERE id = ANY(%s)", (list(tasks),))
+        transaction.write("DELETE FROM bridge.tasks WHERE id = ANY(%s)", (tasks,))
         transaction.write("DELETE FROM bridge.workflows WHERE id = ANY(%s)", (workflows,))
-    return len(tasks)
+        return settled
+    return []

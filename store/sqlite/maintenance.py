@@ -15,7 +15,8 @@ class SqliteMaintenance(Maintenance):
 
     # The newest one stays: a number must not be given out again.
     finished = """
-    SELECT id FROM events WHERE settled_at < ? AND seq < (SELECT max(seq) FROM events) ORDER BY settled_at LIMIT ?
+    SELECT id, settled_at FROM events WHERE settled_at >= ? AND settled_at < ? AND seq < (SELECT max(seq) FROM events)
+    ORDER BY settled_at LIMIT ?
     """
     delete_events = "DELETE FROM bridge.events WHERE id = ANY(%s)"
 
