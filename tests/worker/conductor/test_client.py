@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import socket
 import ssl
@@ -19,7 +18,6 @@ from unittest import mock
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
-import urllib3
 from conductor.client.http.api_client import ApiClient
 
 from testkit import PATIENCE
@@ -27,6 +25,7 @@ from worker.conductor import transport
 from worker.conductor.answers import End, TaskStatus, Unreadable
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
+from worker.conductor.connection import Connection
 from worker.conductor.errors import (
     ConductorError,
     Garbled,
@@ -728,8 +727,8 @@ def test_certificates_are_read_only_for_tls(server: StandIn, monkeypatch: pytest
 
 
 def test_an_error_of_tls_leaves_open_what_has_happened(conductor: Conductor) -> None:
-    error = urllib3.exceptions.SSLError("bad record MAC")
-    with mock.patch.object(urllib3.HTTPConnectionPool, "urlopen", side_effect=error), pytest.raises(OutcomeUnknown):
+    error = ssl.SSLError("bad record MAC")
+    with mock.patch.object(Connection, "exchange", side_effect=error), pytest.raises(OutcomeUnknown):
         conductor.start("flow", None, "{}", "event")
 
 
@@ -766,8 +765,7 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
 
 def test_all_threads_share_one_context_of_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[Any] = []
-    pools = urllib3.PoolManager
-    monkeypatch.setattr(urllib3, "PoolManager", lambda **given: used.append(given["ssl_context"]) or pools(**given))
+    monkeypatch.setattr(transport, "Connection", lambda url, tls: used.append(tls) or Connection(url, tls))
     conductor = Conductor("https://127.0.0.1:1/api", Bounds(5))
 
     def call() -> None:
@@ -814,12 +812,20 @@ def test_an_authority_that_is_new_since_the_process_started_is_trusted(
     assert conductor.poll("me") == []
 
 
+def test_a_header_cannot_hold_a_line_break(server: StandIn) -> None:
+    """Else whoever chooses a token would choose the rest of the request."""
+    server.answers = [Answer([])]
+    sender = transport.Transport(server.url, Bounds(PATIENCE), None)
+    for value in ("a\r\nX-Other: b", "a\nb", "a\rb"):
+        with pytest.raises(ValueError, match="line break"):
+            sender.send("GET", "/api/tasks", {"X-Authorization": value})
+    assert server.requests == []
+
+
 def test_a_connection_that_took_too_long_carries_no_request(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("w1")]
-    plain = urllib3.Timeout(connect=5, read=5)
-    late = Bounds(5, connect_timeout=-1)
-    with mock.patch.object(urllib3, "Timeout", lambda **_: plain), pytest.raises(Unreachable):
-        Conductor(server.url, late).start("flow", None, "{}", "event")
+    with pytest.raises(Unreachable):
+        Conductor(server.url, Bounds(5, connect_timeout=-1)).start("flow", None, "{}", "event")
     assert server.requests == []
 
 
@@ -835,22 +841,22 @@ def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Condu
     assert conductor.start("flow", None, "{}", "event") == "w1", "the limit was that call's alone"
 
 
-@pytest.mark.parametrize("moment", ["connect", "send"])
-def test_a_process_that_freezes_before_the_body_is_sent_sends_none_when_it_wakes(
-    server: StandIn, conductor: Conductor, moment: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("frozen", "moment"), [(Connection, "connect"), (socket.socket, "sendall")])
+def test_a_process_that_freezes_before_all_of_a_request_is_sent_sends_no_more_when_it_wakes(
+    server: StandIn, conductor: Conductor, frozen: type, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.answers = [Answer("w1")]
-    frozen = http.client.HTTPConnection if moment == "send" else transport.Connection
     go_on = getattr(frozen, moment)
+    large = json.dumps({"text": "x" * 100_000})
 
     def freeze(*given: Any) -> None:
-        go_on(*given)  # the connection is there, or the head is sent
+        go_on(*given)  # the connection is there, or the first piece is sent
         time.sleep(0.3)
 
     with monkeypatch.context() as patch:
         patch.setattr(frozen, moment, freeze)
         with pytest.raises(NotNow, match="too late"):
-            conductor.start("flow", None, "{}", "event", not_after=time.monotonic() + 0.2)
+            conductor.start("flow", None, large, "event", not_after=time.monotonic() + 0.2)
     assert server.requests == []
     assert conductor.start("flow", None, "{}", "event") == "w1", "a new connection is made"
     assert len(server.requests) == 1
@@ -859,13 +865,13 @@ def test_a_process_that_freezes_before_the_body_is_sent_sends_none_when_it_wakes
 def test_a_process_that_freezes_while_it_connects_does_not_poll_when_it_wakes(
     server: StandIn, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connect, now = transport.Connection.connect, time.monotonic
+    connect, now = Connection.connect, time.monotonic
 
     def freeze(*given: Any) -> None:
         connect(*given)
         monkeypatch.setattr(time, "monotonic", lambda: now() + 3600)
 
-    monkeypatch.setattr(transport.Connection, "connect", freeze)
+    monkeypatch.setattr(Connection, "connect", freeze)
     with pytest.raises(NotNow, match="too late"):
         conductor.poll("me", not_after=now() + 1800)
     assert server.requests == []
