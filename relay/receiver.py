@@ -247,9 +247,9 @@ class Receiver:
 
     def _fit(self, route: Route, incoming: Incoming, request: Request, events: list[NewEvent]) -> list[NewEvent]:
         """The events that fit the `schema`; records the others. Raises Misfit if they are to be refused."""
-        if route.fitting is None:
+        if route.schema_check is None:
             return events
-        fitting, reasons = route.fitting.sort(events)
+        fitting, reasons = route.schema_check.sort(events)
         self._reporter.misfit(route, incoming, request, [f"{reason} ({_NOT_TOLD})" for reason in reasons])
         return fitting
 

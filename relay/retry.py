@@ -70,9 +70,9 @@ def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
         events, reasons = route.filter.sort(events)
         if not events:
             raise StillRejected(reasons[0])
-    if route.fitting is not None:
+    if route.schema_check is not None:
         try:
-            events, reasons = route.fitting.sort(events)
+            events, reasons = route.schema_check.sort(events)
         except Misfit as error:
             raise StillRejected(str(error)) from None
         if not events:

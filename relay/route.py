@@ -20,7 +20,7 @@ from relay.callbacks import ACCEPT_BY_ID, CallbackUrls
 from relay.filter import Filter, configured_response
 from relay.parser import Parser
 from relay.payload import CONDUCTOR_PAYLOAD
-from relay.schema_check import Fitting
+from relay.schema_check import SchemaCheck
 from relay.vendor_keys import KeySource
 from relay.verification import Verification, VerifiedWebhooks, credentials_of
 from store.records import Committed
@@ -72,7 +72,9 @@ class Route:
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
         self.filter = Filter(webhook.only, webhook.hide) if webhook.only else None
         """Which events are stored; None for all."""
-        self.fitting = Fitting(webhook.payload_schema, webhook.hide) if webhook.payload_schema is not None else None
+        self.schema_check = (
+            SchemaCheck(webhook.payload_schema, webhook.hide) if webhook.payload_schema is not None else None
+        )
         """Which of them fit the schema; None for all."""
         respond = webhook.respond
         self._configured_response = None

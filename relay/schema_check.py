@@ -20,7 +20,7 @@ class Misfit(Exception):
         self.reason = reason
 
 
-class Fitting:
+class SchemaCheck:
     """The `schema` of one webhook."""
 
     def __init__(self, schema: SchemaFile, hide: Sequence[str] = ()):
