@@ -10,7 +10,7 @@ import pytest
 
 from config.webhooks import Webhook
 from testkit.own_webhooks import Fault, OwnWebhooks
-from tests.worker.conductor.test_client import Answer, StandIn
+from tests.worker.conductor.stand_in import Answer, StandIn
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError

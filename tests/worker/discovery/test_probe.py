@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from tests.worker.conductor.test_client import Answer, Request, StandIn
+from tests.worker.conductor.stand_in import Answer, Request, StandIn
 from worker.conductor.errors import Unreachable
 from worker.discovery import probe as module
 from worker.discovery.probe import SECONDS, CheckResult, probe

@@ -15,7 +15,7 @@ from store.records import Decision, Event
 from store.rules import fairness
 from store.sql import rows
 from tests.store.contract.makers import ME
-from tests.worker.leader.test_decider import SECOND, Bench, settle, sick
+from tests.worker.leader.decider_bench import SECOND, Bench, settle, sick
 from worker.leader import decider as decide
 from worker.leader import plan, plan_writer
 

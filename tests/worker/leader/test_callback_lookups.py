@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.worker.leader.decider_bench import SECOND, Bench
+from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.test_callbacks import BY_ID, OTHER, SIGNED, called
-from tests.worker.leader.test_decider import SECOND, Bench
-from tests.worker.leader.test_decider import bench as bench
 from tests.worker.play import Later
 from worker.leader.callbacks import Callbacks
 

@@ -9,8 +9,8 @@ import pytest
 from store.one_target import callback_to
 from store.records import Decision, NewEvent, Result, Target
 from tests.store.contract.makers import ME
-from tests.worker.leader.test_decider import SECOND, Bench
-from tests.worker.leader.test_decider import bench as bench
+from tests.worker.leader.decider_bench import SECOND, Bench
+from tests.worker.leader.decider_bench import bench as bench
 from worker.leader import addressed_events
 
 SIGNED = {"name": "w", "receivers": {"flow": "any"}, "callback": {"secret": "a-secret-of-24-characters"}}

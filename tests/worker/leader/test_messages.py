@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from store.one_target import OneTarget, place_of
 from store.records import Target
-from tests.worker.leader.test_decider import Bench
-from tests.worker.leader.test_decider import bench as bench
+from tests.worker.leader.decider_bench import Bench
+from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.test_one_target import replayed
 
 WEBHOOK = {

@@ -9,8 +9,8 @@ import pytest
 from store.one_target import OneTarget, place_of
 from store.records import NewEvent, Target
 from tests.store.contract.makers import ME
-from tests.worker.leader.test_decider import SECOND, Bench, settle
-from tests.worker.leader.test_decider import bench as bench
+from tests.worker.leader.decider_bench import SECOND, Bench, settle
+from tests.worker.leader.decider_bench import bench as bench
 
 WEBHOOK = {
     "name": "w",

@@ -1,0 +1,109 @@
+"""`webhook-bridge check`: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import Any
+
+import pytest
+
+from tests.admin.conftest import Cli
+from tests.admin.sample import DEFINITIONS, Sample
+from worker.discovery.probe import CheckResult
+
+
+def test_check_prints_warnings_and_is_0(cli: Cli, sample: Sample) -> None:
+    result = cli("check")
+    file = sample.settings.bridge_webhooks
+    assert result.stdout == (
+        f"{file}:18: webhook slack: platform: warning: no signing secret: once the challenge has come, anyone who "
+        "knows the URL can post; add secret: ${NAME}\n"
+    )
+    assert "3 webhooks, no errors" in result.stderr
+
+
+def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(cli: Cli) -> None:
+    assert "warning: CONDUCTOR_SERVER_URL: Conductor can't be reached" in cli("check").stderr
+    [*_, last] = json.loads(cli("check", "--json").stdout)
+    assert (last["where"], last["warning"], last["file"]) == ("CONDUCTOR_SERVER_URL", True, None)
+    assert "CONDUCTOR_SERVER_URL" not in cli("check", "--offline").output
+
+
+def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: Sample) -> None:
+    sample.store.facts.set("conductor", "503")
+    sample.store.facts.set("index_misses", "1 of 9 waiting tasks")
+    sample.store.facts.set("index_fails", "orders: 503")
+    text = cli("check").stderr
+    assert "the worker can't use Conductor: 503" in text
+    assert "events wait for Conductor's index: orders: 503" in text
+    assert "1 of 9 waiting tasks were missing from Conductor's index" in text
+
+
+def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: Cli, sample: Sample) -> None:
+    """Its environment may be another one than that of `check`."""
+    error = "a.yaml:3: webhook a: secret: the environment variable A is not set"
+    sample.store.facts.set("definitions_error:relay", error)
+    assert f"the relay found errors in the definitions, and keeps using the last good ones: {error}" in (
+        cli("check").stderr
+    )
+
+
+def test_check_fails_for_urls_of_messages_with_which_no_worker_starts(cli: Cli) -> None:
+    said = "BRIDGE_NOTIFY: Apprise doesn't know URL number 2"
+    cli.environment["BRIDGE_NOTIFY"] = "json://localhost/path nonsense"
+    result = cli("check", "--offline", code=1)
+    assert f"error: {said}; write one such as" in result.stderr
+    assert "nonsense" not in result.output, "it may be a secret"
+    cli.environment["BRIDGE_NOTIFY"] = "json://localhost/path"
+    assert "BRIDGE_NOTIFY" not in cli("check", "--offline").output
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [("CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"), ("CONDUCTOR_AUTH_SECRET", "CONDUCTOR_AUTH_KEY")],
+)
+def test_half_an_access_key_fails_the_check(cli: Cli, given: str, missing: str) -> None:
+    cli.environment[given] = "half"
+    result = cli("check", "--offline", code=1)
+    said = f"{missing} isn't set, so Conductor is called without an access key; set both, or none"
+    assert f"error: CONDUCTOR_AUTH_KEY: {said}" in result.stderr
+    cli.environment[missing] = "other"
+    assert "CONDUCTOR_AUTH" not in cli("check", "--offline").output
+
+
+def test_check_warns_if_the_page_may_write_webhooks_and_cannot(cli: Cli, sample: Sample) -> None:
+    cli.environment["BRIDGE_ADMIN_WRITES"] = "on"
+    file = sample.settings.bridge_webhooks
+    said = f"warning: BRIDGE_ADMIN_WRITES: {file} is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one"
+    assert said in cli("check", "--offline").stderr
+    cli.environment["BRIDGE_WEBHOOKS"] = str(file.parent)
+    assert "BRIDGE_ADMIN_WRITES" not in cli("check", "--offline").stderr
+
+
+def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    note, error = CheckResult("note", "found by search"), CheckResult("error", "no Conductor API there", "mend it")
+    asked: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(
+        importlib.import_module("admin.cli.check"), "probe", lambda *given: asked.append(given) or [note, error]
+    )
+    lines = cli("check", code=1).stderr.splitlines()
+    assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
+    assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
+    [(url, key, secret, definitions, left)] = asked
+    assert (url, key, secret, left) == ("http://127.0.0.1:1/api", None, None, ())
+    assert definitions.receivers == ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
+    assert definitions.starts == ["on_push"]
+    found = json.loads(cli("check", "--json", code=1).stdout)
+    assert [problem["what"] for problem in found if not problem["warning"]] == ["no Conductor API there"]
+
+
+def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text(DEFINITIONS.replace("any", "all").replace("0s", "0"), encoding="utf-8")
+    result = cli("check", code=1)
+    lines = result.stdout.splitlines()
+    assert [line.split(": ")[0].rpartition(":")[2] for line in lines] == ["6", "15", "18", "20"]
+    assert "3 errors; the bridge keeps using the last good definitions of each file" in result.stderr
+    found = json.loads(cli("check", "--json", code=1).stdout)
+    assert [problem["line"] for problem in found] == [6, 15, 20, 18]
+    assert set(found[0]) == {"file", "line", "where", "what", "remedy", "warning"}

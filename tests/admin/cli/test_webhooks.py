@@ -1,0 +1,48 @@
+"""`webhook-bridge webhooks`, `pause` and `resume`."""
+
+from __future__ import annotations
+
+import json
+
+from tests.admin.conftest import Cli
+from tests.admin.sample import Sample
+
+
+def test_webhooks_lists_url_platform_and_since_when_each_is_verified(cli: Cli) -> None:
+    found = json.loads(cli("webhooks", "--json").stdout)
+    assert [set(one) for one in found] == [{"name", "url", "platform", "status", "verifiedAt"}] * 3
+    assert found[0]["url"] == "https://hooks.example.com/webhook/github-deploys"
+    assert [one["status"] for one in found] == ["Verified", "Unverified", "Unverified"]
+    assert found[0]["verifiedAt"].endswith("Z")
+    assert found[1]["verifiedAt"] is None, "its secret has changed since"
+    table = cli("webhooks").stdout.splitlines()
+    assert table[0].split() == ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED", "AT"]
+    assert len(table) == 4
+
+
+def test_webhooks_without_a_public_url_or_a_database_are_listed(cli: Cli, sample: Sample) -> None:
+    del cli.environment["BRIDGE_PUBLIC_URL"]
+    cli.environment |= {"BRIDGE_DATABASE": f"sqlite:///{sample.folder}/none/bridge.db", "PORT": "8123"}
+    result = cli("webhooks", "--json")
+    assert json.loads(result.stdout)[0]["url"] == "http://localhost:8123/webhook/github-deploys"
+    assert "no database at" in result.stderr
+    assert not (sample.folder / "none").exists()
+
+
+def test_webhooks_of_broken_definitions_are_1(cli: Cli, sample: Sample) -> None:
+    sample.settings.bridge_webhooks.write_text("webhooks: 5", encoding="utf-8")
+    assert "webhooks.yaml:1: webhooks: not a list" in cli("webhooks", code=1).stderr
+
+
+def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, sample: Sample) -> None:
+    name = json.loads(cli("webhooks", "--json").stdout)[0]["name"]
+    assert f"webhook-bridge resume {name}" in cli("pause", name).stdout
+    assert [one["name"] for one in json.loads(cli("webhooks", "--json").stdout) if "pausedAt" in one] == [name]
+    assert "PAUSED AT" in cli("webhooks").stdout
+    assert cli("resume", name).stdout == f"{name} is resumed\n"
+    assert "PAUSED AT" not in cli("webhooks").stdout
+
+
+def test_what_cannot_be_paused_or_resumed_is_said(cli: Cli) -> None:
+    assert "no webhook nothing: known are " in cli("pause", "nothing", code=1).stderr
+    assert "nothing isn't paused; paused webhooks: none" in cli("resume", "nothing", code=1).stderr

@@ -1,0 +1,157 @@
+"""Secrets by the page: made up, shown once, rotated, and never shown again."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.admin.page.webhook_page import Page
+from tests.admin.page.webhook_page import page as page
+
+
+def test_a_secret_is_rotated_and_the_old_one_kept_until_it_is_removed(page: Page) -> None:
+    page.create()
+    answer = page.post("/webhooks/deploys/secret", do="rotate", version=page.version("deploys"))
+    shown = re.search(r'id="new-secret" readonly value="([\w-]+)"', answer.text)
+    assert shown
+    secrets = [secret.get_secret_value() for secret in page.defined["deploys"].secret]
+    assert secrets == [shown[1], "9f86d081884c7d659a2feaa0c55ad015"]
+    page.post("/webhooks/deploys/secret", do="forget", version=page.version("deploys"))
+    assert [secret.get_secret_value() for secret in page.defined["deploys"].secret] == [shown[1]]
+    assert len(list((page.folder / "secrets").glob("[!.]*"))) == 1
+
+
+def test_a_secret_that_the_platform_shows_is_asked_for(page: Page) -> None:
+    page.create(platform="slack", secret="")
+    assert page.defined["deploys"].secret is None
+    assert "Add secret" in page.client.get("/webhooks/deploys").text
+    answer = page.post("/webhooks/deploys/secret", do="rotate", version=page.version("deploys"))
+    assert answer.status_code == 422
+    assert "enter the signing secret that Slack shows" in answer.text
+    assert re.search(r'name="secret"[^>]* autofocus', answer.text)
+    given = {"do": "rotate", "version": page.version("deploys"), "secret": "8f742231b10e8888abcd99yyyzzz85a5"}
+    assert "From now on the secret proves its deliveries" in page.post("/webhooks/deploys/secret", **given).text
+    assert page.defined["deploys"].secret[0].get_secret_value() == given["secret"]
+    text = page.client.get("/webhooks/deploys").text
+    assert "Rotate" in text
+    assert "Add secret" not in text
+    answer = page.post("/webhooks/deploys/secret", do="rotate", version=page.version("deploys"))
+    assert answer.status_code == 422, "Slack takes none that we make up"
+
+
+def test_a_webhook_that_is_proven_otherwise_gets_no_secret(page: Page) -> None:
+    page.create(platform="custom", name="open", proof="none")
+    assert "Add secret" not in page.client.get("/webhooks/open").text
+    assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
+
+
+def test_a_secret_that_stands_in_the_file_itself_is_not_shown(page: Page) -> None:
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- {name: one, platform: github, secret: in-the-file-itself-1, receivers: {a: any}}\n"
+        "- {name: two, headers: {X-Key: in-the-file-itself-2}, receivers: {a: any}}\n"
+        "- name: three\n  signature: {secret: in-the-file-itself-3, header: X}\n  receivers: {a: any}\n"
+    )
+    for name in ("one", "two", "three"):
+        version = page.version(name)
+        texts = [page.client.get(f"/webhooks/{name}{more}").text for more in ("", "/edit", "/delete")]
+        texts.append(page.post(f"/webhooks/{name}/edit", do="check", version=version, receivers="b").text)
+        texts.append(page.post(f"/webhooks/{name}/edit", do="save", version="old", receivers="b").text)
+        assert not [text for text in texts if "in-the-file-itself" in text]
+        assert page.post(f"/webhooks/{name}/edit", do="save", version=version, receivers="b").status_code == 303
+    assert "in-the-file-itself-2" in (page.folder / "a.yaml").read_text()
+
+
+def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_removed(page: Page) -> None:
+    page.create(platform="custom", name="one", header="X-Api-Key")
+    assert "New value of the header X-Api-Key" in page.client.get("/webhooks/one").text
+
+    def values() -> list[str]:
+        return [value.get_secret_value() for value in page.defined["one"].headers["X-Api-Key"]]
+
+    [old] = values()
+    rotated = page.post("/webhooks/one/secret", do="rotate", header="X-Api-Key", version=page.version("one"))
+    new, kept = values()
+    assert (kept, len(new)) == (old, 43)
+    assert new in rotated.text, "it was made up here, so somebody must be told"
+    page.post("/webhooks/one/secret", do="forget", header="X-Api-Key", version=page.version("one"))
+    assert values() == [new]
+    assert page.post("/webhooks/one/secret", do="rotate", header="X-No", version=page.version("one")).status_code == 409
+
+
+def test_a_webhook_with_callback_is_made_edited_and_its_secret_rotated(page: Page) -> None:
+    form = page.client.get("/new?platform=custom").text
+    assert 'name="proof" value="callback"' in form
+    given = {"callback_expires": "2d", "callback_tasks": "approve", "callback_query": "decision"}
+    made = page.create(platform="custom", name="approvals", proof="callback", **given)
+    assert made.status_code == 200, made.text
+    callback = page.defined["approvals"].callback
+    assert (callback.expires, callback.tasks, callback.query) == (2 * 86_400.0, ("approve",), ("decision",))
+    [old] = [secret.get_secret_value() for secret in callback.secret]
+    assert old == "9f86d081884c7d659a2feaa0c55ad015"
+    assert old not in made.text, "nobody enters it anywhere"
+    edit = page.client.get("/webhooks/approvals/edit").text
+    assert "Callback URLs" in edit
+    assert old not in edit
+    values = given | {"callback_expires": "3d", "receivers": "deploy"}
+    page.post("/webhooks/approvals/edit", do="save", version=page.version("approvals"), **values)
+    assert page.defined["approvals"].callback.expires == 3 * 86_400.0
+
+    def secrets() -> list[str]:
+        return [secret.get_secret_value() for secret in page.defined["approvals"].callback.secret]
+
+    assert secrets() == [old]
+    rotated = page.post("/webhooks/approvals/secret", do="rotate", version=page.version("approvals"))
+    new, kept = secrets()
+    assert (kept, len(new)) == (old, 43)
+    assert "New URLs are signed with the new one" in rotated.text
+    assert new not in rotated.text
+    assert "Ends every URL that it signed" in rotated.text
+    page.post("/webhooks/approvals/secret", do="forget", version=page.version("approvals"))
+    assert secrets() == [new]
+    assert len(list((page.folder / "secrets").glob("[!.]*"))) == 1, "the old one's file is gone"
+    page.post("/webhooks/approvals/delete", confirm="approvals", version=page.version("approvals"))
+    assert not list((page.folder / "secrets").glob("[!.]*"))
+
+
+def test_urls_that_nothing_signs_have_no_secret_to_rotate(page: Page) -> None:
+    made = page.create(platform="custom", name="open", proof="callback", callback_by="id")
+    assert page.defined["open"].callback.secret is None
+    assert "Nothing to rotate" in made.text
+    assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
+    wrong = page.create(platform="custom", name="other", proof="callback", callback_by="id", callback_expires="1d")
+    assert 'id="callback_expires-error"' in wrong.text
+    wrong = page.create(platform="custom", name="other", proof="callback", start_workflow_0="on_push")
+    assert 'id="start_workflow_0-error"' in wrong.text or "starts nothing" in wrong.text
+
+
+@pytest.mark.parametrize(("encoding", "length"), [("base64", 44), ("hex", 64)])
+def test_a_made_up_secret_is_a_key_in_the_encoding_that_the_signature_needs(
+    page: Page, encoding: str, length: int
+) -> None:
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- name: signed\n  receivers: {a: any}\n  signature:\n    header: X-Sig\n"
+        f"    key_encoding: {encoding}\n    secret: {'ab' * 32}\n"
+    )
+    page.post("/webhooks/signed/secret", do="rotate", version=page.version("signed"))
+    new, _ = page.defined["signed"].signature.secret
+    assert len(new.get_secret_value()) == length
+
+
+def test_a_word_before_a_header_s_token_stays_before_the_new_one(page: Page) -> None:
+    (page.folder / "a.yaml").write_text(
+        "webhooks:\n- name: alerts\n  receivers: {a: any}\n  headers: {Authorization: 'Bearer ${file:token}'}\n"
+    )
+    (page.folder / "token").write_text("9f86d081884c7d659a2feaa0c55ad015")
+    page.post("/webhooks/alerts/secret", do="rotate", header="Authorization", version=page.version("alerts"))
+    new, old = page.defined["alerts"].headers["Authorization"]
+    assert new.get_secret_value().startswith("Bearer ")
+    assert old.get_secret_value() == "Bearer 9f86d081884c7d659a2feaa0c55ad015"
+
+
+def test_a_webhook_that_nothing_proves_shows_no_secret_and_its_risk(page: Page) -> None:
+    made = page.create(platform="custom", name="open", proof="none")
+    assert "9f86d081884c7d659a2feaa0c55ad015" not in made.text
+    assert 'id="new-secret"' not in made.text
+    assert "deliveries are not verified" in made.text
+    assert "deliveries are not verified" in page.client.get("/webhooks/open").text

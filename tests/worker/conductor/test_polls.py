@@ -1,0 +1,62 @@
+"""Polling Conductor's queue, against a stand-in on this machine."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
+from worker.conductor.client import Conductor
+from worker.conductor.errors import OutcomeUnknown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [("30", 0), (1.5, 0), (None, 0), (True, 0), (9_999_999_999, 9_999_999_999)]
+)
+def test_a_response_time_out_that_is_no_number_is_none(
+    seconds: object, expected: int, server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer([POLLED | {"responseTimeoutSeconds": seconds, "workflowTask": {}}])]
+    assert [task.response_timeout for task in conductor.poll("me", "billing")] == [expected]
+
+
+def test_a_poll_never_waits_and_takes_a_batch(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer([POLLED])]
+    [task] = conductor.poll("me", "billing")
+    assert (server.last.method, server.last.path) == ("GET", "/api/tasks/poll/batch/WAIT_FOR_WEBHOOK")
+    assert server.last.query == {"workerid": ["me"], "count": ["100"], "timeout": ["0"], "domain": ["billing"]}
+    assert (task.id, task.workflow_id, task.workflow, task.reference_name) == ("t1", "w1", "flow", "wait")
+    assert (task.matches, task.scheduled_at) == ({"$.n": 1}, 1_700_000_000_100)
+    assert (task.domain, task.found_by, task.state) == ("billing", "queue", "waiting")
+
+
+def test_the_response_time_out_is_that_of_the_definition_and_not_the_tasks_own_zero(
+    server: StandIn, conductor: Conductor
+) -> None:
+    server.answers = [Answer([POLLED])]
+    assert conductor.poll("me")[0].response_timeout == 30
+
+
+@pytest.mark.parametrize("answer", [Answer([]), Answer("", 204), Answer("")])
+def test_an_empty_queue_gives_no_tasks(server: StandIn, conductor: Conductor, answer: Answer) -> None:
+    server.answers = [answer]
+    assert conductor.poll("me") == []
+
+
+def test_a_poll_tells_how_the_clocks_differ_also_when_a_task_was_polled_before(
+    server: StandIn, conductor: Conductor
+) -> None:
+    ahead = int(time.time() * 1000) + 60_000
+    server.answers = [Answer([{**POLLED, "startTime": 5}, {**POLLED, "startTime": ahead}])]
+    conductor.poll("me")
+    assert abs(conductor.server_clock.offset - 60_000) < 1000
+
+
+def test_a_poll_whose_answer_breaks_off_is_not_repeated_unseen(server: StandIn, conductor: Conductor) -> None:
+    for close in ("before", "middle"):
+        server.requests.clear()
+        server.answers = [Answer([POLLED], close=close), Answer([])]
+        with pytest.raises(OutcomeUnknown):
+            conductor.poll("me")
+        assert len(server.requests) == 1

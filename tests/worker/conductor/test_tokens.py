@@ -1,0 +1,61 @@
+"""Calls of a Conductor that has keys and tokens, against a stand-in on this machine."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.worker.conductor.stand_in import Answer, Request, StandIn
+from worker.conductor.bounds import Bounds
+from worker.conductor.client import Conductor
+from worker.conductor.errors import NotNow
+
+
+def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: StandIn) -> None:
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
+    conductor.poll("me")
+    thread = threading.Thread(target=conductor.poll, args=("me",))
+    thread.start()
+    thread.join()
+    asked = [request for request in server.requests if request.path == "/api/token"]
+    assert [request.body for request in asked] == [{"keyId": "key", "keySecret": "secret"}]
+    polls = [request for request in server.requests if request.path != "/api/token"]
+    assert [request.headers["x-authorization"] for request in polls] == ["the token"] * 2
+
+
+def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    server.answers = [Answer("", 503)]
+    for _ in range(7):
+        with pytest.raises(NotNow, match="CONDUCTOR_AUTH_KEY"):
+            conductor.poll("me")
+    server.answers = [lambda asked: Answer({"token": "late"}) if asked.path == "/api/token" else Answer([])]
+    conductor.poll("me")
+    assert server.last.headers["x-authorization"] == "late"
+
+
+def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    missing = Answer({"status": 404, "message": "No static resource api/token."}, 404)
+    server.answers = [lambda asked: missing if asked.path == "/api/token" else Answer([])]
+    for _ in range(3):
+        assert conductor.poll("me") == []
+    assert [request.path for request in server.requests].count("/api/token") == 1
+
+
+def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    tokens = iter(["old", "new"])
+
+    def answer(asked: Request) -> Answer:
+        if asked.path == "/api/token":
+            return Answer({"token": next(tokens)})
+        if asked.headers["x-authorization"] == "old":
+            return Answer({"error": "EXPIRED_TOKEN", "message": "expired"}, 401)
+        return Answer("w1", kind="text/plain")
+
+    server.answers = [answer]
+    assert conductor.start("flow", None, "{}", "event") == "w1"
+    assert [request.path for request in server.requests] == ["/api/token", "/api/workflow"] * 2

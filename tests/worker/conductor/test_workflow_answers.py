@@ -1,0 +1,178 @@
+"""What Conductor says about workflows and their definitions, against a stand-in on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
+from worker.conductor.answers import End, TaskStatus
+from worker.conductor.client import Conductor
+from worker.conductor.errors import Garbled, NotFound, NotThere, OutcomeUnknown
+
+
+def test_a_running_workflow_shows_its_tasks_in_progress(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer(["w1"])]
+    assert conductor.running("flow") == ["w1"]
+    assert server.last.path == "/api/workflow/running/flow"
+    waiting = {**POLLED, "taskType": "WAIT_FOR_WEBHOOK", "startTime": 7}
+    others = [{**waiting, "status": "COMPLETED"}, {**waiting, "taskType": "HUMAN"}]
+    server.answers = [Answer({"workflowId": "w1", "tasks": [waiting, *others]})]
+    [(task, started)] = conductor.waiting_in("w1")
+    assert (task.id, task.found_by, started) == ("t1", "index", 7)
+
+
+def test_a_workflow_is_evaluated_and_goes_if_it_has_a_task_or_an_end(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer("")]
+    assert conductor.evaluate("w1")
+    assert (server.last.method, server.last.path) == ("PUT", "/api/workflow/decide/w1")
+    server.answers = [Answer({"message": "No such workflow found by id: w1"}, 404)]
+    assert not conductor.evaluate("w1")
+    for workflow, goes in (
+        ({"status": "RUNNING", "tasks": []}, False),
+        ({"status": "RUNNING", "tasks": [{}]}, True),
+        ({"status": "COMPLETED", "tasks": []}, True),
+    ):
+        server.answers = [Answer({"workflowId": "w1", **workflow})]
+        assert conductor.goes("w1") == goes
+
+
+def test_a_failed_task_says_why(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"status": "FAILED_WITH_TERMINAL_ERROR", "reasonForIncompletion": "too large"})]
+    assert conductor.task("t1") == TaskStatus(True, None, "too large")
+
+
+def test_of_a_sub_workflow_the_root_is_looked_up(server: StandIn, conductor: Conductor) -> None:
+    workflows = {
+        "child": {"workflowId": "child", "workflowVersion": 2, "parentWorkflowId": "middle", "startTime": 30},
+        "middle": {"workflowId": "middle", "workflowVersion": 1, "parentWorkflowId": "root", "startTime": 20},
+        "root": {"workflowId": "root", "workflowVersion": 5, "startTime": 10, "correlationId": "event"},
+    }
+    server.answers = [lambda asked: Answer(workflows[asked.path.rpartition("/")[2]])]
+    found = conductor.workflow("child")
+    assert found is not None
+    assert (found.id, found.version, found.root_id, found.root_started_at) == ("child", 2, "root", 10)
+    assert found.root_correlation_id == "event"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"workflowId": "another", "workflowVersion": 1, "startTime": 1},
+        {"workflowId": "w", "workflowVersion": "1", "startTime": 1},
+        {"workflowId": "w", "workflowVersion": 1},
+        {"workflowId": "w", "workflowVersion": 1, "startTime": "today"},
+    ],
+)
+def test_an_answer_that_is_not_the_workflow_decides_nothing(server: StandIn, conductor: Conductor, answer: Any) -> None:
+    server.answers += [Answer(answer)]
+    with pytest.raises(NotThere):
+        conductor.workflow("w")
+
+
+def test_the_version_of_a_workflow_is_shown_alone(server: StandIn, conductor: Conductor) -> None:
+    server.answers += [Answer({"workflowId": "w", "workflowVersion": 3})]
+    server.answers += [Answer({"status": 404, "message": "No such workflow found by id: w"}, 404), Answer({}, 500)]
+    assert conductor.version("w") == 3
+    assert conductor.version("w") is None
+    with pytest.raises(OutcomeUnknown):
+        conductor.version("w")
+
+
+def test_a_workflow_that_is_gone_is_none(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"status": 404, "message": "No such workflow found by id: w"}, 404)]
+    assert conductor.workflow("w") is None
+    assert conductor.correlation_id("w") is None
+
+
+def test_a_workflows_correlation_id_is_read_without_its_tasks(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"workflowId": "w", "correlationId": "event#2"}), Answer({"workflowId": "w"})]
+    assert conductor.correlation_id("w") == "event#2"
+    assert (server.last.path, server.last.query["includeTasks"]) == ("/api/workflow/w", ["false"])
+    assert conductor.correlation_id("w") is None
+
+
+def test_whether_an_event_completed_a_task_of_that_name(server: StandIn, conductor: Conductor) -> None:
+    tasks = [{"referenceTaskName": "wait", "workerId": "one"}, {"referenceTaskName": "wait", "workerId": "two"}]
+    server.answers = [Answer({"workflowId": "w", "tasks": tasks})]
+    assert conductor.completed_by("w", "wait", "two")
+    assert not conductor.completed_by("w", "wait", "three")
+    assert not conductor.completed_by("w", "other", "two")
+
+
+def test_the_workflows_are_listed_with_their_versions_in_order(server: StandIn, conductor: Conductor) -> None:
+    versions = [{"name": "deploy", "version": version, "createTime": 1_700_000_000_000} for version in (2, 10, 1)]
+    server.answers = [Answer({"deploy": versions, "none": []})]
+    assert conductor.workflow_versions() == {"deploy": [1, 2, 10]}
+    assert server.last.path == "/api/metadata/workflow/names-and-versions"
+
+
+@pytest.mark.parametrize(
+    "body", [[], "text", {"a": 1}, {"a": [1]}, {"a": [{"version": "x"}]}, {"a": [{"version": []}]}]
+)
+def test_a_list_of_workflows_that_is_none_is_garbled(body: Any, server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer(body)]
+    with pytest.raises((Garbled, NotThere)):
+        conductor.workflow_versions()
+
+
+@pytest.mark.parametrize("odd", ["text", [1], [{"version": None}], [{"version": float("inf")}]])
+def test_versions_that_cannot_be_read_hide_no_others(odd: Any, server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"odd": odd, "\ud800": [{"version": 1}], "deploy": [{"version": 1}, odd]})]
+    assert conductor.workflow_versions() == {"odd": [], "deploy": [1]}
+
+
+def test_a_definition_is_that_of_the_version(server: StandIn, conductor: Conductor) -> None:
+    definition = {"name": "a b", "version": 3, "tasks": []}
+    server.answers = [Answer(definition)]
+    assert conductor.workflow_definition("a b", 3) == definition
+    assert (server.last.path, server.last.query) == ("/api/metadata/workflow/a b", {"version": ["3"]})
+    for name, version in (("a b", 2), ("other", 3)):
+        with pytest.raises(NotThere):
+            conductor.workflow_definition(name, version)
+
+
+def test_the_progress_of_a_workflow_says_what_went_wrong(server: StandIn, conductor: Conductor) -> None:
+    task = {"referenceTaskName": "build", "taskType": "HTTP", "status": "FAILED", "reasonForIncompletion": "x" * 900}
+    workflow = {"workflowId": "w1", "workflowName": "deploy", "workflowVersion": 2, "status": "FAILED"}
+    server.answers = [Answer({**workflow, "startTime": 5, "endTime": 9, "tasks": [task, {}]})]
+    progress = conductor.progress("w1")
+    assert progress is not None
+    assert (progress.workflow, progress.version, progress.has_ended) == ("deploy", 2, True)
+    assert (progress.started_at, progress.ended_at) == (5, 9)
+    assert [(one.reference_name, one.reason) for one in progress.tasks] == [("build", "x" * 500), ("", "")]
+
+
+def test_the_outcome_of_a_workflow_is_its_status_and_output(server: StandIn, conductor: Conductor) -> None:
+    workflow = {"workflowId": "w1", "status": "COMPLETED", "output": {"reply": 1}, "endTime": 9, "tasks": []}
+    apart = {**workflow, "output": {}, "externalOutputPayloadStoragePath": "b596.json"}
+    server.answers = [Answer(workflow), Answer(apart), Answer({"workflowId": "w1", "status": "FAILED"})]
+    assert conductor.outcome("w1") == End("COMPLETED", {"reply": 1}, 9)
+    assert conductor.outcome("w1") == End("COMPLETED", {}, 9, is_apart=True)
+    assert conductor.outcome("w1") == End("FAILED", None, None)
+    assert [request.query for request in server.requests] == [{"includeTasks": ["false"]}] * 3
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])
+def test_a_workflow_that_runs_or_is_paused_has_no_outcome(server: StandIn, conductor: Conductor, status: str) -> None:
+    server.answers = [Answer({"workflowId": "w1", "status": status, "output": {"reply": 1}})]
+    assert conductor.outcome("w1") is None
+
+
+def test_an_answer_without_a_status_is_no_outcome(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"workflowId": "w1", "output": {"reply": 1}})]
+    with pytest.raises(Garbled):
+        conductor.outcome("w1")
+
+
+def test_a_workflow_that_conductor_doesnt_have_has_no_outcome_either(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"message": "No such workflow found by id: w1"}, status=404)]
+    with pytest.raises(NotFound):
+        conductor.outcome("w1")
+
+
+def test_an_unknown_workflow_has_no_progress(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer({"message": "No such workflow found by id: w1"}, status=404)]
+    assert conductor.progress("w1") is None

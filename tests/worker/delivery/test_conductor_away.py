@@ -1,0 +1,102 @@
+"""While Conductor is away few calls are made, and all go on when it is back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from store.records import NewTarget
+from tests.worker.delivery.played import Played, starts
+from tests.worker.delivery.played import played as played
+from tests.worker.targets import bench as bench
+
+
+def test_while_conductor_is_away_one_call_at_a_time_tries_and_all_go_on_when_it_is_back(played: Played) -> None:
+    played.bench.decide(*starts(5), claim=False)
+    start = played.bench.conductor.start
+    away = True
+
+    def call(*given: Any) -> Any:
+        played.bench.conductor.fault = "unreachable" if away else None
+        return start(*given)
+
+    played.bench.conductor.start = call  # type: ignore[method-assign,assignment]
+    played.work()
+    played.pool.run_all()
+    played.round()
+    assert played.states() == ["pending"] * 5
+    assert played.executor.free == 0
+    now = played.bench.store.now
+    played.bench.store.now = lambda: now() + 60_000  # type: ignore[method-assign]
+    played.now += 60
+    played.work()
+    assert len(played.pool.jobs) == 1
+    played.pool.run_all()
+    played.round()
+    played.round()
+    assert played.pool.jobs == [], "not before the pause is over"
+    away = False
+    played.executor.conductor_is_up()
+    played.round()
+    assert len(played.pool.jobs) == 5, "those that only waited are due"
+    played.pool.run_all()
+    played.round()
+    assert played.states() == ["done"] * 5
+
+
+def test_if_conductor_goes_away_nothing_of_the_many_in_flight_stays_there(played: Played) -> None:
+    start, away = played.bench.conductor.start, False
+
+    def call(*given: Any) -> Any:
+        played.bench.conductor.fault = "unreachable" if away else None
+        return start(*given)
+
+    played.bench.conductor.start = call  # type: ignore[method-assign,assignment]
+    played.bench.decide(*starts(400), claim=False)
+    played.work()
+    for _ in range(3):  # calls end fast
+        for _ in range(10):
+            played.pool.run_all()
+            played.messages()
+        played.later(0.1)
+    assert played.states().count("claimed") > 64
+    away = True
+    for _ in range(10):
+        played.pool.run_all()
+        played.messages()
+    played.later(0.1)
+    assert "claimed" not in played.states()
+    assert played.executor.free == 0
+    played.later(60)
+    assert len(played.pool.jobs) == 1, "it asks whether Conductor is back"
+    away = False
+    for _ in range(60):
+        played.pool.run_all()
+        played.later(0.1)
+    assert played.states() == ["done"] * 400
+    assert len(played.bench.conductor.workflows) == 400
+
+
+def test_one_call_that_succeeds_says_that_conductor_is_back(played: Played) -> None:
+    played.bench.decide(*starts(3), claim=False)
+    played.bench.conductor.fault = "unreachable"
+    played.work()
+    played.pool.run()
+    played.messages()
+    assert played.executor.free == 0
+    played.pool.run()
+    played.messages()
+    assert played.executor.free > 0
+
+
+def test_starts_that_wait_for_another_with_their_key_do_not_say_that_conductor_is_back(played: Played) -> None:
+    new = [NewTarget("start", "flow", correlation_id=str(n), once_key="k", once_while="running") for n in range(4)]
+    played.bench.decide(*new, claim=False)
+    played.bench.conductor.fault = "unreachable"
+    played.work()
+    calls = 0
+    for _ in range(20):
+        calls += len(played.pool.jobs)
+        played.pool.run_all()
+        played.round()
+        assert played.executor.free == 0, "Conductor wasn't asked by any that waits"
+    assert calls <= 8

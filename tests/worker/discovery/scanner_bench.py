@@ -1,0 +1,153 @@
+"""A bench for tests of discovery: a scanner and a simulated Conductor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from store.records import Task
+from tests.worker.clock import Clock
+from tests.worker.discovery.known import Known
+from tests.worker.simulated import SimulatedConductor, failed
+from worker.conductor.answers import Unreadable
+from worker.conductor.errors import NotNow
+from worker.conductor.search import in_progress
+from worker.discovery.discovery import Discovery, Ended
+from worker.discovery.index import Index
+from worker.discovery.reconciliation import Outcome
+from worker.discovery.scanner import Scanner
+from worker.discovery.state import DiscoveryState
+
+
+class Bench:
+    """A scanner and what it finds."""
+
+    def __init__(self) -> None:
+        self.ms = 1_700_000_000_000
+        self.clock = Clock(1000.0)
+        self.conductor = SimulatedConductor(lambda: self.ms)
+        self.found: list[Task] = []
+        self.gone: list[str] = []
+        self.known = Known()
+        self.outcomes: list[Outcome] = []
+        self.pool = ThreadPoolExecutor(2)
+        self.state = DiscoveryState(self.clock)
+        self.index = Index(self.conductor, self.pool, self.known, self.state)  # type: ignore[arg-type]
+        self.index.receivers = ["flow"]
+        self.scanner = self.another()
+        self.searches: list[int] = []
+        search = self.conductor.waiting_since
+
+        def counted(start: int, unreadable: Any = None) -> Any:
+            self.searches.append(start)
+            return search(start, unreadable)
+
+        self.conductor.waiting_since = counted  # type: ignore[method-assign]
+
+    def another(self, *domains: str) -> Scanner:
+        return Scanner(self.conductor, self.index, "me", domains)  # type: ignore[arg-type]
+
+    def scan(self) -> None:
+        """One scan, to its end."""
+        for tasks in self.scanner.scan():
+            self.found += tasks
+
+    def task_of(self, task_id: str) -> Task:
+        """The task as the server shows it."""
+        return self.conductor._task(self.conductor.tasks[task_id])
+
+    def discovery(self, step: int = 500) -> Discovery:
+        return Discovery(self.conductor, self.index, step)  # type: ignore[arg-type]
+
+    def discover(self, discovery: Discovery, *waiting: str) -> None:
+        """One discovery while these tasks are known to wait."""
+        self.known.add(*waiting)
+        for found in discovery.run(self.ms):
+            if isinstance(found, Ended):
+                self.gone += found.task_ids
+            else:
+                self.found += found
+        if discovery.outcome is not None:
+            self.outcomes.append(discovery.outcome)
+
+    def schedule(self, number: int = 1) -> list[str]:
+        workflow = self.conductor.begin("flow")
+        return [self.conductor.schedule(workflow.id, f"wait{n}", {}).id for n in range(number)]
+
+    def pass_(self, seconds: float) -> None:
+        """Time passes, for what goes by the monotonic clock."""
+        self.clock.seconds += seconds
+
+    def ids(self) -> list[str]:
+        found, self.found[:] = [task.id for task in self.found], []
+        return found
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    bench.pool.shutdown()
+
+
+def fail(*_: Any) -> Any:
+    raise NotNow("the index is down")
+
+
+class Searched:
+    """An index that fails with 500 for each page that has a sick task on it, and counts what it is asked."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.sick: set[str] = set()
+        self.calls = 0
+        self.takes = 0.0
+        """Seconds for each page."""
+        bench.conductor.waiting_since = self.waiting_since  # type: ignore[method-assign]
+
+    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
+        """The search as it is made at a real server."""
+        for page in in_progress(self._page, "/tasks/search-v2", start, unreadable):
+            yield [replace(self.bench.task_of(item["taskId"]), found_by="index") for item in page]
+
+    def _page(self, path: str, query: str, sort: str, offset: int, size: int) -> list[Any]:
+        self.calls += 1
+        self.bench.pass_(self.takes)
+        start = int(query.rpartition(">")[2])
+        tasks = sorted(self.bench.conductor.tasks.values(), key=lambda task: task.started_at)
+        waiting = [task for task in tasks if task.status == "IN_PROGRESS" and task.started_at > start]
+        page = waiting[offset : offset + size]
+        if any(task.id in self.sick for task in page):
+            raise failed(500)
+        return [{"taskId": task.id, "startTime": task.started_at, "status": task.status} for task in page]
+
+    def scan(self) -> int:
+        """The calls that the search of one scan makes."""
+        before, self.calls = self.calls, 0
+        self.bench.scan()
+        calls, self.calls = self.calls, before
+        return calls
+
+    def most_calls(self) -> int:
+        """The most calls of one scan, until one is whole: each goes on where the one before broke off."""
+        most = self.scan()
+        while not self.bench.scanner.complete:
+            self.bench.pass_(self.bench.state.search_due_in())
+            most = max(most, self.scan())
+        return most
+
+
+def foreign(bench: Bench, count: int) -> list[str]:
+    """Tasks that somebody else has polled, one each ten milliseconds."""
+    ids = []
+    for _ in range(count):
+        bench.ms += 10
+        [task] = bench.schedule()
+        bench.conductor.tasks[task].status = "IN_PROGRESS"
+        bench.conductor.tasks[task].started_at = bench.ms
+        ids.append(task)
+    return ids

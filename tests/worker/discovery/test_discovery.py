@@ -1,0 +1,79 @@
+"""What a discovery reads, and what it says of tasks that have ended."""
+
+from __future__ import annotations
+
+import itertools
+from unittest import mock
+
+import pytest
+
+from tests.worker.discovery.scanner_bench import Bench, Searched, fail, foreign
+from tests.worker.discovery.scanner_bench import bench as bench
+from worker.conductor.errors import ConductorError
+
+
+def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is_new(bench: Bench) -> None:
+    discovery = bench.discovery()
+    bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.scan()
+    since = []
+    for _ in range(81):
+        bench.discover(discovery)
+        since.append(bench.searches[-1])
+        bench.ms += 30_000
+    assert [number for number, start in enumerate(since) if start == 0] == [0, 40, 80]
+    assert since[1] == bench.ms - 80 * 30_000 - 30_000 - 15_000
+    assert all(later - sooner == 30_000 for sooner, later in itertools.pairwise(since[1:40]))
+
+
+def test_a_discovery_says_which_waiting_tasks_have_ended(bench: Bench) -> None:
+    ended, waits = bench.schedule(2)
+    bench.conductor.end(ended, "CANCELED")
+    bench.discover(bench.discovery(), ended, waits, "unknown to Conductor")
+    assert sorted(set(bench.gone)) == [ended, "unknown to Conductor"]
+
+
+def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: Bench) -> None:
+    tasks = bench.schedule(120)
+    bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
+    for task in tasks[::40]:
+        bench.conductor.end(task, "TIMED_OUT")
+    discovery = bench.discovery()
+    for _ in range(3):
+        with pytest.raises(ConductorError):
+            bench.discover(discovery, *tasks)
+    assert bench.gone == tasks[::40]
+
+
+def test_an_event_without_a_taker_has_the_next_scan_search_that_may(bench: Bench) -> None:
+    state = bench.state
+    bench.scan()
+    assert state.search_due_in() == float("inf")
+    assert not state.may_search()
+    state.want_search()
+    bench.pass_(0.25)
+    assert state.search_due_in() == 0.75
+    bench.scan()
+    assert len(bench.searches) == 1
+    bench.pass_(0.75)
+    assert state.may_search()
+    bench.scan()
+    assert len(bench.searches) == 2
+    assert state.search_due_in() == float("inf")
+
+
+def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
+    [task] = bench.schedule()
+    bench.scan()
+    with mock.patch.object(bench.conductor, "ended_since", return_value={task}):
+        bench.discover(bench.discovery(), task)
+    assert bench.gone == []
+
+
+def test_a_discovery_goes_on_where_its_search_broke_off(bench: Bench) -> None:
+    index = Searched(bench)
+    tasks = foreign(bench, 300)
+    index.sick = set(tasks[::3])
+    bench.discover(bench.discovery())
+    assert set(bench.ids()) >= set(tasks) - index.sick

@@ -1,0 +1,110 @@
+"""Rows that can't be read, or hold what no bridge wrote: one is set aside, and the others are decided."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+
+from store.event_filter import EventFilter
+from tests.worker.leader.decider_bench import SECOND, Bench
+from tests.worker.leader.decider_bench import bench as bench
+from tests.worker.leader.refusals import aside, hold
+from worker.leader import decider as decide
+
+
+@pytest.mark.parametrize("column", ["headers", "query"])
+@pytest.mark.parametrize("undecided", [True, False])
+def test_an_event_whose_row_cannot_be_read_is_set_aside_and_the_others_are_decided(
+    bench: Bench, column: str, undecided: bool
+) -> None:
+    sick = bench.arrive() if undecided else hold(bench)
+    garble(bench, f"UPDATE events SET {column} = '{{' WHERE id = ?", sick)
+    well = bench.arrive()
+    bench.restart()
+    bench.decide()
+    assert bench.event(well).hold == "held"
+    assert aside(bench) == [("event", sick, 1)]
+    assert "can't be read" in bench.store.quarantine.items()[0].reason
+    garble(bench, f"UPDATE events SET {column} = '{{}}' WHERE id = ?", sick)
+    bench.ms += 2 * SECOND
+    bench.decide()
+    assert (bench.event(sick).hold, bench.store.quarantine.items()) == ("held", [])
+
+
+FOREIGN = ["headers = CAST(x'7bff7d' AS TEXT)", "payload = CAST(x'7bff7d' AS TEXT)", "query = x'ff'"]
+"""What another program might have written: SQLite takes it for a text."""
+
+
+@pytest.mark.parametrize("column", [*FOREIGN, "received_at = 'soon'", "hold_until = x'ff'", "settled_at = 'soon'"])
+@pytest.mark.parametrize("undecided", [True, False])
+def test_an_event_in_whose_row_is_what_no_bridge_wrote_is_set_aside_and_the_others_are_decided(
+    bench: Bench, column: str, undecided: bool
+) -> None:
+    sick = bench.arrive() if undecided else hold(bench)
+    garble(bench, f"UPDATE events SET {column} WHERE id = ?", sick)
+    well = bench.arrive()
+    bench.restart()
+    bench.decide()
+    assert bench.event(well).hold == "held"
+    assert aside(bench) == [("event", sick, 1)]
+    assert "can't be read" in bench.store.quarantine.items()[0].reason
+    assert len(bench.store.queries.events(EventFilter())) == 2
+
+
+def test_an_event_whose_hold_is_none_holds_up_no_other(bench: Bench) -> None:
+    sick, well = hold(bench), hold(bench)
+    garble(bench, "UPDATE events SET held = 77 WHERE id = ?", sick)
+    bench.restart()
+    bench.decide()
+    assert [event.id for event in bench.store.decisions.held(0, 9)] == [well]
+    assert len(bench.store.queries.events(EventFilter())) == 2
+
+
+FOREIGN_TASK = [
+    "matches = CAST(x'7bff7d' AS TEXT)",
+    "matches = x'ff'",
+    "id = CAST(id || x'ff' AS TEXT)",
+    "workflow = CAST(x'ff' AS TEXT)",
+    "scheduled_at = 'soon'",
+    "response_timeout = x'ff'",
+]
+
+
+@pytest.mark.parametrize("column", FOREIGN_TASK)
+def test_a_task_in_whose_row_is_what_no_bridge_wrote_is_broken_and_the_others_wait(bench: Bench, column: str) -> None:
+    sick, well = bench.wait(), bench.wait()
+    bench.decide()
+    garble(bench, f"UPDATE tasks SET {column} WHERE id = ?", sick.id)
+    with mock.patch.object(decide, "_PAGE", 2):
+        bench.restart()
+    event = bench.arrive()
+    bench.decide()
+    assert bench.takers(event) == [well.id]
+    assert len(bench.store.queries.waiting_tasks()) == 1
+
+
+def test_targets_in_whose_rows_is_what_no_bridge_wrote_keep_no_others_from_being_claimed(bench: Bench) -> None:
+    for column in ("error = CAST(x'ff' AS TEXT)", "only_versions = x'ff'", "task_id = CAST(x'ff' AS TEXT)"):
+        bench.wait()
+        event = bench.arrive()
+        bench.decide()
+        garble(bench, f"UPDATE targets SET {column}, state = 'pending' WHERE event_id = ?", event)
+    assert len(bench.store.claims.claim("me", bench.ms + 10, 0, 9)) == 3
+
+
+def test_a_task_whose_row_cannot_be_read_is_broken_and_the_others_wait(bench: Bench) -> None:
+    sick, well = bench.wait(), bench.wait()
+    bench.decide()
+    garble(bench, "UPDATE tasks SET matches = 'nonsense' WHERE id = ?", sick.id)
+    bench.restart()
+    event = bench.arrive()
+    bench.decide()
+    assert bench.takers(event) == [well.id]
+    found = bench.store.queries.task(sick.id)
+    assert found is not None and found.broken is not None and "can't be read" in found.broken
+
+
+def garble(bench: Bench, sql: str, id_: str) -> None:
+    with bench.store._connections.transaction() as db:
+        db.execute(sql, (id_,))
