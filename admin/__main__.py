@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 
-from config.collecting import end_quickly, not_collecting
+from config.garbage_collection import end_quickly, not_collecting
 
 with not_collecting():  # imported modules are never freed
     import structlog

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from config.collecting import not_collecting
 from config.definitions import Definitions
+from config.file_stamps import stamps_of
+from config.garbage_collection import not_collecting
 from config.loader import Loader
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, Problems
 from config.references import DOTENV, environment_with_dotenv, holds_secret
-from config.stamps import stamps_of
 from config.yaml_lines import Located
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from config.collecting import not_collecting
 from config.definitions import Definitions, SecretPlace
+from config.file_stamps import Stamps, stamp_of, stamps_of
+from config.garbage_collection import not_collecting
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, Problems, describe_error, dotted, rewritten
@@ -31,7 +32,6 @@ from config.references import (
     may_hold_reference,
 )
 from config.risks import find_risks
-from config.stamps import Stamps, stamp_of, stamps_of
 from config.written_values import find_unlike_text
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 from criteria.suggestions import nearest

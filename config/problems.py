@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from config.callbacks import Callback
+from config.file_stamps import Stamp
 from config.messages import Message
 from config.model import Webhook
 from config.payload_keys import SchemaFile
 from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
 from config.respond import Respond
-from config.stamps import Stamp
 from config.starts import Once, Start
 from config.yaml_lines import Where
 from criteria.suggestions import did_you_mean

@@ -13,7 +13,7 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from config.stamps import Stamps, stamp_of
+from config.file_stamps import Stamps, stamp_of
 from config.yaml_lines import Where
 
 DOTENV = Path(".env")

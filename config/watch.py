@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from config.stamps import Stamps, stamp_of, stamps_of
+from config.file_stamps import Stamps, stamp_of, stamps_of
 from config.wakeup import WakeUp
 from config.webhooks import Definitions, DefinitionsError
 

@@ -29,8 +29,6 @@ _ORDER: dict[str, Callable[[Any, Any], bool]] = {
 }
 ORDERING = tuple(_ORDER)
 _ASK = ("$eq", "$in", *_ORDER, "$regex")
-NAMES = ("$eq", "$ne", "$in", "$nin", "$gt", "$gte", "$lt", "$lte", "$exists", "$regex", "$not")
-"""All operators."""
 
 SCHEMA_MARK = {"description": "operators; all must hold", "x-schema": "Operators"}
 """Represents `SCHEMA`, which refers to itself, in a model's schema."""
@@ -53,8 +51,10 @@ SCHEMA: dict[str, Any] = {
         "$not": {"description": "these operators don't hold", **SCHEMA_MARK},
     },
 }
-for _name in ("$gt", "$gte", "$lt", "$lte"):
+for _name in ORDERING:
     SCHEMA["properties"][_name]["type"] = ["number", "string"]
+NAMES = tuple(SCHEMA["properties"])
+"""All operators."""
 
 Fault = tuple[tuple[str, ...], str]
 """The keys that lead to what is wrong, and ``what is wrong; remedy``."""

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any
 
-from config.collecting import not_collecting
+from config.garbage_collection import not_collecting
 from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from platforms.base import Accepted, Platform

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from admin.events.failed import FAILED_READ
 from admin.explain.set_aside import describe_set_aside, name_of
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
@@ -18,6 +17,8 @@ from worker.notify.messages import WRONG_TOKENS
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
 """Milliseconds that an event may wait for a decision or a call before that is an issue."""
+FAILED_READ = 200
+"""Failed events that are read, at most: the overview must be quick when very many have failed."""
 BROKEN_READ = 50
 """Tasks that can't be matched, of which there may be very many: so many are read."""
 _NAMED = 10

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from admin.bridge import DAY, Bridge
-from admin.check.health import BROKEN_READ, State
-from admin.events.failed import failed_since
+from admin.check.health import BROKEN_READ, FAILED_READ, State
 from admin.events.kept_rejections import KeptRejections
+from store.event_filter import EventFilter
+from store.records import Event
 
 _SET_ASIDE_SHOWN = 100
 
@@ -34,3 +35,9 @@ def state_of(bridge: Bridge, now: int) -> State:
         acceptable=KeptRejections(bridge).acceptable(),
         left=bridge.settings.bridge_leave_to_conductor,
     )
+
+
+def failed_since(bridge: Bridge, since: int) -> list[Event]:
+    """The newest failed events of that time or later that are unresolved, newest first; a page of them at most."""
+    newest = bridge.events(EventFilter(unresolved=True, limit=FAILED_READ))
+    return [event for event in newest if event.received_at > since]

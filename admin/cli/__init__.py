@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from config.collecting import end_quickly, not_collecting
+from config.garbage_collection import end_quickly, not_collecting
 
 with not_collecting():  # imported modules are never freed
     from admin.cli.callback import callback

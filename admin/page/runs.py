@@ -14,8 +14,8 @@ from admin.page.runnable import runnable
 from admin.page.webhooks import check_may_write, defined, webhook_page
 from config.webhooks import Webhook
 from platforms.bodies import MalformedBody, read_json
-from worker.conductor.answers import Progress
 from worker.conductor.errors import ConductorError, OutcomeUnknown
+from worker.conductor.responses import Progress
 
 blueprint = Blueprint("runs", __name__)
 

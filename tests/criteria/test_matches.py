@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from criteria.equality import comparison_key, shortest_text
 from criteria.matches import BadMatches, Criteria, compile_paths
-from tests.store import naive
+from tests.criteria import naive
 
 numbers = st.one_of(
     st.integers(),

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from config.webhooks import Definitions, Start, Webhook
 from store.one_target import OneTarget
 from store.records import Target
-from tests.store import naive
+from tests.criteria import naive
 
 UNKNOWN_WEBHOOK_GRACE = 60_000
 Answer = Literal[True, False, "in doubt"]

@@ -16,8 +16,8 @@ from store.clock import ServerClock
 from store.records import Task, Workflow
 from tests.worker.simulated_messages import SimulatedMessages
 from worker.conductor.addressed import WorkflowTasks
-from worker.conductor.answers import End, TaskStatus, Unreadable
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
+from worker.conductor.responses import End, TaskStatus, Unreadable
 from worker.conductor.search import TASK_TYPE
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")

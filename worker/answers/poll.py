@@ -9,9 +9,9 @@ import structlog
 
 from store.answers import COMPLETED, TOO_LARGE, UNREADABLE, Answer, OpenAnswer, answer_of
 from worker.answers.schedule import Found, Poll
-from worker.conductor.answers import End
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, Unreachable, is_denied
+from worker.conductor.responses import End
 
 log = structlog.get_logger()
 

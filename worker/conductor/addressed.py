@@ -9,8 +9,8 @@ from typing import Any
 
 from store.one_target import OneTarget, plain_name
 from store.records import Task
-from worker.conductor.answers import iteration_of, task_of, version_of
 from worker.conductor.errors import Garbled
+from worker.conductor.responses import iteration_of, task_of, version_of
 from worker.conductor.search import TASK_TYPE
 
 _QUEUED = ("SIMPLE", TASK_TYPE)

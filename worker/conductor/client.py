@@ -15,7 +15,10 @@ from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from store.records import Task, Workflow
 from worker.conductor.addressed import WorkflowTasks
-from worker.conductor.answers import (
+from worker.conductor.bounds import Bounds
+from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
+from worker.conductor.messages import Messages
+from worker.conductor.responses import (
     End,
     Progress,
     TaskStatus,
@@ -35,9 +38,6 @@ from worker.conductor.answers import (
     version_of,
     versions_of,
 )
-from worker.conductor.bounds import Bounds
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
-from worker.conductor.messages import Messages
 from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progress
 from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 

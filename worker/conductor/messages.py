@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from worker.conductor.answers import about_workflow, checked, id_of, objects
 from worker.conductor.errors import ConductorError, Garbled, NotFound
+from worker.conductor.responses import about_workflow, checked, id_of, objects
 
 PULL_TYPE = "PULL_WORKFLOW_MESSAGES"
 """The type of the tasks that read a workflow's queue."""

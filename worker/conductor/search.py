@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from worker.conductor.answers import Unreadable, moment_of, named_in
 from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
+from worker.conductor.responses import Unreadable, moment_of, named_in
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 _NARROWINGS = 25

@@ -15,9 +15,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from store.records import Task
-from worker.conductor.answers import Unreadable
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, NotThere, Unreachable
+from worker.conductor.responses import Unreadable
 from worker.discovery.state import DiscoveryState, Way
 from worker.discovery.suspects import Awaited, Kind, Suspect, Suspects
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import structlog
 
 from store.records import Task
-from worker.conductor.answers import Unreadable
 from worker.conductor.client import POLL_BATCH, Conductor
 from worker.conductor.errors import BrokenOff, ConductorError, Garbled, NotThere, OutcomeUnknown, is_of_an_item
+from worker.conductor.responses import Unreadable
 from worker.discovery.index import CANNOT, Index, Seen
 
 log = structlog.get_logger()

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from admin.check.health import BROKEN_READ, State, ago, find_issues
-from admin.events.failed import FAILED_READ
+from admin.check.health import BROKEN_READ, FAILED_READ, State, ago, find_issues
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
 from worker.conductor.server_webhooks import FACT, ServerWebhook, as_text

@@ -10,9 +10,9 @@ import pytest
 from conductor.client.http.api_client import ApiClient
 
 from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
-from worker.conductor.answers import TaskStatus, Unreadable
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, OutcomeUnknown, Refused
+from worker.conductor.responses import TaskStatus, Unreadable
 
 
 @pytest.mark.parametrize(

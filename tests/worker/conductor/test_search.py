@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.worker.conductor.stand_in import POLLED, Answer, Request, StandIn
-from worker.conductor.answers import Unreadable
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import OutcomeUnknown
+from worker.conductor.responses import Unreadable
 from worker.conductor.search import Pages
 
 

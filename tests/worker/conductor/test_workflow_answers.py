@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
-from worker.conductor.answers import End, TaskStatus
 from worker.conductor.client import Conductor
 from worker.conductor.errors import Garbled, NotFound, NotThere, OutcomeUnknown
+from worker.conductor.responses import End, TaskStatus
 
 
 def test_a_running_workflow_shows_its_tasks_in_progress(server: StandIn, conductor: Conductor) -> None:

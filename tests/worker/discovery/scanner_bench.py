@@ -13,8 +13,8 @@ from store.records import Task
 from tests.worker.clock import Clock
 from tests.worker.discovery.known import Known
 from tests.worker.simulated import SimulatedConductor, failed
-from worker.conductor.answers import Unreadable
 from worker.conductor.errors import NotNow
+from worker.conductor.responses import Unreadable
 from worker.conductor.search import in_progress
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index

@@ -9,8 +9,8 @@ import pytest
 from store.records import Task
 from tests.worker.discovery.scanner_bench import Bench
 from tests.worker.discovery.scanner_bench import bench as bench
-from worker.conductor.answers import Unreadable
 from worker.conductor.errors import OutcomeUnknown
+from worker.conductor.responses import Unreadable
 
 
 def test_a_polled_task_that_cannot_be_read_is_found_again_by_its_id_and_the_others_at_once(bench: Bench) -> None:

@@ -31,9 +31,9 @@ from store.errors import LeadershipLost, StoreUnavailable
 from store.one_target import place_of
 from store.records import Event, NewEvent, Result, Target, Term
 from store.sqlite import SqliteStore, open_store
+from tests.criteria import naive
 from tests.examples import at_most, examples
 from tests.settings import settings_with
-from tests.store import naive
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker.conductor.errors import ConductorError

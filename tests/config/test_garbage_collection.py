@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from config.collecting import not_collecting
+from config.garbage_collection import not_collecting
 
 
 def generation_of(thing: Any) -> int | None:
@@ -28,7 +28,7 @@ def test_what_was_made_is_old_at_once() -> None:
 
 def test_it_is_frozen_where_what_the_process_started_with_is() -> None:
     code = (
-        "import gc; from config.collecting import not_collecting; gc.freeze(); before = gc.get_freeze_count()\n"
+        "import gc; from config.garbage_collection import not_collecting; gc.freeze(); before = gc.get_freeze_count()\n"
         "with not_collecting(): made = [[number] for number in range(1000)]\n"
         "assert gc.get_freeze_count() >= before + 1000 and gc.isenabled()\n"
         "made.clear(); assert gc.get_freeze_count() < before + 1000"
@@ -51,7 +51,7 @@ def test_collecting_goes_on_after_an_error_and_stays_off_where_it_was() -> None:
 
 def test_a_process_ends_without_looking_for_garbage_and_does_what_atexit_is_to_do() -> None:
     code = (
-        "import atexit, gc; from config.collecting import end_quickly\n"
+        "import atexit, gc; from config.garbage_collection import end_quickly\n"
         "atexit.register(lambda: print(gc.get_freeze_count() > 1000)); end_quickly()"
     )
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
