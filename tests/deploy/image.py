@@ -49,12 +49,14 @@ class Builder:
         self.ids: dict[str, str] = {}
         """Of the images built, by their names."""
         self._folder = folder
+        # In memory where that is possible: buildah waits for each layer to be on the disk.
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(folder)], capture_output=True, check=False)
         self._environment = dict(os.environ) | {"BUILDAH_ISOLATION": "chroot"}
         place = ["--root", str(folder / "root"), "--runroot", str(folder / "run")]
         self._storage = ["--storage-driver", "overlay", *place]
         try:
             self.buildah("info")
-        except AssertionError:  # in a container, as a rule: it copies whole trees instead
+        except AssertionError:  # in a container, as a rule: it copies whole trees instead, on the disk
             self.remove()
             self._storage = ["--storage-driver", "vfs", *place]
 
@@ -72,10 +74,10 @@ class Builder:
         return answer.stdout.strip()
 
     def remove(self) -> None:
-        """Removes all containers, and what is mounted for them."""
+        """Removes all containers, and what is mounted for them: as a rule, all there is."""
         self.buildah("rm", "--all", check=False)
-        mounted = self._folder / "root" / "overlay"
-        subprocess.run(["umount", "--recursive", "--lazy", str(mounted)], capture_output=True, check=False)
+        for mounted in (self._folder / "root" / "overlay", self._folder):
+            subprocess.run(["umount", "--recursive", "--lazy", str(mounted)], capture_output=True, check=False)
 
     def make_base(self) -> None:
         """The base, under the name of the real one."""
