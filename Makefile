@@ -83,6 +83,12 @@ setup: $(INSTALLED) ## Only set up: virtual environment and Conductor's jar
 clean: ## Remove everything generated here, but no data
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
+# uv takes a tenth of pip's time, but doesn't know the indexes that pip is configured with.
+PIP := $(BIN)/python -m pip
+INSTALL := { ! $(PIP) config list | grep -q index && $(PIP) install --disable-pip-version-check --quiet uv \
+  && $(BIN)/uv pip install --python $(BIN)/python -e '.[dev]'; } \
+  || $(PIP) install --disable-pip-version-check -e '.[dev]'
+
 # The stamp is written last, so an interrupted installation is repeated.
 $(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
@@ -92,5 +98,5 @@ $(INSTALLED): pyproject.toml
 	@echo "Setting up the virtual environment $(VENV) with $$($(PYTHON) -V)"
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "$(PYTHON) can't make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check -e '.[dev]'
+	@$(INSTALL)
 	@touch $@
