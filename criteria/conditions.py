@@ -11,6 +11,7 @@ from typing import Any
 from criteria.equality import comparison_key
 from criteria.jsonpath import Select
 from criteria.matches import BadMatches, Criterion, compile_paths
+from criteria.missing import why_missing
 from criteria.operators import BadOperators, Operators, is_operators
 
 Holds = Callable[[Sequence[Any]], bool]
@@ -47,11 +48,12 @@ class Conditions:
         explained: list[Criterion] = []
         for path, select, expected, holds in zip(self._paths, self._selects, self._expected, self._holds, strict=True):
             found = select(document)
+            missing = "" if found else why_missing(path, document)
             if not is_operators(expected):
-                explained.append(Criterion(path, expected, found, holds(found)))
+                explained.append(Criterion(path, expected, found, holds(found), missing=missing))
                 continue
             alone = [
-                Criterion(path, operand, found, single.holds(found), name)
+                Criterion(path, operand, found, single.holds(found), name, missing=missing)
                 for name, operand, single in Operators(expected).each()
             ]
             explained += alone

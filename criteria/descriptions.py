@@ -25,11 +25,12 @@ def describe_criterion(criterion: Criterion) -> str:
             return f"nothing at {criterion.path}, where what is expected is hidden"
         return f"{criterion.path} is hidden, and " + ("holds" if criterion.holds else "doesn't hold")
     if criterion.expected is None and criterion.operator is None:
-        return f"{criterion.path}: null is expected, and that never holds"
+        return f"{criterion.path}: null is expected, and that never holds (a ${{…}} without a value is null)"
     expected = f"{criterion.operator} " if criterion.operator else ""
     expected += shown(criterion.expected)
     if not criterion.found:
-        return f"nothing at {criterion.path}, expected is {expected}"
+        why = f" ({criterion.missing})" if criterion.missing and not criterion.holds else ""
+        return f"nothing at {criterion.path}, expected is {expected}{why}"
     values = " and ".join(shown(value) for value in criterion.found[:5])
     more = f" and {len(criterion.found) - 5} more" if len(criterion.found) > 5 else ""
     hint = ""

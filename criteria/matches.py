@@ -14,6 +14,7 @@ from typing import Any
 
 from criteria.equality import comparison_key
 from criteria.jsonpath import BadPath, Select, compile_path
+from criteria.missing import why_missing
 
 
 class BadMatches(ValueError):
@@ -33,6 +34,8 @@ class Criterion:
     """For an operator: its name, such as ``$gt``; `expected` is then the operand."""
     hidden: bool = False
     """Whether the values are blanked because people must not see them."""
+    missing: str = ""
+    """If nothing was found: why, as far as that can be told."""
 
 
 class Criteria:
@@ -76,7 +79,8 @@ class Criteria:
         for path, select, expected, key in zip(self.paths, self.selects, self.expected, self.keys, strict=True):
             values = select(document)
             holds = key is not None and any(comparison_key(value) == key for value in values)
-            found.append(Criterion(path, expected, values, holds))
+            missing = "" if values else why_missing(path, document)
+            found.append(Criterion(path, expected, values, holds, missing=missing))
         return found
 
 

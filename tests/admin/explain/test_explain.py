@@ -262,7 +262,10 @@ def test_what_stood_between_when_all_criteria_hold_is_told(
     ("criterion", "text"),
     [
         (Criterion("$.a", "x", [], False), 'nothing at $.a, expected is "x"'),
-        (Criterion("$.a", None, [None], False), "$.a: null is expected, and that never holds"),
+        (
+            Criterion("$.a", None, [None], False),
+            "$.a: null is expected, and that never holds (a ${…} without a value is null)",
+        ),
         (
             Criterion("$.a", "x", ["X"], False),
             '$.a is "X", expected is "x" (they differ in case or spaces, which count)',

@@ -1,0 +1,65 @@
+"""Why a path selects nothing in a document, where that can be told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from criteria.jsonpath import plain_steps
+from criteria.metadata import why_nothing
+
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_COMPARED = 1000
+"""Keys of one object among which a similar one is looked for."""
+
+
+def why_missing(path: str, document: Mapping[str, Any]) -> str:
+    """Why a path into an event's payload (with `_webhook`) selects nothing: empty if there is no more to say than that
+    something isn't there, and for paths that may select several values."""
+    if (never := why_nothing(path)) is not None:
+        return "; ".join(never)
+    steps = plain_steps(path.strip()) or ()
+    value: Any = document
+    for number, step in enumerate(steps):
+        if isinstance(value, dict) and isinstance(step, str):
+            if step not in value:
+                return _without_key(step, value, _path(steps[:number]))
+        elif not isinstance(value, list) or isinstance(step, str):
+            return _neither(value, _path(steps[:number]))
+        elif not -len(value) <= step < len(value):
+            return f"{_path(steps[:number])} has {len(value)} element{'' if len(value) == 1 else 's'}"
+        value = value[step]
+    return ""
+
+
+def _path(steps: tuple[str | int, ...]) -> str:
+    return "$" + "".join(map(_segment, steps))
+
+
+def _segment(step: str | int) -> str:
+    if isinstance(step, int):
+        return f"[{step}]"
+    return f".{step}" if _NAME.fullmatch(step) else f"['{step}']"
+
+
+def _without_key(key: str, value: Mapping[str, Any], place: str) -> str:
+    if len(value) <= _COMPARED:
+        similar = next((other for other in value if other.lower() == key.lower()), None)
+        if similar is not None:
+            return f"{'the payload' if place == '$' else place} has {similar}, and case counts"
+    if place == "$" and value.keys() <= {"request", "_webhook"} and isinstance(value.get("request"), list):
+        return "the body is a list, which is at $.request; `split` makes each of its elements an event"
+    return ""
+
+
+def _neither(value: Any, place: str) -> str:
+    """Why a step leads nowhere in a value that isn't what it is a step into."""
+    if isinstance(value, dict):
+        return f"{place} is an object, not a list"
+    if isinstance(value, list):
+        return f"{place} is a list: name an element, as in {place}[0], or all of them, as in {place}[*]"
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        return f"{place} is a text that looks like JSON, which `decode` in the webhook's definition can read"
+    kind = {str: "a text", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
+    return f"{place} is {kind}"
