@@ -104,7 +104,8 @@ class PostgresClaims(Claims):
             " FROM unnest(%b::bigint[], %b::int[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bool[],"
             " %b::bigint[], %b::bigint[], %b::text[])"
             " AS c (id, attempts, state, error, workflow_id, due_at, not_sent, settled_at, failing_since, failures)"
-            " WHERE t.id = c.id AND t.state = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts"
+            # As in `IS_CLAIM`.
+            " WHERE t.id = c.id AND coalesce(t.state, '') = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts"
             " RETURNING t.id",
             (
                 list(by_id),

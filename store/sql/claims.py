@@ -23,9 +23,11 @@ NO_PACES: Mapping[str, float] = MappingProxyType({})
 CLAIM = """
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
 """
+# A function of the state: PostgreSQL would look for some targets among all claims, and what is left of earlier ones.
+_IS_CLAIMED = "coalesce(state, '') = 'claimed'"
 _CLAIM_AGAIN = f"""{CLAIM}
 WHERE id IN (
-    SELECT id FROM bridge.targets WHERE id = ANY(%s) AND state = 'claimed' AND claimed_at < %s FOR UPDATE SKIP LOCKED
+    SELECT id FROM bridge.targets WHERE id = ANY(%s) AND {_IS_CLAIMED} AND claimed_at < %s FOR UPDATE SKIP LOCKED
 ) RETURNING {rows.TARGET}
 """
 _DUE = """
@@ -47,9 +49,9 @@ _PACES = """
 SELECT webhook, next_at FROM bridge.paces WHERE webhook = ANY(%s) ORDER BY webhook FOR UPDATE SKIP LOCKED
 """
 _INTO_PACES = "bridge.paces (webhook, next_at)"
-_IS_CLAIM = "id = %s AND state = 'claimed' AND claimed_by = %s AND attempts = %s"
-_RENEW = f"UPDATE bridge.targets SET claimed_at = %s WHERE {_IS_CLAIM}"
-_GIVE_BACK = f"UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE {_IS_CLAIM}"
+IS_CLAIM = f"id = %s AND {_IS_CLAIMED} AND claimed_by = %s AND attempts = %s"
+_RENEW = f"UPDATE bridge.targets SET claimed_at = %s WHERE {IS_CLAIM}"
+_GIVE_BACK = f"UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE {IS_CLAIM}"
 _HURRY = """
 UPDATE bridge.targets SET due_at = %s WHERE id IN (
     SELECT id FROM bridge.targets WHERE state = 'pending' AND due_at > %s AND not_sent LIMIT %s FOR UPDATE SKIP LOCKED

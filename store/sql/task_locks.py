@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from store.protocols import Signals
 from store.records import Target, Task
 from store.sql import rows
+from store.sql.claims import IS_CLAIM
 from store.sql.database import Database
 
 _TAKEN_IN_TIME = f"""
@@ -21,10 +22,7 @@ _LOCK = """
 UPDATE bridge.targets SET state = 'claimed', attempts = attempts + 1, claimed_by = %s, claimed_at = %s
 WHERE id = ANY(%s)
 """
-_UNLOCK = """
-UPDATE bridge.targets SET state = 'pending', attempts = %s, claimed_at = %s, due_at = %s
-WHERE id = %s AND state = 'claimed' AND claimed_by = %s AND attempts = %s
-"""
+_UNLOCK = f"UPDATE bridge.targets SET state = 'pending', attempts = %s, claimed_at = %s, due_at = %s WHERE {IS_CLAIM}"
 
 
 class TaskLocks:
