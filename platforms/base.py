@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -81,6 +81,8 @@ class Platform:
     """Bytes of the largest body."""
     bodies: Bodies = "json"
     """The format of its bodies, whatever their unsigned content type says."""
+    batches: bool = False
+    """Whether a body may be an array of events."""
     alike: bool = False
     """Whether different events may be identical byte for byte, so that no digest identifies a repetition."""
     ignores_dedup: bool = False
@@ -92,6 +94,14 @@ class Platform:
     """Whether a 401 must have no body."""
     secret_in_body: bool = False
     """Whether the secret itself is in the bodies, so that none may be kept as it came."""
+
+    id_at: tuple[str, ...] = ()
+    """The keys that lead to a delivery's id in the body: see `delivery_id`."""
+    time_at: tuple[str, ...] = ()
+    """The keys that lead to the event's time, for a platform that signs each attempt's own time, so that what is signed
+    differs between attempts: a body with that time is identified by its digest."""
+    id_headers: tuple[str, ...] = ()
+    """Lower-case names of headers, the first of which that is present has a delivery's id: see `header_id`."""
 
     decode: Mapping[str, Literal["json", "base64", "base64-json", "gzip"]] = MappingProxyType({})
     """JSONPath → how the text there is written, as in a definition's `decode`: applies unless that is ``false``."""
@@ -126,12 +136,15 @@ class Platform:
 
     def read(self, request: Request, signed: bool) -> Body:
         """Reads the body; `signed`: whether a signature covers the body and nothing else. Raises only BadBody."""
-        return read_delivery(request, self.bodies, signed)
+        body = read_delivery(request, self.bodies, signed)
+        return replace(body, batch=isinstance(body.value, list)) if self.batches else body
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """The id in the body that stays the same when the platform delivers again. Used if the body is proven; without
         one, a digest of what is signed is the id."""
-        return None
+        if self.time_at:
+            return body_with_time(request, value, *self.time_at)
+        return at(value, *self.id_at) if self.id_at else None
 
     def element_id(self, element: Any) -> str | None:
         """The same for an element of a JSON array."""
@@ -139,7 +152,7 @@ class Platform:
 
     def header_id(self, request: Request, value: Any) -> str | None:
         """The id in the headers. They aren't signed, so it is used only if the proof is of the sender."""
-        return None
+        return first_header(request, *self.id_headers)
 
     def conceal(self, value: Any) -> Any:
         """The body without its secrets; the same object if it has none."""
@@ -165,6 +178,11 @@ def at(value: Any, *path: str) -> str | None:
             return None
         value = value.get(key)
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
+
+
+def within(scope: str | None, identifier: str | None) -> str | None:
+    """An id that is unique only within its scope, such as a subscription; alone if there is none."""
+    return f"{scope} {identifier}" if scope and identifier else identifier
 
 
 def body_with_time(request: Request, value: Any, *path: str) -> str | None:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from platforms.base import Platform, at, together
-from platforms.bodies import Body
 from platforms.http import Request
 from platforms.verifiers import HeaderEquals
 
@@ -18,11 +17,8 @@ class Auth0(Platform):
     made_by = "us"
     secret_label = "Authorization token"
     verifier = HeaderEquals("Authorization")
-
-    def read(self, request: Request, signed: bool) -> Body:
-        """The logs, each of which becomes an event."""
-        body = super().read(request, signed)
-        return Body(body.value, body.text, batch=isinstance(body.value, list))
+    batches = True
+    """The logs, each of which becomes an event."""
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         return together([self.element_id(log) for log in (value if isinstance(value, list) else [value])])

@@ -1,9 +1,6 @@
 """Amazon EventBridge: API destinations whose connection has an API key."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import HeaderEquals
 
@@ -18,9 +15,7 @@ class AmazonEventBridge(Platform):
     made_by = "us"
     secret_label = "API key"
     verifier = HeaderEquals("X-Api-Key")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = AmazonEventBridge()

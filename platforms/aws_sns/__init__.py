@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from cryptography.x509 import Certificate, Name, ObjectIdentifier, load_pem_x509_certificate
 from cryptography.x509.oid import NameOID
 
-from platforms.base import Platform, at
+from platforms.base import Platform
 from platforms.bodies import read_body
 from platforms.http import Request, Response, json_response
 from platforms.summary import Value
@@ -141,6 +141,7 @@ class AmazonSns(Platform):
     options = frozenset({"topic"})
     vendor_keys = True
     pinned_by = ("topic", "x-amz-sns-topic-arn")
+    id_at = ("MessageId",)
 
     # https://docs.aws.amazon.com/sns/latest/dg/SendMessageToHttp.confirm.html
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
@@ -152,9 +153,6 @@ class AmazonSns(Platform):
             raise Refused("SubscribeURL is not at Amazon SNS")
         credentials.fetch(url, fresh=True)
         return json_response({"confirmed": True})
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "MessageId")
 
 
 PLATFORM = AmazonSns()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, at
+from platforms.base import Platform, at, within
 from platforms.http import Request
 from platforms.verifiers import Basic
 
@@ -20,8 +20,7 @@ class AzureDevOps(Platform):
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """One event may be sent for several subscriptions."""
-        subscription, identifier = at(value, "subscriptionId"), at(value, "id")
-        return f"{subscription} {identifier}" if subscription and identifier else identifier
+        return within(at(value, "subscriptionId"), at(value, "id"))
 
 
 PLATFORM = AzureDevOps()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, together
-from platforms.bodies import BadBody, Body, read_body
+from platforms.base import Platform, at, together, within
+from platforms.bodies import BadBody, read_body
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import Bearer, Credentials
 
@@ -23,6 +23,8 @@ class AzureEventGrid(Platform):
     secret_label = "Bearer token"
     verifier = Bearer()
     challenge_only = True
+    batches = True
+    """The events, each of which becomes one."""
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """A validation event carries a code, which is returned."""
@@ -38,18 +40,12 @@ class AzureEventGrid(Platform):
         code = at(event, "data", "validationCode") if at(event, "eventType") == _VALIDATION else None
         return json_response({"validationResponse": code}) if code is not None else None
 
-    def read(self, request: Request, signed: bool) -> Body:
-        """The events, each of which becomes one."""
-        body = super().read(request, signed)
-        return Body(body.value, body.text, batch=isinstance(body.value, list))
-
     def delivery_id(self, request: Request, value: Any) -> str | None:
         return together([self.element_id(event) for event in value]) if isinstance(value, list) else None
 
     def element_id(self, element: Any) -> str | None:
         """`id` is unique among the events of one `topic`."""
-        topic, identifier = at(element, "topic"), at(element, "id")
-        return f"{topic} {identifier}" if topic and identifier else identifier
+        return within(at(element, "topic"), at(element, "id"))
 
 
 PLATFORM = AzureEventGrid()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, digest, first_header
+from platforms.base import Platform, digest
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import Hmac
@@ -33,15 +33,13 @@ class Bitbucket(Platform):
     )
     made_by = "us"
     verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
+    id_headers = ("x-request-uuid",)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Resetting a branch and pushing it again creates another event with the same bytes: only the unsigned header
         tells these apart. All other events have their own time."""
         identifier = request.headers.get("x-request-uuid")
         return digest(identifier, request.body) if identifier and isinstance(value, dict) and "push" in value else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-request-uuid")
 
 
 PLATFORM = Bitbucket()

@@ -1,9 +1,6 @@
 """Box, version 2 of its webhooks. The secrets are the app's signature keys."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import Hmac, Timestamp
 
 
@@ -23,9 +20,7 @@ class Box(Platform):
         timestamp=Timestamp("Box-Delivery-Timestamp", "rfc3339"),
     )
     tolerance = 600
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = Box()

@@ -1,9 +1,6 @@
 """Buildkite."""
 
-from typing import Any
-
-from platforms.base import Platform, body_with_time
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import TimedHmac
 
@@ -18,9 +15,7 @@ class Buildkite(Platform):
     secret_label = "Token"
     verifier = TimedHmac(header="X-Buildkite-Signature", scheme="signature", time="timestamp")
     tolerance = 300
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return body_with_time(request, value, "build", "created_at")
+    time_at = ("build", "created_at")
 
 
 PLATFORM = Buildkite()

@@ -1,9 +1,6 @@
 """Calendly."""
 
-from typing import Any
-
-from platforms.base import Platform, body_with_time
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import TimedHmac
 
@@ -21,9 +18,7 @@ class Calendly(Platform):
     answer_within = 15
     verifier = TimedHmac(header="Calendly-Webhook-Signature")
     tolerance = 180
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return body_with_time(request, value, "created_at")
+    time_at = ("created_at",)
 
 
 PLATFORM = Calendly()

@@ -1,9 +1,6 @@
 """CircleCI: outbound webhooks."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -26,9 +23,7 @@ class CircleCI(Platform):
     secret_label = "Secret token"
     answer_within = 10
     verifier = Hmac(header="circleci-signature", prefix="v1=", separator=",")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = CircleCI()

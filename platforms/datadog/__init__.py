@@ -1,9 +1,6 @@
 """Datadog: the webhooks integration."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import Bearer
 
 
@@ -17,9 +14,7 @@ class Datadog(Platform):
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = Datadog()

@@ -9,7 +9,7 @@ class Forgejo(Gitea):
     name = "forgejo"
     title = "Forgejo"
     verifier = Hmac(header="X-Forgejo-Signature")
-    id_header = "x-forgejo-delivery"
+    id_headers = ("x-forgejo-delivery",)
 
 
 PLATFORM = Forgejo()

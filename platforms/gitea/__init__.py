@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, digest, first_header
+from platforms.base import Platform, digest
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import Hmac
@@ -37,16 +37,13 @@ class Gitea(Platform):
     )
     made_by = "us"
     verifier = Hmac(header="X-Gitea-Signature")
-    id_header = "x-gitea-delivery"
+    id_headers = ("x-gitea-delivery",)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """As at GitHub: only the unsigned header tells events apart that have no time of their own."""
-        identifier = request.headers.get(self.id_header)
+        identifier = self.header_id(request, value)
         is_timeless = isinstance(value, dict) and not _TIMELESS.isdisjoint(value)
         return digest(identifier, request.body) if identifier and is_timeless else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, self.id_header)
 
 
 PLATFORM = Gitea()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import MB, Platform, digest, first_header
+from platforms.base import MB, Platform, digest
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import Hmac
@@ -94,6 +94,7 @@ class GitHub(Platform):
     bodies = "json or form"
     # https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
     max_body = 25 * MB
+    id_headers = ("x-github-delivery",)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """An event without a time may happen again with the same bytes: only the unsigned header tells these apart. All
@@ -102,9 +103,6 @@ class GitHub(Platform):
         if not identifier or not isinstance(value, dict):
             return None
         return digest(identifier, request.body) if _may_come_again(value) else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-github-delivery")
 
 
 PLATFORM = GitHub()

@@ -1,9 +1,9 @@
 """GitLab: the secret token, or the signing token (``whsec_…``) of newer versions."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from platforms.base import Platform, first_header
+from platforms.base import Platform
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import Check, Credentials, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks
@@ -65,9 +65,7 @@ class GitLab(Platform):
     verifier = TokenOrSignature()
     tolerance = 300
     secret_headers = frozenset({"x-gitlab-token"})
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "idempotency-key", "webhook-id")
+    id_headers = ("idempotency-key", "webhook-id")
 
 
 PLATFORM = GitLab()

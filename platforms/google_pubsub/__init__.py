@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import Any
 
-from platforms.base import Platform, at
+from platforms.base import Platform, at, within
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers.google import ServiceAccountToken
@@ -33,8 +33,7 @@ class GooglePubSub(Platform):
     # https://docs.cloud.google.com/pubsub/docs/reference/rest/v1/PubsubMessage
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Ids are unique within their topic."""
-        subscription, identifier = at(value, "subscription"), at(value, "message", "messageId")
-        return f"{subscription} {identifier}" if subscription and identifier else identifier
+        return within(at(value, "subscription"), at(value, "message", "messageId"))
 
 
 PLATFORM = GooglePubSub()

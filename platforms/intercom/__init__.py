@@ -1,9 +1,6 @@
 """Intercom. The secret is the app's client secret."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import Hmac
 
 
@@ -16,9 +13,7 @@ class Intercom(Platform):
     summary = ("$.data.item.type", "$.data.item.id", "$.data.item.state")
     secret_label = "Client secret"
     verifier = Hmac(header="X-Hub-Signature", algorithm="sha1", prefix="sha1=")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = Intercom()

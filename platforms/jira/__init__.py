@@ -1,9 +1,6 @@
 """Jira Cloud."""
 
-from typing import Any
-
-from platforms.base import Platform, first_header
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -24,9 +21,7 @@ class Jira(Platform):
     )
     made_by = "us"
     verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-atlassian-webhook-identifier")
+    id_headers = ("x-atlassian-webhook-identifier",)
 
 
 PLATFORM = Jira()

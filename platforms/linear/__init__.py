@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from platforms.base import Platform, at, digest, first_header
+from platforms.base import Platform, at, digest
 from platforms.bodies import read_body
 from platforms.http import Request
 from platforms.verifiers import Check, Credentials, Draft, Hmac, Part, Proof
@@ -58,15 +58,13 @@ class Linear(Platform):
     answer_within = 5
     verifier = SignatureAndBodyTime()
     tolerance = 60
+    id_headers = ("linear-delivery",)
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Each attempt is signed with its own time; `createdAt` is the time of the event."""
         if at(value, "createdAt") is None:
             return None
         return digest(json.dumps({name: item for name, item in value.items() if name != TIME}, sort_keys=True))
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "linear-delivery")
 
 
 PLATFORM = Linear()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Accepted, Platform, at
+from platforms.base import Accepted, Platform, at, within
 from platforms.http import Request, Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import Hmac
@@ -24,8 +24,7 @@ class MicrosoftTeams(Platform):
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Ids of messages are times in milliseconds, unique in their conversation."""
-        conversation, identifier = at(value, "conversation", "id"), at(value, "id")
-        return f"{conversation} {identifier}" if conversation and identifier else identifier
+        return within(at(value, "conversation", "id"), at(value, "id"))
 
     def respond(self, accepted: Accepted) -> Response:
         """Teams shows the answer in the chat."""

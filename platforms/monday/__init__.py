@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from platforms.base import Platform, at
+from platforms.base import Platform, at, within
 from platforms.bodies import BadBody, read_body
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof
@@ -62,8 +62,7 @@ class Monday(Platform):
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """One change may be sent for several subscriptions."""
-        subscription, identifier = at(value, "event", "subscriptionId"), at(value, "event", "triggerUuid")
-        return f"{subscription} {identifier}" if subscription and identifier else identifier
+        return within(at(value, "event", "subscriptionId"), at(value, "event", "triggerUuid"))
 
 
 PLATFORM = Monday()

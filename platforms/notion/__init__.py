@@ -1,7 +1,5 @@
 """Notion. The secret is the verification token of the subscription."""
 
-from typing import Any
-
 from platforms.base import Platform, at
 from platforms.bodies import BadBody, read_body
 from platforms.http import Request, Response, json_response
@@ -20,6 +18,7 @@ class Notion(Platform):
     summary = ("$.entity.type", "$.entity.id")
     secret_label = "Verification token"
     verifier = Hmac(header="X-Notion-Signature", prefix="sha256=")
+    id_at = ("id",)
 
     # https://developers.notion.com/reference/webhooks#step-2-verifying-the-subscription
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
@@ -34,9 +33,6 @@ class Notion(Platform):
             return None
         is_token = at(value, "verification_token") is not None and len(value) == 1
         return json_response({}) if is_token else None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
 
 
 PLATFORM = Notion()

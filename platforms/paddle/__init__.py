@@ -1,9 +1,6 @@
 """Paddle Billing. The secret is that of the notification destination."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import TimedHmac
 
 
@@ -21,9 +18,7 @@ class Paddle(Platform):
     mistaken_key = (r"pdl_(?!ntfset_)", "an API key, not the destination's secret key")
     # Paddle's libraries allow five seconds, which is less than clocks differ and deliveries wait.
     tolerance = 60
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "event_id")
+    id_at = ("event_id",)
 
 
 PLATFORM = Paddle()

@@ -1,9 +1,6 @@
 """PagerDuty, version 3 webhooks."""
 
-from typing import Any
-
-from platforms.base import Platform, at, first_header
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -23,12 +20,8 @@ class PagerDuty(Platform):
     # https://developer.pagerduty.com/docs/webhooks-overview
     answer_within = 5
     verifier = Hmac(header="X-PagerDuty-Signature", prefix="v1=", separator=",")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "event", "id")
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-webhook-id")
+    id_at = ("event", "id")
+    id_headers = ("x-webhook-id",)
 
 
 PLATFORM = PagerDuty()

@@ -3,12 +3,12 @@
 import re
 import zlib
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 from cryptography.x509.oid import NameOID
 
-from platforms.base import Platform, at
+from platforms.base import Platform
 from platforms.http import Request
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.asymmetric import rsa_holds
@@ -94,9 +94,7 @@ class PayPal(Platform):
     vendor_keys = True
     # PayPal sends it again for three days, perhaps with the first time.
     tolerance = 4 * 24 * 3600
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = PayPal()

@@ -3,8 +3,6 @@
 from typing import Any
 
 from platforms.base import Platform, at
-from platforms.bodies import Body
-from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -23,12 +21,9 @@ class QuickBooks(Platform):
     )
     secret_label = "Verifier token"
     verifier = Hmac(header="intuit-signature", encoding="base64")
-
     # https://blogs.a.intuit.com/2025/11/12/upcoming-change-to-webhooks-payload-structure
-    def read(self, request: Request, signed: bool) -> Body:
-        """A list of CloudEvents, each of which becomes an event; before 2026 it was one object."""
-        body = super().read(request, signed)
-        return Body(body.value, body.text, batch=isinstance(body.value, list))
+    batches = True
+    """A list of CloudEvents, each of which becomes an event; before 2026 it was one object."""
 
     def element_id(self, element: Any) -> str | None:
         return at(element, "id")

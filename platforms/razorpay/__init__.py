@@ -1,9 +1,6 @@
 """Razorpay."""
 
-from typing import Any
-
-from platforms.base import Platform, first_header
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import Hmac
 
 
@@ -16,9 +13,7 @@ class Razorpay(Platform):
     summary = ("$.payload.payment.entity.id", "$.payload.payment.entity.status", "$.payload.subscription.entity.id")
     made_by = "us"
     verifier = Hmac(header="X-Razorpay-Signature")
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-razorpay-event-id")
+    id_headers = ("x-razorpay-event-id",)
 
 
 PLATFORM = Razorpay()

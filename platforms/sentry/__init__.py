@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, digest, first_header
+from platforms.base import Platform, at, digest
 from platforms.http import Request
 from platforms.verifiers import Hmac
 
@@ -19,6 +19,7 @@ class Sentry(Platform):
     # https://github.com/getsentry/integration-platform-example: what comes of UI components, such as linking an issue,
     # has the other header.
     verifier = Hmac(header="Sentry-Hook-Signature", further=("Sentry-App-Signature",))
+    id_headers = ("request-id",)
 
     # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/issues/
     def delivery_id(self, request: Request, value: Any) -> str | None:
@@ -27,9 +28,6 @@ class Sentry(Platform):
         identifier = request.headers.get("request-id")
         is_timeless = at(value, "data", "issue", "id") is not None and at(value, "action") != "created"
         return digest(identifier, request.body) if identifier and is_timeless else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "request-id")
 
 
 PLATFORM = Sentry()

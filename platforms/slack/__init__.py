@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from platforms.base import Platform, at
-from platforms.http import Request, Response, json_response
+from platforms.base import Platform
+from platforms.http import Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
@@ -39,6 +39,7 @@ class Slack(Platform):
     tolerance = 300
     challenge_only = True
     bodies = "json or form"
+    id_at = ("event_id",)
 
     # https://docs.slack.dev/reference/events/url_verification
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
@@ -48,9 +49,6 @@ class Slack(Platform):
             if isinstance(challenge, str):
                 return json_response({"challenge": challenge})
         return None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "event_id")
 
 
 PLATFORM = Slack()

@@ -1,9 +1,6 @@
 """Square. The secret is the subscription's signature key."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import Hmac
 
 
@@ -16,9 +13,7 @@ class Square(Platform):
     summary = ("$.data.id", "$.data.object.payment.status", "$.data.object.refund.status")
     secret_label = "Signature key"
     verifier = Hmac(header="x-square-hmacsha256-signature", encoding="base64", signed="{url}{body}")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "event_id")
+    id_at = ("event_id",)
 
 
 PLATFORM = Square()

@@ -1,9 +1,6 @@
 """Stripe."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import TimedHmac
 
@@ -23,9 +20,7 @@ class Stripe(Platform):
     verifier = TimedHmac(header="Stripe-Signature")
     tolerance = 300
     mistaken_key = (r"(?:sk|pk|rk)_(?:test|live)_", "an API key, not the endpoint's signing secret (whsec_…)")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = Stripe()

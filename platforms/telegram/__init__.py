@@ -1,9 +1,6 @@
 """Telegram bots."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import HeaderEquals
 
@@ -29,9 +26,7 @@ class Telegram(Platform):
     made_by = "us"
     secret_label = "secret_token"
     verifier = HeaderEquals("X-Telegram-Bot-Api-Secret-Token")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "update_id")
+    id_at = ("update_id",)
 
 
 PLATFORM = Telegram()

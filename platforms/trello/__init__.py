@@ -1,8 +1,6 @@
 """Trello. The secret is the Power-Up's OAuth 1.0 secret."""
 
-from typing import Any
-
-from platforms.base import Platform, at
+from platforms.base import Platform
 from platforms.http import Request, Response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac
@@ -22,14 +20,12 @@ class Trello(Platform):
     secret_label = "OAuth 1.0 secret"
     verifier = Hmac(header="X-Trello-Webhook", algorithm="sha1", encoding="base64", signed="{body}{url}")
     challenge_methods = frozenset({"HEAD"})
+    id_at = ("action", "id")
 
     # https://developer.atlassian.com/cloud/trello/guides/rest-api/webhooks/#creating-a-webhook
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """Trello asks whether the URL exists when a webhook is created for it."""
         return Response(200) if request.method == "HEAD" else None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "action", "id")
 
 
 PLATFORM = Trello()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, first_header
-from platforms.http import Request, Response, text_response
+from platforms.base import Platform, at
+from platforms.http import Response, text_response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
@@ -26,15 +26,13 @@ class Twitch(Platform):
         identifier=f"{_MESSAGE}Id",
     )
     tolerance = 600
+    id_headers = ("twitch-eventsub-message-id",)
 
     # https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#responding-to-a-challenge-request
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         challenge = at(value, "challenge")
         is_pending = at(value, "subscription", "status") == "webhook_callback_verification_pending"
         return text_response(challenge) if is_pending and challenge is not None else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "twitch-eventsub-message-id")
 
 
 PLATFORM = Twitch()

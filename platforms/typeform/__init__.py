@@ -1,9 +1,6 @@
 """Typeform."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -17,9 +14,7 @@ class Typeform(Platform):
     summary = (Value("$.form_response.form_id", before="of "), "$.form_response.definition.title", "$.event_id")
     made_by = "us"
     verifier = Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256=")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "event_id")
+    id_at = ("event_id",)
 
 
 PLATFORM = Typeform()

@@ -1,9 +1,6 @@
 """Vercel."""
 
-from typing import Any
-
-from platforms.base import Platform, at
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -16,9 +13,7 @@ class Vercel(Platform):
     types = ("$.type",)
     summary = ("$.payload.deployment.name", Value("$.payload.target", before="to "))
     verifier = Hmac(header="x-vercel-signature", algorithm="sha1")
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "id")
+    id_at = ("id",)
 
 
 PLATFORM = Vercel()

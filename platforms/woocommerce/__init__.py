@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from platforms.base import Platform, at, digest, first_header
+from platforms.base import Platform, at, digest
 from platforms.http import Request, Response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac
@@ -25,6 +25,7 @@ class WooCommerce(Platform):
     summary = (Value("$.id", before="#"), "$.status", "$.name")
     made_by = "us"
     verifier = Hmac(header="X-WC-Webhook-Signature", encoding="base64")
+    id_headers = ("x-wc-webhook-delivery-id",)
 
     # https://github.com/woocommerce/woocommerce/blob/trunk/plugins/woocommerce/includes/class-wc-webhook.php
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
@@ -39,9 +40,6 @@ class WooCommerce(Platform):
         is_timeless = at(value, "date_modified") is None and at(value, "date_modified_gmt") is None
         unsigned = [header for header in (topic, identifier if is_timeless else None) if header]
         return digest(*unsigned, request.body) if unsigned else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-wc-webhook-delivery-id")
 
 
 PLATFORM = WooCommerce()

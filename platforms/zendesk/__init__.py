@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, first_header
+from platforms.base import Platform, at
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import Hmac, Timestamp
@@ -26,14 +26,12 @@ class Zendesk(Platform):
     # https://developer.zendesk.com/documentation/webhooks/creating-and-monitoring-webhooks/#request-format
     methods = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
     bodies = "declared"
+    id_headers = ("x-zendesk-webhook-invocation-id",)
 
     # https://developer.zendesk.com/api-reference/webhooks/event-types/webhook-event-types/
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Zendesk's own events have an id; the account's admins decide what triggers send."""
         return at(value, "id") if (at(value, "type") or "").startswith("zen:event-type:") else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        return first_header(request, "x-zendesk-webhook-invocation-id")
 
 
 PLATFORM = Zendesk()

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, body_with_time
-from platforms.http import Request, Response, json_response
+from platforms.base import Platform, at
+from platforms.http import Response, json_response
 from platforms.verifiers import Credentials, Hmac, Timestamp
 from platforms.verifiers.hmacs import encoded_hmac
 
@@ -25,6 +25,7 @@ class Zoom(Platform):
         timestamp=Timestamp("x-zm-request-timestamp"),
     )
     tolerance = 300
+    time_at = ("event_ts",)
 
     # https://developers.zoom.us/docs/api/webhooks/#validate-your-webhook-endpoint
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
@@ -36,9 +37,6 @@ class Zoom(Platform):
             return None
         signature = encoded_hmac(credentials.secrets[0].encode(), token.encode("utf-8", "replace"), "sha256", "hex")
         return json_response({"plainToken": token, "encryptedToken": signature.decode()})
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return body_with_time(request, value, "event_ts")
 
 
 PLATFORM = Zoom()

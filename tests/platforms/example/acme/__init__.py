@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from platforms.base import Platform, at
-from platforms.http import Request, Response, json_response
+from platforms.base import Platform
+from platforms.http import Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
@@ -26,6 +26,7 @@ class Acme(Platform):
         separator=";",
     )
     tolerance = 120
+    id_at = ("event", "id")
 
     # https://docs.acme.example/webhooks#handshake
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
@@ -33,9 +34,6 @@ class Acme(Platform):
         if isinstance(value, dict) and value.get("kind") == "handshake":
             return json_response({"hello": "acme"})
         return None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return at(value, "event", "id")
 
 
 PLATFORM = Acme()
