@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from config.copied_text import why_mistaken
 from config.durations import parse_duration
 from config.path_risks import find_path_risks
 from config.problems import ProblemAt
@@ -165,6 +166,8 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
             yield _placeholder(place)
         elif mistaken is not None and re.match(mistaken[0], secret):
             yield ProblemAt(place, mistaken[1], "enter the right one; no delivery would be accepted", warning=True)
+        elif (odd := why_mistaken(secret)) is not None:
+            yield ProblemAt(place, *odd, warning=True)
         elif is_guessable(secret) and place[0] != "verify_token":
             remedy = "use at least 16 random characters"
             yield ProblemAt(place, "a short secret, which can be guessed", remedy, warning=True)
@@ -177,9 +180,11 @@ def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
     known = [found for name in names for found in secrets_at(webhook, "headers", name)]
     bare = {place: _SCHEME.sub("", value, count=1) for place, value in known}
     weak = [place for place, value in bare.items() if is_placeholder(value) or is_guessable(value)]
-    for place in weak:
-        if is_placeholder(bare[place]):
+    for place, value in bare.items():
+        if is_placeholder(value):
             yield _placeholder(place)
+        elif (odd := why_mistaken(value)) is not None:
+            yield ProblemAt(place, *odd, warning=True)
     proven = any(webhook.get(key) for key in ("secret", "signature", "audience", "jwt", "mtls"))
     if proven or {place[1] for place in bare} != set(names) or {place[1] for place in weak} != set(names):
         return

@@ -1,4 +1,4 @@
-"""Values of conditions that YAML reads as numbers or booleans, although a text may be meant."""
+"""What was hardly meant as it is written: a condition's number where a text is meant, and characters nobody sees."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from config.yaml_lines import Located, Where
 from criteria.equality import shortest_text
 
 
-class UnlikeText(NamedTuple):
-    """A value that equals no text in a payload that is spelled as it was written."""
+class Written(NamedTuple):
+    """Something that was hardly meant as it is written."""
 
     webhook: int
     """The webhook's place in the list."""
     place: Where
-    """The value's place in the webhook."""
+    """Its place in the webhook."""
     what: str
     remedy: str
 
 
-def find_unlike_text(document: Located) -> Iterator[UnlikeText]:
+def find_unlike_text(document: Located) -> Iterator[Written]:
     """The conditions whose value is written unlike its shortest JSON text, which is the only text that it equals.
 
     ``1.10`` is the number 1.1: it equals the text ``1.1`` in a payload, but not ``1.10``.
@@ -35,7 +35,20 @@ def find_unlike_text(document: Located) -> Iterator[UnlikeText]:
         kind = "boolean" if isinstance(value, bool) else "number"
         what = f"{written} is the {kind} {text}, which equals the text {text}, but not the text {written}"
         remedy = f'write "{written}", in quotes, if a text is meant, or else {text}'
-        yield UnlikeText(place[1], place[2:], what, remedy)
+        yield Written(place[1], place[2:], what, remedy)
+
+
+def find_unseen(document: Located) -> Iterator[Written]:
+    """Keys and values with a character that nobody sees, but for texts that people or workflows get."""
+    for place, character in document.unseen.items():
+        if len(place) < 3 or not isinstance(place[1], int):
+            continue
+        inside = place[2:]
+        if inside[0] != "respond" and inside[2:3] != ("input",):
+            what = f"a character that nobody sees ({character})"
+            yield Written(
+                place[1], inside, what, "type it anew; if it is meant, write it as an escape, in double quotes"
+            )
 
 
 def _after_path(place: Where) -> Where | None:

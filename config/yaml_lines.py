@@ -17,6 +17,7 @@ from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from config.copied_text import unseen_in
 from config.yaml_faults import Complaint, explain
 from config.yaml_nodes import compose, constructor
 from criteria.equality import shortest_text
@@ -53,6 +54,8 @@ class Located:
     """Keys that a mapping has more than once, with the line of each repetition; the first one counts."""
     unlike_json: dict[Where, str] = field(default_factory=dict)
     """Numbers and booleans whose shortest JSON text isn't what is written, such as 1.10 or True, with what is."""
+    unseen: dict[Where, str] = field(default_factory=dict)
+    """Keys and values with a character that nobody sees, other than as an escape, and that character."""
 
     def line(self, where: Where) -> int:
         """The line of that place, or of the nearest enclosing one."""
@@ -85,7 +88,7 @@ def parse_yaml(text: str) -> Located:
         position = getattr(error, "position", 0) or 0
         reason = " ".join(str(error).split("\n")[0].split())
         raise BadYaml(reason, text.count("\n", 0, position) + 1, "remove the character") from None
-    return _Reading().read(node)
+    return _Reading(text).read(node)
 
 
 def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
@@ -100,7 +103,8 @@ def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
 class _Reading:
     """One walk over a document's nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self.text = text
         self.located = Located(None)
         self.nodes = 0
 
@@ -132,7 +136,21 @@ class _Reading:
         value = self.scalar(node)
         if isinstance(value, (bool, int, float)) and shortest_text(value) != node.value:
             self.located.unlike_json[where] = str(node.value)
+        self.note_unseen(node, value, where)
         return value
+
+    def note_unseen(self, node: Node, value: Any, where: Where) -> None:
+        unseen = unseen_in(value) if isinstance(value, str) else None
+        if unseen is not None and unseen_in(self.around(node)) is not None:  # else it is written as an escape
+            self.located.unseen[where] = unseen
+
+    def around(self, node: Node) -> str:
+        """The lines that the node is on."""
+        return "\n".join(self.lines[node.start_mark.line : node.end_mark.line + 1])
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return self.text.split("\n")
 
     def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""
@@ -147,6 +165,7 @@ class _Reading:
             if not isinstance(key_node, ScalarNode):
                 raise BadYaml("a key that isn't text", at, "write KEY: VALUE")
             key = self.scalar(key_node)
+            self.note_unseen(key_node, key, (*where, key))
             if key in own:
                 self.located.repeated.append(((*where, key), at))
             else:

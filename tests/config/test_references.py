@@ -75,6 +75,27 @@ def test_a_secret_is_no_placeholder(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ('"8f742231b10e8888abcd99"', "a secret in quotes that are part of it"),
+        ("“8f742231b10e8888abcd99”", "a secret in quotes that are part of it"),
+        ("\ufeff8f742231b10e8888abcd99", "a secret with a character that nobody sees (U+FEFF)"),
+        ("8f742231b10e8888abcd99 ", "a secret that starts or ends with a space or line break"),
+    ],
+)
+def test_what_came_along_with_a_secret_is_a_warning(load: Load, text: str, what: str) -> None:
+    [warning] = load(webhook(platform="github", secret="'${GIVEN}'"), GIVEN=text).warnings
+    assert warning.what == what
+    if text == text.strip():
+        [warning] = load(webhook(headers="{X: 'Bearer ${GIVEN}'}"), GIVEN=text).warnings
+        assert warning.what == what
+
+
+def test_quotes_within_a_secret_are_nothing(load: Load) -> None:
+    assert load(webhook(platform="github", secret="'${GIVEN}'"), GIVEN="'8f742231b10e\"8888abcd99").warnings == ()
+
+
+@pytest.mark.parametrize(
     ("written", "where"),
     [
         ("name: '${SECRET}'", "name"),

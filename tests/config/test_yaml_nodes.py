@@ -45,7 +45,7 @@ PIECES += ["\u2028", "\x85", "\ufeff", "null", "0o7", "1_0", "&a:b ", "... ", "%
 
 def in_python(text: str) -> Located | BadYaml | YAMLError:
     try:
-        return yaml_lines._Reading().read(YAML(typ="safe", pure=True).compose(text))
+        return yaml_lines._Reading(text).read(YAML(typ="safe", pure=True).compose(text))
     except (BadYaml, YAMLError) as error:
         return error
 
@@ -55,7 +55,7 @@ def same(text: str) -> None:
     if yaml_nodes._IN_DOUBT.search(text):
         return
     try:
-        found = yaml_lines._Reading().read(yaml_nodes._Composer().compose(text))
+        found = yaml_lines._Reading(text).read(yaml_nodes._Composer().compose(text))
     except (BadYaml, YAMLError, yaml_nodes._InDoubt):
         return
     expected = in_python(text)
