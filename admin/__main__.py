@@ -65,7 +65,7 @@ def _address(settings: Settings) -> tuple[str, int]:
     if settings.bridge_admin_token is None and not is_loopback(host):
         raise SettingsError(
             f"the admin page would listen on {host}, not on loopback: "
-            "set BRIDGE_ADMIN_TOKEN to a long random text, or ADMIN_HOST to 127.0.0.1"
+            "set BRIDGE_ADMIN_TOKEN to a long random string, or ADMIN_HOST to 127.0.0.1"
         )
     return host, int(text)
 

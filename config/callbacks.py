@@ -42,7 +42,7 @@ def check_expires(seconds: float) -> float:
     """The seconds, if a URL can be given them. Raises ValueError."""
     if not 1 <= seconds <= LONGEST_EXPIRES:
         longest = format_duration(LONGEST_EXPIRES)
-        raise ValueError(f"not from 1s to {longest}; write a duration such as 2h or 7d")
+        raise ValueError(f"not between 1s and {longest}; write a duration such as 2h or 7d")
     return seconds
 
 

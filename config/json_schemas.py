@@ -136,9 +136,7 @@ def load_schema(file: str, folder: Path, read: Read) -> PayloadSchema:
     files = _Files(folder, read)
     path = files.find(file, folder)
     if path is None:
-        raise BadSchema(
-            "a schema outside of the folder of the definition", "move it there, and write its relative path"
-        )
+        raise BadSchema("a schema outside the definition's folder", "move it there, and write its relative path")
     files.add(path)
     return _compiled(file, files)
 
@@ -189,7 +187,7 @@ class _Files:
             other = None if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|/", target) else self.find(unquote(target), path.parent)
             if other is None:
                 raise BadSchema(
-                    f"a reference to {target[:200]}, which is not below the folder of the definition",
+                    f"a reference to {target[:200]}, which is outside the definition's folder",
                     "put that schema into a file there, and write its relative path; nothing is fetched",
                     path,
                     _line(text, where),
@@ -206,7 +204,7 @@ class _Files:
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise BadSchema(
-                f"the file {path.name} can't be read: {reason}", "create it, readable for the bridge"
+                f"the file {path.name} can't be read: {reason}", "create it, readable by the bridge"
             ) from None
         if len(text) > _LARGEST:
             raise BadSchema(f"larger than {_LARGEST} characters", "make it smaller", path)

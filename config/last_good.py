@@ -242,7 +242,7 @@ def _add(loader: Loader, file: Path, webhook: Webhook, written: dict[str, Any]) 
 
 
 def _not_in_force(loader: Loader, file: Path, url_id: str, why: str) -> None:
-    what = f"its last good definition can't be in force ({why}), so its deliveries are answered 503"
+    what = f"its last good definition can't be used ({why}), so its deliveries are answered 503"
     loader.problems.add(Problem(str(file), 1, f"/webhook/{url_id}", what, "fix the file"))
 
 

@@ -153,7 +153,7 @@ class Loader:
             # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so reported.
             names = sorted(name for name in os.listdir(path) if not name.startswith("."))
         except OSError as error:
-            self._problem(path, 1, "webhooks", f"can't be read: {error.strerror}", "make it readable for the bridge")
+            self._problem(path, 1, "webhooks", f"can't be read: {error.strerror}", "make it readable by the bridge")
             return []
         for name in names:
             if name.lower().endswith((".yml", ".yaml")) and not name.endswith(".yaml"):
@@ -179,7 +179,7 @@ class Loader:
             self._problem(file, error.line, "YAML", str(error), error.remedy)
             return
         except OSError as error:
-            self._problem(file, 1, "YAML", f"can't be read: {error.strerror}", "make the file readable for the bridge")
+            self._problem(file, 1, "YAML", f"can't be read: {error.strerror}", "make the file readable by the bridge")
             return
         self.read_document(file, document)
 
@@ -354,7 +354,7 @@ class Loader:
             self._report(
                 item,
                 ("max_body",),
-                f"larger than what Conductor accepts ({most} bytes), so a larger body is answered 413 all the same",
+                f"larger than what Conductor accepts ({most} bytes), so a larger body is answered 413 anyway",
                 "lower it, or, if Conductor's own limits are higher, set BRIDGE_CONDUCTOR_PAYLOAD to them",
                 warning=True,
             )

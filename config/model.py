@@ -113,7 +113,7 @@ class Webhook(StrictModel):
     )
     mtls: Mtls | None = Field(
         default=None,
-        description="the client certificate that a trusted proxy must hand on with every delivery",
+        description="the client certificate that a trusted proxy must forward with every delivery",
         examples=[{"header": "X-SSL-Client-S-DN", "subject": "CN=partner,O=Example,C=SE"}],
     )
     challenge: Challenges | None = Field(
@@ -124,7 +124,7 @@ class Webhook(StrictModel):
     )
     callback: Callback | None = Field(
         default=None,
-        description="its URLs name one task each, which the body completes",
+        description="each of its URLs completes one task",
         examples=[{"secret": "${APPROVALS_SECRET}", "expires": "7d"}],
     )
     verifier: Literal["none"] | None = Field(default=None, description="none: deliveries are not verified at all")
@@ -159,7 +159,7 @@ class Webhook(StrictModel):
     )
     decode: Decode = Field(
         default=None,
-        description="JSONPath → how the text there is written: json, base64, base64-json, gzip; false: decode nothing",
+        description="JSONPath → the encoding of the string there: json, base64, base64-json, gzip; false: none",
         examples=[{"$.payload": "base64-json"}],
     )
     split: Split = Field(
@@ -181,7 +181,7 @@ class Webhook(StrictModel):
     )
     accept: Accept | None = Field(
         default=None,
-        description="proven deliveries that one relay takes, at most; others are answered 429 and sent again later",
+        description="how many proven deliveries one relay accepts; others are answered 429, and sent again later",
         examples=[{"rate": "200/s", "burst": 400}],
     )
     pace: Rate | None = Field(

@@ -34,7 +34,7 @@ def _check_decode(value: object) -> object:
         except BadPath as error:
             faults.append(error_detail("rule", f"{error}; write one such as $.payload", (str(path),)))
         if encoding not in _ENCODINGS:
-            message = f"{encoding!r} is no way to decode; write one of {', '.join(_ENCODINGS)}"
+            message = f"{encoding!r} is not an encoding; write one of {', '.join(_ENCODINGS)}"
             faults.append(error_detail("rule", message, (str(path),)))
     if faults:
         raise ValidationError.from_exception_data("decode", faults, hide_input=True)
@@ -89,7 +89,7 @@ class SchemaFile(StrictModel):
     else_: Literal["refuse", "keep"] = Field(
         default="refuse",
         alias="else",
-        description="refuse: what doesn't fit is answered 422; keep: it is answered 200, and its refusal is noted",
+        description="refuse: what doesn't fit is answered 422; keep: it is answered 200, and recorded as rejected",
     )
     _compiled: PayloadSchema | None = PrivateAttr(default=None)
 

@@ -73,7 +73,7 @@ class Signature(StrictModel):
             if "{timestamp}" in signed and "timestamp_header" not in written and "timestamp" not in in_header:
                 yield (
                     "signed",
-                    "{timestamp} is signed, but in no known header; add timestamp_header: NAME, or a format "
+                    "{timestamp} is signed, but no key says where it is; add timestamp_header: NAME, or a format "
                     "with {timestamp}",
                 )
         secrets = written.get("secret")
@@ -117,7 +117,7 @@ def _faults_of_format(form: str, written: Mapping[str, Any]) -> Iterator[tuple[s
     names = _PLACEHOLDER.findall(form)
     unknown = [name for name in names if name not in ("signature", "timestamp")]
     if unknown:
-        yield "format", f"{{{unknown[0]}}} is no part of it; only {{signature}} and {{timestamp}} are"
+        yield "format", f"{{{unknown[0]}}} can't be in a format; only {{signature}} and {{timestamp}} can"
     elif names.count("signature") != 1 or names.count("timestamp") > 1:
         yield "format", 'not one {signature}; write it once, as in "t={timestamp},v1={signature}"'
     elif "}{" in form:
@@ -125,7 +125,7 @@ def _faults_of_format(form: str, written: Mapping[str, Any]) -> Iterator[tuple[s
     if "prefix" in written:
         yield "prefix", "a prefix beside a format; write it into the format, before {signature}"
     if "timestamp" in names and "timestamp_header" in written:
-        yield "timestamp_header", "a second place for the time, which the format has already; remove one"
+        yield "timestamp_header", "a second place for the time, which the format already has; remove one"
 
 
 def _check_key_url(value: str) -> str:
@@ -137,7 +137,7 @@ def _check_key_url(value: str) -> str:
         usable = False
     if not usable or not value.isascii() or any(character <= " " for character in value):
         raise ValueError(
-            f"{value!r} is no URL that keys are fetched from; write one with https (or http on this machine), such as "
+            f"{value!r} is not a URL to fetch keys from; write one with https (or http on this machine), such as "
             "https://login.example.com/keys"
         )
     return value
@@ -182,7 +182,7 @@ class Jwt(StrictModel):
             except ValueError:
                 yield (
                     "issuer",
-                    f"{issuer!r} is no URL at which keys can be discovered; write the issuer's https URL, or add "
+                    f"{issuer!r} is not a URL where keys can be discovered; write the issuer's https URL, or add "
                     "jwks: URL",
                 )
 
@@ -191,7 +191,7 @@ class Mtls(StrictModel):
     """A client certificate, as a trusted proxy hands it on."""
 
     header: HeaderName = Field(
-        description="the header in which the proxy hands it on, and which it overwrites", examples=["X-SSL-Client-S-DN"]
+        description="the header in which the proxy forwards it, and which it overwrites", examples=["X-SSL-Client-S-DN"]
     )
     subject: Names | None = Field(
         default=None,
@@ -220,7 +220,7 @@ class Mtls(StrictModel):
                 yield (
                     "subject",
                     f"{subject[:60]!r} can be the text of several certificates: in this form a value may contain what "
-                    "looks like the next part; have the proxy hand on the certificate (HAProxy: http-request "
+                    "looks like the next part; have the proxy forward the certificate (HAProxy: http-request "
                     "set-header X-SSL-Client-Cert %[ssl_c_der,base64]), and write CN=partner,O=Example,C=SE",
                 )
 

@@ -144,7 +144,7 @@ class References:
             text = self.read(path).rstrip("\r\n")
         except (OSError, UnicodeDecodeError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            return None, f"the file {name} can't be read: {reason}", "create it, readable for the bridge"
+            return None, f"the file {name} can't be read: {reason}", "create it, readable by the bridge"
         if not text.strip():
             return None, f"the file {name} is empty", "write the secret into it"
         return text, "", ""

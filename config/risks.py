@@ -55,12 +55,12 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
         )
     callback = webhook.get("callback")
     if isinstance(callback, dict) and callback.get("by") == "id":
-        tasks = "those tasks" if callback.get("tasks") else "any task"
+        tasks = "those tasks" if callback.get("tasks") else "any of its waiting tasks"
         narrower = "" if callback.get("tasks") else ", or name the tasks that may be completed: tasks: [NAME]"
         yield ProblemAt(
             ("callback", "by"),
-            f"nothing signs its URLs: whoever gets to know a workflow's id can complete {tasks} of it that waits, and "
-            "anyone can have Conductor asked for ids that don't exist",
+            f"nothing signs its URLs: anyone who learns a workflow's id can complete {tasks}, and "
+            "anyone can make the bridge ask Conductor for ids that don't exist",
             f"prefer callback: {{secret: ${{NAME}}}}{narrower}",
             warning=True,
         )
@@ -86,7 +86,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
         if webhook.get("secret") or not platform.required:
             yield ProblemAt(
                 ("dedup",),
-                f"it isn't used: of what {platform.name} sends, only what is signed tells deliveries apart",
+                f"it isn't used: of what {platform.name} sends, only what is signed identifies a delivery",
                 "remove it; to start one workflow per value, write once: {key: JSONPATH} for the start",
                 warning=True,
             )
@@ -97,7 +97,8 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
         yield ProblemAt(
             ("dedup", "header"),
             "nobody signs it: anyone who has seen a delivery can send it again under another id",
-            "name the id's place in the body, as in path: $.id, or leave dedup out, unless events can be alike",
+            "name the id's place in the body, as in path: $.id, or remove dedup, unless different events can have "
+            "identical bytes",
             warning=True,
         )
 
@@ -113,7 +114,7 @@ def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Ite
     if most is not None and wait >= most:
         yield ProblemAt(
             ("respond", "wait"),
-            f"{webhook['platform']} takes a delivery for failed that isn't answered within {most:g} seconds",
+            f"{webhook['platform']} considers a delivery failed if it isn't answered within {most:g} seconds",
             f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the workflow goes on",
             warning=True,
         )

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     )
     bridge_trusted_proxies: TrustedProxies = Field(
         default=Proxies(),
-        description="whose X-Forwarded-* headers are believed: the proxies' addresses and networks, separated by "
+        description="whose X-Forwarded-* headers are trusted: the proxies' addresses and networks, separated by "
         "commas, or their number",
     )
     bridge_admin_token: SecretStr | None = Field(
@@ -98,10 +98,10 @@ class Settings(BaseSettings):
         "of their tasks and starts none of them",
     )
     bridge_call_timeout: Duration = Field(default=10.0, gt=0, description="how long one call to Conductor may take")
-    bridge_calls: int = Field(default=16, ge=1, le=256, description="calls to Conductor at a time, a worker")
+    bridge_calls: int = Field(default=16, ge=1, le=256, description="calls to Conductor at a time, per worker")
     bridge_conductor_payload: Size = Field(
         default=10 * 1024 * 1024,
-        description="the largest output or input that Conductor takes; a delivery beyond it is answered 413",
+        description="the largest output or input that Conductor accepts; a delivery beyond it is answered 413",
     )
     bridge_retention: Duration = Field(
         default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"

@@ -52,7 +52,7 @@ GONE = error_response(
 _GONE_FOR = 60.0
 """Seconds for which a webhook that was removed from the definitions gets this answer."""
 _NOT_TOLD = "its sender wasn't told: else: keep"
-_NOT_VERIFIED = "not verified yet: the challenge has not come"
+_NOT_VERIFIED = "not verified yet: no challenge has arrived"
 
 
 class _MethodNotAllowed(Exception):
@@ -200,7 +200,7 @@ class Receiver:
         if incoming.method not in route.methods:
             raise _MethodNotAllowed
         if not route.admits(incoming.remote):
-            raise _AddressRefused("the address is not among allow_ips", 403)
+            raise _AddressRefused("the address is not in allow_ips", 403)
         if seconds := self._admission.wait(route.webhook.name, route.accept, incoming.sender):
             raise _TooMany(seconds)
 
@@ -351,7 +351,7 @@ class Receiver:
                 self._reporter.log("the store can't take a delivery", name, error)
                 return self._reporter.count(name, "store_unavailable", UNAVAILABLE)
             case KeysUnavailable() | Overloaded():
-                self._reporter.log("a delivery can't be taken now", name, error)
+                self._reporter.log("a delivery can't be accepted now", name, error)
             case _:
                 # A bug of ours must not lose the delivery: ask the sender to try again.
                 self._reporter.log("a delivery failed", name, error, exc_info=error)

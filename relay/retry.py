@@ -36,7 +36,7 @@ def verify(route: Route, kept: KeptDelivery) -> tuple[VerifiedDelivery, Body]:
             "its webhook no longer has keep_rejected, which says that a signature proves its deliveries"
         )
     if not route.admits(kept.remote):
-        raise StillRejected("the address is not among allow_ips")
+        raise StillRejected("the address is not in allow_ips")
     if kept.method not in route.platform.methods:
         raise StillRejected(f"the platform doesn't deliver by {kept.method}")
     try:

@@ -185,7 +185,7 @@ def _set_aside(state: State) -> list[Issue]:
     number = sum(state.set_aside_counts.values())
     parts = (f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(state.set_aside_counts.items()))
     text = (
-        f"{', '.join(parts)} keep{'s' if number == 1 else ''} failing and will be tried again; everything else goes on."
+        f"{', '.join(parts)} keep{'s' if number == 1 else ''} failing and will be retried; everything else continues."
     )
     return [Issue("warning", text, tuple(f"{name_of(item)} {describe_set_aside(item)}" for item in state.set_aside))]
 

@@ -26,7 +26,7 @@ def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
             "this file holds the secret, and git doesn't ignore it"
             if place.path == place.file
             else f"{place.path} holds the secret, and git doesn't ignore it",
-            "refer to a variable, or to a file outside of the work tree"
+            "refer to a variable, or to a file outside the work tree"
             if place.path == place.file
             else "add it to .gitignore, or move it out of the work tree",
             warning=True,

@@ -37,7 +37,7 @@ Examples:
   webhook-bridge send slack --data @message.json
 
 \b
-Settings come from the environment and from .env in the working folder, mainly:
+Settings come from the environment and from .env in the working directory, mainly:
   BRIDGE_WEBHOOKS     the YAML file or folder   (config/webhooks.yaml)
   BRIDGE_DATABASE     the store                 (sqlite:///data/bridge.db)
   BRIDGE_PUBLIC_URL   the URL platforms call
@@ -97,7 +97,7 @@ SHORT = {
     "listen": "Fetch a public bridge's deliveries to this machine.",
     "migrate-store": "Move everything from one store to another.",
     "new": "Create a webhook.",
-    "pause": "Accept a webhook's deliveries and decide nothing.",
+    "pause": "Accept a webhook's deliveries, but decide nothing.",
     "rejections": "List rejected deliveries with their reasons.",
     "relay": "Run the relay, which receives deliveries.",
     "resume": "Resume a paused webhook.",

@@ -108,7 +108,7 @@ def _single(bridge: Bridge, event_ids: tuple[str, ...]) -> list[Chosen]:
 def _confirm(plan: Plan, what: Noted) -> None:
     reasons = "; ".join(plan.to_confirm)
     if not sys.stdin.isatty():
-        raise click.UsageError(f"nothing was {what}: {reasons}. To go on all the same, add --yes")
+        raise click.UsageError(f"nothing was {what}: {reasons}. To do it anyway, add --yes")
     click.confirm(f"{reasons}.\n{_VERBS[what].capitalize()} {len(plan.chosen)} events?", abort=True, err=True)
 
 

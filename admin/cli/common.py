@@ -95,7 +95,7 @@ class Here:
         if found.errors:
             click.echo(
                 f"note: the definitions have {counted(len(found.errors), 'error')} (see webhook-bridge check); "
-                "this goes by what can be read of them",
+                "this uses what can be read of them",
                 err=True,
             )
         return found

@@ -100,7 +100,7 @@ def events(
             )
         if query.resolved:
             raise click.UsageError(
-                "--follow can't wait for resolved: a replay resolves an event of before, and is an event of its own; "
+                "--follow can't wait for resolved: a replay resolves an earlier event, and is an event of its own; "
                 "follow --status delivered, or list the resolved ones without --follow"
             )
         follow_events(here.bridge, query, as_json)

@@ -87,7 +87,7 @@ def listen(
         for last in listening(public, local, start, lambda text: click.echo(plain(text), err=True)):
             click.echo(_as_json(last) if as_json else _line(last))
             if last.answer.status == 401 and not resign and not has_hinted:
-                click.echo("rejected: if the secret here is another one, or it is too old, see --resign", err=True)
+                click.echo("rejected: if the secret here is different, or the delivery too old, see --resign", err=True)
                 has_hinted = True
     except CannotSign as error:
         fail(error)

@@ -27,8 +27,8 @@ from store.errors import StoreUnavailable
 
 _OPTIONS = (
     ("--algorithm", "signature_algorithm", "With --signature: sha1, sha256 (the default) or sha512."),
-    ("--encoding", "signature_encoding", "With --signature: how it is written, hex (the default) or base64."),
-    ("--key-encoding", "signature_key_encoding", "With --signature: how the secret is written, text, hex or base64."),
+    ("--encoding", "signature_encoding", "With --signature: its encoding, hex (the default) or base64."),
+    ("--key-encoding", "signature_key_encoding", "With --signature: the secret's encoding, text, hex or base64."),
     ("--prefix", "signature_prefix", "With --signature: text before it, such as 'sha256='."),
     ("--signed", "signature_signed", "With --signature: what is signed, such as '{timestamp}.{body}'."),
     ("--format", "signature_format", "With --signature: the header's form, 't={timestamp},v1={signature}'."),
@@ -39,9 +39,9 @@ _OPTIONS = (
     (
         "--subject",
         "mtls_subject",
-        "custom, salesforce: the client certificate's subject, which a proxy passes on in --header.",
+        "custom, salesforce: the client certificate's subject, which a proxy forwards in --header.",
     ),
-    ("--san", "mtls_san", "The same for its alternative name."),
+    ("--san", "mtls_san", "The same, by its alternative name."),
     ("--challenge", "challenge_name", "custom: the query parameter or JSON field of the sender's challenge."),
     ("--expires", "callback_expires", "With --callback: how long a URL can be used, such as 2h."),
     ("--task", "callback_tasks", "With --callback: the reference name of a task that its URLs may complete."),
@@ -49,7 +49,7 @@ _OPTIONS = (
     ("--service-account", "service_account", "google-pubsub: the e-mail of its service account."),
     ("--topic", "topic", "aws-sns: the ARN of the topic."),
     ("--only", "only", "Which deliveries become events, '$.type: paid'."),
-    ("--decode", "decode", "What of the payload is a text to be decoded, '$.data: base64-json'."),
+    ("--decode", "decode", "A part of the payload to decode, '$.data: base64-json'."),
     ("--split", "split", "The array whose elements become events, '$.items'; true for the top-level one."),
     ("--schema", "schema_file", "A file in the folder with the JSON Schema that payloads must fit."),
     ("--hold", "hold", "How long an event waits for a task, such as 10m."),

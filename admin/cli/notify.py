@@ -21,7 +21,7 @@ def notify(here: Here, test: bool) -> None:
     urls = here.settings.bridge_notify
     if urls is None:
         fail("BRIDGE_NOTIFY is not set; set it to Apprise URLs, such as slack://TOKEN or json://HOST/PATH")
-    body = "If you can read this, you will be told when something is wrong with the webhook bridge."
+    body = "If you can read this, you will be notified when something is wrong with the webhook bridge."
     sent = Apprise(urls.get_secret_value()).send("this is a test", body, resolved=True)
     failed = [str(number) for number, ok in enumerate(sent, 1) if not ok]
     if failed:

@@ -84,7 +84,7 @@ def _confirm(plan: Plan) -> None:
         return
     reasons = "; ".join(plan.to_confirm)
     if not sys.stdin.isatty():
-        raise click.UsageError(f"nothing was replayed: {reasons}. To replay them all the same, add --yes")
+        raise click.UsageError(f"nothing was replayed: {reasons}. To replay them anyway, add --yes")
     click.confirm(f"{reasons}.\nReplay them?", abort=True, err=True)
 
 

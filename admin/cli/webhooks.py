@@ -72,7 +72,7 @@ def webhooks(here: Here, as_json: bool) -> None:
 @click.argument("webhook", shell_complete=complete_webhook)
 @here
 def pause(here: Here, webhook: str) -> None:
-    """Accept the webhook's deliveries and decide nothing, until it is resumed.
+    """Accept the webhook's deliveries, but decide nothing until it is resumed.
 
     For a maintenance window of the systems that its workflows use. Deliveries are verified, stored and answered as
     usual. Calls to Conductor that were already decided are still made.

@@ -153,8 +153,8 @@ FIELDS = (
         "payload", ("schema", "file"), "JSON Schema", "A file in the folder of definitions, such as order.schema.json",
     ),
     Field(
-        "payload", ("schema", "else"), "What doesn’t fit the schema", "refuse: it is answered 422; keep: 200, and its "
-        "rejection is noted", "choice", ("refuse", "keep"),
+        "payload", ("schema", "else"), "What doesn’t fit the schema", "refuse: it is answered 422; keep: 200, and it "
+        "is recorded as rejected", "choice", ("refuse", "keep"),
     ),
     Field("payload", ("dedup", "header"), "Header with the delivery id", "Such as X-Delivery-Id"),
     Field("payload", ("dedup", "path"), "Delivery id in the payload", "A JSONPath, such as $.id, if not in a header"),

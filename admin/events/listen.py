@@ -140,15 +140,13 @@ class PublicBridge:
         if status != 200:
             said = Answer(status, body).said
             if not said or _RELAYS in said:
-                said = "is this the address of an admin page? A relay has another one"
+                said = "is this the address of an admin page? A relay has a different one"
             raise CantListen(f"the public bridge answers {Answer(status, b'').phrase}: {said}")
         try:
             return _Page.model_validate_json(body)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            raise CantListen(
-                f"the public bridge's answer isn't one of a bridge: {first['loc']}: {first['msg']}"
-            ) from None
+            raise CantListen(f"the public bridge's answer isn't a bridge's: {first['loc']}: {first['msg']}") from None
 
     def _get(self, url: str) -> tuple[int, bytes]:
         try:
@@ -260,7 +258,7 @@ def _until_done(
             result = action()
         except Away as error:
             if str(error) != said:
-                say(f"{name} is away, trying again: {error}")
+                say(f"{name} is down, trying again: {error}")
             said = str(error)
             sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -22,10 +22,10 @@ def single_target_without_effect(event: Event, only: OneTarget, targets: Sequenc
 
 def _callback_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
     if event.status == "ignored":
-        return "Ignored: Conductor has no such workflow, so somebody made the URL up. It is deleted soon."
+        return "Ignored: Conductor has no such workflow, so somebody made the URL up. The event will be deleted soon."
     if not targets:
         return (
-            f"Expired: the {only} didn't come to wait until {iso(event.hold_until)}. If it waits now, or still will, "
+            f"Expired: the {only} didn't start waiting until {iso(event.hold_until)}. If it waits now, or still will, "
             "replay the event: it is held for it again."
         )
     return (
@@ -39,8 +39,8 @@ def failed_callback(targets: Sequence[Target]) -> str:
     """Of a callback that failed."""
     if any((target.error or "").startswith(NO_SUCH_WORKFLOW) for target in targets):
         return (
-            "Failed: its workflow is not in Conductor: it was removed, or is on another server. A replay can't help as "
-            "long as that is so; make a new URL for a workflow that runs, and acknowledge the event."
+            "Failed: its workflow is not in Conductor: it was removed, or is on another server. Until that changes a "
+            "replay can't help; make a new URL for a workflow that runs, and acknowledge the event."
         )
     return "Failed: its task couldn't be completed. Do what its target says, and replay the event while the task waits."
 
@@ -50,12 +50,12 @@ def messages_without_effect(event: Event, targets: Sequence[Target], webhook: We
     ends = {target.state for target in targets if target.kind == "message"}
     reasons = []
     if event.status == "expired" and event.only is None and webhook is not None and webhook.receivers:
-        reasons.append("no matching task came to wait for it in time")
+        reasons.append("no matching task started waiting for it in time")
     if "skipped" in ends:
         reasons.append("no workflow with its key was running, and `else: ignore` starts none")
     if "cancelled" in ends:
         until = iso(event.hold_until)
-        reasons.append(f"by `else: hold` it was held until {until}, and no workflow with its key came to run")
+        reasons.append(f"by `else: hold` it was held until {until}, and no workflow with its key started running")
     if not ends & {"skipped", "cancelled"}:
         return None
     return f"{event.status.capitalize()}: {'; '.join(reasons)}."

@@ -80,7 +80,7 @@ def _all_hold(
                 "out of reach",
                 f"its workflow started at {iso(started_at)}, after the event arrived "
                 f"({iso(event.received_at)}): an event only completes tasks of workflows that were already running; "
-                "replay the event to have it count as arriving now",
+                "replay the event so that it counts as arriving now",
             )
     if (gone := _gone(task, context)) is not None:
         return gone

@@ -66,7 +66,7 @@ class Feed:
             if self._watchers[person] >= STREAMS_OF_ONE:
                 raise TooManyStreams(f"{STREAMS_OF_ONE} pages of yours are live already; close one", True)
             if self._watchers.total() >= STREAMS or self._stopping.is_set():
-                raise TooManyStreams("too many pages are live; load the page again instead", False)
+                raise TooManyStreams("too many pages are live; reload the page instead", False)
             self._watchers[person] += 1
             if self._reader is None:
                 self._started()

@@ -31,7 +31,7 @@ class _Check:
             try:
                 self.problem = source.find_problem()
             except Exception:
-                log.exception("whether the page is ready can't be found out")
+                log.exception("can't tell whether the page is ready")
                 self.problem = "something went wrong; the log says more"
             finally:
                 self.ended_at = clock.monotonic()

@@ -62,7 +62,7 @@ def follow(name: str, workflow_id: str) -> Response:
     try:
         progress = _progress(webhook, workflow_id)
     except ConductorError as error:
-        problem = f"Conductor can't tell now: {error}"
+        problem = f"Conductor can't say now: {error}"
     ended = progress is not None and progress.has_ended
     following = not ended and request.args.get("follow") != "no"
     text = render(

@@ -67,7 +67,7 @@ def check_may_write() -> None:
         raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
     if not source().settings.bridge_admin_writes:
         raise NotAllowed(
-            "neither may definitions be written here nor workflows run: set BRIDGE_ADMIN_WRITES=on, and "
+            "definitions can't be written and workflows can't be run here: set BRIDGE_ADMIN_WRITES=on, and "
             "BRIDGE_WEBHOOKS to a folder"
         )
 

@@ -203,14 +203,14 @@ def test_a_reference_that_leaves_the_folder_is_refused_at_its_line(reference: st
         read.append(path)
         return path.read_text()
 
-    with pytest.raises(BadSchema, match="not below the folder") as refused:
+    with pytest.raises(BadSchema, match="outside the definition's folder") as refused:
         load_schema("main.json", folder, reading)
     assert (refused.value.line, read) == (4, [folder / "main.json"])
 
 
 @pytest.mark.parametrize("file", ["../main.json", "/etc/hostname", "nul\0"])
 def test_a_schema_outside_of_the_folder_is_refused(file: str, tmp_path: Path) -> None:
-    with pytest.raises(BadSchema, match="outside of the folder"):
+    with pytest.raises(BadSchema, match="outside the definition's folder"):
         load_schema(file, tmp_path, lambda path: "{}")
 
 
@@ -310,7 +310,7 @@ def test_a_process_that_verifies_nothing_reads_no_schema(folder: Path) -> None:
             "gone.json",
             "a.yaml:5: webhook a: schema: the file gone.json can't be read: No such file or directory; create",
         ),
-        ("../x.json", "a.yaml:5: webhook a: schema: a schema outside of the folder of the definition; move it there"),
+        ("../x.json", "a.yaml:5: webhook a: schema: a schema outside the definition's folder; move it there"),
         ("bad.json", 'bad.json:3: webhook a: schema: properties.a: "x" is not of types'),
         ("{file: order.json, else: drop}", "a.yaml:5: webhook a: schema.else: an unknown value; write refuse or keep"),
         ("{fiel: order.json}", "a.yaml:5: webhook a: schema.fiel: unknown key; did you mean file?"),

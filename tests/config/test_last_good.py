@@ -163,7 +163,7 @@ def test_no_secret_is_kept(folder: Folder) -> None:
     definitions = folder.restart(kept)
     assert names(definitions) == ["b1", "by-file", "by-variable"]
     assert definitions.unavailable == {"other", "header", "half", "hmac"}
-    assert "/webhook/other: its last good definition can't be in force (its secret is in the YAML" in "\n".join(
+    assert "/webhook/other: its last good definition can't be used (its secret is in the YAML" in "\n".join(
         map(str, definitions.errors)
     )
     assert folder.restart().unavailable == definitions.unavailable, "also of the next process"
@@ -186,7 +186,7 @@ def test_secrets_are_read_anew_while_a_file_is_broken(folder: Folder) -> None:
     assert secret_of(folder.load()) == "another-secret-of-32-characters!", "what is known goes on"
     definitions = folder.restart()
     assert definitions.unavailable == {"a1"}
-    assert "its last good definition can't be in force (webhook a1: secret: the file key can't be read" in "\n".join(
+    assert "its last good definition can't be used (webhook a1: secret: the file key can't be read" in "\n".join(
         map(str, definitions.errors)
     )
     (folder.path / "key").write_text(SECRET)

@@ -163,7 +163,7 @@ extra: 1
         "9: webhook orders: headers.X-Api-Key: a number or boolean, not text",
         "13: webhook orders: starts[0].when.$[: '$[' is not a JSONPath: Parse error near the end of string!",
         "15: webhook orders: name: the name orders is taken",
-        "20: webhook orders: signature.signed: {timestamp} is signed, but in no known header",
+        "20: webhook orders: signature.signed: {timestamp} is signed, but no key says where it is",
         "22: webhook orders: receivers.flow: not versions of a workflow",
         "23: webhooks[3]: not a webhook",
         "24: extra: unknown key",

@@ -102,7 +102,7 @@ def test_a_public_url_is_whole(url: str) -> None:
             },
             "the body isn't signed",
         ),
-        ({"signed": "{timestamp}.{body}"}, "{timestamp} is signed, but in no known header"),
+        ({"signed": "{timestamp}.{body}"}, "{timestamp} is signed, but no key says where it is"),
         ({"signed": "{id}.{body}"}, "{id} can't be signed"),
     ],
 )

@@ -83,7 +83,7 @@ def test_what_a_platform_asks_is_checked(problems: Problems, keys: dict[str, str
         ),
         (
             {"platform": "twilio", "secret": "${SECRET}", "dedup": "{path: $.id}"},
-            "dedup: warning: it isn't used: of what twilio sends, only what is signed tells deliveries apart",
+            "dedup: warning: it isn't used: of what twilio sends, only what is signed identifies a delivery",
         ),
     ],
 )

@@ -29,7 +29,7 @@ def warned(wait: str, platform: str = "slack", **more: object) -> list[str]:
 
 def test_a_wait_longer_than_the_platform_has_patience_is_warned_of() -> None:
     (found,) = warned("3s")
-    assert found.startswith("slack takes a delivery for failed that isn't answered within 3 seconds; write a shorter")
+    assert found.startswith("slack considers a delivery failed if it isn't answered within 3 seconds; write a shorter")
     assert warned("2s") == []
     assert warned("60s", "custom") == []
     assert warned("nonsense") == []

@@ -185,7 +185,7 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
         background.reload_now()
         said = relay.store.facts.all()["definitions_error:relay"]
         assert "webhooks.yaml:1: YAML" in said
-        assert "/webhook/inline: its last good definition can't be in force" in said
+        assert "/webhook/inline: its last good definition can't be used" in said
         assert b'bridge_definitions_ok{process="relay"} 0.0' in metrics.exposition()
         relay.define([PLAIN])
         background.reload_now()

@@ -28,7 +28,7 @@ def test_without_a_secret_nothing_counts_before_the_challenge(make_relay: MakeRe
     relay = make_relay({"name": "slack", "platform": "slack"})
     for body in ("{}", "{", '{"type": "url_verification"}', '{"type": "url_verification", "challenge": 1}'):
         assert relay.post("slack", body).status_code == 401
-    assert relay.rejections()[0].reason == "not verified yet: the challenge has not come"
+    assert relay.rejections()[0].reason == "not verified yet: no challenge has arrived"
     response = relay.post("slack", CHALLENGE)
     assert (response.status_code, response.get_json()) == (200, {"challenge": "c"})
     assert relay.verified() == {"slack"}

@@ -163,7 +163,7 @@ def test_only_allowed_addresses_may_post(remote: str, status: int, make_relay: M
     if status == 403:
         assert error_of(response) == "forbidden"
         (rejection,) = relay.rejections()
-        assert (rejection.status, rejection.reason) == (403, "the address is not among allow_ips")
+        assert (rejection.status, rejection.reason) == (403, "the address is not in allow_ips")
 
 
 @pytest.mark.parametrize(

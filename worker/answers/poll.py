@@ -59,7 +59,7 @@ def run_poll(conductor: Conductor, poll: Poll, wanted: Sequence[OpenAnswer]) -> 
     except ConductorError as error:
         return PollResult(poll, error, no_lists=is_denied(error))
     except Exception as error:  # without an outcome, the workflow would never be looked at again
-        log.exception("looking at a workflow failed unexpectedly")
+        log.exception("polling a workflow failed unexpectedly")
         return PollResult(poll, ConductorError(f"{type(error).__name__}: {error}"))
 
 
@@ -70,5 +70,5 @@ def answer_for(wanted: OpenAnswer, workflow_id: str, end: End) -> Answer:
     try:
         return answer_of(wanted, workflow_id, end.status, end.output)
     except Exception as error:
-        log.error("no answer can be made of a workflow's output", workflow_id=workflow_id, error=ascii(str(error)))
+        log.error("a workflow's output can't be used for an answer", workflow_id=workflow_id, error=ascii(str(error)))
         return Answer(wanted.event_id, UNREADABLE, workflow_id)

@@ -253,7 +253,7 @@ class AnswerWatcher:
         except RuntimeError as error:  # no thread could be started, or the process is ending
             # The pool has queued it all the same, and one of its threads may have begun it.
             if first.acquire(blocking=False):
-                log.error("a poll of a workflow can't be begun", error=str(error))
+                log.error("a poll of a workflow can't be started", error=str(error))
                 self._schedule.unreachable(poll, now)
 
     def _note(self, result: PollResult) -> None:

@@ -128,7 +128,7 @@ class Api:
                 status, failed = client.rest_client.last  # the client doesn't report what went wrong
                 if isinstance(failed, Unreachable):
                     raise failed
-                text = "Conductor gives no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
+                text = "Conductor issues no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
                 raise NotNow(f"{text} ({failed or status})", status)
             self._token_asked = time.monotonic()
 

@@ -110,17 +110,18 @@ def remarks(
     if theirs is None:
         if left:
             text = "BRIDGE_LEAVE_TO_CONDUCTOR names workflows, but this Conductor server has no webhooks of its own"
-            yield Remark("warning", text, tuple(sorted(left)), "nobody completes their tasks: leave the setting out")
+            yield Remark("warning", text, tuple(sorted(left)), "nobody completes their tasks: remove the setting")
         return
     has = f"This Conductor server has webhooks of its own ({len(theirs)})"
     if shared := tuple(_shared(own, theirs, left)):
         text = (
-            f"{has}, and some answer for the same as the bridge's: one event may take two tasks, or start two workflows"
+            f"{has}, and some serve the same workflows as the bridge's: one event may take two tasks, or start two "
+            "workflows"
         )
         remedy = "define each on one side only, or name the workflows in BRIDGE_LEAVE_TO_CONDUCTOR; see docs/orkes.md"
         yield Remark("warning", text, shared, remedy)
     else:
-        yield Remark("note", f"{has}; none is known to answer for the same as the bridge's")
+        yield Remark("note", f"{has}; none is known to serve the same workflows as the bridge's")
     if scripted := tuple(sorted(one.name or one.id for one in theirs if one.has_expression)):
         text = "An expression says which workflows these webhooks of the server's reach: the bridge can't compare them"
         yield Remark("note", text, scripted)

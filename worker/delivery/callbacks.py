@@ -37,9 +37,9 @@ def refused_callback(conductor: Conductor, target: Target, event_id: str, webhoo
         reason = f"task {found.waiting.reference_name} isn't among those that `callback.tasks` names"
         return Result(target, "failed", reason, final=True)
     if found.waiting is not None:
-        return Result(target, "failed", "its task has come to wait only now: replay the event", final=True)
+        return Result(target, "failed", "its task waits only now: replay the event", final=True)
     if found.over:
         return Result(target, "cancelled", f"the task has ended without this event: {found.over[-1]}", final=True)
     if found.ended is not None:
         return Result(target, "cancelled", f"{place} has ended: {found.ended}", final=True)
-    return Result(target, "failed", "its task is to come yet: replay the event", final=True)
+    return Result(target, "failed", "its task is still to come: replay the event", final=True)

@@ -261,7 +261,7 @@ class Executor:
             except RuntimeError as error:  # no thread could be started
                 # The pool has queued it all the same, and one of its threads may have begun it.
                 if slot.is_first():
-                    log.error("a target's call can't be begun", target=slot.claimed.target.id, error=str(error))
+                    log.error("a target's call can't be started", target=slot.claimed.target.id, error=str(error))
                     self._in_flight.slots.end(slot, True, now)
                     self._give_back_for_a_while(slot.claimed)
         for one in later:

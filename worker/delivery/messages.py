@@ -191,7 +191,7 @@ class MessageCalls:
         if target.otherwise == "ignore":
             return Result(target, "skipped", "no workflow with its key was running")
         if now >= event.hold_until:
-            return Result(target, "cancelled", "no workflow with its key came to run while it was held")
+            return Result(target, "cancelled", "no workflow with its key started running while it was held")
         pause = self._look_ups.pause(event.webhook, now, (now - target.created_at) / 1000)
         due_at = min(now + int(pause * 1000), event.hold_until)
         return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)
@@ -211,7 +211,7 @@ class MessageCalls:
         try:
             status = self._conductor.messages.status(workflow_id)
         except ConductorError as error:
-            text = f"workflow {workflow_id} takes no message ({refused}), and can't be looked up: {error}"
+            text = f"workflow {workflow_id} accepts no message ({refused}), and can't be looked up: {error}"
             kind = Unreachable if isinstance(error, Unreachable) else NotNow
             raise _named(kind(text, error.status), workflow_id) from error
         if status == "RUNNING" and refused.status == 404:

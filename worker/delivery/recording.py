@@ -153,7 +153,7 @@ class Recording:
                 self._store.claims.give_back(self._worker_id, targets, due_at)
 
             for target, error in failing_items(together, give_back):  # its claim runs out
-                log.error("a target can't be given back", target=target.id, error=ascii(str(error)))
+                log.error("a target can't be released", target=target.id, error=ascii(str(error)))
             del self._given_back[due_at]
 
     # --- what is set aside ---

@@ -84,7 +84,7 @@ def probe(
     server = _Server(url, key, secret, seconds)
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
     if not done_within(seconds, partial(_probe, server, definitions, left, found)):
-        late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or away"
+        late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or down"
         return [*found, CheckResult("warning", late, usable=False)]
     return found
 
@@ -206,7 +206,7 @@ def _why_not(error: ConductorError, server: _Server) -> CheckResult:
             "error", what, "CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET must be those of a key with the permission"
         )
     if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
-        return CheckResult("warning", f"Conductor is away: {error}", "deliveries are kept until it is back")
+        return CheckResult("warning", f"Conductor is down: {error}", "deliveries are kept until it is back")
     if isinstance(error, NotThere) or error.status:
         return CheckResult("error", f"no Conductor API there: {error}", _better(server))
     return CheckResult("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it healthy?")

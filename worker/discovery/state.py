@@ -251,7 +251,7 @@ class DiscoveryState:
     def index_is_off(self) -> None:
         """The index answers, but lacks tasks that it should know."""
         self.shown = "off"
-        reason = "the index doesn't know tasks that wait: indexing is off, or lags far behind"
+        reason = "the index lacks tasks that wait: indexing is off, or lags far behind"
         self.worked("workflows", reason, everything=True, shown=False)
 
     def may_read_workflows(self) -> bool:

@@ -211,10 +211,10 @@ def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
             body = "For the reasons see: webhook-bridge rejections, or the admin page."
         case "conductor":
             title = "Conductor can't be used"
-            body = "It has been away for a minute. Events are still accepted, and are delivered when it is back."
+            body = "It has been down for a minute. Events are still accepted, and are delivered when it is back."
         case "store":
             title = "The store can't be used"
-            body = "Deliveries are answered 503, so that their senders retry. Is the disk full, or the database away?"
+            body = "Deliveries are answered 503, so that their senders retry. Is the disk full, or the database down?"
         case "definitions":
             title = "The webhook definitions have errors"
             body = (
@@ -226,11 +226,11 @@ def _message(kind: Kind, about: list[str], seen: Observation) -> Message:
         case "set aside":
             number = max(seen.set_aside_number, len(about))
             title = f"{_listed(about, number)} {'fails' if number == 1 else 'fail'}"
-            body = "Everything else goes on, and these are retried. For the reasons see: webhook-bridge check."
+            body = "Everything else continues, and these are retried. For the reasons see: webhook-bridge check."
         case "tokens":
             title = "Somebody is guessing tokens at the admin page"
             wrong = seen.deliveries[""][WRONG_TOKEN]
-            body = f"{wrong} wrong ones came in the last hour or two. The admin process logs their addresses."
+            body = f"{wrong} wrong ones arrived in the last hour or two. The admin process logs their addresses."
         case _:
             waited = (seen.now - (seen.oldest_pending or seen.now)) // 1000
             title = "Events are piling up"

@@ -151,7 +151,7 @@ class _Check:
                     continue
                 for name in tasks.like_iterations[:_SHOWN]:
                     what = f"task {name} of {workflow} is in a loop, and its name is like that of an iteration"
-                    remedy = "rename it: Conductor may schedule it again and again, without an end"
+                    remedy = "rename it: Conductor may schedule it over and over, without end"
                     yield self._problem(webhook, where, what, remedy)
                 if not any_task:
                     yield from self._waits(webhook, workflow, version, tasks, documents)

@@ -68,13 +68,13 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         (
             {"set_aside_counts": {"task": 1}, "set_aside": (ASIDE,)},
             "warning",
-            "1 task keeps failing and will be tried again",
+            "1 task keeps failing and will be retried",
         ),
         ({"broken": (TASK,)}, "warning", "1 waiting task can't be matched"),
         ({"broken": (TASK,) * BROKEN_READ}, "warning", f"At least {BROKEN_READ} waiting tasks can't be matched"),
         ({"waiting": {"other": 1}}, "note", "no webhook here has as a receiver"),
         ({"facts": {"conductor": "up", FACT: as_text([])}}, "note", "has webhooks of its own (0)"),
-        ({"facts": {"conductor": "up", FACT: as_text([THEIRS])}}, "warning", "and some answer for the same"),
+        ({"facts": {"conductor": "up", FACT: as_text([THEIRS])}}, "warning", "and some serve the same"),
         (
             {"facts": {"conductor": "up", FACT: as_text(None)}, "left": ("flow",)},
             "warning",

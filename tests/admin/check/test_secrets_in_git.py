@@ -46,7 +46,7 @@ def test_a_secret_that_git_would_take_is_warned_of(tree: Path) -> None:
         f"webhooks.yaml:2: webhook named: secret: warning: {tree}/key holds the secret, and git doesn't ignore it; "
         "add it to .gitignore, or move it out of the work tree",
         "webhooks.yaml:7: webhook written: headers.X-Key: warning: this file holds the secret, and git doesn't "
-        "ignore it; refer to a variable, or to a file outside of the work tree",
+        "ignore it; refer to a variable, or to a file outside the work tree",
     ]
     (tree / ".env").write_text("A=b\n")
     assert ".env:1: git: warning: this file holds secrets, and git doesn't ignore it; add it to .gitignore" in found(

@@ -141,14 +141,14 @@ def test_a_delivery_that_no_bridge_would_give_is_not_posted(
     more: dict[str, Any], public: Server, local: Server
 ) -> None:
     public.answers = [page(delivery(1, **more))]
-    with pytest.raises(CantListen, match="isn't one of a bridge"):
+    with pytest.raises(CantListen, match="isn't a bridge's"):
         post_all(public, local, 1)
     assert local.asked == []
 
 
 def test_very_many_deliveries_at_once_are_no_bridges(public: Server, local: Server) -> None:
     public.answers = [page(*map(delivery, range(1, 1002)))]
-    with pytest.raises(CantListen, match="isn't one of a bridge"):
+    with pytest.raises(CantListen, match="isn't a bridge's"):
         post_all(public, local, 1)
 
 
@@ -165,7 +165,7 @@ def test_a_delivery_is_posted_again_until_the_local_bridge_is_back(public: Serve
     assert [one.answer.status for one in post_all(public, local, 2, said)] == [200, 200]
     assert [body for *_, body in local.asked] == [b'{"n": 1}'] * 5 + [b'{"n": 2}']
     assert len(said) == 4, "each reason once, and that it is back"
-    assert said[0].startswith("The local bridge is away, trying again: it answers 503")
+    assert said[0].startswith("The local bridge is down, trying again: it answers 503")
     assert said[-1] == "The local bridge is back."
 
 
@@ -187,23 +187,23 @@ def test_a_public_bridge_that_is_away_is_asked_again_from_the_same_place(public:
     [
         ((401, b'{"error": "unauthorized", "message": "use a token"}'), "401 Unauthorized: error unauthorized"),
         ((404, b"<html>"), "is this the address of an admin page"),
-        ((404, NOT_FOUND.body), "A relay has another one"),
+        ((404, NOT_FOUND.body), "A relay has a different one"),
         ((302, b""), "302"),
-        ((200, b"<html>"), "isn't one of a bridge"),
-        ((200, b'{"next": -1, "deliveries": []}'), "isn't one of a bridge"),
+        ((200, b"<html>"), "isn't a bridge's"),
+        ((200, b'{"next": -1, "deliveries": []}'), "isn't a bridge's"),
         (page(delivery(2), delivery(1)), "out of order"),
         (page(delivery(1), delivery(1)), "out of order"),
         (page(delivery(1), last=7), "out of order"),
-        (page(delivery(1, method="CONNECT")), "isn't one of a bridge"),
-        (page(delivery(1, method="POST / HTTP/1.1\r\nX: y")), "isn't one of a bridge"),
-        (page(delivery(1, query="a b")), "isn't one of a bridge"),
-        (page(delivery(1, query="a\r\nX-Evil: 1")), "isn't one of a bridge"),
-        (page(delivery(1, headers={"x": "a\r\nX-Evil: 1"})), "isn't one of a bridge"),
-        (page(delivery(1, headers={"x:\r\ny": "a"})), "isn't one of a bridge"),
-        (page(delivery(1, headers={"x": "\u20ac"})), "isn't one of a bridge"),
-        (page(delivery(1, headers=["x"])), "isn't one of a bridge"),
+        (page(delivery(1, method="CONNECT")), "isn't a bridge's"),
+        (page(delivery(1, method="POST / HTTP/1.1\r\nX: y")), "isn't a bridge's"),
+        (page(delivery(1, query="a b")), "isn't a bridge's"),
+        (page(delivery(1, query="a\r\nX-Evil: 1")), "isn't a bridge's"),
+        (page(delivery(1, headers={"x": "a\r\nX-Evil: 1"})), "isn't a bridge's"),
+        (page(delivery(1, headers={"x:\r\ny": "a"})), "isn't a bridge's"),
+        (page(delivery(1, headers={"x": "\u20ac"})), "isn't a bridge's"),
+        (page(delivery(1, headers=["x"])), "isn't a bridge's"),
         (page(delivery(1, body="%%%")), "isn't base64"),
-        (page(delivery(1, body=7)), "isn't one of a bridge"),
+        (page(delivery(1, body=7)), "isn't a bridge's"),
     ],
 )
 def test_an_odd_answer_ends_it_and_posts_nothing(

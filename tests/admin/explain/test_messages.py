@@ -94,7 +94,7 @@ def test_each_way_in_which_messages_went_nowhere_is_said() -> None:
     assert "no workflow with its key was running, and `else: ignore` starts none; by `else: hold` it was held" in both
     assert over(cancelled, status="expired").startswith("Expired: by `else: hold` it was held until ")
     beside = over(skipped, hook={"receivers": {"flow": "any"}}, status="expired")
-    assert beside.startswith("Expired: no matching task came to wait for it in time; no workflow with its key was")
+    assert beside.startswith("Expired: no matching task started waiting for it in time; no workflow with its key was")
     hook = webhook(receivers={}, messages=[ENTRY, {**ENTRY, "workflow": "other", "else": "hold"}])
     its_context = context(hook, on_event=(skipped, cancelled))
     meaning = explain_event(event({"thread": "t"}, status="ignored"), [], its_context).meaning

@@ -32,16 +32,16 @@ def test_a_task_that_has_ended_is_run_again_before_a_replay() -> None:
 
 def test_a_task_that_never_came_may_still_get_it_by_a_replay() -> None:
     said = meaning(status="expired")
-    assert "didn't come to wait until" in said
+    assert "didn't start waiting until" in said
     assert "replay the event" in said
 
 
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        ("Conductor has no workflow w1", "A replay can't help as long as that is so"),
+        ("Conductor has no workflow w1", "Until that changes a replay can't help"),
         ("workflow w1 is a other, which isn't among the webhook's receivers", "replay the event while the task waits"),
-        ("its task has come to wait only now: replay the event", "replay the event while the task waits"),
+        ("its task waits only now: replay the event", "replay the event while the task waits"),
     ],
 )
 def test_what_failed_says_whether_a_replay_can_help(error: str, advice: str) -> None:

@@ -28,15 +28,15 @@ def words(client: FlaskClient, path: str) -> str:
 
 
 def test_the_overview_lists_it(client: FlaskClient, sample: Sample) -> None:
-    assert "will be tried again" not in words(client, "/")
+    assert "will be retried" not in words(client, "/")
     put_aside(sample, "task", "task-late", "github-deploys")
     for number in range(2):
         put_aside(sample, "workflow", f"w{number}")
     text = words(client, "/")
-    assert "1 task, 2 workflows keep failing and will be tried again; everything else goes on." in text
+    assert "1 task, 2 workflows keep failing and will be retried; everything else continues." in text
     assert f"task task-late of github-deploys set aside: {WHY}; {AGAIN}" in text
     problems = get(client, "/api/overview", "/api/overview")["problems"]
-    assert [one["level"] for one in problems if "will be tried again" in one["text"]] == ["warning"]
+    assert [one["level"] for one in problems if "will be retried" in one["text"]] == ["warning"]
 
 
 def test_check_has_a_line_for_each_and_is_1(cli: Cli, sample: Sample) -> None:

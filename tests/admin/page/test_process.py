@@ -104,7 +104,7 @@ def refusal(sample: Sample, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_elsewhere_it_does_not_start_without_a_token(refusal: Callable[..., str], host: str) -> None:
     text = refusal(ADMIN_HOST=host)
-    assert "set BRIDGE_ADMIN_TOKEN to a long random text, or ADMIN_HOST to 127.0.0.1" in text
+    assert "set BRIDGE_ADMIN_TOKEN to a long random string, or ADMIN_HOST to 127.0.0.1" in text
 
 
 def test_elsewhere_it_starts_with_a_token_and_asks_for_it(sample: Sample) -> None:

@@ -42,8 +42,8 @@ def test_what_somebody_should_correct_fails_and_says_what(bench: Bench) -> None:
         ("nowhere", "Conductor has no workflow nowhere"),
         (flow(bench.conductor, name="stranger"), "is a stranger, which isn't among the webhook's receivers"),
         (flow(bench.conductor, version=2), "has version 2; the webhook's receivers have 1"),
-        (flow(bench.conductor, "IN_PROGRESS"), "come to wait only now: replay the event"),
-        (flow(bench.conductor), "is to come yet: replay the event"),
+        (flow(bench.conductor, "IN_PROGRESS"), "waits only now: replay the event"),
+        (flow(bench.conductor), "is still to come: replay the event"),
     ):
         found = result(bench, workflow)
         assert found.state == "failed"

@@ -87,7 +87,7 @@ def test_a_task_in_a_loop_whose_name_is_like_an_iterations_is_said(tmp_path: Pat
         (
             4,
             "task step__2 of deploy is in a loop, and its name is like that of an iteration",
-            "rename it: Conductor may schedule it again and again, without an end",
+            "rename it: Conductor may schedule it over and over, without end",
         )
     ]
 
