@@ -34,16 +34,19 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
-import gevent
-from gunicorn import glogging
-from gunicorn.http.errors import ParseException
-from gunicorn.workers.ggevent import GeventWorker
+from config.garbage_collection import not_collecting
 
-from config.open_files import allow_open_files
-from relay.connection import Connection, Places
-from relay.memory import MEMORY, Overloaded
-from relay.waiting_places import MOST as MOST_WAITING
-from relay.waiting_places import most_waiting
+with not_collecting():  # imported modules are never freed
+    import gevent
+    from gunicorn import glogging
+    from gunicorn.http.errors import ParseException
+    from gunicorn.workers.ggevent import GeventWorker
+
+    from config.open_files import allow_open_files
+    from relay.connection import Connection, Places
+    from relay.memory import MEMORY, Overloaded
+    from relay.waiting_places import MOST as MOST_WAITING
+    from relay.waiting_places import most_waiting
 
 _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection is still read after an error."""

@@ -220,6 +220,7 @@ def bridge_environment(**settings: str) -> dict[str, str]:
         if not name.startswith(prefixes) and name not in ("PORT", "WEB_CONCURRENCY", "PROMETHEUS_MULTIPROC_DIR")
     }
     kept["PYTHONUNBUFFERED"] = "1"
+    kept["PYDANTIC_DISABLE_PLUGINS"] = "__all__"  # it would look for some in each package that is installed
     kept["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), str(_LEFT_OUT), os.environ.get("PYTHONPATH")]))
     return kept | {name.upper(): value for name, value in settings.items()}
 
