@@ -458,9 +458,9 @@ def test_the_notes_say_what_to_do_next() -> None:
     ):
         assert line in postgresql
     assert "https://hooks.example.com/webhook/github-deploys" in notes("everything")
-    assert "While the database is away" in postgresql
+    assert "While the database is down" in postgresql
     assert "deployment/bridge-webhook-bridge -c relay" in notes("sqlite")
-    assert "While the database is away" not in notes("sqlite")
+    assert "While the database is down" not in notes("sqlite")
     assert "WARNING" not in postgresql
     assert "the loss of a node is a gap" in notes("postgresql", "relay.replicas=1")
 
