@@ -6,35 +6,39 @@ import time
 from collections.abc import Collection, Mapping
 
 from store.clock import MonotonicClock
-from store.postgres.low_water_marks import Held, LowWaterMarks, next_webhooks
+from store.postgres.low_water_marks import LowWaterMarks, next_webhooks
 from store.protocols import Signals
 from store.records import Result
 from store.rules import fairness, transitions
 from store.sql import rows
-from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, Claims
+from store.sql.claims import CLAIM, Claims
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.story import attempts_text
 
+# The planner may not know yet that anything is due: a large table is seldom analyzed. Expecting a row or two, it would
+# read them by any index, and sort them. So each order below is that of one index, and sorting is said to be expensive.
+# A plan that sorts all the same, a few webhooks, must not be compiled for that.
+_IN_ORDER = ("SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true)", ())
+_OF_WEBHOOK = "t.state = 'pending' AND (t.webhook, t.due_at) >= ({webhook}, {low}) AND t.webhook <= {webhook}"
+_FIRST_DUE = f"""
+SELECT t.due_at FROM bridge.targets t WHERE {_OF_WEBHOOK.format(webhook="value", low="low")}
+ORDER BY t.webhook, t.due_at LIMIT 1
+"""
 _IN_TURN = f"""
-SELECT value FROM ({AFTER}) later WHERE {HAS_DUE} UNION ALL SELECT value FROM ({TO}) first WHERE {HAS_DUE}
-LIMIT %(webhooks)s
+SELECT value FROM ({next_webhooks("bridge.targets", "r.state = 'pending'", low="due_at")}) next
+WHERE NOT value = ANY(%(blocked)s) AND ({_FIRST_DUE}) <= %(now)s LIMIT %(webhooks)s
 """
 """The next webhooks with due targets whose turn it is."""
-_IN_TURN_BEHIND = f"""
-SELECT value FROM ({next_webhooks("bridge.targets", "r.state = 'pending'", low="due_at")}) next
-WHERE {HAS_DUE.replace("t.webhook = value", "t.webhook = value AND t.due_at >= low")} LIMIT %(webhooks)s
-"""
-"""The same, while a snapshot is held: see `store.postgres.low_water_marks`."""
 # Rows that another worker is claiming are passed over before they count: so workers that claim at the same time get
 # different targets, however many workers there are. The array makes sure that this is done once.
 _CLAIM_FIRST = f"""{CLAIM}
 WHERE id = ANY(ARRAY(
     SELECT due.id FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS asked (webhook, share, low)
     CROSS JOIN LATERAL (
-        SELECT id FROM bridge.targets t
-        WHERE t.state = 'pending' AND t.webhook = asked.webhook AND t.due_at >= asked.low AND t.due_at <= %s
-        ORDER BY due_at, id LIMIT asked.share FOR UPDATE SKIP LOCKED
+        SELECT t.id FROM bridge.targets t
+        WHERE {_OF_WEBHOOK.format(webhook="asked.webhook", low="asked.low")} AND t.due_at <= %s
+        ORDER BY t.webhook, t.due_at, t.id LIMIT asked.share FOR UPDATE SKIP LOCKED
     ) due
 )) RETURNING {rows.TARGET}, webhook
 """
@@ -55,7 +59,6 @@ class PostgresClaims(Claims):
         self._clock = clock
         self._in_full_at = float("-inf")
         self._lows = LowWaterMarks()
-        self._held = Held(clock)
         self._low = 0
         self._low_of: dict[str, int] = {}
         """When the first target of each webhook is due; of others that isn't before `_low`."""
@@ -82,18 +85,15 @@ class PostgresClaims(Claims):
     def _in_turn(self, now: int, paces: Collection[str]) -> list[str]:
         blocked = self._blocked(now, paces)
         values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": fairness.WEBHOOKS}
-        if asked := self._held.statements():
-            self._held.seen(*self._database.read_together(*asked))
-        if not (self._held and self._lows):
-            return [webhook for (webhook,) in self._database.read(_IN_TURN, values)]
         self._lows.set_all(self._low)
         self._lows.set(self._low_of)
-        found = self._database.read(_IN_TURN_BEHIND, {**values, **self._lows.parameters})
+        _, found = self._database.read_together(_IN_ORDER, (_IN_TURN, {**values, **self._lows.parameters}))
         return [webhook for (webhook,) in found]
 
     def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
         lows = [self._low_of.get(webhook, self._low) for webhook in shares]
-        return transaction.fetch(_CLAIM_FIRST, (worker, now, list(shares), list(shares.values()), lows, now))
+        values = (worker, now, list(shares), list(shares.values()), lows, now)
+        return transaction.fetch_together([_IN_ORDER, (_CLAIM_FIRST, values)])[-1]
 
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> list[int]:
         changes = [transitions.target_after(result.target, result, now) for result in by_id.values()]

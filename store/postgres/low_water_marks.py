@@ -1,9 +1,9 @@
 """Where to begin looking for work: behind what has been done.
 
-An index keeps the entries of what was done for as long as any snapshot could still see it as it was. While pg_dump or a
-report holds one for minutes, every scan would step over everything done since then. So while a snapshot is held, a
-worker remembers for each busy webhook below which number, or time, there is no work. At other times that isn't worth a
-longer statement.
+An index keeps the entries of what was done until the next vacuum, and of what any snapshot could still see as it was:
+while pg_dump or a report holds one for minutes, every scan would step over everything done since then. So a worker
+remembers for each busy webhook below which number, or time, there is no work. For undecided events, whose table is
+small and vacuumed often, that is worth a longer statement only while a snapshot is held; targets are in a large table.
 """
 
 from __future__ import annotations
@@ -101,10 +101,15 @@ def next_webhooks(table: str, where: str, low: str) -> str:
     """
 
     def between(last: str) -> str:
-        found = f"SELECT min(r.webhook) FROM {table} r WHERE {where}{last}"
+        def least(greater_than: str) -> str:
+            return (
+                f"(SELECT r.webhook FROM {table} r WHERE {where}{last} AND r.webhook > {greater_than}"
+                " ORDER BY r.webhook LIMIT 1)"
+            )
+
         return (
-            f"WITH RECURSIVE jumps (value) AS ({found} AND r.webhook > part.webhook UNION ALL SELECT"
-            f" ({found} AND r.webhook > jumps.value) FROM jumps WHERE jumps.value IS NOT NULL)"
+            f"WITH RECURSIVE jumps (value) AS (SELECT {least('part.webhook')} UNION ALL SELECT"
+            f" {least('jumps.value')} FROM jumps WHERE jumps.value IS NOT NULL)"
             " SELECT value FROM jumps WHERE value IS NOT NULL"
         )
 
@@ -120,8 +125,10 @@ SELECT found.value, part.low FROM (
     ) AS marks CROSS JOIN (VALUES (true), (false)) AS places (at)
     ORDER BY CASE WHEN at THEN webhook > %(after)s ELSE webhook >= %(after)s END DESC, webhook, at DESC
 ) AS part CROSS JOIN LATERAL (
-    SELECT part.webhook AS value WHERE part.at AND EXISTS (
-        SELECT 1 FROM {table} r WHERE {where} AND r.webhook = part.webhook AND r.{low} >= part.low
+    SELECT part.webhook AS value WHERE part.at AND 1 = (
+        SELECT 1 FROM {table} r
+        WHERE {where} AND (r.webhook, r.{low}) >= (part.webhook, part.low) AND r.webhook <= part.webhook
+        ORDER BY r.webhook, r.{low} LIMIT 1
     )
     UNION ALL SELECT value FROM ({between(" AND r.webhook < part.next")}) AS bounded
     WHERE NOT part.at AND part.next IS NOT NULL

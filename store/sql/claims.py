@@ -32,18 +32,12 @@ WHERE id IN (
 """
 _DUE = """
 SELECT webhook, due_at FROM bridge.targets WHERE state = 'pending' AND due_at >= %s AND due_at <= %s
-ORDER BY due_at, id LIMIT %s
+ORDER BY due_at LIMIT %s
 """
 _EXPIRED = """
 SELECT id, claimed_at FROM bridge.targets WHERE state = 'claimed' AND claimed_at >= %s AND claimed_at < %s
-ORDER BY claimed_at, id LIMIT %s
+ORDER BY claimed_at LIMIT %s
 """
-AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
-TO = rows.jumps("webhook", "bridge.targets", "state = 'pending'", to="%(after)s")
-HAS_DUE = (
-    "NOT value = ANY(%(blocked)s) AND"
-    " (SELECT min(due_at) FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value) <= %(now)s"
-)
 _BLOCKED = "SELECT webhook FROM bridge.paces WHERE next_at > %s AND webhook = ANY(%s)"
 _PACES = """
 SELECT webhook, next_at FROM bridge.paces WHERE webhook = ANY(%s) ORDER BY webhook FOR UPDATE SKIP LOCKED
@@ -65,15 +59,22 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 """
 HURRIED = 1000
 """Targets made due per transaction."""
-_NEXT_DUE = "SELECT min(due_at) FROM bridge.targets WHERE state = 'pending' AND due_at >= %(since)s"
-_MAY_CLAIM = f"""
-SELECT ({_NEXT_DUE}) <= %(now)s
-OR (SELECT min(claimed_at) FROM bridge.targets WHERE state = 'claimed' AND claimed_at >= %(claimed)s) < %(expired)s
+# In the order of an index, and by that alone: PostgreSQL would sort all that there are if it expected few.
+_NEXT_DUE = """
+SELECT (SELECT due_at FROM bridge.targets WHERE state = 'pending' AND due_at >= %(since)s ORDER BY due_at LIMIT 1)
 """
-_NEXT_TURN = f"""
+_MAY_CLAIM = f"""
+SELECT ({_NEXT_DUE}) <= %(now)s OR (
+    SELECT claimed_at FROM bridge.targets WHERE state = 'claimed' AND claimed_at >= %(claimed)s
+    ORDER BY claimed_at LIMIT 1
+) < %(expired)s
+"""
+_NEXT_TURN = """
 SELECT min(CASE WHEN next_at > due_at THEN next_at ELSE due_at END) FROM (
-    SELECT next_at, ({_NEXT_DUE} AND targets.webhook = paces.webhook) AS due_at
-    FROM bridge.paces WHERE webhook = ANY(%(paced)s)
+    SELECT next_at, (
+        SELECT min(due_at) FROM bridge.targets t
+        WHERE t.state = 'pending' AND t.webhook = paces.webhook AND t.due_at >= %(since)s
+    ) AS due_at FROM bridge.paces WHERE webhook = ANY(%(paced)s)
 ) AS turns WHERE due_at IS NOT NULL
 """
 

@@ -359,10 +359,14 @@ def jumps(column: str, table: str, where: str, after: str = "", to: str = "") ->
     `after` restricts it to greater values, `to` to values not greater; each is a parameter in the store's own syntax.
     Rows are produced one by one, so an appended LIMIT ends the jumps.
     """
-    first = f" AND {column} > {after}" if after else ""
     last = f" AND {column} <= {to}" if to else ""
+
+    def least(greater_than: str) -> str:
+        # Not min(): expecting few rows, PostgreSQL may read them all by another index.
+        greater = f" AND {column} > {greater_than}" if greater_than else ""
+        return f"(SELECT {column} FROM {table} WHERE {where}{greater}{last} ORDER BY {column} LIMIT 1)"
+
     return (
-        f"WITH RECURSIVE jumps (value) AS (SELECT min({column}) FROM {table} WHERE {where}{first}{last} UNION ALL"
-        f" SELECT (SELECT min({column}) FROM {table} WHERE {where} AND {column} > value{last}) FROM jumps"
+        f"WITH RECURSIVE jumps (value) AS (SELECT {least(after)} UNION ALL SELECT {least('value')} FROM jumps"
         " WHERE value IS NOT NULL) SELECT value FROM jumps WHERE value IS NOT NULL"
     )

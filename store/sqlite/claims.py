@@ -8,12 +8,18 @@ from operator import attrgetter
 from store.records import Result
 from store.rules import fairness, transitions
 from store.sql import rows
-from store.sql.claims import AFTER, CLAIM, HAS_DUE, TO, Claims
+from store.sql.claims import CLAIM, Claims
 from store.sql.database import Rows, Transaction
 from store.story import attempts_text
 
-_WEBHOOKS_AFTER = f"{AFTER} AND {HAS_DUE} LIMIT %(webhooks)s"
-_WEBHOOKS_TO = f"{TO} AND {HAS_DUE} LIMIT %(webhooks)s"
+_AFTER = rows.jumps("webhook", "bridge.targets", "state = 'pending'", after="%(after)s")
+_TO = rows.jumps("webhook", "bridge.targets", "state = 'pending'", to="%(after)s")
+_HAS_DUE = (
+    "NOT value = ANY(%(blocked)s) AND"
+    " (SELECT min(due_at) FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value) <= %(now)s"
+)
+_WEBHOOKS_AFTER = f"{_AFTER} AND {_HAS_DUE} LIMIT %(webhooks)s"
+_WEBHOOKS_TO = f"{_TO} AND {_HAS_DUE} LIMIT %(webhooks)s"
 _CLAIM_FIRST = f"""{CLAIM}
 WHERE id IN (
     SELECT id FROM bridge.targets WHERE state = 'pending' AND webhook = %s AND due_at <= %s ORDER BY due_at, id LIMIT %s

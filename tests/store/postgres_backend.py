@@ -137,6 +137,8 @@ class PostgresBackend:
         self.url = url or _shared(server).url
         self._opened: list[PostgresStore] = []
         self.statements: dict[bytes, Parameters] = {}
+        self.settings: dict[bytes, bytes] = {}
+        """Statement → the one before it in the same message that changes settings; empty if there is none."""
 
     def open(self) -> PostgresStore:
         """The store, as another process sees it."""
@@ -153,7 +155,13 @@ class PostgresBackend:
                 return run(statement, parameters, prepare=prepare)
 
             def all_seen(statements: Sequence[Statement]) -> Any:
-                self.statements |= {connection.sql(statement): parameters for statement, parameters in statements}
+                setting = b""
+                for statement, parameters in statements:
+                    if b"set_config" in (text := connection.sql(statement)):
+                        setting = text
+                    else:
+                        self.statements[text] = parameters
+                        self.settings[text] = setting
                 return together(statements)
 
             connection.run = seen  # type: ignore[method-assign]
