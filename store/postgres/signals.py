@@ -65,7 +65,7 @@ class PostgresSignals(Signals):
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="bell", daemon=True)
+                    self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
                     self._thread.start()
 
     def notify_on(self, connection: Connection, topic: Topic) -> None:

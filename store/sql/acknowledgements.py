@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from store.rules.replays import UNRESOLVED
 from store.sql import rows
-from store.sql.database import Database
+from store.sql.database import Part
 from store.story import Note, Origins, note_line, notes_in
 
 _NOTES = 20_000
@@ -25,14 +25,11 @@ RETURNING id
 _FIND = "SELECT id FROM bridge.events WHERE id = ANY(%s) AND {}"
 
 
-class Acknowledgements:
+class Acknowledgements(Part):
     """What people note about events that failed, expired or were ignored.
 
     A time in the event's row, and a line for each thing that somebody did.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def record(self, event_ids: Sequence[str], note: Note) -> set[str]:
         """Acknowledges these events, or reopens acknowledged ones; returns the ids of those that changed.

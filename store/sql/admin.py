@@ -6,20 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 
 from store.records import Change
-from store.sql.database import Database
+from store.sql.database import Part
 from store.sql.facts import secret_fact
 
 CHANGES_KEPT = 10_000
 
 
-class Sessions:
+class Sessions(Part):
     """People's admin page sessions, shared by all of its processes.
 
     What is stored are those that ended before their cookies expire.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def key(self) -> bytes:
         """This store's random bytes, generated once, which sign the session cookies."""
@@ -39,14 +36,11 @@ class Sessions:
         return bool(self._database.read("SELECT 1 FROM bridge.sessions_over WHERE id = %s", (session_id,)))
 
 
-class HiddenPaths:
+class HiddenPaths(Part):
     """Each webhook's last `hide`, so that values stay hidden when its definition is gone or broken.
 
     A row has a JSON list.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def keep(self, paths: Mapping[str, Sequence[str]]) -> None:
         """Replaces the JSONPaths remembered for these webhooks; an empty list is remembered too."""
@@ -65,11 +59,8 @@ class HiddenPaths:
         return {webhook: tuple(json.loads(paths)) for webhook, paths in found}
 
 
-class Changes:
+class Changes(Part):
     """People's changes."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def record(self, change: Change) -> None:
         """Records a change; the newest 10,000 are kept."""

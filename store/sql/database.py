@@ -57,6 +57,13 @@ class Database(Protocol):
         """One transaction, committed at the end of the ``with`` block and rolled back on an exception."""
 
 
+class Part:
+    """A part of the store that needs nothing but the database."""
+
+    def __init__(self, database: Database):
+        self._database = database
+
+
 class Connections(Database, Protocol):
     """The database, as whoever opened the store closes it."""
 

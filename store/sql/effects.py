@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store.records import TargetKind
 from store.rules.outages import Effects, after_effect
-from store.sql.database import Database
+from store.sql.database import Part
 
 _OF_KIND = "SELECT since, last FROM bridge.effects WHERE kind = %s"
 _SET = """
@@ -13,11 +13,8 @@ ON CONFLICT (kind) DO UPDATE SET since = excluded.since, last = excluded.last
 """
 
 
-class EffectsOfCalls:
+class EffectsOfCalls(Part):
     """When calls of each kind last took effect. One row per kind."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def note(self, kind: TargetKind, now: int) -> None:
         """Records that a call of this kind took effect. Once a minute is enough."""

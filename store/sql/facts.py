@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Literal
 
-from store.sql.database import Database
+from store.sql.database import Database, Part
 
 SecretFact = Literal["fingerprint_salt", "session_key"]
 _SHOWN = "SELECT name, value FROM bridge.facts WHERE name NOT IN ('fingerprint_salt', 'session_key')"
@@ -16,14 +16,11 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at
 _OF_NAME = "SELECT value FROM bridge.facts WHERE name = %s"
 
 
-class Facts:
+class Facts(Part):
     """What the processes last reported about themselves: conductor (up or the error), definitions errors, …
 
     The facts, except secret ones.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def all(self) -> dict[str, str]:
         """name → what was reported."""

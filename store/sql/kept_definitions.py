@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from store.sql.database import Database
+from store.sql.database import Part
 
 _KEPT = "SELECT file, text FROM bridge.kept_definitions"
 _KEEP = """
@@ -13,14 +13,11 @@ ON CONFLICT (file) DO UPDATE SET text = excluded.text
 """
 
 
-class KeptDefinitions:
+class KeptDefinitions(Part):
     """The last good definitions, for a process that starts while their files are broken. They hold no secrets.
 
     One row per file.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def all(self) -> dict[str, str]:
         """file name → what `config.last_good` keeps of it."""

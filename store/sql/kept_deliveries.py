@@ -10,7 +10,7 @@ from typing import Any
 from store.delivery_records import KeptDelivery
 from store.rules.eviction import Kept, first_within, surplus
 from store.sql import rows
-from store.sql.database import Database, Rows, Transaction
+from store.sql.database import Part, Rows, Transaction
 
 _COLUMNS = "id, webhook, at, status, reason, remote, method, path, url, query, headers, body, event_id"
 _KEPT = "SELECT id, remote, size, event_id IS NOT NULL FROM bridge.kept_deliveries WHERE webhook = %s ORDER BY id"
@@ -22,14 +22,11 @@ _NEWEST = "SELECT id, size FROM bridge.kept_deliveries WHERE id > '' AND event_i
 _ACCEPTED = "UPDATE bridge.kept_deliveries SET event_id = %s, size = 0, body = '' WHERE id = %s"
 
 
-class KeptDeliveries:
+class KeptDeliveries(Part):
     """Rejected deliveries that may be accepted later, once a secret is corrected.
 
     A row for each, with its body as base64.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def keep(self, deliveries: Sequence[KeptDelivery], most: Mapping[str, int]) -> None:
         """Keeps the deliveries, and deletes what is more than `most` of a webhook, or more than `eviction.BYTES`.

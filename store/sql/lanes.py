@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 from store.records import NewTarget, Target
 from store.sql import rows
-from store.sql.database import Database, Transaction
+from store.sql.database import Part, Transaction
 
 # Found by one index look-up for each lane, however many messages wait in it.
 _FIRST = "SELECT id FROM bridge.targets t WHERE t.lane = asked.lane AND t.settled_at IS NULL ORDER BY t.id LIMIT 1"
@@ -33,11 +33,8 @@ UPDATE bridge.targets SET due_at = %s WHERE id IN (
 """
 
 
-class Lanes:
+class Lanes(Part):
     """Where the messages of a lane go (`store.rules.lanes`). Lanes, as other parts of the store have written them."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def latest_workflow(self, lane: str) -> str | None:
         """The workflow that the lane's last delivered message went to; None if there is none in the store."""

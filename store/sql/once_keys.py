@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from store.records import OnceHolder, Target
 from store.sql import rows
-from store.sql.database import Database, Transaction
+from store.sql.database import Part, Transaction
 
 _HOLDER = """
 SELECT o.target_id, t.state, coalesce(t.workflow_id, o.workflow_id)
@@ -30,11 +30,8 @@ UPDATE bridge.onces SET target_id = NULL, workflow_id = (
 """
 
 
-class OnceKeys:
+class OnceKeys(Part):
     """Which start holds a once key (`store.rules.once`). One row per held key."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def holder(self, key: str) -> OnceHolder | None:
         """The start that holds the key; None if none does."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from store.records import SetAside, SetAsideKind
 from store.sql import rows
-from store.sql.database import Database, Transaction
+from store.sql.database import Part, Transaction
 from store.sql.holds import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
 
 _INTO = f"bridge.quarantine AS q ({rows.SET_ASIDE})"
@@ -52,11 +52,8 @@ _DIGITS = 18
 """A target's number has no more."""
 
 
-class Quarantine:
+class Quarantine(Part):
     """Items that failed alone: set aside with the reason, and retried later. One row per item."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def set_aside(self, items: Sequence[SetAside]) -> None:
         """Sets the items aside. One that is already set aside gets the new reason, tries and time, but keeps its

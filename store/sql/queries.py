@@ -11,7 +11,7 @@ from store.event_filter import EventFilter, EventPage
 from store.records import Event, EventStatus, Target, TargetState, Task
 from store.rules.settled_numbers import Arrivals
 from store.sql import event_search, rows
-from store.sql.database import Database
+from store.sql.database import Part
 from store.sql.replays import HAS_REPLAYS
 from store.sql.waiting_events import Waiting, waiting_for
 from store.sql.without_events import KEPT
@@ -124,11 +124,8 @@ AND coalesce(status, '') = 'failed' AND acknowledged_at IS NULL AND resolved_by 
 _COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
 
 
-class Queries(ABC):
+class Queries(Part, ABC):
     """Lists, counts and details."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     @abstractmethod
     def event_counts(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from store.delivery_records import ListedDelivery, NoLongerKept, NumberedDelivery, RawDelivery
 from store.records import NewEvent
 from store.sql import rows
-from store.sql.database import Database, Rows, Transaction
+from store.sql.database import Part, Rows, Transaction
 
 KEPT = 200
 """Deliveries of one webhook."""
@@ -86,14 +86,11 @@ def _readable(found: Rows) -> Iterator[NumberedDelivery]:
             rows.unreadable("delivery to be listened to", id_, error)
 
 
-class RawDeliveries:
+class RawDeliveries(Part):
     """Deliveries as they came, for `webhook-bridge listen`: a webhook's newest, bounded in number, bytes and age.
 
     `Deliveries.append` adds them. What becomes visible later has a greater id. One row per delivery.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:
         """The first ones after this id, in order of arrival; those that are too old are left out."""

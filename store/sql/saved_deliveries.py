@@ -8,7 +8,7 @@ from typing import Any
 
 from store.delivery_records import SavedDelivery
 from store.sql import rows
-from store.sql.database import Database, Rows
+from store.sql.database import Part, Rows
 from store.sql.storable import text_without_nul
 
 _OTHERS = "SELECT count(*) FROM bridge.saved_deliveries WHERE webhook = %s AND name != %s"
@@ -19,14 +19,11 @@ ON CONFLICT (webhook, name) DO UPDATE SET saved_at = excluded.saved_at, content 
 _OF_WEBHOOK = "SELECT webhook, name, saved_at, content FROM bridge.saved_deliveries WHERE webhook = %s"
 
 
-class SavedDeliveries:
+class SavedDeliveries(Part):
     """Deliveries that people wrote, and saved by name.
 
     One row each; what is sent is JSON in ASCII, so that it is kept as written whatever characters it has.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def save(self, delivery: SavedDelivery, most: int) -> bool:
         """Saves it in place of the webhook's one of that name; False if the webhook has `most` others already."""

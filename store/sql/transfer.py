@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.rules.fairness import fitting
-from store.sql.database import Database
+from store.sql.database import Part
 
 TRUTH = "not_sent"
 """A column of targets: a number in a transfer, whatever its type in the database."""
@@ -36,11 +36,8 @@ class Table:
         return self.key + self.others
 
 
-class Tables(ABC):
+class Tables(Part, ABC):
     """A store's raw tables, for moving everything to another store (`store.transfer`)."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     @abstractmethod
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.sql.database import Database
+from store.sql.database import Part
 from store.sql.facts import secret_fact
 
 _SET = """
@@ -12,14 +12,11 @@ WHERE verifications.fingerprint != excluded.fingerprint
 """
 
 
-class Verifications:
+class Verifications(Part):
     """Which webhooks are verified, and with which verifier: a changed secret has a different fingerprint.
 
     `until` is as in `Deliveries`. One row per webhook: the verifier that was last verified.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def verified_at(self, webhook: str, fingerprint: str, until: float = float("inf")) -> int | None:
         """When the webhook was verified with the verifier of this fingerprint; None if it isn't."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from store.delivery_records import Duplicate, WithoutEvent
 from store.sql import rows
-from store.sql.database import Database
+from store.sql.database import Part
 
 DUPLICATES_KEPT = 100
 """Duplicates that are kept per webhook."""
@@ -20,14 +20,11 @@ DELETE FROM bridge.duplicates WHERE webhook = %(webhook)s AND id <= (
 """
 
 
-class WithoutEvents:
+class WithoutEvents(Part):
     """Deliveries that left no event: the newest of each webhook and kind.
 
     `Deliveries.record_rejections` writes the rejected and filtered ones.
     """
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
         """Keeps each webhook's newest duplicates."""

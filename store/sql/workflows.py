@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from store.records import Workflow
 from store.sql import rows
-from store.sql.database import Database
+from store.sql.database import Part
 
 _KEEP_LAST = """
 ON CONFLICT (id) DO UPDATE SET version = excluded.version, root_id = excluded.root_id,
@@ -14,11 +14,8 @@ ON CONFLICT (id) DO UPDATE SET version = excluded.version, root_id = excluded.ro
 """
 
 
-class KnownWorkflows:
+class KnownWorkflows(Part):
     """What was looked up about workflows. One row per workflow."""
-
-    def __init__(self, database: Database):
-        self._database = database
 
     def find(self, workflow_id: str) -> Workflow | None:
         """The workflow, if it was looked up before."""

@@ -22,7 +22,7 @@ from store.sql.store import Store
 from store.sql.wait_limits import WaitLimits
 from testkit import PATIENCE
 from testkit.postgres import Postgres
-from tests.store.live_tables import differences
+from tests.store.postgres.live_tables import differences
 
 GROWING = ("events", "ended_events", "targets", "tasks", "quarantine", "answers")
 _LIVE = re.compile("unsettled_events.*|targets_(pending|of_webhook|once)|tasks_(waiting|of_workflow|returned|broken)")

@@ -11,7 +11,7 @@ from store.open import open_store
 from store.postgres import live_tables, migrations
 from store.postgres.migrations import STEPS
 from testkit.postgres import Postgres
-from tests.store.live_tables import differences
+from tests.store.postgres.live_tables import differences
 
 _EVENT = (
     "INSERT INTO webhook_bridge.events (id, webhook, received_at, payload, headers, query, hold_until, status,"
