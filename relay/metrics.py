@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 
 # A separate registry, so that tests of several processes can share one interpreter.
 _registry = CollectorRegistry()
-_deliveries = Counter(
-    "bridge_deliveries", "Deliveries by what became of them", ["webhook", "outcome", "code"], registry=_registry
-)
+_deliveries = Counter("bridge_deliveries", "Deliveries by outcome", ["webhook", "outcome", "code"], registry=_registry)
 _committed = Counter("bridge_events_committed", "Events committed to the store", ["webhook"], registry=_registry)
 _seconds = Histogram(
     "bridge_relay_request_seconds",
@@ -42,13 +40,13 @@ _seconds = Histogram(
 )
 _waits = Counter(
     "bridge_waits",
-    "Deliveries that waited for a workflow, by how that ended",
+    "Deliveries that waited for a workflow, by outcome",
     ["webhook", "outcome"],
     registry=_registry,
 )
 _waiting = Gauge(
     "bridge_senders_waiting",
-    "Senders that wait for the end of a workflow now",
+    "Senders waiting for the end of a workflow",
     multiprocess_mode="livesum",
     registry=_registry,
 )

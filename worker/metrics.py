@@ -18,7 +18,7 @@ OLDEST_PENDING = Gauge(
 WAITING_TASKS = Gauge("bridge_waiting_tasks", "Waiting WAIT_FOR_WEBHOOK tasks")
 SET_ASIDE = Gauge("bridge_set_aside", "Items that failed alone and are tried again later", ["kind"])
 STUCK = Gauge(
-    "bridge_stuck_seconds", "For how long nothing was decided or called although something is overdue, 0 if it isn't so"
+    "bridge_stuck_seconds", "How long nothing has been decided or called although something is overdue; otherwise 0"
 )
 DECIDING = Gauge("bridge_worker_deciding", "1 in the worker that decides, 0 in the others")
 TARGET_CALLS = Counter("bridge_target_calls_total", "Calls for targets", ["kind", "outcome"])
@@ -27,16 +27,16 @@ EFFECT_SECONDS = Histogram(
     "bridge_effect_seconds", "From an event's arrival to its effect in Conductor", ["kind"], buckets=_SECONDS
 )
 CONDUCTOR_UP = Gauge("bridge_conductor_up", "1 while Conductor answers, 0 while it doesn't")
-SWEEPS = Counter("bridge_sweeps_total", "Sweeps for waiting tasks", ["outcome"])
-SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Time of a sweep for waiting tasks", buckets=_SECONDS)
+SWEEPS = Counter("bridge_sweeps_total", "Scans for waiting tasks", ["outcome"])
+SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Duration of a scan for waiting tasks", buckets=_SECONDS)
 DISCOVERY_WAY = Gauge(
-    "bridge_discovery_way", "1 for the way in which tasks that no queue hands out are found, 0 for the others", ["way"]
+    "bridge_discovery_way", "1 for the way of finding tasks that no queue hands out, 0 for the others", ["way"]
 )
 INDEX_MISSES = Gauge(
     "bridge_index_missing_tasks", "Tasks that waited for 30 s and were not in Conductor's index when all were read"
 )
 INDEX_WAITS = Gauge(
-    "bridge_webhooks_waiting_for_index", "Webhooks whose events wait as Conductor's index can't be searched"
+    "bridge_webhooks_waiting_for_index", "Webhooks whose events wait because Conductor's index can't be searched"
 )
 WORKFLOW_PROBLEMS = Gauge(
     "bridge_workflow_problems", "Receivers, starts and messages that Conductor's workflow definitions don't fit"
