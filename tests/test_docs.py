@@ -38,7 +38,10 @@ def test_the_readme_names_no_setting_that_there_is_not() -> None:
 
 def commands(group: click.Group, *names: str) -> Iterator[str]:
     """The full names of the group's commands."""
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         if not command.hidden:
             yield " ".join(("webhook-bridge", *names, name))
             if isinstance(command, click.Group):
@@ -67,8 +70,12 @@ def test_a_command_in_a_sentence_is_one_that_there_is(command: str) -> None:
 
     found: click.Command = main
     words = shlex.split(re.split(r" (?:>|&&|\|) ", command)[0].replace("…", "last"))[1:]
-    while isinstance(found, click.Group) and words and words[0] in found.commands:
-        found = found.commands[words.pop(0)]
+    while isinstance(found, click.Group) and words:
+        inner = found.get_command(click.Context(found), words[0])
+        if inner is None:
+            break
+        found = inner
+        words.pop(0)
     assert not isinstance(found, click.Group) or not words or words[0].startswith("-"), f"no {words[0]}"
     if words:  # otherwise the sentence names the command only
         found.make_context(command, words, resilient_parsing=any("FILE" in word or word == "--help" for word in words))

@@ -4,23 +4,8 @@ from __future__ import annotations
 
 import click
 
-from config.garbage_collection import end_quickly, not_collecting
-
-with not_collecting():  # imported modules are never freed
-    from admin.cli.callback import callback
-    from admin.cli.check import check
-    from admin.cli.common import Commands
-    from admin.cli.events import events, tasks
-    from admin.cli.listen import listen
-    from admin.cli.mcp import mcp
-    from admin.cli.new import new
-    from admin.cli.notify import notify
-    from admin.cli.processes import admin, relay, run, worker
-    from admin.cli.rejections import rejections
-    from admin.cli.send import send
-    from admin.cli.transfer import migrate_store
-    from admin.cli.try_criteria import try_criteria
-    from admin.cli.webhooks import import_, pause, resume, schema, webhooks
+from admin.cli.groups import ImportedCommands, Place
+from config.garbage_collection import end_quickly
 
 end_quickly()
 
@@ -54,7 +39,32 @@ Shell completion of commands, options and webhook names:
 """
 
 
-@click.group(cls=Commands, context_settings=CONTEXT, epilog=EPILOG)
+COMMANDS = {
+    "check": Place("check", "Check definitions, settings, Conductor and database."),
+    "new": Place("new", "Create a webhook."),
+    "webhooks": Place("webhooks", "List the webhooks with URL and status."),
+    "pause": Place("webhooks", "Accept a webhook's deliveries, but decide nothing."),
+    "resume": Place("webhooks", "Resume a paused webhook."),
+    "events": Place("events", "List, show, explain, follow and replay events."),
+    "tasks": Place("events", "List waiting tasks, and why they wait."),
+    "rejections": Place("rejections", "List rejected deliveries with their reasons."),
+    "send": Place("send", "Post a delivery, signed as the platform would."),
+    "callback": Place("callback", "Make a URL that completes one task."),
+    "try": Place("try_criteria", "Try criteria on a webhook's newest events.", "try_criteria"),
+    "listen": Place("listen", "Fetch a public bridge's deliveries to this machine."),
+    "schema": Place("webhooks", "Print the JSON Schema of the YAML, for editors."),
+    "import": Place("webhooks", "Turn Orkes' webhook JSON into definitions.", "import_"),
+    "notify": Place("notify", "Send a test message to BRIDGE_NOTIFY."),
+    "mcp": Place("mcp", "Let a coding assistant look at this bridge."),
+    "migrate-store": Place("transfer", "Move everything from one store to another.", "migrate_store"),
+    "relay": Place("processes", "Run the relay, which receives deliveries."),
+    "worker": Place("processes", "Run a worker, which completes tasks and starts workflows."),
+    "admin": Place("processes", "Run the admin page and its API."),
+    "run": Place("processes", "Run relay, worker and admin page together."),
+}
+
+
+@click.group(cls=ImportedCommands, places=COMMANDS, context_settings=CONTEXT, epilog=EPILOG)
 @click.version_option(package_name="conductor-webhook-bridge", prog_name="webhook-bridge")
 def main() -> None:
     """The Conductor Webhook Bridge: webhooks for Conductor OSS.
@@ -64,53 +74,6 @@ def main() -> None:
     admin act. They work whether or not the bridge is running.
     """
 
-
-COMMANDS = (
-    check,
-    new,
-    webhooks,
-    pause,
-    resume,
-    events,
-    tasks,
-    rejections,
-    send,
-    callback,
-    try_criteria,
-    listen,
-    schema,
-    import_,
-    notify,
-    mcp,
-    migrate_store,
-    relay,
-    worker,
-    admin,
-    run,
-)
-SHORT = {
-    "admin": "Run the admin page and its API.",
-    "callback": "Make a URL that completes one task.",
-    "check": "Check definitions, settings, Conductor and database.",
-    "events": "List, show, explain, follow and replay events.",
-    "import": "Turn Orkes' webhook JSON into definitions.",
-    "listen": "Fetch a public bridge's deliveries to this machine.",
-    "migrate-store": "Move everything from one store to another.",
-    "new": "Create a webhook.",
-    "pause": "Accept a webhook's deliveries, but decide nothing.",
-    "rejections": "List rejected deliveries with their reasons.",
-    "relay": "Run the relay, which receives deliveries.",
-    "resume": "Resume a paused webhook.",
-    "run": "Run relay, worker and admin page together.",
-    "send": "Post a delivery, signed as the platform would.",
-    "tasks": "List waiting tasks, and why they wait.",
-    "webhooks": "List the webhooks with URL and status.",
-    "worker": "Run a worker, which completes tasks and starts workflows.",
-}
-"""What the list of commands says, where a command's own first sentence would be cut off."""
-for command in COMMANDS:
-    command.short_help = SHORT.get(str(command.name), command.short_help)
-    main.add_command(command)
 
 if __name__ == "__main__":
     main()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import getpass
 import json
 import os
-import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,56 +14,18 @@ import click
 
 from admin.api.base import ApiObject, as_json
 from admin.bridge import Bridge, open_definitions, read_definitions
+from admin.cli.groups import fail
 from admin.cli.tables import compact, counted, plain, table
-from admin.errors import CantDo
 from admin.events.filters import check_webhook as check
 from admin.events.replay_plan import Plan
 from config.settings import Settings, SettingsError, load_settings
-from config.webhooks import Definitions, DefinitionsError, Webhook, load_definitions
+from config.webhooks import Definitions, Webhook, load_definitions
 from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
-from relay.retry import StillRejected
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.records import Change
 from store.sql.store import Store
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a disk that takes no more."""
-
-
-def fail(message: object) -> NoReturn:
-    """Prints what is wrong and exits with 1."""
-    click.echo(plain(message, lines=True), err=True)
-    sys.exit(1)
-
-
-class Commands(click.Group):
-    """A group whose commands print what is wrong in one line instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected) as error:
-            fail(error)
-
-    def main(self, *given: Any, **more: Any) -> Any:
-        try:
-            return super().main(*given, **more)
-        except OSError as error:  # of --help and --version too, which are printed before a command is invoked
-            if error.errno not in _FULL:
-                raise
-            fail(f"the output can't be written: {error.strerror}")
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names the command that was meant, if there is none of that name."""
-        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
-            if "show" in self.commands and re.fullmatch(r"last|[0-9a-f-]{8,36}", args[0]):
-                ctx.fail(f"No such command {args[0]!r}; to see it: {ctx.command_path} show {args[0]}")
-            ctx.fail(f"No such command {args[0]!r}; {did_you_mean(args[0], self.commands)}")
-        return super().resolve_command(ctx, args)
 
 
 @dataclass

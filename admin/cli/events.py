@@ -12,19 +12,10 @@ import click
 from admin.api import objects
 from admin.api.whole_event import whole_event
 from admin.cli.acknowledge import acknowledge, reopen
-from admin.cli.common import (
-    LIMIT,
-    Commands,
-    Here,
-    as_json_option,
-    echo_fields,
-    echo_json,
-    echo_table,
-    echo_values,
-    here,
-)
+from admin.cli.common import LIMIT, Here, as_json_option, echo_fields, echo_json, echo_table, echo_values, here
 from admin.cli.event_list import filter_options, list_events, parts_given, search_for, show_failures
 from admin.cli.follow import follow_events
+from admin.cli.groups import Commands
 from admin.cli.replay import replay_many
 from admin.cli.story import echo_story
 from admin.cli.tables import compact, plain, pretty

@@ -8,7 +8,8 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from admin.cli.common import Here, fail, here
+from admin.cli.common import Here, here
+from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
 from admin.events.listen import listen as listening

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import click
 
 from admin.bridge import Bridge, open_definitions
-from admin.cli.common import Here, fail, here
+from admin.cli.common import Here, here
+from admin.cli.groups import fail
 from config.logs import configure_logging
 
 

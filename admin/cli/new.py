@@ -12,7 +12,8 @@ import click
 
 from admin.api.objects import NewWebhook
 from admin.bridge import read_definitions
-from admin.cli.common import Here, echo_json, fail, here
+from admin.cli.common import Here, echo_json, here
+from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.definitions.fields import BY_NAME, FIELDS
 from admin.definitions.forms import WebhookForm

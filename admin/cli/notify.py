@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from admin.cli.common import Here, fail, here
+from admin.cli.common import Here, here
+from admin.cli.groups import fail
 from worker.notify.sender import Apprise
 
 

@@ -7,7 +7,6 @@ import shlex
 import sys
 
 import click
-from honcho.manager import Manager
 
 PROCESSES = {
     "relay": ("-m", "gunicorn", "--config", "python:relay.gunicorn_settings", "relay:create_app()"),
@@ -61,6 +60,8 @@ def run() -> None:
 
     For a trial, or one machine without a service manager. If one of the three ends, so do the others.
     """
+    from honcho.manager import Manager  # the others start without it
+
     manager = Manager()
     for process in PROCESSES:
         manager.add_process(process, shlex.join(command_of(process)), env=dict(os.environ))

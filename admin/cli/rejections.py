@@ -9,7 +9,6 @@ import click
 from admin.api.rejections import Rejection, RetryOfMany, kept_rejection
 from admin.cli.common import (
     LIMIT,
-    Commands,
     Here,
     as_json_option,
     check_webhook,
@@ -21,6 +20,7 @@ from admin.cli.common import (
     echo_values,
     here,
 )
+from admin.cli.groups import Commands
 from admin.cli.tables import plain, pretty
 from admin.events.kept_rejections import KeptRejections, Plan, Retried
 from config.durations import parse_duration

@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from admin.api.objects import ReplayPlan, Replays
-from admin.cli.common import Here, echo_by_webhook, echo_json, echo_left_out, fail
+from admin.cli.common import Here, echo_by_webhook, echo_json, echo_left_out
 from admin.cli.event_list import matching
+from admin.cli.groups import fail
 from admin.cli.tables import counted
 from admin.events.replay import Progress, replay_all
 from admin.events.replay_plan import SETTLED, Plan, plan_of

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from admin.cli.common import Here, complete_webhook, fail, here, webhook_named
+from admin.cli.common import Here, complete_webhook, here, webhook_named
+from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.deliveries import CantKeep, in_latin_1, lines_of, renewed, with_content_type
 from admin.events.deliveries import saved as saved_delivery

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from admin.cli.common import fail
+from admin.cli.groups import fail
 from config.database_url import checked, without_password
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store

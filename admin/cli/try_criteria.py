@@ -8,8 +8,9 @@ from typing import get_args
 
 import click
 
-from admin.cli.common import Here, complete_webhook, echo_table, fail, fail_unknown, here
+from admin.cli.common import Here, complete_webhook, echo_table, fail_unknown, here
 from admin.cli.events import events
+from admin.cli.groups import fail
 from admin.cli.tables import compact, plain
 from admin.events.differences import compared, differences, place
 from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written

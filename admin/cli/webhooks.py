@@ -11,16 +11,8 @@ import click
 
 from admin.api.objects import WebhookStatus
 from admin.bridge import Bridge
-from admin.cli.common import (
-    Here,
-    as_json_option,
-    complete_webhook,
-    echo_json,
-    echo_table,
-    fail,
-    here,
-    webhook_named,
-)
+from admin.cli.common import Here, as_json_option, complete_webhook, echo_json, echo_table, here, webhook_named
+from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.definitions.schema import json_schema
 from admin.orkes.importing import convert, read_webhooks, to_yaml

@@ -46,12 +46,23 @@ def test_the_command_line_starts_without_conductors_client() -> None:
     assert subprocess.check_output([sys.executable, "-c", program], cwd=ROOT) == b"False\n"
 
 
+@pytest.mark.parametrize("use", ["main(['--help'], standalone_mode=False)", "main.get_command(None, 'worker')"])
+def test_the_help_and_the_commands_that_run_processes_start_without_what_the_others_need(use: str) -> None:
+    program = f"import sys; from admin.cli import main; {use}; print(*{{'pydantic', 'store'}} & set(sys.modules))"
+    output = subprocess.check_output([sys.executable, "-c", program], cwd=ROOT, text=True)
+    assert output.splitlines()[-1] == ""
+
+
 def test_every_option_has_a_help() -> None:
     def walk(command: click.Command) -> None:
         for parameter in command.params:
             assert not isinstance(parameter, click.Option) or parameter.help, (command.name, parameter.name)
-        for inner in command.commands.values() if isinstance(command, click.Group) else ():
-            walk(inner)
+        if isinstance(command, click.Group):
+            context = click.Context(command)
+            for name in command.list_commands(context):
+                inner = command.get_command(context, name)
+                assert inner is not None and inner.name == name
+                walk(inner)
 
     walk(main)
 

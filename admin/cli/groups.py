@@ -1,0 +1,108 @@
+"""Groups of commands: those that are imported when they are used, and what is printed instead of a traceback."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+from admin.cli.tables import plain
+from config.garbage_collection import not_collecting
+from criteria.suggestions import did_you_mean
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a disk that takes no more."""
+_OF_CLICK = (click.ClickException, click.Abort, click.exceptions.Exit)
+
+
+def fail(message: object) -> NoReturn:
+    """Prints what is wrong and exits with 1."""
+    click.echo(plain(message, lines=True), err=True)
+    sys.exit(1)
+
+
+def _is_foreseen(error: Exception) -> bool:
+    """Whether its text tells people what is wrong."""
+    # Imported here: each command that can raise them has imported them by now, and the others start without.
+    from admin.errors import CantDo
+    from config.settings import SettingsError
+    from config.webhooks import DefinitionsError
+    from relay.retry import StillRejected
+    from store.errors import NewerStore, StoreUnavailable
+
+    return isinstance(error, (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected))
+
+
+class Commands(click.Group):
+    """A group whose commands print what is wrong in one line instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _OF_CLICK:
+            raise
+        except Exception as error:
+            if not _is_foreseen(error):
+                raise
+            fail(error)
+
+    def main(self, *given: Any, **more: Any) -> Any:
+        try:
+            return super().main(*given, **more)
+        except OSError as error:  # of --help and --version too, which are printed before a command is invoked
+            if error.errno not in _FULL:
+                raise
+            fail(f"the output can't be written: {error.strerror}")
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the command that was meant, if there is none of that name."""
+        names = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in names:
+            if "show" in names and re.fullmatch(r"last|[0-9a-f-]{8,36}", args[0]):
+                ctx.fail(f"No such command {args[0]!r}; to see it: {ctx.command_path} show {args[0]}")
+            ctx.fail(f"No such command {args[0]!r}; {did_you_mean(args[0], names)}")
+        return super().resolve_command(ctx, args)
+
+
+class Place(NamedTuple):
+    """Where a command is, and what the list of commands says of it."""
+
+    module: str
+    """Its module in `admin.cli`."""
+    summary: str
+    attribute: str = ""
+    """The command's name in the module, if it isn't the one that people type."""
+
+
+class ImportedCommands(Commands):
+    """A group that imports a command when it is used: all of them take longer to import than most take to run."""
+
+    def __init__(self, *given: Any, places: Mapping[str, Place], **more: Any):
+        """`places`: name → place."""
+        super().__init__(*given, **more)
+        self._places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(self._places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = self._places.get(cmd_name)
+        if place is None:
+            return None
+        with not_collecting():  # imported modules are never freed
+            module = import_module(f"admin.cli.{place.module}")
+        command: click.Command = getattr(module, place.attribute or cmd_name)
+        command.short_help = place.summary
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes the list without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self._places[name].summary) for name in self.list_commands(ctx)])
