@@ -6,10 +6,14 @@ import json
 import re
 import shlex
 import shutil
+import socket
+import ssl
 import subprocess
 from configparser import ConfigParser
+from contextlib import closing
+from http.client import HTTPSConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from prometheus_client import REGISTRY, Metric
@@ -17,6 +21,7 @@ from ruamel.yaml import YAML
 
 from admin.cli.processes import PROCESSES
 from config.settings import Settings
+from testkit.processes import Child, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -291,25 +296,73 @@ def test_the_nginx_example_is_whole_and_passes_only_webhooks_on() -> None:
     assert "proxy_add_x_forwarded_for" not in text
 
 
-@pytest.mark.parametrize("name", ["webhook-bridge.conf", "one-address.conf"])
-def test_nginx_itself_accepts_the_examples(name: str, tmp_path: Path) -> None:
-    nginx, openssl = shutil.which("nginx"), shutil.which("openssl")
-    if nginx is None or openssl is None:
+class Nginx(NamedTuple):
+    """An example of nginx's configuration, changed so that it can run here."""
+
+    command: list[str]
+    port: int
+
+
+@pytest.fixture(params=["webhook-bridge.conf", "one-address.conf"])
+def nginx(request: pytest.FixtureRequest, tmp_path: Path) -> Nginx:
+    program, openssl = shutil.which("nginx"), shutil.which("openssl")
+    if program is None or openssl is None:
         pytest.skip("nginx or openssl is not installed")
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    make = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=hooks.example.com", "-days", "1"]
+    make = [
+        "req",
+        "-x509",
+        "-subj",
+        "/CN=hooks.example.com",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+    ]
     subprocess.run([openssl, *make, "-keyout", str(key), "-out", str(certificate)], capture_output=True, check=True)
-    text = (DEPLOY / "nginx" / name).read_text(encoding="utf-8")
+    text = (DEPLOY / "nginx" / request.param).read_text(encoding="utf-8")
     text = re.sub(r"/etc/ssl/\S+/fullchain.pem", str(certificate), re.sub(r"/etc/ssl/\S+/privkey.pem", str(key), text))
     text = text.replace("/var/log/nginx/", f"{tmp_path}/")
-    text = text.replace("listen 80;", "listen 127.0.0.1:18080;").replace(
-        "listen 443 ssl;", "listen 127.0.0.1:18443 ssl;"
-    )
+    port = free_port()
+    text = text.replace("listen 80;", f"listen 127.0.0.1:{free_port()};")
+    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;")
     text = re.sub(r"listen \[::\]:\d+( ssl)?;", "", text)
+    for upstream in ("127.0.0.1:8000", "127.0.0.1:8080", "127.0.0.1:8090"):
+        text = text.replace(upstream, f"127.0.0.1:{free_port()}")
+    kept = "".join(f"{kind}_temp_path {tmp_path}/t;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     main = tmp_path / "nginx.conf"
     main.write_text(
-        f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n{text}\n}}\n",
+        f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n{kept}{text}\n}}\n",
         encoding="utf-8",
     )
-    answer = subprocess.run([nginx, "-t", "-c", str(main)], capture_output=True, text=True, check=False)
+    return Nginx([program, "-e", f"{tmp_path}/error.log", "-c", str(main)], port)
+
+
+def test_nginx_itself_accepts_the_examples(nginx: Nginx) -> None:
+    answer = subprocess.run([*nginx.command, "-t"], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
+
+
+def test_nginx_logs_no_callbacks_token_even_where_the_relay_is_away(nginx: Nginx, tmp_path: Path) -> None:
+    """Beside an error nginx writes the whole request line."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", nginx.port)) == 0
+
+    server = Child("nginx", [*nginx.command, "-g", "daemon off;"], tmp_path / "nginx.out")
+    try:
+        server.wait_until(listens)
+        with closing(HTTPSConnection("127.0.0.1", nginx.port, context=context)) as connection:
+            connection.request("POST", "/api/webhook/approvals/TOKEN?code=QUERY", b"{}")
+            assert connection.getresponse().status == 502
+    finally:
+        server.stop()
+    logs = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.glob("*.log")}
+    assert logs
+    assert not [name for name, text in logs.items() if "TOKEN" in text or "QUERY" in text]
