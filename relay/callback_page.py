@@ -35,7 +35,7 @@ PRIVATE = (
 """Headers of every answer at a URL that a webhook made."""
 _OF_PAGES = (*PRIVATE, ("Content-Security-Policy", _POLICY), ("X-Frame-Options", "DENY"))
 EXPIRED = error_response(410, "expired", "this URL has expired")
-USED = error_response(410, "used", "this URL has been used; each completes its task once")
+USED = error_response(410, "used", "this URL has been used; it works only once")
 LEFT_OUT = error_response(200, "filtered", "what was confirmed isn't what this link is for, so nothing was done")
 """For people: `only` or `schema` has left out what they sent."""
 _TITLES = {"used": "This link has been used", "expired": "This link has expired"}
@@ -48,7 +48,7 @@ def used(at: int | None) -> Response:
     if at is None:
         return USED
     when = datetime.fromtimestamp(at / 1000, timezone.utc).strftime("%Y-%m-%d at %H:%M UTC")
-    return error_response(410, "used", f"this URL was used on {when}; each completes its task once")
+    return error_response(410, "used", f"this URL was used on {when}; it works only once")
 
 
 def ask(query: str) -> Response:
@@ -75,7 +75,7 @@ def shown(response: Response, wants_page: bool) -> Response:
 def presented(response: Response) -> Response:
     """The answer as a page for people."""
     if response.status < 400 and response is not LEFT_OUT:
-        return _page(200, "Received", "<p>It is passed on to whoever waits for it. You can close this page.</p>")
+        return _page(200, "Received", "<p>Your confirmation has been received. You can close this page.</p>")
     try:
         answer = json.loads(response.body)
         message, code = str(answer["message"]), answer["error"]
