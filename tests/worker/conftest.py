@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+import structlog
 
 from worker.delivery import earlier_starts
 
@@ -11,3 +14,12 @@ from worker.delivery import earlier_starts
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look-ups are repeated at once: a simulated server writes nothing meanwhile."""
     monkeypatch.setattr(earlier_starts, "_PAUSES", (0.0, 0.0))
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Thousands of steps needn't be logged."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.configure(**before)

@@ -11,14 +11,12 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-import structlog
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
@@ -39,6 +37,7 @@ from worker.leader.leader import Leader, TermOver
 from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
+pytestmark = pytest.mark.usefixtures("quiet")
 WEBHOOK = Webhook.model_validate({"name": "w", "receivers": {"flow": "any"}, "starts": [{"workflow": "other"}]})
 
 # None: the store works; more often than not.
@@ -283,15 +282,6 @@ class Machine(RuleBasedStateMachine):
         left = [task for task in self.conductor.tasks.values() if task.waits and task.scheduled_at <= self.arrived]
         assert left == []
         last.worker.end_term()
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    """Thousands of steps needn't be logged."""
-    before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
-    yield
-    structlog.configure(**before)
 
 
 TestInterleavings = examples(Machine.TestCase)
