@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 from store.clock import MonotonicClock
 from store.postgres.low_water_marks import LowWaterMarks, next_webhooks
+from store.postgres.planning import IN_ORDER
 from store.protocols import Signals
 from store.records import Result
 from store.rules import fairness, transitions
@@ -16,10 +17,6 @@ from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.story import attempts_text
 
-# The planner may not know yet that anything is due: a large table is seldom analyzed. Expecting a row or two, it would
-# read them by any index, and sort them. So each order below is that of one index, and sorting is said to be expensive.
-# A plan that sorts all the same, a few webhooks, must not be compiled for that.
-_IN_ORDER = ("SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true)", ())
 _OF_WEBHOOK = "t.state = 'pending' AND (t.webhook, t.due_at) >= ({webhook}, {low}) AND t.webhook <= {webhook}"
 _FIRST_DUE = f"""
 SELECT t.due_at FROM bridge.targets t WHERE {_OF_WEBHOOK.format(webhook="value", low="low")}
@@ -87,13 +84,13 @@ class PostgresClaims(Claims):
         values = {"after": self._served, "blocked": blocked, "now": now, "webhooks": fairness.WEBHOOKS}
         self._lows.set_all(self._low)
         self._lows.set(self._low_of)
-        _, found = self._database.read_together(_IN_ORDER, (_IN_TURN, {**values, **self._lows.parameters}))
+        _, found = self._database.read_together(IN_ORDER, (_IN_TURN, {**values, **self._lows.parameters}))
         return [webhook for (webhook,) in found]
 
     def _claim_first(self, transaction: Transaction, worker: str, now: int, shares: Mapping[str, int]) -> Rows:
         lows = [self._low_of.get(webhook, self._low) for webhook in shares]
         values = (worker, now, list(shares), list(shares.values()), lows, now)
-        return transaction.fetch_together([_IN_ORDER, (_CLAIM_FIRST, values)])[-1]
+        return transaction.fetch_together([IN_ORDER, (_CLAIM_FIRST, values)])[-1]
 
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> list[int]:
         changes = [transitions.target_after(result.target, result, now) for result in by_id.values()]

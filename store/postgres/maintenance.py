@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from store.postgres import remedies
 from store.postgres.connections import Connections
+from store.postgres.planning import IN_ORDER
 from store.sql import clock_set_back
 from store.sql.maintenance import Maintenance
 
@@ -26,6 +27,8 @@ class PostgresMaintenance(Maintenance):
     WITH pruned AS (DELETE FROM bridge.events WHERE id = ANY(%s) RETURNING status)
     INSERT INTO bridge.finished_events (status, number) SELECT status, -count(*) FROM pruned GROUP BY status
     """
+
+    first = (IN_ORDER,)
 
     def __init__(self, connections: Connections):
         super().__init__(connections)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar
 
 from store.records import Pruned
 from store.sql import once_keys, rows
-from store.sql.database import Database, Transaction
+from store.sql.database import Database, Statement, Transaction
 from store.sql.quarantine import prune, take_back
 
 # Not `event_id = ANY(…)`: of an event that has very many, PostgreSQL would look for some in the whole table.
@@ -39,6 +40,8 @@ class Maintenance(ABC):
     """Selects ids and times of events that finished from one time on and before another, up to a number of them."""
     delete_events: ClassVar[str]
     """Deletes the events with these ids."""
+    first: ClassVar[Sequence[Statement]] = ()
+    """What comes first in a transaction of retention."""
 
     def __init__(self, database: Database):
         self._database = database
@@ -64,6 +67,7 @@ class Maintenance(ABC):
         due before that time and that haven't been retried since.
         """
         with self._database.transaction() as transaction:
+            transaction.fetch_together(self.first)
             found: dict[str, int] = dict(transaction.fetch(self.finished, (self._events_from, before, limit)))
             events, targets = self._prune_events(transaction, list(found)) if found else ([], 0)
             tasks = _prune_tasks(transaction, self._tasks_from, before, limit)
