@@ -38,7 +38,8 @@ _TAKE_BACK = "DELETE FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s)"
 _FIRST_TARGETS = (
     "SELECT id FROM bridge.quarantine WHERE kind = 'target' ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED"
 )
-_LIVE = "SELECT id FROM bridge.targets WHERE id = ANY(%s) AND state IN ('pending', 'claimed')"
+# A function of the state: PostgreSQL would look for some targets among all that are live.
+_LIVE = "SELECT id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') IN ('pending', 'claimed')"
 # Materialized: PostgreSQL may run a subquery in a join again, which then finds other rows than those locked before, and
 # exceeds its limit.
 _PRUNE = """

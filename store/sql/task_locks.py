@@ -13,8 +13,10 @@ from store.sql.database import Database
 _TAKEN_IN_TIME = f"""
 SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'taken' AND response_timeout > 0 AND id > %s ORDER BY id LIMIT %s
 """
+# By the index over tasks that are taken, not by that of all pending targets.
 _FREE = f"""
-SELECT {rows.TARGET} FROM bridge.targets WHERE task_id = ANY(%s) AND state = 'pending'
+SELECT {rows.TARGET} FROM bridge.targets
+WHERE task_id = ANY(%s) AND state IN ('pending', 'claimed') AND coalesce(state, '') = 'pending'
 AND (attempts = 0 OR not_sent OR claimed_at < %s) ORDER BY id FOR UPDATE SKIP LOCKED
 """
 _LIVE = "SELECT id FROM bridge.tasks WHERE id = ANY(%s) AND state IN ('taken', 'waiting')"

@@ -21,7 +21,8 @@ WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')
     AND (excluded.state = 'waiting' OR excluded.scheduled_at > tasks.scheduled_at)
 OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id
 """
-_DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND state = 'waiting'"
+# A function of the state: PostgreSQL would look for some tasks among all that wait.
+_DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND coalesce(state, '') = 'waiting'"
 _WAIT_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'"
 
 

@@ -23,7 +23,8 @@ _PAUSED_WEBHOOKS = 400
 """Paused webhooks whose events are listed together, at most: a statement can't have more parts."""
 
 _ASIDE = "SELECT id FROM bridge.quarantine WHERE kind = %s ORDER BY due_at DESC LIMIT %s"
-_EVENTS_OF = "SELECT event_id FROM bridge.targets WHERE id = ANY(%s) AND state = 'pending'"
+# A function of the state: PostgreSQL would look for some targets among all pending ones.
+_EVENTS_OF = "SELECT event_id FROM bridge.targets WHERE id = ANY(%s) AND coalesce(state, '') = 'pending'"
 _PENDING = "SELECT event_id, attempts FROM bridge.targets WHERE state = 'pending'{} ORDER BY due_at DESC LIMIT %s"
 _TRIED = f"SELECT event_id FROM ({_PENDING}) AS newest WHERE attempts > 0 LIMIT %s"
 # By their sequence numbers: with ids and a limit, PostgreSQL would look for them among all events, newest first.
