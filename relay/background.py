@@ -7,10 +7,10 @@ import os
 import select
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
+from wsgiref.simple_server import WSGIServer
 
 import structlog
 
@@ -152,11 +152,11 @@ class _MetricsPort:
     def __init__(self, address: str | None):
         self._address = address
         self._lock: IO[str] | None = None
-        self._close: Callable[[], None] | None = None
+        self._server: WSGIServer | None = None
         self._warned = False
 
     def take(self) -> None:
-        if self._address is None or self._close is not None:
+        if self._address is None or self._server is not None:
             return
         if self._lock is None:
             folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
@@ -168,7 +168,7 @@ class _MetricsPort:
         except OSError:
             return
         try:
-            self._close = metrics.serve(self._address)
+            self._server = metrics.serve(self._address)
         except OSError as error:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
             if not self._warned:
@@ -180,7 +180,8 @@ class _MetricsPort:
                 )
 
     def leave(self) -> None:
-        if self._close is not None:
-            self._close()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
         if self._lock is not None:
             self._lock.close()

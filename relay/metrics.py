@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import lru_cache
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import TYPE_CHECKING
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -23,9 +19,11 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from config import metrics_server
 from relay.concurrency import run_in_thread
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 # A separate registry, so that tests of several processes can share one interpreter.
@@ -131,33 +129,14 @@ def _all_workers() -> CollectorRegistry:
     return registry
 
 
-def serve(address: str) -> Callable[[], None]:
-    """Serves the metrics at ``HOST:PORT`` on a separate thread; returns a function that stops it.
+def serve(address: str) -> WSGIServer:
+    """Serves the metrics at ``HOST:PORT`` on a separate thread, until the server is shut down and closed.
 
     Raises OSError if it can't listen on the address.
     """
-    host, _, port = address.rpartition(":")
-    host = host or "127.0.0.1"
-
-    class Server(ThreadingMixIn, WSGIServer):
-        address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        daemon_threads = True
-
-    server = make_server(host, int(port), _scraped, Server, _Quiet)
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-
-    def stop() -> None:
-        server.shutdown()
-        server.server_close()
-
-    return stop
+    return metrics_server.serve(address, _scraped)
 
 
 def _scraped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """Each webhook has counts of its own: with thousands, putting them together takes a while."""
     return run_in_thread(lambda: make_wsgi_app(_all_workers())(environ, start_response))
-
-
-class _Quiet(WSGIRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes aren't logged."""

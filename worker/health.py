@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable
-from socketserver import ThreadingMixIn
-from typing import TYPE_CHECKING, Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import make_wsgi_app
 
+from config import metrics_server
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Leadership
 
 if TYPE_CHECKING:
+    from wsgiref.simple_server import WSGIServer
+
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 log = structlog.get_logger()
@@ -134,17 +133,6 @@ def application(health: Health) -> Callable[[WSGIEnvironment, StartResponse], It
     return respond
 
 
-class _Server(ThreadingMixIn, WSGIServer):
-    daemon_threads = True
-
-
-class _Handler(WSGIRequestHandler):
-    timeout = 10  # seconds within which a peer must send its request
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes and probes come every few seconds, so they aren't logged."""
-
-
 def serve(address: str, health: Health) -> WSGIServer | None:
     """Serves at ``HOST:PORT`` on a separate thread; ``off`` for nowhere.
 
@@ -152,16 +140,8 @@ def serve(address: str, health: Health) -> WSGIServer | None:
     """
     if address == "off":
         return None
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]") or "127.0.0.1"
-
-    class Server(_Server):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-
     try:
-        server = make_server(host, int(port), application(health), Server, _Handler)
+        return metrics_server.serve(address, application(health))
     except OSError as error:
         log.warning("no metrics: can't listen on the address", address=address, error=str(error))
         return None
-    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
-    return server

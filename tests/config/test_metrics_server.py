@@ -1,0 +1,65 @@
+"""Where metrics are served: at a name, or at an address of either kind; and a peer that says nothing is left."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.request import urlopen
+from wsgiref.simple_server import WSGIServer
+
+import pytest
+
+from config import metrics_server
+from relay import metrics
+from testkit import PATIENCE
+
+Serve = Callable[..., WSGIServer]
+
+
+def application(environ: Any, start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"bridge_up 1"]
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    servers: list[WSGIServer] = []
+
+    def serve(of: Callable[..., WSGIServer], *given: Any) -> WSGIServer:
+        servers.append(of(*given))
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_an_application_is_served_at_an_address_or_a_name(serve: Serve, host: str) -> None:
+    port = serve(metrics_server.serve, f"{host}:0", application).server_port
+    with urlopen(f"http://{host}:{port}/", timeout=PATIENCE) as answer:
+        assert answer.read() == b"bridge_up 1"
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+def test_the_relays_metrics_are_served_at_an_address_in_brackets_too(serve: Serve) -> None:
+    port = serve(metrics.serve, "[::1]:0").server_port
+    with urlopen(f"http://[::1]:{port}/metrics", timeout=PATIENCE) as answer:
+        assert b"bridge_deliveries" in answer.read()
+
+
+def test_a_peer_that_sends_no_request_is_left(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics_server._Handler, "timeout", 0.01)
+    port = serve(metrics_server.serve, "127.0.0.1:0", application).server_port
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as peer:
+        assert peer.recv(1) == b""
