@@ -132,31 +132,35 @@ class Standby:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@pytest.fixture
+def standby(own_postgres: Postgres) -> Iterator[Standby]:
+    """One of that server. Name it before `fleet_of`: bridges stop at once while they have their database."""
+    standby = Standby(own_postgres)
+    yield standby
+    standby.stop()
+
+
 def test_a_synchronous_standby_takes_over_with_all_that_was_answered(
-    own_postgres: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
+    own_postgres: Postgres, standby: Standby, fleet_of: Callable[..., tuple[Fleet, Load]]
 ) -> None:
     database = own_postgres.new_database()
-    standby = Standby(own_postgres)
-    try:
-        own_postgres._psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        own_postgres._psql("SELECT pg_reload_conf()")
-        parts = urlsplit(database)
-        both = f"{parts.username}@127.0.0.1:{own_postgres.port},127.0.0.1:{standby.port}"
-        url = f"postgresql://{both}{parts.path}"
-        fleet, load = fleet_of(url, url)
-        fleet.start()
-        load.run(clients=4)
-        time.sleep(4)
-        own_postgres.kill()
-        time.sleep(1)
-        standby.promote()
-        before = load.events
-        wait_for(lambda: load.events > before + 20, "deliveries are accepted on the new primary")
-        load.stop()
-        load.audit()
-        print(f"seed {SEED}: {load.events} events, {load.retries} deliveries sent again")
-    finally:
-        standby.stop()
+    own_postgres._psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+    own_postgres._psql("SELECT pg_reload_conf()")
+    parts = urlsplit(database)
+    both = f"{parts.username}@127.0.0.1:{own_postgres.port},127.0.0.1:{standby.port}"
+    url = f"postgresql://{both}{parts.path}"
+    fleet, load = fleet_of(url, url)
+    fleet.start()
+    load.run(clients=4)
+    time.sleep(4)
+    own_postgres.kill()
+    time.sleep(1)
+    standby.promote()
+    before = load.events
+    wait_for(lambda: load.events > before + 20, "deliveries are accepted on the new primary")
+    load.stop()
+    load.audit()
+    print(f"seed {SEED}: {load.events} events, {load.retries} deliveries sent again")
 
 
 # --- cut off ---
@@ -373,37 +377,41 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_full_disk_under_the_database_is_answered_with_503_until_there_is_room(
-    small_disk: Path, fleet_of: Callable[..., tuple[Fleet, Load]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def cramped_postgres(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
+    """A server on that file system. Name it before `fleet_of`, as `standby`."""
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(small_disk))
         server = Postgres()
         if server.given:
             pytest.skip("the disk of a PostgreSQL that was given can't be filled")
         server.start()
-    try:
-        database = server.new_database()
-        fleet, load = fleet_of(database, database)
-        fleet.start()
-        load.run(clients=2, scenarios=6)
-        load.join()
-        ballast = small_disk / "ballast"
-        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while True:
-                file.write(bytes(65536))
-        refused = wait_for(lambda: a_refused_one(fleet), "the disk is full")
-        assert http("GET", f"{fleet.hosts[0].url}/healthz").status == 200
-        ballast.unlink()
-        if not server.healthy():  # with no room for its log a server stops
-            server.kill()
-            server.start()
-        wait_for(lambda: accepted(fleet.hosts[0], refused), "there is room again")
-        load.run(clients=2, scenarios=6)
-        load.join()
-        load.audit()
-    finally:
-        server.stop()
+    yield server
+    server.stop()
+
+
+def test_a_full_disk_under_the_database_is_answered_with_503_until_there_is_room(
+    small_disk: Path, cramped_postgres: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]
+) -> None:
+    database = cramped_postgres.new_database()
+    fleet, load = fleet_of(database, database)
+    fleet.start()
+    load.run(clients=2, scenarios=6)
+    load.join()
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(65536))
+    refused = wait_for(lambda: a_refused_one(fleet), "the disk is full")
+    assert http("GET", f"{fleet.hosts[0].url}/healthz").status == 200
+    ballast.unlink()
+    if not cramped_postgres.healthy():  # with no room for its log a server stops
+        cramped_postgres.kill()
+        cramped_postgres.start()
+    wait_for(lambda: accepted(fleet.hosts[0], refused), "there is room again")
+    load.run(clients=2, scenarios=6)
+    load.join()
+    load.audit()
 
 
 def a_refused_one(fleet: Fleet) -> str | None:

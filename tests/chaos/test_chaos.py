@@ -213,14 +213,23 @@ def test_nothing_is_lost_or_done_twice_or_out_of_order_whatever_happens_to_proce
     play(*SCENARIOS, database=own_postgres.new_database())
 
 
-def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_everything(
-    play: Callable[..., None], own_postgres: Postgres, tmp_path: Path
-) -> None:
+@pytest.fixture
+def pooled(own_postgres: Postgres, tmp_path: Path) -> Iterator[tuple[str, PgBouncer]]:
+    """A database's URL, and a pooler for it. Name it before `play`: bridges stop at once while they have their
+    database."""
     database = own_postgres.new_database()
     try:
         pooler = PgBouncer(database, tmp_path / "pgbouncer.log", sessions=20).start()
     except Failed as error:
         pytest.skip(str(error))
+    yield database, pooler
+    pooler.stop()
+
+
+def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_everything(
+    pooled: tuple[str, PgBouncer], play: Callable[..., None]
+) -> None:
+    database, pooler = pooled
 
     def pooler_is_killed(scene: Scene, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -230,10 +239,7 @@ def test_nothing_is_lost_or_done_twice_or_out_of_order_while_a_pooler_drops_ever
             pooler.start()
             scene.pause(0, 3)
 
-    try:
-        play(pooler_is_killed, database=database, by=pooler.url)
-    finally:
-        pooler.stop()
+    play(pooler_is_killed, database=database, by=pooler.url)
 
 
 @pytest.mark.skipif(not WallClock.is_possible(), reason="needs Linux and a C compiler")
