@@ -29,13 +29,14 @@ test: $(INSTALLED) lint ## All checks, and all tests but the long ones, includin
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m "not long and not cluster"
 
-# Only folders that have some: to collect all tests takes each process many seconds.
-LONG = $(sort $(dir $(shell grep -rlF --include='*.py' 'mark.long' tests)))
+# Only modules that have some, by a mark or by their stores: to collect all tests takes each process many seconds.
+LONG = $(sort $(shell grep -rlE --include='test_*.py' 'mark\.long|^STORES =' tests))
+SERVER = $(sort $(shell grep -rlF --include='test_*.py' 'mark.server' tests))
 
 test-long: $(INSTALLED) ## The long tests; those that depend on Conductor's backend on PostgreSQL
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m "long and not server" $(LONG)
-	TEST_CONDUCTOR=postgres $(PYTEST) -m server tests/acceptance
+	TEST_CONDUCTOR=postgres $(PYTEST) -m server $(SERVER)
 
 storms: $(INSTALLED) ## The storms of killed processes and broken calls, each for SECONDS (60); with CONDUCTOR and STORE as below
 	@$(BIN)/python -m testkit.conductor

@@ -340,7 +340,8 @@ def pytest_collection(session: pytest.Session) -> None:
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if processes > 1:
         root = session.config.rootpath
-        modules = sorted(path for name in session.config.args for path in (root / name).rglob("test_*.py"))
+        given = [root / name for name in session.config.args]
+        modules = sorted(path for one in given for path in (one.rglob("test_*.py") if one.is_dir() else [one]))
         for module in modules[int(number) :: processes]:
             with suppress(Exception, pytest.skip.Exception):  # which is told when the module is collected
                 importlib.import_module(".".join(module.relative_to(root).with_suffix("").parts))

@@ -206,6 +206,7 @@ def test_a_replay_goes_to_the_same_task(bridge: Bridge, conductor: Conductor) ->
     conductor.wait_for_status(workflow_id)
 
 
+@pytest.mark.slow(30)
 @pytest.mark.long
 @pytest.mark.storm
 def test_callbacks_complete_their_tasks_once_while_processes_are_killed(

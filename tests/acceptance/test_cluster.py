@@ -31,7 +31,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConductorOnPos
         cluster.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(60)
 @pytest.mark.long
 @pytest.mark.storm
 def test_servers_that_are_killed_in_turn_under_load_lose_nothing_and_leave_nothing_standing(

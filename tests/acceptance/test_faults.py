@@ -81,6 +81,7 @@ def test_calls_that_break_in_every_way_have_their_effect_exactly_once(load: Load
     assert set(proxy.counts) == set(FAULTS)
 
 
+@pytest.mark.slow(30)
 @pytest.mark.long
 @pytest.mark.storm
 def test_a_worker_that_freezes_is_replaced_and_does_nothing_twice_when_it_wakes(load: Load) -> None:

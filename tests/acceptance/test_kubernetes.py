@@ -173,6 +173,7 @@ class Service:
             time.sleep(0.05)  # the pods that start need the processor too
 
 
+@pytest.mark.slow(25)
 @pytest.mark.long
 def test_a_rolling_update_loses_no_delivery(postgresql: Release) -> None:
     """A new pod is ready before an old one goes, and an old one takes deliveries until nobody sends it any."""

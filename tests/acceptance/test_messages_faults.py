@@ -27,7 +27,7 @@ from tests.acceptance.faults.load import BROKEN
 from tests.acceptance.test_messages import payloads, pull
 from tests.storms import SEED, lasting
 
-pytestmark = [pytest.mark.long, pytest.mark.storm]
+pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(40)]
 SECONDS = lasting(5)
 KEYS = 4
 MOST = 80

@@ -58,6 +58,7 @@ def fleet_of(
         fleet.stop()
 
 
+@pytest.mark.slow(40)
 @pytest.mark.storm
 def test_nothing_is_lost_or_done_twice_while_relays_workers_and_postgresql_are_killed(
     own_postgres: Postgres, fleet_of: Callable[..., tuple[Fleet, Load]]

@@ -22,7 +22,7 @@ from tests.acceptance.faults.load import PATIENCE, webhooks
 from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
 from tests.storms import SEED, lasting
 
-pytestmark = [pytest.mark.long, pytest.mark.storm]
+pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(60)]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
 """One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of tests/worker play on both."""
 SECONDS = lasting(5)
