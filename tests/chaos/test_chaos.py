@@ -38,9 +38,9 @@ from tests.storms import SEED, lasting
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow]
 SECONDS = lasting(6)
-RATE = float(os.environ.get("TEST_CHAOS_RATE", "40"))
+RATE = float(os.environ.get("TEST_CHAOS_RATE", "25"))
 WORKERS = 3
-CALM = 3.0
+CALM = 2.0
 """Seconds of load before the chaos begins."""
 IDLE_SESSIONS = 300
 """As many as the harness holds; the server has no more."""

@@ -63,7 +63,7 @@ webhooks:
 
 
 ITERATIONS = 4
-MANY_EVENTS = 120
+MANY_EVENTS = 80
 REST = 2.0
 """Seconds that each client rests after a scenario once there were so many events: a server that takes minutes to start
 again on a slow machine must not find ten thousand."""
