@@ -218,7 +218,7 @@ def test_a_link_that_was_used_says_so_and_when(make_relay: MakeRelay, clock: Clo
         page = relay.client.get(path, headers=BROWSER)
         assert (page.status_code, page.mimetype) == (410, "text/html")
         assert "<h1>This link has been used</h1>" in page.text
-        assert f"<p>This URL was used on {arrived:%Y-%m-%d at %H:%M} UTC; each completes its task" in page.text
+        assert f"<p>This URL was used on {arrived:%Y-%m-%d at %H:%M} UTC; it works only once" in page.text
         assert "<button" not in page.text
         assert page.headers["Cache-Control"] == "no-store"
     program = relay.client.get(url)
