@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from criteria.equality import shortest_text
 from criteria.matches import Criterion
 from criteria.operators import ORDERING, is_operators
 
@@ -38,6 +39,8 @@ def describe_criterion(criterion: Criterion) -> str:
         hint = " (they differ in case or spaces, which count)"
     elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in criterion.found):
         hint = " (only numbers are ordered with numbers, and texts with texts)"
+    elif not criterion.holds and any(_spelled_otherwise(criterion.expected, value) for value in criterion.found):
+        hint = " (a number or boolean equals a text only in its shortest form, such as 1.5 or true)"
     elif criterion.operator is None and is_operators(criterion.expected):
         hint = " (each holds for a value, but all of them for no single one)"
     return f"{criterion.path} is {values}{more}, expected is {expected}{hint}"
@@ -45,6 +48,19 @@ def describe_criterion(criterion: Criterion) -> str:
 
 def _alike(one: Any, other: Any) -> bool:
     return isinstance(one, str) == isinstance(other, str) and isinstance(other, (str, int, float))
+
+
+def _spelled_otherwise(one: Any, other: Any) -> bool:
+    """Whether one is a number or boolean, and the other a text that means the same."""
+    scalar, text = (one, other) if isinstance(other, str) else (other, one)
+    if not isinstance(scalar, (bool, int, float)) or not isinstance(text, str) or len(text) > _SHOWN:
+        return False
+    if isinstance(scalar, bool):
+        return text.strip().lower() == shortest_text(scalar)
+    try:
+        return float(text) == scalar
+    except (ValueError, OverflowError):
+        return False
 
 
 def _nearly(expected: Any) -> Any:
