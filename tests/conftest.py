@@ -278,6 +278,7 @@ _OF_VENDORS = {
     "tests/attacks/test_known_breaks.py",
     "tests/attacks/test_security_model.py",
     "tests/attacks/test_unsigned.py",
+    "tests/platforms/test_judged_by.py",
     "tests/platforms/test_judges.py",
     "tests/relay/test_raw_deliveries.py",
 }

@@ -48,10 +48,15 @@ def faults(driver: Chrome, checker: str) -> dict[str, dict[str, list[str]]]:
     """What is wrong with the page that is shown now, by how it is shown: the first elements, by rule."""
     found = {}
     driver.execute_script(checker)
+    shown: tuple[int, str] | None = None
     for how, (width, scheme, is_checked) in SHOWN.items():
-        browser.resize(driver, width, 900)
-        feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+        # Each of these lays the page out anew, even if nothing changes.
+        if shown is None or shown[0] != width:
+            browser.resize(driver, width, 900)
+        if shown is None or shown[1] != scheme:
+            feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
+        shown = width, scheme
         wrong: dict[str, list[str]] = driver.execute_async_script(_CHECK) if is_checked else {}
         if texts := faint(driver):
             wrong["contrast"] = texts
