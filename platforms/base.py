@@ -97,6 +97,8 @@ class Platform:
 
     id_at: tuple[str, ...] = ()
     """The keys that lead to a delivery's id in the body: see `delivery_id`."""
+    element_id_at: tuple[str, ...] = ()
+    """The same within an element of a body that is an array: see `element_id`."""
     time_at: tuple[str, ...] = ()
     """The keys that lead to the event's time, for a platform that signs each attempt's own time, so that what is signed
     differs between attempts: a body with that time is identified by its digest."""
@@ -140,15 +142,17 @@ class Platform:
         return replace(body, batch=isinstance(body.value, list)) if self.batches else body
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
-        """The id in the body that stays the same when the platform delivers again. Used if the body is proven; without
-        one, a digest of what is signed is the id."""
+        """The id in the body that stays the same when the platform delivers again: of an array, that of all elements.
+        Used if the body is proven; without one, a digest of what is signed is the id."""
         if self.time_at:
             return body_with_time(request, value, *self.time_at)
+        if self.element_id_at and isinstance(value, list):
+            return together([self.element_id(element) for element in value])
         return at(value, *self.id_at) if self.id_at else None
 
     def element_id(self, element: Any) -> str | None:
         """The same for an element of a JSON array."""
-        return None
+        return at(element, *self.element_id_at) if self.element_id_at else None
 
     def header_id(self, request: Request, value: Any) -> str | None:
         """The id in the headers. They aren't signed, so it is used only if the proof is of the sender."""

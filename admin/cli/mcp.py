@@ -13,7 +13,7 @@ from admin.cli.groups import fail
 from config.logs import configure_logging
 
 
-@click.command(short_help="Let a coding assistant look at this bridge.")
+@click.command()
 @click.option("--allow-send", is_flag=True, help="Let the assistant send sample events to webhooks.")
 @click.option("--allow-replay", is_flag=True, help="Let the assistant replay events.")
 @here

@@ -22,7 +22,7 @@ _LONGEST = 60
 """Characters of a value in a table."""
 
 
-@click.command("try", short_help="Try criteria on a webhook's newest events.")
+@click.command("try")
 @click.argument("webhook", shell_complete=complete_webhook)
 @click.argument("criteria", nargs=-1, required=True, metavar="JSONPATH=VALUE...")
 @click.option(

@@ -1,9 +1,6 @@
 """Auth0 log streams to a custom webhook. The secret is the whole value of the Authorization header."""
 
-from typing import Any
-
-from platforms.base import Platform, at, together
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import HeaderEquals
 
 
@@ -19,12 +16,7 @@ class Auth0(Platform):
     verifier = HeaderEquals("Authorization")
     batches = True
     """The logs, each of which becomes an event."""
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return together([self.element_id(log) for log in (value if isinstance(value, list) else [value])])
-
-    def element_id(self, element: Any) -> str | None:
-        return at(element, "log_id")
+    id_at = element_id_at = ("log_id",)
 
 
 PLATFORM = Auth0()

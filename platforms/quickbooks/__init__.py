@@ -1,8 +1,6 @@
 """QuickBooks Online. The secret is the app's verifier token."""
 
-from typing import Any
-
-from platforms.base import Platform, at
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -24,9 +22,7 @@ class QuickBooks(Platform):
     # https://blogs.a.intuit.com/2025/11/12/upcoming-change-to-webhooks-payload-structure
     batches = True
     """A list of CloudEvents, each of which becomes an event; before 2026 it was one object."""
-
-    def element_id(self, element: Any) -> str | None:
-        return at(element, "id")
+    element_id_at = ("id",)
 
 
 PLATFORM = QuickBooks()

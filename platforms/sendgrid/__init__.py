@@ -1,9 +1,6 @@
 """Twilio SendGrid: the Event Webhook. The secret is the public key that SendGrid shows."""
 
-from typing import Any
-
-from platforms.base import Platform, at, together
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import EcdsaP256, Timestamp
 from platforms.verifiers.asymmetric import p256_key
 from platforms.verifiers.public_keys import problem_of
@@ -21,15 +18,10 @@ class SendGrid(Platform):
         header="X-Twilio-Email-Event-Webhook-Signature",
         timestamp=Timestamp("X-Twilio-Email-Event-Webhook-Timestamp"),
     )
+    element_id_at = ("sg_event_id",)
 
     def find_secret_problem(self, secret: str) -> str | None:
         return problem_of(p256_key, secret)
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return together([self.element_id(event) for event in value]) if isinstance(value, list) else None
-
-    def element_id(self, element: Any) -> str | None:
-        return at(element, "sg_event_id")
 
 
 PLATFORM = SendGrid()

@@ -58,7 +58,7 @@ class Adoption:
         for task, error in failing_items(tasks, adopt):
             self._refuse(task, error)
         for task in tasks:
-            if not self._decider.quarantine.has_failed("task", task.id):
+            if not self._decider.quarantine.task_has_failed(task.id):
                 self._refused.pop(task.id, None)
         self._polled = []
         self._decider.add_tasks(fresh)
