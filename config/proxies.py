@@ -21,6 +21,11 @@ class Proxies:
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     """The proxies' networks, however many proxies there are; `hops` is then unset."""
 
+    @property
+    def everyone(self) -> bool:
+        """Whether every client counts as a proxy, as with ``0.0.0.0/0``."""
+        return any(not network.prefixlen for network in self.networks)
+
     def __bool__(self) -> bool:
         return bool(self.hops or self.networks)
 

@@ -6,6 +6,8 @@ from config.settings import Settings
 from config.webhooks import Definitions
 from worker.discovery.probe import CheckResult
 
+_LIST_THEM = "list the proxies' own addresses or networks"
+
 
 def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult]:
     """What is risky about BRIDGE_TRUSTED_PROXIES."""
@@ -20,13 +22,22 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult
                 "set it to the address or network of the proxy that verifies them, such as 127.0.0.1",
             )
         ]
-    if by_certificate and proxies.hops:
+    if by_certificate and (proxies.hops or proxies.everyone):
         return [
             CheckResult(
                 "warning",
                 "a client that bypasses the proxy can claim any client certificate, even the one that "
                 f"{by_certificate[0]} asks for",
-                "list the proxies' addresses or networks instead of their number",
+                _LIST_THEM,
+            )
+        ]
+    if proxies.everyone:
+        return [
+            CheckResult(
+                "warning",
+                "every client counts as a proxy and can claim any address, for `allow_ips` and the limit on failed "
+                "proofs",
+                _LIST_THEM,
             )
         ]
     if not proxies and (settings.bridge_public_url or "").startswith("https:"):
@@ -45,7 +56,7 @@ def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult
                 "note",
                 "a client that bypasses the proxy can claim any address, even one in the `allow_ips` of "
                 f"{restricted[0]}",
-                "list the proxies' addresses or networks instead of their number",
+                _LIST_THEM,
             )
         ]
     return []

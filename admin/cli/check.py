@@ -10,6 +10,7 @@ import click
 from admin.api.objects import problem, setting_problem
 from admin.check.health import would_be_accepted
 from admin.check.proxies import on_proxies
+from admin.check.retention import on_retention
 from admin.check.sample_events import sample_events
 from admin.check.secrets_in_git import find_secrets_in_git
 from admin.cli.common import (
@@ -70,6 +71,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
     results = [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
+    results += [("BRIDGE_RETENTION", result) for result in on_retention(here.settings.bridge_retention)]
     results += [("BRIDGE_NOTIFY", result) for result in _on_notify(here)]
     results += [("BRIDGE_ADMIN_WRITES", result) for result in _on_writes(here)]
     results += [("CONDUCTOR_AUTH_KEY", result) for result in _on_key(here)]

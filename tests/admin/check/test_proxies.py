@@ -23,6 +23,8 @@ RESTRICTED = "webhooks: [{name: a, verifier: none, allow_ips: [10.0.0.0/8], rece
         ("https://hooks.example.com", 0, "warning"),
         ("https://hooks.example.com", 1, "note"),
         ("https://hooks.example.com", "127.0.0.1", None),
+        ("https://hooks.example.com", "127.0.0.1,0.0.0.0/0", "warning"),
+        (None, "::/0", "warning"),
     ],
 )
 def test_a_proxy_that_is_not_named_is_noticed(
@@ -40,7 +42,13 @@ def test_a_proxy_that_is_not_named_is_noticed(
 
 @pytest.mark.parametrize(
     ("public_url", "proxies", "level"),
-    [(None, 0, "error"), ("https://a.example", 0, "error"), (None, 1, "warning"), (None, "127.0.0.1", None)],
+    [
+        (None, 0, "error"),
+        ("https://a.example", 0, "error"),
+        (None, 1, "warning"),
+        (None, "127.0.0.1", None),
+        (None, "::/0", "warning"),
+    ],
 )
 def test_a_client_certificate_needs_a_proxy_that_is_named(
     public_url: str | None, proxies: object, level: str | None, tmp_path: Path
