@@ -88,7 +88,7 @@ class _Parser:
 
     def on_status(self, reason: bytes) -> None:
         if not self.is_complete:
-            self.answer.reason = reason.decode("latin-1")
+            self.answer.reason += reason.decode("latin-1")  # it may come in parts
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.is_complete:
@@ -123,8 +123,13 @@ class Connection:
     def __init__(self, url: str, tls: ssl.SSLContext | None):
         """`url` names the server; `tls` is for one with https."""
         to = parse_url(url)
-        self._address = (to.host or "").strip("[]"), to.port or (80 if tls is None else 443)
-        self.host = to.netloc or ""
+        usual = 80 if tls is None else 443
+        address = (to.host or "").strip("[]")
+        self._address = address, to.port or usual
+        # Neither a dot at the end nor an IPv6 zone is part of the name: they say where to look it up.
+        self._name = address.partition("%")[0] if ":" in address else address.rstrip(".")
+        host = f"[{self._name}]" if ":" in self._name else self._name
+        self.host = host if self._address[1] == usual else f"{host}:{to.port}"
         """The value of the header `Host`."""
         self._tls = tls
         self._socket: socket.socket | None = None
@@ -157,7 +162,7 @@ class Connection:
             self._socket = socket.create_connection(self._address, seconds)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._address[0])
+                self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._name)
             if time.monotonic() > deadlines.connected:  # each of several addresses has the whole time
                 raise TimeoutError("connecting took too long")
         except (OSError, UnicodeError) as error:
@@ -208,21 +213,24 @@ class Connection:
 
 def _unpack(answer: Answer, largest: int) -> None:
     """Unpacks the body if it is packed, as conductor-python allows it to be."""
-    encoding = answer.headers.get("content-encoding", "identity").lower()
-    if encoding == "identity":
+    encoding = answer.headers.get("content-encoding", "").lower()
+    if encoding in ("", "identity") or not answer.body:
         return
     if encoding not in ("gzip", "x-gzip"):
         raise Garbled(f"the answer is encoded as {encoding[:20]!r}")
-    unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    try:
-        body = unpacking.decompress(answer.body, largest + 1)
-    except zlib.error as error:
-        raise Garbled(f"the answer can't be unpacked: {error}") from error
-    if len(body) > largest:
-        raise _too_large(largest)
-    if not unpacking.eof:
-        raise Garbled("the answer can't be unpacked: its end is missing")
-    answer.body = bytearray(body)
+    packed, body = bytes(answer.body), bytearray()
+    while packed:  # several that are packed apart are one body, as gzip has it
+        unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        try:
+            body += unpacking.decompress(packed, largest + 1 - len(body))
+        except zlib.error as error:
+            raise Garbled(f"the answer can't be unpacked: {error}") from error
+        if len(body) > largest:
+            raise _too_large(largest)
+        if not unpacking.eof:
+            raise Garbled("the answer can't be unpacked: its end is missing")
+        packed = unpacking.unused_data
+    answer.body = body
 
 
 def _too_large(largest: int) -> Garbled:

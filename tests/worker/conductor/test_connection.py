@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from testkit import PATIENCE
-from worker.conductor.connection import Answer, Connection, Deadlines
+from worker.conductor.connection import Answer, Connection, Deadlines, _Parser
 from worker.conductor.errors import ConductorError, Garbled, OutcomeUnknown, Unreachable
 from worker.conductor.transport import tls_context
 
@@ -30,7 +33,9 @@ class Peer:
         self.requests: list[tuple[int, bytes]] = []
         """The number of its connection, and its bytes."""
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/api"
+        self.address = self._listener.getsockname()
+        self.url = f"http://127.0.0.1:{self.address[1]}/api"
+        self.tls: ssl.SSLContext | None = None
         self.hung_up = threading.Event()
         self._peers: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
@@ -43,8 +48,8 @@ class Peer:
                 threading.Thread(target=self._serve, args=(len(self._peers), peer), daemon=True).start()
 
     def _serve(self, number: int, peer: socket.socket) -> None:
-        with peer, suppress(OSError):
-            while request := peer.recv(len(_REQUEST), socket.MSG_WAITALL):
+        with suppress(OSError), self._secured(peer) as peer, peer.makefile("rb") as requests:
+            while request := requests.read(len(_REQUEST)):
                 self.requests.append((number, request))
                 for part in self.answers.pop(0):
                     if part is None:
@@ -52,6 +57,9 @@ class Peer:
                         self.hung_up.set()
                         return
                     peer.sendall(part)
+
+    def _secured(self, peer: socket.socket) -> socket.socket:
+        return peer if self.tls is None else self.tls.wrap_socket(peer, server_side=True)
 
     def close(self) -> None:
         self._listener.close()
@@ -195,6 +203,22 @@ def _packed(encoding: bytes, body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n%b" % (encoding, len(body), body)
 
 
+def test_a_reason_that_arrives_in_parts_is_whole(peer: Peer, connection: Connection) -> None:
+    peer.answers = [(b"HTTP/1.1 404 Not ", b"Found\r\nContent-Length: 0\r\n\r\n")]
+    parts: list[bytes] = []
+    feed = _Parser.feed
+
+    def byte_by_byte(parser: _Parser, data: bytes) -> None:
+        for byte in data:
+            parts.append(bytes([byte]))
+            feed(parser, parts[-1])
+
+    with mock.patch.object(_Parser, "feed", byte_by_byte):
+        answer = _exchange(connection)
+    assert len(parts) > 40
+    assert (answer.status, answer.reason, answer.headers) == (404, "Not Found", {"content-length": "0"})
+
+
 @pytest.mark.parametrize("encoding", [b"gzip", b"GZIP", b"x-gzip"])
 def test_a_packed_answer_is_unpacked(peer: Peer, connection: Connection, encoding: bytes) -> None:
     peer.answers = [(_packed(encoding, gzip.compress(b"w1")),)]
@@ -202,12 +226,30 @@ def test_a_packed_answer_is_unpacked(peer: Peer, connection: Connection, encodin
 
 
 @pytest.mark.parametrize(
+    ("encoding", "body", "unpacked"),
+    [
+        (b"gzip", gzip.compress(b"w") + gzip.compress(b"1"), b"w1"),
+        (b"gzip", b"", b""),
+        (b"", b"w1", b"w1"),
+        (b"identity", b"w1", b"w1"),
+    ],
+)
+def test_all_of_an_answer_is_unpacked(
+    peer: Peer, connection: Connection, encoding: bytes, body: bytes, unpacked: bytes
+) -> None:
+    peer.answers = [(_packed(encoding, body),)]
+    assert _exchange(connection).body == unpacked
+
+
+@pytest.mark.parametrize(
     ("encoding", "body"),
     [
         (b"gzip", gzip.compress(b"x" * 1_000_000)),
+        (b"gzip", gzip.compress(b"x") * 1_001),
+        (b"gzip", gzip.compress(b"w") + gzip.compress(b"1")[:-4]),
+        (b"gzip", gzip.compress(b"w1") + b"and more"),
         (b"gzip", gzip.compress(b"w1")[:-4]),
         (b"gzip", b"w1"),
-        (b"gzip", b""),
         (b"br", b"w1"),
     ],
 )
@@ -255,10 +297,52 @@ def test_a_host_without_an_address_is_not_reached(host: str) -> None:
         ("http://conductor/api", "conductor"),
         ("http://conductor:8080/api", "conductor:8080"),
         ("http://user:password@[::1]:8080/api", "[::1]:8080"),
+        ("http://conductor:80/api", "conductor"),
+        ("http://conductor:443/api", "conductor:443"),
+        ("http://conductor.example.com./api", "conductor.example.com"),
+        ("http://conductor.example.com.:8080/api", "conductor.example.com:8080"),
+        ("http://[fe80::1%25eth0]:8080/api", "[fe80::1]:8080"),
+        ("http://[fe80::1%25eth0]/api", "[fe80::1]"),
     ],
 )
-def test_the_host_is_named_with_its_port_and_without_a_user(url: str, host: str) -> None:
+def test_the_host_is_named_with_an_unusual_port_and_without_a_user(url: str, host: str) -> None:
+    """Proxies compare this name with those that they serve."""
     assert Connection(url, None).host == host
+
+
+def test_by_tls_the_usual_port_is_another() -> None:
+    assert Connection("https://conductor:443/api", tls_context()).host == "conductor"
+    assert Connection("https://conductor:80/api", tls_context()).host == "conductor:80"
+
+
+def test_a_certificate_is_checked_against_the_name_without_the_dot_at_its_end(
+    peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resolver looks for such a name as it is, without the domains that it otherwise tries; no certificate has the
+    dot."""
+    name = "-subj /CN=conductor -addext subjectAltName=DNS:conductor.example"
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes {name} -keyout key -out certificate"
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    names: list[str | None] = []
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
+    serving.sni_callback = lambda _socket, name, _context: names.append(name)
+    peer.tls = serving
+    asked: list[str] = []
+    connect = socket.create_connection
+
+    def to_the_peer(address: tuple[str, int], seconds: float) -> socket.socket:
+        asked.append(address[0])
+        return connect(peer.address, seconds)
+
+    monkeypatch.setattr(socket, "create_connection", to_the_peer)
+    trusting = tls_context()
+    trusting.load_verify_locations(tmp_path / "certificate")
+    connection = Connection("https://conductor.example./api", trusting)
+    peer.answers = [(_OK + b"w1",)]
+    assert _exchange(connection).body == b"w1"
+    assert (asked, names) == (["conductor.example."], ["conductor.example"])
+    connection.close()
 
 
 def test_a_silent_server_is_given_up(peer: Peer, connection: Connection) -> None:
