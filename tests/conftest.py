@@ -285,23 +285,30 @@ _OF_VENDORS = {
 """Modules whose deliveries are signed with the libraries of vendors."""
 
 
+def _shared_by(module: str) -> str | None:
+    """What this module's tests share with those of others, and what is dear: 4 s of processor time to import all
+    vendors' libraries, 3 s to fill a PostgreSQL and to have it plan each statement of the store."""
+    if module in _OF_VENDORS:
+        return "vendors' libraries"
+    return "plans of statements" if module.startswith("tests/store/contract/") else None
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Gives each process a module at a time, those of the acceptance tests to half of them only, and all of vendors
-    to one.
+    """Gives each process a module at a time, those of the acceptance tests to half of them only, and those that share
+    something dear to one.
 
-    A Conductor server takes ten seconds of processor time to start, and each process that needs one starts its own; to
-    import all vendors' libraries takes four. Not with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no
-    longer reads them.
+    A Conductor server takes ten seconds of processor time to start, and each process that needs one starts its own.
+    Not with marks (`xdist_group`): xdist 3.8 writes them where pytest 9.2 no longer reads them.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ModulesTogether(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             module = nodeid.partition("::")[0]
-            if module in _OF_VENDORS:
-                return "vendors' libraries"
-            return nodeid if module.startswith("tests/chaos/") else module  # these share nothing, and take long
+            if module.startswith("tests/chaos/"):
+                return nodeid  # these share nothing, and take long
+            return _shared_by(module) or module
 
         def _assign_work_unit(self, node: Any) -> None:
             has_server = self.nodes.index(node) < max(1, self.numnodes // 2)
@@ -349,10 +356,12 @@ def pytest_collection(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts first the acceptance tests, then modules with slow tests, the slowest of them first: so all processes end at
-    about the same time."""
+    """Puts first the acceptance tests, then modules with slow tests and those that stay together, the slowest of them
+    first: so all processes end at about the same time."""
     slow: dict[Path, int] = {}
     for item in items:
+        if _shared_by(item.nodeid.partition("::")[0]):
+            slow[item.path] = 20
         for mark in item.iter_markers("slow"):
             slow[item.path] = max(slow.get(item.path, 0), *mark.args, 10)
     items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0)))
