@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from platforms.http import Request
 from platforms.verifiers.compare import bearer_token, equal
 from platforms.verifiers.protocol import OF_SENDER, Check, Credentials, Draft, Fetch, Part, Proof
 from platforms.verifiers.refused import CannotSign, Refused
-from platforms.verifiers.tokens import check_claims, check_signature, read_token
+from platforms.verifiers.tokens import check_claims, check_signature, read_object, read_token
 
 _OF_ACCOUNTS = "https://www.googleapis.com/oauth2/v1/certs"
 _ISSUERS = frozenset({"https://accounts.google.com", "accounts.google.com"})
@@ -37,13 +36,7 @@ def _keys(fetch: Fetch, url: str, key_id: str | None, remote: str | None) -> Ite
 
 def _certificates_in(content: bytes) -> dict[str, Any]:
     """Key id → certificate. Raises ValueError for anything else."""
-    try:
-        found = json.loads(content)
-    except RecursionError:
-        found = None
-    if not isinstance(found, dict):
-        raise ValueError("these are not Google's certificates")
-    return found
+    return read_object(content, "these are not Google's certificates")
 
 
 def _check(request: Request, credentials: Credentials, url: str, issuers: frozenset[str], email: str | None) -> None:

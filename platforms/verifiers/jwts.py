@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -25,7 +24,7 @@ from platforms.verifiers.protocol import (
     Proof,
 )
 from platforms.verifiers.refused import CannotSign, Refused
-from platforms.verifiers.tokens import BY_ISSUERS, Token, check_claims, check_signature, read_token
+from platforms.verifiers.tokens import BY_ISSUERS, Token, check_claims, check_signature, read_object, read_token
 
 _DISCOVERY = "/.well-known/openid-configuration"
 _MOST_KEYS = 100
@@ -188,10 +187,4 @@ def _keys_in(content: bytes) -> list[dict[str, Any]]:
 
 
 def _object_in(content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except RecursionError:
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError("what the issuer publishes can't be read")
-    return value
+    return read_object(content, "what the issuer publishes can't be read")

@@ -135,3 +135,15 @@ def time_in(claims: Mapping[str, Any], name: str) -> float:
     if isinstance(value, float) and not math.isfinite(value):
         raise Refused("the token has no valid time")
     return value
+
+
+def read_object(content: bytes, otherwise: str) -> dict[str, Any]:
+    """The JSON object that an issuer publishes. Raises ValueError for anything else: with the text `otherwise`, unless
+    it isn't JSON at all."""
+    try:
+        value = json.loads(content)
+    except RecursionError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(otherwise)
+    return value

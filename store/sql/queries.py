@@ -212,25 +212,23 @@ class Queries(Part, ABC):
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that exist."""
-        if not event_ids:
-            return {}
-        sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s)"
-        return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
+        return self._by_id(rows.EVENT, event_ids)
 
     def events_up_to(self, event_ids: Sequence[str], characters: int) -> dict[str, Event]:
         """id → event, of those that exist and whose payload has at most this many characters."""
-        if not event_ids:
-            return {}
-        sql = f"SELECT {rows.EVENT} FROM bridge.events WHERE id = ANY(%s) AND octet_length(payload) <= %s"
-        found = self._database.read(sql, (list(event_ids), characters))
-        return {event.id: event for event in map(rows.event, found)}
+        return self._by_id(rows.EVENT, event_ids, " AND octet_length(payload) <= %s", (characters,))
 
     def listed(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """The same, without payloads."""
+        return self._by_id(rows.LISTED_EVENT, event_ids)
+
+    def _by_id(
+        self, columns: str, event_ids: Sequence[str], also: str = "", values: tuple[object, ...] = ()
+    ) -> dict[str, Event]:
         if not event_ids:
             return {}
-        sql = f"SELECT {rows.LISTED_EVENT} FROM bridge.events WHERE id = ANY(%s)"
-        return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids),)))}
+        sql = f"SELECT {columns} FROM bridge.events WHERE id = ANY(%s){also}"
+        return {event.id: event for event in map(rows.event, self._database.read(sql, (list(event_ids), *values)))}
 
     def replays(self, origins: Sequence[str], limit: int) -> dict[str, list[Event]]:
         """origin → the newest events of each status that have this origin, up to `limit` of each; oldest first, without
