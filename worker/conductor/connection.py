@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import time
@@ -9,7 +10,7 @@ import zlib
 from dataclasses import dataclass, field
 
 import httptools
-from urllib3.util import parse_url, wait_for_read
+from urllib3.util import parse_url
 
 from worker.conductor.errors import Garbled, NotNow, OutcomeUnknown, Unreachable
 
@@ -133,6 +134,7 @@ class Connection:
         """The value of the header `Host`."""
         self._tls = tls
         self._socket: socket.socket | None = None
+        self._arrivals = select.poll()
         self._parser = _Parser()
 
     def exchange(self, request: bytes, deadlines: Deadlines, largest: int) -> Answer:
@@ -142,7 +144,7 @@ class Connection:
         OSError, of which TimeoutError is one.
         """
         try:
-            if self._socket is not None and wait_for_read(self._socket, 0):
+            if self._socket is not None and self._arrivals.poll(0):
                 self.close()  # the server has closed it, or sent what nobody asked for
             if self._socket is None:
                 self.connect(deadlines)
@@ -167,6 +169,8 @@ class Connection:
                 raise TimeoutError("connecting took too long")
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"no connection: {error}") from error
+        self._arrivals = select.poll()
+        self._arrivals.register(self._socket, select.POLLIN)
         self._parser = _Parser()
 
     def close(self) -> None:
