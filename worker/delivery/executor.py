@@ -55,7 +55,7 @@ PAYLOAD = 32_000_000
 """Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count."""
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: recording in batches leaves more of the machine to its other processes."""
-_RECORD_WITH_CLAIM = 0.25
+_RECORD_WITH_CLAIM = 0.4
 """The same at most, while there is a backlog: the next claim then takes as many as were recorded."""
 _RECORD_LAST = 0.005
 """The same if at most one result is outstanding."""

@@ -31,7 +31,7 @@ class InFlight:
         self.waiting: list[Claimed] = []
         """For a slot."""
         self._payload = payload
-        self._least, self._most = 2 * calls, 8 * calls
+        self._least, self._most = 2 * calls, 16 * calls
         self.at_most = self._least
         """Targets that may be in flight."""
         self._characters = 0

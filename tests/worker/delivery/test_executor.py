@@ -94,7 +94,7 @@ def test_while_enough_waits_to_be_called_results_are_recorded_with_the_next_clai
     played.round()
     played.pool.run()
     played.messages()
-    assert played.due_in() == pytest.approx(0.05 if awaited else 0.25), "unless another target waits for one of them"
+    assert played.due_in() == pytest.approx(0.05 if awaited else 0.4), "unless another target waits for one of them"
     for _ in range(6):
         played.pool.run()
     played.messages()

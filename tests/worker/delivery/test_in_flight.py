@@ -37,7 +37,12 @@ def test_more_may_be_in_flight_while_many_calls_end_and_no_more_when_they_no_lon
         flight.end(flight.begin(number / 1000)[0][0], True, number / 1000)
         assert flight.measure(0.04) is None
     flight.measure(1.0)
-    assert flight.at_most == 32
+    assert flight.at_most == 50, "half a second's"
+    for _ in range(200):
+        flight.add(claimed(1))
+        flight.end(flight.begin(1.5)[0][0], True, 1.5)
+    flight.measure(2.0)
+    assert flight.at_most == 64
     flight.measure(3.0)
     assert flight.at_most == 8
 
