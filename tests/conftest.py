@@ -19,8 +19,7 @@ import pytest
 import structlog
 from flask import Flask
 from hypothesis import HealthCheck, settings
-from jinja2 import BytecodeCache
-from jinja2.bccache import Bucket
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.routing import Rule
 
 from store.sqlite.connections import Connection, Connections
@@ -189,20 +188,6 @@ def _copy_if_new(made: Path, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-class _Compiled(BytecodeCache):
-    """Templates of this process, which each page under test would compile anew."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._kept:
-            bucket.bytecode_from_string(self._kept[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._kept[bucket.key] = bucket.bytecode_to_string()
-
-
 class _BuiltOnce(Rule):
     """A rule whose function that builds URLs is compiled once in this process.
 
@@ -226,7 +211,8 @@ structlog.configure(
     ]
 )
 
-Flask.jinja_options = {"bytecode_cache": _Compiled()}
+# Each page under test, in each process and run, would compile its templates anew.
+Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache()}
 Flask.url_rule_class = _BuiltOnce
 
 

@@ -102,9 +102,8 @@ class Walk:
             "webhook_id": "github-deploys",
             "workflow_id": "w-1",
         }
-        with self.app.test_request_context():
-            given = {**(rule.defaults or {}), **{k: values[k] for k in rule.arguments & values.keys()}}
-            return str(self.app.url_map.bind("localhost").build(rule.endpoint, given))
+        given = {**(rule.defaults or {}), **{k: values[k] for k in rule.arguments & values.keys()}}
+        return str(self.app.url_map.bind("localhost").build(rule.endpoint, given))
 
     def body(self, rule: Rule, method: str, form_token: str) -> dict[str, Any]:
         """What makes the route do all that it can."""

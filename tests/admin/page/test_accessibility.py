@@ -18,7 +18,7 @@ from tests.relay.bridge import Relay
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [*browser.MARKS]
+pytestmark = [*browser.MARKS, pytest.mark.slow(20)]
 
 CALLBACK_SECRET = "a-secret-of-24-characters"
 

@@ -30,7 +30,7 @@ from worker.conductor.errors import ConductorError
 from worker.delivery.outcomes import claim_lasts
 from worker.discovery.state import QUIET
 
-pytestmark = pytest.mark.usefixtures("quiet")
+pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.slow]
 PAYLOADS: list[dict[str, Any]] = [
     {"k": 1},
     {"k": 1.0},
