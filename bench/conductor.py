@@ -23,6 +23,7 @@ from conductor.client.http.api_client import ApiClient
 from bench.figures import Figure, median, spread
 from store.records import NewEvent, Task, Term, new_event_id
 from store.sqlite import open_store
+from testkit import PATIENCE
 from testkit.backends import chosen_kind, new_conductor
 from testkit.client import Conductor, wait_for, wait_for_webhook
 from testkit.conductor import ConductorServer
@@ -111,7 +112,7 @@ class Sender:
     """Posts signed events on one connection."""
 
     def __init__(self, port: int):
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
 
     def close(self) -> None:
         """Ends the connection."""
@@ -262,7 +263,6 @@ def throughput(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Fig
                 == effort.tasks
             ),
             "all tasks wait",
-            timeout=60,
         )
         began_at = time.time()
         with ThreadPoolExecutor(8) as pool:

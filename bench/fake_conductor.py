@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from testkit import PATIENCE
 from testkit.processes import Child, free_port, status_of
 
 _HEAD_ENDS = b"\r\n\r\n"
@@ -88,7 +89,7 @@ def fake_conductor(folder: Path, seconds: float = 0.0) -> Iterator[tuple[Child, 
     child = Child("the fake Conductor", command, folder / "fake-conductor.log", os.environ)
     url = f"http://127.0.0.1:{port}"
     try:
-        child.wait_until(lambda: status_of(f"{url}/called") == 200, 20)
+        child.wait_until(lambda: status_of(f"{url}/called") == 200)
         yield child, url
     finally:
         child.kill()
@@ -96,7 +97,7 @@ def fake_conductor(folder: Path, seconds: float = 0.0) -> Iterator[tuple[Child, 
 
 def called(url: str) -> int:
     """The completions and starts that the fake Conductor at this URL has answered."""
-    with urllib.request.urlopen(f"{url}/called", timeout=10) as answer:
+    with urllib.request.urlopen(f"{url}/called", timeout=PATIENCE) as answer:
         return int(answer.read())
 
 

@@ -72,7 +72,7 @@ def run(port: int, path: str, seconds: float, connections: int = 16, warm_up: fl
     buffers: dict[socket.socket, bytes] = {}
 
     def connect() -> None:
-        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setblocking(True)
         selector.register(connection, selectors.EVENT_READ)

@@ -14,6 +14,7 @@ from bench.fake_conductor import called, fake_conductor
 from bench.figures import Figure, median, spread
 from store.open import open_store
 from store.records import Decision, NewEvent, NewTarget, Term, new_event_id
+from testkit import PATIENCE
 from testkit.postgres import Postgres
 from testkit.processes import Child, Failed, bridge_environment, free_port, start_relay, start_worker
 
@@ -186,8 +187,8 @@ def idle(place: _Place) -> Figure:
 
 
 def _until(condition: Callable[[], bool], nap: float) -> None:
-    """Raises Failed if that takes a minute."""
-    deadline = time.monotonic() + 60
+    """Raises Failed if that takes minutes."""
+    deadline = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > deadline:
             raise Failed("the workers call nothing at the fake Conductor")
@@ -200,6 +201,6 @@ def deliver(port: int) -> float:
     head, _, body = data.partition(b"\r\n\r\n")
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n")[1:])
     request = urllib.request.Request(f"http://127.0.0.1:{port}/webhook/bench", body, headers)
-    with contextlib.closing(urllib.request.urlopen(request, timeout=10)) as answer:
+    with contextlib.closing(urllib.request.urlopen(request, timeout=PATIENCE)) as answer:
         answer.read()
     return time.monotonic()

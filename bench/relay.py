@@ -114,7 +114,7 @@ def running_bare(folder: Path) -> Iterator[int]:
         bridge_environment(),
     )
     try:
-        child.wait_until(lambda: listening(port), timeout=30)
+        child.wait_until(lambda: listening(port))
         yield port
     finally:
         child.stop()
@@ -143,7 +143,7 @@ def running_webhook(folder: Path) -> Iterator[int | None]:
         folder / "webhook.log",
     )
     try:
-        child.wait_until(lambda: listening(port), timeout=30)
+        child.wait_until(lambda: listening(port))
         yield port
     finally:
         child.stop()

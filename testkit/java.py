@@ -14,6 +14,7 @@ import sys
 import zlib
 from pathlib import Path
 
+from testkit import PATIENCE
 from testkit.processes import Failed
 
 MINIMUM_JAVA = 21
@@ -60,7 +61,7 @@ def java_version(java: str) -> int | None:
 
 def _what_it_is(java: str) -> str:
     try:
-        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=30, check=False)
+        answer = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return answer.stderr + answer.stdout if answer.returncode == 0 else ""

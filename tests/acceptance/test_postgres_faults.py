@@ -117,7 +117,7 @@ class Standby:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         command = [str(programs / "postgres"), "-D", str(self.folder / "data"), *options]
         self.child = Child("the standby", [*unprivileged(), *command], self.folder / "standby.log", folder=self.folder)
-        self.child.wait_until(lambda: self._ask("SELECT 1") == "1", 60)
+        self.child.wait_until(lambda: self._ask("SELECT 1") == "1")
 
     def _ask(self, statement: str) -> str:
         command = [str(self._programs / "psql"), "-X", "-A", "-t", "-w", "-c", statement]
