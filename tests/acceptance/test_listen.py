@@ -136,14 +136,14 @@ def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(bridg
         relay.kill()
         for number in range(1, 6):
             deliver(public, number)
-        wait(listener, lambda: "The local bridge is away" in listener.output())
+        wait(listener, lambda: "The local bridge is down" in listener.output())
         relay = started(laptop.relay())
         wait(listener, lambda: laptop.numbers() == [*range(6)])
 
         admin.kill()
         for number in range(6, 11):
             deliver(public, number)
-        wait(listener, lambda: "The public bridge is away" in listener.output())
+        wait(listener, lambda: "The public bridge is down" in listener.output())
         admin = started(public.admin())
         wait(listener, lambda: laptop.numbers() == [*range(11)])
 
