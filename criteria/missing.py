@@ -12,6 +12,7 @@ from criteria.metadata import why_nothing
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _COMPARED = 1000
 """Keys of one object among which a similar one is looked for."""
+_AS_JSON = ", but looks like JSON: have its sender say Content-Type: application/json"
 
 
 def why_missing(path: str, document: Mapping[str, Any]) -> str:
@@ -48,9 +49,24 @@ def _without_key(key: str, value: Mapping[str, Any], place: str) -> str:
         similar = next((other for other in value if other.lower() == key.lower()), None)
         if similar is not None:
             return f"{'the payload' if place == '$' else place} has {similar}, and case counts"
-    if place == "$" and value.keys() <= {"request", "_webhook"} and isinstance(value.get("request"), list):
+    return _of_whole_body(value) if place == "$" else ""
+
+
+def _of_whole_body(payload: Mapping[str, Any]) -> str:
+    """Why a body was read otherwise than somebody expected."""
+    names = payload.keys() - {"_webhook"}
+    if any(map(_looks_like_json, names)):
+        return f"the body was sent as a form{_AS_JSON}"
+    body = payload["request"] if names == {"request"} else None
+    if isinstance(body, list):
         return "the body is a list, which is at $.request; `split` makes each of its elements an event"
+    if isinstance(body, str):
+        return f"the body was sent as text, and is at $.request{_AS_JSON if _looks_like_json(body) else ''}"
     return ""
+
+
+def _looks_like_json(text: str) -> bool:
+    return text.lstrip()[:1] in ("{", "[")
 
 
 def _neither(value: Any, place: str) -> str:
@@ -59,7 +75,7 @@ def _neither(value: Any, place: str) -> str:
         return f"{place} is an object, not a list"
     if isinstance(value, list):
         return f"{place} is a list: name an element, as in {place}[0], or all of them, as in {place}[*]"
-    if isinstance(value, str) and value[:1] in ("{", "["):
+    if isinstance(value, str) and _looks_like_json(value):
         return f"{place} is a text that looks like JSON, which `decode` in the webhook's definition can read"
     kind = {str: "a text", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
     return f"{place} is {kind}"

@@ -50,7 +50,23 @@ def test_of_a_body_that_is_a_list_its_place_is_told() -> None:
     batch = {"request": [{"id": 1}], "_webhook": {}}
     why = "the body is a list, which is at $.request; `split` makes each of its elements an event"
     assert why_missing("$.id", batch) == why
-    assert why_missing("$.id", {**batch, "more": 1}) == why_missing("$.id", {"request": "text"}) == ""
+    assert why_missing("$.id", {**batch, "more": 1}) == why_missing("$.id", {"request": 5}) == ""
+
+
+JSON_LIKE = ", but looks like JSON: have its sender say Content-Type: application/json"
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        ({'{"id":1}': ""}, f"the body was sent as a form{JSON_LIKE}"),
+        ({'{"a":"b': "c", 'd"}': ""}, f"the body was sent as a form{JSON_LIKE}"),
+        ({"request": ' {"id":1}'}, f"the body was sent as text, and is at $.request{JSON_LIKE}"),
+        ({"request": "<id>1</id>"}, "the body was sent as text, and is at $.request"),
+    ],
+)
+def test_of_a_body_that_its_content_type_makes_something_else_that_is_told(payload: dict[str, Any], why: str) -> None:
+    assert why_missing("$.id", {**payload, "_webhook": {}}) == why
 
 
 def test_explanations_tell_it() -> None:
