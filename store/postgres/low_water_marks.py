@@ -26,10 +26,12 @@ _AGE = 1000
 """A snapshot counts as held once this many transactions have begun since it was taken."""
 _OLDEST = """
 SELECT greatest((
-    SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE datname IS NULL OR datname = current_database()
+    SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE (datname IS NULL OR datname = current_database())
+    AND coalesce(leader_pid, pid) NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
 ), (SELECT max(age(xmin)) FROM pg_replication_slots))
 """
-"""A session's snapshot in this database (others don't matter here), or a standby's if it reports its own."""
+"""A session's snapshot in this database (others don't matter here), or a standby's if it reports its own. A vacuum's
+doesn't keep anything, and may last for an hour."""
 
 
 class Held:

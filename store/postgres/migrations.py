@@ -148,6 +148,9 @@ _VACUUM = """
 -- Claims begin behind what is done, whether it has been cleared away or not.
 ALTER TABLE bridge.targets SET (autovacuum_vacuum_scale_factor = 0.02);
 ALTER TABLE bridge.tasks SET (autovacuum_vacuum_scale_factor = 0.02);
+-- Delivery ids are random, so what retention deletes has entries in all pages of their index, and a vacuum writes these
+-- to the log whole. Half of what counts as dead was updated in place, and is cleared away without a vacuum.
+ALTER TABLE bridge.events SET (autovacuum_vacuum_scale_factor = 0.1);
 """
 
 STEPS: tuple[tuple[str, str], ...] = (

@@ -252,6 +252,23 @@ def test_a_number_is_settled_once_all_have_ended_who_were_writing() -> None:
     assert look(50) == [31]
 
 
+_SESSIONS = """
+CREATE TEMP TABLE pg_stat_activity (pid int, leader_pid int, datname name, backend_xmin xid);
+CREATE TEMP TABLE pg_stat_progress_vacuum (pid int);
+INSERT INTO pg_stat_progress_vacuum VALUES (1);
+INSERT INTO pg_stat_activity VALUES (1, NULL, current_database(), '3'), (2, 1, current_database(), '3');
+"""
+
+
+def test_a_vacuum_and_its_helpers_hold_no_snapshot(backend: PostgresBackend) -> None:
+    with psycopg.connect(backend.url, autocommit=True) as database:
+        database.execute(_SESSIONS.encode())  # they stand for the server's own
+        assert database.execute(low_water_marks._OLDEST.encode()).fetchall() == [(None,)]
+        database.execute("INSERT INTO pg_stat_activity VALUES (4, NULL, current_database(), '3')")
+        [(oldest,)] = database.execute(low_water_marks._OLDEST.encode()).fetchall()
+        assert oldest > 0
+
+
 def test_without_a_snapshot_there_are_no_bounds() -> None:
     bounds = Settled(Clock())
     bounds.found(["busy"] * 100)
