@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 class _Handler(WSGIRequestHandler):
     timeout = 10  # seconds within which a peer must send its request
+
+    def handle(self) -> None:
+        """Answers a request; a peer that sends none in time, or leaves, is nothing to report."""
+        with suppress(TimeoutError, ConnectionError):
+            super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Scrapes and probes come every few seconds, so they aren't logged."""

@@ -58,8 +58,11 @@ def test_the_relays_metrics_are_served_at_an_address_in_brackets_too(serve: Serv
         assert b"bridge_deliveries" in answer.read()
 
 
-def test_a_peer_that_sends_no_request_is_left(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_peer_that_sends_no_request_is_left_without_a_word(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(metrics_server._Handler, "timeout", 0.01)
     port = serve(metrics_server.serve, "127.0.0.1:0", application).server_port
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as peer:
         assert peer.recv(1) == b""
+    assert capsys.readouterr().err == ""
