@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import json
+from functools import partial
 from typing import Any
 
 import pytest
 
+from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
-from worker.discovery.probe import CheckResult
+from worker.discovery.probe import CheckResult, probe
 
 
 def test_check_prints_warnings_and_is_0(cli: Cli, sample: Sample) -> None:
@@ -23,7 +25,10 @@ def test_check_prints_warnings_and_is_0(cli: Cli, sample: Sample) -> None:
     assert "3 webhooks, no errors" in result.stderr
 
 
-def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(cli: Cli) -> None:
+def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("admin.cli.check.probe", partial(probe, seconds=PATIENCE))
     assert "warning: CONDUCTOR_SERVER_URL: Conductor can't be reached" in cli("check").stderr
     [*_, last] = json.loads(cli("check", "--json").stdout)
     assert (last["where"], last["warning"], last["file"]) == ("CONDUCTOR_SERVER_URL", True, None)
