@@ -91,6 +91,15 @@ def test_what_came_along_with_a_secret_is_a_warning(load: Load, text: str, what:
         assert warning.what == what
 
 
+def test_the_line_break_after_a_key_in_pem_is_nothing(load: Load) -> None:
+    key = (
+        "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEEVs/o5+uQbTjL3chynL4wXgUg2R9",
+        "q9UU8I5mEovUf86QZ7kOBIjJwqnzD1omageEHWwHdBO6B+dFabmdT9POxg==",
+    )
+    pem = f"-----BEGIN PUBLIC KEY-----\n{key[0]}\n{key[1]}\n-----END PUBLIC KEY-----\n"
+    assert load(webhook(platform="sendgrid", secret="'${GIVEN}'"), GIVEN=pem).warnings == ()
+
+
 def test_quotes_within_a_secret_are_nothing(load: Load) -> None:
     assert load(webhook(platform="github", secret="'${GIVEN}'"), GIVEN="'8f742231b10e\"8888abcd99").warnings == ()
 
