@@ -33,8 +33,11 @@ def serve(address: str, application: WSGIApplication) -> WSGIServer:
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
 
+    families = {found[0] for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+
     class Server(ThreadingMixIn, WSGIServer):
-        address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        # A name such as localhost may have addresses of both kinds; the IPv6 one may not be there to listen on.
+        address_family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
         daemon_threads = True
 
     server = make_server(host, int(port), application, Server, _Handler)

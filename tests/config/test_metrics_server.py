@@ -51,6 +51,19 @@ def test_an_application_is_served_at_an_address_or_a_name(serve: Serve, host: st
         assert answer.read() == b"bridge_up 1"
 
 
+def test_a_name_of_both_kinds_is_served_at_its_ipv4_address(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+
+    def both(host: str, port: str, **more: Any) -> list[Any]:
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)), *resolve(host, port, **more)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", both)
+        server = serve(metrics_server.serve, "localhost:0", application)
+    with urlopen(f"http://127.0.0.1:{server.server_port}/", timeout=PATIENCE) as answer:
+        assert answer.read() == b"bridge_up 1"
+
+
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 def test_the_relays_metrics_are_served_at_an_address_in_brackets_too(serve: Serve) -> None:
     port = serve(metrics.serve, "[::1]:0").server_port
