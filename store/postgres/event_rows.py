@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from store.records import Target
 from store.rules.transitions import EventChange
 from store.sql import rows
 from store.sql.database import Rows, Statement, Transaction
-from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
-from store.sql.holds import number_of
+from store.sql.event_rows import TAKE, Decided, EventRows, Locked, tasks_of
+from store.sql.holds import hold_of, number_of
 
-# An event that isn't decided yet is pending, and nobody else locks several of those: so it isn't locked before it is
-# changed, which would be a record in the log.
+# A lock is a record in the log. While the only target of an event is claimed, nobody but its worker changes the event,
+# unless that is held: then its hold may end, or a task may take it.
+_LOCK_SHARED = """
+WITH shared AS MATERIALIZED (
+    SELECT seq FROM bridge.events e WHERE id = ANY(%(ids)s) AND (held != 0 OR 1 = (
+        SELECT 1 FROM bridge.targets t WHERE t.event_id = e.id LIMIT 1 OFFSET 1
+    ))
+), locked AS MATERIALIZED (
+    SELECT id, held, origin FROM bridge.events WHERE seq = ANY(ARRAY(SELECT seq FROM shared)) ORDER BY seq FOR UPDATE
+)
+SELECT id, held, origin, false FROM locked UNION ALL SELECT id, held, origin, true FROM bridge.events
+WHERE id = ANY(%(ids)s) AND seq != ALL(ARRAY(SELECT seq FROM shared))
+"""
+# An event that isn't decided yet is pending, and nobody else locks several of those: so it isn't locked either.
+_LOCK_DECIDED = " ORDER BY seq FOR UPDATE"
 _CHANGE = f"""
 WITH before AS (
-    SELECT id, status FROM bridge.events WHERE id = ANY(%s) AND decided_at IS NOT NULL ORDER BY seq FOR UPDATE
+    SELECT id, status FROM bridge.events WHERE id = ANY(%s) AND decided_at IS NOT NULL{{lock}}
 ), changed AS (
     UPDATE bridge.events e SET status = c.status, held = c.held, settled_at = c.settled_at,
         decided_at = coalesce(nullif(e.decided_at, {rows.ASIDE_UNDECIDED}), %s),
@@ -53,6 +66,10 @@ _NOT_DECIDED = Decided()
 class PostgresEventRows(EventRows):
     """The rows of events and targets on PostgreSQL."""
 
+    def lock_for_results(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Locked]:
+        found = transaction.fetch(_LOCK_SHARED, {"ids": sorted(event_ids)}) if event_ids else []
+        return {event_id: Locked(hold_of(held) or "no", origin, one) for event_id, held, origin, one in found}
+
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
         # No row is locked: an event's own row may be locked by another that waits for this.
         transaction.fetch(_LOCK_NAMES, ("bridge.events", list(origins)))
@@ -77,7 +94,9 @@ class PostgresEventRows(EventRows):
         new_rows: Sequence[tuple[Any, ...]],
         by: Decided,
     ) -> list[Target]:
-        statements = [_changing(changes, one) for changes, one in ((decided, by), (over, Decided())) if changes]
+        statements = [
+            _changing(changes, one, _LOCK_DECIDED) for changes, one in ((decided, by), (over, Decided())) if changes
+        ]
         if taken := tasks_of(new_rows):
             statements.append((TAKE, (taken,)))
         if new_rows:
@@ -86,7 +105,7 @@ class PostgresEventRows(EventRows):
         return _in_order(found[-1]) if new_rows else []
 
 
-def _changing(changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED) -> Statement:
+def _changing(changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED, lock: str = "") -> Statement:
     """The statement for that. `by` applies to events that weren't decided before."""
     values = (
         list(changes),
@@ -96,7 +115,7 @@ def _changing(changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED) ->
         [number_of(change.hold) for change in changes.values()],
         [change.settled_at for change in changes.values()],
     )
-    return _CHANGE, values
+    return _CHANGE.format(lock=lock), values
 
 
 def _new_targets(new_rows: Sequence[tuple[Any, ...]], on_conflict: str = "") -> Statement:

@@ -38,6 +38,8 @@ class Locked(NamedTuple):
 
     hold: Hold
     origin: str | None
+    has_one_target: bool = False
+    """Whether that is known, and nobody holds the event."""
 
 
 class Decided(NamedTuple):
@@ -61,6 +63,10 @@ class EventRows(ABC):
             return {}
         found = transaction.fetch(_LOCK, (sorted(event_ids),))
         return {event_id: Locked(hold_of(held) or "no", origin) for event_id, held, origin in found}
+
+    def lock_for_results(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Locked]:
+        """The same, for a worker that records results of these events' targets, all of them claimed by it."""
+        return self.lock(transaction, event_ids)
 
     def states_of(self, transaction: Transaction, event_ids: Sequence[str]) -> dict[str, States]:
         """id → kinds and states of its targets, for each of these events, which must be locked."""

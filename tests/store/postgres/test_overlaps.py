@@ -17,7 +17,7 @@ from store.event_filter import EventFilter
 from store.postgres import PostgresStore, migrations, open_store
 from store.postgres.connections import _SESSION
 from store.postgres.raw_deliveries import OVERTAKEN_FOR
-from store.records import Result, Target
+from store.records import Hold, NewTarget, Result, Target
 from store.story import Note
 from testkit import PATIENCE
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
@@ -164,6 +164,39 @@ def test_a_decision_does_not_wait_for_somebody_who_comes_back_for_the_event(
         coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
         decide(store, "e1", start())
     assert store.queries.event_counts() == {"pending": 1}
+
+
+def test_a_result_does_not_wait_for_somebody_who_comes_back_for_the_event(
+    store: PostgresStore, migrated_url: str
+) -> None:
+    """An event's only result is recorded without a lock of the event, which would be a record in the log."""
+    assert store.leadership.elect("me", 10**6)
+    decide(store, arrive(store), start())
+    with psycopg.connect(migrated_url) as coming_back:
+        coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
+        end(store, "e1", "done")
+    assert store.queries.event_counts() == {"delivered": 1}
+
+
+@pytest.mark.parametrize(("targets", "hold"), [((start(1), start(2)), "no"), ((start(1),), "held")])
+def test_a_result_waits_for_whoever_else_changes_its_event(
+    store: PostgresStore, migrated_url: str, targets: tuple[NewTarget, ...], hold: Hold
+) -> None:
+    assert store.leadership.elect("me", 10**6)
+    decide(store, arrive(store), *targets, hold=hold)
+    claimed = store.claims.claim("me", NOW, 0, 9)
+    last = [Result(claimed[-1], "done")]
+    recording = threading.Thread(target=lambda: store.claims.record_results("me", last, NOW))
+    with ExitStack() as stack:
+        other = stack.enter_context(psycopg.connect(migrated_url))
+        stack.callback(recording.join)
+        other.execute("SELECT 1 FROM webhook_bridge.events FOR UPDATE")
+        recording.start()
+        eventually(lambda: waits_for_a_lock(other))
+        other.execute("UPDATE webhook_bridge.targets SET state = 'done' WHERE id < %s", (claimed[-1].id,))
+        other.execute("UPDATE webhook_bridge.events SET held = 0")
+        other.commit()
+    assert store.queries.event_counts() == {"delivered": 1}
 
 
 def test_a_decision_about_a_held_event_whose_result_is_just_being_recorded_counts_it_once(
