@@ -12,7 +12,7 @@ from store.postgres import remedies
 from store.postgres.connection import Connection
 from store.postgres.connections import Connections
 from store.postgres.first_tables import FIRST
-from store.postgres.live_tables import ADD_ENDED, EVENTS_IN_PLACE, LIVE_EVENTS
+from store.postgres.live_tables import ADD_ENDED, EVENTS_IN_PLACE, LIVE_EVENTS, UNSETTLED_IN_PLACE
 from store.sql.migrations import ANSWERS, ITERATIONS, MESSAGES, STORIES
 
 log = structlog.get_logger()
@@ -200,6 +200,7 @@ STEPS: tuple[tuple[str, str], ...] = (
     # everybody who has read one. Together they deadlock with a worker that has locked targets and is to change them.
     ("no_targets_task", "DROP INDEX bridge.targets_task"),
     ("vacuum_by_size", _VACUUM),
+    ("unsettled_in_place", UNSETTLED_IN_PLACE),
 )
 """Name and statements of each step, in their order."""
 IN_PARTS: dict[str, tuple[str, ...]] = {"events_in_place": ADD_ENDED}

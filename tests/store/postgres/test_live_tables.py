@@ -103,6 +103,11 @@ def test_what_a_process_of_the_version_before_writes_is_found(postgres: Postgres
         before.execute("UPDATE webhook_bridge.events SET acknowledged_at = 5 WHERE id = 'failed'")
         before.execute("UPDATE webhook_bridge.events SET payload = '[]'")
         assert differences(url) == []
+        before.execute(
+            "UPDATE webhook_bridge.events SET status = 'pending', held = 1 - held,"
+            " settled_at = CASE WHEN settled_at IS NULL AND held = 0 THEN 9 END"
+        )
+        assert differences(url) == []
         before.execute("DELETE FROM webhook_bridge.events WHERE status = 'delivered' OR held > 0")
         assert differences(url) == []
     store.close()
@@ -128,3 +133,15 @@ def test_no_change_of_an_event_makes_a_new_entry_in_its_indexes(postgres: Postgr
             ).fetchall()
             assert indexed
             assert not [(text, column) for (text,) in indexed for column in columns.split() if column in text]
+
+
+def test_an_event_that_stays_unsettled_keeps_its_row(postgres: Postgres) -> None:
+    with psycopg.connect(old(postgres, "")) as database:
+        database.execute("UPDATE webhook_bridge.events SET decided_at = 1, scan_at = 1 WHERE settled_at IS NULL")
+        database.execute("UPDATE webhook_bridge.events SET settled_at = 2 WHERE id IN ('undecided', 'held')")
+        written = database.execute(
+            "SELECT pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_inserted(oid),"
+            " pg_stat_get_xact_tuples_deleted(oid)"
+            " FROM pg_class WHERE oid = 'webhook_bridge.unsettled_events'::regclass"
+        ).fetchone()
+    assert written == (1, 0, 2), "one was undecided; two are over"

@@ -21,6 +21,7 @@ from store.records import Hold, NewTarget, Result, Target
 from store.story import Note
 from testkit import PATIENCE
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
+from tests.store.postgres.live_tables import differences
 
 RAW = RawDelivery("POST", "", {}, b"{}")
 KEPT_BY_A_STOPPED_RELAY = """
@@ -246,6 +247,33 @@ def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_targets(
     assert [target.error for target in store.queries.targets_of(["of-a"])] == ["changed"]
     with psycopg.connect(migrated_url) as database:
         assert len(database.execute("SELECT 1 FROM webhook_bridge.migrations").fetchall()) == len(migrations.STEPS)
+
+
+_BEFORE_UNSETTLED_EVENTS_WERE_CHANGED = """
+DROP TRIGGER follow_updated ON webhook_bridge.events;
+DROP FUNCTION webhook_bridge.events_changed;
+CREATE TRIGGER follow_1_updated AFTER UPDATE ON webhook_bridge.events REFERENCING OLD TABLE AS before
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_bridge.events_before();
+CREATE TRIGGER follow_2_updated AFTER UPDATE ON webhook_bridge.events REFERENCING NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION webhook_bridge.events_after();
+DELETE FROM webhook_bridge.migrations WHERE name = 'unsettled_in_place'
+"""
+
+
+def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_events(
+    store: PostgresStore, migrated_url: str
+) -> None:
+    due(store, "a", 0)
+    with psycopg.connect(migrated_url) as database:
+        database.execute(_BEFORE_UNSETTLED_EVENTS_WERE_CHANGED)
+    with psycopg.connect(migrated_url) as worker, ThreadPoolExecutor(1) as pool:
+        worker.execute("SELECT id FROM webhook_bridge.events FOR UPDATE")
+        migrating = pool.submit(open_store, migrated_url)
+        eventually(lambda: waits_for_a_lock(worker))
+        worker.execute("UPDATE webhook_bridge.events SET status = 'delivered', settled_at = 1")
+        worker.commit()
+        migrating.result(PATIENCE).close()
+    assert differences(migrated_url) == []
 
 
 def due(store: PostgresStore, webhook: str, *numbers: int) -> None:
