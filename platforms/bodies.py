@@ -268,11 +268,20 @@ _SYNTAX = "%+&=09AFaf"
 """The characters of an encoded form: a charset that has them as ASCII does can also be that of its percent-encoding."""
 
 
+def _pairs(text: str, charset: str) -> list[tuple[str, str]]:
+    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS)
+
+
 def _form(body: bytes, charset: str) -> Body:
+    """The form's fields. Percent-encoded bytes are UTF-8, whatever is declared, as browsers send them, unless they
+    can't be."""
     text = _decode(body, charset)
     escaped = charset if _SYNTAX.encode(charset) == _SYNTAX.encode() else "utf-8"
     try:
-        pairs = parse_qsl(text, keep_blank_values=True, encoding=escaped, errors="strict", max_num_fields=MAX_FIELDS)
+        try:
+            pairs = _pairs(text, "utf-8")
+        except UnicodeDecodeError:
+            pairs = _pairs(text, escaped)
     except UnicodeDecodeError:
         raise MalformedBody(f"a field of the form is not {'UTF-8' if escaped == 'utf-8' else escaped}") from None
     except ValueError:

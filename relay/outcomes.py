@@ -63,17 +63,18 @@ class Outcomes:
             counts, self._counts = self._counts, Counter()
             rejections, self._rejections = self._rejections, {}
             duplicates, self._duplicates = self._duplicates, {}
+        totals: Counter[tuple[str, str]] = Counter()
         for (webhook, outcome, code), number in counts.items():
+            totals[webhook, outcome] += number
             metrics.count_deliveries(webhook, outcome, code, number)
             if outcome == "accepted":
                 metrics.count_committed(webhook, number)
-            self._unwritten[webhook, outcome] += number
+        self._unwritten += totals
         if not self._unwritten:
             return
         for (webhook, filtered), kept in rejections.items():
             log, outcome = structlog.get_logger(), "filtered" if filtered else "rejected"
-            counted = sum(number for (of, what, _), number in counts.items() if (of, what) == (webhook, outcome))
-            number = max(counted, len(kept))  # not all are kept, and some may have been counted before
+            number = max(totals[webhook, outcome], len(kept))  # not all are kept, and some may have been counted before
             if filtered:
                 log.info("deliveries filtered", webhook=webhook, number=number)
             else:
