@@ -330,7 +330,7 @@ def test_a_conductor_that_cannot_tell_is_asked_again(page: FlaskClient, conducto
     conductor.answers["/api/workflow/w-1"] = 503, {"message": "away"}
     answer = page.get("/webhooks/deploys/runs/w-1")
     assert (answer.status_code, answer.headers["Refresh"]) == (200, "10")
-    assert "Conductor can&#39;t tell now: 503 away" in answer.text
+    assert "Conductor can&#39;t say now: 503 away" in answer.text
 
 
 @pytest.mark.parametrize(
