@@ -268,25 +268,18 @@ _SYNTAX = "%+&=09AFaf"
 """The characters of an encoded form: a charset that has them as ASCII does can also be that of its percent-encoding."""
 
 
-def _pairs(text: str, charset: str) -> list[tuple[str, str]]:
-    return parse_qsl(text, keep_blank_values=True, encoding=charset, errors="strict", max_num_fields=MAX_FIELDS)
-
-
 def _form(body: bytes, charset: str) -> Body:
-    """The form's fields. Percent-encoded bytes are UTF-8, whatever is declared, as browsers send them, unless they
-    can't be."""
     text = _decode(body, charset)
     escaped = charset if _SYNTAX.encode(charset) == _SYNTAX.encode() else "utf-8"
-    try:
+    for encoding in ("utf-8", escaped):  # browsers escape UTF-8, whatever is declared
         try:
-            pairs = _pairs(text, "utf-8")
+            pairs = parse_qsl(text, True, encoding=encoding, errors="strict", max_num_fields=MAX_FIELDS)
         except UnicodeDecodeError:
-            pairs = _pairs(text, escaped)
-    except UnicodeDecodeError:
-        raise MalformedBody(f"a field of the form is not {'UTF-8' if escaped == 'utf-8' else escaped}") from None
-    except ValueError:
-        raise MalformedBody("the form has too many fields") from None
-    return _unpacked(_fields(pairs))
+            continue
+        except ValueError:
+            raise MalformedBody("the form has too many fields") from None
+        return _unpacked(_fields(pairs))
+    raise MalformedBody(f"a field of the form is not {'UTF-8' if escaped == 'utf-8' else escaped}")
 
 
 def _unpacked(fields: dict[str, Any]) -> Body:
