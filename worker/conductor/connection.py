@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import select
 import socket
 import ssl
@@ -222,19 +224,14 @@ def _unpack(answer: Answer, largest: int) -> None:
         return
     if encoding not in ("gzip", "x-gzip"):
         raise Garbled(f"the answer is encoded as {encoding[:20]!r}")
-    packed, body = bytes(answer.body), bytearray()
-    while packed:  # several that are packed apart are one body, as gzip has it
-        unpacking = zlib.decompressobj(16 + zlib.MAX_WBITS)
-        try:
-            body += unpacking.decompress(packed, largest + 1 - len(body))
-        except zlib.error as error:
-            raise Garbled(f"the answer can't be unpacked: {error}") from error
-        if len(body) > largest:
-            raise _too_large(largest)
-        if not unpacking.eof:
-            raise Garbled("the answer can't be unpacked: its end is missing")
-        packed = unpacking.unused_data
-    answer.body = body
+    try:
+        with gzip.open(io.BytesIO(answer.body)) as unpacked:
+            body = unpacked.read(largest + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise Garbled(f"the answer can't be unpacked: {error}") from error
+    if len(body) > largest:
+        raise _too_large(largest)
+    answer.body = bytearray(body)
 
 
 def _too_large(largest: int) -> Garbled:
