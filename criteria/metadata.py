@@ -6,6 +6,7 @@ from criteria.jsonpath import plain_steps
 from criteria.suggestions import did_you_mean
 
 MEMBERS = ("name", "eventId", "receivedAt", "headers", "query", "claims", "enclosing")
+"""All that `store.documents` may put there."""
 
 
 def why_nothing(path: str) -> tuple[str, str] | None:

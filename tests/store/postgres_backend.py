@@ -16,6 +16,7 @@ import psycopg
 from store.postgres import PostgresStore, open_store
 from store.postgres.connection import Connection
 from store.postgres.connections import _SESSION
+from store.postgres.migrations import STEPS
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Statement
 from store.sql.store import Store
@@ -65,6 +66,23 @@ def _template(server: Postgres) -> str:
 def migrated(server: Postgres, label: str = "test") -> str:
     """The URL of a new database with the bridge's tables: to copy them takes an eighth of the time of making them."""
     return server.new_database(label, _template(server))
+
+
+def migrated_up_to(server: Postgres, step: str) -> str:
+    """The URL of a new database with the tables that the bridge had before that step of its migrations."""
+    url = server.new_database("old")
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute("CREATE SCHEMA webhook_bridge")
+        database.execute(
+            "CREATE TABLE webhook_bridge.migrations"
+            " (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
+        )
+        for name, statements in STEPS:
+            if name == step:
+                break
+            database.execute(statements.replace("bridge.", "webhook_bridge.").encode())
+            database.execute("INSERT INTO webhook_bridge.migrations (name) VALUES (%s)", (name,))
+    return url
 
 
 @lru_cache(maxsize=1)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from dataclasses import replace
 
 import pytest
 
+from criteria.metadata import MEMBERS
 from store.records import Event, iso, new_event_id
 
 
@@ -42,6 +44,11 @@ def test_the_document_is_the_payload_with_what_is_known_of_the_delivery() -> Non
             "query": {"q": "1"},
         },
     }
+
+
+def test_all_that_the_metadata_may_have_is_known_where_paths_are_checked() -> None:
+    complete = replace(event(), claims={"sub": "s"}, enclosing={"batch": 1})
+    assert tuple(complete.document()["_webhook"]) == MEMBERS
 
 
 def test_a_sender_cannot_pretend_to_be_the_metadata() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from store.open import open_store
 from store.postgres import live_tables, migrations
-from store.postgres.migrations import STEPS
 from testkit.postgres import Postgres
 from tests.store.postgres.live_tables import differences
+from tests.store.postgres_backend import migrated_up_to
 
 _EVENT = (
     "INSERT INTO webhook_bridge.events (id, webhook, received_at, payload, headers, query, hold_until, status,"
@@ -32,18 +32,8 @@ _EVENTS = (
 
 def old(postgres: Postgres, before: str) -> str:
     """A database of the version before that step, with events in every state."""
-    url = postgres.new_database("old")
+    url = migrated_up_to(postgres, before)
     with psycopg.connect(url, autocommit=True) as database:
-        database.execute("CREATE SCHEMA webhook_bridge")
-        database.execute(
-            "CREATE TABLE webhook_bridge.migrations"
-            " (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
-        )
-        for name, statements in STEPS:
-            if name == before:
-                break
-            database.execute(statements.replace("bridge.", "webhook_bridge.").encode())
-            database.execute("INSERT INTO webhook_bridge.migrations (name) VALUES (%s)", (name,))
         for row in _EVENTS:
             database.execute(_EVENT, row)
     return url

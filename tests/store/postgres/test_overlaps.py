@@ -224,6 +224,19 @@ def waits_for_a_lock(connection: psycopg.Connection) -> bool:
     return bool(found[0])
 
 
+def migrate_beside_a_worker(url: str, before: str, table: str, change: str) -> None:
+    """Takes the database back to `before`, and migrates it while a worker has locked the rows that it then changes."""
+    with psycopg.connect(url) as database:
+        database.execute(before.encode())
+    with psycopg.connect(url) as worker, ThreadPoolExecutor(1) as pool:
+        worker.execute(f"SELECT id FROM webhook_bridge.{table} FOR UPDATE".encode())
+        migrating = pool.submit(open_store, url)
+        eventually(lambda: waits_for_a_lock(worker))
+        worker.execute(f"UPDATE webhook_bridge.{table} SET {change}".encode())
+        worker.commit()
+        migrating.result(PATIENCE).close()
+
+
 _BEFORE_AN_INDEX_WAS_REPLACED = """
 DROP INDEX webhook_bridge.targets_ended_on_task;
 CREATE INDEX targets_task ON webhook_bridge.targets (task_id) WHERE task_id IS NOT NULL;
@@ -235,15 +248,7 @@ def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_targets(
     store: PostgresStore, migrated_url: str
 ) -> None:
     due(store, "a", 0)
-    with psycopg.connect(migrated_url) as database:
-        database.execute(_BEFORE_AN_INDEX_WAS_REPLACED)
-    with psycopg.connect(migrated_url) as worker, ThreadPoolExecutor(1) as pool:
-        worker.execute("SELECT id FROM webhook_bridge.targets FOR UPDATE")
-        migrating = pool.submit(open_store, migrated_url)
-        eventually(lambda: waits_for_a_lock(worker))
-        worker.execute("UPDATE webhook_bridge.targets SET error = 'changed'")
-        worker.commit()
-        migrating.result(PATIENCE).close()
+    migrate_beside_a_worker(migrated_url, _BEFORE_AN_INDEX_WAS_REPLACED, "targets", "error = 'changed'")
     assert [target.error for target in store.queries.targets_of(["of-a"])] == ["changed"]
     with psycopg.connect(migrated_url) as database:
         assert len(database.execute("SELECT 1 FROM webhook_bridge.migrations").fetchall()) == len(migrations.STEPS)
@@ -264,15 +269,8 @@ def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_events(
     store: PostgresStore, migrated_url: str
 ) -> None:
     due(store, "a", 0)
-    with psycopg.connect(migrated_url) as database:
-        database.execute(_BEFORE_UNSETTLED_EVENTS_WERE_CHANGED)
-    with psycopg.connect(migrated_url) as worker, ThreadPoolExecutor(1) as pool:
-        worker.execute("SELECT id FROM webhook_bridge.events FOR UPDATE")
-        migrating = pool.submit(open_store, migrated_url)
-        eventually(lambda: waits_for_a_lock(worker))
-        worker.execute("UPDATE webhook_bridge.events SET status = 'delivered', settled_at = 1")
-        worker.commit()
-        migrating.result(PATIENCE).close()
+    change = "status = 'delivered', settled_at = 1"
+    migrate_beside_a_worker(migrated_url, _BEFORE_UNSETTLED_EVENTS_WERE_CHANGED, "events", change)
     assert differences(migrated_url) == []
 
 

@@ -13,11 +13,11 @@ from sqlite_utils import Database
 from structlog.testing import capture_logs
 
 from store.open import open_store
-from store.postgres.migrations import STEPS
 from store.sql.migrations import STORIES
 from store.sqlite.connections import Connections
 from store.sqlite.migrations import migrations
 from testkit.postgres import Postgres
+from tests.store.postgres_backend import migrated_up_to
 
 ROWS = (
     ("a", None, "failed"),
@@ -48,18 +48,8 @@ def old_sqlite(folder: Path, _: Postgres) -> str:
 
 
 def old_postgres(_: Path, postgres: Postgres) -> str:
-    url = postgres.new_database("old")
+    url = migrated_up_to(postgres, "stories")
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("CREATE SCHEMA webhook_bridge")
-        connection.execute(
-            "CREATE TABLE webhook_bridge.migrations"
-            " (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
-        )
-        for name, statements in STEPS:
-            if name == "stories":
-                break
-            connection.execute(statements.replace("bridge.", "webhook_bridge.").encode())
-            connection.execute("INSERT INTO webhook_bridge.migrations (name) VALUES (%s)", (name,))
         connection.execute("SET search_path = webhook_bridge")
         for row in ROWS:
             connection.execute(_INSERT.format("%s").encode(), row)
