@@ -13,6 +13,7 @@ from admin.api import objects
 from admin.api.whole_event import whole_event
 from admin.cli.acknowledge import acknowledge, reopen
 from admin.cli.common import LIMIT, Here, as_json_option, echo_fields, echo_json, echo_table, echo_values, here
+from admin.cli.diff import diff
 from admin.cli.event_list import filter_options, list_events, parts_given, search_for, show_failures
 from admin.cli.follow import follow_events
 from admin.cli.groups import Commands
@@ -262,6 +263,7 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
 
 events.add_command(acknowledge)
 events.add_command(reopen)
+events.add_command(diff)
 
 
 # --- tasks --------------------------------------------------------------------------------------------------

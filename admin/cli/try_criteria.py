@@ -1,25 +1,19 @@
-"""``webhook-bridge try`` and ``events diff``: what writing criteria needs."""
+"""``webhook-bridge try``: criteria, tried on what has arrived."""
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import get_args
 
 import click
 
 from admin.cli.common import Here, complete_webhook, echo_table, fail_unknown, here
-from admin.cli.events import events
 from admin.cli.groups import fail
-from admin.cli.tables import compact, plain
-from admin.events.differences import compared, differences, place
+from admin.cli.tables import plain
 from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written
 from criteria.jsonpath import BadPath, compile_path
 from store.hiding import Hidden
 from store.records import iso
-
-_LONGEST = 60
-"""Characters of a value in a table."""
 
 
 @click.command("try")
@@ -87,42 +81,3 @@ def _is_path(text: str) -> bool:
     except BadPath:
         return False
     return True
-
-
-@events.command("diff", short_help="Compare two events, field by field.")
-@click.argument("before")
-@click.argument("after")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@here
-def diff(here: Here, before: str, after: str, as_json: bool) -> None:
-    """Compare the payloads of two events, field by field, headers and query included.
-
-    Exits with 1 if they differ. What `hide` names is not compared.
-
-    \b
-    Example:
-      webhook-bridge events diff 01935c2e-6f3a last
-    """
-    bridge = here.bridge
-    one, other = (bridge.shown(bridge.event_meant(event_id)) for event_id in (before, after))
-    for event in (one, other):
-        if event.unreadable is not None:
-            fail(f"event {event.id} can't be read: {event.unreadable}")
-    result = differences(compared(one), compared(other))
-    if as_json:
-        found = [{"what": it.kind, "path": it.path, "before": it.before, "after": it.after} for it in result.found]
-        click.echo(json.dumps({"complete": result.complete, "differences": found}, indent=2))
-    else:
-        rows = [
-            [
-                it.kind,
-                place(it),
-                compact(it.before, _LONGEST) if it.kind != "added" else "",
-                compact(it.after, _LONGEST) if it.kind != "removed" else "",
-            ]
-            for it in result.found
-        ]
-        echo_table(["WHAT", "FIELD", "BEFORE", "AFTER"], rows, "they are the same")
-        if not result.complete:
-            click.echo("there is too much to compare all of it", err=True)
-    sys.exit(1 if result.found or not result.complete else 0)

@@ -194,6 +194,14 @@ def test_the_installed_program_runs_and_has_the_exit_codes(sample: Sample) -> No
     assert "github-deploys" in listed.stdout
 
 
+@pytest.mark.parametrize("group", ["events", "rejections", "tasks"])
+def test_a_group_has_all_of_its_commands_though_no_other_module_is_imported(sample: Sample, group: str) -> None:
+    documented = re.findall(rf"`webhook-bridge {group} ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert documented
+    text = run(sample, group, "--help").stdout
+    assert [name for name in documented if f"\n  {name} " not in text] == []
+
+
 def test_the_program_reads_dotenv(sample: Sample) -> None:
     (sample.folder / ".env").write_text("BRIDGE_PUBLIC_URL=https://dotenv.example.com\n", encoding="utf-8")
     text = run(sample, "webhooks", BRIDGE_PUBLIC_URL="").stdout
