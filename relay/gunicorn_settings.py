@@ -43,6 +43,7 @@ with not_collecting():  # imported modules are never freed
     from gunicorn.workers.ggevent import GeventWorker
 
     from config.open_files import allow_open_files
+    from config.references import environment_with_dotenv
     from relay.connection import Connection, Places
     from relay.memory import MEMORY, Overloaded
     from relay.waiting_places import MOST as MOST_WAITING
@@ -141,7 +142,7 @@ class Logger(glogging.Logger):  # type: ignore[misc]
 
 
 def _port() -> str:
-    text = os.environ.get("PORT") or "8000"
+    text = environment_with_dotenv().get("PORT") or "8000"
     if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536):
         sys.exit(f"the relay can't start:\nPORT: {text[:20]!r} is not a port; write a number from 1 to 65535")
     return text

@@ -237,6 +237,16 @@ def test_a_port_that_is_none_is_told_with_its_setting(port: str, tmp_path: Path)
     assert (ended.returncode, ended.stderr) == (1, said)
 
 
+def test_the_port_may_be_set_in_dotenv_and_the_environment_wins(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("PORT=of-dotenv\n", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name != "PORT"}
+    for given, used in (({}, "of-dotenv"), ({"PORT": "of-environment"}, "of-environment")):
+        ended = subprocess.run(
+            command_of("relay"), cwd=tmp_path, env=environment | given, capture_output=True, text=True, check=False
+        )
+        assert f"PORT: '{used}' is not a port" in ended.stderr
+
+
 def test_a_metrics_port_that_is_taken_is_only_a_warning(relay: Process) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", relay.metrics_port))
