@@ -117,7 +117,7 @@ def next_webhooks(table: str, where: str, low: str) -> str:
 
     return f"""
 SELECT found.value, part.low FROM (
-    SELECT webhook, next, low, at FROM (
+    SELECT webhook, next, CASE WHEN at THEN low ELSE 0 END AS low, at FROM (
         SELECT webhook, low, lead(webhook) OVER (ORDER BY webhook) AS next FROM (
             SELECT webhook, max(low) AS low FROM (
                 SELECT * FROM unnest(%(busy)s::text[], %(lows)s::bigint[]) AS busy (webhook, low)

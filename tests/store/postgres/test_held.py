@@ -172,6 +172,43 @@ def test_a_server_that_took_the_others_place_may_have_lower_numbers(
     assert agenda(store) == lower or agenda(store) == lower
 
 
+def test_an_event_of_a_webhook_without_a_bound_comes_first_however_low_its_number(store: PostgresStore) -> None:
+    """As after a pause: those that came after it must not overtake it."""
+    paused = append(store, "c")
+    for _ in range(4):
+        for name in ("b", "d"):
+            append(store, name, 4)
+        while found := store.decisions.agenda(100, ["c"]).undecided:
+            for event in found:
+                decide(store, event.id, start())
+    lows = store.decisions._settled.lows
+    assert lows
+    assert lows.parameters["busy"] == ["b", "d"]
+    assert min(lows.parameters["lows"]) > 1
+    last = append(store, "c")
+    assert agenda(store) == [*paused, *last]
+
+
+def test_a_webhook_without_a_bound_has_its_turn_however_long_its_target_has_been_due(
+    backend: PostgresBackend, store: PostgresStore
+) -> None:
+    def claimed(later: int = 0) -> set[str]:
+        targets = store.claims.claim("w", NOW + later, NOW - 600_000, 4)
+        return {event.webhook for event in store.queries.events_of([target.event_id for target in targets]).values()}
+
+    for name in ("b", "d"):
+        for event_id in append(store, name, 20):
+            decide(store, event_id, start())
+    assert [claimed() for _ in range(3)] == [{"b", "d"}] * 3
+    [event_id] = append(store, "c")
+    decide(store, event_id, start())
+    with psycopg.connect(backend.url) as database:
+        database.execute(
+            "UPDATE webhook_bridge.targets SET due_at = %s + CASE webhook WHEN 'c' THEN 0 ELSE 1 END", (NOW,)
+        )
+    assert "c" in claimed(later=10_000) | claimed(later=10_000)
+
+
 def test_webhooks_take_the_same_turns_behind_bounds_and_without(backend: PostgresBackend, store: PostgresStore) -> None:
     for _ in range(4):
         for name in ("b", "d", "q"):
