@@ -26,7 +26,8 @@ def find_unlike_text(document: Located) -> Iterator[Written]:
     ``1.10`` is the number 1.1: it equals the text ``1.1`` in a payload, but not ``1.10``.
     """
     for place, written in document.unlike_json.items():
-        if len(place) < 3 or not isinstance(place[1], int) or not _is_compared(_after_path(place[2:])):
+        webhook, inside = _in_webhook(place)
+        if not inside or not _is_compared(_after_path(inside)):
             continue
         value = document.value
         for part in place:
@@ -35,20 +36,25 @@ def find_unlike_text(document: Located) -> Iterator[Written]:
         kind = "boolean" if isinstance(value, bool) else "number"
         what = f"{written} is the {kind} {text}, which equals the text {text}, but not the text {written}"
         remedy = f'write "{written}", in quotes, if a text is meant, or else {text}'
-        yield Written(place[1], place[2:], what, remedy)
+        yield Written(webhook, inside, what, remedy)
 
 
 def find_unseen(document: Located) -> Iterator[Written]:
     """Keys and values with a character that nobody sees, but for texts that people or workflows get."""
     for place, character in document.unseen.items():
-        if len(place) < 3 or not isinstance(place[1], int):
-            continue
-        inside = place[2:]
-        if inside[0] != "respond" and inside[2:3] != ("input",):
+        webhook, inside = _in_webhook(place)
+        if inside and inside[0] != "respond" and inside[2:3] != ("input",):
             what = f"a character that nobody sees ({character})"
             yield Written(
-                place[1], inside, what, "type it anew; if it is meant, write it as an escape, in double quotes"
+                webhook, inside, what, "type it anew; if it is meant, write it as an escape, in double quotes"
             )
+
+
+def _in_webhook(place: Where) -> tuple[int, Where]:
+    """The webhook's place in the list, and the place in the webhook; the latter is empty outside of webhooks."""
+    if len(place) > 2 and place[0] == "webhooks" and isinstance(place[1], int):
+        return place[1], place[2:]
+    return 0, ()
 
 
 def _after_path(place: Where) -> Where | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from config.webhooks import Definitions, load_definitions
+from config.webhooks import Definitions, DefinitionsError, load_definitions
 
 
 def load(folder: Path, condition: str) -> Definitions:
@@ -87,3 +87,15 @@ def test_a_character_that_nobody_sees_is_a_warning(
 )
 def test_nothing_is_said_of_those_that_may_be_meant(tmp_path: Path, keys: str) -> None:
     assert in_webhook(tmp_path, keys) == []
+
+
+def test_a_list_beside_the_webhooks_is_an_unknown_key_and_nothing_else(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(
+        "shared:\n- {only: {$.a: 1.10}}\n- {only: {$.a: x\u00a0}}\n"
+        "webhooks:\n- {name: a, verifier: none, receivers: {w: any}}\n"
+    )
+    with pytest.raises(DefinitionsError) as raised:
+        load_definitions(file, None, {})
+    assert [(one.line, one.where) for one in raised.value.problems] == [(1, "shared")]
+    assert [one.where for one in raised.value.warnings] == ["webhook a: verifier"]
