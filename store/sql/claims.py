@@ -176,7 +176,9 @@ class Claims(ABC):
 
         Wakes the leader if that leaves something to decide (an event is free again, a task has returned).
         """
-        by_id = {result.target.id: result for result in sorted(results, key=lambda result: result.target.id)}
+        # Of several for one target, that under its last claim: of one worker's claims, the others are lost.
+        in_order = sorted(results, key=lambda result: (result.target.id, result.target.attempts))
+        by_id = {result.target.id: result for result in in_order}
         if not by_id:
             return
         with self._database.transaction() as transaction:

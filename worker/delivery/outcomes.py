@@ -7,6 +7,7 @@ may still be taking effect.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -53,7 +54,7 @@ answers 200 and fails the task and its workflow."""
 _CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
 _OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", "message": "messages"}
-_UPDATE_FAILED, _NUL = "Error updating task", "\\u0000"
+_UPDATE_FAILED, _NUL = "Error updating task", re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def claim_lasts(longest_call: float) -> float:
@@ -159,7 +160,7 @@ class TargetCalls:
 
     def _answered_5xx(self, target: Target, event: Event, error: ConductorError) -> Result:
         """Either Conductor fails, or only this target's calls do: then the target is eventually given up."""
-        if _UPDATE_FAILED in str(error) and _NUL in event.payload:
+        if _UPDATE_FAILED in str(error) and _NUL.search(event.payload):
             return Result(target, "failed", f"{error} (PostgreSQL can't hold the character NUL of the payload)")
         now = self._store.now()
         since = target.failing_since or now

@@ -107,6 +107,17 @@ def test_a_result_counts_only_under_the_claim_that_it_was_made_under(store: Stor
     assert target.settled_at == NOW + 20
 
 
+def test_a_result_under_a_lost_claim_replaces_none_under_the_next_one(store: Store) -> None:
+    """As after a worker was frozen for longer than its claim lasts: both are recorded together."""
+    decide(store, arrive(store), start())
+    [lost] = store.claims.claim("one", NOW, 0, 9)
+    [target] = store.claims.claim("one", NOW + 2, NOW + 1, 9)
+    results = [Result(target, "done", workflow_id="f"), Result(lost, "pending", "no answer in time")]
+    store.claims.record_results("one", results, NOW + 3)
+    assert states(store, "e1") == ["done"]
+    assert event(store, "e1").status == "delivered"
+
+
 def test_a_target_that_is_to_be_tried_again_is_not_claimed_before_its_time(store: Store) -> None:
     decide(store, arrive(store), start())
     assert store.claims.next_due() == NOW

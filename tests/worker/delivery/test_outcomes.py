@@ -265,6 +265,13 @@ def test_a_nul_that_the_server_fails_over_is_final(bench: Bench) -> None:
     assert (result.state, "NUL" in str(result.error)) == ("failed", True)
 
 
+@pytest.mark.parametrize("payload", [r'{"a": "\\u0000"}', r'{"a": "\\\\u0000"}'])
+def test_a_text_that_names_nul_as_a_program_does_is_tried_again(bench: Bench, payload: str) -> None:
+    [target] = bench.decide(bench.completion(bench.task()))
+    bench.conductor.fault = "500"
+    assert bench.executor._calls.outcome(target, replace(bench.stored(), payload=payload)).result.state == "pending"
+
+
 class Clock:
     """A clock that is set."""
 
