@@ -60,8 +60,8 @@ class PostgresClaims(Claims):
         self._low_of: dict[str, int] = {}
         """When the first target of each webhook is due; of others that isn't before `_low`."""
 
-    def may_claim(self, now: int, expired_before: int) -> bool:
-        return self._must_look_in_full(now) or super().may_claim(now, expired_before)
+    def next_claim(self, now: int, expired_before: int) -> float:
+        return now if self._must_look_in_full(now) else super().next_claim(now, expired_before)
 
     def _must_look_in_full(self, now: int) -> bool:
         return self._clock.monotonic() >= self._in_full_at or now < self._due_since  # or the clock was set back

@@ -13,6 +13,10 @@ from worker.delivery.clock_steps import ClockSteps
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed
 
+CLAIM_EVERY = 0.25
+"""Seconds between claims when no targets are known to be due."""
+_CLAIM_RARELY = 1.0
+"""The same once nothing was due for a while."""
 _READ_AT_ONCE = 8
 """Targets whose events are read together if their payloads may be large."""
 _SMALL = 64_000
@@ -41,8 +45,8 @@ class Claiming:
         self._clock_steps = ClockSteps(lasts)
         self.hurry = False
         """Whether targets that only waited for Conductor should become due first."""
-        self.next_turn = float("inf")
-        """Seconds, from the last claim, until a webhook with a pace may be called for again."""
+        self.again_in = self._pause = CLAIM_EVERY
+        """Seconds, from the last claim, until there may be more to claim, if nobody tells of it sooner."""
 
     def claim(self, room: int, told: bool = True) -> list[Target]:
         """Up to `room` targets; `told`: whether some have probably become due. Raises StoreUnavailable."""
@@ -54,13 +58,15 @@ class Claiming:
         if self.hurry:
             self._store.claims.hurry(now)
             self.hurry = False
-        elif not (told or paces or self._store.claims.may_claim(now, expired_before)):
-            self.next_turn = float("inf")
+        elif not (told or paces) and (at := self._store.claims.next_claim(now, expired_before)) > now:
+            self._pause = min(2 * self._pause, _CLAIM_RARELY)
+            self.again_in = min(self._pause, (at - now) / 1000)
             return []
         targets = self._store.claims.claim(self._worker_id, now, expired_before, room, paces)
         turn = self._store.claims.next_due(paces) if paces else None
         # Targets that are already due wait for a free thread, not for their pace.
-        self.next_turn = (turn - now) / 1000 if turn is not None and turn > now else float("inf")
+        self._pause = CLAIM_EVERY
+        self.again_in = min(CLAIM_EVERY, (turn - now) / 1000) if turn is not None and turn > now else CLAIM_EVERY
         return targets
 
     def with_events(self, targets: Sequence[Target], payload: int) -> Iterator[list[Claimed]]:

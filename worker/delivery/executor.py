@@ -41,7 +41,7 @@ from store.tracing import in_logs
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.context import Context
-from worker.delivery.claiming import Claiming
+from worker.delivery.claiming import CLAIM_EVERY, Claiming
 from worker.delivery.in_flight import InFlight
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
@@ -59,8 +59,6 @@ _RECORD_WITH_CLAIM = 0.4
 """The same at most, while there is a backlog: the next claim then takes as many as were recorded."""
 _RECORD_LAST = 0.005
 """The same if at most one result is outstanding."""
-_CLAIM_EVERY = 0.25
-"""Seconds between claims when no targets are known to be due."""
 _GIVEN_BACK_FOR = 2.0
 """Seconds until a target that can't be called for because its group hangs is due again."""
 _TRY_AGAIN = 0.5
@@ -186,7 +184,7 @@ class Executor:
             at = self._recording.done_at + (often if len(self._in_flight) > 1 else _RECORD_LAST)
         elif self._draining:
             calls_end = self._draining_since + WAIT_FOR_CALLS if len(self._in_flight.slots) else float("inf")
-            at = min(now + _CLAIM_EVERY, calls_end)
+            at = min(now + CLAIM_EVERY, calls_end)
         else:
             at = now if self._claims_now else self._claims_at
         at = max(at, self._store_at)
@@ -211,7 +209,7 @@ class Executor:
             # Recording has made room: fill it at once, so that no thread waits for work.
             told = bool(recorded or self._claims_now)
             if not self._draining and (told or now >= self._claims_at):
-                self._claims_now, self._claims_at = False, now + _CLAIM_EVERY
+                self._claims_now, self._claims_at = False, now + CLAIM_EVERY
                 self._claim(now, told)
         except Exception as error:
             if isinstance(error, StoreUnavailable):
@@ -248,7 +246,7 @@ class Executor:
         if room <= 0:
             return
         targets = self._claiming.claim(room, told)
-        self._claims_at = min(self._claims_at, now + self._claiming.next_turn)
+        self._claims_at = now + self._claiming.again_in
         for claimed in self._claiming.with_events(targets, left):
             self._take(claimed)
 
@@ -267,7 +265,7 @@ class Executor:
         for one in later:
             self._give_back_for_a_while(one)
             # The next targets, by due time, are likely to belong to this group too.
-            self._claims_at = max(self._claims_at, now + _CLAIM_EVERY)
+            self._claims_at = max(self._claims_at, now + CLAIM_EVERY)
 
     def _give_back_for_a_while(self, one: Claimed) -> None:
         self._recording.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))

@@ -258,8 +258,8 @@ class Worker:
     def _call_only(self) -> None:
         until = self._clock.monotonic() + _ELECT_EVERY
         while not self._stopping and (rest := until - self._clock.monotonic()) > 0:
-            self._listener.wait(rest)
-            self._executor.wake()
+            if self._listener.wait(rest):
+                self._executor.wake()
 
     def _hear(self) -> None:
         """Hears of claimable targets as leader too. PostgreSQL keeps what a listener doesn't read for as long as it is

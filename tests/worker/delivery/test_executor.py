@@ -117,12 +117,34 @@ def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> 
 def test_news_of_targets_are_looked_at_without_waiting(played: Played) -> None:
     played.work()
     played.bench.decide(played.bench.start(), claim=False)
-    assert played.due_in() == 0.25
+    assert played.due_in() > 0.2
     played.executor.wake()
     played.messages()
     assert played.due_in() == 0
     played.work()
     assert len(played.pool.jobs) == 1
+
+
+def test_the_longer_nothing_is_due_the_rarer_it_looks(played: Played) -> None:
+    pauses = []
+    for _ in range(4):
+        played.later(played.due_in())
+        pauses.append(played.due_in())
+    assert pauses == [0.5, 1.0, 1.0, 1.0]
+    played.executor.wake()
+    played.later(0)
+    assert played.due_in() == 0.25
+
+
+def test_it_looks_when_the_next_target_is_due(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    at = played.bench.store.now()
+    monkeypatch.setattr(played.bench.store, "now", lambda: at + round(1000 * (played.now - 1000)))
+    played.bench.decide(replace(played.bench.start(), not_before=at + 1900), claim=False)
+    waited = []
+    while not played.pool.jobs:
+        waited.append(played.due_in())
+        played.later(waited[-1])
+    assert waited == pytest.approx([0, 0.5, 1.0, 0.4])
 
 
 def test_a_bug_in_a_call_loses_no_target(played: Played) -> None:
