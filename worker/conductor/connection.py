@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import httptools
 from urllib3.util import parse_url
 
-from worker.conductor.errors import Garbled, NotNow, OutcomeUnknown, Unreachable
+from worker.conductor.errors import Garbled, NotNow, NotTrusted, OutcomeUnknown, Unreachable
 
 _PIECE = 64 * 1024
 _HEAD = 256 * 1024
@@ -160,7 +160,7 @@ class Connection:
         return answer
 
     def connect(self, deadlines: Deadlines) -> None:
-        """Makes the connection. Raises Unreachable."""
+        """Makes the connection. Raises Unreachable, of which NotTrusted is one."""
         try:
             seconds = max(0.001, deadlines.connected - time.monotonic())
             self._socket = socket.create_connection(self._address, seconds)
@@ -169,6 +169,8 @@ class Connection:
                 self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._name)
             if time.monotonic() > deadlines.connected:  # each of several addresses has the whole time
                 raise TimeoutError("connecting took too long")
+        except ssl.SSLCertVerificationError as error:
+            raise NotTrusted(f"its certificate isn't trusted: {error.verify_message}") from error
         except (OSError, UnicodeError) as error:
             raise Unreachable(f"no connection: {error}") from error
         self._arrivals = select.poll()

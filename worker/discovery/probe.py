@@ -13,7 +13,7 @@ from config.settings import without_user
 from config.webhooks import Definitions
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
+from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, NotTrusted, Unreachable
 from worker.conductor.server_webhooks import remarks
 from worker.discovery.index import Index, Seen
 from worker.discovery.state import DiscoveryState
@@ -198,7 +198,10 @@ def _cant_be_used(error: ConductorError, server: _Server) -> CheckResult:
 
 def _why_not(error: ConductorError, server: _Server) -> CheckResult:
     if isinstance(error, Unreachable):
-        return CheckResult("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
+        remedy = "is it running, and reachable from here?"
+        if isinstance(error, NotTrusted):
+            remedy = "renew it, or let SSL_CERT_FILE name a file with its authority's certificate"
+        return CheckResult("warning", f"Conductor can't be reached: {error}", remedy)
     no_token = isinstance(error, NotNow) and 400 <= error.status < 500 and error.status != 429
     if error.status in (401, 403) or no_token:
         what = f"Conductor refuses the key: {error}"

@@ -17,7 +17,7 @@ import pytest
 
 from testkit import PATIENCE
 from worker.conductor.connection import Answer, Connection, Deadlines, _Parser
-from worker.conductor.errors import ConductorError, Garbled, OutcomeUnknown, Unreachable
+from worker.conductor.errors import ConductorError, Garbled, NotTrusted, OutcomeUnknown, Unreachable
 from worker.conductor.transport import tls_context
 
 _REQUEST = b"POST /api/workflow HTTP/1.1\r\nHost: conductor\r\nContent-Length: 2\r\n\r\n{}"
@@ -320,19 +320,35 @@ def test_by_tls_the_usual_port_is_another() -> None:
     assert Connection("https://conductor:80/api", tls_context()).host == "conductor:80"
 
 
+def _certified(folder: Path, name: str) -> ssl.SSLContext:
+    """A server of that name, whose certificate is `certificate` in the folder and its own authority."""
+    subject = f"-subj /CN=conductor -addext subjectAltName=DNS:{name}"
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes {subject} -keyout key -out certificate"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(folder / "certificate", folder / "key")
+    return serving
+
+
+def test_a_certificate_that_nobody_vouches_for_is_told_from_a_server_that_is_down(peer: Peer, tmp_path: Path) -> None:
+    peer.tls = _certified(tmp_path, "localhost")
+    url = f"https://localhost:{peer.address[1]}/api"
+    with pytest.raises(NotTrusted, match=r"^its certificate isn't trusted: self-signed certificate$"):
+        _exchange(Connection(url, tls_context()))
+    trusting = tls_context()
+    trusting.load_verify_locations(tmp_path / "certificate")
+    with pytest.raises(NotTrusted, match="certificate is not valid for '127"):
+        _exchange(Connection(url.replace("localhost", "127.0.0.1"), trusting))
+
+
 def test_a_certificate_is_checked_against_the_name_without_the_dot_at_its_end(
     peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A resolver looks for such a name as it is, without the domains that it otherwise tries; no certificate has the
     dot."""
-    name = "-subj /CN=conductor -addext subjectAltName=DNS:conductor.example"
-    command = f"openssl req -x509 -newkey rsa:2048 -nodes {name} -keyout key -out certificate"
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
     names: list[str | None] = []
-    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    serving.load_cert_chain(tmp_path / "certificate", tmp_path / "key")
-    serving.sni_callback = lambda _socket, name, _context: names.append(name)
-    peer.tls = serving
+    peer.tls = _certified(tmp_path, "conductor.example")
+    peer.tls.sni_callback = lambda _socket, name, _context: names.append(name)
     asked: list[str] = []
     connect = socket.create_connection
 

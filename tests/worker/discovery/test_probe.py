@@ -10,7 +10,8 @@ import pytest
 
 from config.webhooks import Definitions, Webhook
 from tests.worker.conductor.stand_in import Answer, Request, StandIn
-from worker.conductor.errors import Unreachable
+from worker.conductor.connection import Connection
+from worker.conductor.errors import NotTrusted, Unreachable
 from worker.discovery import probe as module
 from worker.discovery.probe import SECONDS, CheckResult, probe
 
@@ -120,6 +121,14 @@ def test_a_server_that_nobody_reaches_is_a_warning(server: Server) -> None:
     result = server.result("http://127.0.0.1:1/api")
     assert result.level == "warning"
     assert "can't be reached" in result.what
+
+
+def test_a_certificate_that_is_not_trusted_has_a_remedy_of_its_own(server: Server) -> None:
+    error = NotTrusted("its certificate isn't trusted: certificate has expired")
+    with mock.patch.object(Connection, "connect", side_effect=error):
+        result = server.result(server.url.replace("http:", "https:"))
+    assert (result.level, result.what) == ("warning", f"Conductor can't be reached: {error}")
+    assert "SSL_CERT_FILE" in result.remedy
 
 
 def test_that_nobody_is_reached_for_a_token_is_the_same_warning(server: Server) -> None:
