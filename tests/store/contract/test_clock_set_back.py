@@ -46,6 +46,23 @@ def test_after_a_clock_was_set_back_nothing_waits_for_as_long_as_the_jump(store:
     assert store.quarantine.items(due_before=store.now() + 40_000)
 
 
+@pytest.mark.parametrize("since", [1, 5, 20])
+def test_so_it_is_however_much_has_come_since(store: Store, since: int) -> None:
+    def come(name: str, number: int, at: int) -> None:
+        for id_ in [f"{name}{one}" for one in range(number)]:
+            arrive(store, id_, received_at=at)
+            store.decisions.decide(ME, [Decision(id_, "pending", "no", (start(9),))], [], at, "me", 0)
+
+    jump = Jump(store, HOUR)
+    come("before", 80, jump.before)
+    come("since", since, store.now())
+    store.maintenance.run()
+    assert store.quarantine.items(due_before=store.now() + 40_000)
+    waiting = [one for one in store.queries.targets_of(["e1", "before7"]) if one.state == "pending"]
+    assert len(waiting) == 2
+    assert max(target.due_at for target in waiting) < store.now() + 40_000
+
+
 def test_without_a_jump_nothing_is_due_sooner_than_it_was_to_be(store: Store) -> None:
     jump = Jump(store, 0)
     for target in store.queries.targets_of(["e1"])[1:2]:
