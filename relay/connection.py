@@ -30,6 +30,8 @@ LONGEST_ANSWER = 30.0
 LARGEST_HEAD = 64 * 1024
 """Bytes: the request line and headers together."""
 _PIECE = 8 * 1024
+_WHOLE_REQUEST = 16 * 1024
+"""Bytes that are read at once of what may be a whole request: what any request may hold (`relay.memory`)."""
 _END = re.compile(rb"\r\n\r\n|(?<!\r)\n")
 """Where a head ends; or a line without HTTP's line ending, which the parser refuses."""
 _LONGEST_TURN = 0.005
@@ -70,7 +72,9 @@ class Connection:
         self._gives_way = False
         self._is_sending = False
         """Whether the peer must read for its answer to be sent."""
-        self._is_over = False
+        self.is_over = False
+        """Whether nothing more is to be read from it."""
+        self._unread = b""
         self._seen = b""
         """The last bytes given to the parser: the end of a head may begin in them."""
         self._head = 0
@@ -97,9 +101,17 @@ class Connection:
     def recv(self, size: int) -> bytes:
         """A whole head if one is expected, else whatever has arrived. Raises LimitRequestHeaders, TooMuchFraming or
         Overloaded."""
-        if self._is_over:
+        if self.is_over:
             return b""
         return self._receive_head() if self._in_head else self._receive_body(size)
+
+    def receive_some(self) -> bytes:
+        """What has arrived of a request, perhaps all of it; empty at the end. Raises OSError or Overloaded."""
+        return self._receive(_WHOLE_REQUEST)
+
+    def unread(self, data: bytes) -> None:
+        """Gives back the end of what was received last: it is received again."""
+        self._unread = data
 
     def _receive_head(self) -> bytes:
         begin = looked = len(self._seen)
@@ -138,6 +150,9 @@ class Connection:
         return piece
 
     def _receive(self, size: int) -> bytes:
+        if self._unread:
+            piece, self._unread, self._has_begun = self._unread, b"", True
+            return piece
         piece = self._wait_for(size)
         if self._gives_way:
             if not self._has_begun:
@@ -283,7 +298,7 @@ class Connection:
 
     def end(self) -> None:
         """Gives gunicorn nothing more to read, so that it closes the connection."""
-        self._is_over = True
+        self.is_over = True
 
     def linger(self, most: int = _LARGEST_REST) -> None:
         """Ends the connection, and reads what still arrives: with unread bytes it would be reset, and the peer might

@@ -25,6 +25,7 @@ if getattr(sys.flags, "safe_path", False) and sys.path[0] in (os.getcwd(), os.en
     sys.path.append(sys.path.pop(0))
 
 import atexit
+import errno
 import gc
 import shutil
 import socket
@@ -46,6 +47,15 @@ with not_collecting():  # imported modules are never freed
     from config.references import environment_with_dotenv
     from relay.connection import Connection, Places
     from relay.memory import MEMORY, Overloaded
+    from relay.usual_requests import (
+        LONGEST_FIELD,
+        LONGEST_LINE,
+        MOST_FIELDS,
+        UsualRequest,
+        answer,
+        are_read_under,
+        usual,
+    )
     from relay.waiting_places import MOST as MOST_WAITING
     from relay.waiting_places import most_waiting
 
@@ -54,6 +64,8 @@ _LONGEST_GOODBYE = 2.0
 _LARGEST_REST_OF_NONSENSE = 256 * 1024
 """Bytes that are still read from such a connection after its answer."""
 _OBJECTS_A_COLLECTION = 10_000
+_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
+"""The peer has closed its connection."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
@@ -69,6 +81,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         others = self.worker_connections - MOST_WAITING
         self.places = Places(others if others > 0 else self.worker_connections)
         self._names = [listener.getsockname() for listener in self.sockets]
+        self._reads_usual_requests = are_read_under(self.cfg, os.environ)
 
     @property
     def alive(self) -> bool:
@@ -90,12 +103,50 @@ class Worker(GeventWorker):  # type: ignore[misc]
             if connection.is_tls or connection.await_first(self.cfg.keepalive):
                 # A worker that stops has closed its listeners, which gunicorn asks for their names all the same.
                 name = self._names[self.sockets.index(listener)]
-                super().handle(SimpleNamespace(getsockname=lambda: name), connection, addr)
+                if self._answer_usual_requests(name, connection, addr):
+                    super().handle(SimpleNamespace(getsockname=lambda: name), connection, addr)
             else:
                 connection.close()
         finally:
             connection.request_is_over()
             self.places.leave(connection)
+
+    def _answer_usual_requests(self, name: Any, connection: Connection, addr: Any) -> bool:
+        """Answers requests on a connection that has something to read. Returns whether gunicorn is to go on with it; if
+        not, it is closed."""
+        if not self._reads_usual_requests or connection.is_tls or not isinstance(addr, tuple):
+            return True
+        try:
+            while data := connection.receive_some():
+                request = usual(data, addr, name)
+                if request is None:
+                    connection.unread(data)
+                    return True
+                self._answer_usual_request(request, connection)
+                if request.rest and not connection.is_over:
+                    connection.unread(request.rest)
+                    return True
+                if connection.is_over or not connection.await_first(self.cfg.keepalive):
+                    break
+        except OSError as error:
+            if error.errno not in _GONE:
+                self.log.exception("a connection failed")
+        except Exception as error:
+            self.handle_error(None, connection, addr, error)
+        connection.close()
+        return False
+
+    def _answer_usual_request(self, request: UsualRequest, connection: Connection) -> None:
+        connection.head_is_read()
+        try:
+            keep = request.keeps and self.alive
+            connection.sendall(answer(self.wsgi, request, connection, keep))
+            connection.finish(request)
+        finally:
+            connection.request_is_over()
+            self.places.take(connection)
+        if not keep:
+            connection.end()
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answers a request whose head has been read. Raises StopIteration if no other may follow."""
@@ -177,9 +228,9 @@ keepalive = 15
 # silent ones don't keep the others waiting.
 worker_connections = 2000 + MOST_WAITING
 backlog = 1024
-limit_request_line = 8190
-limit_request_fields = 100
-limit_request_field_size = 16380
+limit_request_line = LONGEST_LINE
+limit_request_fields = MOST_FIELDS
+limit_request_field_size = LONGEST_FIELD
 
 # BRIDGE_TRUSTED_PROXIES decides whose headers about addresses and hosts are trusted; gunicorn itself trusts none. So it
 # doesn't matter whose it would, and `*` saves each request a check of the address.
