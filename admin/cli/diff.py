@@ -9,11 +9,13 @@ import click
 
 from admin.cli.common import Here, echo_table, here
 from admin.cli.groups import fail
-from admin.cli.tables import compact
+from admin.cli.tables import compact, cut
 from admin.events.differences import compared, differences, place
 
 _LONGEST = 60
 """Characters of a value in a table."""
+_LONGEST_FIELD = 200
+"""Characters of a field's path there: all rows are as wide as the widest, and a sender may choose long keys."""
 
 
 @click.command(short_help="Compare two events, field by field.")
@@ -43,7 +45,7 @@ def diff(here: Here, before: str, after: str, as_json: bool) -> None:
         rows = [
             [
                 it.kind,
-                place(it),
+                cut(place(it), _LONGEST_FIELD),
                 compact(it.before, _LONGEST) if it.kind != "added" else "",
                 compact(it.after, _LONGEST) if it.kind != "removed" else "",
             ]

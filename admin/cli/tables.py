@@ -34,7 +34,11 @@ def pretty(value: Any, most: int | None = None) -> str:
 
 def compact(value: Any, length: int = 120) -> str:
     """JSON on one line, cut to a length."""
-    text = plain(json.dumps(value, ensure_ascii=False))
+    return cut(plain(json.dumps(value, ensure_ascii=False)), length)
+
+
+def cut(text: str, length: int) -> str:
+    """The text, or its beginning and a sign that there is more."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
