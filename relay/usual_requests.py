@@ -27,9 +27,11 @@ LONGEST_FIELD = 16380
 MOST_FIELDS = 100
 _HEAD = re.compile(
     rf"POST ((?:{PATH}|{CONDUCTORS_PATH})[A-Za-z0-9._~/-]+)(?:\?([!-\"$-~]*))? HTTP/1\.1\r\n"
-    r"((?:[A-Za-z0-9-]+:[\t -~\x80-\xff]*\r\n)+)\r\n"
+    r"((?:[A-Za-z0-9-]{1,100}:[\t -~\x80-\xff]*\r\n)+)\r\n"
 )
-"""Without what a URL may escape, folded lines, and names that WSGI can't tell apart."""
+"""Without what a URL may escape, folded lines, names that WSGI can't tell apart, and longer ones than any in use, which
+would be remembered (`_key`)."""
+_LINE_END = b"\r\n"
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(r"[0-9]{1,6}", re.ASCII)
 _LEFT = frozenset({"HTTP_EXPECT", "HTTP_HTTP2_SETTINGS", "HTTP_TRAILER", "HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE"})
@@ -88,7 +90,7 @@ class UsualRequest:
 def usual(data: bytes, peer: tuple[Any, ...], server: tuple[Any, ...]) -> UsualRequest | None:
     """The request that the data begins with; None if it is left to gunicorn. `peer` and `server`: address and port."""
     end = data.find(_END) + len(_END)
-    if end < len(_END):
+    if end < len(_END) or data.find(_LINE_END) > LONGEST_LINE:
         return None
     match = _HEAD.fullmatch(data[:end].decode("latin-1"))
     if match is None:

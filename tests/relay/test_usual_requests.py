@@ -24,6 +24,7 @@ FIELDS = (
     "User-Agent:\t GitHub-Hookshot/1 (\xe9) ",
 )
 USUAL = "POST /webhook/a-b HTTP/1.1"
+LONGEST = f"POST /webhook/a?{'b' * (LONGEST_LINE - len('POST /webhook/a? HTTP/1.1'))} HTTP/1.1"
 PEER, SERVER = ("203.0.113.7", 4711), ("0.0.0.0", 8000)
 
 
@@ -108,6 +109,7 @@ A_LINE = st.one_of(
 @example(USUAL, list(FIELDS), True)
 @example(USUAL, [*FIELDS, "Connection: close"], True)
 @example("POST /webhook/a?b=c&d=%20 HTTP/1.1", list(FIELDS), True)
+@example(LONGEST, list(FIELDS), True)
 def test_a_usual_request_means_what_gunicorn_reads(line: str, fields: list[str], has_length: bool) -> None:
     data = sent(line, [*fields, "Content-Length: 5"] if has_length else fields)
     found = read(data + b"POST ")
@@ -130,6 +132,7 @@ def test_a_usual_request_means_what_gunicorn_reads(line: str, fields: list[str],
     [
         (USUAL, FIELDS),
         ("POST /api/webhook/a/b.c~d?e=%2F HTTP/1.1", FIELDS),
+        (LONGEST, FIELDS),
         (USUAL, (*FIELDS, "connection: Keep-Alive")),
         (USUAL, ("content-length: 0",)),
     ],
@@ -151,6 +154,8 @@ def test_a_delivery_is_usual(line: str, fields: tuple[str, ...]) -> None:
         (USUAL, (*FIELDS, "Transfer-Encoding: chunked")),
         (USUAL, (*FIELDS, "Expect: 100-continue")),
         (USUAL, (*FIELDS, "Connection: upgrade")),
+        (LONGEST.replace("?", "?-"), FIELDS),
+        (USUAL, (*FIELDS, f"{'X' * 101}: b")),
         (USUAL, (*FIELDS, "X_A: b")),
         (USUAL, (*FIELDS, "X-A : b")),
         (USUAL, (*FIELDS, " folded")),
