@@ -144,30 +144,33 @@ DECLARE
 BEGIN
     FOR part IN
         -- Grouped rather than joined: a plan that is kept may have been made for very few.
-        SELECT changed.stage, changed.status, array_agg(unsettled.ctid) AS places FROM (
-            SELECT webhook, seq, max(was) AS was, max(stage) AS stage, max(status) AS status FROM (
-                SELECT webhook, seq, CASE WHEN decided_at IS NULL THEN -1 ELSE held END AS was,
+        SELECT changed.was IS NULL AS is_new, changed.stage, changed.status, array_agg(unsettled.ctid) AS places,
+            array_agg(changed.seq) AS seqs
+        FROM (
+            SELECT webhook, seq, origin, max(was) AS was, max(stage) AS stage, max(status) AS status FROM (
+                SELECT webhook, seq, origin, CASE WHEN decided_at IS NULL THEN -1 ELSE held END AS was,
                     NULL::smallint AS stage, NULL AS status FROM before WHERE settled_at IS NULL
-                UNION ALL SELECT webhook, seq, NULL, CASE WHEN decided_at IS NULL THEN -1 ELSE held END, status
+                UNION ALL SELECT webhook, seq, origin, NULL, CASE WHEN decided_at IS NULL THEN -1 ELSE held END, status
                 FROM after WHERE settled_at IS NULL
-            ) AS both_times GROUP BY webhook, seq
-        ) AS changed CROSS JOIN LATERAL (
+            ) AS both_times GROUP BY webhook, seq, origin
+        ) AS changed LEFT JOIN LATERAL (
             SELECT u.ctid FROM bridge.unsettled_events u
             WHERE u.stage = changed.was AND u.webhook = changed.webhook AND u.seq = changed.seq
             AND (u.stage, u.status) IS DISTINCT FROM (changed.stage, changed.status) OFFSET 0
-        ) AS unsettled GROUP BY changed.stage, changed.status
+        ) AS unsettled ON true WHERE changed.was IS NULL OR unsettled.ctid IS NOT NULL
+        -- What is new comes last: if a person has changed another column, it is in place of what is deleted.
+        GROUP BY changed.was IS NULL, changed.stage, changed.status ORDER BY is_new
     LOOP
-        IF part.stage IS NULL THEN
+        IF part.is_new THEN
+            INSERT INTO bridge.unsettled_events (seq, stage, webhook, status, origin)
+                SELECT seq, part.stage, webhook, part.status, origin FROM after
+                WHERE settled_at IS NULL AND seq = ANY(part.seqs);
+        ELSIF part.stage IS NULL THEN
             DELETE FROM bridge.unsettled_events WHERE ctid = ANY(part.places);
         ELSE
             UPDATE bridge.unsettled_events SET stage = part.stage, status = part.status WHERE ctid = ANY(part.places);
         END IF;
     END LOOP;
-    IF EXISTS (SELECT FROM before WHERE settled_at IS NOT NULL) THEN
-        INSERT INTO bridge.unsettled_events (seq, stage, webhook, status, origin)
-            SELECT seq, CASE WHEN decided_at IS NULL THEN -1 ELSE held END, webhook, status, origin FROM after
-            WHERE settled_at IS NULL AND seq IN (SELECT seq FROM before WHERE settled_at IS NOT NULL);
-    END IF;
     IF EXISTS (SELECT FROM before WHERE status <> 'pending') THEN
         DELETE FROM bridge.ended_events WHERE ctid = ANY(ARRAY(
             SELECT ended.ctid FROM before CROSS JOIN LATERAL (

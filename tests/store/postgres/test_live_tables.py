@@ -103,6 +103,15 @@ def test_what_a_process_of_the_version_before_writes_is_found(postgres: Postgres
     store.close()
 
 
+@pytest.mark.parametrize("change", ["webhook = 'renamed'", "origin = 'called'", "seq = seq + 100"])
+@pytest.mark.parametrize("too", ["", ", decided_at = 7, held = 0", ", status = 'failed', settled_at = 7"])
+def test_what_a_person_changes_is_found(postgres: Postgres, change: str, too: str) -> None:
+    url = old(postgres, "")
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(f"UPDATE webhook_bridge.events SET {change}{too}".encode())
+    assert differences(url) == []
+
+
 def test_what_is_different_is_noticed(postgres: Postgres) -> None:
     url = old(postgres, "")
     with psycopg.connect(url, autocommit=True) as database:
