@@ -17,7 +17,7 @@ from random import Random
 
 import pytest
 from flask import Flask
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, WebDriverException
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -65,10 +65,20 @@ MARKS = (
 """Of every module that tests in a browser."""
 
 
-def await_true(driver: Chrome, condition: Callable[[], object], seconds: float = 20) -> None:
+def await_true(driver: Chrome, condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     """Waits until the page that a click or key leads to is there."""
-    ignored = (NoSuchElementException, StaleElementReferenceException)
-    WebDriverWait(driver, seconds, poll_frequency=0.05, ignored_exceptions=ignored).until(lambda _: condition())
+
+    def is_there(_: Chrome) -> bool:
+        try:
+            return bool(condition())
+        except (NoSuchElementException, StaleElementReferenceException):
+            return False
+        except WebDriverException as error:
+            if "does not belong to the document" not in str(error.msg):  # as chromedriver tells of some stale elements
+                raise
+            return False
+
+    WebDriverWait(driver, seconds, poll_frequency=0.05).until(is_there)
 
 
 @contextmanager

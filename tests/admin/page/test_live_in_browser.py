@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,14 +15,13 @@ from selenium.webdriver.common.keys import Keys
 from store.delivery_records import Rejection
 from store.records import Decision, NewEvent, Term, new_event_id
 from tests.admin.page import axe, browser
+from tests.admin.page.browser import await_true
 from tests.admin.sample import Sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
 pytestmark = [*browser.MARKS]
-
-await_true = partial(browser.await_true, seconds=30)
 
 
 @pytest.fixture
