@@ -5,29 +5,25 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from conductor.client.configuration.configuration import Configuration
-from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
-from conductor.client.http.api_client import ApiClient
-from conductor.client.http.rest import ApiException, AuthorizationException
-from urllib3.util import parse_url
+from urllib3.util import make_headers, parse_url
 
 from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from worker.conductor.bounds import Bounds
-from worker.conductor.errors import ConductorError, NotNow, OutcomeUnknown, Unreachable, answered
-from worker.conductor.transport import Response, Transport, tls_context
+from worker.conductor.errors import ConductorError, OutcomeUnknown, answered
+from worker.conductor.transport import Declined, Response, Transport, tls_context
 
-_TOKEN_AGAIN = 30.0
-"""Seconds until a token is requested again after a failure."""
+if TYPE_CHECKING:
+    from worker.conductor.tokens import Tokens
+
 _JSON_BEGINS = ("", "[", "{", '"')
-_HEADERS = {"Accept": "*/*", "Content-Type": "application/json"}
+_HEADERS = {"Accept": "*/*", "Content-Type": "application/json", "Accept-Encoding": "gzip"}
 
 
 class Api:
@@ -37,13 +33,10 @@ class Api:
         self.bounds = bounds
         self.clock = clock
         self.server_clock = ServerClock()
-        self._authentication = AuthenticationSettings(key_id=key, key_secret=secret) if key and secret else None
-        self._configuration = Configuration(
-            server_api_url=url.rstrip("/"), authentication_settings=self._authentication
-        )
-        self._token_asked = float("-inf")
-        # One client per thread: calls share no lock, and a broken connection affects only its own thread.
-        self._clients = threading.local()
+        self._url = url.rstrip("/")
+        self._tokens = _tokens(self._url, key, secret) if key and secret else None
+        # One transport per thread: calls share no lock, and a broken connection affects only its own thread.
+        self._transports = threading.local()
 
     def call(
         self,
@@ -64,27 +57,29 @@ class Api:
         have, if fewer than usual; beyond it Garbled is raised. A `body` that is a string is JSON
         already. `headers` receives the answer's headers, with lower-case names.
         """
-        # Not with the client's own methods: its models cost three times the CPU time, it drops `timeout=0`, wraps
-        # outputs, and copies every value of a large body while all other threads stand still.
+        # Not with Conductor's client: its models cost three times the CPU time, it drops `timeout=0`, wraps outputs,
+        # and copies every value of a large body while all other threads stand still.
         sent = self.clock.now()
         try:
-            client = self._client(not_after, patience, largest)
+            transport = self._transport()
+            transport.limit(not_after, patience, largest)
             target = self._path + path
             for name, value in (parameters or {}).items():
                 target = target.replace(f"{{{name}}}", quote(value, safe=""))
             if query:
                 target += "?" + urlencode(query)
             try:
-                answer = _send(client, method, target, body)
-            except AuthorizationException as error:
-                if not (error.token_expired or error.invalid_token) or not client.force_refresh_auth_token():
+                answer = self._send(transport, method, target, body)
+            except Declined as error:
+                if self._tokens is None or not self._tokens.renewed(error, transport):
                     raise
-                answer = _send(client, method, target, body)
-        except ApiException as error:
-            raise answered(error.status or 0, str(error.reason or ""), error.body, f"{method} {path}") from error
+                answer = self._send(transport, method, target, body)
+        except Declined as error:
+            found = error.answer
+            raise answered(found.status_code, found.reason_phrase, found.text, f"{method} {path}") from error
         except ConductorError:
             raise
-        except Exception as error:  # a bug in the client, or an answer that it can't read
+        except Exception as error:  # a bug here or in the client, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         self._observe_date(answer.headers, sent)
         if headers is not None:
@@ -96,42 +91,28 @@ class Api:
 
     @cached_property
     def _path(self) -> str:
-        return parse_url(self._configuration.host).path or ""
+        return parse_url(self._url).path or ""
 
     @cached_property
     def _tls(self) -> ssl.SSLContext | None:
-        return tls_context() if self._configuration.host[:6].lower() == "https:" else None
+        return tls_context() if self._url[:6].lower() == "https:" else None
 
-    def _client(self, not_after: float, patience: float, largest: int | None) -> ApiClient:
-        """This thread's client, whose requests respect these limits."""
-        client = getattr(self._clients, "client", None)
-        if client is None:
-            # Created without credentials: it would otherwise request a token with its own transport and time-outs.
-            plain = Configuration(server_api_url=self._configuration.host)
-            plain.authentication_settings = None
-            transport = Transport(self._configuration.host, self.bounds, self._tls)
-            # Otherwise it makes connections of its own, never used: that takes longer than many calls, as it reads the
-            # certificates of all authorities twice.
-            plain.http_connection = transport.connection
-            client = self._clients.client = ApiClient(plain)
-            client.configuration = self._configuration
-            client.rest_client = transport
-        client.rest_client.limit(not_after, patience, largest)
-        if self._authentication and self._configuration.AUTH_TOKEN is None:
-            self._ask_for_token(client)
-        return client
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        """What every request carries."""
+        auth = parse_url(self._url).auth
+        return _HEADERS if auth is None else _HEADERS | dict(make_headers(basic_auth=auth))
 
-    def _ask_for_token(self, client: ApiClient) -> None:
-        """The client itself would give up permanently after a few failures, or after a single 404."""
-        if time.monotonic() - self._token_asked > _TOKEN_AGAIN:
-            self._configuration.authentication_settings = self._authentication
-            if not client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
-                status, failed = client.rest_client.last  # the client doesn't report what went wrong
-                if isinstance(failed, Unreachable):
-                    raise failed
-                text = "Conductor issues no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
-                raise NotNow(f"{text} ({failed or status})", status)
-            self._token_asked = time.monotonic()
+    def _transport(self) -> Transport:
+        """This thread's."""
+        transport: Transport | None = getattr(self._transports, "transport", None)
+        if transport is None:
+            transport = self._transports.transport = Transport(self._url, self.bounds, self._tls)
+        return transport
+
+    def _send(self, transport: Transport, method: str, target: str, body: Any) -> Response:
+        headers = self._headers if self._tokens is None else self._headers | self._tokens.headers(transport)
+        return transport.send(method, target, headers, body)
 
     def _observe_date(self, headers: Mapping[str, str], sent: float) -> None:
         """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never polled."""
@@ -140,12 +121,10 @@ class Api:
             self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
 
 
-def _send(client: ApiClient, method: str, target: str, body: Any) -> Response:
-    headers = _HEADERS | client.default_headers
-    if client.configuration.authentication_settings is not None and (auth := client.get_authentication_headers()):
-        headers |= auth["header"]
-    found: Response = client.rest_client.send(method, target, headers, body)
-    return found
+def _tokens(url: str, key: str, secret: str) -> Tokens:
+    from worker.conductor.tokens import Tokens
+
+    return Tokens(url, key, secret)
 
 
 def _is_id(answer: Response) -> bool:

@@ -59,7 +59,7 @@ class Conductor:
     ):
         """`url` is the API's, with ``/api``; `clock` is the one that all of the bridge's processes share, by default
         this machine's."""
-        # Only here: its client takes longer to import than most commands take to run, and few of them call Conductor.
+        # Only here: few commands call Conductor.
         from worker.conductor.api import Api
 
         self._api = Api(url, bounds, key, secret, clock or SteadyClock())

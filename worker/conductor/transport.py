@@ -1,4 +1,4 @@
-"""The client's transport, with bounds: one request per call, and no answer that takes too long or is too large."""
+"""Requests with bounds: one per call, and no answer that takes too long or is too large."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import responses
 from typing import Any
-from urllib.parse import urlencode
 
 import urllib3
-from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
 
 from worker.conductor.bounds import Bounds
 from worker.conductor.connection import Answer, Connection, Deadlines
@@ -36,7 +35,7 @@ def tls_context() -> ssl.SSLContext:
 
 @dataclass
 class Response:
-    """A complete answer, with the attributes from which the client's `RESTResponse` is made."""
+    """A complete answer, with the attributes from which `RESTResponse` of Conductor's client is made."""
 
     status_code: int
     reason_phrase: str
@@ -44,11 +43,19 @@ class Response:
     text: str
 
 
-class Transport(RESTClientObject):  # type: ignore[misc]
-    """The client's transport, with exactly one request per call.
+class Declined(Exception):
+    """The answer isn't 2xx."""
 
-    The client's own transport repeats a GET whose connection broke, so a lost poll would go unnoticed. It also connects
-    up to four times, so a request could leave long after its claim was made.
+    def __init__(self, answer: Response):
+        super().__init__(answer.status_code)
+        self.answer = answer
+
+
+class Transport:
+    """One connection, with exactly one request per call.
+
+    The transport of Conductor's client repeats a GET whose connection broke, so a lost poll would go unnoticed. It also
+    connects up to four times, so a request could leave long after its claim was made.
     """
 
     def __init__(self, url: str, bounds: Bounds, tls: ssl.SSLContext | None):
@@ -63,8 +70,11 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         self.last: tuple[int, ConductorError | None] = (0, None)
         """The last answer's status, 0 if there was none, and why there was none."""
         self._connection = Connection(url, tls)
-        super().__init__(self._connection)
-        self._owns_connection = True
+
+    def __del__(self) -> None:
+        """Its thread has ended."""
+        if hasattr(self, "_connection"):  # no URL that can't be read has one
+            self._connection.close()
 
     def limit(self, not_after: float, patience: float, largest: int | None = None) -> None:
         """The next requests leave before `not_after` (`time.monotonic`), or not at all; each waits at most `patience`
@@ -72,27 +82,10 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         self._leaves, self._patience = not_after, patience
         self._largest = self._bounds.largest_answer if largest is None else largest
 
-    def request(
-        self,
-        method: str,
-        url: str,
-        query_params: Any = None,
-        headers: dict[str, str] | None = None,
-        body: Any = None,
-        post_params: Any = None,
-        _preload_content: bool = True,
-        _request_timeout: Any = None,
-    ) -> RESTResponse:
-        """Sends a request of the client's own. Raises ApiException for a non-2xx answer, and as `send` does."""
-        target = urllib3.util.parse_url(url).request_uri
-        if query_params:
-            target += "?" + urlencode(query_params)
-        return RESTResponse(self.send(method, target, headers or {}, body))
-
     def send(self, method: str, target: str, headers: Mapping[str, str], body: Any = None) -> Response:
         """Sends one request for the `target`: path and query. Its body is JSON as text, or is serialized.
 
-        Raises ApiException for a non-2xx answer, Unreachable, NotNow or OutcomeUnknown.
+        Raises Declined for a non-2xx answer, Unreachable, NotNow or OutcomeUnknown.
         """
         request = self._request(method, target, headers, None if method == "GET" else _content(body))
         now = time.monotonic()
@@ -103,7 +96,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         deadlines = Deadlines(now + self._bounds.to_connect, self._leaves, now + seconds)
         try:
             found = self._connection.exchange(request, deadlines, self._largest)
-            answer = Response(found.status, found.reason, found.headers, _text(found))
+            reason = found.reason or responses.get(found.status, "")
+            answer = Response(found.status, reason, found.headers, _text(found))
         except ConductorError as error:
             if isinstance(error.__cause__, ssl.SSLError):
                 self._trust_new_authorities(now)
@@ -117,10 +111,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
             self.last = 0, unknown
             raise unknown from error
         self.last = answer.status_code, None
-        if answer.status_code in (401, 403):
-            raise AuthorizationException(http_resp=RESTResponse(answer))
         if not 200 <= answer.status_code <= 299:
-            raise ApiException(http_resp=RESTResponse(answer))
+            raise Declined(answer)
         return answer
 
     def _request(self, method: str, target: str, headers: Mapping[str, str], content: bytes | None) -> bytes:

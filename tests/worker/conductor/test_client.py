@@ -10,6 +10,7 @@ import pytest
 from conductor.client.http.api_client import ApiClient
 
 from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
+from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.conductor.responses import TaskStatus, Unreadable
@@ -171,14 +172,17 @@ def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: S
 
 @pytest.mark.parametrize("call", ["start", "complete"])
 def test_the_client_does_not_go_through_what_a_payload_holds(
-    server: StandIn, conductor: Conductor, call: str, monkeypatch: pytest.MonkeyPatch
+    server: StandIn, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    conductor = Conductor(server.url, Bounds(30), "key", "secret")
     copied: list[Any] = []
     copy = ApiClient.sanitize_for_serialization
     monkeypatch.setattr(
         ApiClient, "sanitize_for_serialization", lambda self, value: copied.append(value) or copy(self, value)
     )
-    server.answers = [Answer("w7", kind="text/plain")]
+    server.answers = [
+        lambda asked: Answer({"token": "t"}) if asked.path == "/api/token" else Answer("w7", kind="text/plain")
+    ]
     payload = json.dumps([{"a": n} for n in range(1000)])
     if call == "start":
         conductor.start("flow", None, f'{{"all": {payload}}}', "event")
@@ -186,7 +190,7 @@ def test_the_client_does_not_go_through_what_a_payload_holds(
         conductor.complete("w", "wait", f'{{"all": {payload}}}', "event")
     body = server.last.body
     assert len((body["input"] if call == "start" else body)["all"]) == 1000
-    assert len(copied) < 100, "it would take longer than a claim is fresh"
+    assert 0 < len(copied) < 100, "it would take longer than a claim is fresh"
 
 
 def test_an_earlier_start_is_found_by_its_correlation_id_also_when_it_has_ended(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from testkit.processes import ROOT
 from tests.worker.conductor.stand_in import Answer, Request, StandIn
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
@@ -43,6 +46,28 @@ def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
     for _ in range(3):
         assert conductor.poll("me") == []
     assert [request.path for request in server.requests].count("/api/token") == 1
+
+
+_WITHOUT_KEYS = """
+import sys
+import worker.__main__
+from worker.conductor.bounds import Bounds
+from worker.conductor.client import Conductor
+print(Conductor("http://127.0.0.1:1/api", Bounds(5), "key", None).timeout, "conductor" in sys.modules)
+"""
+
+
+def test_without_keys_conductors_client_is_not_imported() -> None:
+    """That would be a quarter of a worker's start."""
+    found = subprocess.run([sys.executable, "-c", _WITHOUT_KEYS], cwd=ROOT, capture_output=True, text=True)
+    assert found.stdout.split() == ["5", "False"], found.stderr
+
+
+def test_a_user_and_a_password_of_the_url_go_with_every_call(server: StandIn) -> None:
+    conductor = Conductor(server.url.replace("://", "://me:hidden@"), Bounds(30))
+    server.answers = [Answer([])]
+    conductor.poll("me")
+    assert server.last.headers["authorization"] == "Basic bWU6aGlkZGVu"
 
 
 def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
