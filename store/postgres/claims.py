@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from store.clock import MonotonicClock
 from store.postgres.low_water_marks import LowWaterMarks, next_webhooks
 from store.postgres.planning import IN_ORDER
+from store.postgres.text import Longs, Texts
 from store.protocols import Signals
 from store.records import Result
 from store.rules import fairness, transitions
@@ -105,16 +106,16 @@ class PostgresClaims(Claims):
             " WHERE t.id = c.id AND coalesce(t.state, '') = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts"
             " RETURNING t.id",
             (
-                list(by_id),
-                [result.target.attempts for result in by_id.values()],
-                [change.state for change in changes],
-                [change.error for change in changes],
-                [change.workflow_id for change in changes],
-                [change.due_at for change in changes],
+                Longs(by_id),
+                Longs(result.target.attempts for result in by_id.values()),
+                Texts(change.state for change in changes),
+                Texts(change.error for change in changes),
+                Texts(change.workflow_id for change in changes),
+                Longs(change.due_at for change in changes),
                 [change.not_sent for change in changes],
-                [change.settled_at for change in changes],
-                [change.failing_since for change in changes],
-                [attempts_text(change.failures) for change in changes],
+                Longs(change.settled_at for change in changes),
+                Longs(change.failing_since for change in changes),
+                Texts(attempts_text(change.failures) for change in changes),
                 worker,
             ),
         )
@@ -122,10 +123,14 @@ class PostgresClaims(Claims):
 
     def _change_tasks(self, transaction: Transaction, changes: Mapping[str, transitions.TaskChange]) -> None:
         if changes:
-            ids = sorted(changes)
+            found = sorted(changes.items())
             transaction.write(
                 "UPDATE bridge.tasks t SET state = c.state, settled_at = c.settled_at"
                 " FROM unnest(%b::text[], %b::text[], %b::bigint[]) AS c (id, state, settled_at)"
                 " WHERE t.id = c.id AND t.state = 'taken'",
-                (ids, [changes[task_id].state for task_id in ids], [changes[task_id].settled_at for task_id in ids]),
+                (
+                    Texts(task_id for task_id, _ in found),
+                    Texts(change.state for _, change in found),
+                    Longs(change.settled_at for _, change in found),
+                ),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from store.postgres.text import Longs, Texts
 from store.records import Target
 from store.rules.transitions import EventChange
 from store.sql import rows
@@ -47,11 +48,15 @@ _LOCK_NAMES = """
 SELECT pg_advisory_xact_lock(hashtext(%s), hashtext(name))
 FROM (SELECT name FROM unnest(%s::text[]) AS asked (name) ORDER BY hashtext(name)) AS ordered
 """
-_NEW_TARGET_ARRAYS = (
-    "%b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::text[], %b::int[], %b::text[], %b::text[],"
-    " %b::int[], %b::text[], %b::bigint[], %b::bigint[], %b::bigint[], %b::text[], %b::text[],"
-    " %b::text[], %b::text[], %b::text[], %b::text[], %b::bigint[]"
-)
+_NUMBERS = {
+    "version": "int",
+    "attempts": "int",
+    **dict.fromkeys(("claimed_at", "due_at", "created_at", "iteration"), "bigint"),
+}
+"""The columns of new targets that are numbers; all others are text."""
+_NEW_TARGET = rows.NEW_TARGET.split(", ")
+_NEW_TARGET_COLUMNS = [Longs if name in _NUMBERS else Texts for name in _NEW_TARGET]
+_NEW_TARGET_ARRAYS = ", ".join(f"%b::{_NUMBERS.get(name, 'text')}[]" for name in _NEW_TARGET)
 _ADD_TARGETS = (
     f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
     " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
@@ -67,17 +72,17 @@ class PostgresEventRows(EventRows):
     """The rows of events and targets on PostgreSQL."""
 
     def lock_for_results(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Locked]:
-        found = transaction.fetch(_LOCK_SHARED, {"ids": sorted(event_ids)}) if event_ids else []
+        found = transaction.fetch(_LOCK_SHARED, {"ids": Texts(sorted(event_ids))}) if event_ids else []
         return {event_id: Locked(hold_of(held) or "no", origin, one) for event_id, held, origin, one in found}
 
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
         # No row is locked: an event's own row may be locked by another that waits for this.
-        transaction.fetch(_LOCK_NAMES, ("bridge.events", list(origins)))
+        transaction.fetch(_LOCK_NAMES, ("bridge.events", Texts(origins)))
 
     def lock_lanes(self, transaction: Transaction, lanes: Sequence[str]) -> None:
         # No row is locked: which message is the first of its lane changes meanwhile, and so would the order of locking.
         if lanes:
-            transaction.fetch(_LOCK_NAMES, ("bridge.lanes", list(lanes)))
+            transaction.fetch(_LOCK_NAMES, ("bridge.lanes", Texts(lanes)))
 
     def change(self, transaction: Transaction, changes: Mapping[str, EventChange]) -> None:
         if changes:
@@ -98,7 +103,7 @@ class PostgresEventRows(EventRows):
             _changing(changes, one, _LOCK_DECIDED) for changes, one in ((decided, by), (over, Decided())) if changes
         ]
         if taken := tasks_of(new_rows):
-            statements.append((TAKE, (taken,)))
+            statements.append((TAKE, (Texts(taken),)))
         if new_rows:
             statements.append(_new_targets(new_rows))
         found = transaction.fetch_together(statements)
@@ -107,20 +112,23 @@ class PostgresEventRows(EventRows):
 
 def _changing(changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED, lock: str = "") -> Statement:
     """The statement for that. `by` applies to events that weren't decided before."""
+    ids = Texts(changes)
     values = (
-        list(changes),
+        ids,
         *by,
-        list(changes),
-        [change.status for change in changes.values()],
-        [number_of(change.hold) for change in changes.values()],
-        [change.settled_at for change in changes.values()],
+        ids,
+        Texts(change.status for change in changes.values()),
+        Longs(number_of(change.hold) for change in changes.values()),
+        Longs(change.settled_at for change in changes.values()),
     )
     return _CHANGE.format(lock=lock), values
 
 
 def _new_targets(new_rows: Sequence[tuple[Any, ...]], on_conflict: str = "") -> Statement:
     """The statement that inserts new targets."""
-    return _ADD_TARGETS.format(on_conflict), tuple(map(list, zip(*new_rows, strict=True)))
+    columns = zip(*new_rows, strict=True)
+    values = tuple(kind(column) for kind, column in zip(_NEW_TARGET_COLUMNS, columns, strict=True))
+    return _ADD_TARGETS.format(on_conflict), values
 
 
 def _in_order(found: Rows) -> list[Target]:

@@ -20,10 +20,13 @@ _HEAD = struct.Struct("!iiIii").pack
 _LENGTH = struct.Struct("!i").pack
 _NUMBER = struct.Struct("!iq").pack
 _NULL = _LENGTH(-1)
+_SPECIAL = '\0\\"'
+"""Characters that mean something in an array's text, or can't be there."""
 
 
 class Texts(list[str | None]):
-    """A column of text, sent as an array. Of a plain list psycopg looks at each element's type."""
+    """A column of text, sent as an array. Of a plain list psycopg looks at each element's type, which takes three times
+    as long."""
 
 
 class Longs(list[int | None]):
@@ -71,6 +74,36 @@ class _LongsDumper(Dumper):
         return b"".join([_head(_LONG, obj), *data])
 
 
+class _TextsLiteralDumper(Dumper):
+    """As part of a statement's own text."""
+
+    oid = _TEXTS
+
+    def dump(self, obj: Texts) -> Buffer | None:
+        together = "".join(filter(None, obj))
+        # Nearly always: to look at each takes three times as long.
+        is_plain = together.isascii() and not any(character in together for character in _SPECIAL)
+        quoted = _plainly if is_plain else _escaped
+        return f"{{{','.join(['NULL' if text is None else quoted(text) for text in obj])}}}".encode()
+
+
+class _LongsLiteralDumper(Dumper):
+    """As part of a statement's own text."""
+
+    oid = _LONGS
+
+    def dump(self, obj: Longs) -> Buffer | None:
+        return f"{{{','.join(['NULL' if number is None else str(number) for number in obj])}}}".encode()
+
+
+def _plainly(text: str) -> str:
+    return f'"{text}"'
+
+
+def _escaped(text: str) -> str:
+    return _plainly(storable.text_without_nul(text).replace("\\", "\\\\").replace('"', '\\"'))
+
+
 def _head(kind: int, elements: list[Any]) -> bytes:
     return _HEAD(1, None in elements, kind, len(elements), 1)
 
@@ -79,5 +112,9 @@ def take_any_text(connection: psycopg.Connection[Any]) -> None:
     """Lets the connection store any text, with a replacement for what PostgreSQL can't keep."""
     connection.adapters.register_dumper(str, _TextBinary)
     connection.adapters.register_dumper(str, _Text)
-    connection.adapters.register_dumper(Texts, _TextsDumper)
-    connection.adapters.register_dumper(Longs, _LongsDumper)
+    for literal, binary, column in (
+        (_TextsLiteralDumper, _TextsDumper, Texts),
+        (_LongsLiteralDumper, _LongsDumper, Longs),
+    ):
+        connection.adapters.register_dumper(column, literal)
+        connection.adapters.register_dumper(column, binary)  # the last one, so it is preferred

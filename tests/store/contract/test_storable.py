@@ -53,6 +53,28 @@ def test_an_answer_of_conductors_that_is_no_text_is_recorded(store: Store) -> No
     assert store.facts.all()["conductor"] == KEPT
 
 
+@pytest.mark.parametrize(
+    ("odd", "kept"),
+    [
+        *(
+            (text, text)
+            for text in ("", "null", "NULL", "{a,b}", '"', "\\", 'a\\"b', "it's", "%s %", "a\nb\t", " é💩 ")
+        ),
+        (HALF, KEPT),
+        (f'\\{HALF}"', f'\\{KEPT}"'),
+    ],
+)
+def test_a_decision_and_its_result_keep_text_to_the_letter(store: Store, odd: str, kept: str) -> None:
+    plain, others = start(), replace(start(2), workflow=odd, correlation_id=odd, input=odd)
+    claimed = decide(store, arrive(store), plain, others, claim=2)
+    assert [(target.workflow, target.correlation_id) for target in claimed] == [("flow", "start#1"), (kept, kept)]
+    assert [target.input for target in claimed] == [None, kept]
+    results = [Result(target, "failed", odd, workflow_id=odd or None) for target in claimed]
+    store.claims.record_results("me", results, NOW)
+    found = store.queries.targets_of(["e1"])
+    assert [(target.error, target.workflow_id) for target in found] == [(kept, kept or None)] * 2
+
+
 def test_what_is_accepted_is_known_again_by_a_delivery_id_that_is_no_text(store: Store) -> None:
     for odd in (HALF, f"{HALF}{NUL}"):
         first, again = (
