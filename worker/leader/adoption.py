@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from config.logs import some_of
 from store.records import Task, Term
 from store.sql.rows import steps
 from store.sql.store import Store
@@ -102,4 +103,4 @@ class Adoption:
 
         for task_id, error in failing_items(task_ids, drop):  # the next discovery finds out that it has ended
             self._decider.quarantine.task_failed(task_id, error, lambda: None)
-        log.info("tasks no longer wait: Conductor has ended them", tasks=task_ids)
+        log.info("tasks no longer wait: Conductor has ended them", tasks=some_of(task_ids))

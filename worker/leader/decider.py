@@ -13,6 +13,7 @@ from functools import partial
 
 import structlog
 
+from config.logs import some_of
 from config.webhooks import Definitions, Webhook
 from store.clock import ServerClock
 from store.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Term
@@ -342,8 +343,8 @@ class Decider:
             **in_logs(event.headers),
             status=status,
             held=hold == "held",
-            tasks=[task.id for task, _ in takers],
-            workflows=sorted({task.workflow_id for task, _ in takers}),
+            tasks=some_of(task.id for task, _ in takers),
+            workflows=some_of(sorted({task.workflow_id for task, _ in takers})),
             starts=[start.target.workflow for start in starts],
             messages=[message.workflow for message in messages],
         )

@@ -8,11 +8,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.errors import LeadershipLost, StoreUnavailable
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
+from worker.discovery.state import DiscoveryState
+from worker.leader.adoption import Adoption
 
 
 def test_an_event_goes_to_every_matching_task_that_was_waiting_and_needs_no_look_up(bench: Bench) -> None:
@@ -22,6 +25,26 @@ def test_an_event_goes_to_every_matching_task_that_was_waiting_and_needs_no_look
     assert bench.takers(event) == [one.id, other.id]
     assert not_.id in bench.decider.tasks
     assert bench.looked_up == []
+
+
+def test_the_log_of_a_decision_names_some_of_very_many_tasks(bench: Bench) -> None:
+    for _ in range(30):
+        bench.wait()
+    bench.arrive()
+    with capture_logs() as logs:
+        bench.decide()
+    [line] = [line for line in logs if line["event"] == "event decided"]
+    assert [line["tasks"][-1], line["workflows"][-1]] == ["and 10 more"] * 2
+
+
+def test_the_log_of_tasks_that_have_ended_names_some_of_very_many(bench: Bench) -> None:
+    adoption = Adoption(bench.store, ME, bench.decider, DiscoveryState(), mock.Mock())
+    waiting = [bench.wait().id for _ in range(30)]
+    bench.decide()
+    with capture_logs() as logs:
+        adoption.drop(waiting)
+    assert [len(line["tasks"]) for line in logs] == [21]
+    assert not bench.decider.tasks
 
 
 @pytest.mark.parametrize("offset", [0, 90_000, -90_000])
