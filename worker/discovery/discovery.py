@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -39,7 +40,8 @@ class Discovery:
         self.searched_to = 0
         self.outcome: Outcome | None = None
         """The outcome of the reconciliation that the last discovery completed; None if it completed none."""
-        self._checked = ""
+        self._to_check: deque[str] = deque()
+        """Tasks whose turn comes before those that wait by then."""
 
     def run(self, searched_to: int) -> Iterator[list[Task] | Ended]:
         """One discovery: yields waiting tasks, and those that have ended. `searched_to` is the scanner's.
@@ -47,15 +49,14 @@ class Discovery:
         Raises ConductorError.
         """
         self.outcome = None
-        waiting = self._index.known.ids()
         try:
             ended = yield from self._search(searched_to)
         except ConductorError:
-            yield from self._check_some(waiting)  # while the index can't be searched, this is the only way
+            yield from self._check_some()  # while the index can't be searched, this is the only way
             raise
         # The index alone doesn't prove that a task has ended.
-        yield from self._check([task_id for task_id in waiting if task_id in ended])
-        yield from self._check_some([task_id for task_id in waiting if task_id not in ended])
+        yield from self._check(sorted(task_id for task_id in ended if task_id in self._index.known))
+        yield from self._check_some(ended)
 
     def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
         """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last discovery."""
@@ -103,11 +104,15 @@ class Discovery:
             self._reconciliation.end()
             log.warning("running workflows can't be read: tasks missing from the index aren't found", error=str(error))
 
-    def _check_some(self, waiting: Sequence[str]) -> Iterator[Ended]:
-        """Requests the status of the next few waiting tasks, in rotation."""
-        ordered = sorted(waiting)
-        turn = [task_id for task_id in ordered if task_id > self._checked][:_CHECKS]
-        self._checked = turn[-1] if len(turn) == _CHECKS else ""
+    def _check_some(self, without: Collection[str] = ()) -> Iterator[Ended]:
+        """Requests the status of the next few waiting tasks, in rotation. Costs no more if many wait."""
+        if not self._to_check:
+            self._to_check.extend(self._index.known.ids())
+        turn: list[str] = []
+        while self._to_check and len(turn) < _CHECKS:
+            task_id = self._to_check.popleft()
+            if task_id in self._index.known and task_id not in without:
+                turn.append(task_id)
         yield from self._check(turn)
 
     def _check(self, task_ids: Sequence[str]) -> Iterator[Ended]:

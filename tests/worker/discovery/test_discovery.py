@@ -46,6 +46,22 @@ def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: 
     assert bench.gone == tasks[::40]
 
 
+def test_those_that_wait_no_more_cost_the_others_no_turn(bench: Bench) -> None:
+    tasks = bench.schedule(120)
+    discovery = bench.discovery()
+    bench.discover(discovery, *tasks)
+    for task in tasks[50:110]:
+        del bench.known[task]
+    late = bench.schedule(60)
+    bench.conductor.end(tasks[110], "CANCELED")
+    bench.conductor.end(tasks[0], "CANCELED")
+    with mock.patch.object(bench.conductor, "ended_since", return_value=set()):
+        bench.discover(discovery, *late)
+        assert bench.gone == [tasks[110]], "the first fifty had their turn"
+        bench.discover(discovery)
+    assert bench.gone == [tasks[110], tasks[0]]
+
+
 def test_an_event_without_a_taker_has_the_next_scan_search_that_may(bench: Bench) -> None:
     state = bench.state
     bench.scan()
