@@ -12,6 +12,7 @@ from functools import partial
 import structlog
 
 from config.settings import without_user
+from config.wakeup import WakeUp
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Task
 from worker.answers.watcher import AnswerWatcher
@@ -160,19 +161,27 @@ class Worker:
         as_leader: dict[str, tuple[float, Callable[[Leader], object]]] = {
             "heartbeat": (_HEARTBEAT, Leader.renew),
             "discovery": (settings.bridge_discovery_interval, Leader.discover),
-            "suspects": (1.0, Leader.read_suspects),
             "missing calls": (settings.bridge_discovery_interval, Leader.check_calls),
             "Conductor's webhooks": (settings.bridge_discovery_interval, Leader.look_at_webhooks),
             "workflow definitions": (5.0, Leader.check_workflows),
             "once keys": (60.0, jobs.forget_once_keys),
             "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),
-            "upkeep": (1.0, lambda _: self._store.maintenance.run()),
             "metrics": (10.0, jobs.measure),
+        }
+        each_second: dict[str, Callable[[Leader], object]] = {
+            "suspects": Leader.read_suspects,
+            "upkeep": lambda _: self._store.maintenance.run(),
         }
         for name, (seconds, job) in always.items():
             self._intervals.every(seconds, name, partial(_run, name, job))
         for name, (seconds, leaders_job) in as_leader.items():
             self._intervals.every(seconds, name, partial(_run, name, partial(self.as_leader, leaders_job)))
+        for name, leaders_job in each_second.items():
+            self._intervals.often(name, partial(self._each_second, name, leaders_job), WakeUp())
+
+    def _each_second(self, name: str, job: Callable[[Leader], object]) -> float:
+        _run(name, partial(self.as_leader, job))
+        return 1.0
 
     def _extend_timeouts(self) -> float:
         _run("extending time-outs", partial(self.as_leader, Leader.extend_timeouts))
