@@ -90,14 +90,17 @@ INSTALL := { ! $(PIP) config list | grep -q index && $(PIP) install --disable-pi
   && $(BIN)/uv pip install --python $(BIN)/python -e '.[dev]'; } \
   || $(PIP) install --disable-pip-version-check -e '.[dev]'
 
-# The stamp is written last, so an interrupted installation is repeated.
+IS_RECENT := 'import sys; sys.exit(sys.version_info < (3, 10))'
+
+# The stamp is written last, so an interrupted installation is repeated. An environment whose Python is gone or too old is
+# made anew: venv would leave that Python in it.
 $(INSTALLED): pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "There is no $(PYTHON): install Python 3.10 or newer, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	@$(PYTHON) -c $(IS_RECENT) || { \
 	  echo "$(PYTHON) is $$($(PYTHON) -V 2>&1), and 3.10 or newer is needed: make PYTHON=python3.12, for example" >&2; exit 1; }
 	@echo "Setting up the virtual environment $(VENV) with $$($(PYTHON) -V)"
-	@$(PYTHON) -m venv $(VENV) || { \
+	@$(PYTHON) -m venv $$($(BIN)/python -c $(IS_RECENT) 2>/dev/null || echo --clear) $(VENV) || { \
 	  echo "$(PYTHON) can't make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@$(INSTALL)
 	@touch $@
