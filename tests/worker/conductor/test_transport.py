@@ -21,7 +21,7 @@ from worker.conductor import transport
 from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.connection import Connection
-from worker.conductor.errors import ConductorError, Garbled, NotNow, OutcomeUnknown, Unreachable
+from worker.conductor.errors import Garbled, NotNow, NotTrusted, OutcomeUnknown, Unreachable
 
 
 def test_an_answer_that_is_not_utf_8_is_not_read_as_something_else(server: StandIn, conductor: Conductor) -> None:
@@ -144,10 +144,10 @@ def test_an_authority_that_is_new_since_the_process_started_is_trusted(
     server.server.socket = context.wrap_socket(server.server.socket, server_side=True)
     server.answers = [Answer([])]
     conductor = Conductor(server.url.replace("http:", "https:"), Bounds(PATIENCE))
-    with pytest.raises(ConductorError, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(NotTrusted):
         conductor.poll("me")
     authorities.write_bytes((tmp_path / "new.crt").read_bytes())
-    with pytest.raises(ConductorError, match="CERTIFICATE_VERIFY_FAILED"):
+    with pytest.raises(NotTrusted):
         conductor.poll("me")
     assert conductor.poll("me") == []
 
