@@ -29,6 +29,7 @@ def test_webhooks_of_many_kinds_are_definitions(tmp_path: Path) -> None:
     assert len(load_definitions(tmp_path / "webhooks.yaml", PLATFORMS, {}).webhooks) == 201
 
 
+@pytest.mark.usefixtures("only_new_garbage")
 def test_matching(tmp_path: Path) -> None:
     assert len(matching.measure(tmp_path, say, few=10, many=100, rounds=3)) == 6
 

@@ -16,7 +16,8 @@ SHOWN = {
     "in the dark": (1280, "dark", False),
     "on a phone": (360, "dark", True),
 }
-"""Width, scheme, and whether axe-core looks too: the dark scheme alone changes nothing but colours."""
+"""Width, scheme, and whether axe-core looks too, if the page is laid out differently there: the dark scheme changes
+nothing but colours, and most pages have the same elements on a phone."""
 
 _CONTRAST = Path(__file__).with_name("contrast.js").read_text(encoding="utf-8")
 _CHECK = """
@@ -30,6 +31,16 @@ axe.run(document, options).then(
 """
 """What passes would take most of the time: for each rule and element it is described, and sent here. So would its rule
 on contrast, which asks for each element what is painted behind it; contrast.js knows by the styles."""
+
+_LAYOUT = """
+return [...document.querySelectorAll("*")].map(element => {
+  const {display, position, visibility, overflowX} = getComputedStyle(element);
+  const floats = ["absolute", "fixed"].includes(position);
+  const scrolls = overflowX !== "visible" && element.scrollWidth > element.clientWidth;
+  return [display, floats, visibility, scrolls].join(" ");
+}).join();
+"""
+"""What a width may change of all that axe's rules look at: which elements are seen, what they are, and which scroll."""
 
 
 def script() -> tuple[str | None, str]:
@@ -48,6 +59,7 @@ def faults(driver: Chrome, checker: str) -> dict[str, dict[str, list[str]]]:
     """What is wrong with the page that is shown now, by how it is shown: the first elements, by rule."""
     found = {}
     driver.execute_script(checker)
+    checked: set[str] = set()
     shown: tuple[int, str] | None = None
     for how, (width, scheme, is_checked) in SHOWN.items():
         # Each of these lays the page out anew, even if nothing changes.
@@ -57,7 +69,10 @@ def faults(driver: Chrome, checker: str) -> dict[str, dict[str, list[str]]]:
             feature = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
             driver.execute_cdp_cmd("Emulation.setEmulatedMedia", feature)
         shown = width, scheme
-        wrong: dict[str, list[str]] = driver.execute_async_script(_CHECK) if is_checked else {}
+        wrong: dict[str, list[str]] = {}
+        if is_checked and (layout := driver.execute_script(_LAYOUT)) not in checked:
+            checked.add(layout)
+            wrong = driver.execute_async_script(_CHECK)
         if texts := faint(driver):
             wrong["contrast"] = texts
         if driver.execute_script("return document.documentElement.scrollWidth") > width:
