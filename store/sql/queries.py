@@ -22,11 +22,13 @@ _HOUR = 3_600_000
 UNRESOLVED_COUNTED = 10_000
 """Unresolved events that are counted, at most."""
 
+_ALONE = "LIMIT 1 OFFSET 0"
+"""Keeps PostgreSQL from joining: expecting few, it would read all that there are, and then sort them."""
 _FIRST = f"""
 SELECT value, (
     SELECT u.seq FROM bridge.undecided u WHERE u.webhook = value AND NOT EXISTS (
         SELECT 1 FROM bridge.quarantine q
-        WHERE q.kind = 'event' AND q.id = (SELECT e.id FROM bridge.events e WHERE e.seq = u.seq)
+        WHERE q.kind = 'event' AND q.id = (SELECT e.id FROM bridge.events e WHERE e.seq = u.seq) {_ALONE}
     ) ORDER BY u.seq LIMIT 1
 ) AS seq FROM ({rows.jumps("webhook", "bridge.undecided", "true")}) AS webhooks
 """
@@ -38,13 +40,13 @@ AND NOT value = ANY(%s) AND value NOT IN (SELECT webhook FROM bridge.pauses)
 _FIRST_DUE = f"""
 SELECT value, (
     SELECT id FROM bridge.targets t WHERE t.state = 'pending' AND t.webhook = value AND t.due_at < %s
-    AND NOT EXISTS (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'target' AND q.id = CAST(t.id AS TEXT))
-    ORDER BY due_at, id LIMIT 1
+    AND NOT EXISTS (SELECT 1 FROM bridge.quarantine q WHERE q.kind = 'target' AND q.id = CAST(t.id AS TEXT) {_ALONE})
+    ORDER BY due_at LIMIT 1
 ) AS id FROM ({rows.jumps("webhook", "bridge.targets", "state = 'pending'")}) AS webhooks
 """
 _DUE = f"""
-SELECT t.id, t.attempts FROM ({_FIRST_DUE}) AS first JOIN bridge.targets t ON t.id = first.id
-WHERE NOT value = ANY(%s)
+SELECT id, (SELECT t.attempts FROM bridge.targets t WHERE t.id = first.id) FROM ({_FIRST_DUE}) AS first
+WHERE id IS NOT NULL AND NOT value = ANY(%s)
 """
 _OLDEST_CLAIM = (
     "SELECT id, attempts FROM bridge.targets WHERE state = 'claimed' AND claimed_at < %s ORDER BY claimed_at LIMIT 1"

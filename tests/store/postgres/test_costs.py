@@ -41,6 +41,13 @@ INSERT INTO targets (event_id, kind, workflow, state, due_at, created_at, settle
     SELECT 'old1', 'message', 'f', 'failed', n, n, n FROM generate_series(1, {_OF_ONE}) AS n;
 ANALYZE;
 """
+_BACKLOG = f"""
+SET search_path = webhook_bridge;
+INSERT INTO events (id, webhook, received_at, payload, headers, query, hold_until)
+    SELECT 'new' || n, 'w' || n % 5, n, '{{}}', '{{}}', '{{}}', n FROM generate_series(1, {_LIVE}) AS n;
+INSERT INTO targets (event_id, webhook, kind, workflow, state, due_at, created_at)
+    SELECT 'old' || n, 'w' || n % 5, 'start', 'f', 'pending', n, n FROM generate_series(1, {_LIVE}) AS n;
+"""
 _CALLED = f"""
 INSERT INTO webhook_bridge.targets (event_id, webhook, kind, workflow, state, due_at, created_at, settled_at)
     SELECT 'old' || n, 'w' || n % 5, 'start', 'f', 'done', n, n, n FROM generate_series(1, {_ENDED}) AS n
@@ -135,6 +142,25 @@ def test_the_oldest_pending_event_is_found_without_those_that_ended(
 ) -> None:
     read = rows_read(backend, lambda: store.queries.oldest_pending())
     assert max(read.values()) < 100, read
+
+
+def test_what_is_overdue_is_found_without_the_rest_of_a_backlog_that_the_planner_does_not_know(
+    postgres: Postgres,
+) -> None:
+    backend = PostgresBackend(postgres, migrated(postgres, "backlog"))
+    try:
+        store = backend.open()
+        with psycopg.connect(backend.url, autocommit=True) as database:
+            for table in ("events", "unsettled_events", "targets", "quarantine"):
+                database.execute(f"ALTER TABLE webhook_bridge.{table} SET (autovacuum_enabled = off)".encode())
+            database.execute(_BACKLOG.encode())
+        assert len(store.queries.overdue(_LIVE + 1)) == 2 * 5
+        read = rows_read(backend, lambda: store.queries.overdue(_LIVE + 1), whole=False)
+        assert max(read.values()) < 100, read
+        assert store.queries.oldest_pending() == 1
+    finally:
+        backend.close()
+        postgres.drop_database(backend.url)
 
 
 def test_the_newest_delivered_events_are_listed_without_the_others(
