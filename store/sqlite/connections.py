@@ -37,6 +37,8 @@ _SQLITE_BUSY, _SQLITE_CANTOPEN, _SQLITE_NOTADB = 5, 14, 26  # named in the sqlit
 _CODES = {"locked": _SQLITE_BUSY, "unable to open": _SQLITE_CANTOPEN, "not a database": _SQLITE_NOTADB}
 """Words of an error → its code, for Python 3.10."""
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name != ?"
+
 
 class Connection(sqlite3.Connection):
     """The entrance to the store: makes any text storable."""
@@ -230,7 +232,7 @@ class Connections:
         """Creates the database if there is none, and migrates it to this program's version.
 
         Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written, StoreRefused if it is
-        no database.
+        no database, or another program's.
         """
         with translated(), self._naming_the_file():
             try:
@@ -239,6 +241,7 @@ class Connections:
                 raise StoreUnavailable(f"the folder of {self.path} can't be created: {error.strerror}") from error
             db = self._open(create=True)
             try:
+                self._refuse_anothers(db)
                 mode = db.execute("PRAGMA journal_mode").fetchone()[0]
                 if mode != "wal" and db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
                     raise StoreUnavailable(
@@ -261,12 +264,13 @@ class Connections:
 
     def check_version(self) -> None:
         """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer,
-        StoreRefused for a file that is none."""
+        StoreRefused for a file that is none, and for another program's."""
         if not self.path.exists():
             raise StoreMissing(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
         with translated(), self._naming_the_file():
             db = self._open()
             try:
+                self._refuse_anothers(db)
                 self._refuse_newer(db)
                 if migrations.pending(Database(db)):
                     raise StoreUnavailable(
@@ -291,6 +295,15 @@ class Connections:
             raise StoreUnavailable(
                 f"{self.path} can't be opened; may this user read and write the file, and create others in its folder?"
             ) from error
+
+    def _refuse_anothers(self, db: Connection) -> None:
+        """Before anything is written to it. Raises StoreRefused."""
+        tables = db.execute(_TABLES, (migrations.migrations_table,)).fetchall()
+        if tables and not migrations.applied(Database(db)):
+            raise StoreRefused(
+                f"the database at {self.path} is another program's: it has tables (such as {tables[0][0]}), and none "
+                "of the bridge's; set BRIDGE_DATABASE to the bridge's own file, or to a new one"
+            )
 
     def _refuse_newer(self, db: Connection) -> None:
         known = {step.name for step in migrations._migrations}

@@ -123,6 +123,18 @@ def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path: Path) -> No
     assert path.read_bytes() == b"something else entirely" * 1000
 
 
+@pytest.mark.parametrize("table", ["workflow", "events"])
+def test_another_programs_database_is_said_and_left_alone(tmp_path: Path, table: str) -> None:
+    path = tmp_path / "conductor.db"
+    with closing(sqlite3.connect(path)) as other:
+        other.execute(f"CREATE TABLE {table} (id)")
+    before = path.read_bytes()
+    for migrate in (True, False):
+        with pytest.raises(StoreRefused, match=f"^the database at {path} is another program's: .*such as {table}"):
+            open_store(f"sqlite:///{path}", migrate=migrate)
+    assert path.read_bytes() == before
+
+
 def test_a_folder_in_place_of_a_file_is_said(tmp_path: Path) -> None:
     for migrate in (True, False):
         with pytest.raises(StoreRefused, match=f"^{tmp_path} is a folder; "):
