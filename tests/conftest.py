@@ -34,6 +34,8 @@ from testkit.processes import running_children, stop_all_on_exit
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
+    from tests.admin.page.browser import Kept
+
 # On a machine that is busy a first draw may take seconds, which says nothing about the program.
 settings.register_profile(
     "any machine",
@@ -125,21 +127,31 @@ def own_postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Chrome]:
+def chromium() -> Iterator[Kept]:
     """Chromium, started when the first test asks for it: its start takes longer than most tests in it."""
     from tests.admin.page import browser  # needs selenium, which other tests don't
 
-    with browser.browser() as driver:
-        yield driver
+    yield browser.KEPT
+    browser.KEPT.end()
 
 
 @pytest.fixture(scope="module")
-def driver(chromium: Chrome) -> Iterator[Chrome]:
+def driver(chromium: Kept) -> Iterator[Chrome]:
     """Chromium for a module's tests, as if it were new. Its modules say what they skip without it."""
     from tests.admin.page import browser
 
-    yield chromium
-    browser.forget(chromium)
+    yield chromium.get()
+    browser.forget(chromium.get())
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+    """Ends Chromium if the next test doesn't need it: without a page, too, it takes a twentieth of a processor."""
+    yield
+    if "driver" in getattr(item, "fixturenames", ()) and "driver" not in getattr(nextitem, "fixturenames", ()):
+        from tests.admin.page import browser
+
+        browser.KEPT.end()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -282,9 +294,12 @@ _OF_VENDORS = {
 
 def _shared_by(module: str) -> str | None:
     """What this module's tests share with those of others, and what is dear: 4 s of processor time to import all
-    vendors' libraries, 3 s to fill a PostgreSQL and to have it plan each statement of the store."""
+    vendors' libraries, 3 s to fill a PostgreSQL and to have it plan each statement of the store, 3 s to start Chromium
+    and as much each minute that it is there."""
     if module in _OF_VENDORS:
         return "vendors' libraries"
+    if module.endswith(("browser.py", "/test_accessibility.py")):
+        return "Chromium"
     return "plans of statements" if module.startswith("tests/store/contract/") else None
 
 

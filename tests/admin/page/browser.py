@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -99,6 +99,26 @@ def browser() -> Iterator[Chrome]:
             yield driver
         finally:
             driver.quit()
+
+
+class Kept:
+    """A Chromium that is there from the first time that it is asked for until it is ended."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._driver: Chrome | None = None
+
+    def get(self) -> Chrome:
+        if self._driver is None:
+            self._driver = self._stack.enter_context(browser())
+        return self._driver
+
+    def end(self) -> None:
+        self._driver = None
+        self._stack.close()
+
+
+KEPT = Kept()
 
 
 _STOP_TABBING_AT = """
