@@ -101,7 +101,7 @@ class TargetCalls:
         self._messages = MessageCalls(store.lanes, store.queries, conductor, self._earlier_starts)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
-        """When it was last recorded that calls of a kind take effect."""
+        """When it was last recorded, or began to be, that calls of a kind take effect."""
         self._latest_text: tuple[tuple[str, bool], str] | None = None
         """Of which event, and whether with its metadata; the text."""
 
@@ -190,9 +190,11 @@ class TargetCalls:
         """Records that calls of this kind take effect, so that any worker can tell whether a target fails alone."""
         now = self._store.now()
         if abs(now - self._noted.get(kind, -_NOTE_EVERY)) >= _NOTE_EVERY:
-            with suppress(StoreUnavailable):  # the next effect will be recorded
+            self._noted[kind] = now  # first: other threads' calls take effect meanwhile
+            try:
                 self._store.effects.note(kind, now)
-                self._noted[kind] = now
+            except StoreUnavailable:
+                self._noted.pop(kind, None)  # the next effect will be recorded
 
     def _call(self, target: Target, event: Event) -> Result:
         if target.kind == "message":

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from store.errors import StoreUnavailable
 from store.records import NewTarget, Result, Target
 from store.rules.outages import Effects
 from tests.worker.clock import Clock as StandingClock
@@ -431,6 +432,25 @@ def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(ben
     assert bench.result(target).failing_since is not None
     bench.conductor.sick.clear()
     assert bench.result(bench.later(target)).state == "done"
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_of_calls_that_take_effect_at_once_the_first_is_recorded_or_the_next_if_the_store_is_away(
+    bench: Bench, away: bool
+) -> None:
+    first, meanwhile, later = bench.decide(*(bench.completion(bench.task()) for _ in range(3)))
+    recorded: list[int] = []
+
+    def note(_kind: str, now: int) -> None:
+        recorded.append(now)
+        if len(recorded) == 1:
+            assert bench.result(meanwhile).state == "done"
+            if away:
+                raise StoreUnavailable("away")
+
+    bench.store.effects.note = note  # type: ignore[method-assign]
+    assert [bench.result(target).state for target in (first, later)] == ["done", "done"]
+    assert len(recorded) == (2 if away else 1)
 
 
 def test_a_lost_completion_in_doubt_is_found_done_though_its_workflow_cannot_be_shown(bench: Bench) -> None:
