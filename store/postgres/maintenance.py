@@ -39,6 +39,7 @@ class PostgresMaintenance(Maintenance):
         found = self._connections.read(
             "SELECT name, reset_val FROM pg_settings"
             " WHERE name IN ('synchronous_commit', 'fsync', 'full_page_writes', 'synchronous_standby_names')"
+            " UNION ALL SELECT 'transaction_read_only', current_setting('transaction_read_only')"
         )
         return remedies.advice(dict(found))
 

@@ -86,6 +86,11 @@ def too_old(version: int) -> str:
 def advice(settings: Mapping[str, str]) -> list[str]:
     """The risks of these server settings, each with a remedy."""
     found = []
+    if settings.get("transaction_read_only") == "on":
+        found.append(
+            "the server accepts no writes, so deliveries are answered 503 and nothing is decided: it is a standby, or "
+            "default_transaction_read_only is on; let BRIDGE_DATABASE name the primary, or all servers, or turn it off"
+        )
     if settings.get("synchronous_commit") == "off":
         found.append(
             "the server has synchronous_commit off. The bridge turns it on for itself, so that a 2xx means that the "

@@ -107,6 +107,15 @@ def test_who_may_make_no_tables_is_an_error_with_what_to_run(cli: Cli, postgres:
     assert "and that of its tables" in str(found["remedy"])
 
 
+def test_a_database_that_accepts_no_writes_is_a_warning(cli: Cli, postgres_url: str) -> None:
+    open_store(postgres_url).close()
+    with psycopg.connect(postgres_url) as database:
+        name = urlsplit(postgres_url).path[1:]
+        database.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+    cli.environment["BRIDGE_DATABASE"] = postgres_url
+    assert "the server accepts no writes" in cli("check").stderr
+
+
 def test_a_server_that_is_too_old_is_an_error(cli: Cli, postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remedies, "OLDEST_SERVER", 990000)
     assert "upgrade the server" in str(checked(cli, postgres_url, 1)["remedy"])

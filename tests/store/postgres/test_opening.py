@@ -126,7 +126,18 @@ def test_settings_that_put_answered_events_at_risk_are_told(postgres_url: str) -
     assert store._connections.read("SHOW synchronous_commit") == [("on",)], "for itself the bridge turns it on"
     store.close()
     assert len(remedies.advice({"synchronous_commit": "local", "synchronous_standby_names": "*", "fsync": "off"})) == 2
-    assert remedies.advice({"synchronous_commit": "remote_apply", "fsync": "on", "full_page_writes": "on"}) == []
+    assert len(remedies.advice({"transaction_read_only": "on"})) == 1
+    assert (
+        remedies.advice(
+            {
+                "transaction_read_only": "off",
+                "synchronous_commit": "remote_apply",
+                "fsync": "on",
+                "full_page_writes": "on",
+            }
+        )
+        == []
+    )
 
 
 def test_the_server_looks_whether_the_host_behind_a_session_is_still_there(postgres_url: str) -> None:
