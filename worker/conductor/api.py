@@ -11,13 +11,13 @@ from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from urllib3.util import make_headers, parse_url
+from urllib3.util import parse_url
 
 from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, OutcomeUnknown, answered
-from worker.conductor.transport import Declined, Response, Transport, tls_context
+from worker.conductor.transport import Declined, Response, Transport, of_user, tls_context
 
 if TYPE_CHECKING:
     from worker.conductor.tokens import Tokens
@@ -100,8 +100,7 @@ class Api:
     @cached_property
     def _headers(self) -> dict[str, str]:
         """What every request carries."""
-        auth = parse_url(self._url).auth
-        return _HEADERS if auth is None else _HEADERS | dict(make_headers(basic_auth=auth))
+        return _HEADERS | of_user(self._url)
 
     def _transport(self) -> Transport:
         """This thread's."""

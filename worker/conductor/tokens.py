@@ -15,7 +15,7 @@ from conductor.client.http.rest import ApiException, AuthorizationException, RES
 from urllib3.util import parse_url
 
 from worker.conductor.errors import NotNow, Unreachable
-from worker.conductor.transport import Declined, Transport
+from worker.conductor.transport import Declined, Transport, of_user
 
 _AGAIN = 30.0
 """Seconds until a token is requested again after a failure."""
@@ -61,6 +61,7 @@ class Tokens:
             # certificates of all authorities twice.
             plain.http_connection = transport
             client = self._clients.client = ApiClient(plain)
+            client.default_headers |= of_user(self._configuration.host)  # it takes them as they are escaped
             client.configuration = self._configuration
             client.rest_client = _ClientTransport(transport)
         return client

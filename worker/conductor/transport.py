@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import ssl
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import responses
 from typing import Any
+from urllib.parse import unquote
 
 import urllib3
 
@@ -31,6 +33,15 @@ def tls_context() -> ssl.SSLContext:
     context.load_default_certs()
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def of_user(url: str) -> dict[str, str]:
+    """The header that carries a URL's user and password, whose characters a URL escapes; none without a user."""
+    auth = urllib3.util.parse_url(url).auth
+    if auth is None:
+        return {}
+    user, _, password = map(unquote, auth.partition(":"))
+    return {"authorization": f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"}
 
 
 @dataclass

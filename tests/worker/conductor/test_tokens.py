@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from base64 import b64decode
 
 import pytest
 
@@ -63,11 +64,18 @@ def test_without_keys_conductors_client_is_not_imported() -> None:
     assert found.stdout.split() == ["5", "False"], found.stderr
 
 
-def test_a_user_and_a_password_of_the_url_go_with_every_call(server: StandIn) -> None:
-    conductor = Conductor(server.url.replace("://", "://me:hidden@"), Bounds(30))
-    server.answers = [Answer([])]
-    conductor.poll("me")
-    assert server.last.headers["authorization"] == "Basic bWU6aGlkZGVu"
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("me:hidden", "me:hidden"), ("me:p%40%2F%C3%A9", "me:p@/é"), ("m%3Ae:p:q", "m:e:p:q"), ("me", "me:")],
+)
+def test_a_user_and_a_password_of_the_url_go_with_every_call(server: StandIn, written: str, meant: str) -> None:
+    url = server.url.replace("://", f"://{written}@")
+    server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
+    for keys in ((), ("key", "secret")):
+        Conductor(url, Bounds(30), *keys).poll("me")
+    sent = [request.headers["authorization"].partition(" ") for request in server.requests]
+    assert len(sent) == 3, "two polls, and a token"
+    assert {(scheme, b64decode(text).decode()) for scheme, _, text in sent} == {("Basic", meant)}
 
 
 def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
