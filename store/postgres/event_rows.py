@@ -64,6 +64,10 @@ _ADD_TARGETS = (
     f" ORDER BY number {{}}RETURNING {rows.TARGET}"
 )
 
+_ADD_AND_RETURN_SOME = (
+    f"WITH added AS ({_ADD_TARGETS}) SELECT * FROM added WHERE state = 'claimed' OR once_key IS NOT NULL"
+)
+"""The same for a decision: nobody needs the other targets before they are claimed."""
 
 _NOT_DECIDED = Decided()
 
@@ -89,7 +93,8 @@ class PostgresEventRows(EventRows):
             transaction.write(*_changing(changes))
 
     def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
-        return _in_order(transaction.fetch(*_new_targets(new_rows, "ON CONFLICT DO NOTHING ")))
+        statement = _ADD_TARGETS.format("ON CONFLICT DO NOTHING ")
+        return _in_order(transaction.fetch(statement, _columns(new_rows)))
 
     def decide(
         self,
@@ -105,7 +110,7 @@ class PostgresEventRows(EventRows):
         if taken := tasks_of(new_rows):
             statements.append((TAKE, (Texts(taken),)))
         if new_rows:
-            statements.append(_new_targets(new_rows))
+            statements.append((_ADD_AND_RETURN_SOME.format(""), _columns(new_rows)))
         found = transaction.fetch_together(statements)
         return _in_order(found[-1]) if new_rows else []
 
@@ -124,11 +129,10 @@ def _changing(changes: Mapping[str, EventChange], by: Decided = _NOT_DECIDED, lo
     return _CHANGE.format(lock=lock), values
 
 
-def _new_targets(new_rows: Sequence[tuple[Any, ...]], on_conflict: str = "") -> Statement:
-    """The statement that inserts new targets."""
+def _columns(new_rows: Sequence[tuple[Any, ...]]) -> tuple[Texts | Longs, ...]:
+    """The parameters of the statement that inserts new targets."""
     columns = zip(*new_rows, strict=True)
-    values = tuple(kind(column) for kind, column in zip(_NEW_TARGET_COLUMNS, columns, strict=True))
-    return _ADD_TARGETS.format(on_conflict), values
+    return tuple(kind(column) for kind, column in zip(_NEW_TARGET_COLUMNS, columns, strict=True))
 
 
 def _in_order(found: Rows) -> list[Target]:

@@ -94,7 +94,7 @@ class Decisions(ABC):
             origins |= {event_id: event.origin for event_id, event in locked.items() if event_id in over}
             self._events.resolve(transaction, origins, over, decided)
         claimed = [target for target in targets if target.state == "claimed"]
-        if len(claimed) < len(targets):
+        if len(claimed) < len(new_rows):
             self._signals.notify("targets")
         return claimed
 

@@ -133,5 +133,5 @@ class EventRows(ABC):
         """Writes what becomes of events that are `decided` now, and of those whose hold is `over`. Inserts the new
         targets, and marks their tasks as taken.
 
-        Returns the targets, in the order of their ids.
+        Returns those that are claimed or have a once key, and perhaps others, in the order of their ids.
         """
