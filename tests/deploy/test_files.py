@@ -11,7 +11,7 @@ import ssl
 import subprocess
 from configparser import ConfigParser
 from contextlib import closing
-from http.client import HTTPSConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -301,6 +301,8 @@ class Nginx(NamedTuple):
 
     command: list[str]
     port: int
+    plain_port: int | None
+    """Without TLS, where it listens there too."""
 
 
 @pytest.fixture(params=["webhook-bridge.conf", "one-address.conf"])
@@ -326,19 +328,22 @@ def nginx(request: pytest.FixtureRequest, tmp_path: Path) -> Nginx:
     text = (DEPLOY / "nginx" / request.param).read_text(encoding="utf-8")
     text = re.sub(r"/etc/ssl/\S+/fullchain.pem", str(certificate), re.sub(r"/etc/ssl/\S+/privkey.pem", str(key), text))
     text = text.replace("/var/log/nginx/", f"{tmp_path}/")
-    port = free_port()
-    text = text.replace("listen 80;", f"listen 127.0.0.1:{free_port()};")
+    port, plain_port = free_port(), free_port()
+    listens_plainly = "listen 80;" in text
+    text = text.replace("listen 80;", f"listen 127.0.0.1:{plain_port};")
     text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port} ssl;")
     text = re.sub(r"listen \[::\]:\d+( ssl)?;", "", text)
     for upstream in ("127.0.0.1:8000", "127.0.0.1:8080", "127.0.0.1:8090"):
         text = text.replace(upstream, f"127.0.0.1:{free_port()}")
     kept = "".join(f"{kind}_temp_path {tmp_path}/t;\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     main = tmp_path / "nginx.conf"
+    kept += f"access_log {tmp_path}/access.log;\n"  # as distributions' nginx has it
     main.write_text(
         f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/error.log;\nevents {{}}\nhttp {{\n{kept}{text}\n}}\n",
         encoding="utf-8",
     )
-    return Nginx([program, "-e", f"{tmp_path}/error.log", "-c", str(main)], port)
+    command = [program, "-e", f"{tmp_path}/error.log", "-c", str(main)]
+    return Nginx(command, port, plain_port if listens_plainly else None)
 
 
 def test_nginx_itself_accepts_the_examples(nginx: Nginx) -> None:
@@ -346,7 +351,9 @@ def test_nginx_itself_accepts_the_examples(nginx: Nginx) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-def test_nginx_logs_no_callbacks_token_even_where_the_relay_is_away(nginx: Nginx, tmp_path: Path) -> None:
+def test_nginx_logs_no_callbacks_token_even_without_tls_or_where_the_relay_is_away(
+    nginx: Nginx, tmp_path: Path
+) -> None:
     """Beside an error nginx writes the whole request line."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -361,6 +368,10 @@ def test_nginx_logs_no_callbacks_token_even_where_the_relay_is_away(nginx: Nginx
         with closing(HTTPSConnection("127.0.0.1", nginx.port, context=context)) as connection:
             connection.request("POST", "/api/webhook/approvals/TOKEN?code=QUERY", b"{}")
             assert connection.getresponse().status == 502
+        if nginx.plain_port is not None:
+            with closing(HTTPConnection("127.0.0.1", nginx.plain_port)) as plain:
+                plain.request("GET", "/webhook/approvals/TOKEN?code=QUERY")
+                assert plain.getresponse().status == 403
     finally:
         server.stop()
     logs = {file.name: file.read_text(encoding="utf-8") for file in tmp_path.glob("*.log")}
