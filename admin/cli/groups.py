@@ -64,7 +64,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Names the command that was meant, if there is none of that name."""
         names = self.list_commands(ctx)
-        if args and not args[0].startswith("-") and args[0] not in names:
+        # A shell that completes a line asks for what follows a word that isn't a command, too.
+        if not ctx.resilient_parsing and args and not args[0].startswith("-") and args[0] not in names:
             if "show" in names and re.fullmatch(r"last|[0-9a-f-]{8,36}", args[0]):
                 ctx.fail(f"No such command {args[0]!r}; to see it: {ctx.command_path} show {args[0]}")
             ctx.fail(f"No such command {args[0]!r}; {did_you_mean(args[0], names)}")

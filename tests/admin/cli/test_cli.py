@@ -170,6 +170,16 @@ def test_the_shell_completes_commands_and_webhooks(cli: Cli) -> None:
         assert expected in cli(code=0).stdout
 
 
+@pytest.mark.parametrize("words", ["webhook-bridge evnts ", "webhook-bridge events shwo "])
+def test_a_shell_that_completes_what_follows_a_mistyped_command_gets_no_traceback(cli: Cli, words: str) -> None:
+    cli.environment |= {
+        "_WEBHOOK_BRIDGE_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split())),
+    }
+    cli(code=0)
+
+
 def run(sample: Sample, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("webhook-bridge")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("BRIDGE_", "CONDUCTOR_"))}
