@@ -141,16 +141,10 @@ class _Reading:
 
     def note_unseen(self, node: Node, value: Any, where: Where) -> None:
         unseen = unseen_in(value) if isinstance(value, str) else None
-        if unseen is not None and unseen_in(self.around(node)) is not None:  # else it is written as an escape
+        if unseen is None:
+            return
+        if unseen_in(self.text[node.start_mark.index : node.end_mark.index]) is not None:  # else it is an escape
             self.located.unseen[where] = unseen
-
-    def around(self, node: Node) -> str:
-        """The lines that the node is on."""
-        return "\n".join(self.lines[node.start_mark.line : node.end_mark.line + 1])
-
-    @cached_property
-    def lines(self) -> list[str]:
-        return self.text.split("\n")
 
     def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""

@@ -83,6 +83,8 @@ def test_a_character_that_nobody_sees_is_a_warning(
         "  starts: [{workflow: x, input: {text: Merci\u00a0!}}]\n",
         '  only: {$.a: "Merci\\u00a0!"}\n',
         "  only: {$.a: \U0001f469\u200d\U0001f680 é}  # comment\u00a0\n",
+        '  only: {$.a: "Merci\\u00a0!"}  # Merci\u00a0!\n',
+        '  starts: [{workflow: x, when: {$.a: "Merci\\u00a0!"}, input: {text: Merci\u00a0!}}]\n',
     ],
 )
 def test_nothing_is_said_of_those_that_may_be_meant(tmp_path: Path, keys: str) -> None:
