@@ -9,14 +9,25 @@ from config.problems import ProblemAt
 from config.value_types import why_unrooted
 from config.yaml_lines import Where
 from criteria.inputs import is_path
-from criteria.metadata import why_nothing
+from criteria.metadata import leads_into_metadata, why_nothing
+
+_NOT_IN_BODY = (
+    "`_webhook` isn't in the body, where the id is looked for",
+    "write header: NAME for an id in a header, or the id's place in the body, as in path: $.id",
+)
 
 
 def find_path_risks(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
     """The warnings about a webhook's paths, as written."""
     yield from _unrooted(webhook)
     for place, path in (*_paths(webhook), *_rooted_paths(webhook)):
-        if isinstance(path, str) and (nothing := why_nothing(path)) is not None:
+        if not isinstance(path, str):
+            continue
+        if place == ("dedup", "path"):
+            nothing = _NOT_IN_BODY if leads_into_metadata(path) else None
+        else:
+            nothing = why_nothing(path)
+        if nothing is not None:
             yield ProblemAt(place, *nothing, warning=True)
 
 

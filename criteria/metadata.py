@@ -9,10 +9,14 @@ MEMBERS = ("name", "eventId", "receivedAt", "headers", "query", "claims", "enclo
 """All that `store.documents` may put there."""
 
 
+def leads_into_metadata(path: str) -> bool:
+    """Whether a path, with or without ``$``, begins with ``_webhook``."""
+    return _steps(path)[:1] == ("_webhook",)
+
+
 def why_nothing(path: str) -> tuple[str, str] | None:
     """Why a path selects nothing in any event's `_webhook`, and the remedy; None if it may select something."""
-    path = path.strip()
-    steps = plain_steps(path if path.startswith("$") else f"$.{path}") or ()
+    steps = _steps(path)
     if len(steps) < 2 or steps[0] != "_webhook":
         return None
     member = steps[1]
@@ -25,3 +29,8 @@ def why_nothing(path: str) -> tuple[str, str] | None:
             f"write $._webhook.headers['{name.lower()}']",
         )
     return None
+
+
+def _steps(path: str) -> tuple[str | int, ...]:
+    path = path.strip()
+    return plain_steps(path if path.startswith("$") else f"$.{path}") or ()

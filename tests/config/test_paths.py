@@ -94,3 +94,11 @@ def test_nothing_is_said_of_what_metadata_may_have(tmp_path: Path) -> None:
     assert (
         load(tmp_path, f"  starts: [{{workflow: s, when: {{{when}}}, input: {{a: $$._webhook.B}}}}]\n").warnings == ()
     )
+
+
+@pytest.mark.parametrize("path", ["$._webhook.headers['x-id']", "$._webhook.headers.X-Id", "$['_webhook'].eventId"])
+def test_a_path_of_dedup_into_the_metadata_is_a_warning_for_it_leads_into_the_body(tmp_path: Path, path: str) -> None:
+    [warning] = load(tmp_path, f'  dedup: {{path: "{path}"}}\n').warnings
+    assert warning.where == "webhook chat: dedup.path"
+    assert "isn't in the body" in warning.what
+    assert "header: NAME" in warning.remedy
