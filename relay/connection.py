@@ -112,6 +112,7 @@ class Connection:
     def unread(self, data: bytes) -> None:
         """Gives back the end of what was received last: it is received again."""
         self._unread = data
+        self._memory.free(self)
 
     def _receive_head(self) -> bytes:
         begin = looked = len(self._seen)
@@ -150,10 +151,7 @@ class Connection:
         return piece
 
     def _receive(self, size: int) -> bytes:
-        if self._unread:
-            piece, self._unread, self._has_begun = self._unread, b"", True
-            return piece
-        piece = self._wait_for(size)
+        piece, self._unread = self._unread or self._wait_for(size), b""
         if self._gives_way:
             if not self._has_begun:
                 return b""  # a peer that asked for nothing gets no answer

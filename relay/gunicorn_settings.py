@@ -122,6 +122,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 if request is None:
                     connection.unread(data)
                     return True
+                del data  # while a sender waits, nothing of its request is held
                 self._answer_usual_request(request, connection)
                 if request.rest and not connection.is_over:
                     connection.unread(request.rest)

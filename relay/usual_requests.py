@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from relay.connection import Connection
@@ -36,17 +35,28 @@ _END = b"\r\n\r\n"
 _LENGTH = re.compile(r"[0-9]{1,6}", re.ASCII)
 _LEFT = frozenset({"HTTP_EXPECT", "HTTP_HTTP2_SETTINGS", "HTTP_TRAILER", "HTTP_TRANSFER_ENCODING", "HTTP_UPGRADE"})
 """Headers that are left to gunicorn: they change how a request is read or answered."""
-_SETTINGS = {
-    "casefold_http_method": False,
-    "http2_cleartext": "off",
+_LIMITS = {
     "limit_request_field_size": LONGEST_FIELD,
     "limit_request_fields": MOST_FIELDS,
     "limit_request_line": LONGEST_LINE,
-    "max_requests": 0,
-    "protocol": "http",
-    "proxy_protocol": "off",
+    "secure_scheme_headers": {},
 }
-"""gunicorn's settings under which a request means what it means here."""
+_DEFAULTS = (
+    "accesslog",
+    "casefold_http_method",
+    "http2_cleartext",
+    "logconfig",
+    "logconfig_dict",
+    "logconfig_json",
+    "max_requests",
+    "post_request",
+    "pre_request",
+    "protocol",
+    "proxy_protocol",
+    "statsd_host",
+    "syslog",
+)
+"""Settings of gunicorn. Under other values than these it would do more with a request, or read it otherwise."""
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _ENVIRON = {
     "REQUEST_METHOD": "POST",
@@ -63,13 +73,25 @@ _ENVIRON = {
 
 def are_read_under(settings: Any, environment: Iterable[str]) -> bool:
     """Whether usual requests may be read here under these settings of gunicorn (its `Config`) and these variables."""
-    logs = settings.accesslog, settings.logconfig, settings.logconfig_dict, settings.logconfig_json, settings.syslog
     return (
         bool(settings.keepalive)
-        and not any(logs)
+        and settings.loglevel.lower() != "debug"  # at which gunicorn logs each request
         and "SCRIPT_NAME" not in environment
-        and all(settings.settings[name].get() == value for name, value in _SETTINGS.items())
+        and all(settings.settings[name].get() == value for name, value in _LIMITS.items())
+        and all(settings.settings[name].get() == settings.settings[name].default for name in _DEFAULTS)
     )
+
+
+class _Body:
+    """A request's body, which holds nothing of what has been read: its sender may have to wait long for the answer."""
+
+    def __init__(self, content: bytes):
+        self._left = content
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, `size` at most."""
+        piece, self._left = self._left[:size], self._left[size:]
+        return piece
 
 
 class UsualRequest:
@@ -82,7 +104,7 @@ class UsualRequest:
         """`environ`: WSGI's, but for the body. `keeps`: whether the sender keeps the connection open. `rest`: what
         arrived after the request."""
         self.environ = environ
-        self.body = environ["wsgi.input"] = BytesIO(body)
+        self.body = environ["wsgi.input"] = _Body(body)
         self.keeps = keeps
         self.rest = rest
 
@@ -157,7 +179,6 @@ def _first_lines(status: str, keep: bool, now: int) -> str:
     )
 
 
-@lru_cache(maxsize=256)
 def _line(name: str, value: str) -> str:
     if not _VALUE.fullmatch(value):
         raise ValueError(f"the header {name} can't be sent")

@@ -148,6 +148,20 @@ def test_what_a_request_has_sent_is_held_until_it_is_over() -> None:
     assert memory.held == 0
 
 
+def test_what_is_given_back_is_held_once() -> None:
+    memory = Memory()
+    connection = Connection(Peer(REQUESTS), memory)
+    whole = connection.receive_some()
+    connection.request_is_over()
+    assert memory.held == 0
+    connection.unread(whole[50:])
+    assert connection.receive_some() == whole[50:]
+    assert memory.held == len(whole) - 50
+    connection.unread(whole[50:])
+    connection.recv(8192)
+    assert memory.held == len(whole) - 50
+
+
 def test_who_gives_way_gets_no_further() -> None:
     served = Served(*pieces(REQUESTS, 10))
     receive = served.peer.recv

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
@@ -123,7 +124,7 @@ def test_a_usual_request_means_what_gunicorn_reads(line: str, fields: list[str],
     assert {name: theirs.get(name) for name in ours} == ours
     assert not {name for name in theirs.keys() - ours.keys() if name.startswith(("HTTP_", "CONTENT_"))}
     body = request.body.read()
-    assert (found.body.read(), found.rest) == (body, data[data.index(b"\r\n\r\n") + 4 + len(body) :] + b"POST ")
+    assert (found.body.read(100), found.rest) == (body, data[data.index(b"\r\n\r\n") + 4 + len(body) :] + b"POST ")
     assert found.keeps is not request.should_close()
 
 
@@ -183,12 +184,25 @@ def test_a_request_that_has_not_arrived_whole_is_left_to_gunicorn() -> None:
         ({"max_requests": 1}, {}),
         ({"proxy_protocol": "v1"}, {}),
         ({"limit_request_fields": 10}, {}),
+        ({"loglevel": "DEBUG"}, {}),
+        ({"pre_request": lambda _worker, _request: None}, {}),
+        ({"statsd_host": "127.0.0.1:8125"}, {}),
+        ({"secure_scheme_headers": {"X-FORWARDED-PROTO": "https"}}, {}),
         ({}, {"SCRIPT_NAME": "/a"}),
     ],
 )
 def test_settings_that_are_given_to_gunicorn_hold(changed: dict[str, Any], environment: dict[str, str]) -> None:
     assert are_read_under(settings(), {})
     assert not are_read_under(settings(**changed), environment)
+
+
+def test_a_body_that_has_been_read_is_held_no_longer() -> None:
+    content = bytes(1000)
+    before = sys.getrefcount(content)
+    request = UsualRequest({}, content, True, b"")
+    assert request.body.read(400) + request.body.read(1000) == content
+    assert request.body.read(1000) == b""
+    assert sys.getrefcount(content) == before
 
 
 def test_the_application_can_read_the_body() -> None:
