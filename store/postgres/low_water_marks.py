@@ -19,7 +19,7 @@ from store.sql.database import Rows, Statement
 BUSY = 32
 """Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than a scan."""
 _MOST = 64
-"""Webhooks with a bound."""
+"""Webhooks with a bound, at most."""
 LOOK_EVERY = 0.5
 """Seconds between two checks for a snapshot that is held."""
 _AGE = 1000
@@ -70,10 +70,17 @@ class LowWaterMarks:
 
     def found(self, webhooks: Iterable[str]) -> None:
         """There was work for these webhooks, each named once per item."""
-        self._found.update(webhooks)
-        for webhook, number in self._found.most_common(_MOST):
-            if number >= BUSY:
-                self._lows.setdefault(webhook, 0)
+        found = Counter(webhooks)
+        self._found.update(found)
+        for webhook in found.keys() - self._lows.keys():
+            if self._found[webhook] < BUSY:
+                continue
+            if len(self._lows) == _MOST:
+                least = min(self._lows, key=self._found.__getitem__)
+                if self._found[least] >= self._found[webhook]:
+                    continue
+                del self._lows[least]
+            self._lows[webhook] = 0
 
     def set(self, lows: Mapping[str, int]) -> None:
         """There is no work below these bounds, and there will be none."""

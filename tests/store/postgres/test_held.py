@@ -310,6 +310,20 @@ def test_a_vacuum_and_its_helpers_hold_no_snapshot(backend: PostgresBackend) -> 
         assert oldest > 0
 
 
+def test_no_more_webhooks_than_that_have_a_bound_and_those_with_most_work_have_one() -> None:
+    """Each costs a look of every scan."""
+    bounds = low_water_marks.LowWaterMarks()
+    most, busy = low_water_marks._MOST, low_water_marks.BUSY
+    for number in range(3 * most):
+        bounds.found([f"w{number}"] * (busy + number))
+    bounds.found(["seldom"] * (busy - 1))
+    assert sorted(bounds.parameters["busy"]) == sorted(f"w{number}" for number in range(2 * most, 3 * most))
+    bounds.set_all(7)
+    bounds.found(["w0"] * 1000)
+    assert dict(zip(*bounds.parameters.values(), strict=True)).get("w0") == 0, "nothing is known of it yet"
+    assert len(bounds.parameters["busy"]) == most
+
+
 def test_without_a_snapshot_there_are_no_bounds() -> None:
     bounds = Settled(Clock())
     bounds.found(["busy"] * 100)
