@@ -112,7 +112,7 @@ class UsualRequest:
 def usual(data: bytes, peer: tuple[Any, ...], server: tuple[Any, ...]) -> UsualRequest | None:
     """The request that the data begins with; None if it is left to gunicorn. `peer` and `server`: address and port."""
     end = data.find(_END) + len(_END)
-    if end < len(_END) or data.find(_LINE_END) > LONGEST_LINE:
+    if not len(_END) <= end <= LONGEST_FIELD or data.find(_LINE_END) > LONGEST_LINE:
         return None
     match = _HEAD.fullmatch(data[:end].decode("latin-1"))
     if match is None:

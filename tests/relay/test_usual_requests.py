@@ -157,6 +157,7 @@ def test_a_delivery_is_usual(line: str, fields: tuple[str, ...]) -> None:
         (USUAL, (*FIELDS, "Connection: upgrade")),
         (LONGEST.replace("?", "?-"), FIELDS),
         (USUAL, (*FIELDS, f"{'X' * 101}: b")),
+        (USUAL, (*FIELDS, f"X-A: {'b' * LONGEST_FIELD}")),
         (USUAL, (*FIELDS, "X_A: b")),
         (USUAL, (*FIELDS, "X-A : b")),
         (USUAL, (*FIELDS, " folded")),
