@@ -6,10 +6,12 @@ import json
 
 import pytest
 
+from admin.bridge import Bridge
 from admin.events.filters import search_of
 from admin.events.follow import Follower
 from admin.events.newest import SHOWN, Watch, newest
 from store.delivery_records import Duplicate, Rejection
+from store.errors import StoreUnavailable
 from store.event_filter import EventFilter, EventPage
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
@@ -78,6 +80,23 @@ def test_news_is_what_came_and_what_changed_since_the_last_look(sample: Sample) 
     expire(sample, first)
     second = arrive(sample)
     assert [(one.key, one.status) for one in watch.look(sample.bridge())] == [(first, "expired"), (second, "pending")]
+
+
+def test_what_came_while_the_store_could_not_be_read_is_news_afterwards(
+    sample: Sample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = Watch()
+    watch.look(sample.bridge())
+    event_id = arrive(sample)
+
+    def unavailable(*_: object) -> None:
+        raise StoreUnavailable("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bridge, "targets_by_event", unavailable)
+        with pytest.raises(StoreUnavailable):
+            watch.look(sample.bridge())
+    assert [one.key for one in watch.look(sample.bridge())] == [event_id]
 
 
 def test_of_very_many_the_newest_are_news(sample: Sample) -> None:
