@@ -30,6 +30,12 @@ def not_collecting() -> Iterator[None]:
             gc.enable()
 
 
+def collect_rarely() -> None:
+    """Has this process look for garbage after ten thousand new objects. The usual 700 are a few events, nearly all are
+    freed with their last reference, and all threads stand still meanwhile: for 50 ms at times if 10,000 tasks wait."""
+    gc.set_threshold(10_000)
+
+
 def end_quickly() -> None:
     """Has this process end without a last garbage collection of everything that it imported, which took a third of a
     second: the system frees its memory anyway. `atexit` and `finally` still run."""

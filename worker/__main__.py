@@ -7,7 +7,7 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
-from config.garbage_collection import not_collecting
+from config.garbage_collection import collect_rarely, not_collecting
 
 with not_collecting():  # imported modules are never freed
     from config.logs import configure_logging
@@ -40,6 +40,7 @@ def main() -> int:
         wanted = sys.argv[1] in ("-h", "--help")
         print(USAGE, file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2
+    collect_rarely()
     try:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "worker")

@@ -56,3 +56,12 @@ def test_a_process_ends_without_looking_for_garbage_and_does_what_atexit_is_to_d
     )
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ended.stdout == "True\n"
+
+
+def test_a_few_thousand_new_objects_are_no_reason_to_collect() -> None:
+    code = (
+        "import gc; from config.garbage_collection import collect_rarely; collect_rarely(); gc.collect(); n = []\n"
+        "gc.callbacks.append(lambda *about: n.append(about)); made = [[number] for number in range(5_000)]\n"
+        "assert not n; made += [[number] for number in range(10_000)]; assert n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
