@@ -81,6 +81,46 @@ def test_a_request_that_came_as_the_worker_closed_its_listeners_is_answered() ->
     assert done.stdout == "HTTP/1.1 200 OK\n", done.stderr
 
 
+WHILE_IT_WAITS = """
+from relay.gunicorn_settings import Worker, limit_request_field_size, limit_request_line, secure_scheme_headers
+import socket, tracemalloc
+from unittest import mock
+from gunicorn.config import Config
+settings = Config()
+settings.set("limit_request_line", limit_request_line)
+settings.set("limit_request_field_size", limit_request_field_size)
+settings.set("secure_scheme_headers", secure_scheme_headers)
+listener = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listener.getsockname())
+worker = Worker(0, 0, [listener], mock.Mock(), 0, settings, mock.Mock())
+held = []
+def deliver(size):
+    client.sendall(b"POST /webhook/a HTTP/1.1\\r\\nContent-Length: %d\\r\\n\\r\\n%b" % (size, bytes(size)))
+def application(environ, start_response):
+    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+    held.append(tracemalloc.get_traced_memory()[0])
+    if len(held) == 1:
+        deliver(15_000)
+    else:
+        client.shutdown(socket.SHUT_WR)
+    start_response("200 OK", [("Content-Length", "0")])
+    return []
+worker.wsgi = application
+peer, address = listener.accept()
+deliver(1)
+tracemalloc.start()
+worker.handle(listener, peer, address)
+print(len(held), held[-1] - held[0] < 10_000)
+"""
+
+
+def test_nothing_of_a_body_is_held_once_it_has_been_read() -> None:
+    """While ten thousand senders wait, that would be much."""
+    command = [sys.executable, "-c", WHILE_IT_WAITS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.stdout == "2 True\n", done.stderr
+
+
 class Process:
     """A relay under gunicorn."""
 
