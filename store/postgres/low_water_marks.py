@@ -72,8 +72,8 @@ class LowWaterMarks:
         """There was work for these webhooks, each named once per item."""
         found = Counter(webhooks)
         self._found.update(found)
-        for webhook in found.keys() - self._lows.keys():
-            if self._found[webhook] < BUSY:
+        for webhook in found:
+            if webhook in self._lows or self._found[webhook] < BUSY:
                 continue
             if len(self._lows) == _MOST:
                 least = min(self._lows, key=self._found.__getitem__)

@@ -187,7 +187,7 @@ def test_an_event_of_a_webhook_without_a_bound_comes_first_however_low_its_numbe
                 decide(store, event.id, start())
     lows = store.decisions._settled.lows
     assert lows
-    assert lows.parameters["busy"] == ["b", "d"]
+    assert set(lows.parameters["busy"]) == {"b", "d"}
     assert min(lows.parameters["lows"]) > 1
     last = append(store, "c")
     assert agenda(store) == [*paused, *last]
