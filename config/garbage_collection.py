@@ -31,8 +31,9 @@ def not_collecting() -> Iterator[None]:
 
 
 def collect_rarely() -> None:
-    """Has this process look for garbage after ten thousand new objects. The usual 700 are a few events, nearly all are
-    freed with their last reference, and all threads stand still meanwhile: for 50 ms at times if 10,000 tasks wait."""
+    """Has this process look for garbage after ten thousand new objects. The usual 700 are a few events, and nearly all
+    are freed with their last reference. All threads stand still meanwhile, a worker's for 50 ms at times if 10,000
+    tasks wait."""
     gc.set_threshold(10_000)
 
 

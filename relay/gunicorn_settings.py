@@ -35,7 +35,7 @@ from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
-from config.garbage_collection import not_collecting
+from config.garbage_collection import collect_rarely, not_collecting
 
 with not_collecting():  # imported modules are never freed
     import gevent
@@ -63,7 +63,6 @@ _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection is still read after an error."""
 _LARGEST_REST_OF_NONSENSE = 256 * 1024
 """Bytes that are still read from such a connection after its answer."""
-_OBJECTS_A_COLLECTION = 10_000
 _GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
 """The peer has closed its connection."""
 
@@ -292,7 +291,7 @@ def post_worker_init(worker: Any) -> None:
     vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
     # What exists by now stays: the garbage collector needn't scan it again every few deliveries.
     gc.freeze()
-    gc.set_threshold(_OBJECTS_A_COLLECTION)
+    collect_rarely()
     if background := _background(worker.wsgi):
         background.start()
 

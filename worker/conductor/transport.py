@@ -84,7 +84,7 @@ class Transport:
 
     def __del__(self) -> None:
         """Its thread has ended."""
-        if hasattr(self, "_connection"):  # no URL that can't be read has one
+        if hasattr(self, "_connection"):  # there is none if the URL couldn't be read
             self._connection.close()
 
     def limit(self, not_after: float, patience: float, largest: int | None = None) -> None:

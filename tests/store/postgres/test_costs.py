@@ -7,7 +7,8 @@ them among all rows seems cheap, and reads what has ended too.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -67,14 +68,28 @@ INSERT INTO tasks (id, workflow_id, workflow, reference_name, matches, scheduled
 """
 
 
+@contextmanager
+def filled(
+    postgres: Postgres, name: str, *statements: str, without_vacuum: Sequence[str] = ()
+) -> Iterator[PostgresBackend]:
+    """A database of its own, filled by these statements; autovacuum leaves the tables of `without_vacuum` alone."""
+    backend = PostgresBackend(postgres, migrated(postgres, name))
+    try:
+        with psycopg.connect(backend.url, autocommit=True) as database:
+            for table in without_vacuum:
+                database.execute(f"ALTER TABLE webhook_bridge.{table} SET (autovacuum_enabled = off)".encode())
+            for statement in statements:
+                database.execute(statement.encode())
+        yield backend
+    finally:
+        backend.close()
+        postgres.drop_database(backend.url)
+
+
 @pytest.fixture(scope="module")
 def backend(postgres: Postgres) -> Iterator[PostgresBackend]:
-    backend = PostgresBackend(postgres, migrated(postgres, "costs"))
-    with psycopg.connect(backend.url, autocommit=True) as database:
-        database.execute(_FILL.encode())
-    yield backend
-    backend.close()
-    postgres.drop_database(backend.url)
+    with filled(postgres, "costs", _FILL) as backend:
+        yield backend
 
 
 @pytest.fixture
@@ -147,20 +162,13 @@ def test_the_oldest_pending_event_is_found_without_those_that_ended(
 def test_what_is_overdue_is_found_without_the_rest_of_a_backlog_that_the_planner_does_not_know(
     postgres: Postgres,
 ) -> None:
-    backend = PostgresBackend(postgres, migrated(postgres, "backlog"))
-    try:
+    tables = ("events", "unsettled_events", "targets", "quarantine")
+    with filled(postgres, "backlog", _BACKLOG, without_vacuum=tables) as backend:
         store = backend.open()
-        with psycopg.connect(backend.url, autocommit=True) as database:
-            for table in ("events", "unsettled_events", "targets", "quarantine"):
-                database.execute(f"ALTER TABLE webhook_bridge.{table} SET (autovacuum_enabled = off)".encode())
-            database.execute(_BACKLOG.encode())
         assert len(store.queries.overdue(_LIVE + 1)) == 2 * 5
         read = rows_read(backend, lambda: store.queries.overdue(_LIVE + 1), whole=False)
         assert max(read.values()) < 100, read
         assert store.queries.oldest_pending() == 1
-    finally:
-        backend.close()
-        postgres.drop_database(backend.url)
 
 
 def test_the_newest_delivered_events_are_listed_without_the_others(
@@ -195,13 +203,9 @@ def test_a_step_of_retention_reads_no_targets_of_other_events(backend: PostgresB
 
 
 def test_a_step_of_retention_passes_over_nothing_that_earlier_steps_have_deleted(postgres: Postgres) -> None:
-    backend = PostgresBackend(postgres, migrated(postgres, "retention"))
-    try:
+    tables = ("events", "ended_events", "targets", "tasks")
+    with filled(postgres, "retention", _OLD, without_vacuum=tables) as backend:
         store = backend.open()
-        with psycopg.connect(backend.url, autocommit=True) as database:
-            for table in ("events", "ended_events", "targets", "tasks"):
-                database.execute(f"ALTER TABLE webhook_bridge.{table} SET (autovacuum_enabled = off)".encode())
-            database.execute(_OLD.encode())
 
         def step() -> dict[str, int]:
             return pages_read(backend, lambda: store.maintenance.prune(_ENDED, 9), IN_ORDER[0])
@@ -212,28 +216,17 @@ def test_a_step_of_retention_passes_over_nothing_that_earlier_steps_have_deleted
         pages.append(step())
         for statement, read in pages[1].items():
             assert read <= pages[0][statement] + 9 < 100, statement
-    finally:
-        backend.close()
-        postgres.drop_database(backend.url)
 
 
 def test_claims_read_few_of_those_that_are_due_whatever_the_planner_expects(postgres: Postgres) -> None:
-    backend = PostgresBackend(postgres, migrated(postgres, "claims"))
-    try:
+    # The statistics are of a time at which nothing was due, as those of a large table may be.
+    statements = (_CALLED, "VACUUM ANALYZE webhook_bridge.targets", _DUE)
+    with filled(postgres, "claims", *statements, without_vacuum=["targets"]) as backend:
         store = backend.open()
-        with psycopg.connect(backend.url, autocommit=True) as database:
-            # The statistics are of a time at which nothing was due, as those of a large table may be.
-            database.execute("ALTER TABLE webhook_bridge.targets SET (autovacuum_enabled = off)")
-            database.execute(_CALLED.encode())
-            database.execute("VACUUM ANALYZE webhook_bridge.targets")
-            database.execute(_DUE.encode())
         pages = pages_read(backend, lambda: claim(store, _LIVE))
         assert any("FOR UPDATE" in statement for statement in pages)
         assert any("jumps" in statement for statement in pages)
         assert max(pages.values()) < 20 * _CLAIMED, pages
-    finally:
-        backend.close()
-        postgres.drop_database(backend.url)
 
 
 def claim(store: PostgresStore, now: int) -> None:
