@@ -18,7 +18,7 @@ from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
-from relay.fingerprints import verified_since
+from relay.verify.fingerprints import verified_since
 from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
 from store.records import Event, Target, Task

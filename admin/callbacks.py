@@ -9,7 +9,7 @@ from admin.urls import base_url_of
 from config.callbacks import check_expires
 from config.settings import Settings
 from config.webhooks import Webhook
-from relay.callback_tokens import Address, NoSuchTask, make_token
+from relay.callbacks.tokens import Address, NoSuchTask, make_token
 from store.one_target import names_of
 
 

@@ -16,17 +16,18 @@ from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
 from platforms import PLATFORMS
 from platforms.base import Platform
-from relay import concurrency, web
+from relay import concurrency
 from relay.background import Background
 from relay.definitions import Changes, LoadInThread, Routing, warn
-from relay.forwarded import believing
-from relay.hidden_paths import KeptHiddenPaths
-from relay.kept_deliveries import Keeper
-from relay.outcomes import Outcomes
-from relay.raw_deliveries import Pruning
+from relay.http import views
+from relay.http.forwarded import believing
 from relay.receiver import Receiver
-from relay.vendor_keys import HttpsDownload, KeyCaches, KeySource
-from relay.waiting import Waiting
+from relay.reports.hidden_paths import KeptHiddenPaths
+from relay.reports.kept_deliveries import Keeper
+from relay.reports.outcomes import Outcomes
+from relay.reports.raw_deliveries import Pruning
+from relay.verify.vendor_keys import HttpsDownload, KeyCaches, KeySource
+from relay.waiting.senders import Waiting
 from store import tracing
 from store.clock import MonotonicClock
 from store.errors import NewerStore, StoreUnavailable
@@ -87,10 +88,10 @@ def create_app(
     source.listener = Changes(routing, receiver, hidden_paths, store, last_good, background)
 
     app = Flask("relay", static_folder=None)
-    app.register_blueprint(web.pages(store.deliveries, with_metrics=where == "public"))
-    web.handle_errors(app)
+    app.register_blueprint(views.pages(store.deliveries, with_metrics=where == "public"))
+    views.handle_errors(app)
     proxies = settings.bridge_trusted_proxies
-    endpoint = web.WebhookEndpoint(
+    endpoint = views.WebhookEndpoint(
         receiver, waiting, app.wsgi_app, background if in_background else None, bool(proxies)
     )
     app.wsgi_app = believing(endpoint, proxies)  # type: ignore[assignment, method-assign]

@@ -16,11 +16,11 @@ import structlog
 
 from config.logs import some_of
 from config.watch import STILL_IN_FORCE, DefinitionsSource
-from relay import metrics
-from relay.hidden_paths import KeptHiddenPaths
-from relay.outcomes import Outcomes
-from relay.raw_deliveries import Pruning
-from relay.waiting import Waiting
+from relay.reports import metrics
+from relay.reports.hidden_paths import KeptHiddenPaths
+from relay.reports.outcomes import Outcomes
+from relay.reports.raw_deliveries import Pruning
+from relay.waiting.senders import Waiting
 from store.errors import StoreUnavailable
 
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"

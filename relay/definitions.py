@@ -14,13 +14,13 @@ from config.settings import Settings
 from config.watch import STILL_IN_FORCE, Listener
 from config.webhooks import Definitions, DefinitionsError
 from platforms.base import Platform
-from relay import metrics
 from relay.background import GONE, Background
 from relay.concurrency import run_in_thread
-from relay.hidden_paths import KeptHiddenPaths
 from relay.receiver import Receiver
+from relay.reports import metrics
+from relay.reports.hidden_paths import KeptHiddenPaths
 from relay.route import Route, routes_of
-from relay.vendor_keys import KeySource
+from relay.verify.vendor_keys import KeySource
 from store.sql.store import Store
 
 

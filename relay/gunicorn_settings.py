@@ -45,9 +45,9 @@ with not_collecting():  # imported modules are never freed
 
     from config.open_files import allow_open_files
     from config.references import environment_with_dotenv
-    from relay.connection import Connection, Places
-    from relay.memory import MEMORY, Overloaded
-    from relay.usual_requests import (
+    from relay.http.connection import Connection, Places
+    from relay.http.memory import MEMORY, Overloaded
+    from relay.http.usual_requests import (
         LONGEST_FIELD,
         LONGEST_LINE,
         MOST_FIELDS,
@@ -56,8 +56,8 @@ with not_collecting():  # imported modules are never freed
         are_read_under,
         usual,
     )
-    from relay.waiting_places import MOST as MOST_WAITING
-    from relay.waiting_places import most_waiting
+    from relay.waiting.places import MOST as MOST_WAITING
+    from relay.waiting.places import most_waiting
 
 _LONGEST_GOODBYE = 2.0
 """Seconds for which a connection is still read after an error."""
@@ -281,7 +281,8 @@ def on_reload(server: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Watches the definitions from the start, not from the first request."""
-    from relay import concurrency, memory
+    from relay import concurrency
+    from relay.http import memory
 
     concurrency.start_threads()
     memory.begin(worker.cfg.workers)

@@ -13,20 +13,20 @@ from config.webhooks import Webhook
 from platforms.bodies import BadBody, Body, UnreadableMediaType
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
-from relay.admission import Admission
-from relay.callback_page import EXPIRED, LEFT_OUT, USED, ask, shown, used
-from relay.callback_tokens import Expired, Forged
-from relay.callbacks import Call, refuse
-from relay.incoming import BodyTooLarge, BodyUnreadable, Incoming
-from relay.kept_deliveries import Keeper
-from relay.memory import MEMORY, Overloaded
-from relay.outcomes import Outcomes
-from relay.payload import PayloadTooLarge
-from relay.reporting import LONGEST_ADDRESS, Reporter
+from relay.callbacks.page import EXPIRED, LEFT_OUT, USED, ask, shown, used
+from relay.callbacks.tokens import Expired, Forged
+from relay.callbacks.urls import Call, refuse
+from relay.events.payload import PayloadTooLarge
+from relay.events.schema_check import Misfit
+from relay.http.admission import Admission
+from relay.http.incoming import BodyTooLarge, BodyUnreadable, Incoming
+from relay.http.memory import MEMORY, Overloaded
+from relay.reports.kept_deliveries import Keeper
+from relay.reports.outcomes import Outcomes
+from relay.reports.reporter import LONGEST_ADDRESS, Reporter
 from relay.route import Route
-from relay.schema_check import Misfit
-from relay.verification import Key, VerifiedDelivery, VerifiedWebhooks, by_url
-from relay.waiting import Pending, Waiting
+from relay.verify.verification import Key, VerifiedDelivery, VerifiedWebhooks, by_url
+from relay.waiting.senders import Pending, Waiting
 from store.clock import MonotonicClock
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable

@@ -15,14 +15,14 @@ from platforms.bodies import Body
 from platforms.http import Request, Response, error_response, json_response
 from platforms.verifiers import Credentials, Fetch
 from platforms.verifiers.protocol import no_fetch
-from relay.addresses import is_within, read_address, without_mapped
-from relay.callbacks import ACCEPT_BY_ID, CallbackUrls
-from relay.filter import Filter, configured_response
-from relay.parser import Parser
-from relay.payload import CONDUCTOR_PAYLOAD
-from relay.schema_check import SchemaCheck
-from relay.vendor_keys import KeySource
-from relay.verification import Verification, VerifiedWebhooks, credentials_of
+from relay.callbacks.urls import ACCEPT_BY_ID, CallbackUrls
+from relay.events.filter import Filter, configured_response
+from relay.events.parser import Parser
+from relay.events.payload import CONDUCTOR_PAYLOAD
+from relay.events.schema_check import SchemaCheck
+from relay.http.addresses import is_within, read_address, without_mapped
+from relay.verify.vendor_keys import KeySource
+from relay.verify.verification import Verification, VerifiedWebhooks, credentials_of
 from store.records import Committed
 from store.tracing import TRACE_HEADERS, Span, span
 

@@ -287,7 +287,7 @@ _OF_VENDORS = {
     "tests/attacks/test_unsigned.py",
     "tests/platforms/test_judged_by.py",
     "tests/platforms/test_judges.py",
-    "tests/relay/test_raw_deliveries.py",
+    "tests/relay/reports/test_raw_deliveries.py",
 }
 """Modules whose deliveries are signed with the libraries of vendors."""
 

@@ -12,8 +12,8 @@ from platforms import PLATFORMS
 from platforms.bodies import Body
 from platforms.guide import samples
 from platforms.http import Request
-from relay.payload import payload_of
-from relay.preview import shaped
+from relay.events.payload import payload_of
+from relay.events.preview import shaped
 
 _ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
 """Platforms whose senders decide what is in an event: a sample says nothing about others."""

@@ -32,7 +32,7 @@ def _is_foreseen(error: Exception) -> bool:
     from admin.errors import CantDo
     from config.settings import SettingsError
     from config.webhooks import DefinitionsError
-    from relay.retry import StillRejected
+    from relay.reports.retry import StillRejected
     from store.errors import NewerStore, StoreUnavailable
 
     return isinstance(error, (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected))

@@ -22,9 +22,9 @@ from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json, read_query
 from platforms.guide import SampleEvent, of_the_same_form, samples
 from platforms.http import Request
-from relay.kept_deliveries import without_secrets
-from relay.raw_deliveries import NEVER_KEPT
-from relay.verification import Verification
+from relay.reports.kept_deliveries import without_secrets
+from relay.reports.raw_deliveries import NEVER_KEPT
+from relay.verify.verification import Verification
 from store.delivery_records import KeptDelivery, SavedDelivery
 from store.hiding import BLANK, Hidden, shown_of
 from store.records import Event

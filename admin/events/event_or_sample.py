@@ -8,8 +8,8 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.bodies import read_body
 from platforms.guide import samples
-from relay.payload import payload_of
-from relay.preview import shaped
+from relay.events.payload import payload_of
+from relay.events.preview import shaped
 from store.event_filter import EventFilter
 from store.records import Event
 

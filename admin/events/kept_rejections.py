@@ -12,11 +12,11 @@ from admin.bridge import Bridge
 from admin.errors import NotFound
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, Body, read_query
-from relay.payload import payload_of
-from relay.preview import decoded
-from relay.retry import StillRejected, events_of, request_of, verify
+from relay.events.payload import payload_of
+from relay.events.preview import decoded
+from relay.reports.retry import StillRejected, events_of, request_of, verify
 from relay.route import Route
-from relay.verification import VerifiedWebhooks
+from relay.verify.verification import VerifiedWebhooks
 from store.delivery_records import KeptDelivery
 from store.hiding import BLANK, Hidden, shown_of
 

@@ -21,7 +21,7 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json
 from platforms.verifiers import CannotSign, Draft
-from relay.verification import verifiers_of
+from relay.verify.verification import verifiers_of
 from store.records import Event
 
 _TIMEOUT = 30.0

@@ -31,8 +31,8 @@ from admin.page.flash import FlashMessages
 from admin.page.readiness import Readiness
 from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
-from relay.forwarded import believing
-from relay.retry import StillRejected
+from relay.http.forwarded import believing
+from relay.reports.retry import StillRejected
 from store.errors import NewerStore, StoreUnavailable
 
 _OPEN = {"pages.login", "pages.log_in", "pages.health", "pages.ready", "static", "orkes.token"}

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from relay.addresses import read_address, subscriber_of
+from relay.http.addresses import read_address, subscriber_of
 from store.clock import MonotonicClock
 
 _FREE = 5

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.relay.bridge import Clock, MakeRelay
-from tests.relay.test_callbacks import APPROVALS, BROWSER, ID, SECRET, token
+from tests.relay.callbacks.test_urls import APPROVALS, BROWSER, ID, SECRET, token
 
 QUERIES = (
     "decision=approved",

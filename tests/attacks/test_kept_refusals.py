@@ -14,8 +14,8 @@ from config.webhooks import DefinitionsError, Webhook, load_definitions
 from platforms import PLATFORMS
 from platforms.bodies import BadBody
 from platforms.http import Request
-from relay.kept_deliveries import without_secrets
-from relay.retry import events_of
+from relay.reports.kept_deliveries import without_secrets
+from relay.reports.retry import events_of
 from relay.route import Route
 from store.delivery_records import KeptDelivery
 from tests.attacks.genuine import Genuine, deliveries_of

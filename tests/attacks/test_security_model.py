@@ -12,7 +12,7 @@ from tests.attacks.genuine import deliveries_of
 from tests.attacks.test_unsigned import EXCEPT, is_of_sender, send, sent
 from tests.platforms.test_judges import JUDGES
 from tests.relay.bridge import Clock, MakeRelay
-from tests.relay.test_vectors import VECTORS
+from tests.relay.verify.test_vectors import VECTORS
 
 DOCS = Path(__file__).parents[2] / "docs"
 MODEL = (DOCS / "security-model.md").read_text(encoding="utf-8")

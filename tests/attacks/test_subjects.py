@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 from config.webhooks import DefinitionsError, load_definitions
 from platforms import PLATFORMS
 from tests.relay.bridge import MakeRelay
-from tests.relay.test_mtls import relay_for, status
+from tests.relay.verify.test_mtls import relay_for, status
 
 
 def oneline(*parts: tuple[str, str]) -> str:

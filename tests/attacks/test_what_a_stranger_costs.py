@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from relay.vendor_keys import KeyCache
+from relay.verify.vendor_keys import KeyCache
 from testkit import PATIENCE
 from tests.relay.bridge import MakeRelay
+from tests.relay.http.test_peers import Answers, connect, request
 from tests.relay.test_gunicorn import KEY, Process, eventually
-from tests.relay.test_peers import Answers, connect, request
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}

@@ -11,7 +11,7 @@ from wsgiref.simple_server import WSGIServer
 import pytest
 
 from config import metrics_server
-from relay import metrics
+from relay.reports import metrics
 from testkit import PATIENCE
 
 Serve = Callable[..., WSGIServer]

@@ -14,7 +14,7 @@ import pytest
 from config.webhooks import load_definitions
 from platforms import PLATFORMS, discover
 from platforms.verifiers import Draft
-from relay.verification import verifiers_of
+from relay.verify.verification import verifiers_of
 from tests.platforms import example
 from tests.platforms.test_properties import SECRETS
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay

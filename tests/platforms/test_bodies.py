@@ -17,8 +17,8 @@ from platforms.bodies import (
     read_body,
     read_query,
 )
-from relay.payload import payload_of
-from relay.splitting import parts_of
+from relay.events.payload import payload_of
+from relay.events.splitting import parts_of
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

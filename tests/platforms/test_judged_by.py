@@ -11,7 +11,7 @@ from tests.platforms.more_judges import OPENSSL, buildkite, monday
 from tests.platforms.test_captured import CAPTURED
 from tests.platforms.test_google_tokens import KINDS
 from tests.platforms.test_judges import JUDGES, zendesk
-from tests.relay.test_vectors import NO_TIME, VECTORS, platform_of
+from tests.relay.verify.test_vectors import NO_TIME, VECTORS, platform_of
 
 ROOT = Path(__file__).parents[2]
 OURS = ("webhooks_cc", "openssl", "python hmac", "all(value[].clientState", "own hmac")

@@ -41,7 +41,7 @@ class Clock:
 
 
 class SameForAll:
-    """A `relay.vendor_keys.KeySource` of one `Fetch`."""
+    """A `relay.verify.vendor_keys.KeySource` of one `Fetch`."""
 
     def __init__(self, fetch: Fetch):
         self._fetch = fetch

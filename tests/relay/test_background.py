@@ -10,9 +10,10 @@ import structlog
 
 from config.settings import Settings
 from config.webhooks import DefinitionsError
-from relay import create_app, metrics
+from relay import create_app
 from relay.background import GONE
-from relay.outcomes import KEPT, Outcomes
+from relay.reports import metrics
+from relay.reports.outcomes import KEPT, Outcomes
 from store.delivery_records import Rejection
 from store.errors import StoreUnavailable
 from tests.relay.bridge import MakeRelay

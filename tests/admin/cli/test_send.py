@@ -21,7 +21,7 @@ import urllib3
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.http import Request
-from relay.verification import Verification
+from relay.verify.verification import Verification
 from store.delivery_records import SavedDelivery
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample

@@ -11,7 +11,7 @@ from admin.errors import NotFound
 from admin.events.kept_rejections import KeptRejections
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from relay.retry import StillRejected
+from relay.reports.retry import StillRejected
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
 from tests.admin.sample import KEEPING, Sample, keep_refused

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
-from relay.callback_tokens import Address, make_token
+from relay.callbacks.tokens import Address, make_token
 from tests.admin.page import axe, browser
 from tests.admin.sample import Sample, keep_refused, make_sample
 from tests.relay.bridge import Relay

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from admin.api.openapi import description
 from admin.page.app import create_app
-from relay.callback_tokens import Tokens
+from relay.callbacks.tokens import Tokens
 from store.one_target import callback_to
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli

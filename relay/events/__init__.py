@@ -1,0 +1,1 @@
+"""From a verified delivery to the events that are stored."""

@@ -1,0 +1,163 @@
+"""From a verified delivery to the events that are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from config.webhooks import Webhook
+from platforms.base import Platform
+from platforms.bodies import Body, MalformedBody, read_query
+from relay.events.decoding import Decoder, Room, decoding_of, needs_no_room
+from relay.events.delivery_ids import DeliveryIds
+from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, payload_of, size_in_conductor
+from relay.events.splitting import parts_of
+from relay.reports.raw_deliveries import NEVER_KEPT, RawCopies
+from relay.verify.verification import VerifiedDelivery
+from store.documents import document_of
+from store.records import NewEvent, new_event_id
+from store.summary import Summarizer
+
+MAX_ELEMENTS = 10_000
+"""Events that one delivery may be split into."""
+_LIKE_AN_EVENT = 20
+"""Bytes of a body whose objects may take as much memory as one event does besides its payload."""
+_LONGEST_IN_UTF8 = 4
+"""Bytes that Conductor makes of one character of JSON text, at most."""
+_OTHER_METADATA = 512 * 1024
+"""Bytes: more than the rest of `_webhook` (header names and the query) can take, as the server refuses such
+requests."""
+
+
+class Parser:
+    """Turns one webhook's deliveries into events."""
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        platform: Platform,
+        dropped_headers: frozenset[str],
+        conductor_payload: int = CONDUCTOR_PAYLOAD,
+        proof: str | None = None,
+    ):
+        """`proof`: by what the deliveries are verified, in words."""
+        self._webhook = webhook.name
+        self._proof = proof
+        self._metadata = webhook.metadata
+        self._conductor_payload = conductor_payload
+        self._split = webhook.split
+        self._hold = int(webhook.hold * 1000)
+        self._platform = platform
+        decoding = decoding_of(webhook, platform)
+        self._decoder = Decoder(decoding, conductor_payload) if decoding else None
+        self._ids = DeliveryIds(webhook, platform)
+        self._copies = RawCopies(webhook, platform) if webhook.listen else None
+        self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
+        self._summarizer = Summarizer(platform, webhook.hide)
+
+    def read(self, delivery: VerifiedDelivery) -> Body:
+        """The body, or the query of a delivery whose method needs no body. Raises BadBody."""
+        return self._platform.read(delivery.request, delivery.proof.signed is not None)
+
+    def events(
+        self,
+        delivery: VerifiedDelivery,
+        body: Body,
+        received_at: int,
+        traceparent: str | None = None,
+        remote: str | None = None,
+        room: Room = needs_no_room,
+    ) -> list[NewEvent]:
+        """One event, or with `split` one for each element of an array. `received_at` is the store's time;
+        `traceparent` the parent span of the worker's spans for these events; `remote` the address that sent them.
+
+        Raises MalformedBody for too many elements, PayloadTooLarge if an event is larger than Conductor accepts, and
+        what `room` raises.
+        """
+        decoded = body if self._decoder is None else self._decoder.decode(body, room)
+        if decoded is body:
+            return self._events(delivery, body, body, received_at, traceparent, remote, room)
+        try:
+            return self._events(delivery, body, decoded, received_at, traceparent, remote, room)
+        except PayloadTooLarge:  # numbers may be longer than the sender wrote them
+            return self._events(delivery, body, body, received_at, traceparent, remote, room)
+
+    def _events(
+        self,
+        delivery: VerifiedDelivery,
+        body: Body,
+        decoded: Body,
+        received_at: int,
+        traceparent: str | None,
+        remote: str | None,
+        room: Room,
+    ) -> list[NewEvent]:
+        request = delivery.request
+        query = read_query(request.query) if request.query else {}
+        merged = query if delivery.proof.url else {}
+        headers = self._kept(request.headers)
+        if traceparent is not None:
+            headers["traceparent"] = traceparent
+        if isinstance(self._split, str):
+            decoded = self._concealed(decoded)
+        parts = parts_of(decoded, self._split, MAX_ELEMENTS + 1)
+        if len(parts) > MAX_ELEMENTS:
+            raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
+        if len(parts) > 1:
+            room(len(parts) * _LIKE_AN_EVENT)
+        whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
+        raw = None if self._copies is None else self._copies.of(request)
+        events = []
+        for number, part in enumerate(parts):
+            if part.is_element:
+                delivery_id = self._ids.of_element(delivery, whole_id, part.body.value, number, part.of_top)
+            shown = self._concealed(part.body)
+            kind, summary = self._summarizer.summarize(shown.value)
+            event = NewEvent(
+                id=new_event_id(),
+                webhook=self._webhook,
+                received_at=received_at,
+                payload=payload_of(shown, merged),
+                headers=headers,
+                query=query,
+                hold_until=received_at + self._hold,
+                delivery_id=delivery_id,
+                raw=raw,
+                type=kind,
+                summary_parts=summary,
+                remote=remote,
+                proof=self._proof,
+                enclosing=part.enclosing,
+                claims=delivery.proof.claims,
+            )
+            if self._is_too_large(event):
+                raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")
+            events.append(event)
+        return events
+
+    def _is_too_large(self, event: NewEvent) -> bool:
+        characters = len(event.payload) + (sum(map(len, event.headers.values())) if self._metadata else 0)
+        if characters * _LONGEST_IN_UTF8 + _OTHER_METADATA < self._conductor_payload:  # the hot path
+            return False
+        document = document_of(event, self._metadata)
+        return size_in_conductor(document) > self._conductor_payload
+
+    def _concealed(self, body: Body) -> Body:
+        value = self._platform.conceal(body.value)
+        return body if value is body.value else Body(value)
+
+    def _kept(self, headers: Mapping[str, str]) -> dict[str, str]:
+        dropped = self._dropped_headers
+        return {
+            name: value if value.isascii() else _as_utf8(value)
+            for name, value in headers.items()
+            if name not in dropped and "signature" not in name
+        }
+
+
+def _as_utf8(value: str) -> str:
+    """WSGI decodes headers as Latin-1; those that are UTF-8 are decoded as UTF-8."""
+    raw = value.encode("latin-1", "replace")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")

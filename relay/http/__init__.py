@@ -1,0 +1,1 @@
+"""What comes in over HTTP: the views, proxies and addresses, and what strangers may cost."""

@@ -1,0 +1,133 @@
+"""Which deliveries are looked at: as many as a webhook's `accept` allows, and few from an address that proves nothing.
+
+Only proven deliveries count against `accept`, so strangers can't shut others out. An address that has sent a proven
+delivery is never refused for other senders' failures: platforms, and everyone behind a shared NAT, use the same
+addresses as strangers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from config.webhooks import Accept
+from relay.http.addresses import read_address, subscriber_of
+from relay.http.shared_times import SharedTimes
+from store.clock import MonotonicClock
+
+_LONGEST_ADDRESS = 100
+_NEXT_TO_NOTHING = 1e-6
+"""Seconds: the rounding error that sums of times may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """`rate` a second, and `burst` at once: a token bucket, represented by the time at which it is full again."""
+
+    rate: float
+    burst: int
+
+    def wait(self, full_at: float, now: float) -> float:
+        """Seconds until a token is available; 0.0 if one is."""
+        seconds = max(full_at, now) - now - (self.burst - 1) / self.rate
+        return seconds if seconds > _NEXT_TO_NOTHING else 0.0
+
+    def less_one(self, full_at: float, now: float) -> float:
+        """When the bucket is full again after one more token is taken. An empty bucket gets no emptier."""
+        return min(max(full_at, now) + 1 / self.rate, now + self.burst / self.rate)
+
+    def one_more(self, full_at: float) -> float:
+        """When the bucket is full again after a token is returned."""
+        return full_at - 1 / self.rate
+
+
+FAILURES = Allowance(rate=5, burst=100)
+"""Failed proofs that are computed, and recorded in detail, per address and webhook."""
+PAGES = Allowance(rate=5, burst=100)
+"""Pages that are shown per address and webhook, at the links of callbacks: for each, the store is read."""
+PROVEN_FOR = 24 * 3600.0
+"""Seconds after a proven delivery during which `FAILURES` doesn't apply to its address."""
+
+
+class Admission:
+    """Counts across this process and its forks: one relay, however many workers it has."""
+
+    def __init__(self, clock: MonotonicClock = time):
+        self._clock = clock
+        self._accepted = SharedTimes()
+        self._failed = SharedTimes()
+        self._proven = SharedTimes()
+        self._pages = SharedTimes()
+
+    def wait(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
+        """Seconds until the sender should try again; 0 if the delivery may be looked at now. `sender` is the address,
+        None if unknown."""
+        now = self._clock.monotonic()
+        seconds = 0.0
+        if accept is not None:
+            seconds = Allowance(accept.rate, accept.most_at_once).wait(self._accepted.get(webhook), now)
+        if (address := _one_sender(sender)) is not None:
+            key = webhook, address
+            if (more := FAILURES.wait(self._failed.get(key), now)) and self._proven.get(key) < now:
+                seconds = max(seconds, more)
+        return math.ceil(seconds)
+
+    def proven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
+        """Records a proven delivery. Returns 0, or the seconds until it should be sent again if the webhook has reached
+        its limit."""
+        now = self._clock.monotonic()
+        if (address := _one_sender(sender)) is not None:
+            self._proven.set((webhook, address), now + PROVEN_FOR)
+        return self._take(webhook, accept, now)
+
+    def unproven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
+        """The same for a delivery that may be made up: each counts as a failed proof, too."""
+        self.failed(webhook, sender)
+        return self._take(webhook, accept, self._clock.monotonic())
+
+    def _take(self, webhook: str, accept: Accept | None, now: float) -> int:
+        if accept is None:
+            return 0
+        return _take_one(self._accepted, webhook, Allowance(accept.rate, accept.most_at_once), now)
+
+    def left_nothing(self, webhook: str, accept: Accept | None) -> None:
+        """Returns the token of a proven delivery that created no event. Otherwise anyone who has seen a delivery could
+        use up `accept` by sending it again."""
+        if accept is not None:
+            allowance = Allowance(accept.rate, accept.most_at_once)
+            self._accepted.set(webhook, allowance.one_more(self._accepted.get(webhook)))
+
+    def page(self, webhook: str, sender: str | None) -> int:
+        """Records a request for a page. Returns 0, or the seconds until its sender should try again."""
+        if (address := _one_sender(sender)) is None:
+            return 0
+        return _take_one(self._pages, (webhook, address), PAGES, self._clock.monotonic())
+
+    def failed(self, webhook: str, sender: str | None) -> None:
+        """Records a delivery whose proof failed."""
+        if (address := _one_sender(sender)) is not None:
+            key = webhook, address
+            self._failed.set(key, FAILURES.less_one(self._failed.get(key), self._clock.monotonic()))
+
+
+def _take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float) -> int:
+    """Takes a token. Returns 0, or the seconds until there is one."""
+    full_at = times.get(key)
+    if seconds := allowance.wait(full_at, now):
+        return math.ceil(seconds)
+    times.set(key, allowance.less_one(full_at, now))
+    return 0
+
+
+def _one_sender(text: str | None) -> bytes | None:
+    """What identifies the sender at an address. None if nothing does: a private address may be a load balancer's."""
+    return None if text is None or len(text) > _LONGEST_ADDRESS else _public(text)
+
+
+@lru_cache(maxsize=1024)
+def _public(text: str) -> bytes | None:
+    address = read_address(text)
+    return subscriber_of(address).packed if address is not None and address.is_global else None

@@ -1,0 +1,1 @@
+"""What people are told of deliveries: counts, reasons, metrics, and deliveries that are kept."""

@@ -1,0 +1,78 @@
+"""What people are told of deliveries: counts, the reasons of rejections, kept deliveries, and lines in the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from platforms.http import Request, Response
+from platforms.verifiers import Refused
+from relay.http.incoming import Incoming
+from relay.reports.kept_deliveries import Keeper
+from relay.reports.log_throttle import LogThrottle
+from relay.reports.outcomes import Outcome, Outcomes
+from relay.route import Route
+from store.clock import MonotonicClock
+from store.delivery_records import Duplicate, Rejection
+from store.records import Committed
+from store.sql.store import Store
+
+LONGEST_ADDRESS = 100
+"""Characters of a sender's address that are recorded."""
+_LONGEST_REASON = 500
+
+
+class Reporter:
+    """Reports what became of deliveries."""
+
+    def __init__(self, store: Store, outcomes: Outcomes, keeper: Keeper, clock: MonotonicClock = time):
+        self._store = store
+        self._outcomes = outcomes
+        self._keeper = keeper
+        self._log_throttle = LogThrottle(clock)
+
+    def count(self, webhook: str, outcome: Outcome, response: Response) -> Response:
+        """Counts one delivery by its outcome. Returns the response, unchanged."""
+        self._outcomes.count(webhook, outcome, response.status)
+        return response
+
+    def keep(self, route: Route, incoming: Incoming, request: Request | None, refused: Refused) -> str | None:
+        """Keeps a rejected delivery, if the webhook asks for it. Returns its id, None if it isn't kept."""
+        if route.webhook.keep_rejected is None or request is None or request.method not in route.platform.methods:
+            return None
+        return self._keeper.keep(route, request, incoming.path, incoming.seen_url(), self._store.now(), refused)
+
+    def record(self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None) -> None:
+        """Counts a rejected or filtered delivery, and records its reason."""
+        self._outcomes.reject(
+            Rejection(
+                webhook=route.webhook.name,
+                at=self._store.now(),
+                status=status,
+                reason=reason[:_LONGEST_REASON],
+                remote=incoming.remote and incoming.remote[:LONGEST_ADDRESS],
+                method=incoming.method,
+                kept_id=kept_id,
+            )
+        )
+
+    def misfit(self, route: Route, incoming: Incoming, request: Request | None, reasons: Sequence[str]) -> None:
+        """Records each reason for which a part of one delivery doesn't fit the `schema`; the delivery is kept once."""
+        kept_id = self.keep(route, incoming, request, Refused(reasons[0], 422)) if reasons else None
+        for reason in reasons:
+            self.record(route, incoming, 422, reason, kept_id)
+
+    def repeated(self, route: Route, incoming: Incoming, committed: Sequence[Committed]) -> None:
+        """Records which event a duplicate repeats; of several the first."""
+        event_id = next(one.event_id for one in committed if one.duplicate)
+        remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
+        self._outcomes.repeat(Duplicate(route.webhook.name, self._store.now(), event_id, remote, incoming.method))
+
+    def log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
+        """Logs an error. Throttled, since senders can cause as many as they like."""
+        left_out = self._log_throttle.left_out((webhook, type(error)))
+        if left_out is not None:
+            structlog.get_logger().error(line, webhook=webhook, error=str(error), left_out=left_out, **more)

@@ -1,0 +1,80 @@
+"""Verifies a rejected delivery again, with today's definition, and makes of it what the relay would have made of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from platforms.bodies import BadBody, Body
+from platforms.http import Request
+from platforms.verifiers import KeysUnavailable, Refused
+from relay.events.schema_check import Misfit
+from relay.route import Route, with_query
+from relay.verify.verification import VerifiedDelivery
+from store.delivery_records import KeptDelivery
+from store.records import NewEvent
+
+
+class StillRejected(Exception):
+    """The delivery can't be accepted; the text says why."""
+
+
+def request_of(route: Route, kept: KeptDelivery) -> Request:
+    """The request as the relay saw it, at the time of its arrival; at today's public URL, which some platforms sign."""
+    url = with_query(route.public_url(kept.path) or kept.url, kept.query)
+    return Request(kept.method, url, kept.query, kept.headers, kept.body, kept.remote, kept.at / 1000)
+
+
+def verify(route: Route, kept: KeptDelivery) -> tuple[VerifiedDelivery, Body]:
+    """The delivery, proven, and its body. Raises StillRejected.
+
+    A signed time is compared with that of the arrival: what was too old then stays refused.
+    """
+    if kept.event_id is not None:
+        raise StillRejected(f"it was accepted before, as event {kept.event_id}")
+    if route.webhook.keep_rejected is None:
+        raise StillRejected(
+            "its webhook no longer has keep_rejected, which says that a signature proves its deliveries"
+        )
+    if not route.admits(kept.remote):
+        raise StillRejected("the address is not in allow_ips")
+    if kept.method not in route.platform.methods:
+        raise StillRejected(f"the platform doesn't deliver by {kept.method}")
+    try:
+        delivery = route.verification.verify(request_of(route, kept))
+        body = route.parser.read(delivery)
+    except (Refused, BadBody, KeysUnavailable) as error:
+        raise StillRejected(str(error)) from None
+    if route.signed_challenge(body) is not None:
+        raise StillRejected("it is a challenge, which needs an answer: let the platform send it again")
+    return delivery, body
+
+
+def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
+    """The delivery's events, which arrive now, by the store's time. Raises StillRejected.
+
+    Each has a delivery id, so that a delivery that is retried twice leaves one event: the sender's own if it has one,
+    so that it doesn't matter either if the sender has sent it again meanwhile.
+    """
+    delivery, body = verify(route, kept)
+    try:
+        events = route.parser.events(delivery, body, now, remote=kept.remote)
+    except BadBody as error:
+        raise StillRejected(str(error)) from None
+    if not events:
+        raise StillRejected("it is an empty list: there is no event in it")
+    events = [
+        event if event.delivery_id is not None else replace(event, delivery_id=f"refused {kept.id} {number}")
+        for number, event in enumerate(events)
+    ]
+    if route.filter is not None:
+        events, reasons = route.filter.sort(events)
+        if not events:
+            raise StillRejected(reasons[0])
+    if route.schema_check is not None:
+        try:
+            events, reasons = route.schema_check.sort(events)
+        except Misfit as error:
+            raise StillRejected(str(error)) from None
+        if not events:
+            raise StillRejected(reasons[0])
+    return events

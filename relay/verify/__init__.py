@@ -1,0 +1,1 @@
+"""Whether a delivery is its sender's: from a request to a `VerifiedDelivery`."""

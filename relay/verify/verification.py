@@ -1,0 +1,226 @@
+"""From a webhook's definition to its verification, and from a request to a `VerifiedDelivery`."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from config.webhooks import Jwt as JwtKeys
+from config.webhooks import Webhook
+from criteria.conditions import Conditions
+from platforms.base import Platform
+from platforms.http import Request
+from platforms.verifiers import OF_SENDER, Check, Credentials, Fetch, HeaderEquals, Hmac, Proof, Refused
+from platforms.verifiers.client_certificates import ClientCertificate, form_of
+from platforms.verifiers.custom import CustomHmac
+from platforms.verifiers.hmacs import TimedHmac
+from platforms.verifiers.jwts import Jwt
+from platforms.verifiers.protocol import Verifier, no_fetch
+from relay.callbacks.urls import Call, CallbackUrls
+from relay.verify.fingerprints import fingerprint, is_of_older_version, verifier_text
+from store.sql.verifications import Verifications
+
+_SEAL = object()
+
+
+class VerifiedDelivery:
+    """A request proven to come from its webhook's sender. Only `Verification.verify` and `by_url` make one."""
+
+    __slots__ = ("proof", "request")
+
+    def __init__(self, request: Request, proof: Proof, seal: object):
+        if seal is not _SEAL:
+            raise TypeError("only Verification.verify and by_url make a VerifiedDelivery")
+        self.request = request
+        self.proof = proof
+
+
+def by_url(call: Call, request: Request) -> VerifiedDelivery:
+    """A request to a URL that names a task, which `call` proves. What it says of a body doesn't count without one, nor
+    does what `call` doesn't allow of its query."""
+    request = replace(request, query=call.allowed(request.query))
+    if not request.body:
+        headers = {name: value for name, value in request.headers.items() if name != "content-type"}
+        request = replace(request, headers=headers)
+    return VerifiedDelivery(request, OF_SENDER, _SEAL)
+
+
+def _only_by_url(request: Request) -> Proof:
+    raise Refused("not called by a URL that names a task")
+
+
+def credentials_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> Credentials:
+    """The definition's configuration for its platform's verifier."""
+    return Credentials(
+        secrets=tuple(secret.get_secret_value() for secret in webhook.secret or ()),
+        tolerance=platform.tolerance if webhook.tolerance is None else webhook.tolerance,
+        verify_token=webhook.verify_token.get_secret_value() if webhook.verify_token else None,
+        audience=webhook.audience,
+        topics=webhook.topic or (),
+        service_account=webhook.service_account,
+        challenge=webhook.challenge.name if webhook.challenge else None,
+        challenge_in_json=webhook.challenge is not None and webhook.challenge.answer == "json",
+        answers_head=webhook.challenge is not None and webhook.challenge.head,
+        fetch=fetch,
+    )
+
+
+def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) -> list[tuple[Verifier, Credentials]]:
+    """Everything that must hold for a delivery: the platform's proof, and what the definition asks for besides."""
+    found: list[tuple[Verifier, Credentials]] = []
+    credentials = credentials_of(webhook, platform, fetch)
+    given = {name for name in ("secret", "audience", "service_account") if getattr(webhook, name) is not None}
+    if platform.verifier is not None and platform.required <= given and webhook.verifier != "none":
+        found.append((platform.verifier, credentials))
+    if webhook.signature is not None:
+        scheme = webhook.signature
+        custom = CustomHmac(
+            header=scheme.header,
+            algorithm=scheme.algorithm,
+            encoding=scheme.encoding,
+            key_encoding=scheme.key_encoding,
+            prefix=scheme.prefix,
+            format=scheme.format,
+            signed=scheme.signed,
+            timestamp_header=scheme.timestamp_header,
+        )
+        secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
+        found.append((custom, Credentials(secrets, scheme.tolerance)))
+    if webhook.jwt is not None:
+        found.append((_jwt(webhook.jwt), Credentials(tolerance=webhook.jwt.tolerance, fetch=fetch)))
+    if webhook.mtls is not None:
+        asked = webhook.mtls
+        form = asked.form or form_of(asked.header)
+        found.append((ClientCertificate(asked.header, asked.subject or (), asked.san or (), form), Credentials()))
+    for name, values in (webhook.headers or {}).items():
+        found.append((HeaderEquals(name), Credentials(tuple(value.get_secret_value() for value in values))))
+    return found
+
+
+def _jwt(keys: JwtKeys) -> Jwt:
+    expected = Conditions.parse(keys.claims)
+
+    def find_wrong(claims: Mapping[str, Any]) -> str | None:
+        if expected.holds(claims):
+            return None
+        path = next(criterion.path for criterion in expected.explain(claims) if not criterion.holds)
+        return f"the token's claim {path} has another value"
+
+    return Jwt(keys.issuer, keys.audience, keys.jwks, keys.header, find_wrong)
+
+
+class Verification:
+    """One webhook's checks, prepared when its definition is read."""
+
+    def __init__(self, webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch):
+        verifiers = verifiers_of(webhook, platform, fetch)
+        # What needs no key first: a sender that doesn't know it can't cause a fetch of one.
+        verifiers.sort(key=lambda pair: _turn(pair[0]))
+        self.checks: Sequence[Check] = tuple(verifier.check(credentials) for verifier, credentials in verifiers)
+        if webhook.callback is not None:
+            self.checks = (_only_by_url,)
+        self.needs_challenge = not self.checks and webhook.verifier != "none"
+        """Whether only an answered challenge verifies the webhook."""
+        self.description = " and ".join(sorted({_describe(verifier, webhook.platform) for verifier, _ in verifiers}))
+        """By what a delivery is verified, for people; empty if by nothing."""
+        if webhook.callback is not None:
+            self.description = CallbackUrls(webhook.name, webhook.callback).description
+        self.secret_headers = frozenset(
+            str(header).lower() for verifier, _ in verifiers if (header := getattr(verifier, "header", None))
+        )
+
+    def verify(self, request: Request) -> VerifiedDelivery:
+        """Raises what a `Check` raises unless every kind of verification holds."""
+        proof = OF_SENDER
+        for check in self.checks:
+            proof &= check(request)
+        return VerifiedDelivery(request, proof, _SEAL)
+
+
+def _turn(verifier: Verifier) -> int:
+    return 0 if isinstance(verifier, (HeaderEquals, ClientCertificate)) else 2 if isinstance(verifier, Jwt) else 1
+
+
+def _describe(verifier: Verifier, platform: str) -> str:
+    if isinstance(verifier, HeaderEquals):
+        return f"the header {verifier.header}"
+    if isinstance(verifier, Jwt):
+        return f"a token of {verifier.issuer}"
+    if isinstance(verifier, ClientCertificate):
+        return f"the client certificate in {verifier.header}"
+    if isinstance(verifier, (Hmac, TimedHmac, CustomHmac)):
+        return f"the signature in {verifier.header}"
+    return f"the proof that {platform} sends"
+
+
+# --- verified or not ---------------------------------------------------------------------------------------
+
+
+Key = tuple[str, bytes]
+"""Identifies a webhook in this process for as long as its name and verifier stay the same."""
+
+
+class VerifiedWebhooks:
+    """Which webhooks are verified: kept in the store, and cached in this process so that deliveries needn't query
+    it."""
+
+    def __init__(self, store: Verifications, webhooks: Mapping[Key, Webhook]):
+        self._store = store
+        self._lock = threading.Lock()
+        self._webhooks = webhooks
+        self._key: bytes | None = None
+        self._verified: set[Key] = set()
+
+    @staticmethod
+    def key(webhook: Webhook) -> Key:
+        """The webhook's key. It never leaves the process."""
+        return webhook.name, hashlib.sha256(verifier_text(webhook)).digest()
+
+    def is_known(self, key: Key) -> bool:
+        """Whether this process knows that the webhook is verified."""
+        return key in self._verified
+
+    def is_verified(self, webhook: Webhook, key: Key, until: float = float("inf")) -> bool:
+        """Raises StoreUnavailable if the store must be read and can't be by `until` (monotonic clock).
+
+        Another process may have answered the challenge, so the store is read as long as the webhook is unverified.
+        """
+        if key not in self._verified:
+            if self._store.verified_at(webhook.name, self._fingerprint(webhook, until), until) is None:
+                return False
+            self._verified.add(key)
+        return True
+
+    def mark(self, webhook: Webhook, key: Key, at: int, until: float = float("inf")) -> None:
+        """Marks it as verified since `at` (Unix milliseconds), unless it already is. Raises StoreUnavailable."""
+        if not self.is_verified(webhook, key, until):
+            self._store.set_verified(webhook.name, self._fingerprint(webhook, until), at, until)
+            self._verified.add(key)
+
+    def replace(self, webhooks: Mapping[Key, Webhook]) -> None:
+        """After a reload: these are the webhooks now. Forgets all others."""
+        with self._lock:
+            self._webhooks = webhooks
+            self._key = None
+            self._verified.intersection_update(webhooks)
+
+    def _fingerprint(self, webhook: Webhook, until: float) -> str:
+        with self._lock:
+            if self._key is None:
+                key = self._store.salt(until)
+                self._replace_older(key, until)
+                self._key = key
+            key = self._key  # `replace` may come before it is used
+        return fingerprint(webhook, key)
+
+    def _replace_older(self, key: bytes, until: float) -> None:
+        """Replaces the fingerprints of an older version, for all webhooks at once, so that later changes are
+        noticed."""
+        stored = self._store.all(until)
+        for webhook in self._webhooks.values():
+            text, at = stored.get(webhook.name, (None, 0))
+            if is_of_older_version(text):
+                self._store.set_verified(webhook.name, fingerprint(webhook, key), at, until)

@@ -1,0 +1,1 @@
+"""Senders that wait for the end of a workflow."""

@@ -1,0 +1,272 @@
+"""Senders that wait for the end of a workflow: their deliveries are committed, and their connections stay open.
+
+Each waits in its own greenlet. One reader per process asks the store for all of them: whenever a worker has recorded
+answers, and once a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import structlog
+
+from config.respond import LONGEST_WAIT, Respond
+from relay.reports import metrics
+from relay.waiting.places import WaitingPlaces
+from store.answers import Answer, Answered
+from store.delivery_records import AnswerWanted
+from store.errors import StoreUnavailable
+from store.protocols import Clock, Listener, Signals
+from store.records import Committed
+from store.rules import fairness
+from store.sql.answers import Answers
+
+_LOOK_EVERY = 1.0
+"""Seconds between two polls if no worker reports an answer."""
+_OVERLAP = 500
+"""Milliseconds: answers become visible later than the time at which they were recorded."""
+_FAR_BACK = 2000
+"""Milliseconds; older answers are found by asking for each event."""
+_LISTEN_ON = 30.0
+"""Seconds for which a process keeps listening after the last sender has its answer."""
+_OF_ONE_EVENT = 20
+"""Senders of one process that may wait for one event: whoever has seen a delivery can send it as often as they like."""
+_PAGE = 1000
+_AFTER_ERROR = 0.5
+"""Seconds."""
+
+Ending = Literal["answered", "late", "hung_up", "stopping", "crowded"]
+"""How a wait ended. `late`: its time is over. `hung_up`: the sender did. `crowded`: it didn't even begin, since too
+many wait, or too many for this event."""
+
+
+class Peer(Protocol):
+    """The connection of a sender that waits."""
+
+    def waiting(self, gone: Callable[[], None]) -> AbstractContextManager[None]:
+        """While it waits; calls `gone` once the sender hangs up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A committed delivery whose answer is still to come."""
+
+    event_id: str
+    webhook: str
+    respond: Respond
+    wanted: AnswerWanted | None
+    """None if the sender can't wait: too many others do."""
+    until: float
+    """Until when to wait (monotonic clock)."""
+    is_duplicate: bool = False
+
+    def of(self, committed: Committed) -> Pending:
+        """The same, for the event that the delivery is, or repeats."""
+        return replace(self, event_id=committed.event_id, is_duplicate=committed.duplicate)
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    over: threading.Event = field(default_factory=threading.Event)
+    ending: Ending = "late"
+    answer: Answer | None = None
+
+    def end(self, ending: Ending, answer: Answer | None = None) -> None:
+        if not self.over.is_set():
+            self.ending, self.answer = ending, answer
+            self.over.set()
+
+
+class Waiting:
+    """The senders that wait in this process. Safe for threads, and for greenlets of one thread."""
+
+    def __init__(self, answers: Answers, signals: Signals, clock: Clock):
+        """`clock` is the store's."""
+        self.places = WaitingPlaces()
+        self._signals = signals
+        self._waiters: dict[str, list[_Waiter]] = {}
+        """Event id → who waits for its answer."""
+        self._reader = _Reader(answers, clock, self._waiters)
+        self._lock = threading.Lock()
+        self._has_waiters = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._is_stopping = False
+
+    @property
+    def waiters(self) -> int:
+        """How many senders wait."""
+        return sum(map(len, list(self._waiters.values())))
+
+    def has_room(self, webhook: str) -> bool:
+        """Whether another of the webhook's senders may wait."""
+        return not self._is_stopping and self.places.has_room(webhook)
+
+    def wait(self, pending: Pending, peer: Peer) -> Answer | None:
+        """Waits for the answer; None if it doesn't come in time, the sender hangs up, the process stops, or too
+        many wait already."""
+        if pending.wanted is None or not self.has_room(pending.webhook):
+            ending: Ending = "stopping" if self._is_stopping else "crowded"
+            answer = None
+        else:
+            ending, answer = self._wait(pending, peer)
+        metrics.count_wait(pending.webhook, ending if answer is None else answer.outcome.lower())
+        return answer
+
+    def stop(self) -> None:
+        """The process is stopping: ends all waits."""
+        self._is_stopping = True
+        with self._lock:
+            for waiter in [one for waiters in self._waiters.values() for one in waiters]:
+                waiter.end("stopping")
+
+    def _wait(self, pending: Pending, peer: Peer) -> tuple[Ending, Answer | None]:
+        waiter = _Waiter()
+        with (
+            self.places.one(pending.webhook),
+            metrics.waiting(),
+            peer.waiting(lambda: waiter.end("hung_up")),
+            self._listed(pending, waiter),
+        ):
+            waiter.over.wait(max(0.0, pending.until - time.monotonic()))
+        return waiter.ending, waiter.answer
+
+    @contextmanager
+    def _listed(self, pending: Pending, waiter: _Waiter) -> Iterator[None]:
+        """Has the reader look for the answer until the block ends."""
+        with self._lock:
+            waiters = self._waiters.setdefault(pending.event_id, [])
+            if self._is_stopping:
+                waiter.end("stopping")
+            elif len(waiters) >= _OF_ONE_EVENT:
+                waiter.end("crowded")
+            waiters.append(waiter)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
+                self._thread.start()
+        try:
+            if pending.is_duplicate and pending.wanted is not None and not waiter.over.is_set():
+                self._reader.want(pending.event_id, pending.wanted)
+            self._has_waiters.set()
+            yield
+        finally:
+            with self._lock:
+                waiters = self._waiters[pending.event_id]
+                waiters.remove(waiter)
+                if not waiters:
+                    del self._waiters[pending.event_id]
+
+    def _run(self) -> None:
+        while True:
+            self._has_waiters.wait()
+            try:
+                with closing(self._signals.listener("answers")) as listener:
+                    self._reader.wake = listener.wake
+                    self._look_with(listener)
+            except Exception:
+                structlog.get_logger().exception("could not listen for answers")
+                time.sleep(_AFTER_ERROR)
+            self._reader.wake = _nothing
+
+    def _look_with(self, listener: Listener) -> None:
+        """Looks until no sender has waited for `_LISTEN_ON` seconds. Keeps taking wake-ups, so that none pile up."""
+        last = time.monotonic()
+        while time.monotonic() < last + _LISTEN_ON:
+            self._has_waiters.clear()
+            if self._waiters:
+                last = time.monotonic()
+                try:
+                    self._reader.look()
+                except StoreUnavailable:
+                    time.sleep(_AFTER_ERROR)  # the next delivery to be stored fails for the same reason, and logs it
+                except Exception:
+                    structlog.get_logger().exception("could not look for answers")
+                    time.sleep(_AFTER_ERROR)
+            listener.wait(max(0.0, self._reader.due - time.monotonic()) if self._waiters else _LOOK_EVERY)
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Reader:
+    """Reads the answers for all senders that wait. For one thread, except `want`."""
+
+    def __init__(self, answers: Answers, clock: Clock, waiters: dict[str, list[_Waiter]]):
+        self._answers = answers
+        self._clock = clock
+        self._waiters = waiters
+        self._new: dict[str, AnswerWanted] = {}
+        self._extended: dict[str, int] = {}
+        """Event id → until when this process has asked workers to watch (Unix milliseconds)."""
+        self._cursor = 0
+        self.wake: Callable[[], None] = _nothing
+        self.due = 0.0
+        """When to look at all of them again (monotonic clock)."""
+
+    def want(self, event_id: str, wanted: AnswerWanted) -> None:
+        """The delivery is a duplicate: its event may have an answer already, or one that is no longer open."""
+        self._new[event_id] = wanted
+        self.wake()
+
+    def look(self) -> None:
+        """Hands over the answers that have been recorded. Raises StoreUnavailable."""
+        new, self._new = self._new, {}
+        try:
+            self._look_for(new)
+        except Exception:
+            self._new = {**new, **self._new}
+            raise
+
+    def _look_for(self, new: dict[str, AnswerWanted]) -> None:
+        if time.monotonic() >= self.due:
+            self._look_among(list(self._waiters))
+            self._extended = {event_id: at for event_id, at in self._extended.items() if event_id in self._waiters}
+            self.due = time.monotonic() + _LOOK_EVERY
+        elif new:
+            self._look_among(list(new))
+        self._look_since(max(self._cursor, self._clock.now() - _FAR_BACK) - _OVERLAP)
+        self._open(new)
+
+    def _look_among(self, event_ids: Sequence[str]) -> None:
+        for first in range(0, len(event_ids), _PAGE):
+            self._hand_over(self._answers.among(event_ids[first : first + _PAGE]))
+            time.sleep(0)  # lets other greenlets run
+
+    def _look_since(self, at: int) -> None:
+        after, page = "", self._answers.since(at, "", _PAGE)
+        while page:
+            self._hand_over(page)
+            at, after = page[-1].answered_at, page[-1].event_id
+            self._cursor = max(self._cursor, at)
+            page = self._answers.since(at, after, _PAGE) if len(page) == _PAGE else []
+
+    def _open(self, new: dict[str, AnswerWanted]) -> None:
+        """Reopens the unanswered ones of these duplicates: for longer than needed, so that the next duplicate costs
+        nothing."""
+        until = self._clock.now() + int(LONGEST_WAIT * 1000)
+        wanted = {
+            event_id: AnswerWanted(one.output, until)
+            for event_id, one in new.items()
+            if event_id in self._waiters and self._extended.get(event_id, 0) < one.wait_until
+        }
+        if wanted:
+            self._answers.want(wanted)
+            self._extended |= dict.fromkeys(wanted, until)
+
+    def _hand_over(self, found: Sequence[Answered]) -> None:
+        here = [one for one in found if not self._is_over(one.event_id)]
+        while here:
+            number = fairness.fitting([one.size for one in here])
+            for event_id, answer in self._answers.of_events([one.event_id for one in here[:number]]).items():
+                for waiter in tuple(self._waiters.get(event_id, ())):
+                    waiter.end("answered", answer)
+            here = here[number:]
+            time.sleep(0)  # lets answers be sent before others are read
+
+    def _is_over(self, event_id: str) -> bool:
+        return all(waiter.over.is_set() for waiter in self._waiters.get(event_id, ()))

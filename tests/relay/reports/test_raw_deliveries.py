@@ -1,0 +1,153 @@
+"""Webhooks with `listen` keep deliveries as they came, without what is a secret; others keep nothing."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import re
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from config.webhooks import DefinitionsError, load_definitions
+from platforms import PLATFORMS
+from platforms.http import Request
+from relay.reports.raw_deliveries import Pruning, RawCopies
+from store.delivery_records import NumberedDelivery
+from tests.attacks.genuine import deliveries_of
+from tests.relay.bridge import MakeRelay, Relay
+
+KEY = "0123456789abcdef-key"
+SECRET = "github-secret-0123456789"
+GITHUB = {"name": "push", "platform": "github", "secret": SECRET, "listen": True}
+
+
+def signed(body: bytes) -> dict[str, str]:
+    return {"X-Hub-Signature-256": "sha256=" + hmac.new(SECRET.encode(), body, "sha256").hexdigest()}
+
+
+def kept(relay: Relay, webhook: str) -> list[NumberedDelivery]:
+    store = relay.store
+    return store.raw_deliveries.read([one.id for one in store.raw_deliveries.listed(webhook)])
+
+
+def test_an_accepted_delivery_is_kept_as_it_came_with_its_signature(make_relay: MakeRelay) -> None:
+    relay = make_relay(GITHUB)
+    body = b'{ "a":1 ,"\xc3\xbc": [] }'
+    answer = relay.post("push", body, signed(body) | {"X-GitHub-Event": "push"}, query_string="x=%20y&x=1")
+    [found] = kept(relay, "push")
+    assert (found.event_id, found.method, found.query) == (answer.get_json()["eventId"], "POST", "x=%20y&x=1")
+    assert base64.b64decode(found.body) == body
+    assert found.headers["x-hub-signature-256"] == signed(body)["X-Hub-Signature-256"]
+    assert found.headers["x-github-event"] == "push"
+
+
+def test_what_was_refused_filtered_or_is_a_duplicate_is_not_kept(make_relay: MakeRelay) -> None:
+    relay = make_relay(GITHUB | {"only": {"$.a": 1}})
+    relay.post("push", b'{"a": 1}', signed(b"other"))
+    relay.post("push", b'{"a": 2}', signed(b'{"a": 2}'))
+    for _ in range(2):
+        relay.post("push", b'{"a": 1}', signed(b'{"a": 1}'))
+    assert len(kept(relay, "push")) == 1
+
+
+def test_without_listen_nothing_is_kept(make_relay: MakeRelay) -> None:
+    relay = make_relay({**GITHUB, "listen": False})
+    assert relay.post("push", b"{}", signed(b"{}")).status_code == 200
+    assert kept(relay, "push") == []
+
+
+@pytest.mark.parametrize(
+    ("definition", "headers"),
+    [
+        ({"headers": {"X-Api-Key": KEY}}, {"X-Api-Key": KEY}),
+        ({"platform": "gitlab", "secret": KEY}, {"X-Gitlab-Token": KEY}),
+        ({"platform": "okta", "secret": KEY}, {"Authorization": KEY}),
+        ({"platform": "cloudevents", "secret": KEY}, {"Authorization": f"Bearer {KEY}"}),
+    ],
+    ids=["headers", "gitlab", "okta", "cloudevents"],
+)
+def test_a_header_that_is_a_secret_is_never_kept(
+    make_relay: MakeRelay, definition: dict[str, Any], headers: dict[str, str]
+) -> None:
+    relay = make_relay({"name": "w", "listen": True, **definition})
+    attributes = {"ce-id": "1", "ce-source": "s", "ce-type": "t", "ce-specversion": "1.0"}
+    body = b'{"data": {"events": [{"uuid": "1"}]}}'
+    answer = relay.post("w", body, headers | attributes | {"Cookie": f"a={KEY}", "Proxy-Authorization": KEY})
+    assert answer.status_code == 200, answer.text
+    [found] = kept(relay, "w")
+    assert KEY not in repr(found.headers)
+    assert found.headers["content-type"] == "application/json"
+
+
+def test_a_platform_with_the_secret_in_its_body_cannot_be_listened_to(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(
+        f"webhooks:\n- {{name: w, platform: microsoft-graph, secret: {KEY}, listen: true, receivers: {{f: any}}}}\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(DefinitionsError, match="has the secret in its body"):
+        load_definitions(file, PLATFORMS)
+
+
+@pytest.mark.parametrize("platform", sorted(PLATFORMS))
+def test_no_platforms_secret_is_kept(platform: str, tmp_path: Path) -> None:
+    """Of all platforms' genuine deliveries, also of one that is added later."""
+    is_found = False
+    for genuine in deliveries_of(platform, tmp_path):
+        file = tmp_path / "webhooks.yaml"
+        whole = {"receivers": {"f": "any"}} | genuine.webhook
+        file.write_text(json.dumps({"webhooks": [whole]}), encoding="utf-8")
+        [webhook] = load_definitions(file, PLATFORMS).webhooks
+        headers = {name.lower(): value for name, value in genuine.headers.items()}
+        query = genuine.url.partition("?")[2]
+        request = Request("POST", genuine.url, query, headers, genuine.body, None, genuine.now)
+        kept = repr(RawCopies(webhook, PLATFORMS[platform]).of(request))
+        secrets = [secret.get_secret_value() for secret in webhook.secret or ()]
+        secrets += map(str, genuine.webhook.get("headers", {}).values())
+        secrets += re.findall(r'(?:"systemIdToken": "|<SessionId>)([^"<]+)["<]', genuine.body.decode("latin-1"))
+        # An example has 12345, and as a number too.
+        is_found |= any(secret in kept for secret in secrets if len(secret) > 8)
+    assert is_found == PLATFORMS[platform].secret_in_body
+
+
+def test_check_says_what_listen_means(tmp_path: Path) -> None:
+    file = tmp_path / "webhooks.yaml"
+    file.write_text(
+        f"webhooks:\n- {{name: w, platform: github, secret: {SECRET}, listen: true, receivers: {{f: any}}}}\n",
+        encoding="utf-8",
+    )
+    [warning] = load_definitions(file, PLATFORMS).warnings
+    assert "kept as they came" in str(warning)
+    assert "BRIDGE_ADMIN_TOKEN" in str(warning)
+
+
+class Counting:
+    """Counts how often it is pruned."""
+
+    number = 0
+
+    def prune(self) -> None:
+        self.number += 1
+
+
+@pytest.mark.parametrize(("listen", "expected"), [(True, 120), (False, 2)])
+def test_copies_are_pruned_often_only_while_some_are_made(make_relay: MakeRelay, listen: bool, expected: int) -> None:
+    definitions = load_definitions(make_relay({**GITHUB, "listen": listen}).file, PLATFORMS)
+    store = Counting()
+    pruning = Pruning(store, mock.Mock(current=definitions))  # type: ignore[arg-type]
+    for _ in range(120):
+        pruning.run()
+    assert store.number == expected
+
+
+def test_which_event_a_duplicate_repeats_is_kept(make_relay: MakeRelay) -> None:
+    relay = make_relay({**GITHUB, "listen": False})
+    first = relay.post("push", b"{}", signed(b"{}")).get_json()["eventId"]
+    relay.post("push", b"{}", signed(b"{}"))
+    relay.background.outcomes.flush()
+    [found] = relay.store.without_events.newest("push")
+    assert (found.kind, found.event_id, found.method) == ("duplicate", first, "POST")
