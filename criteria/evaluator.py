@@ -1,57 +1,94 @@
 """Evaluates paths parsed by jsonpath-ng in at most `MAX_STEPS` steps, whatever the path and the document.
 
-jsonpath-ng's own evaluator runs Python's `re` for ``=~`` and multiplies nodes and texts without end. This one gives
-paths the same meaning, with these differences: patterns are RE2's, ``*`` multiplies numbers only, and ``sub`` is
-refused.
+jsonpath-ng's own evaluator multiplies nodes without end: ``$..*..*..*`` can keep it busy for hours. This one gives
+members, indexes, slices, ``*``, ``..`` and filters with comparisons the same meaning, and refuses everything else.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
-from functools import cmp_to_key
+import operator
+from collections.abc import Callable
 from typing import Any
 
-import jsonpath_ng.jsonpath
+from jsonpath_ng.jsonpath import JSONPath
 
-from criteria.nodes import COMPARISONS, EQUALITY, SYMBOLS, Find, Node, Steps, compute, equal, holds
-from criteria.patterns import BadPattern, Pattern
-
+MAX_STEPS = 200_000
+"""Nodes that one evaluation may visit: a few tenths of a second. ``$..x`` visits every node of the document."""
+_CHARACTERS = 64
+"""Characters that cost one step when texts are compared."""
 _MAX_NESTING = 40
-"""Levels of filters, parentheses and ``..`` in a path."""
-_PATTERN_MEMORY = 1 << 20
-_HAS_WILDCARD = hasattr(jsonpath_ng.jsonpath, "Wildcard")
-"""Older versions write ``*`` as a field of that name."""
+"""Levels of filters and ``..`` in a path."""
 
 
 class Unsupported(ValueError):
-    """The path uses something that isn't supported; the message says what."""
+    """The path uses something that isn't supported; the message says what, and what to do instead."""
 
 
-def compile_expression(expression: Any) -> Find:
+class TooCostly(Exception):
+    """The evaluation took more than `MAX_STEPS` steps."""
+
+
+class Node:
+    """A value and its place in the document; the document itself has no parent."""
+
+    __slots__ = ("key", "parent", "value")
+
+    def __init__(self, value: Any, parent: Node | None = None, key: str | int = 0):
+        self.value = value
+        self.parent = parent
+        self.key = key
+
+    @property
+    def root(self) -> Node:
+        node = self
+        while node.parent is not None:
+            node = node.parent
+        return node
+
+
+class Steps:
+    """The steps that one evaluation has left."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = MAX_STEPS
+
+    def take(self, number: int = 1) -> None:
+        """Raises TooCostly."""
+        self.left -= number
+        if self.left < 0:
+            raise TooCostly
+
+
+Find = Callable[[Node, Steps], list[Node]]
+"""The nodes that a part of a path finds from a node. Raises TooCostly."""
+
+
+def compile_expression(expression: Any, depth: int = 0) -> Find:
     """The parsed path as a function. Raises Unsupported."""
-    return _compile(expression, 0)
-
-
-def _compile(part: Any, depth: int) -> Find:
     if depth > _MAX_NESTING:
         raise Unsupported("it is nested too deeply")
-    kind = type(part).__name__.lstrip("_")
-    if kind == "Child":
-        return _chain(part, depth)
+    kind = type(expression).__name__
     make = _PARTS.get(kind)
     if make is None:
-        raise Unsupported(_REFUSED.get(kind, f"{kind} is not supported"))
-    return make(part, depth + 1)
+        raise Unsupported(
+            f"{_REFUSED.get(kind, f'`{kind.lower()}`')} isn't supported, only members, indexes, slices, *, .. and "
+            "filters with comparisons; compute other values in the workflow"
+        )
+    return make(expression, depth + 1)
+
+
+# --- segments -----------------------------------------------------------------------------------------------
 
 
 def _chain(part: Any, depth: int) -> Find:
     """A path's segments one after the other: however many, they nest no deeper."""
     rights: list[Find] = []
     while type(part).__name__ == "Child":
-        rights.append(_compile(part.right, depth + 1))
+        rights.append(compile_expression(part.right, depth))
         part = part.left
-    first, segments = _compile(part, depth + 1), rights[::-1]
+    first, segments = compile_expression(part, depth), rights[::-1]
 
     def find(node: Node, steps: Steps) -> list[Node]:
         nodes = first(node, steps)
@@ -60,9 +97,6 @@ def _chain(part: Any, depth: int) -> Find:
         return nodes
 
     return find
-
-
-# --- segments -----------------------------------------------------------------------------------------------
 
 
 def _root(_part: Any, _depth: int) -> Find:
@@ -81,18 +115,8 @@ def _this(_part: Any, _depth: int) -> Find:
     return find
 
 
-def _parent(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take()
-        return [node.parent] if node.parent is not None else []
-
-    return find
-
-
-def _fields(part: Any, depth: int) -> Find:
+def _fields(part: Any, _depth: int) -> Find:
     names = tuple(part.fields)
-    if "*" in names and not _HAS_WILDCARD:
-        return _wildcard(part, depth)
 
     def find(node: Node, steps: Steps) -> list[Node]:
         steps.take(len(names))
@@ -104,13 +128,10 @@ def _fields(part: Any, depth: int) -> Find:
 
 def _children(node: Node, steps: Steps) -> list[Node]:
     value = node.value
-    if isinstance(value, dict):
-        steps.take(len(value))
-        return [Node(item, node, key) for key, item in value.items()]
-    if isinstance(value, list):
-        steps.take(len(value))
-        return [Node(item, node, index) for index, item in enumerate(value)]
-    return []
+    if not isinstance(value, (dict, list)):
+        return []
+    steps.take(len(value))
+    return [Node(item, node, key) for key, item in (value.items() if isinstance(value, dict) else enumerate(value))]
 
 
 def _wildcard(_part: Any, _depth: int) -> Find:
@@ -122,7 +143,7 @@ def _wildcard(_part: Any, _depth: int) -> Find:
 
 
 def _index(part: Any, _depth: int) -> Find:
-    indices = tuple(getattr(part, "indices", None) or (part.index,))
+    indices = part.indices
 
     def find(node: Node, steps: Steps) -> list[Node]:
         steps.take(len(indices))
@@ -150,7 +171,7 @@ def _slice(part: Any, _depth: int) -> Find:
 
 
 def _descendants(part: Any, depth: int) -> Find:
-    left, right = _compile(part.left, depth), _compile(part.right, depth)
+    left, right = compile_expression(part.left, depth), compile_expression(part.right, depth)
 
     def find(node: Node, steps: Steps) -> list[Node]:
         found: list[Node] = []
@@ -165,22 +186,11 @@ def _descendants(part: Any, depth: int) -> Find:
     return find
 
 
-def _where(part: Any, depth: int) -> Find:
-    left, right = _compile(part.left, depth), _compile(part.right, depth)
-    wanted = type(part).__name__ == "Where"
-    return lambda node, steps: [one for one in left(node, steps) if bool(right(one, steps)) is wanted]
-
-
-def _union(part: Any, depth: int) -> Find:
-    left, right = _compile(part.left, depth), _compile(part.right, depth)
-    return lambda node, steps: left(node, steps) + right(node, steps)
-
-
 # --- filters ------------------------------------------------------------------------------------------------
 
 
 def _filter(part: Any, depth: int) -> Find:
-    conditions = [_compile(expression, depth) for expression in part.expressions]
+    conditions = [compile_expression(expression, depth) for expression in part.expressions]
 
     def find(node: Node, steps: Steps) -> list[Node]:
         steps.take()
@@ -190,52 +200,33 @@ def _filter(part: Any, depth: int) -> Find:
 
 
 def _and(part: Any, depth: int) -> Find:
-    operands = [_compile(one, depth) for one in part.operands]
+    operands = [compile_expression(one, depth) for one in part.operands]
     return lambda node, steps: [node] if all(operand(node, steps) for operand in operands) else []
 
 
 def _or(part: Any, depth: int) -> Find:
-    operands = [_compile(one, depth) for one in part.operands]
+    operands = [compile_expression(one, depth) for one in part.operands]
     return lambda node, steps: [node] if any(operand(node, steps) for operand in operands) else []
 
 
 def _expression(part: Any, depth: int) -> Find:
-    target, name, operand = _compile(part.target, depth), part.op, part.value
+    target, name, operand = compile_expression(part.target, depth), part.op, part.value
     if name is None:
         return target
     if name == "!":
         return lambda node, steps: [] if target(node, steps) else [node]
     if name == "=~":
-        return _searching(target, operand)
-    if name not in COMPARISONS:
-        raise Unsupported(f"the comparison {name} is not supported")
-    if isinstance(operand, jsonpath_ng.jsonpath.JSONPath):
-        return _comparing_paths(target, name, _compile(operand, depth))
+        raise Unsupported("=~ isn't supported; compare with ==, or use $regex, which `only` and `when` know")
+    if name not in _COMPARISONS:
+        raise Unsupported(f"the comparison {name} isn't supported, only {', '.join(_COMPARISONS)}")
+    if isinstance(operand, JSONPath):
+        return _comparing_paths(target, name, compile_expression(operand, depth))
 
     def find(node: Node, steps: Steps) -> list[Node]:
         found = target(node, steps)
         if not found:  # nothing equals "no value"
             return [node] if name == "!=" else []
-        return [one for one in found if holds(name, one.value, operand, steps)]
-
-    return find
-
-
-def _searching(target: Find, text: Any) -> Find:
-    try:
-        if not isinstance(text, str):
-            raise BadPattern("a pattern that is not text")
-        pattern = Pattern(text, _PATTERN_MEMORY)
-    except BadPattern as error:
-        raise Unsupported(f"{error} (patterns are RE2's, without look-around and references to groups)") from None
-
-    def find(node: Node, steps: Steps) -> list[Node]:
-        found = []
-        for one in target(node, steps):
-            steps.take_text(one.value, pattern.size)
-            if pattern.found_in(one.value):
-                found.append(one)
-        return found
+        return [one for one in found if _holds(name, one.value, operand, steps)]
 
     return find
 
@@ -244,152 +235,74 @@ def _comparing_paths(target: Find, name: str, other: Find) -> Find:
     def find(node: Node, steps: Steps) -> list[Node]:
         found, others = target(node, steps), other(node, steps)
         if not found or not others:  # "no value" equals only "no value"
-            return (found or [node]) if EQUALITY[name](not found and not others) else []
-        return [one for one in found if any(holds(name, one.value, right.value, steps) for right in others)]
+            return (found or [node]) if _by_equality(name, not found and not others) else []
+        return [one for one in found if any(_holds(name, one.value, right.value, steps) for right in others)]
 
     return find
 
 
-# --- computed values ----------------------------------------------------------------------------------------
+_COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
-def _operation(part: Any, depth: int) -> Find:
-    symbol = part.op_symbol if hasattr(part, "op_symbol") else SYMBOLS[part.op]
-    left, right = (
-        _compile(side, depth) if isinstance(side, jsonpath_ng.jsonpath.JSONPath) else side
-        for side in (part.left, part.right)
-    )
-
-    def find(node: Node, steps: Steps) -> list[Node]:
-        lefts, rights = ([one.value for one in side(node, steps)] if callable(side) else None for side in (left, right))
-        if lefts is not None and rights is not None:
-            if len(lefts) != len(rights):
-                return []
-            pairs: Iterable[tuple[Any, Any]] = zip(lefts, rights, strict=True)
-        elif lefts is not None:
-            pairs = [(value, right) for value in lefts]
-        else:
-            pairs = [(left, value) for value in (rights if rights is not None else [right])]
-        try:
-            return [Node(compute(symbol, one, other, steps)) for one, other in pairs]
-        except TypeError:
-            return []
-
-    return find
+def _holds(name: str, left: Any, right: Any, steps: Steps) -> bool:
+    if (_is_number(left) and _is_number(right)) or (isinstance(left, str) and isinstance(right, str)):
+        steps.take(1 + (len(left) // _CHARACTERS if isinstance(left, str) else 0))
+        return _COMPARISONS[name](left, right)
+    return _by_equality(name, _equal(left, right, steps))
 
 
-def _sorted(part: Any, depth: int) -> Find:
-    keys = [(_compile(field, depth), -1 if reverse else 1) for field, reverse in part.expressions or ()]
-
-    def find(node: Node, steps: Steps) -> list[Node]:
-        value = node.value
-        if isinstance(value, dict):
-            if keys:
-                return [node]
-            steps.take(len(value))
-            return [Node(sorted(value))]
-        if not isinstance(value, list):
-            raise TypeError("only lists have an order")
-        steps.take_for(value)
-
-        def compare(left: Any, right: Any) -> int:
-            steps.take()
-            for find_key, direction in keys:
-                lefts, rights = find_key(Node(left), steps), find_key(Node(right), steps)
-                if len(lefts) != 1 or len(rights) != 1 or equal(lefts[0].value, rights[0].value, steps):
-                    continue
-                return -direction if lefts[0].value < rights[0].value else direction
-            return 0
-
-        return [Node(sorted(value, key=cmp_to_key(compare)) if keys else sorted(value))]
-
-    return find
+def _by_equality(name: str, equal: bool) -> bool:
+    """Values without an order (RFC 9535, 2.3.5.2.2) are only compared for equality."""
+    return not equal if name == "!=" else equal and "=" in name
 
 
-def _len(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take()
-        return [Node(len(node.value))] if isinstance(node.value, (str, list, dict)) else []
-
-    return find
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _keys(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take(1 + len(node.value) if isinstance(node.value, dict) else 1)
-        return [Node(key) for key in node.value] if isinstance(node.value, dict) else []
-
-    return find
-
-
-def _path(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take()
-        return [Node(_segment(node))]
-
-    return find
-
-
-_PLAIN_NAME = re.compile(r"@?[A-Za-z_][A-Za-z0-9_@-]*")
-
-
-def _segment(node: Node) -> str:
-    if node.key is None:
-        return "$"
-    if isinstance(node.key, int):
-        return f"[{node.key}]"
-    return node.key if _PLAIN_NAME.fullmatch(node.key) else repr(node.key)
-
-
-def _str(_part: Any, _depth: int) -> Find:
-    def find(node: Node, steps: Steps) -> list[Node]:
-        steps.take_for(node.value)
-        return [Node(str(node.value))]
-
-    return find
-
-
-def _split(part: Any, _depth: int) -> Find:
-    segment = None if part.segment == "*" else int(part.segment)
-
-    def find(node: Node, steps: Steps) -> list[Node]:
-        if not isinstance(node.value, str):
-            return []
-        steps.take(1 + len(node.value) // 8)
-        pieces = node.value.split(part.chars, part.max_split)
-        if segment is None:
-            return [Node(pieces)]
-        return [Node(pieces[segment])] if -len(pieces) <= segment < len(pieces) else []
-
-    return find
+def _equal(left: Any, right: Any, steps: Steps) -> bool:
+    pairs = [(left, right)]
+    while pairs:
+        left, right = pairs.pop()
+        steps.take(1 + (len(left) // _CHARACTERS if isinstance(left, str) else 0))
+        if isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
+            steps.take(len(left))
+            pairs.extend(zip(left, right, strict=True))
+        elif isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
+            steps.take(len(left))
+            pairs.extend((value, right[key]) for key, value in left.items())
+        elif (
+            isinstance(left, (list, dict))
+            or isinstance(right, (list, dict))
+            or isinstance(left, bool) != isinstance(right, bool)
+            or left != right
+        ):
+            return False
+    return True
 
 
 _PARTS: dict[str, Callable[[Any, int], Find]] = {
+    "Child": _chain,
     "Root": _root,
     "This": _this,
-    "Parent": _parent,
     "Fields": _fields,
     "Wildcard": _wildcard,
     "Index": _index,
     "Slice": _slice,
     "Descendants": _descendants,
-    "Where": _where,
-    "WhereNot": _where,
-    "Union": _union,
     "Filter": _filter,
     "And": _and,
     "Or": _or,
     "Expression": _expression,
-    "Operation": _operation,
-    "SortedThis": _sorted,
-    "Len": _len,
-    "Keys": _keys,
-    "Path": _path,
-    "Str": _str,
-    "Split": _split,
 }
 """By the names of jsonpath-ng's classes, which have changed less between versions than their locations."""
-_REFUSED = {
-    "Sub": "`sub` is not supported; filter with =~, or compute the value in the workflow",
-    "Intersect": "& between paths is not supported",
-}
+_REFUSED = {"Operation": "arithmetic", "SortedThis": "sorting"}
+"""What the user wrote, where the class's name doesn't say it; the others are functions such as `len` and `split`."""

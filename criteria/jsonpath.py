@@ -7,16 +7,14 @@ jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
 from jsonpath_ng.exceptions import JSONPathError
 from jsonpath_ng.ext.parser import ExtendedJsonPathParser
-from jsonpath_ng.jsonpath import JSONPath
 
-from criteria.evaluator import Unsupported, compile_expression
-from criteria.nodes import Find, Node, Steps, TooCostly
+from criteria.evaluator import Find, Node, Steps, TooCostly, Unsupported, compile_expression
 
 MAX_LENGTH = 1000
 """Characters of a path."""
@@ -49,10 +47,9 @@ def compile_path(path: str) -> Select:
 
 
 def parse_path(path: str) -> Select:
-    """The path as a function that selects values.
+    """The path as a function that selects values: none where it would take more than `MAX_STEPS` steps.
 
-    It selects nothing where the path can't handle a value, for example divides by zero, or would take more than
-    `MAX_STEPS` steps. Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
+    Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
     """
     steps = _plain(path)
     if steps is not None:
@@ -62,7 +59,7 @@ def parse_path(path: str) -> Select:
     def select(document: Any) -> list[Any]:
         try:
             return [node.value for node in find(Node(document), Steps())]
-        except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError):
+        except TooCostly:
             return []
 
     return select
@@ -73,40 +70,20 @@ Place = tuple[str | int, ...]
 
 
 def places(document: Any, path: str) -> list[tuple[Place, Any]]:
-    """The place of each value that the path selects, and the value; computed values are left out.
+    """The place of each value that the path selects, and the value.
 
     Raises BadPath, or TooCostly where the path would take more than `MAX_STEPS` steps.
     """
-    steps = _plain(path)
-    if steps is not None:
-        return [(_from_start(document, steps), value) for value in _walker(steps)(document)]
-    try:
-        nodes = _parsed(path)(Node(document), Steps())
-    except (BadPath, TooCostly):
-        raise
-    except (RecursionError, TypeError, ValueError, ArithmeticError):
-        return []
-    found = {place: node.value for node in nodes if (place := _place(node, document)) is not None}
-    return list(found.items())
+    return list({_place(node): node.value for node in _find(path)(Node(document), Steps())}.items())
 
 
-def _from_start(document: Any, steps: Sequence[str | int]) -> Place:
-    """The steps, with indexes from the end counted from the start."""
-    place: list[str | int] = []
-    for step in steps:
-        place.append(step + len(document) if isinstance(step, int) and step < 0 else step)
-        document = document[step]
-    return tuple(place)
-
-
-def _place(node: Node, document: Any) -> Place | None:
+def _place(node: Node) -> Place:
+    """The node's place, with indexes from the end counted from the start."""
     keys: list[str | int] = []
     while node.parent is not None:
         key, node = node.key, node.parent
-        if key is None:
-            return None
         keys.append(key + len(node.value) if isinstance(key, int) and key < 0 else key)
-    return tuple(keys[::-1]) if node.value is document else None
+    return tuple(keys[::-1])
 
 
 def put(document: Any, changes: Iterable[tuple[Place, Any]]) -> Any:
@@ -130,61 +107,44 @@ def selects_one(path: str) -> bool:
     return _plain(path) is not None or _is_definite(_expression(path))
 
 
+def _is_definite(expression: Any) -> bool:
+    match type(expression).__name__:
+        case "Child":
+            return _is_definite(expression.left) and _is_definite(expression.right)
+        case "Fields":
+            return len(expression.fields) == 1
+        case "Index":
+            return len(expression.indices) == 1
+        case kind:
+            return kind in ("Root", "This")
+
+
 def blank(document: Any, path: str, value: Any) -> Any:
     """The document, changed in place, with everything that the path selects replaced.
 
-    A text on the way to a member or element is replaced too: it may be that part of the document, encoded. If what the
-    path selects is unknown, because the path takes too long or computes its values, replaces the whole document. Raises
-    BadPath.
+    A text on the way to a member or element is replaced too: it may be that part of the document, encoded. If the path
+    takes too long, replaces the whole document. Raises BadPath.
     """
-    steps = _plain(path)
-    if steps is None:
-        try:
-            nodes = _parsed(path)(Node(document), Steps())
-            nodes += [node for node in _on_the_way(path, document) if isinstance(node.value, str)]
-        except (TooCostly, RecursionError, TypeError, ValueError, ArithmeticError) as error:
-            if isinstance(error, BadPath):
-                raise
-            return value
-        for node in nodes:
-            if node.parent is None:
-                return value
-            node.parent.value[node.key] = value
-        return document
-    if not steps:
+    try:
+        nodes = _find(path)(Node(document), Steps())
+        nodes += [node for node in _on_the_way(path, document) if isinstance(node.value, str)]
+    except TooCostly:
         return value
-    for length, step in enumerate(steps):
-        for parent in _walker(steps[:length])(document):
-            if _walker((step,))(parent) and (length == len(steps) - 1 or isinstance(parent[step], str)):
-                parent[step] = value
+    for node in nodes:
+        if node.parent is None:
+            return value
+        node.parent.value[node.key] = value
     return document
 
 
 def _on_the_way(path: str, document: Any) -> Iterator[Node]:
-    """What the beginnings of the path select, up to each segment that names members or elements. Raises what
-    evaluating them raises."""
+    """What the beginnings of the path select, up to each segment that names members or elements. Raises TooCostly."""
     expression = _expression(path)
     while type(expression).__name__ == "Child":
         expression = expression.left
         last = expression.right if type(expression).__name__ == "Child" else expression
-        if type(last).__name__ not in ("Wildcard", "Descendants") and "*" not in getattr(last, "fields", ()):
+        if type(last).__name__ not in ("Wildcard", "Descendants"):
             yield from compile_expression(expression)(Node(document), Steps())
-
-
-_DEFINITE = frozenset({"Root", "This", "Parent", "Len", "Path", "Str", "Split", "SortedThis"})
-
-
-def _is_definite(expression: Any) -> bool:
-    """Whether the parsed path selects one value at most, whatever the document."""
-    kind = type(expression).__name__.lstrip("_")
-    if kind in ("Child", "Operation"):
-        sides = (expression.left, expression.right)
-        return all(not isinstance(side, JSONPath) or _is_definite(side) for side in sides)
-    if kind == "Fields":
-        return len(expression.fields) == 1 and expression.fields[0] != "*"
-    if kind == "Index":
-        return len(getattr(expression, "indices", None) or (expression.index,)) == 1
-    return kind in _DEFINITE
 
 
 def _plain(path: str) -> tuple[str | int, ...] | None:
@@ -203,8 +163,11 @@ def _parse(path: str) -> Find:
         raise BadPath(f"{path!r} can't be evaluated: {error}") from None
 
 
-_parsed = lru_cache(maxsize=1024)(_parse)
-"""For paths in definitions, of which each delivery needs some."""
+@lru_cache(maxsize=1024)
+def _find(path: str) -> Find:
+    """For paths in definitions, of which each delivery needs some. Raises BadPath."""
+    _plain(path)
+    return _parse(path)
 
 
 def _expression(path: str) -> Any:

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import re2
+
 from criteria.equality import comparison_key, exact, shortest_text
-from criteria.patterns import BadPattern, Pattern
 from criteria.suggestions import did_you_mean
 
 Meets = Callable[[Any], bool]
@@ -177,7 +178,7 @@ def _meets(name: str, operand: Any) -> Meets:
         keys = {comparison_key(one) for one in (operand if name == "$in" else [operand])} - {None}
         return lambda value: comparison_key(value) in keys
     if name == "$regex":
-        return _pattern(operand).found_in
+        return _pattern(operand)
     compare = _ORDER[name]
     if isinstance(operand, str):
         return lambda value: isinstance(value, str) and compare(value, operand)
@@ -192,12 +193,17 @@ def _is_number(value: Any) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _pattern(text: str) -> Pattern:
-    """Raises BadOperators."""
+def _pattern(text: str) -> Meets:
+    """Whether a value is text in which the RE2 pattern is found. Raises BadOperators."""
+    options = re2.Options()
+    options.log_errors = False
     try:
-        return Pattern(text)
-    except BadPattern as error:
-        raise BadOperators(str(error)) from None
+        search = re2.compile(text.encode(), options).search
+    except UnicodeEncodeError:
+        raise BadOperators("a pattern that is not text") from None
+    except re2.error as error:
+        raise BadOperators(f"not a pattern: {error.args[0].decode('utf-8', 'replace').replace('; ', ';')}") from None
+    return lambda value: isinstance(value, str) and search(value.encode(errors="replace")) is not None
 
 
 # --- what can never hold -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from criteria.jsonpath import Place, places
-from criteria.nodes import TooCostly
+from criteria.evaluator import TooCostly
 from platforms.bodies import Body, MalformedBody
 from relay.events.payload import dump
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from jsonpath_ng.ext.parser import parse
 
 from admin.events.paths import select
-from criteria import nodes
+from criteria import evaluator
+from criteria.evaluator import MAX_STEPS, Node
 from criteria.jsonpath import BadPath, blank, compile_path
-from criteria.nodes import MAX_STEPS, Node
 
 DOCUMENT: dict[str, Any] = {
     "event": {"type": "message", "a b": 1, "null": None, "x-y": True},
@@ -101,14 +101,10 @@ SEGMENTS = st.lists(
             "[?@ <= '1']",
             "[?@.a == null]",
             "[?@.a == $.a]",
-            "[?@.a =~ '^1?$']",
             "[?@.a == true]",
             "[?!@.a]",
             "[?@.a && @.b || @[0]]",
             "[?@..a]",
-            ".`len`",
-            ".`keys`",
-            ".`parent`",
         ]
     ),
     min_size=1,
@@ -116,7 +112,6 @@ SEGMENTS = st.lists(
 )
 
 
-@pytest.mark.skipif(not hasattr(jsonpath_ng.jsonpath, "Wildcard"), reason="older versions compare otherwise")
 @given(document=st.dictionaries(st.sampled_from("ab"), JSON, max_size=3), segments=SEGMENTS)
 def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
     document: dict[str, Any], segments: list[str]
@@ -130,52 +125,26 @@ def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
 
 
 @pytest.mark.parametrize(
-    ("path", "values"),
-    [
-        ("$.items[*].id + 1", [2, 3]),
-        ("$.items[*].id * 2", [2, 4]),
-        ("$.event.type + '-x'", ["message-x"]),
-        ("$.event.type.`split(ss, 1, -1)`", ["age"]),
-        ("$.event.type.`split(ss, *, -1)`", [["me", "age"]]),
-        ("$.event.type.`split(ss, 2, -1)`", []),
-        ("$.items[0].id.`str()`", ["1"]),
-        ("$.items.`len`", [2]),
-        ("$.items[\\id].id", []),
-        ("$.items[\\id][0].id", [2]),
-        ("$.items[/id][0].id", [1]),
-        ("$.items[*].id.`parent`.id", [1, 2]),
-        ("$.event.type.`path`", ["type"]),
-        ("$.event['a b'].`path`", ["'a b'"]),
-        ("$.items[1].`path`", ["[1]"]),
-        ("$.items[0].tags.`sorted`", [["a"]]),
-        ("$.event where type", [DOCUMENT["event"]]),
-        ("$.event wherenot type", []),
-        ("$.event.type - 1", []),
-        ("$.event.type * 3", []),
-    ],
-)
-def test_further_parts_of_paths_are_evaluated(path: str, values: list[Any]) -> None:
-    assert compile_path(path)(DOCUMENT) == values
-
-
-@pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("$[?(@.a =~ '(?<=a)b')]", r"invalid perl operator.*patterns are RE2's, without look-around"),
-        ("$[?(@.a =~ '(a)\\\\1')]", r"invalid escape sequence"),
-        ("$[?(@.a =~ 5)]", "a pattern that is not text"),
-        ("$.a.`sub(/(a+)+$/, b)`", "`sub` is not supported"),
+        ("$.items[*].id + 1", "arithmetic isn't supported, .*; compute other values in the workflow"),
+        ("$.items[\\id]", "sorting isn't"),
+        ("$.items.`len`", "`len` isn't"),
+        ("$.event.type.`split(ss, 1, -1)`", "`split` isn't"),
+        ("$.a.`sub(/(a+)+$/, b)`", "`sub` isn't"),
+        ("$.items[0].`parent`", "`parent` isn't"),
+        ("$.event where type", "`where` isn't"),
+        ("$[?(@.a =~ '(a+)+$')]", r"=~ isn't supported; .*\$regex"),
         ("$" + ".a" * 500, "more than 1000 characters"),
         ("$" + "[?@" * 200 + "]" * 200, "is nested too deeply"),
     ],
 )
-def test_a_path_that_could_take_long_is_refused_with_the_reason(path: str, reason: str) -> None:
+def test_what_matching_does_not_need_is_refused_with_a_remedy(path: str, reason: str) -> None:
     with pytest.raises(BadPath, match=reason):
         compile_path(path)
 
 
-BOMB = "a" * 40
-WIDE: dict[str, Any] = {"a": [{"a": 1, "b": [0] * 50, "text": BOMB + "!"}] * 2000}
+WIDE: dict[str, Any] = {"a": [{"a": 1, "b": [0] * 50}] * 2000}
 DEEP: dict[str, Any] = {"a": 1}
 for _ in range(90):
     DEEP = {"a": DEEP, "b": [DEEP.get("b", 0)]}
@@ -187,16 +156,9 @@ for _ in range(90):
     [
         "$" + "..*" * 30,
         "$..a..a..a..a",
-        "$" + ".*.`parent`" * 80,
         "$[" + "'a'," * 200 + "'a'][" + "0," * 80 + "0][*][*]",
         "$" + "[?@..*[?@..*[?@..*]]]",
-        "$..[?(@.text =~ '^(a+)+$')]",
         "$..[?@ == $]..[?@ == $]",
-        "$.a" + " * $.a" * 30,
-        "$.a" + " + $.a" * 30,
-        "$['" + "a','" * 180 + "a'].`str()`",
-        "$['" + "a','" * 180 + "a'].`sorted`",
-        "$..*.`split(x, *, -1)`" + ".*" * 20,
     ],
 )
 def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(
@@ -204,7 +166,7 @@ def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(
 ) -> None:
     """What is counted is every node that comes to be, ours or the library's; a lower bound is reached sooner."""
     bound, made = MAX_STEPS // 10, 0
-    monkeypatch.setattr(nodes, "MAX_STEPS", bound)
+    monkeypatch.setattr(evaluator, "MAX_STEPS", bound)
     for kind in (Node, jsonpath_ng.jsonpath.DatumInContext):
         make = kind.__init__
 
@@ -218,19 +180,11 @@ def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(
     assert made <= bound + 1
 
 
-def test_a_large_pattern_is_not_searched_for_in_a_long_text() -> None:
-    """RE2 would be at it for ten seconds: it is linear in the text, and in the pattern."""
-    document = {"list": [{"text": "ab" * 500_000}, {"text": "x"}]}
-    assert compile_path("$.list[?@.text =~ '[ab]*a[ab]{900}c']")(document) == []
-    assert len(compile_path("$.list[?@.text =~ '^(ab)+$']")(document)) == 1
-
-
 def test_a_path_that_takes_too_long_selects_nothing_and_hides_everything() -> None:
     document = json.loads(json.dumps(WIDE))
     assert compile_path("$..*..*..*")(document) == []
     assert blank(document, "$..*..*..*", "***") == "***"
     assert blank({"a": [{"b": 1}, {"b": 2}]}, "$.a[*].b", "***") == {"a": [{"b": "***"}, {"b": "***"}]}
-    assert blank({"a": [1, 2]}, "$.a.`len`", "***") == "***"
 
 
 def test_paths_that_are_only_tried_are_not_kept() -> None:
