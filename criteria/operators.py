@@ -7,7 +7,6 @@ opposites of ``$eq``, ``$in`` and the operators inside ``$not``, so they hold if
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import Any
 
 import re2
 
-from criteria.equality import comparison_key, exact, shortest_text
+from criteria.equality import comparison_key, exact
 from criteria.suggestions import did_you_mean
 
 Meets = Callable[[Any], bool]
@@ -106,34 +105,13 @@ class Operators:
             yield name, operand, Operators({name: operand})
 
     def why_never(self) -> str | None:
-        """Why they can't hold for any value, if that is certain; None otherwise."""
+        """Why no value meets them, where one look tells: null, an empty list, an empty range. None otherwise."""
         written = self.written
-        there = {denied.opposite_of_existence for denied in self._denies} | {self._exists}
-        if {True, False} <= there:
-            return "a value must be there, and must not"
-        asks = [name for name in _ASK if name in written]
-        if asks and False in there:
-            return f"{asks[0]} requires a value, but there must be none"
-        candidates = _candidates(written)
-        if candidates is None:
-            return _empty_range(written)
-        if all(value is None for value in candidates):
-            return "null equals nothing" if candidates else "no value is in an empty list"
-        if all(denied.only_asks for denied in self._denies) and not any(
-            self.holds([form]) for value in candidates for form in _forms(value)
-        ):
-            return "no value meets all of the operators"
-        return None
-
-    @property
-    def only_asks(self) -> bool:
-        """Whether an additional value can only make them hold, never stop them from holding."""
-        return self._exists is None and not self._denies
-
-    @property
-    def opposite_of_existence(self) -> bool | None:
-        """What their negation implies about there being a value; None if nothing."""
-        return not self._exists if self._exists is not None and len(self.written) == 1 else None
+        if "$eq" in written and written["$eq"] is None:
+            return "null equals nothing"
+        if "$in" in written and all(value is None for value in written["$in"]):
+            return "no value is in an empty list"
+        return _empty_range(written)
 
 
 def find_faults(written: Mapping[Any, Any]) -> Iterator[Fault]:
@@ -204,34 +182,6 @@ def _pattern(text: str) -> Meets:
     except re2.error as error:
         raise BadOperators(f"not a pattern: {error.args[0].decode('utf-8', 'replace').replace('; ', ';')}") from None
     return lambda value: isinstance(value, str) and search(value.encode(errors="replace")) is not None
-
-
-# --- what can never hold -----------------------------------------------------------------------------------
-
-
-def _candidates(written: Mapping[str, Any]) -> list[Any] | None:
-    """The only values that can meet all operators, up to equality; None if they are unlimited."""
-    if "$eq" in written:
-        return [written["$eq"]]
-    if "$in" in written:
-        return list(written["$in"])
-    if "$gte" in written and "$lte" in written and comparison_key(written["$gte"]) == comparison_key(written["$lte"]):
-        return [written["$gte"]] if type(written["$gte"]) is type(written["$lte"]) else None
-    return None
-
-
-def _forms(value: Any) -> list[Any]:
-    """The values that are equal to this one but differ in order and patterns: 5 and "5"."""
-    if isinstance(value, (bool, int, float)):
-        return [value, shortest_text(value)]
-    if isinstance(value, str):
-        try:
-            read = json.loads(value)
-        except ValueError:
-            return [value]
-        if isinstance(read, (bool, int, float)) and shortest_text(read) == value:
-            return [value, read]
-    return [value]
 
 
 def _empty_range(written: Mapping[str, Any]) -> str | None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from config.payload_keys import Encoding
 from config.webhooks import Webhook
-from criteria.jsonpath import Place, places, put
 from criteria.evaluator import TooCostly
+from criteria.jsonpath import Place, places, put
 from platforms.base import Platform
 from platforms.bodies import MAX_DEPTH, BadBody, Body, is_nested_deeper, read_json, refuse_unstorable
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from criteria.jsonpath import Place, places
 from criteria.evaluator import TooCostly
+from criteria.jsonpath import Place, places
 from platforms.bodies import Body, MalformedBody
 from relay.events.payload import dump
 
