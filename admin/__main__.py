@@ -6,16 +6,13 @@ import os
 import signal
 import sys
 
-from config.garbage_collection import end_quickly, not_collecting
+import structlog
 
-with not_collecting():  # imported modules are never freed
-    import structlog
-
-    from admin.page.app import BODY, create_app
-    from admin.page.server import PageServer
-    from config.logs import configure_logging
-    from config.loopback import is_loopback
-    from config.settings import Settings, SettingsError, load_settings
+from admin.page.app import BODY, create_app
+from admin.page.server import PageServer
+from config.logs import configure_logging
+from config.loopback import is_loopback
+from config.settings import Settings, SettingsError, load_settings
 
 USAGE = """usage: python -m admin
 
@@ -71,5 +68,4 @@ def _address(settings: Settings) -> tuple[str, int]:
 
 
 if __name__ == "__main__":
-    end_quickly()
     sys.exit(main())

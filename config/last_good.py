@@ -16,7 +16,6 @@ import structlog
 
 from config.definitions import Definitions
 from config.file_stamps import stamps_of
-from config.garbage_collection import not_collecting
 from config.loader import Loader
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, Problems
@@ -134,10 +133,6 @@ class LastGood:
 
         Raises DefinitionsError if nothing good is known of any file.
         """
-        with not_collecting():
-            return self._load(path)
-
-    def _load(self, path: Path) -> Definitions:
         sources = stamps_of([DOTENV])
         environment = environment_with_dotenv() if self._looks_up_secrets else None
         loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload, sources)

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from config.definitions import Definitions, SecretPlace
 from config.file_stamps import Stamps, stamp_of, stamps_of
-from config.garbage_collection import not_collecting
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, Problems, describe_error, dotted, rewritten
@@ -66,9 +65,8 @@ def load_definitions(
         environment = environment_with_dotenv()
     loader = Loader(platforms, environment, instead or {}, may_be_empty, conductor_payload, sources)
     files = loader.files(path)
-    with not_collecting():
-        for file in files:
-            loader.read(file)
+    for file in files:
+        loader.read(file)
     errors, warnings = loader.problems.errors(), sorted(loader.problems.warnings())
     if errors:
         raise DefinitionsError(errors, warnings, sources)

@@ -13,13 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from config.copied_text import unseen_in
 from config.yaml_faults import Complaint, explain
-from config.yaml_nodes import compose, constructor
 from criteria.equality import shortest_text
 
 Where = tuple[str | int, ...]
@@ -79,7 +80,7 @@ def read_yaml(path: Path) -> Located:
 def parse_yaml(text: str) -> Located:
     """Like `read_yaml`, for a text."""
     try:
-        node = compose(text)
+        node = _compose(text)
     except MarkedYAMLError as error:
         raise _bad_yaml(error, text) from None
     except RecursionError:
@@ -89,6 +90,21 @@ def parse_yaml(text: str) -> Located:
         reason = " ".join(str(error).split("\n")[0].split())
         raise BadYaml(reason, text.count("\n", 0, position) + 1, "remove the character") from None
     return _Reading(text).read(node)
+
+
+def _compose(text: str) -> Node | None:
+    """The document's root, None if it is empty: by libyaml, which takes a tenth of the time; the parser in Python has
+    the better words for what is wrong. Raises what ruamel.yaml raises, and RecursionError."""
+    try:
+        depth = 0
+        for event in YAML(typ="safe").parse(text):  # libyaml's composer would crash in a text nested without end
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                raise RecursionError
+        node: Node | None = YAML(typ="safe").compose(text)
+    except (YAMLError, ValueError):
+        node = YAML(typ="safe", pure=True).compose(text)
+    return node
 
 
 def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
@@ -110,7 +126,7 @@ class _Reading:
 
     @cached_property
     def _constructor(self) -> SafeConstructor:
-        return constructor()
+        return SafeConstructor(loader=YAML(typ="safe", pure=True))
 
     def read(self, node: Node | None) -> Located:
         if node is not None:

@@ -7,25 +7,22 @@ import sys
 from contextlib import suppress
 from types import FrameType
 
-from config.garbage_collection import collect_rarely, not_collecting
-
-with not_collecting():  # imported modules are never freed
-    from config.logs import configure_logging
-    from config.settings import SettingsError, load_settings
-    from config.webhooks import DefinitionsError
-    from store import tracing
-    from store.errors import NewerStore, StoreUnavailable
-    from store.open import open_store
-    from worker.conductor.bounds import Bounds
-    from worker.conductor.client import Conductor
-    from worker.context import Context
-    from worker.delivery.executor import WAIT_FOR_STORE
-    from worker.hard_stop import HardStop, leave_now
-    from worker.health import Health, serve
-    from worker.leader.definitions import open_definitions
-    from worker.leader.worker import Worker
-    from worker.notify.notifier import Notifier
-    from worker.notify.sender import Apprise
+from config.logs import configure_logging
+from config.settings import SettingsError, load_settings
+from config.webhooks import DefinitionsError
+from store import tracing
+from store.errors import NewerStore, StoreUnavailable
+from store.open import open_store
+from worker.conductor.bounds import Bounds
+from worker.conductor.client import Conductor
+from worker.context import Context
+from worker.delivery.executor import WAIT_FOR_STORE
+from worker.hard_stop import HardStop, leave_now
+from worker.health import Health, serve
+from worker.leader.definitions import open_definitions
+from worker.leader.worker import Worker
+from worker.notify.notifier import Notifier
+from worker.notify.sender import Apprise
 
 USAGE = """usage: python -m worker
 
@@ -40,7 +37,6 @@ def main() -> int:
         wanted = sys.argv[1] in ("-h", "--help")
         print(USAGE, file=sys.stdout if wanted else sys.stderr)
         return 0 if wanted else 2
-    collect_rarely()
     try:
         settings = load_settings()
         configure_logging(settings.bridge_log_format, "worker")
@@ -55,14 +51,13 @@ def main() -> int:
         source.announce()
     health = Health(store.leadership)
     secret = settings.conductor_auth_secret
-    with not_collecting():  # it imports Conductor's client
-        conductor = Conductor(
-            settings.conductor_server_url,
-            Bounds(settings.bridge_call_timeout),
-            settings.conductor_auth_key,
-            secret.get_secret_value() if secret else None,
-            store,
-        )
+    conductor = Conductor(
+        settings.conductor_server_url,
+        Bounds(settings.bridge_call_timeout),
+        settings.conductor_auth_key,
+        secret.get_secret_value() if secret else None,
+        store,
+    )
     worker = Worker(Context(settings, store, conductor, source, health))
     notifier = Notifier(store, sender, worker) if sender is not None else None
 

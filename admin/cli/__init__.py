@@ -5,9 +5,6 @@ from __future__ import annotations
 import click
 
 from admin.cli.groups import ImportedCommands, Place
-from config.garbage_collection import end_quickly
-
-end_quickly()
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple, NoReturn
 import click
 
 from admin.cli.tables import plain
-from config.garbage_collection import not_collecting
 from criteria.suggestions import did_you_mean
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -97,8 +96,7 @@ class ImportedCommands(Commands):
         place = self._places.get(cmd_name)
         if place is None:
             return None
-        with not_collecting():  # imported modules are never freed
-            module = import_module(f"admin.cli.{place.module}")
+        module = import_module(f"admin.cli.{place.module}")
         command: click.Command = getattr(module, place.attribute or cmd_name)
         command.short_help = place.summary
         return command
