@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -71,26 +68,6 @@ def test_a_broken_file_keeps_its_last_good_webhooks_and_the_others_go_on(folder:
     definitions = folder.load()
     assert names(definitions) == ["a3", "b1", "b2"]
     assert definitions.errors == ()
-
-
-@pytest.mark.usefixtures("only_new_garbage")
-@mock.patch("config.loader.not_collecting", nullcontext)  # it collects, too
-@mock.patch("config.last_good.not_collecting", nullcontext)
-def test_reading_a_broken_file_leaves_nothing_that_only_the_garbage_collector_finds(folder: Folder) -> None:
-    broken = (", hide: ['$.[[']", ", starts: [{workfloww: x}]", ", pace: often", ", only: {$.a: {$in: 5}}")
-    gc.disable()
-    try:
-        for more in broken:
-            folder.write("a.yaml", signed("a1"), signed("a2", more=more))
-            assert folder.load().errors
-        gc.set_debug(gc.DEBUG_SAVEALL)
-        gc.collect()
-        left = {type(one).__name__ for one in gc.garbage}
-    finally:
-        gc.set_debug(0)
-        gc.garbage.clear()
-        gc.enable()
-    assert not left & {"Webhook", "Problem", "ValueError"}
 
 
 def test_a_process_that_begins_takes_the_broken_files_webhooks_from_what_was_kept(folder: Folder) -> None:
