@@ -72,7 +72,7 @@ LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashe
 
 lock: $(INSTALLED) ## Update the image's pinned dependencies, within what pyproject.toml allows
 	$(LOCK) --upgrade pyproject.toml $(patsubst %,--extra %,$(IMAGE_EXTRAS)) --output-file deploy/requirements.txt
-	echo 'setuptools>=77' | $(LOCK) --upgrade - --output-file deploy/requirements-build.txt
+	echo 'hatchling>=1.27' | $(LOCK) --upgrade - --output-file deploy/requirements-build.txt
 
 bench: $(INSTALLED) ## The benchmarks
 	@$(BIN)/python -m testkit.conductor

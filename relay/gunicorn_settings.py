@@ -17,19 +17,14 @@ importlib.metadata.entry_points = lambda **chosen: _all_entry_points.select(**ch
 monkey.patch_all()
 importlib.metadata.entry_points = _entry_points
 
-import os
-import sys
-
-if getattr(sys.flags, "safe_path", False) and sys.path[0] in (os.getcwd(), os.environ.get("PWD")):
-    # `webhook-bridge relay` tells Python not to look there, but gunicorn puts the working folder first.
-    sys.path.append(sys.path.pop(0))
-
 import atexit
 import errno
 import gc
+import os
 import shutil
 import socket
 import ssl
+import sys
 import tempfile
 from contextlib import suppress
 from types import SimpleNamespace

@@ -8,18 +8,15 @@ import sys
 
 import click
 
-PROCESSES = {
-    "relay": ("-m", "gunicorn", "--config", "python:relay.gunicorn_settings", "relay:create_app()"),
-    "worker": ("-m", "worker"),
-    "admin": ("-m", "admin"),
-}
-"""process → the arguments with which Python runs it, as the Procfile's lines do."""
+from conductor_webhook_bridge.__main__ import FOLDER
+
+PROCESSES = ("relay", "worker", "admin")
+"""Each is a package, which Python can run."""
 
 
 def command_of(process: str) -> list[str]:
     """The process's command. Modules of the working folder don't take the place of the installed ones."""
-    safe_path = ["-P"] if sys.version_info >= (3, 11) else []
-    return [sys.executable, *safe_path, *PROCESSES[process]]
+    return [sys.executable, FOLDER, process]
 
 
 def _become(process: str) -> None:

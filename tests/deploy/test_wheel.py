@@ -25,7 +25,8 @@ DEFINITIONS = """webhooks:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(ROOT)]
+    options = ["--quiet", "--wheel", "--no-build-isolation", "--out-dir", str(folder)]
+    command = [sys.executable, "-m", "uv", "build", "--python", sys.executable, *options, str(ROOT)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     (found,) = folder.glob("*.whl")
@@ -34,7 +35,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the programs of an environment that has the wheel, and its dependencies from this one."""
+    """The folder of the programs of an environment that has the wheel, its dependencies from this one, and another
+    distribution's packages with names of ours."""
     home = tmp_path_factory.mktemp("installed") / "venv"
     subprocess.run([sys.executable, "-m", "uv", "venv", "--quiet", "--python", sys.executable, str(home)], check=True)
     python = home / "bin" / "python"
@@ -43,12 +45,22 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site,) = home.glob("lib/python*/site-packages")
     # Behind the wheel's own packages. Only the folder: a .pth in it, such as the checkout's, isn't read.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+    put_strangers(site, "config.py", "relay.py", "worker/__init__.py", "store.py")
     return home / "bin"
+
+
+def put_strangers(folder: Path, *names: str) -> None:
+    """Modules that end the program that imports them."""
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"raise SystemExit('{folder / name} was imported')\n", encoding="utf-8")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A working folder with definitions, and nothing of the checkout."""
+    """A working folder with definitions and files that are named as modules of ours or of a library, and nothing of the
+    checkout."""
+    put_strangers(tmp_path, "config.py", "relay.py", "worker/__init__.py", "store.py", "flask.py")
     (tmp_path / "webhooks.yaml").write_text(DEFINITIONS, encoding="utf-8")
     (tmp_path / ".env").write_text("ORDERS_KEY=a-key-that-nobody-can-guess\nBRIDGE_WEBHOOKS=webhooks.yaml\n")
     yield tmp_path
@@ -69,9 +81,9 @@ def test_the_wheel_holds_every_package_and_its_data(wheel: Path) -> None:
         check=True,
     ).stdout.splitlines()
     packages = ("admin/", "config/", "criteria/", "platforms/", "relay/", "store/", "worker/")
-    assert {file for file in tracked if file.startswith(packages) and (ROOT / file).exists()} <= held
-    top = {name.split("/")[0] for name in held if ".dist-info/" not in name}
-    assert top == {package.rstrip("/") for package in packages}
+    ours = {file for file in tracked if file.startswith(packages) and (ROOT / file).exists()}
+    assert {f"conductor_webhook_bridge/{file}" for file in ours} <= held
+    assert {name.split("/")[0] for name in held if ".dist-info/" not in name} == {"conductor_webhook_bridge"}
 
 
 def test_check_runs_from_the_wheel_and_reads_env(installed: Path, folder: Path) -> None:

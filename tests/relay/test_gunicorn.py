@@ -43,19 +43,6 @@ def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool
     return False
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python knows no -P")
-def test_packages_of_the_working_folder_do_not_take_the_place_of_the_relays(tmp_path: Path) -> None:
-    # One of site-packages: here, the relay's own are installed in another way, by which any folder comes first.
-    (tmp_path / "flask").mkdir()
-    (tmp_path / "flask" / "__init__.py").write_text("raise SystemExit('not ours')", encoding="utf-8")
-    (tmp_path / "webhooks.yaml").write_text(definitions("one"), encoding="utf-8")
-    settings = {"BRIDGE_WEBHOOKS": "webhooks.yaml", "BRIDGE_DATABASE": "sqlite:///b.db", "BRIDGE_RELAY_METRICS": "off"}
-    command = [*command_of("relay"), "--check-config"]
-    environment = os.environ | settings | {"PWD": str(tmp_path)}
-    checked = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-
-
 ACCEPTED_BEFORE_THE_END = """
 from relay.gunicorn_settings import Worker
 import socket
