@@ -301,31 +301,9 @@ def _validator(documents: Mapping[str, Any], uri: str, mask: str | None) -> Any:
         registry=jsonschema_rs.Registry(named),
         base_uri=uri,
         pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_MEMORY, dfa_size_limit=_PATTERN_MEMORY),
-        keywords={"enum": _Enum},
         offline=True,
         mask=mask,
     )
-
-
-class _Enum:
-    """The rule `enum`. The library's own compares with each value, in microseconds if they are numbers or objects."""
-
-    def __init__(self, _schema: Any, values: Any, _path: Any):
-        self._values = {_comparable(value) for value in values}
-
-    def validate(self, value: Any) -> None:
-        """Raises ValueError."""
-        if _comparable(value) not in self._values:
-            raise ValueError
-
-
-def _comparable(value: Any) -> Any:
-    """The same for what JSON Schema calls equal, and only for that."""
-    if isinstance(value, dict):
-        return dict, frozenset((name, _comparable(item)) for name, item in value.items())
-    if isinstance(value, list):
-        return list, tuple(map(_comparable, value))
-    return (bool, value) if isinstance(value, bool) else value
 
 
 def _why(error: ValidationError) -> str:

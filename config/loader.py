@@ -31,7 +31,7 @@ from config.references import (
     may_hold_reference,
 )
 from config.risks import find_risks
-from config.written_values import find_unlike_text, find_unseen
+from config.written_values import find_unlike_text
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml
 from criteria.suggestions import nearest
 
@@ -216,7 +216,7 @@ class Loader:
         else:
             for index in range(len(items)):
                 self._read_webhook(_Item(file, document, index))
-            for found in (*find_unlike_text(document), *find_unseen(document)):
+            for found in find_unlike_text(document):
                 item = _Item(file, document, found.webhook)
                 self._report(item, found.place, found.what, found.remedy, warning=True)
 

@@ -1,4 +1,4 @@
-"""What was hardly meant as it is written: a condition's number where a text is meant, and characters nobody sees."""
+"""What was hardly meant as it is written: a condition's number where a text is meant."""
 
 from __future__ import annotations
 
@@ -37,17 +37,6 @@ def find_unlike_text(document: Located) -> Iterator[Written]:
         what = f"{written} is the {kind} {text}, which equals the text {text}, but not the text {written}"
         remedy = f'write "{written}", in quotes, if a text is meant, or else {text}'
         yield Written(webhook, inside, what, remedy)
-
-
-def find_unseen(document: Located) -> Iterator[Written]:
-    """Keys and values with a character that nobody sees, but for texts that people or workflows get."""
-    for place, character in document.unseen.items():
-        webhook, inside = _in_webhook(place)
-        if inside and inside[0] != "respond" and inside[2:3] != ("input",):
-            what = f"a character that nobody sees ({character})"
-            yield Written(
-                webhook, inside, what, "type it anew; if it is meant, write it as an escape, in double quotes"
-            )
 
 
 def _in_webhook(place: Where) -> tuple[int, Where]:

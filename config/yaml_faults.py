@@ -6,11 +6,8 @@ import re
 from typing import NamedTuple
 
 _CONFLICT = re.compile(r"^<{7}(?: .*)?$", re.MULTILINE)
-_OPEN_QUOTE = re.compile(r"""(?:^|[:\-,\[{]\s)\s*(?:"(?:[^"\\]|\\.)*|'(?:[^']|'')*)$""")
-"""A line at whose end a text in quotes is still open."""
 _PATH_IN_FLOW = re.compile(r"""[{\[,:]\s*\$[^\s,:'"{}\[\]]*\[""")
 """A text that begins with $ and isn't quoted, as far as its first bracket, which isn't part of it inside {…} or […]."""
-_KEY = re.compile(r"^\s*(?:- +)?[^\s#'\"{\[][^#'\"{\[]*?:(?:\s|$)")
 
 
 class Complaint(NamedTuple):
@@ -59,52 +56,18 @@ def explain(complaint: Complaint, text: str) -> Fault:
     if "another document" in problem:
         return Fault("a second document in one file", line, "keep one document a file, without --- between")
     if "quoted scalar" in complaint.context:
-        return _open_quote(complaint.context_line)
-    if "'<scalar>'" in problem and (opened := _line_of_open_quote(lines[: line - 1])):
-        return _open_quote(opened)
+        remedy = "close it with the same quote at the end of its text"
+        return Fault("a quote that isn't closed", complaint.context_line, remedy)
     if "simple key" in complaint.context and "':'" in problem:
         return Fault("a key without a colon", complaint.context_line, "write KEY: VALUE")
     if "flow" in complaint.context:
         what = "a { or [ that isn't closed, or a comma that is missing in it"
         return Fault(what, complaint.context_line, "close it with } or ], with a comma between its parts")
     if "<block end>" in problem:
-        return _badly_indented(lines, line)
+        what = "a line that doesn't belong where its indentation puts it"
+        remedy = "indent it like the lines that it belongs with: a list's items begin with a dash, keys don't"
+        return Fault(what, line, remedy)
     if "mapping values are not allowed" in problem:
-        return _unexpected_colon(lines, line)
+        remedy = "put a text that has a colon in quotes, or indent the key like those above it"
+        return Fault("a colon where no key can be", line, remedy)
     return Fault(problem, line, "fix the text at this line")
-
-
-def _open_quote(line: int) -> Fault:
-    return Fault("a quote that isn't closed", line, "close it with the same quote at the end of its text")
-
-
-def _line_of_open_quote(lines: list[str]) -> int | None:
-    return next((number for number, line in enumerate(lines, 1) if _OPEN_QUOTE.search(line)), None)
-
-
-def _badly_indented(lines: list[str], line: int) -> Fault:
-    depth = _depth(lines[line - 1])
-    above = {_depth(one) for one in lines[: line - 1] if one.strip() and not one.lstrip().startswith("#")}
-    above |= {_depth(one.replace("-", " ", 1)) for one in lines[: line - 1] if one.lstrip().startswith("- ")}
-    if depth not in above:
-        what = f"an indentation of {depth} space{'' if depth == 1 else 's'}, which no line above has"
-        return Fault(what, line, "indent it exactly like the lines that it belongs with")
-    what = "a line that doesn't belong where its indentation puts it"
-    return Fault(
-        what, line, "indent it like the lines that it belongs with: a list's items begin with a dash, keys don't"
-    )
-
-
-def _unexpected_colon(lines: list[str], line: int) -> Fault:
-    above = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), None)
-    if above is not None and _KEY.match(lines[line - 1]):
-        depth = _depth(re.sub(r"^( *)- ", r"\1  ", lines[above - 1]))
-        if _depth(lines[line - 1]) > depth:
-            what = "a key that is indented deeper than the line above, which has a value already"
-            return Fault(what, line, f"indent it by {depth} spaces, as line {above} is")
-    remedy = "put a text that has a colon in quotes, or fix the indentation"
-    return Fault("a colon where no key can be", line, remedy)
-
-
-def _depth(line: str) -> int:
-    return len(line) - len(line.lstrip(" "))

@@ -19,7 +19,6 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from config.copied_text import unseen_in
 from config.yaml_faults import Complaint, explain
 from criteria.equality import shortest_text
 
@@ -55,8 +54,6 @@ class Located:
     """Keys that a mapping has more than once, with the line of each repetition; the first one counts."""
     unlike_json: dict[Where, str] = field(default_factory=dict)
     """Numbers and booleans whose shortest JSON text isn't what is written, such as 1.10 or True, with what is."""
-    unseen: dict[Where, str] = field(default_factory=dict)
-    """Keys and values with a character that nobody sees, other than as an escape, and that character."""
 
     def line(self, where: Where) -> int:
         """The line of that place, or of the nearest enclosing one."""
@@ -89,7 +86,7 @@ def parse_yaml(text: str) -> Located:
         position = getattr(error, "position", 0) or 0
         reason = " ".join(str(error).split("\n")[0].split())
         raise BadYaml(reason, text.count("\n", 0, position) + 1, "remove the character") from None
-    return _Reading(text).read(node)
+    return _Reading().read(node)
 
 
 def _compose(text: str) -> Node | None:
@@ -119,8 +116,7 @@ def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
 class _Reading:
     """One walk over a document's nodes."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self) -> None:
         self.located = Located(None)
         self.nodes = 0
 
@@ -152,15 +148,7 @@ class _Reading:
         value = self.scalar(node)
         if isinstance(value, (bool, int, float)) and shortest_text(value) != node.value:
             self.located.unlike_json[where] = str(node.value)
-        self.note_unseen(node, value, where)
         return value
-
-    def note_unseen(self, node: Node, value: Any, where: Where) -> None:
-        unseen = unseen_in(value) if isinstance(value, str) else None
-        if unseen is None:
-            return
-        if unseen_in(self.text[node.start_mark.index : node.end_mark.index]) is not None:  # else it is an escape
-            self.located.unseen[where] = unseen
 
     def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""
@@ -175,7 +163,6 @@ class _Reading:
             if not isinstance(key_node, ScalarNode):
                 raise BadYaml("a key that isn't text", at, "write KEY: VALUE")
             key = self.scalar(key_node)
-            self.note_unseen(key_node, key, (*where, key))
             if key in own:
                 self.located.repeated.append(((*where, key), at))
             else:

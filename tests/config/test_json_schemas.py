@@ -128,12 +128,6 @@ def test_values_of_an_enum_are_equal_as_json_schema_says(value: Any, fits: bool,
     assert (found.misfit({"v": value}) is None) is fits
 
 
-def test_a_large_enum_takes_no_longer_for_each_of_many_values(schema: Schema) -> None:
-    """The library compares a fraction with each number, in microseconds: here, for half an hour."""
-    found = schema({"properties": {"v": {"items": {"enum": list(range(20_000))}}}})
-    assert str(found.misfit({"v": [*range(20_000), *([1.0] * 10_000), 0.5]})) == "$.v[30000]: enum"
-
-
 def test_a_name_that_does_not_fit_is_told_without_it(schema: Schema) -> None:
     misfit = schema({"propertyNames": {"maxLength": 3}}).misfit({"secret": 1})
     assert str(misfit) == "$: maxLength"

@@ -54,47 +54,10 @@ def test_nothing_is_said_where_no_text_could_be_meant(tmp_path: Path, condition:
     assert said(tmp_path, condition) == []
 
 
-def in_webhook(folder: Path, keys: str) -> list[str]:
-    file = folder / "webhooks.yaml"
-    file.write_text(f"webhooks:\n- name: a\n  verifier: none\n  receivers: {{w: any}}\n{keys}")
-    return [f"{one.line}: {one.where}: {one.what}" for one in load_definitions(file, None, {}).warnings[1:]]
-
-
-@pytest.mark.parametrize(
-    ("keys", "line", "where", "character"),
-    [
-        ("  only:\n    $.a: push\u00a0\n", 6, "only.$.a", "U+00A0"),
-        ("  only:\n    $.a: {$in: [x, 'y\u200b']}\n", 6, "only.$.a.$in[1]", "U+200B"),
-        ('  only:\n    $.a: "x\u2060"\n', 6, "only.$.a", "U+2060"),
-        ("  only:\n    $['a\u00ad']: push\n", 6, "only.$['a\u00ad']", "U+00AD"),
-        ("  starts: [{workflow: x\ufeff}]\n", 5, "starts[0].workflow", "U+FEFF"),
-    ],
-)
-def test_a_character_that_nobody_sees_is_a_warning(
-    tmp_path: Path, keys: str, line: int, where: str, character: str
-) -> None:
-    assert in_webhook(tmp_path, keys) == [f"{line}: webhook a: {where}: a character that nobody sees ({character})"]
-
-
-@pytest.mark.parametrize(
-    "keys",
-    [
-        "  respond: {body: Merci\u00a0!}\n",
-        "  starts: [{workflow: x, input: {text: Merci\u00a0!}}]\n",
-        '  only: {$.a: "Merci\\u00a0!"}\n',
-        "  only: {$.a: \U0001f469\u200d\U0001f680 é}  # comment\u00a0\n",
-        '  only: {$.a: "Merci\\u00a0!"}  # Merci\u00a0!\n',
-        '  starts: [{workflow: x, when: {$.a: "Merci\\u00a0!"}, input: {text: Merci\u00a0!}}]\n',
-    ],
-)
-def test_nothing_is_said_of_those_that_may_be_meant(tmp_path: Path, keys: str) -> None:
-    assert in_webhook(tmp_path, keys) == []
-
-
 def test_a_list_beside_the_webhooks_is_an_unknown_key_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text(
-        "shared:\n- {only: {$.a: 1.10}}\n- {only: {$.a: x\u00a0}}\n"
+        "shared:\n- {only: {$.a: 1.10}}\n"
         "webhooks:\n- {name: a, verifier: none, receivers: {w: any}}\n"
     )
     with pytest.raises(DefinitionsError) as raised:
