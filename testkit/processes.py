@@ -260,9 +260,12 @@ def start_admin(environment: Mapping[str, str], log: Path, port: int, folder: Pa
     return admin
 
 
-def start_worker(environment: Mapping[str, str], log: Path, folder: Path = ROOT) -> Child:
-    """The worker; returns once it has said its first words (it is ready whenever Conductor is)."""
-    worker = Child("the worker", [sys.executable, "-m", "worker"], log, environment, folder)
+def start_worker(environment: Mapping[str, str], log: Path, folder: Path = ROOT, within: Sequence[str] = ()) -> Child:
+    """The worker; returns once it has said its first words (it is ready whenever Conductor is).
+
+    `within` begins its command, such as ``ip netns exec NAME``.
+    """
+    worker = Child("the worker", [*within, sys.executable, "-m", "worker"], log, environment, folder)
     _ready_or_stopped(worker, lambda: bool(worker.output()))
     return worker
 

@@ -86,6 +86,8 @@ class Bridge:
         )
         self.relay: Child | None = None
         self.worker: Child | None = None
+        self.worker_within: list[str] = []
+        """What the worker's command begins with."""
         self._workers = 0
         self._relay_here: FlaskClient | None = None
         self._store: Store | None = None
@@ -118,7 +120,7 @@ class Bridge:
         """Starts the worker, or one more. It has a log of its own: what it writes there tells that it has started."""
         self._workers += 1
         log = self.folder / f"worker{self._workers if self._workers > 1 else ''}.log"
-        self.worker = start_worker(self.environment, log, self.folder)
+        self.worker = start_worker(self.environment, log, self.folder, self.worker_within)
         return self.worker
 
     def stop_worker(self) -> int:

@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -32,6 +31,7 @@ from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.fleet import Fleet
 from tests.acceptance.faults.kills import restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import Load, webhooks
+from tests.acceptance.faults.namespace import Namespace
 from tests.storms import SEED, lasting
 
 pytestmark = pytest.mark.long
@@ -234,46 +234,12 @@ def decided(log: str) -> set[str]:
     return set(re.findall(r'"event_id": "([^"]+)".*"event decided"', log))
 
 
-class Network:
-    """A namespace of the network for a server, and two links to it, each with its own address there."""
-
-    def __init__(self) -> None:
-        space = self.space = f"bridge-{os.getpid()}"
-        self.within = ["ip", "netns", "exec", space]
-        self.addresses = ("10.198.52.2", "10.198.53.2")
-        self._links = [(f"br{os.getpid()}-{n}", f"db{os.getpid()}-{n}") for n in range(2)]
-        made = [f"ip netns add {space}"]
-        for (ours, theirs), address in zip(self._links, self.addresses, strict=True):
-            made += [
-                f"ip link add {ours} type veth peer name {theirs} netns {space}",
-                f"ip address add {address[:-1]}1/24 dev {ours}",
-                f"ip link set {ours} up",
-                f"ip netns exec {space} ip address add {address}/24 dev {theirs}",
-                f"ip netns exec {space} ip link set {theirs} up",
-            ]
-        for command in made:
-            done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                self.remove()
-                raise Failed(f"this machine gives no namespaces: {command}: {done.stderr.strip()}")
-
-    def set_first_link(self, state: Literal["up", "down"]) -> None:
-        """Down at the server's end: from then on packets vanish, and this end isn't told."""
-        subprocess.run([*self.within, "ip", "link", "set", self._links[0][1], state], check=True)
-
-    def remove(self) -> None:
-        for ours, _ in self._links:
-            subprocess.run(["ip", "link", "delete", ours], capture_output=True, check=False)
-        subprocess.run(["ip", "netns", "delete", self.space], capture_output=True, check=False)
-
-
 @contextlib.contextmanager
 def by_network() -> Iterator[Ways]:
     """Two links, of which the first can be taken down. Raises Failed where that is impossible."""
-    if os.geteuid() != 0 or shutil.which("ip") is None or Postgres().given:
-        raise Failed("needs root, ip (Debian: iproute2) and a server of its own")
-    network = Network()
-    try:
+    if Postgres().given:
+        raise Failed("needs a server of its own")
+    with Namespace("10.198.52", "10.198.53") as network:
         cut_off, way = network.addresses
         server = Postgres(within=network.within, host=way).start()
         database = server.new_database()
@@ -286,8 +252,6 @@ def by_network() -> Iterator[Ways]:
             )
         finally:
             server.stop()
-    finally:
-        network.remove()
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import io
 import select
 import socket
 import ssl
+import struct
 import time
 import zlib
 from dataclasses import dataclass, field
@@ -21,6 +22,9 @@ _HEAD = 256 * 1024
 _FRAMING = 8
 """A head and what frames the pieces of an answer have at most this many bytes, and so many for each byte of the body:
 one in a piece of its own takes six."""
+_RESET_AT_CLOSE = struct.pack("ii", 1, 0)
+"""SO_LINGER, on, for 0 s. Otherwise the kernel would go on sending what it still has for minutes after a call has timed
+out, or its process was killed; after a cut of the network it would arrive once the call has been made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,7 @@ class Connection:
             seconds = max(0.001, deadlines.connected - time.monotonic())
             self._socket = socket.create_connection(self._address, seconds)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_AT_CLOSE)
             if self._tls is not None:
                 self._socket = self._tls.wrap_socket(self._socket, server_hostname=self._name)
             if time.monotonic() > deadlines.connected:  # each of several addresses has the whole time

@@ -60,8 +60,8 @@ _UPDATE_FAILED, _NUL = "Error updating task", re.compile(r"(?<!\\)(?:\\\\)*\\u00
 def claim_lasts(longest_call: float) -> float:
     """Seconds after which another worker may take over a claim that has no result.
 
-    A request leaves while its claim is fresh, and its call ends within `longest_call` seconds: by then nothing of it
-    can still be in flight.
+    A request leaves while its claim is fresh, and its call ends within `longest_call` seconds. Its connection is reset
+    then, so this machine sends nothing of it later.
     """
     return longest_call + FRESH + 1
 

@@ -103,6 +103,25 @@ def test_an_answer_whose_head_comes_byte_by_byte_is_given_up_as_soon() -> None:
             peer.close()
 
 
+def test_a_call_without_a_complete_answer_resets_its_connection() -> None:
+    """Else the kernel would send what is left of the request when the network is back."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        conductor = Conductor(f"http://127.0.0.1:{listener.getsockname()[1]}/api", Bounds(0.2))
+        calls = (
+            lambda: conductor.start("flow", None, "{}", "event"),
+            lambda: conductor.poll("me"),
+            lambda: conductor.extend_lease("t1", "w1"),
+        )
+        for call in calls:
+            with pytest.raises(OutcomeUnknown, match="no complete answer"):
+                call()
+            peer, _ = listener.accept()
+            peer.settimeout(PATIENCE)
+            with peer, pytest.raises(ConnectionResetError):
+                while peer.recv(1000):
+                    pass
+
+
 def test_all_threads_share_one_context_of_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     used: list[Any] = []
     monkeypatch.setattr(transport, "Connection", lambda url, tls: used.append(tls) or Connection(url, tls))

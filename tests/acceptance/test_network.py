@@ -1,0 +1,57 @@
+"""The network between worker and Conductor is cut while calls are under way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from testkit.backends import Conductors
+from testkit.client import Conductor, set_variable, wait_for
+from testkit.processes import Failed
+from tests.acceptance.bridge import Bridge, started_by, unique
+from tests.acceptance.faults.namespace import Namespace
+
+WEBHOOKS = f"""
+webhooks:
+  - name: starts
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    starts:
+      - workflow: {unique("cut_off")}
+"""
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    try:
+        namespace = Namespace("10.198.54")
+    except Failed as reason:
+        pytest.skip(str(reason))
+    with namespace:
+        yield namespace
+
+
+@pytest.mark.slow(40)
+@pytest.mark.server
+def test_calls_that_a_cut_of_the_network_catches_are_made_once(
+    new_bridge: Callable[..., Bridge], conductor_server: Conductors, conductor: Conductor, namespace: Namespace
+) -> None:
+    """Without the reset the kernel sends a request again when the network is back, after the worker has found that
+    it never arrived, and has made it anew."""
+    name = conductor.register(unique("cut_off"), [set_variable()])
+    url = f"http://{namespace.here[0]}:{conductor_server.port}/api"
+    bridge = new_bridge(WEBHOOKS, conductor=url, bridge_call_timeout="2s")
+    bridge.worker_within = namespace.within
+    bridge.start_worker_alone()
+    events: list[str] = []
+    for _ in range(3):
+        events += [bridge.orders("starts", {}) for _ in range(60)]
+        bridge.wait_for_event(events[-50], "delivered")
+        namespace.set_route("down")
+        wait_for(namespace.unsent, "a call is caught")
+        # Its connection would be closed by now, but the kernel would go on for another minute and a half.
+        wait_for(lambda: namespace.unsent() == 0, "nothing of the calls can arrive later", timeout=45)
+        namespace.set_route("up")
+    for event in events:
+        bridge.wait_for_event(event, "delivered")
+    assert [len(started_by(conductor, name, event)) for event in events] == [1] * len(events)
