@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -76,15 +77,13 @@ class Platform:
     methods: frozenset[str] = frozenset({"POST"})
     """The HTTP methods of deliveries."""
     challenge_methods: frozenset[str] = frozenset()
-    """Further HTTP methods, only for challenges."""
+    """Further HTTP methods, only for challenges. A HEAD asks whether the URL exists, and is answered 200."""
     max_body: int = MB
     """Bytes of the largest body."""
     bodies: Bodies = "json"
     """The format of its bodies, whatever their unsigned content type says."""
     batches: bool = False
     """Whether a body may be an array of events."""
-    alike: bool = False
-    """Whether different events may be identical byte for byte, so that no digest identifies a repetition."""
     ignores_dedup: bool = False
     """Whether its proof covers so little of a delivery that what it signs alone tells deliveries apart, whatever a
     definition's `dedup` says."""
@@ -102,8 +101,13 @@ class Platform:
     time_at: tuple[str, ...] = ()
     """The keys that lead to the event's time, for a platform that signs each attempt's own time, so that what is signed
     differs between attempts: a body with that time is identified by its digest."""
+    varying: frozenset[str] = frozenset()
+    """Top-level keys of such a body that differ between attempts themselves, and aren't part of the digest."""
     id_headers: tuple[str, ...] = ()
-    """Lower-case names of headers, the first of which that is present has a delivery's id: see `header_id`."""
+    """Lower-case names of headers, the first of which that is present has a delivery's id: see `header_id` and
+    `may_come_again`."""
+    topic_headers: tuple[str, ...] = ()
+    """The same for the event's topic, where one body may be sent under several topics, each an event."""
 
     decode: Mapping[str, Literal["json", "base64", "base64-json", "gzip"]] = MappingProxyType({})
     """JSONPath → how the text there is written, as in a definition's `decode`: applies unless that is ``false``."""
@@ -130,7 +134,7 @@ class Platform:
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """The answer to an unsigned challenge; None for any other request. May raise Refused."""
-        return None
+        return Response(200) if request.method == "HEAD" and "HEAD" in self.challenge_methods else None
 
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """The answer to a challenge in a verified body."""
@@ -145,10 +149,23 @@ class Platform:
         """The id in the body that stays the same when the platform delivers again: of an array, that of all elements.
         Used if the body is proven; without one, a digest of what is signed is the id."""
         if self.time_at:
-            return body_with_time(request, value, *self.time_at)
+            if not self.varying or at(value, *self.time_at) is None:
+                return body_with_time(request, value, *self.time_at)
+            same = {name: item for name, item in value.items() if name not in self.varying}
+            return digest(json.dumps(same, sort_keys=True))
         if self.element_id_at and isinstance(value, list):
             return together([self.element_id(element) for element in value])
-        return at(value, *self.id_at) if self.id_at else None
+        found = at(value, *self.id_at) if self.id_at else None
+        unsigned = [first_header(request, *self.topic_headers)]
+        if found is None and self.may_come_again(value):
+            unsigned.append(first_header(request, *self.id_headers))
+        headers = [header for header in unsigned if header]
+        return found if found is not None or not headers else digest(*headers, request.body)
+
+    def may_come_again(self, value: Any) -> bool:
+        """Whether another event may have this body, byte for byte, so that no digest identifies a repetition: an
+        unsigned header of `id_headers` tells such events apart, and nothing does if the platform has none."""
+        return False
 
     def element_id(self, element: Any) -> str | None:
         """The same for an element of a JSON array."""
@@ -156,7 +173,8 @@ class Platform:
 
     def header_id(self, request: Request, value: Any) -> str | None:
         """The id in the headers. They aren't signed, so it is used only if the proof is of the sender."""
-        return first_header(request, *self.id_headers)
+        identifier, topic = first_header(request, *self.id_headers), first_header(request, *self.topic_headers)
+        return f"{identifier} {topic}" if identifier and topic else identifier
 
     def conceal(self, value: Any) -> Any:
         """The body without its secrets; the same object if it has none."""

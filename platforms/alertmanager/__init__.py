@@ -1,5 +1,7 @@
 """Prometheus Alertmanager."""
 
+from typing import Any
+
 from platforms.base import Platform
 from platforms.verifiers import Bearer
 
@@ -19,8 +21,10 @@ class Alertmanager(Platform):
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()
-    # A notification that is repeated while an alert fires is the same to the byte as the first.
-    alike = True
+
+    def may_come_again(self, value: Any) -> bool:
+        """A notification does while its alert fires."""
+        return True
 
 
 PLATFORM = Alertmanager()

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, digest
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -35,11 +34,9 @@ class Bitbucket(Platform):
     verifier = Hmac(header="X-Hub-Signature", prefix="sha256=")
     id_headers = ("x-request-uuid",)
 
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Resetting a branch and pushing it again creates another event with the same bytes: only the unsigned header
-        tells these apart. All other events have their own time."""
-        identifier = request.headers.get("x-request-uuid")
-        return digest(identifier, request.body) if identifier and isinstance(value, dict) and "push" in value else None
+    def may_come_again(self, value: Any) -> bool:
+        """A push may, once the branch has been reset. All other events have their own time."""
+        return isinstance(value, dict) and "push" in value
 
 
 PLATFORM = Bitbucket()

@@ -1,10 +1,6 @@
 """DocuSign Connect."""
 
-import json
-from typing import Any
-
-from platforms.base import Platform, at, digest
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.verifiers import Hmac
 
 _MOST_KEYS = 100
@@ -23,12 +19,8 @@ class DocuSign(Platform):
         encoding="base64",
         further=tuple(f"X-DocuSign-Signature-{number}" for number in range(2, _MOST_KEYS + 1)),
     )
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Each attempt counts up `retryCount`."""
-        if at(value, "generatedDateTime") is None:
-            return None
-        return digest(json.dumps({name: item for name, item in value.items() if name != "retryCount"}, sort_keys=True))
+    time_at = ("generatedDateTime",)
+    varying = frozenset({"retryCount"})
 
 
 PLATFORM = DocuSign()

@@ -1,5 +1,7 @@
 """Dropbox. The secret is the app secret."""
 
+from typing import Any
+
 from platforms.base import Platform
 from platforms.bodies import read_query
 from platforms.http import Request, Response, text_response
@@ -18,13 +20,15 @@ class Dropbox(Platform):
     verifier = Hmac(header="X-Dropbox-Signature")
     challenge_only = True
     challenge_methods = frozenset({"GET"})
-    # A delivery says that something has changed, always in the same words, but not what or when.
-    alike = True
 
     # https://www.dropbox.com/developers/reference/webhooks#the-verification-request
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         challenge = read_query(request.query).get("challenge") if request.method == "GET" else None
         return text_response(challenge) if isinstance(challenge, str) else None
+
+    def may_come_again(self, value: Any) -> bool:
+        """A delivery says that something has changed, always in the same words, but not what or when."""
+        return True
 
 
 PLATFORM = Dropbox()

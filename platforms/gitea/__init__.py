@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from platforms.base import Platform, digest
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
-_TIMELESS = frozenset({"commits", "ref_type"})
-"""Keys of pushes, and of branches and tags created and deleted: these may come again with the same bytes."""
+_TIMELESS = frozenset({"commits", "page", "ref_type"})
+"""Keys of pushes, of wiki pages, and of branches and tags created and deleted, which have no time of their own."""
 
 
 # https://docs.gitea.com/usage/webhooks
@@ -18,6 +17,7 @@ class Gitea(Platform):
     purpose = "pushes, pull requests, issues and releases"
     types = (
         Value("$.pusher", word="push"),
+        Value("$.page", word="wiki"),
         Value("$.review", word="review"),
         Value("$.comment", word="comment"),
         Value("$.pull_request", word="pull_request"),
@@ -34,16 +34,14 @@ class Gitea(Platform):
         Value("$.issue.number", before="#"),
         "$.issue.title",
         "$.release.tag_name",
+        "$.page",
     )
     made_by = "us"
     verifier = Hmac(header="X-Gitea-Signature")
     id_headers = ("x-gitea-delivery",)
 
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """As at GitHub: only the unsigned header tells events apart that have no time of their own."""
-        identifier = self.header_id(request, value)
-        is_timeless = isinstance(value, dict) and not _TIMELESS.isdisjoint(value)
-        return digest(identifier, request.body) if identifier and is_timeless else None
+    def may_come_again(self, value: Any) -> bool:
+        return isinstance(value, dict) and not _TIMELESS.isdisjoint(value)
 
 
 PLATFORM = Gitea()

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from platforms.base import MB, Platform, digest
-from platforms.http import Request
+from platforms.base import MB, Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -15,15 +14,6 @@ _TIMELESS = frozenset({
 deleted."""
 _TIMED = frozenset({"discussion", "issue", "pull_request"})
 _CONTEXT = frozenset({"action", "enterprise", "organization", "sender"})
-
-
-def _may_come_again(value: dict[str, Any]) -> bool:
-    if _CONTEXT.issuperset(value) or not _TIMELESS.isdisjoint(value):
-        return True
-    if value.get("action") == "rerequested" and "check_run" in value:
-        return True
-    # For issues and pull requests, which have a time, the label is a detail.
-    return "label" in value and _TIMED.isdisjoint(value)
 
 
 # https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
@@ -96,13 +86,16 @@ class GitHub(Platform):
     max_body = 25 * MB
     id_headers = ("x-github-delivery",)
 
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """An event without a time may happen again with the same bytes: only the unsigned header tells these apart. All
-        others have a time or an id in the body, so a digest is enough."""
-        identifier = request.headers.get("x-github-delivery")
-        if not identifier or not isinstance(value, dict):
-            return None
-        return digest(identifier, request.body) if _may_come_again(value) else None
+    def may_come_again(self, value: Any) -> bool:
+        """An event without a time may. All others have a time or an id in the body, so a digest is enough."""
+        if not isinstance(value, dict):
+            return False
+        if _CONTEXT.issuperset(value) or not _TIMELESS.isdisjoint(value):
+            return True
+        if value.get("action") == "rerequested" and "check_run" in value:
+            return True
+        # For issues and pull requests, which have a time, the label is a detail.
+        return "label" in value and _TIMED.isdisjoint(value)
 
 
 PLATFORM = GitHub()

@@ -12,6 +12,8 @@ class Intercom(Platform):
     types = ("$.topic",)
     summary = ("$.data.item.type", "$.data.item.id", "$.data.item.state")
     secret_label = "Client secret"
+    # https://developers.intercom.com/docs/webhooks/setting-up-webhooks
+    challenge_methods = frozenset({"HEAD"})
     verifier = Hmac(header="X-Hub-Signature", algorithm="sha1", prefix="sha1=")
     id_at = ("id",)
 

@@ -5,7 +5,7 @@ from typing import Any
 from platforms.base import Platform, at, together
 from platforms.http import Request
 from platforms.summary import Value
-from platforms.verifiers import Hmac, Timestamp
+from platforms.verifiers import Hmac, TimeInBody, Timestamp
 
 
 def _identifier(event: Any) -> str | None:
@@ -23,7 +23,11 @@ class Klaviyo(Platform):
     made_by = "us"
     secret_label = "Secret key"
     verifier = Hmac(
-        header="Klaviyo-Signature", signed="{body}{timestamp}", timestamp=Timestamp("Klaviyo-Timestamp", "http")
+        header="Klaviyo-Signature",
+        signed="{body}{timestamp}",
+        timestamp=Timestamp("Klaviyo-Timestamp", "http"),
+        # The header's time runs five hours ahead.
+        time_in_body=TimeInBody(("meta", "timestamp"), "rfc3339"),
     )
     tolerance = 300
 

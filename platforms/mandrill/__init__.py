@@ -82,10 +82,9 @@ class Mandrill(Platform):
 
     # https://mailchimp.com/developer/transactional/guides/track-respond-activity-webhooks/#set-up-a-webhook-endpoint
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """Mandrill asks whether the URL exists when it is entered, and then sends no events, signed with a key that all
-        know."""
+        """Once the URL exists, Mandrill sends no events to it, signed with a key that all know."""
         is_test = request.method == "POST" and _events(request.body) == "[]"
-        return Response(200) if request.method == "HEAD" or is_test else None
+        return Response(200) if is_test else super().challenge(request, credentials)
 
     def read(self, request: Request, signed: bool) -> Body:
         """The events, each of which becomes one."""

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, digest
-from platforms.http import Request
+from platforms.base import Platform, at
 from platforms.verifiers import Hmac
 
 
@@ -22,12 +21,9 @@ class Sentry(Platform):
     id_headers = ("request-id",)
 
     # https://docs.sentry.io/organization/integrations/integration-platform/webhooks/issues/
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """An issue that is assigned or resolved again has the same bytes: only the unsigned header tells these
-        apart."""
-        identifier = request.headers.get("request-id")
-        is_timeless = at(value, "data", "issue", "id") is not None and at(value, "action") != "created"
-        return digest(identifier, request.body) if identifier and is_timeless else None
+    def may_come_again(self, value: Any) -> bool:
+        """An issue may be assigned or resolved again."""
+        return at(value, "data", "issue", "id") is not None and at(value, "action") != "created"
 
 
 PLATFORM = Sentry()

@@ -1,11 +1,22 @@
 """Shopify."""
 
+import re
 from typing import Any
 
-from platforms.base import Platform, digest
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Hmac
+
+_TIME = re.compile(r"(?:_at|At)\Z", re.ASCII)
+_TIME_IN_XML = re.compile(r"-at[ >]", re.ASCII)
+
+
+def _has_time(value: Any) -> bool:
+    """Whether the event, or the object in it, says when it was changed."""
+    if not isinstance(value, dict):
+        return isinstance(value, str) and _TIME_IN_XML.search(value) is not None
+    inner = [name for item in value.values() if isinstance(item, dict) for name in item]
+    return any(map(_TIME.search, [*value, *inner]))
 
 
 # https://shopify.dev/docs/apps/build/webhooks/subscribe/https#step-2-validate-the-origin-of-your-webhook-to-ensure-its-coming-from-shopify
@@ -35,21 +46,19 @@ class Shopify(Platform):
     secret_label = "Client secret"
     # https://shopify.dev/docs/apps/build/webhooks/subscribe/https
     answer_within = 5
-    verifier = Hmac(header="X-Shopify-Hmac-Sha256", encoding="base64")
+    # https://github.com/Shopify/shopify-app-js: each header may come without X-.
+    verifier = Hmac(header="X-Shopify-Hmac-Sha256", further=("Shopify-Hmac-Sha256",), encoding="base64")
+    secret_headers = frozenset({"shopify-hmac-sha256"})
     mistaken_key = (r"shp(?:at|ca|pa)_", "an access token, not the app's secret")
     bodies = "declared"  # JSON, or XML
+    id_headers = ("x-shopify-event-id", "shopify-event-id")
+    # An order that is created and paid at once is sent under two topics. A webhook that names one in `headers:` accepts
+    # only that one.
+    topic_headers = ("x-shopify-topic", "shopify-topic")
 
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """An order that is created and paid at once is sent twice with the same bytes, under two topics: both are
-        events. The topic isn't signed; a webhook that names it in `headers:` accepts only that one."""
-        topic = request.headers.get("x-shopify-topic")
-        return digest(topic, request.body) if topic else None
-
-    def header_id(self, request: Request, value: Any) -> str | None:
-        """One event may be sent under several topics, each a separate delivery."""
-        identifier = request.headers.get("x-shopify-event-id")
-        topic = request.headers.get("x-shopify-topic")
-        return f"{identifier} {topic}" if identifier and topic else identifier
+    def may_come_again(self, value: Any) -> bool:
+        """What has no time may, such as an inventory level that is disconnected."""
+        return not _has_time(value)
 
 
 PLATFORM = Shopify()

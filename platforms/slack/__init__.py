@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform
+from platforms.base import Accepted, Platform, at
 from platforms.http import Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
@@ -49,6 +49,13 @@ class Slack(Platform):
             if isinstance(challenge, str):
                 return json_response({"challenge": challenge})
         return None
+
+    # https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
+    # https://docs.slack.dev/interactivity/implementing-slash-commands#responding_basic_receipt
+    def respond(self, accepted: Accepted) -> Response | None:
+        """Slack shows its user any answer to a command, and an error if a dialog is answered with anything at all."""
+        is_event = at(accepted.value, "type") == "event_callback"
+        return None if is_event else Response(200, b"", "text/plain")
 
 
 PLATFORM = Slack()

@@ -17,7 +17,7 @@ from platforms.verifiers.protocol import (
 )
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.standard_webhooks import StandardWebhooks
-from platforms.verifiers.timestamps import Timestamp
+from platforms.verifiers.timestamps import TimeInBody, Timestamp
 
 __all__ = [
     "OF_SENDER",
@@ -37,6 +37,7 @@ __all__ = [
     "Proof",
     "Refused",
     "StandardWebhooks",
+    "TimeInBody",
     "TimedHmac",
     "Timestamp",
     "Verifier",

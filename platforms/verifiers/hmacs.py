@@ -8,7 +8,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from platforms.http import Request
@@ -17,7 +17,7 @@ from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof,
 from platforms.verifiers.public_keys import base64_key, hex_key, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.templates import Parts, compile_template, names_in, parts_of
-from platforms.verifiers.timestamps import Timestamp, check_age, read_time, write_time
+from platforms.verifiers.timestamps import TimeInBody, Timestamp, check_age, read_time, write_time
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["hex", "base64"]
@@ -46,6 +46,8 @@ class Hmac:
     signed: str = "{body}"
     """What is signed (`platforms.verifiers.templates`)."""
     timestamp: Timestamp | None = None
+    time_in_body: TimeInBody | None = None
+    """The time whose age is checked, if it is in the body; then that of a header only has to have the right form."""
     identifier: str | None = None
     """The header of a signed id, ``{id}`` in what is signed."""
     separator: str | None = None
@@ -59,7 +61,7 @@ class Hmac:
 
     @property
     def covers(self) -> frozenset[Part]:
-        return parts_of(self.signed)
+        return parts_of(self.signed) | (frozenset({"time"}) if self.time_in_body else frozenset())
 
     def urls(self, url: str) -> tuple[str, ...]:
         """The forms of the URL that the platform may have signed."""
@@ -71,7 +73,7 @@ class Hmac:
     def check(self, credentials: Credentials) -> Check:
         names, prefix, timestamp = _lower(self.header, *self.further), self.prefix.encode(), self.timestamp
         algorithm, encoding, separator = self.algorithm, self.encoding, self.separator
-        keys = self._keys(credentials)
+        keys, in_body = self._keys(credentials), self.time_in_body
         render, needed = compile_template(self.signed), names_in(self.signed)
         lower, with_url = self.any_case and encoding == "hex", "url" in needed
 
@@ -99,7 +101,9 @@ class Hmac:
             if message is None:
                 raise Refused("the signature does not match" if keys else "the webhook's secret is not a key")
             if timestamp:
-                timestamp.check(time_text, request.now, credentials.tolerance)
+                timestamp.check(time_text, request.now, None if in_body else credentials.tolerance)
+            if in_body:
+                in_body.check(request.body, request.now, credentials.tolerance)
             return proof_of(request, message, url=with_url, identifier=identifier)
 
         return check
@@ -108,6 +112,8 @@ class Hmac:
         keys = self._keys(credentials)
         if not keys:
             raise CannotSign("the webhook has no secret to sign with")
+        if self.time_in_body:
+            draft = replace(draft, body=self.time_in_body.write(draft.body, draft.now))
         parts: Parts = {"body": draft.body, "method": draft.method.encode(), "url": draft.url.encode()}
         if self.timestamp:
             unit = "s" if self.timestamp.unit == "any" else self.timestamp.unit

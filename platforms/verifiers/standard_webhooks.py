@@ -52,7 +52,7 @@ class StandardWebhooks:
 
         def proven(message: bytes, signature: str) -> bool:
             version, _, encoded = signature.partition(",")
-            given = decode_base64(header_bytes(encoded))
+            given = decode_base64(header_bytes(encoded.rstrip(",")))  # some write a comma between signatures
             if given is None:
                 return False
             if version == "v1":

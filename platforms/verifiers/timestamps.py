@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime, parsedate_to_datetime
 from typing import Literal
 
+from platforms.bodies import BadBody, read_body, read_json
 from platforms.http import Request
 from platforms.verifiers.compare import required_header
 from platforms.verifiers.refused import Refused
@@ -102,3 +104,34 @@ class Timestamp:
     def check(self, text: str, now: float, tolerance: float | None) -> None:
         """Raises Refused if it is too far from now or, whatever the tolerance, malformed."""
         check_age(read_time(text, self.unit), now, tolerance)
+
+
+@dataclass(frozen=True)
+class TimeInBody:
+    """The member of a signed JSON body that carries the time."""
+
+    path: tuple[str, ...]
+    """The keys that lead to it."""
+    unit: Unit
+
+    def check(self, body: bytes, now: float, tolerance: float | None) -> None:
+        """Raises Refused if it is missing, malformed or too far from now, and BadBody if the body can't be read."""
+        value = read_body(body, None, always_json=True).value
+        for key in self.path:
+            value = value.get(key) if isinstance(value, dict) else None
+        text = str(value) if isinstance(value, (str, int)) else ""
+        check_age(read_time(text, self.unit), now, tolerance)
+
+    def write(self, body: bytes, now: float) -> bytes:
+        """The body with the current time in it; unchanged if it isn't a JSON object."""
+        text = write_time(now, self.unit)
+        added: object = int(text) if text.isdigit() else text
+        for key in reversed(self.path):
+            added = {key: added}
+        try:
+            value = read_json(body.decode())
+        except (BadBody, UnicodeDecodeError):
+            return body
+        if not isinstance(value, dict):
+            return body
+        return json.dumps(value | added, separators=(",", ":"), ensure_ascii=False).encode()  # type: ignore[operator]

@@ -1,6 +1,8 @@
 """Webex."""
 
-from platforms.base import Platform
+from typing import Any
+
+from platforms.base import Platform, at
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 
@@ -14,6 +16,10 @@ class Webex(Platform):
     summary = ("$.event", Value("$.data.personEmail", before="by "))
     made_by = "us"
     verifier = Hmac(header="X-Spark-Signature", algorithm="sha1")
+
+    def may_come_again(self, value: Any) -> bool:
+        """What is updated may be updated back, and once more; nothing says when."""
+        return at(value, "event") == "updated"
 
 
 PLATFORM = Webex()

@@ -64,7 +64,8 @@ class DeliveryIds:
                     return found
             if self._trusts_body(delivery) and (found := self._in_body(request, value, decoded)):
                 return found
-        if proof.signed is None or (self._platform.alike and not self._asked):
+        nothing_tells = not self._platform.id_headers and self._platform.may_come_again(value)
+        if proof.signed is None or (nothing_tells and not self._asked):
             return None
         return digest(proof.signed)
 

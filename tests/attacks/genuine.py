@@ -12,6 +12,7 @@ from typing import Any
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
+from platforms.base import Platform
 from platforms.guide import samples
 from platforms.verifiers import CannotSign, Draft
 from relay.verify.verification import verifiers_of
@@ -55,6 +56,9 @@ _SEVERAL: dict[str, list[dict[str, Any]]] = {
 _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
     "github": [(b"payload=%7B%22zen%22%3A+%22x%22%7D", _FORM), (b'{"client_payload": {}, "branch": "main"}', {})],
     "sentry": [(b'{"action": "resolved", "data": {"issue": {"id": "1"}}}', {})],
+    "gitea": [(b'{"action": "edited", "page": "Home"}', {})],
+    "shopify": [(b'{"inventory_item_id": 1, "location_id": 2}', {})],
+    "webex": [(b'{"resource": "memberships", "event": "created"}', {})],
     "woocommerce": [(b'{"id": 1}', {"X-WC-Webhook-Topic": "order.deleted"})],
     "salesforce": [
         (
@@ -81,6 +85,11 @@ _BODIES: dict[str, list[tuple[bytes, dict[str, str]]]] = {
     "custom": [(b"id=1&state=open", _FORM), (b"plain text", {"Content-Type": "text/plain"}), (b"12", {})],
 }
 """Further bodies, where a platform sends other forms than its samples have."""
+
+
+def is_alike(platform: Platform) -> bool:
+    """Whether nothing tells its deliveries apart."""
+    return not platform.id_headers and platform.may_come_again({})
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def test_what_is_too_old_is_refused_wherever_a_time_is_signed(
 def test_linears_age_is_looked_at_whatever_the_content_type_says(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay({"name": "hook", "platform": "linear", "secret": SECRET})
     body = b'{"webhookTimestamp": %d, "type": "Issue"}' % (NOW * 1000)
-    clock.now += 3600
+    clock.now += 9 * 3600
     for content_type in ("text/plain", "application/xml", "application/x-www-form-urlencoded", "application/json"):
         headers = {"Linear-Signature": mac(body).hex(), "Content-Type": content_type}
         assert relay.post("hook", body, headers).status_code == 401

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from platforms import PLATFORMS
-from tests.attacks.genuine import deliveries_of
+from tests.attacks.genuine import deliveries_of, is_alike
 from tests.attacks.test_unsigned import EXCEPT, is_of_sender, send, sent
 from tests.platforms.test_judges import JUDGES
 from tests.relay.bridge import Clock, MakeRelay
@@ -52,8 +52,8 @@ def test_the_table_says_what_tells_deliveries_apart(
         send(relay, "hook", sent(genuine))
         found |= {event.delivery_id for event in relay.events() if not is_of_sender(genuine)}
     is_digest = {(identifier or "").startswith("sha256:") for identifier in found if identifier}
-    assert not found or (None in found) == PLATFORMS[platform].alike
-    assert PLATFORMS[platform].alike == (told == "")
+    assert not found or (None in found) == is_alike(PLATFORMS[platform])
+    assert is_alike(PLATFORMS[platform]) == (told == "")
     if True in is_digest:
         assert "digest" in told, found
     if False in is_digest and platform != "custom":
@@ -84,7 +84,7 @@ def test_every_exception_is_among_the_limits(platform: str, header: str) -> None
 
 def test_every_platform_whose_events_may_be_alike_is_among_the_limits() -> None:
     limits = MODEL[MODEL.index("**Limits of the platforms' own schemes**") :]
-    assert [name for name, platform in PLATFORMS.items() if platform.alike and f"**{name}**" not in limits] == []
+    assert [name for name, platform in PLATFORMS.items() if is_alike(platform) and f"**{name}**" not in limits] == []
 
 
 @pytest.mark.parametrize("platform", sorted(PLATFORMS))

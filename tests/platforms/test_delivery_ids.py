@@ -127,11 +127,45 @@ def test_only_pushes_and_branches_are_told_apart_by_the_header(
     for body, is_another in (
         ({"commits": [], "ref": "refs/heads/main"}, True),
         ({"ref_type": "branch", "ref": "main"}, True),
+        ({"action": "edited", "page": "Home"}, True),
         ({"action": "opened", "pull_request": {"id": 1}}, False),
     ):
         assert accepted(relay, *signed(body, "1"))
         assert not accepted(relay, *signed(body, "1"))
         assert accepted(relay, *signed(body, "2")) is is_another
+
+
+def test_a_membership_of_webex_may_be_changed_back_and_again(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "webex", "secret": SECRET})
+
+    def signed(event: str, is_moderator: bool) -> tuple[Any, dict[str, str]]:
+        body = {"resource": "memberships", "event": event, "data": {"isModerator": is_moderator}}
+        return body, {"X-Spark-Signature": hmac.digest(SECRET.encode(), json.dumps(body).encode(), "sha1").hex()}
+
+    assert all(accepted(relay, *signed("updated", one)) for one in (True, False, True))
+    assert [accepted(relay, *signed("created", True)) for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("prefix", ["X-Shopify-", "Shopify-"])
+@pytest.mark.parametrize(
+    ("body", "is_another"),
+    [
+        ({"inventory_item_id": 1, "location_id": 2}, True),
+        ({"fulfillment_order": {"id": 1, "status": "open"}}, True),
+        ({"id": 1, "updated_at": "2026-11-24T09:15:00Z"}, False),
+        ({"product_listing": {"id": 1, "updated_at": "2026-11-24T09:15:00Z"}}, False),
+        ({"customerId": 1, "occurredAt": "2026-11-24T09:15:00Z"}, False),
+    ],
+)
+def test_what_has_no_time_at_shopify_may_come_again(
+    body: Any, is_another: bool, prefix: str, make_relay: MakeRelay
+) -> None:
+    relay = make_relay({"name": "hook", "platform": "shopify", "secret": SECRET})
+    signature = base64.b64encode(hmac.digest(SECRET.encode(), json.dumps(body).encode(), "sha256")).decode()
+    headers = {prefix + "Hmac-Sha256": signature, prefix + "Topic": "x/y"}
+    for identifier, expected in (("1", True), ("1", False), ("2", is_another)):
+        assert accepted(relay, body, headers | {prefix + "Event-Id": identifier}) is expected
+    assert signature not in json.dumps(relay.payloads())
 
 
 def test_an_order_under_two_topics_is_two_events(make_relay: MakeRelay) -> None:

@@ -23,7 +23,7 @@ def hook(make_relay: MakeRelay, platform: str, **more: Any) -> Relay:
     return make_relay({"name": "hook", "platform": platform, "secret": SECRET} | more)
 
 
-@pytest.mark.parametrize("platform", ["trello", "mandrill"])
+@pytest.mark.parametrize("platform", ["trello", "mandrill", "intercom"])
 def test_head_tells_that_the_url_exists_and_proves_nothing(platform: str, make_relay: MakeRelay) -> None:
     relay = hook(make_relay, platform)
     response = relay.client.head("/webhook/hook")
