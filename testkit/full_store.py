@@ -33,10 +33,10 @@ SELECT :run || '-' || (1000000000 + n), 'old-' || (n % :webhooks), :began + n, :
        {_STATUS}, :began + n, 0, :began + n
 FROM numbers"""
 _TARGETS = f"""{_NUMBERS}
-INSERT INTO targets (event_id, kind, workflow, workflow_id, task_id, reference_name, state, attempts, due_at,
+INSERT INTO targets (event_id, webhook, kind, workflow, workflow_id, task_id, reference_name, state, attempts, due_at,
                      created_at, settled_at)
-SELECT :run || '-' || (1000000000 + n), 'complete', 'old', 'w-' || :run || '-' || n, 't-' || :run || '-' || n,
-       'wait_ref',
+SELECT :run || '-' || (1000000000 + n), 'old-' || (n % :webhooks), 'complete', 'old', 'w-' || :run || '-' || n,
+       't-' || :run || '-' || n, 'wait_ref',
        CASE WHEN n % 100 = 0 THEN 'failed' ELSE 'done' END, 1, :began + n, :began + n, :began + n
 FROM numbers WHERE n % 10 != 0 OR n % 100 = 0"""
 _TASKS = f"""{_NUMBERS}

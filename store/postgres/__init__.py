@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 
-from store.postgres import migrations, remedies
+from store.postgres import remedies, schema
 from store.postgres.address import Address
 from store.postgres.claims import PostgresClaims
 from store.postgres.connections import Connections, Impatient
@@ -59,9 +59,9 @@ def open_store(url: str, *, migrate: bool = True, scheduler: Scheduler | None = 
         raise remedies.of_connecting(error, connections.address) from None
     try:
         if migrate:
-            migrations.migrate(connections, connection)
+            schema.migrate(connections, connection)
         else:
-            migrations.check_version(connections, connection)
+            schema.check_version(connections, connection)
     except psycopg.Error as error:
         raise remedies.of_migrating(error, connections.address) from error
     finally:

@@ -1,4 +1,4 @@
-"""The store on SQLite, through sqlite-utils: one file in WAL mode, shared by relay, worker and admin."""
+"""The store on SQLite: one file in WAL mode, shared by relay, worker and admin."""
 
 from __future__ import annotations
 

@@ -8,21 +8,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import structlog
-from sqlite_utils import Database
-
-from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable, Unstorable
+from store.errors import StoreMissing, StoreRefused, StoreUnavailable, Unstorable
 from store.sql import storable
 from store.sql.database import Parameters, Rows, Statement
 from store.sql.group_commit import Scheduler
 from store.sql.wait_limits import WaitLimits
 from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
-from store.sqlite.migrations import migrations
-
-log = structlog.get_logger()
+from store.sqlite.schema import SCHEMA, statements
 
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
@@ -37,7 +33,7 @@ _SQLITE_BUSY, _SQLITE_CANTOPEN, _SQLITE_NOTADB = 5, 14, 26  # named in the sqlit
 _CODES = {"locked": _SQLITE_BUSY, "unable to open": _SQLITE_CANTOPEN, "not a database": _SQLITE_NOTADB}
 """Words of an error → its code, for Python 3.10."""
 
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name != ?"
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
 
 
 class Connection(sqlite3.Connection):
@@ -232,7 +228,7 @@ class Connections:
         """Creates the database if there is none, and migrates it to this program's version.
 
         Raises NewerStore if a newer program created it, StoreUnavailable if it can't be written, StoreRefused if it is
-        no database, or another program's.
+        no database, another program's, or from before the first release.
         """
         with translated(), self._naming_the_file():
             try:
@@ -241,20 +237,18 @@ class Connections:
                 raise StoreUnavailable(f"the folder of {self.path} can't be created: {error.strerror}") from error
             db = self._open(create=True)
             try:
-                self._refuse_anothers(db)
+                self._version(db)  # before anything is written to it
                 mode = db.execute("PRAGMA journal_mode").fetchone()[0]
                 if mode != "wal" and db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
                     raise StoreUnavailable(
                         f"{self.path}: this file system doesn't support SQLite's WAL; use a local disk"
                     )
-                self._refuse_newer(db)
-                if migrations.pending(Database(db)):
+                while self._version(db) < SCHEMA.newest:
                     # If several processes start at once, one migrates, and the others find it done.
                     begin(db, self.wait_limits.until(_MIGRATION), self._nap)
                     try:
-                        if (steps := migrations.pending(Database(db))) and migrations.applied(Database(db)):
-                            log.info("migrating the database", steps=len(steps))
-                        migrations.apply(Database(db))
+                        if (version := self._version(db)) < SCHEMA.newest:
+                            SCHEMA.advance(db, version, partial(_run, db))
                         db.execute("COMMIT")
                     except BaseException:
                         roll_back(db)
@@ -264,15 +258,13 @@ class Connections:
 
     def check_version(self) -> None:
         """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer,
-        StoreRefused for a file that is none, and for another program's."""
+        StoreRefused for a file that is none, for another program's, and for one from before the first release."""
         if not self.path.exists():
             raise StoreMissing(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
         with translated(), self._naming_the_file():
             db = self._open()
             try:
-                self._refuse_anothers(db)
-                self._refuse_newer(db)
-                if migrations.pending(Database(db)):
+                if self._version(db) < SCHEMA.newest:
                     raise StoreUnavailable(
                         f"the database at {self.path} is older than this program; start the relay to migrate it"
                     )
@@ -296,23 +288,21 @@ class Connections:
                 f"{self.path} can't be opened; may this user read and write the file, and create others in its folder?"
             ) from error
 
-    def _refuse_anothers(self, db: Connection) -> None:
-        """Before anything is written to it. Raises StoreRefused."""
-        tables = db.execute(_TABLES, (migrations.migrations_table,)).fetchall()
-        if tables and not migrations.applied(Database(db)):
+    def _version(self, db: Connection) -> int:
+        """The version of its tables; 0 for a new file. Raises NewerStore, StoreRefused."""
+        tables = {name for (name,) in db.execute(_TABLES)}
+        version = SCHEMA.version_of(db, tables, str(self.path))
+        if tables and not version:
             raise StoreRefused(
-                f"the database at {self.path} is another program's: it has tables (such as {tables[0][0]}), and none "
+                f"the database at {self.path} is another program's: it has tables (such as {min(tables)}), and none "
                 "of the bridge's; set BRIDGE_DATABASE to the bridge's own file, or to a new one"
             )
+        return version
 
-    def _refuse_newer(self, db: Connection) -> None:
-        known = {step.name for step in migrations._migrations}
-        unknown = [step.name for step in migrations.applied(Database(db)) if step.name not in known]
-        if unknown:
-            raise NewerStore(
-                f"the database at {self.path} was created by a newer version of the bridge (it has "
-                f"{', '.join(unknown)}); upgrade this program, or restore a backup from before the upgrade"
-            )
+
+def _run(db: Connection, text: str) -> None:
+    for statement in statements(text):
+        db.execute(statement)
 
 
 def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:

@@ -16,7 +16,6 @@ import psycopg
 from store.postgres import PostgresStore, open_store
 from store.postgres.connection import Connection
 from store.postgres.connections import _SESSION
-from store.postgres.migrations import STEPS
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Statement
 from store.sql.store import Store
@@ -39,8 +38,8 @@ INSERT INTO webhook_bridge.events
     SELECT 'old' || n, 'w' || n % 20, n, 'd' || n, '{{}}', '{{}}', '{{}}', n, 'delivered', n, n
     FROM generate_series(1, {_FINISHED}) AS n;
 INSERT INTO webhook_bridge.targets
-    (event_id, kind, workflow, workflow_id, task_id, state, attempts, due_at, created_at, settled_at)
-    SELECT 'old' || n, 'complete', 'f', 'w' || n, 't' || n, 'done', 1, n, n, n
+    (event_id, webhook, kind, workflow, workflow_id, task_id, state, attempts, due_at, created_at, settled_at)
+    SELECT 'old' || n, 'w', 'complete', 'f', 'w' || n, 't' || n, 'done', 1, n, n, n
     FROM generate_series(1, {_FINISHED}) AS n;
 INSERT INTO webhook_bridge.tasks
     (id, workflow_id, workflow, reference_name, matches, scheduled_at, found_by, state, seen_at, settled_at)
@@ -68,23 +67,6 @@ def migrated(server: Postgres, label: str = "test") -> str:
     return server.new_database(label, _template(server))
 
 
-def migrated_up_to(server: Postgres, step: str) -> str:
-    """The URL of a new database with the tables that the bridge had before that step of its migrations."""
-    url = server.new_database("old")
-    with psycopg.connect(url, autocommit=True) as database:
-        database.execute("CREATE SCHEMA webhook_bridge")
-        database.execute(
-            "CREATE TABLE webhook_bridge.migrations"
-            " (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())"
-        )
-        for name, statements in STEPS:
-            if name == step:
-                break
-            database.execute(statements.replace("bridge.", "webhook_bridge.").encode())
-            database.execute("INSERT INTO webhook_bridge.migrations (name) VALUES (%s)", (name,))
-    return url
-
-
 @lru_cache(maxsize=1)
 def _grown(server: Postgres) -> psycopg.Connection[Any]:
     """Connected to a database with many finished events, whose statistics are of today."""
@@ -107,14 +89,14 @@ class _Shared:
         # Not with TRUNCATE, which makes every table's files anew: that takes the server eight times the processor time.
         statements = self._connection.execute(
             "SELECT format('DELETE FROM %I.%I', schemaname, tablename) FROM pg_tables"
-            " WHERE schemaname = 'webhook_bridge' AND tablename <> 'migrations'"
+            " WHERE schemaname = 'webhook_bridge' AND tablename <> 'schema_version'"
             " UNION ALL SELECT format('ALTER SEQUENCE %I.%I RESTART', schemaname, sequencename) FROM pg_sequences"
             " WHERE schemaname = 'webhook_bridge'"
         ).fetchall()
         self._statements = "; ".join(statement for (statement,) in statements).encode()
 
     def empty(self) -> None:
-        """Cuts whoever is still connected, and leaves of the database what it was after its migration."""
+        """Cuts whoever is still connected, and leaves of the database only its tables."""
         self._connection.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"

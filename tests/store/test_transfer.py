@@ -25,7 +25,7 @@ from tests.store.postgres_backend import migrated
 
 DERIVED = {
     *("leads", "finished_events", "ended_events", "unsettled_events", "undecided", "held_events"),
-    *("migrations", "_sqlite_migrations", "sqlite_sequence", "sqlite_stat1"),
+    *("schema_version", "sqlite_sequence", "sqlite_stat1"),
 }
 """Tables that each store has for itself."""
 

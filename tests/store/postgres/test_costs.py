@@ -36,10 +36,10 @@ INSERT INTO events (id, webhook, received_at, payload, headers, query, hold_unti
     SELECT 'new' || n, 'w' || n % 5, n, '{{}}', '{{}}', '{{}}', n FROM generate_series(1, {_LIVE}) AS n;
 INSERT INTO quarantine (kind, id, webhook, reason, since, tries, due_at)
     SELECT 'event', 'aside' || n, 'w', 'why', n, 1, n FROM generate_series(1, {_LIVE}) AS n;
-INSERT INTO targets (event_id, kind, workflow, state, due_at, created_at, settled_at)
-    SELECT 'old' || n, 'start', 'f', 'done', n, n, n FROM generate_series(2, {_ENDED}) AS n;
-INSERT INTO targets (event_id, kind, workflow, state, due_at, created_at, settled_at)
-    SELECT 'old1', 'message', 'f', 'failed', n, n, n FROM generate_series(1, {_OF_ONE}) AS n;
+INSERT INTO targets (event_id, webhook, kind, workflow, state, due_at, created_at, settled_at)
+    SELECT 'old' || n, 'w', 'start', 'f', 'done', n, n, n FROM generate_series(2, {_ENDED}) AS n;
+INSERT INTO targets (event_id, webhook, kind, workflow, state, due_at, created_at, settled_at)
+    SELECT 'old1', 'w', 'message', 'f', 'failed', n, n, n FROM generate_series(1, {_OF_ONE}) AS n;
 ANALYZE;
 """
 _BACKLOG = f"""

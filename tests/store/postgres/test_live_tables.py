@@ -1,17 +1,12 @@
-"""The tables of what is live follow the record: from the migration on, whoever writes it."""
+"""The tables of what is live follow the record, whoever writes it."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import psycopg
 import pytest
 
 from store.open import open_store
-from store.postgres import live_tables, migrations
-from testkit.postgres import Postgres
 from tests.store.postgres.live_tables import differences
-from tests.store.postgres_backend import migrated_up_to
 
 _EVENT = (
     "INSERT INTO webhook_bridge.events (id, webhook, received_at, payload, headers, query, hold_until, status,"
@@ -30,19 +25,18 @@ _EVENTS = (
 """id, status, when decided, hold, when settled, origin."""
 
 
-def old(postgres: Postgres, before: str) -> str:
-    """A database of the version before that step, with events in every state."""
-    url = migrated_up_to(postgres, before)
-    with psycopg.connect(url, autocommit=True) as database:
+@pytest.fixture
+def url(migrated_url: str) -> str:
+    """A database with events in every state."""
+    with psycopg.connect(migrated_url, autocommit=True) as database:
         for row in _EVENTS:
             database.execute(_EVENT, row)
-    return url
+    return migrated_url
 
 
-def test_what_was_live_and_what_had_ended_is_found_after_the_migration(postgres: Postgres) -> None:
-    url = old(postgres, "live_events")
-    store = open_store(url)
+def test_an_event_is_found_by_its_state(url: str) -> None:
     assert differences(url) == []
+    store = open_store(url)
     assert [event.id for event in store.decisions.agenda(9).undecided] == ["undecided"]
     assert [event.id for event in store.decisions.agenda(9).freed] == ["free"]
     assert [event.id for event in store.decisions.held(0, 9)] == ["held", "failed and held"]
@@ -50,81 +44,41 @@ def test_what_was_live_and_what_had_ended_is_found_after_the_migration(postgres:
     store.close()
 
 
-def test_a_migration_in_parts_can_be_stopped_and_what_changes_in_between_is_found(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = old(postgres, "live_events")
-    with psycopg.connect(url, autocommit=True) as before:
-        for number in range(20):
-            before.execute(_EVENT, (f"e{number}", "failed", 1, 0, number, None))
-    parts = iter(range(2))
-    lock, add = live_tables.ADD_ENDED
-    monkeypatch.setitem(migrations.IN_PARTS, "events_in_place", (lock, add.replace("OFFSET 4999", "OFFSET 4")))
-    write_part = migrations._write_part
-
-    def interrupted(*arguments: Any) -> bool:
-        if next(parts, None) is None:
-            raise KeyboardInterrupt
-        return write_part(*arguments)
-
-    monkeypatch.setattr(migrations, "_write_part", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        open_store(url)
-    monkeypatch.setattr(migrations, "_write_part", write_part)
-    with psycopg.connect(url, autocommit=True) as before:
-        assert len([found for found in differences(url) if "missing in ended_events" in found]) > 10
-        before.execute("UPDATE webhook_bridge.events SET acknowledged_at = 5 WHERE id IN ('e1', 'e19')")
-        before.execute("DELETE FROM webhook_bridge.events WHERE id IN ('e2', 'e18')")
-        before.execute(_EVENT, ("e20", "failed", 1, 0, 9, None))
-    open_store(url).close()
-    assert differences(url) == []
-
-
-def test_what_a_process_of_the_version_before_writes_is_found(postgres: Postgres) -> None:
-    url = old(postgres, "live_events")
-    store = open_store(url)
-    with psycopg.connect(url, autocommit=True) as before:
-        before.execute(_EVENT, ("e1", "pending", None, 0, None, None))
-        before.execute(_EVENT, ("e2", "pending", None, 0, None, None))
-        before.execute("UPDATE webhook_bridge.events SET decided_at = 3 WHERE id IN ('undecided', 'e1')")
-        assert differences(url) == []
-        assert [event.id for event in store.decisions.agenda(9).undecided] == ["e2"]
-        before.execute("UPDATE webhook_bridge.events SET status = 'delivered', settled_at = 4 WHERE id = 'e1'")
-        before.execute("UPDATE webhook_bridge.events SET acknowledged_at = 5 WHERE id = 'failed'")
-        before.execute("UPDATE webhook_bridge.events SET payload = '[]'")
-        assert differences(url) == []
-        before.execute(
+def test_a_change_by_any_writer_is_followed(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(_EVENT, ("e1", "pending", None, 0, None, None))
+        database.execute(_EVENT, ("e2", "pending", None, 0, None, None))
+        for change in (
+            "UPDATE webhook_bridge.events SET decided_at = 3 WHERE id IN ('undecided', 'e1')",
+            "UPDATE webhook_bridge.events SET status = 'delivered', settled_at = 4 WHERE id = 'e1'",
+            "UPDATE webhook_bridge.events SET acknowledged_at = 5 WHERE id = 'failed'",
+            "UPDATE webhook_bridge.events SET payload = '[]'",
             "UPDATE webhook_bridge.events SET status = 'pending', held = 1 - held,"
-            " settled_at = CASE WHEN settled_at IS NULL AND held = 0 THEN 9 END"
-        )
-        assert differences(url) == []
-        before.execute("DELETE FROM webhook_bridge.events WHERE status = 'delivered' OR held > 0")
-        assert differences(url) == []
-    store.close()
+            " settled_at = CASE WHEN settled_at IS NULL AND held = 0 THEN 9 END",
+            "DELETE FROM webhook_bridge.events WHERE status = 'delivered' OR held > 0",
+        ):
+            database.execute(change.encode())
+            assert differences(url) == [], change
 
 
 @pytest.mark.parametrize("change", ["webhook = 'renamed'", "origin = 'called'", "seq = seq + 100"])
 @pytest.mark.parametrize("too", ["", ", decided_at = 7, held = 0", ", status = 'failed', settled_at = 7"])
-def test_what_a_person_changes_is_found(postgres: Postgres, change: str, too: str) -> None:
-    url = old(postgres, "")
+def test_what_a_person_changes_is_found(url: str, change: str, too: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute(f"UPDATE webhook_bridge.events SET {change}{too}".encode())
     assert differences(url) == []
 
 
-def test_what_is_different_is_noticed(postgres: Postgres) -> None:
-    url = old(postgres, "")
+def test_what_is_different_is_noticed(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute("DELETE FROM webhook_bridge.unsettled_events WHERE stage = -1")
         database.execute("UPDATE webhook_bridge.ended_events SET settled_at = 9 WHERE status = 'delivered'")
     assert len(differences(url)) == 3
 
 
-def test_no_change_of_an_event_makes_a_new_entry_in_its_indexes(postgres: Postgres) -> None:
-    url = postgres.new_database("hot")
-    open_store(url).close()
+def test_no_change_of_an_event_makes_a_new_entry_in_its_indexes(migrated_url: str) -> None:
     changing = {"events": "status decided_at held settled_at decided_by scan_at acknowledged_at resolved_by notes"}
-    with psycopg.connect(url) as database:
+    with psycopg.connect(migrated_url) as database:
         for table, columns in changing.items():
             indexed = database.execute(
                 "SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = %s::regclass",
@@ -134,8 +88,8 @@ def test_no_change_of_an_event_makes_a_new_entry_in_its_indexes(postgres: Postgr
             assert not [(text, column) for (text,) in indexed for column in columns.split() if column in text]
 
 
-def test_an_event_that_stays_unsettled_keeps_its_row(postgres: Postgres) -> None:
-    with psycopg.connect(old(postgres, "")) as database:
+def test_an_event_that_stays_unsettled_keeps_its_row(url: str) -> None:
+    with psycopg.connect(url) as database:
         database.execute("UPDATE webhook_bridge.events SET decided_at = 1, scan_at = 1 WHERE settled_at IS NULL")
         database.execute("UPDATE webhook_bridge.events SET settled_at = 2 WHERE id IN ('undecided', 'held')")
         written = database.execute(

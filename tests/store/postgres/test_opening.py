@@ -2,45 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from store.errors import NewerStore, StoreMissing, StoreUnavailable
+from store.errors import StoreMissing, StoreUnavailable
 from store.open import open_store
-from store.postgres import PostgresStore, migrations, remedies
-from testkit import PATIENCE
+from store.postgres import PostgresStore, remedies
 
 
 def as_user(postgres_url: str, user: str, password: str = "") -> str:
     parts = urlsplit(postgres_url)
     word = f":{password}" if password else ""
     return parts._replace(netloc=f"{user}{word}@{parts.hostname}:{parts.port}").geturl()
-
-
-def test_processes_that_start_together_make_the_tables_once(postgres_url: str) -> None:
-    code = "import sys; from store.open import open_store; open_store(sys.argv[1]).close()"
-    processes = [
-        subprocess.Popen([sys.executable, "-W", "error", "-c", code, postgres_url], stderr=subprocess.PIPE)
-        for _ in range(4)
-    ]
-    assert [process.communicate(timeout=PATIENCE)[1] for process in processes] == [b""] * 4
-    with psycopg.connect(postgres_url) as database:
-        applied = database.execute("SELECT name FROM webhook_bridge.migrations").fetchall()
-    assert applied == [(name,) for name, _ in migrations.STEPS]
-
-
-def test_a_step_that_fails_leaves_nothing_behind(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(migrations, "STEPS", (("bad", "CREATE TABLE bridge.half (x INT); SELECT 1/0"),))
-    with pytest.raises(StoreUnavailable, match="division by zero"):
-        open_store(postgres_url)
-    with psycopg.connect(postgres_url) as database:
-        assert database.execute("SELECT to_regclass('webhook_bridge.half')").fetchone() == (None,)
-    monkeypatch.undo()
-    open_store(postgres_url).close()
 
 
 def test_two_bridges_share_a_database_by_schemas_of_their_own(postgres_url: str) -> None:
@@ -56,18 +31,6 @@ def test_who_only_looks_makes_nothing(postgres_url: str) -> None:
         open_store(postgres_url, migrate=False)
     open_store(postgres_url).close()
     open_store(postgres_url, migrate=False).close()
-
-
-def test_an_older_and_a_newer_schema_are_told(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_store(postgres_url).close()
-    with monkeypatch.context() as patch:
-        patch.setattr(migrations, "STEPS", (*migrations.STEPS, ("of-the-future", "SELECT 1")))
-        with pytest.raises(StoreUnavailable, match="older than this program; start the relay to migrate it"):
-            open_store(postgres_url, migrate=False)
-        open_store(postgres_url).close()
-    for migrate in (True, False):
-        with pytest.raises(NewerStore, match=r"newer version of the bridge \(it has of-the-future\)"):
-            open_store(postgres_url, migrate=migrate)
 
 
 def test_what_is_wrong_with_the_way_there_is_said(postgres_url: str) -> None:

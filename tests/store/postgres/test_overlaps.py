@@ -14,14 +14,13 @@ import pytest
 
 from store.delivery_records import AnswerWanted, RawDelivery
 from store.event_filter import EventFilter
-from store.postgres import PostgresStore, migrations, open_store
+from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
 from store.postgres.raw_deliveries import OVERTAKEN_FOR
 from store.records import Hold, NewTarget, Result, Target
 from store.story import Note
 from testkit import PATIENCE
 from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
-from tests.store.postgres.live_tables import differences
 
 RAW = RawDelivery("POST", "", {}, b"{}")
 KEPT_BY_A_STOPPED_RELAY = """
@@ -222,56 +221,6 @@ def waits_for_a_lock(connection: psycopg.Connection) -> bool:
     found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
     assert found is not None
     return bool(found[0])
-
-
-def migrate_beside_a_worker(url: str, before: str, table: str, change: str) -> None:
-    """Takes the database back to `before`, and migrates it while a worker has locked the rows that it then changes."""
-    with psycopg.connect(url) as database:
-        database.execute(before.encode())
-    with psycopg.connect(url) as worker, ThreadPoolExecutor(1) as pool:
-        worker.execute(f"SELECT id FROM webhook_bridge.{table} FOR UPDATE".encode())
-        migrating = pool.submit(open_store, url)
-        eventually(lambda: waits_for_a_lock(worker))
-        worker.execute(f"UPDATE webhook_bridge.{table} SET {change}".encode())
-        worker.commit()
-        migrating.result(PATIENCE).close()
-
-
-_BEFORE_AN_INDEX_WAS_REPLACED = """
-DROP INDEX webhook_bridge.targets_ended_on_task;
-CREATE INDEX targets_task ON webhook_bridge.targets (task_id) WHERE task_id IS NOT NULL;
-DELETE FROM webhook_bridge.migrations WHERE name = ANY('{targets_ended_on_task,no_targets_task}')
-"""
-
-
-def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_targets(
-    store: PostgresStore, migrated_url: str
-) -> None:
-    due(store, "a", 0)
-    migrate_beside_a_worker(migrated_url, _BEFORE_AN_INDEX_WAS_REPLACED, "targets", "error = 'changed'")
-    assert [target.error for target in store.queries.targets_of(["of-a"])] == ["changed"]
-    with psycopg.connect(migrated_url) as database:
-        assert len(database.execute("SELECT 1 FROM webhook_bridge.migrations").fetchall()) == len(migrations.STEPS)
-
-
-_BEFORE_UNSETTLED_EVENTS_WERE_CHANGED = """
-DROP TRIGGER follow_updated ON webhook_bridge.events;
-DROP FUNCTION webhook_bridge.events_changed;
-CREATE TRIGGER follow_1_updated AFTER UPDATE ON webhook_bridge.events REFERENCING OLD TABLE AS before
-    FOR EACH STATEMENT EXECUTE FUNCTION webhook_bridge.events_before();
-CREATE TRIGGER follow_2_updated AFTER UPDATE ON webhook_bridge.events REFERENCING NEW TABLE AS after
-    FOR EACH STATEMENT EXECUTE FUNCTION webhook_bridge.events_after();
-DELETE FROM webhook_bridge.migrations WHERE name = 'unsettled_in_place'
-"""
-
-
-def test_a_migration_does_not_deadlock_with_a_worker_that_has_locked_events(
-    store: PostgresStore, migrated_url: str
-) -> None:
-    due(store, "a", 0)
-    change = "status = 'delivered', settled_at = 1"
-    migrate_beside_a_worker(migrated_url, _BEFORE_UNSETTLED_EVENTS_WERE_CHANGED, "events", change)
-    assert differences(migrated_url) == []
 
 
 def due(store: PostgresStore, webhook: str, *numbers: int) -> None:

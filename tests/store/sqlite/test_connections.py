@@ -14,18 +14,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
 
-from store.errors import NewerStore, StoreRefused, StoreUnavailable
+from store.errors import StoreRefused, StoreUnavailable
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
-from store.sqlite import SqliteStore, connections, open_store
+from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection, Connections
-from store.sqlite.migrations import migrations
 from testkit import PATIENCE
 
 
@@ -159,9 +157,9 @@ def test_a_path_with_odd_characters_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_file_system_that_cannot_do_wal_is_no_place_for_the_store(path: Path) -> None:
-    class NoWal(sqlite3.Connection):
-        def execute(self, sql: str, *given: object) -> sqlite3.Cursor:
-            return super().execute("SELECT 'delete'" if "journal_mode" in sql else sql, *given)  # type: ignore[arg-type]
+    class NoWal(Connection):
+        def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+            return super().execute("SELECT 'delete'" if "journal_mode" in sql else sql, parameters)
 
     connect = sqlite3.connect
     with (
@@ -169,72 +167,6 @@ def test_a_file_system_that_cannot_do_wal_is_no_place_for_the_store(path: Path) 
         pytest.raises(StoreUnavailable, match="WAL"),
     ):
         open_store(f"sqlite:///{path}")
-
-
-# --- migrations ---
-
-
-def test_a_migration_that_fails_leaves_nothing(path: Path) -> None:
-    steps = Migrations("webhook_bridge")
-
-    @steps()
-    def first(db: Database) -> None:
-        db.execute("CREATE TABLE one (a)")
-
-    @steps()
-    def second(db: Database) -> None:
-        db.execute("CREATE TABLE two (a)")
-        db.execute("INSERT INTO nowhere VALUES (1)")
-
-    path.parent.mkdir()
-    path.touch()  # an empty database, not the copy that tests are given
-    with mock.patch.object(connections, "migrations", steps), pytest.raises(StoreUnavailable, match="nowhere"):
-        open_store(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
-    open_store(f"sqlite:///{path}")  # and the true ones can be applied then
-
-
-def test_a_step_and_its_record_come_together(path: Path) -> None:
-    open_store(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection:
-        recorded = {row[0] for row in connection.execute("SELECT name FROM _sqlite_migrations")}
-        assert connection.execute("SELECT count(*) FROM events").fetchone() == (0,)
-    assert recorded == {step.name for step in migrations._migrations}
-
-
-@pytest.mark.parametrize("migrate", [True, False])
-def test_a_newer_database_is_refused_and_left_alone(path: Path, migrate: bool) -> None:
-    open_store(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(
-            "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('webhook_bridge', 'tomorrow', '')"
-        )
-    with pytest.raises(NewerStore, match=r"newer version of the bridge .*tomorrow"):
-        open_store(f"sqlite:///{path}", migrate=migrate)
-
-
-def test_an_older_database_is_migrated_by_who_may_and_refused_by_who_may_not(path: Path) -> None:
-    open_store(f"sqlite:///{path}")
-    steps = Migrations("webhook_bridge")
-    steps._migrations = [*migrations._migrations]
-
-    @steps()
-    def later(db: Database) -> None:
-        db.execute("CREATE TABLE later (a)")
-
-    with mock.patch.object(connections, "migrations", steps):
-        with pytest.raises(StoreUnavailable, match="older than this program"):
-            open_store(f"sqlite:///{path}", migrate=False)
-        open_store(f"sqlite:///{path}")
-        open_store(f"sqlite:///{path}", migrate=False)
-
-
-def test_of_several_processes_that_start_at_once_one_migrates(path: Path) -> None:
-    code = "import sys; from store.sqlite import open_store; open_store(sys.argv[1])"
-    started = [subprocess.Popen([sys.executable, "-c", code, f"sqlite:///{path}"]) for _ in range(5)]
-    assert [process.wait(PATIENCE) for process in started] == [0] * 5
-    assert stored(path) == []
 
 
 # --- forks and threads ---

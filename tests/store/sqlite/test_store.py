@@ -1,11 +1,10 @@
-"""SQLite alone: what happens between two of its statements, and old databases."""
+"""SQLite alone: what happens between two of its statements."""
 
 from __future__ import annotations
 
 import os
 import resource
 import select
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
@@ -15,15 +14,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from sqlite_utils import Database
 
 from store.records import Decision, Result
-from store.sqlite import SqliteStore, migrations, open_store
+from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connections
 from store.sqlite.fifos import opened
 from store.sqlite.signals import Listener, SqliteSignals
 from testkit.descriptors import is_written_elsewhere
-from tests.store.contract.makers import ME, NOW, arrive, decide, event, start
+from tests.store.contract.makers import ME, NOW, arrive, decide, start
 
 
 @pytest.fixture
@@ -170,32 +168,3 @@ def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> 
     assert store.queries.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
     store.maintenance.prune(NOW + 1, 99)
     assert store.queries.event_counts() == {"pending": 2}
-
-
-def test_a_database_of_the_first_release_is_brought_up_to_date(tmp_path: Path) -> None:
-    with sqlite3.connect(tmp_path / "bridge.db", isolation_level=None) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        db = Database(connection)
-        first = migrations.migrations._migrations[0]
-        assert first.name == "first"
-        first.fn(db)
-        db["_sqlite_migrations"].insert(
-            {"migration_set": "webhook_bridge", "name": "first", "applied_at": "2026-01-01"}
-        )
-        for number, held in enumerate((0, 1, 2)):
-            connection.execute(
-                "INSERT INTO events (id, webhook, received_at, payload, headers, query, hold_until, held, decided_at)"
-                " VALUES (?, 'w', 1, '{}', '{}', '{}', 1, ?, ?)",
-                (f"e{number}", held, 1 if held else None),
-            )
-        connection.execute("INSERT INTO leases (name, holder, until) VALUES ('decider', 'old', ?)", (2**60,))
-    connection.close()
-    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
-    assert [event(store, f"e{number}").hold for number in range(3)] == ["no", "held", "recheck"]
-    assert [one.id for one in store.decisions.agenda(9).undecided] == ["e0"]
-    assert store.leadership.leader() == ("old", 2**60)
-    term = store.leadership.elect("me", 60)
-    assert term is not None, "the old one's lock is free: it has ended"
-    assert term.predecessor == "old"
-    store.decisions.decide(ME, [Decision("e0", "expired", "no")], [], NOW, None, 0)
-    store.close()

@@ -1,19 +1,27 @@
-"""Steps of the schema that keep what is live apart from the record of everything.
+"""The tables on PostgreSQL, and who creates and migrates them.
 
 An index of events that has a column which changes gets a new entry with each change, and so do all the others: only a
 row none of whose indexed columns changes is written in place (HOT). So the record has indexes of what never changes,
-and what is looked for by its state has small tables of its own. Triggers derive these from the record, whoever writes
-it: workers of the version before, a transfer, a person. So they can't differ from it. A row of theirs changes only in a
-transaction that has written the record's row, so locking that is enough.
+and events are found by their state in small tables of their own. Triggers derive these from the record, whoever writes
+it: a worker, a transfer, a person. So they can't differ from it. A row of theirs changes only in a transaction that has
+written the record's row, so locking that is enough.
 
-An event that stays unsettled keeps its row; otherwise what the rows before a change stood for is deleted, and what
-those after it stand for is inserted. A session keeps the plans of its triggers however much the tables grow, so each
-row is looked up on its own: OFFSET keeps that from becoming a join.
+An event that stays unsettled keeps its row. Otherwise the rows of the event before a change are deleted, and those of
+the event after it inserted. A session keeps the plans of its triggers however much the tables grow, so each row is
+looked up on its own: OFFSET keeps that from becoming a join.
+
+Several processes may migrate at once: a lock held by the transaction admits one at a time.
 """
 
 from __future__ import annotations
 
-LIVE_EVENTS = """
+from store.errors import StoreMissing, StoreUnavailable
+from store.postgres import remedies
+from store.postgres.connection import Connection
+from store.postgres.connections import Connections
+from store.sql.schema import TABLES, Schema
+
+_LIVE_EVENTS = """
 -- events to which something may still happen
 CREATE TABLE bridge.unsettled_events (
     seq BIGINT NOT NULL,
@@ -26,8 +34,9 @@ CREATE TABLE bridge.unsettled_events (
 );
 CREATE INDEX unsettled_events_held ON bridge.unsettled_events (stage, seq) WHERE stage > 0;
 CREATE INDEX unsettled_events_family ON bridge.unsettled_events (origin, status, seq) WHERE origin IS NOT NULL;
+-- An event that stays unsettled is changed in its page, which is to have room for that.
 ALTER TABLE bridge.unsettled_events SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
-    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000);
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 5000, fillfactor = 50);
 -- Events with an outcome. Of those that failed some are unsettled too: they are held for a task all the same.
 CREATE TABLE bridge.ended_events (
     seq BIGINT NOT NULL,
@@ -52,6 +61,8 @@ CREATE VIEW bridge.undecided AS SELECT webhook, seq FROM bridge.unsettled_events
 CREATE VIEW bridge.held_events AS
     SELECT stage AS held, webhook, seq, status FROM bridge.unsettled_events WHERE stage > 0;
 
+"""
+_TRIGGERS = """
 CREATE FUNCTION bridge.events_before() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     DELETE FROM bridge.unsettled_events WHERE ctid = ANY(ARRAY(
@@ -83,61 +94,6 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
--- Of an update those before come first: triggers are executed in the order of their names.
-CREATE TRIGGER follow_1_updated AFTER UPDATE ON bridge.events REFERENCING OLD TABLE AS before
-    FOR EACH STATEMENT EXECUTE FUNCTION bridge.events_before();
-CREATE TRIGGER follow_1_deleted AFTER DELETE ON bridge.events REFERENCING OLD TABLE AS before
-    FOR EACH STATEMENT EXECUTE FUNCTION bridge.events_before();
-CREATE TRIGGER follow_2_updated AFTER UPDATE ON bridge.events REFERENCING NEW TABLE AS after
-    FOR EACH STATEMENT EXECUTE FUNCTION bridge.events_after();
-CREATE TRIGGER follow_2_inserted AFTER INSERT ON bridge.events REFERENCING NEW TABLE AS after
-    FOR EACH STATEMENT EXECUTE FUNCTION bridge.events_after();
-
-INSERT INTO bridge.unsettled_events (seq, stage, webhook, status, origin)
-    SELECT seq, CASE WHEN decided_at IS NULL THEN -1 ELSE held END, webhook, status, origin FROM bridge.events
-    WHERE settled_at IS NULL AND (decided_at IS NULL OR held > 0 OR decided_at IS NOT NULL AND status = 'pending');
--- before which event those that have ended are still to be added
-CREATE TABLE bridge.ended_before (seq BIGINT NOT NULL);
-INSERT INTO bridge.ended_before SELECT coalesce(max(seq), 0) + 1 FROM bridge.events;
-"""
-
-_PART = 5_000
-"""Events that are added by one transaction, in which nobody else can write events."""
-ADD_ENDED = (
-    "LOCK TABLE bridge.events IN SHARE ROW EXCLUSIVE MODE",
-    f"""
-WITH part AS MATERIALIZED (
-    SELECT b.seq AS before, coalesce((
-        SELECT e.seq FROM bridge.events e WHERE e.seq < b.seq ORDER BY e.seq DESC OFFSET {_PART - 1} LIMIT 1
-    ), 0) AS first FROM bridge.ended_before b
-), added AS (
-    INSERT INTO bridge.ended_events (seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by)
-        SELECT seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by FROM bridge.events
-        WHERE seq >= (SELECT first FROM part) AND seq < (SELECT before FROM part) AND status <> 'pending'
-    ON CONFLICT DO NOTHING
-), noted AS (
-    UPDATE bridge.ended_before SET seq = part.first FROM part
-)
-SELECT first > 0 FROM part
-""",
-)
-"""Adds some of the events that had ended; returns whether there may be more."""
-
-EVENTS_IN_PLACE = """
-DROP TABLE bridge.ended_before;
-DROP INDEX bridge.events_undecided, bridge.events_held, bridge.events_held_of, bridge.events_status,
-    bridge.events_of_webhook, bridge.events_settled, bridge.events_family, bridge.events_unresolved,
-    bridge.events_unresolved_of;
--- What a change leaves behind in the record is cleared away as its page is next used. Only retention needs a vacuum.
--- A page has room for a change of each of its events: all of them may be decided in one transaction.
-ALTER TABLE bridge.events RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold);
-ALTER TABLE bridge.events SET (autovacuum_vacuum_scale_factor = 0.05, fillfactor = 50);
-ANALYZE bridge.unsettled_events, bridge.ended_events;
-"""
-
-UNSETTLED_IN_PLACE = """
--- What stays unsettled is changed rather than deleted and inserted again: in its page, which is to have room for that.
-ALTER TABLE bridge.unsettled_events SET (fillfactor = 50);
 CREATE FUNCTION bridge.events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     part record;
@@ -186,11 +142,102 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-DROP TRIGGER follow_1_updated ON bridge.events;
-DROP TRIGGER follow_2_updated ON bridge.events;
+CREATE TRIGGER follow_1_deleted AFTER DELETE ON bridge.events REFERENCING OLD TABLE AS before
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.events_before();
+CREATE TRIGGER follow_2_inserted AFTER INSERT ON bridge.events REFERENCING NEW TABLE AS after
+    FOR EACH STATEMENT EXECUTE FUNCTION bridge.events_after();
 CREATE TRIGGER follow_updated AFTER UPDATE ON bridge.events REFERENCING OLD TABLE AS before NEW TABLE AS after
     FOR EACH STATEMENT EXECUTE FUNCTION bridge.events_changed();
--- A vacuum has nothing to do for changes; in a small table, those in progress were enough for one every minute. With
--- half of a page free the last of its events often had no room, since each grows with its decision.
-ALTER TABLE bridge.events SET (autovacuum_vacuum_threshold = 20000, fillfactor = 45);
 """
+_OWN = """
+-- An index of all targets gets an entry with each change of one; this one gets a single one, when the target has ended.
+-- The one that is live is in `targets_taken`.
+CREATE INDEX targets_ended_on_task ON bridge.targets (task_id)
+    WHERE task_id IS NOT NULL AND state NOT IN ('pending', 'claimed');
+
+-- How many events have each status but `pending`: the sum of these, since counting events would read them all, and one
+-- row a status would have everybody wait for it. `maintain` adds them up.
+CREATE TABLE bridge.finished_events (
+    status TEXT NOT NULL,
+    number BIGINT NOT NULL
+);
+
+CREATE TABLE bridge.leads (
+    name TEXT PRIMARY KEY,
+    holder TEXT NOT NULL,
+    until BIGINT NOT NULL
+);
+
+-- A row that changes stays in its page if there is room. Then only the change goes to the log, and one page is written
+-- instead of two. All events of a page may be decided in one transaction, and each grows with its decision.
+-- A vacuum may read all indexes of its table, ten gigabytes of a hundred million targets: too much for 20,000 changes.
+-- Claims begin behind what is done, whether it has been cleared away or not. Delivery ids are random, so what retention
+-- deletes has entries in all pages of their index, and a vacuum writes these to the log whole. Half of what counts as
+-- dead events was updated in place, and is cleared away without a vacuum.
+ALTER TABLE bridge.events SET (autovacuum_vacuum_scale_factor = 0.1, autovacuum_vacuum_threshold = 20000,
+    autovacuum_analyze_scale_factor = 0.02, fillfactor = 45);
+ALTER TABLE bridge.targets SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000,
+    autovacuum_analyze_scale_factor = 0.02, fillfactor = 50);
+ALTER TABLE bridge.tasks SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 20000,
+    autovacuum_analyze_scale_factor = 0.02, fillfactor = 50);
+"""
+SCHEMA = Schema(TABLES + _OWN + _LIVE_EVENTS + _TRIGGERS)
+
+_LOCK = 0x77656268  # "webh"; the schema's name provides the other half
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = %s"
+_MAY_MAKE_TABLES = """
+SELECT coalesce(
+    (SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %s),
+    has_database_privilege(current_database(), 'CREATE')
+)
+"""
+
+
+def migrate(connections: Connections, connection: Connection) -> None:
+    """Creates the tables if there are none, and migrates them to this program's version, each step in a transaction.
+
+    Raises NewerStore if a newer program created them, StoreRefused if a commit from before the first release did, and
+    psycopg's errors.
+    """
+    schema = connections.address.schema
+    try:
+        while (version := _version(connections, connection)) < SCHEMA.newest:
+            # It must have time to build an index over millions of rows.
+            connection.execute(f"{connection.begin}; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0")
+            connection.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (_LOCK, schema))
+            if _version(connections, connection) == version:
+                # Only if it doesn't exist: a user that may not create schemas may have been given one.
+                if not connection.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,)).fetchone():
+                    connection.write(f"CREATE SCHEMA {schema}")
+                SCHEMA.advance(connection, version, connection.write)
+            connection.execute("COMMIT")
+    except BaseException:
+        if not connection.broken:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connections: Connections, connection: Connection) -> int:
+    address = connections.address
+    tables = {name for (name,) in connection.fetch(_TABLES, (address.schema,))}
+    return SCHEMA.version_of(connection, tables, address.shown)
+
+
+def check_version(connections: Connections, connection: Connection) -> None:
+    """Raises StoreMissing if there are no tables, StoreUnavailable for older ones, NewerStore for newer ones.
+
+    Raises StoreRefused for tables from before the first release, and if there are none and this user may not create
+    them.
+    """
+    address = connections.address
+    version = _version(connections, connection)
+    if version == 0:
+        if connection.execute(_MAY_MAKE_TABLES, (address.schema,)).fetchone() != (True,):
+            raise remedies.may_make_no_tables("it lacks the right to create them", address)
+        raise StoreMissing(
+            f"the database at {address.shown} has none of the bridge's tables; start the relay, which creates them"
+        )
+    if version < SCHEMA.newest:
+        raise StoreUnavailable(
+            f"the database at {address.shown} is older than this program; start the relay to migrate it"
+        )
