@@ -7,6 +7,10 @@ class StoreUnavailable(Exception):
     """The store can't be read or written now: it is full, locked, down or gone."""
 
 
+class RowsUnavailable(StoreUnavailable):
+    """The store answers, but some of the rows can't be read or are locked by somebody; others may be fine."""
+
+
 class StoreRefused(StoreUnavailable):
     """The store's set-up or URL is wrong: waiting won't help; somebody must change it."""
 

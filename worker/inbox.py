@@ -13,11 +13,11 @@ log = structlog.get_logger()
 class Inbox:
     """What other threads ask of one thread. Any thread may put a message; the owning thread alone handles them."""
 
-    def __init__(self, owner: str, most: int = 0, of_all: tuple[type[Exception], ...] = ()):
+    def __init__(self, owner: str, most: int = 0, concerns_all: Callable[[Exception], bool] = lambda _: False):
         """`owner`: who handles the messages, for the log. `most`: how many there may be at a time; 0 for no bound.
-        `of_all`: errors that aren't about one message."""
+        `concerns_all`: whether an error isn't about one message; none is by default."""
         self._owner = owner
-        self._of_all = of_all
+        self._concerns_all = concerns_all
         self._messages: queue.SimpleQueue[Callable[[], None]] | queue.Queue[Callable[[], None]]
         self._messages = queue.Queue(most) if most else queue.SimpleQueue()
 
@@ -34,7 +34,7 @@ class Inbox:
         """Handles the messages that are there; waits up to `seconds` for the first one.
 
         Those that come meanwhile are for the next time: others may put them faster than they are handled, and the
-        thread has more to do. One that fails is logged, as the thread must go on; errors `of_all` are raised.
+        thread has more to do. One that fails is logged, as the thread must go on; errors that concern all are raised.
         """
         try:
             message = self._messages.get(timeout=seconds) if seconds > 0 else self._messages.get_nowait()
@@ -48,7 +48,7 @@ class Inbox:
     def _handle(self, message: Callable[[], None]) -> None:
         try:
             message()
-        except self._of_all:
-            raise
-        except Exception:
+        except Exception as error:
+            if self._concerns_all(error):
+                raise
             log.exception(f"a message to {self._owner} failed unexpectedly")

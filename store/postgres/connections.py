@@ -16,7 +16,7 @@ from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from store.clock import SteadyClock
-from store.errors import StoreRefused, StoreUnavailable
+from store.errors import RowsUnavailable, StoreRefused, StoreUnavailable
 from store.postgres import clock, remedies
 from store.postgres.address import Address
 from store.postgres.clock import DatabaseClock
@@ -58,6 +58,8 @@ _GONE = {
     "tcp_user_timeout": "11s",
 }
 """Makes the server's kernel drop the sessions of a host that was cut off, whatever they wait for."""
+_CAN_BE_WRITTEN = "LOCK TABLE bridge.events, bridge.targets, bridge.tasks IN ROW EXCLUSIVE MODE"
+"""Succeeds unless the server is damaged as a whole, or somebody has locked a whole table."""
 
 # The caller that needs a connection reports why there is none.
 logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
@@ -123,7 +125,7 @@ class Connections:
         So it must be safe to run twice. Raises StoreUnavailable.
         """
         until = self.wait_limits.until(seconds, until)
-        with remedies.translated():
+        with self._translated(until):
             for tried in range(_MOST + 1):
                 with self.lent(until) as connection:
                     try:
@@ -143,7 +145,8 @@ class Connections:
         `first` is a statement without parameters that is sent along with BEGIN in one round trip; the connection's
         `first` then holds its rows.
         """
-        with remedies.translated(), self._begun(self.wait_limits.until(seconds, until), first) as connection:
+        until = self.wait_limits.until(seconds, until)
+        with self._translated(until), self._begun(until, first) as connection:
             try:
                 yield connection
                 connection.execute("COMMIT")
@@ -152,6 +155,22 @@ class Connections:
                     with suppress(psycopg.Error):
                         connection.execute("ROLLBACK")
                 raise
+
+    @contextmanager
+    def _translated(self, until: float) -> Iterator[None]:
+        """Turns PostgreSQL's errors into the store's. Before it raises RowsUnavailable, it asks the server whether
+        everything else can be used, until that time (monotonic clock) at most."""
+        try:
+            with remedies.translated():
+                yield
+        except RowsUnavailable:
+            try:
+                with self._begun(until, "") as connection:
+                    connection.run(_CAN_BE_WRITTEN)
+                    connection.execute("ROLLBACK")
+            except psycopg.Error as error:
+                raise StoreUnavailable(f"PostgreSQL: {error}") from error
+            raise
 
     @contextmanager
     def _begun(self, until: float, first: str) -> Iterator[Connection]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
+from store.errors import RowsUnavailable
 from store.postgres.connections import Connections
 from store.postgres.low_water_marks import next_webhooks
 from store.postgres.settled import Settled
@@ -36,9 +38,9 @@ _NEXT_BEHIND = f"""
 """The same, while a snapshot is held: see `store.postgres.low_water_marks`."""
 _UNDECIDED = f"""
 WITH webhooks AS MATERIALIZED (
-    SELECT value, low, row_number() OVER () AS turn FROM ({{}}) next LIMIT %(webhooks)s
+    SELECT value, low, row_number() OVER () AS turn FROM ({{next}}) next LIMIT %(webhooks)s
 ), counted AS MATERIALIZED (SELECT count(*) AS number FROM webhooks)
-SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
+SELECT {{columns}}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
     SELECT *, sum({_SIZE}) OVER in_turn - ({_SIZE}) AS before, row_number() OVER in_turn AS place
     FROM webhooks CROSS JOIN LATERAL (
         SELECT *, row_number() OVER (ORDER BY seq) AS number FROM (
@@ -51,9 +53,9 @@ SELECT {rows.EVENT}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
     ) firsts WINDOW in_turn AS (ORDER BY number, turn)
 ) shares WHERE before < %(bytes)s AND place <= %(limit)s ORDER BY seq
 """
-_UNDECIDED_OF_ALL, _UNDECIDED_BEHIND = _UNDECIDED.format(_NEXT), _UNDECIDED.format(_NEXT_BEHIND)
 # They are few, even with paused webhooks: no more than calls can be in flight.
 _FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
+_WHOLE = f"SELECT {rows.EVENT} FROM bridge.events WHERE seq = %s"
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
 
 
@@ -68,6 +70,15 @@ class PostgresDecisions(Decisions):
         self._settled = settled
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
+        try:
+            return self._agenda(limit, without, rows.EVENT)
+        except RowsUnavailable:
+            found = self._agenda(limit, without, rows.LISTED_EVENT)
+            undecided, freed = self._with_payloads(found.undecided), self._with_payloads(found.freed)
+            cut = len(undecided) < len(found.undecided) or len(freed) < len(found.freed)
+            return replace(found, undecided=undecided, freed=freed, more=found.more or cut)
+
+    def _agenda(self, limit: int, without: Collection[str], columns: str) -> Agenda:
         self._settled.connected(self._connections.opened)
         lows = self._settled.lows
         values = {
@@ -80,8 +91,8 @@ class PostgresDecisions(Decisions):
         }
         paused, undecided, freed, returned, *seen = self._connections.read_together(
             (PAUSED, ()),
-            (_UNDECIDED_BEHIND if lows else _UNDECIDED_OF_ALL, values),
-            _some(_FREED, values),
+            (_UNDECIDED.format(next=_NEXT_BEHIND if lows else _NEXT, columns=columns), values),
+            _some(_FREED, values, columns),
             (_RETURNED, (self._returned_after, limit)),
             *self._settled.statements(),
         )
@@ -112,15 +123,39 @@ class PostgresDecisions(Decisions):
         return _is_cut(undecided) or webhooks == fairness.WEBHOOKS or max(counts.values()) == share
 
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:
+        try:
+            return self._held(after_seq, limit, webhook, rows.EVENT)
+        except RowsUnavailable:
+            return self._with_payloads(self._held(after_seq, limit, webhook, rows.LISTED_EVENT))
+
+    def _held(self, after_seq: int, limit: int, webhook: str | None, columns: str) -> list[Event]:
         of = "" if webhook is None else "webhook = %(webhook)s AND "
         values = {"webhook": webhook, "after": after_seq, "limit": limit, "bytes": fairness.BYTES}
-        return list(map(_event, self._connections.read(*_some(f"{of}held = {HELD} AND seq > %(after)s", values))))
+        some = _some(f"{of}held = {HELD} AND seq > %(after)s", values, columns)
+        return list(map(_event, self._connections.read(*some)))
+
+    def _with_payloads(self, listed: Sequence[Event]) -> list[Event]:
+        """The first of these events with their payloads, read one by one, as far as they aren't too large together.
+
+        One that can't be read is `unreadable`."""
+        found: list[Event] = []
+        room = fairness.BYTES
+        for event in listed:
+            if room <= 0:
+                break
+            try:
+                read = list(map(rows.event, self._connections.read(_WHOLE, (event.seq,))))
+            except RowsUnavailable as error:
+                read = [replace(event, unreadable=f"its row in the store can't be read: {error}")]
+            found += read
+            room -= sum(len(event.payload) for event in read)
+        return found
 
 
-def _some(where: str, values: dict[str, Any]) -> Statement:
-    """The statement for the first held events, at most `limit` of them and of their `bytes`."""
+def _some(where: str, values: dict[str, Any], columns: str) -> Statement:
+    """The statement for these columns of the first held events, at most `limit` of them and of their `bytes`."""
     sql = (
-        f"SELECT {rows.EVENT}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
+        f"SELECT {columns}, before + {_SIZE} FROM (SELECT *, sum({_SIZE}) OVER (ORDER BY seq) - ({_SIZE}) AS before"
         " FROM bridge.events WHERE seq = ANY(ARRAY("
         f"SELECT seq FROM bridge.held_events WHERE {where} ORDER BY seq LIMIT %(limit)s"
         "))) sized WHERE before < %(bytes)s ORDER BY seq"

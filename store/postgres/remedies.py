@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors
 
-from store.errors import StoreRefused, StoreUnavailable, Unstorable
+from store.errors import RowsUnavailable, StoreRefused, StoreUnavailable, Unstorable
 from store.postgres.address import Address
 
 OLDEST_SERVER = 130000
@@ -18,6 +18,10 @@ OLDEST_SERVER = 130000
 _REFUSALS = ("FATAL:", "no password supplied", "SSL was required", "certificate")
 _OF_THE_MOMENT = ("the database system is", "too many", "connection slots", "terminating", "cannot connect", "timeout")
 """The server is starting or stopping, or is full, or a pooler finds no server: this passes."""
+
+
+_OF_ROWS = ("XX", "58", "55P03", "40P01")
+"""Data or files are damaged; a lock couldn't be had in time, or only by a deadlock."""
 
 
 def of_connecting(error: BaseException, address: Address) -> StoreUnavailable:
@@ -72,7 +76,8 @@ def of_statement(error: psycopg.Error) -> StoreUnavailable:
     """Why a statement failed."""
     if isinstance(error, errors.InsufficientPrivilege):
         return StoreRefused(f"PostgreSQL: {_text(error)}; make the bridge's user the owner of its schema and tables")
-    return StoreUnavailable(f"PostgreSQL: {_text(error)}")
+    of_rows = error.sqlstate is not None and error.sqlstate.startswith(_OF_ROWS)
+    return (RowsUnavailable if of_rows else StoreUnavailable)(f"PostgreSQL: {_text(error)}")
 
 
 def too_old(version: int) -> str:
@@ -120,7 +125,8 @@ def _text(error: BaseException) -> str:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turns PostgreSQL's temporary errors (down, full, locked, read-only) into StoreUnavailable."""
+    """Turns PostgreSQL's temporary errors (down, full, read-only) into StoreUnavailable, and those that may be about
+    single rows (locked, damaged) into RowsUnavailable."""
     try:
         yield
     except (psycopg.IntegrityError, psycopg.DataError, errors.ProgramLimitExceeded) as error:

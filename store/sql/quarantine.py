@@ -22,7 +22,8 @@ _COUNTS = " UNION ALL ".join(
     f"SELECT '{kind}', count(*) FROM (SELECT 1 FROM bridge.quarantine WHERE kind = '{kind}' LIMIT {_COUNTED}) AS q"
     for kind in rows.KINDS
 )
-_LOCK_EVENTS = "SELECT 1 FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
+_LOCK_EVENTS = "SELECT id FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
+_THERE = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _EVENTS_ASIDE = (
     f"UPDATE bridge.events SET decided_at = coalesce(decided_at, {rows.ASIDE_UNDECIDED}),"
     f" held = CASE WHEN held IN {MAY_BE_SET_ASIDE} THEN held + {ASIDE} ELSE held END WHERE id = ANY(%s)"
@@ -56,19 +57,27 @@ _DIGITS = 18
 class Quarantine(Part):
     """Items that failed alone: set aside with the reason, and retried later. One row per item."""
 
-    def set_aside(self, items: Sequence[SetAside]) -> None:
+    def set_aside(self, items: Sequence[SetAside]) -> set[str]:
         """Sets the items aside. One that is already set aside gets the new reason, tries and time, but keeps its
         `since`.
 
         A set-aside event is `pending`; neither `Decisions.agenda` nor `held` returns it, and skipping it costs them
-        nothing.
+        nothing. Only of an event that somebody has locked nothing is changed, so they return it; returns their ids.
         """
+        locked = set[str]()
         if items:
             events = [item.id for item in items if item.kind == "event"]
             with self._database.transaction() as transaction:
                 if events:
-                    _change_events(transaction, _EVENTS_ASIDE, events)
+                    locked = _locked_of(transaction, events)
+                    transaction.write(_EVENTS_ASIDE, ([id_ for id_ in events if id_ not in locked],))
                 transaction.insert(_INTO, rows.set_aside_rows(items), _KEEP_SINCE)
+        return locked
+
+    def locked(self, event_ids: Sequence[str]) -> set[str]:
+        """Which of these events somebody has locked at this moment."""
+        with self._database.transaction() as transaction:
+            return _locked_of(transaction, event_ids)
 
     def take_back(self, kind: SetAsideKind, ids: Sequence[str]) -> None:
         """Releases these items. Ignores those that aren't set aside."""
@@ -107,6 +116,13 @@ class Quarantine(Part):
     def counts(self) -> dict[SetAsideKind, int]:
         """kind → number of set-aside items, for kinds that have any. Counts at most 10,000 of each."""
         return {kind: number for kind, number in self._database.read(_COUNTS) if number}
+
+
+def _locked_of(transaction: Transaction, event_ids: Sequence[str]) -> set[str]:
+    """Locks these events, except those that somebody else has locked; returns the latter."""
+    ours = {event_id for (event_id,) in transaction.fetch(f"{_LOCK_EVENTS} SKIP LOCKED", (list(event_ids),))}
+    others = transaction.fetch(_THERE, ([event_id for event_id in event_ids if event_id not in ours],))
+    return {event_id for (event_id,) in others}
 
 
 def _change_events(transaction: Transaction, change: str, event_ids: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 import structlog
 
 from store import one_target
-from store.errors import LeadershipLost, PartRefused, StoreUnavailable
+from store.errors import LeadershipLost, PartRefused, RowsUnavailable, StoreUnavailable
 from store.records import (
     Decision,
     Event,
@@ -194,6 +194,8 @@ def part_of(event_id: str) -> Iterator[None]:
     """Names the event of a part that can't be written."""
     try:
         yield
+    except RowsUnavailable as error:
+        raise PartRefused(event_id, error) from error
     except (LeadershipLost, StoreUnavailable):
         raise
     except Exception as error:

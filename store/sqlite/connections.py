@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from store.errors import StoreMissing, StoreRefused, StoreUnavailable, Unstorable
+from store.errors import RowsUnavailable, StoreMissing, StoreRefused, StoreUnavailable, Unstorable
 from store.sql import storable
 from store.sql.database import Parameters, Rows, Statement
 from store.sql.group_commit import Scheduler
@@ -29,8 +29,14 @@ _NAP = 0.0001
 _NAPS = 20
 _LONGEST_SLEEP = 0.002
 _PAGES_UNTIL_CHECKPOINT = 8000
-_SQLITE_BUSY, _SQLITE_CANTOPEN, _SQLITE_NOTADB = 5, 14, 26  # named in the sqlite3 module since Python 3.11
-_CODES = {"locked": _SQLITE_BUSY, "unable to open": _SQLITE_CANTOPEN, "not a database": _SQLITE_NOTADB}
+# The sqlite3 module names them since Python 3.11.
+_SQLITE_BUSY, _SQLITE_CORRUPT, _SQLITE_CANTOPEN, _SQLITE_NOTADB = 5, 11, 14, 26
+_CODES = {
+    "locked": _SQLITE_BUSY,
+    "malformed": _SQLITE_CORRUPT,
+    "unable to open": _SQLITE_CANTOPEN,
+    "not a database": _SQLITE_NOTADB,
+}
 """Words of an error → its code, for Python 3.10."""
 
 _TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
@@ -144,7 +150,19 @@ class Connections:
             except sqlite3.Error as error:
                 if _is_stale_after(error):
                     self._close_reader()
+                self._raise_if_of_rows(error)
                 raise
+
+    def _raise_if_of_rows(self, error: sqlite3.Error) -> None:
+        """Raises RowsUnavailable if a part of the file is damaged, but the database can still be opened and read."""
+        if error_code(error) == _SQLITE_CORRUPT:
+            with translated():
+                db = self._open()
+                try:
+                    db.execute(_TABLES).fetchall()
+                finally:
+                    db.close()
+            raise RowsUnavailable(f"SQLite: {error}") from error
 
     def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
         """The rows of a query, which never waits for a writer. Raises StoreUnavailable when the database can't be
@@ -200,6 +218,7 @@ class Connections:
         except sqlite3.Error as error:
             if _is_stale_after(error):
                 self._close_writer()
+            self._raise_if_of_rows(error)
             _raise_in_the_stores_words(error)
             raise
         finally:

@@ -31,7 +31,7 @@ def test_messages_that_come_meanwhile_are_for_the_next_time(most: int) -> None:
 
 
 def test_a_message_that_fails_is_logged_and_the_others_are_handled() -> None:
-    inbox = Inbox("the owner", of_all=(StoreUnavailable,))
+    inbox = Inbox("the owner", concerns_all=lambda error: isinstance(error, StoreUnavailable))
     handled: list[str] = []
 
     def fail(error: Exception) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
-from store.errors import StoreUnavailable
 from store.records import Event, Target
 from store.sql.store import Store
 from worker.delivery.clock_steps import ClockSteps
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed
+from worker.failing_items import concerns_all
 
 CLAIM_EVERY = 0.25
 """Seconds between claims when no targets are known to be due."""
@@ -86,9 +86,9 @@ class Claiming:
         """Their events whose payload is small, by id."""
         try:
             return self._store.queries.events_up_to(list({target.event_id: None for target in targets}), _SMALL)
-        except StoreUnavailable:
-            raise
-        except Exception:  # one of them is unreadable, which is found out one by one
+        except Exception as error:  # one of them is unreadable, which is found out one by one
+            if concerns_all(error):
+                raise
             return {}
 
     def _with_events(self, targets: Sequence[Target], small: Mapping[str, Event]) -> list[Claimed]:
@@ -97,9 +97,9 @@ class Claiming:
         try:
             if missing := list({target.event_id: None for target in targets if target.event_id not in small}):
                 events = {**small, **self._store.queries.events_of(missing)}
-        except StoreUnavailable:
-            raise
         except Exception as error:
+            if concerns_all(error):
+                raise
             if len(targets) > 1:  # one of them is unreadable
                 half = len(targets) // 2
                 return self._with_events(targets[:half], small) + self._with_events(targets[half:], small)

@@ -11,12 +11,12 @@ from dataclasses import replace
 import structlog
 
 from store.clock import MonotonicClock
-from store.errors import StoreUnavailable
+from store.errors import RowsUnavailable
 from store.records import Result, SetAside, Target
 from store.rules.transitions import ENDED
 from store.sql.store import Store
 from worker.conductor.backoff import RARELY, wait_before
-from worker.failing_items import failing_items
+from worker.failing_items import concerns_all, failing_items
 
 log = structlog.get_logger()
 
@@ -107,23 +107,32 @@ class Recording:
             part = self._results[: self._at_once]
             try:
                 self._store.claims.record_results(self._worker_id, [result for result, _ in part], self._store.now())
-            except StoreUnavailable:
-                # The store may refuse just one of them, so try fewer next, and this one last.
-                if len(part) > 1:
-                    self._at_once = len(part) // 2
-                else:
-                    self._results.append(self._results.pop(0))
-                raise
             except Exception as error:
-                if len(part) > 1:
-                    self._at_once = len(part) // 2
-                    continue
-                self._results.pop(0)
-                self._refused(*part[0], error)
+                if concerns_all(error):
+                    # The store may refuse just one of them, so try fewer next, and this one last.
+                    if len(part) > 1:
+                        self._at_once = len(part) // 2
+                    else:
+                        self._results.append(self._results.pop(0))
+                    raise
+                self._narrow_down(part, error)
             else:
                 del self._results[: len(part)]
                 self._at_once = min(_ALL, 2 * self._at_once)
                 self._take_back([result for result, _ in part])
+
+    def _narrow_down(self, part: Sequence[tuple[Result, str | None]], error: Exception) -> None:
+        """Sets aside those of the first results that the store refuses, or has fewer of them recorded next."""
+        refused = list(part) if len(part) == 1 else []
+        if isinstance(error, RowsUnavailable) and not refused:
+            # Halving would wait in vain for what somebody has locked, at each step.
+            locked = self._store.quarantine.locked(list({result.target.event_id for result, _ in part}))
+            refused = [one for one in part if one[0].target.event_id in locked]
+        if not refused:
+            self._at_once = len(part) // 2
+        for one in refused:
+            self._results.remove(one)
+            self._refused(*one, error)
 
     def _refused(self, result: Result, webhook: str | None, error: Exception) -> None:
         """Sets the result's target aside: the store answers, and accepts all other results."""
@@ -131,13 +140,14 @@ class Recording:
         log.error("the store refuses a result", target=target.id, event_id=target.event_id, error=reason)
         now = self._store.now()
         pending = _pending(target, reason, now)
-        for plain in (replace(result, error=reason), pending):
+        # A row that somebody has locked isn't waited for again.
+        for plain in (pending,) if isinstance(error, RowsUnavailable) else (replace(result, error=reason), pending):
             try:
                 self._store.claims.record_results(self._worker_id, [plain], now)
-            except StoreUnavailable:
-                self._results.append((result, webhook))
-                raise
             except Exception as still:
+                if concerns_all(still):
+                    self._results.append((result, webhook))
+                    raise
                 log.error("the store refuses even its plain error text", target=target.id, error=ascii(str(still)))
                 continue
             if plain.state in ENDED:

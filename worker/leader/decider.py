@@ -220,7 +220,8 @@ class Decider:
         events, freed = self.quarantine.ready(events, now), self.quarantine.ready(freed, now)
         if due := self.quarantine.due_events(now, self._scope.paused):
             undecided = [event for event in due if event.decided_at is None]
-            events = sorted([*events, *undecided], key=lambda event: event.seq)
+            # The agenda has those too that somebody had locked as they were to be set aside.
+            events = sorted({event.id: event for event in (*events, *undecided)}.values(), key=lambda event: event.seq)
             freed = [*freed, *(event for event in due if event.hold in ("aside", "held"))]
             for event in due:
                 if event.hold == "writing":

@@ -15,7 +15,7 @@ from store.records import Event
 from store.rules import fairness
 from store.rules.takers import came_in_time
 from store.sql.store import Store
-from worker.failing_items import OF_ALL, failing_items
+from worker.failing_items import concerns_all, failing_items
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.plan import Plan
@@ -346,9 +346,9 @@ class HeldEvents:
 def _isolated(set_aside: Callable[[Exception], None]) -> Iterator[None]:
     try:
         yield
-    except OF_ALL:
-        raise
     except Exception as error:
+        if concerns_all(error):
+            raise
         set_aside(error)
 
 

@@ -7,7 +7,7 @@ import structlog
 from store.errors import PartRefused
 from store.records import Term
 from store.sql.store import Store
-from worker.failing_items import OF_ALL
+from worker.failing_items import concerns_all
 from worker.health import Health
 from worker.leader.quarantine import Quarantine
 
@@ -52,11 +52,11 @@ class LargeDecisions:
     def _write(self, term: Term, now: int) -> None:
         try:
             self.more = self._store.large_decisions.write_next(term, now, self._refused)
-        except OF_ALL:
-            raise
         except PartRefused as error:
             self._refused.add(error.event_id)
             self._quarantine.event_failed(error.event_id, None, error)
-        except Exception:  # it is tried again with the next large decision
+        except Exception as error:  # it is tried again with the next large decision
+            if concerns_all(error):
+                raise
             self.more = False
             log.exception("decisions with very many targets can't be written")

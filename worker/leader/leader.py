@@ -22,7 +22,7 @@ from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
 from worker.discovery.suspects import Awaited
-from worker.failing_items import OF_ALL
+from worker.failing_items import concerns_all
 from worker.inbox import Inbox
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
@@ -92,7 +92,7 @@ class Leader:
         """What the last decision waited for."""
         self._left_out: Collection[str] = ()
         """The blocked webhooks whose events the last decision didn't read again."""
-        self._inbox = Inbox("the leader", tuning.inbox, OF_ALL)
+        self._inbox = Inbox("the leader", tuning.inbox, concerns_all)
         self._woken = True
         """Whether a wake-up ended the last wait, so that there may be something to decide."""
         self._scanned_at = float("-inf")

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
+from store.errors import RowsUnavailable
 from store.records import Decision, Event, Target, Term
 from store.rules import fairness
 from store.sql.store import Store
-from worker.failing_items import OF_ALL
+from worker.failing_items import concerns_all
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
 from worker.leader.large_decisions import LargeDecisions
@@ -73,18 +74,22 @@ class PlanWriter:
             else:
                 over = [event.id for event in ended]
                 claimed = self._store.decisions.decide(term, decisions, over, now, term.holder, limit)
-        except OF_ALL:
-            raise
         except Exception as error:
-            number = len(decisions) + len(ended)
-            if number == 1:
+            if concerns_all(error):
+                raise
+            ids = [*(decision.event_id for decision in decisions), *(event.id for event in ended)]
+            # Halving would wait in vain for what somebody has locked, at each step.
+            refused = self._store.quarantine.locked(ids) if isinstance(error, RowsUnavailable) else set[str]()
+            if len(ids) == 1:
+                refused = set(ids)
+            half = min(map(ids.index, refused), default=len(ids) // 2)
+            if refused:
                 plan.refused = True
-                id_ = decisions[0].event_id if decisions else ended[0].id
-                self._held.set_aside(ended[0] if ended else plan.released.get(id_) or plan.events[id_], error)
-                return []
-            half = number // 2
+                held = {event.id: event for event in ended}
+                for id_ in refused:
+                    self._held.set_aside(held.get(id_) or plan.released.get(id_) or plan.events[id_], error)
             first = max(0, half - len(decisions))
-            claimed = self._write(term, plan, decisions[:half], ended[:first], now, limit)
+            claimed = self._write(term, plan, decisions[:half], ended[:first], now, limit) if half else []
             if not plan.refused:
                 claimed += self._write(term, plan, decisions[half:], ended[first:], now, limit - len(claimed))
             return claimed
@@ -116,9 +121,9 @@ class PlanWriter:
             return plan.events
         try:
             return {**plan.events, **self._store.queries.events_of(missing)}
-        except OF_ALL:
-            raise
         except Exception as error:
+            if concerns_all(error):
+                raise
             log.warning("events can't be read for their calls", events=missing, error=str(error))
             return plan.events
 

@@ -5,7 +5,7 @@ Belongs to the loop's thread. Events wait in the store; tasks, which are few and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from store.records import Event, SetAside
 from store.rules import fairness
 from store.sql.store import Store
 from worker.conductor.backoff import RARELY, wait_before
-from worker.failing_items import OF_ALL, failing_items
+from worker.failing_items import concerns_all, failing_items
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class Quarantine:
         self._events: dict[str, SetAside] = {}
         """Events that failed, until they are retried: the store may keep returning one that it couldn't set aside."""
         self._not_stored: set[str] = set()
-        """Those that the store refused to set aside."""
+        """Those that the store refused to set aside, or that somebody had locked."""
         self._gone: set[str] = set()
         self._looked = float("-inf")
 
@@ -80,9 +80,9 @@ class Quarantine:
                 self._tried.add(("task", task_id))
                 try:
                     retry()
-                except OF_ALL:
-                    raise
                 except Exception as error:
+                    if concerns_all(error):
+                        raise
                     self.task_failed(task_id, error, retry)
 
     def ready(self, events: Iterable[Event], now: int) -> list[Event]:
@@ -109,9 +109,9 @@ class Quarantine:
                 break
             try:
                 event = self._store.queries.events_of([item.id]).get(item.id)
-            except OF_ALL:
-                raise
             except Exception as error:
+                if concerns_all(error):
+                    raise
                 self.event_failed(item.id, item.webhook, error)
                 continue
             stored = item.id not in self._not_stored
@@ -161,7 +161,7 @@ class Quarantine:
                     self._forget(next(iter(self._events)))
             cause = failure.error if tries == 1 else None
             log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
-        for item, error in failing_items(items, self._store.quarantine.set_aside):
+        for item, error in failing_items(items, self._set_aside):
             log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=str(error))
             if item.id in self._events:
                 self._not_stored.add(item.id)
@@ -177,6 +177,9 @@ class Quarantine:
         self._failures.clear()
         self._tried.clear()
         self._gone.clear()
+
+    def _set_aside(self, items: Sequence[SetAside]) -> None:
+        self._not_stored |= self._store.quarantine.set_aside(items)
 
     def _forget(self, event_id: str) -> None:
         self._events.pop(event_id, None)

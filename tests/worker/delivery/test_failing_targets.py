@@ -95,6 +95,26 @@ def test_targets_that_can_be_neither_set_aside_nor_given_back_hold_up_no_others(
     assert len(played.executor._recording) == 0
 
 
+def test_a_target_whose_event_is_damaged_in_the_file_is_set_aside(played: Played) -> None:
+    bench, connections = played.bench, played.bench.store._connections
+    bench.decide(bench.start(), claim=False)
+    damaged = bench.event
+    with connections.transaction() as db:
+        db.execute("UPDATE events SET payload = ? WHERE id = ?", ("x" * 200_000, damaged))
+    connections.read("PRAGMA wal_checkpoint(TRUNCATE)")
+    connections.close()
+    content = connections.path.read_bytes()
+    page = content.index(b"x" * 4000) // 4096 * 4096
+    connections.path.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
+    bench.decide(*starts(3), claim=False, received_at=1)
+    played.work()
+    played.pool.run_all()
+    played.round()
+    assert played.states() == ["done"] * 3
+    [aside] = bench.store.quarantine.items("target")
+    assert "malformed" in aside.reason
+
+
 @pytest.mark.parametrize("how", ["missing", "unreadable", "garbage"])
 def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: str) -> None:
     bench = played.bench
