@@ -61,5 +61,5 @@ def callback_url(
             f"{base}/${{workflow.workflowId}}/{task}"
         )
     expires_at = int(now / 1000 + seconds)
-    token = make_token(webhook.name, callback.secret[0].get_secret_value(), address, expires_at)
+    token = make_token(webhook.name, callback.secret[0].get_secret_value(), address, expires_at, now)
     return CallbackUrl(f"{base}/{token}", expires_at * 1000)

@@ -142,6 +142,7 @@ class Receiver:
                 now = self._store.now()
                 events = route.parser.events(delivery, body, now, receiving.traceparent, remote, turn.grow)
                 if call is not None:
+                    self._find_use(route.webhook.name, call, until)
                     events = list(map(call.addressed, events))
                 wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
                 pending = self._pending(route, wanted, now, until)
@@ -181,11 +182,16 @@ class Receiver:
         return shown(used(self._used_at(name, call)) if response is USED else response, incoming.wants_page)
 
     def _used_at(self, webhook: str, call: Call) -> int | None:
-        """When the URL was used (Unix milliseconds); None if it wasn't, or nobody may know: anyone can make up ids."""
+        """When the URL was used (Unix milliseconds); None if it wasn't, or nobody knows now."""
         with suppress(StoreUnavailable):
-            if call.is_signed:
-                return self._deliveries.received_at(webhook, call.delivery_id, time.monotonic() + _TO_STORE)
+            return self._find_use(webhook, call, time.monotonic() + _TO_STORE)
         return None
+
+    def _find_use(self, webhook: str, call: Call, until: float) -> int | None:
+        """See `Call.find_use`; without a signature nobody may know: anyone can make up ids. Raises StoreUnavailable."""
+        if not call.is_signed:
+            return None
+        return call.find_use(lambda ids: self._deliveries.received_at(webhook, ids, until))
 
     def _unknown(self, url_id: str) -> Response:
         """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""

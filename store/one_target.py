@@ -57,6 +57,8 @@ class OneTarget:
     reference_name: str | None = None
     """For a completion: the task's reference name, without the number of its iteration. For a callback: as in its URL;
     without the number of an iteration, any iteration will do."""
+    made_at: int | None = None
+    """For a callback: when its URL was made (Unix milliseconds); None if it doesn't say."""
     entry: int | None = None
     """For a start: which one it is of those that the event makes of this workflow, from 1."""
 
@@ -110,9 +112,9 @@ def from_text(text: str) -> OneTarget:
     return found
 
 
-def callback_to(workflow_id: str, reference_name: str) -> OneTarget:
+def callback_to(workflow_id: str, reference_name: str, made_at: int | None = None) -> OneTarget:
     """The place that a callback's URL names."""
-    return OneTarget("callback", "", workflow_id, reference_name)
+    return OneTarget("callback", "", workflow_id, reference_name, made_at)
 
 
 def names_of(reference_name: str) -> tuple[str, str]:

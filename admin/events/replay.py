@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
@@ -49,6 +49,8 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget
     if is_undefined(bridge, event.webhook):
         raise CantReplay(f"{undefined(event.webhook)}: nothing would be delivered; define it again first")
     webhook = bridge.definitions.by_name.get(event.webhook)
+    if event.is_callback and event.only is not None:  # it is for the task that waits now, whatever its URL was made for
+        only = replace(event.only, made_at=None)
     now = bridge.store.now()  # the store's clock, since tasks and holds are compared with it
     hold = webhook.hold if webhook is not None else DEFAULT_HOLD
     (committed,) = bridge.store.deliveries.append(
@@ -66,7 +68,7 @@ def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget
                 delivery_id=delivery_id,
                 replay_of=event.id,
                 origin=event.origin or event.id,
-                only=event.only if event.is_callback else only or event.only,
+                only=only or event.only,
                 type=event.type,
                 summary_parts=event.summary_parts,
             )

@@ -21,6 +21,8 @@ def single_target_without_effect(event: Event, only: OneTarget, targets: Sequenc
 
 
 def _callback_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
+    if event.status == "ignored" and only.made_at is not None:
+        return f"Ignored: the {only} that its URL was made for was completed by another event, which came first."
     if event.status == "ignored":
         return "Ignored: Conductor has no such workflow, so somebody made the URL up. The event will be deleted soon."
     if not targets:

@@ -1,11 +1,13 @@
 """The tokens in the URLs of a webhook with `callback`: which task a URL completes, and until when.
 
     token   = base64url, without padding, of: claims + HMAC-SHA256(secret, context + claims)
-    claims  = 0x01, when it expires (Unix seconds, 5 bytes), id, reference name (UTF-8)
-    id      = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and the id itself
+    claims  = 0x02, when it expires (Unix seconds, 5 bytes), the URL's id, workflow id, reference name (UTF-8)
+    URL's id    = the 16 bytes of a UUIDv7, which begins with the time when the URL was made (Unix milliseconds)
+    workflow id = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and the id itself
     context = "webhook-bridge callback" 0x00, the webhook's name, 0x00
 
-So a token is good for one webhook only, and says nothing that its holder couldn't ask for.
+So a token is good for one webhook only, and says nothing that its holder couldn't ask for. Tokens of version 0x01 have
+no id; they are still read.
 """
 
 from __future__ import annotations
@@ -18,15 +20,21 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import uuid_utils
+
 LONGEST_NAME = 200
 """Bytes of a reference name in UTF-8."""
 _LONGEST_TOKEN = 1024
-_VERSION = b"\x01"
+_WITHOUT_ID, _WITH_ID = 1, 2
+"""Versions of a token."""
 _WORKFLOW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _MAC = hashlib.sha256().digest_size
 _TIME = 5
+_ID = 16
+_MADE_AT = 6
+"""Bytes of a UUIDv7 that are its time."""
 _IS_UUID = 0
 
 
@@ -69,14 +77,26 @@ def _is_name(name: str) -> bool:
         return False
 
 
-def make_token(webhook: str, secret: str, address: Address, expires_at: int) -> str:
-    """A token for this address, until that time (Unix seconds)."""
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a URL says."""
+
+    address: Address
+    expires_at: int | None = None
+    """Unix seconds; None if it doesn't expire."""
+    made_at: int = 0
+    """When the URL was made (Unix milliseconds); 0 if it doesn't say."""
+
+
+def make_token(webhook: str, secret: str, address: Address, expires_at: int, made_at: int) -> str:
+    """A token for this address, made at that time (Unix milliseconds), until that one (Unix seconds)."""
     workflow_id = address.workflow_id.encode()
     if _UUID.fullmatch(address.workflow_id):
         id_ = bytes([_IS_UUID]) + uuid.UUID(address.workflow_id).bytes
     else:
         id_ = bytes([len(workflow_id)]) + workflow_id
-    claims = _VERSION + expires_at.to_bytes(_TIME, "big") + id_ + address.reference_name.encode()
+    url_id = made_at.to_bytes(_MADE_AT, "big") + uuid_utils.uuid7().bytes[_MADE_AT:]
+    claims = bytes([_WITH_ID]) + expires_at.to_bytes(_TIME, "big") + url_id + id_ + address.reference_name.encode()
     return base64.urlsafe_b64encode(claims + _mac(webhook, secret.encode(), claims)).rstrip(b"=").decode()
 
 
@@ -92,22 +112,22 @@ class Tokens:
         self._webhook = webhook
         self._secrets = tuple(secret.encode() for secret in secrets)
 
-    def read(self, token: str, now: int) -> tuple[Address, int]:
-        """The address, and when the token expires (Unix seconds); `now` is Unix seconds too.
+    def read(self, token: str, now: int) -> Claims:
+        """What the token says; `now` is Unix seconds.
 
         Raises Forged, and Expired only for a token that isn't. However a token is wrong, all of it is checked, so the
         time that it takes tells nothing.
         """
-        found = _decoded(token)
-        claims, mac = found[:-_MAC], found[-_MAC:]
+        decoded = _decoded(token)
+        claims, mac = decoded[:-_MAC], decoded[-_MAC:]
         # Every secret, whatever the outcome of the first.
         proven = sum(hmac.compare_digest(_mac(self._webhook, secret, claims), mac) for secret in self._secrets)
         if not proven:
             raise Forged
-        address, expires_at = _read_claims(claims)
-        if now >= expires_at:
+        found = _read_claims(claims)
+        if found.expires_at is not None and now >= found.expires_at:
             raise Expired
-        return address, expires_at
+        return found
 
 
 def _decoded(token: str) -> bytes:
@@ -124,18 +144,20 @@ def _decoded(token: str) -> bytes:
     return found if is_canonical and len(found) > _MAC else nothing
 
 
-def _read_claims(claims: bytes) -> tuple[Address, int]:
+def _read_claims(claims: bytes) -> Claims:
     """Raises Forged for claims of another version: signed, but not by this one."""
     try:
-        version, expires_at, id_ = claims[:1], claims[1 : 1 + _TIME], claims[1 + _TIME :]
-        if version != _VERSION:
+        version, expires_at, rest = claims[0], claims[1 : 1 + _TIME], claims[1 + _TIME :]
+        if version not in (_WITHOUT_ID, _WITH_ID):
             raise Forged
+        url_id, id_ = (rest[:_ID], rest[_ID:]) if version == _WITH_ID else (b"", rest)
         length = id_[0]
         if length == _IS_UUID:
             workflow_id, name = str(uuid.UUID(bytes=id_[1:17])), id_[17:]
         else:
             workflow_id, name = id_[1 : 1 + length].decode(), id_[1 + length :]
-        return Address.of(workflow_id, name.decode()), int.from_bytes(expires_at, "big")
+        made_at = int.from_bytes(url_id[:_MADE_AT], "big")
+        return Claims(Address.of(workflow_id, name.decode()), int.from_bytes(expires_at, "big"), made_at)
     except (IndexError, ValueError):
         raise Forged from None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import unquote, unquote_plus
 
 from config.webhooks import Accept, Callback
 from platforms.base import digest
-from relay.callbacks.tokens import Address, Expired, Forged, Tokens, read_ids
+from relay.callbacks.tokens import Claims, Expired, Forged, Tokens, read_ids
 from store.one_target import callback_to, names_of
 from store.records import NewEvent
 
@@ -29,29 +30,48 @@ def refuse(path: str) -> None:
 class Call:
     """A call of a URL that names a task, and proves that its caller may complete it. Only `CallbackUrls` makes one."""
 
-    __slots__ = ("_allowed", "_path", "address", "expires_at")
+    __slots__ = ("_allowed", "_path", "claims", "use")
 
-    def __init__(
-        self, address: Address, expires_at: int | None, path: str, seal: object, allowed: frozenset[str] = frozenset()
-    ):
-        """`path`: what follows the webhook's id in the URL. `expires_at`: Unix seconds; None if it doesn't expire.
-        `allowed`: query parameters that may become part of the payload."""
+    def __init__(self, claims: Claims, path: str, seal: object, allowed: frozenset[str] = frozenset()):
+        """`path`: what follows the webhook's id in the URL. `allowed`: query parameters that may become part of the
+        payload."""
         if seal is not _SEAL:
             raise TypeError("only CallbackUrls makes a Call")
-        self.address = address
-        self.expires_at = expires_at
+        self.claims = claims
         self._path = path
         self._allowed = allowed
+        self.use = 1
+        """Which use of its task's URLs the call is, or repeats: see `find_use`."""
 
     @property
     def is_signed(self) -> bool:
         """Whether its URL has a token, which can't be made up."""
-        return self.expires_at is not None
+        return self.claims.expires_at is not None
+
+    def find_use(self, used_at: Callable[[Sequence[str]], Mapping[str, int]]) -> int | None:
+        """Finds out which use it is of the URLs for its task; returns when that was (Unix milliseconds), None if it is
+        a new one.
+
+        Each use also uses up every other URL that had been made for the task by then, so that of several the first
+        counts. A task that waits anew gets URLs that are made later. `used_at`: delivery ids → when they arrived, of
+        those that are known.
+        """
+        while True:
+            ids = [self._delivery_id(use) for use in range(self.use, 2 * self.use + 1)]
+            found = used_at(ids)
+            for one in ids:
+                if (at := found.get(one)) is None or at >= self.claims.made_at:
+                    return at
+                self.use += 1
 
     @property
     def delivery_id(self) -> str:
-        """The same for every call that is for this task."""
-        text = f"callback {self.address.workflow_id}/{self.address.reference_name}"
+        """The same for every call of a URL that this use uses up."""
+        return self._delivery_id(self.use)
+
+    def _delivery_id(self, use: int) -> str:
+        address = self.claims.address
+        text = f"callback {f'#{use} ' if use > 1 else ''}{address.workflow_id}/{address.reference_name}"
         return text if len(text) <= _LONGEST_ID and text.isascii() else digest(text)
 
     def allowed(self, query: str) -> str:
@@ -63,9 +83,10 @@ class Call:
 
     def addressed(self, event: NewEvent) -> NewEvent:
         """The event, for the task that the URL names, and without the URL, which some proxies repeat in headers."""
-        until = event.hold_until if self.expires_at is None else min(event.hold_until, self.expires_at * 1000)
+        claims = self.claims
+        until = event.hold_until if claims.expires_at is None else min(event.hold_until, claims.expires_at * 1000)
         headers = {name: value for name, value in event.headers.items() if name != "referer" and not self._is_in(value)}
-        only = callback_to(self.address.workflow_id, self.address.reference_name)
+        only = callback_to(claims.address.workflow_id, claims.address.reference_name, claims.made_at or None)
         return replace(event, only=only, delivery_id=self.delivery_id, hold_until=until, headers=headers)
 
     def _is_in(self, value: str) -> bool:
@@ -97,10 +118,7 @@ class CallbackUrls:
 
         Raises Forged, Expired.
         """
-        if self.is_signed:
-            address, expires_at = self._tokens.read(path, now)
-        else:
-            address, expires_at = read_ids(path), None
-        if self._tasks and self._tasks.isdisjoint(names_of(address.reference_name)):
+        claims = self._tokens.read(path, now) if self.is_signed else Claims(read_ids(path))
+        if self._tasks and self._tasks.isdisjoint(names_of(claims.address.reference_name)):
             raise Forged
-        return Call(address, expires_at, path, _SEAL, self._allowed)
+        return Call(claims, path, _SEAL, self._allowed)

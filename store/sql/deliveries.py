@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from store.delivery_records import Rejection
 from store.records import Committed, NewEvent
 from store.rules.eviction import superseded
-from store.sql import rows, storable
+from store.sql import rows
 from store.sql.database import Database
 from store.sql.group_commit import GroupCommit, Scheduler, Take
 
@@ -21,7 +21,7 @@ _DELETE = "DELETE FROM bridge.rejections WHERE id = ANY(%s)"
 _ADD = """
 ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
 """
-_RECEIVED_AT = "SELECT received_at FROM bridge.events WHERE webhook = %s AND delivery_id = %s"
+_RECEIVED_AT = "SELECT delivery_id, received_at FROM bridge.events WHERE webhook = %s AND delivery_id = ANY(%s)"
 _PROVE = """
 INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)
 ON CONFLICT (name) DO UPDATE SET at = excluded.at
@@ -57,11 +57,9 @@ class Deliveries(ABC):
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
         """See `store.sql.group_commit.Commit`."""
 
-    def received_at(self, webhook: str, delivery_id: str, until: float = float("inf")) -> int | None:
-        """When the event with this delivery id arrived; None if there is none."""
-        known_as = storable.text_without_nul(delivery_id)
-        found = self._impatient.read(_RECEIVED_AT, (webhook, known_as), until=until)
-        return int(found[0][0]) if found else None
+    def received_at(self, webhook: str, delivery_ids: Sequence[str], until: float = float("inf")) -> dict[str, int]:
+        """delivery id → when its event arrived, of those that are known; none may have a NUL."""
+        return dict(self._impatient.read(_RECEIVED_AT, (webhook, list(delivery_ids)), until=until))
 
     def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
         """Keeps each webhook's newest rejections and, separately, its newest filtered deliveries; adds `counts`,

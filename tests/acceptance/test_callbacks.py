@@ -58,6 +58,23 @@ def human(name: str = "approve") -> dict[str, Any]:
     return {"name": name, "taskReferenceName": name, "type": "HUMAN"}
 
 
+def loop(name: str, times: int, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "taskReferenceName": name,
+        "type": "DO_WHILE",
+        "inputParameters": {},
+        "loopCondition": f"$.{name}['iteration'] < {times}" if times > 1 else "false",
+        "loopOver": tasks,
+    }
+
+
+def inner_tasks(conductor: Conductor, workflow_id: str) -> list[Any]:
+    """What completed the inner tasks of a nested loop, which all have the same name."""
+    tasks = conductor.workflow(workflow_id)["tasks"]
+    return [one["outputData"].get("n") for one in tasks if one["referenceTaskName"] == "approve__1"]
+
+
 def url(bridge: Bridge, workflow_id: str, task: str = "approve", webhook: str = "any") -> str:
     """As the command line makes it, at the relay under test."""
     made = bridge.cli("callback", webhook, "--workflow", workflow_id, "--task", task, "--expires", "1h")
@@ -141,15 +158,7 @@ def test_an_event_that_comes_before_its_task_is_held_for_it(
 
 
 def test_one_iteration_of_a_loop_is_one_task(bridge: Bridge, conductor: Conductor) -> None:
-    loop = {
-        "name": "loop",
-        "taskReferenceName": "loop",
-        "type": "DO_WHILE",
-        "inputParameters": {},
-        "loopCondition": "if ($.loop['iteration'] < 2) { true; } else { false; }",
-        "loopOver": [human()],
-    }
-    workflow_id = flow(conductor, loop)
+    workflow_id = flow(conductor, loop("loop", 2, [human()]))
     conductor.wait_for_task(workflow_id, "approve__1")
     second = event_of(post(url(bridge, workflow_id, "approve__2"), {"n": 2}))
     first = event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 1}))
@@ -158,6 +167,73 @@ def test_one_iteration_of_a_loop_is_one_task(bridge: Bridge, conductor: Conducto
     ended = conductor.wait_for_status(workflow_id)
     taken = {one["referenceTaskName"]: one["outputData"].get("n") for one in ended["tasks"]}
     assert (taken["approve__1"], taken["approve__2"]) == (1, 2)
+
+
+@pytest.mark.parametrize("called", ["while it waits", "before"])
+def test_in_a_nested_loop_each_task_has_urls_of_its_own(bridge: Bridge, conductor: Conductor, called: str) -> None:
+    """Conductor calls the first inner task of every outer iteration ``approve__1``."""
+    workflow_id = flow(conductor, loop("outer", 2, [by_hand(), loop("inner", 1, [human()])]))
+    old: list[str] = []
+    for outer in (1, 2):
+        conductor.wait_for_task(workflow_id, f"gate__{outer}")
+        approve, reject = (url(bridge, workflow_id, "approve__1") for _ in range(2))
+        event_id = event_of(post(approve, {"n": outer})) if called == "before" else ""
+        if event_id:
+            wait_for(lambda: bridge.event(event_id).hold == "held", "it is held")  # noqa: B023
+        conductor.complete(workflow_id, f"gate__{outer}")
+        wait_for(lambda: len(inner_tasks(conductor, workflow_id)) == outer, "the task waits")  # noqa: B023
+        event_id = event_id or event_of(post(approve, {"n": outer}))
+        assert [post(one).status for one in (reject, approve, *old)] == [410] * (2 + len(old))
+        bridge.wait_for_event(event_id, "delivered")
+        old += [approve, reject]
+    assert inner_tasks(conductor, workflow_id) == [1, 2]
+    conductor.terminate(workflow_id)
+
+
+@pytest.mark.parametrize("task", [human(), wait_for_webhook("approve", {})], ids=lambda task: task["type"])
+@pytest.mark.parametrize("again", ["restart", "rerun"])
+def test_a_task_that_runs_again_has_new_urls_and_the_old_ones_are_used_up(
+    bridge: Bridge, conductor: Conductor, task: dict[str, Any], again: str
+) -> None:
+    workflow_id = flow(conductor, task)
+    conductor.wait_for_task(workflow_id, "approve")
+    approve, reject = url(bridge, workflow_id), url(bridge, workflow_id)
+    bridge.wait_for_event(event_of(post(approve, {"n": 1})), "delivered")
+    conductor.wait_for_status(workflow_id)
+    between = url(bridge, workflow_id)
+    if again == "restart":
+        conductor.call("POST", f"/workflow/{workflow_id}/restart")
+    else:
+        conductor.call("POST", f"/workflow/{workflow_id}/rerun", {"reRunFromWorkflowId": workflow_id})
+    conductor.wait_for_task(workflow_id, "approve")
+    assert [post(reject, {"n": 0}).status, post(approve, {"n": 0}).status] == [410, 410]
+    event_id = event_of(post(url(bridge, workflow_id), {"n": 2}))
+    bridge.wait_for_event(event_id, "delivered")
+    [done] = conductor.wait_for_status(workflow_id)["tasks"]
+    assert (done["workerId"], done["outputData"]["n"]) == (event_id, 2)
+    assert post(between).status == 410
+
+
+def test_of_urls_for_one_task_the_first_that_is_called_counts_though_the_task_waits_later(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    """The second is made after the first was called, so the relay can't know that both are for one task."""
+    workflow_id = flow(conductor, loop("outer", 2, [by_hand(), loop("inner", 1, [human()])]))
+    conductor.wait_for_task(workflow_id, "gate__1")
+    first = event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 1}))
+    second = event_of(post(late := url(bridge, workflow_id, "approve__1"), {"n": 2}))
+    for event_id in (first, second):
+        wait_for(lambda event_id=event_id: bridge.event(event_id).hold == "held", "it is held")
+    conductor.complete(workflow_id, "gate__1")
+    bridge.wait_for_event(first, "delivered")
+    bridge.wait_for_event(second, "ignored")
+    assert "by another event, which came first" in bridge.cli("events", "explain", second)
+    assert post(late).status == 410
+    conductor.wait_for_task(workflow_id, "gate__2")
+    conductor.complete(workflow_id, "gate__2")
+    bridge.wait_for_event(event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 3})), "delivered")
+    assert inner_tasks(conductor, workflow_id) == [1, 3]
+    conductor.terminate(workflow_id)
 
 
 def test_what_it_can_not_complete_says_why(bridge: Bridge, conductor: Conductor) -> None:

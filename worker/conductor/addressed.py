@@ -17,6 +17,8 @@ _QUEUED = ("SIMPLE", TASK_TYPE)
 """Types whose tasks may be completed before a worker has polled them: nothing of Conductor's own works on them, and no
 poll hands them out afterwards (measured). Any other type may be completed once it is in progress."""
 
+_COMPLETED = frozenset({"COMPLETED", "COMPLETED_WITH_ERRORS"})
+
 
 @dataclass(frozen=True, slots=True)
 class Addressed:
@@ -29,9 +31,15 @@ class Addressed:
     waiting: AddressedTask | None
     """The task, if it can be completed now."""
     over: tuple[str, ...]
-    """The statuses of such tasks that have ended; none in a loop, unless the address names the iteration."""
+    """The statuses of such tasks that have ended, since the URL was made if that is known; else none in a loop, unless
+    the address names the iteration."""
     workers: frozenset[str]
     """The worker ids of all such tasks: after a completion by name, the event's id."""
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the task that the URL was made for has been completed: one that waits now isn't it."""
+        return not _COMPLETED.isdisjoint(self.over)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +66,12 @@ class WorkflowTasks:
 
     workflow: dict[str, Any]
     tasks: Sequence[dict[str, Any]]
+    ahead: float = 0
+    """Milliseconds by which Conductor's clock is ahead of the bridge's."""
 
     def at(self, place: OneTarget) -> Addressed:
         """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
-        return _addressed(self.workflow, self._by_name.get(place.reference_name, ()), place)
+        return _addressed(self.workflow, self._by_name.get(place.reference_name, ()), place, self.ahead)
 
     @cached_property
     def _by_name(self) -> dict[str | None, list[dict[str, Any]]]:
@@ -73,7 +83,7 @@ class WorkflowTasks:
         return found
 
 
-def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place: OneTarget) -> Addressed:
+def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place: OneTarget, ahead: float) -> Addressed:
     """What the workflow's tasks that the address names come to."""
     pending = [task for task in found if _can_be_completed(task)]
     definition = workflow.get("workflowDefinition")
@@ -86,7 +96,7 @@ def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place:
         version_of(workflow),
         None if status in ("RUNNING", "PAUSED") else status,
         _addressed_task(pending[-1]) if pending else None,
-        tuple(_text(task.get("status")) for task in found if _is_over(task, place)),
+        tuple(_text(task.get("status")) for task in found if _is_over(task, place, ahead)),
         frozenset(_text(task.get("workerId")) for task in found),
     )
 
@@ -104,10 +114,14 @@ def _can_be_completed(task: dict[str, Any]) -> bool:
     return status == "IN_PROGRESS" or (status == "SCHEDULED" and kind in _QUEUED)
 
 
-def _is_over(task: dict[str, Any], place: OneTarget) -> bool:
-    """Whether the task has ended, and no later iteration can have the place."""
-    is_it = task.get("referenceTaskName") == place.reference_name
-    return is_it and task.get("status") not in ("SCHEDULED", "IN_PROGRESS")
+def _is_over(task: dict[str, Any], place: OneTarget, ahead: float) -> bool:
+    """Whether the task has ended, and no later one can be the one that the URL was made for."""
+    if task.get("status") in ("SCHEDULED", "IN_PROGRESS"):
+        return False
+    if place.made_at is None:
+        return task.get("referenceTaskName") == place.reference_name
+    ended_at = task.get("endTime")
+    return not isinstance(ended_at, int) or ended_at - ahead >= place.made_at
 
 
 def _addressed_task(item: dict[str, Any]) -> AddressedTask:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from config.webhooks import Webhook
 from store.one_target import NO_SUCH_WORKFLOW, callback_to
-from store.records import Result, Target
+from store.records import Event, Result, Target
 from worker.conductor.client import Conductor
 
 
-def refused_callback(conductor: Conductor, target: Target, event_id: str, webhook: Webhook | None) -> Result:
+def refused_callback(conductor: Conductor, target: Target, event: Event, webhook: Webhook | None) -> Result:
     """The result of a completion without a task. Raises ConductorError.
 
-    `webhook`: the event's, None if it is no longer defined. Failed, if somebody should correct something;
+    `webhook`: the event's; None if it is no longer defined. Failed, if somebody should correct something;
     cancelled, if the workflow has gone on without the event; done, if an earlier call for it has completed the task.
     """
     assert target.workflow_id is not None
@@ -20,8 +20,8 @@ def refused_callback(conductor: Conductor, target: Target, event_id: str, webhoo
     tasks = conductor.workflow_tasks(target.workflow_id)
     if tasks is None:
         return Result(target, "failed", f"{NO_SUCH_WORKFLOW} {target.workflow_id}", final=True)
-    found = tasks.at(callback_to(target.workflow_id, target.reference_name))
-    if event_id in found.workers:
+    found = tasks.at(event.only or callback_to(target.workflow_id, target.reference_name))
+    if event.id in found.workers:
         return Result(target, "done")
     receivers = {} if webhook is None else webhook.receivers
     if found.workflow not in receivers:

@@ -206,7 +206,7 @@ class TargetCalls:
             return result
         if target.kind == "complete" and target.task_id is None:
             webhook = self._definitions.current.by_name.get(event.webhook)
-            return refused_callback(self._conductor, target, event.id, webhook)
+            return refused_callback(self._conductor, target, event, webhook)
         # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
         # look it up even on the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):

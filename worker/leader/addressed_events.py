@@ -10,6 +10,7 @@ from store.records import Decision, Event, NewTarget, Task
 from store.rules.takers import came_in_time
 from store.rules.transitions import LIVE
 from store.sql.store import Store
+from worker.conductor.addressed import AddressedTask
 from worker.leader.callbacks import Callbacks, LookedUp
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
@@ -67,11 +68,14 @@ class AddressedEvents:
                 continue
             is_named = event.only is not None and event.only.reference_name == task.reference_name
             is_for_certain = is_named and (not (names := _tasks_of(webhook)) or task.reference_name in names)
-            # A look-up shows the version, and whether a number at the end of the name is that of an iteration.
+            # A look-up shows the version, whether a number at the end of the name is that of an iteration, and whether
+            # the URL was made for an earlier task of this name.
+            is_for_certain = is_for_certain and self._callbacks.is_looked_up(event)
             if webhook.receivers[task.workflow] is not None or not is_for_certain:
                 self._callbacks.look_up_again([event])
             elif self._in_time(task.scheduled_at, event):
                 plan.take(event, task)
+                self._ignore_others(task.workflow_id, task.reference_name, plan)
                 return
 
     def _open(self, events: Iterator[HeldEvent], plan: Plan) -> Iterator[HeldEvent]:
@@ -103,6 +107,8 @@ class AddressedEvents:
             unfit = True
         if unfit or event.id in found.workers:
             self._refuse(answer, plan)
+        elif _has_time(event) and found.is_used_up:
+            plan.ignore(event)
         elif found.waiting is not None and self._in_time(found.waiting.scheduled_at, event):
             self._complete(answer, plan)
         elif found.ended is not None or any(status not in _MAY_COME_AGAIN for status in found.over):
@@ -120,26 +126,44 @@ class AddressedEvents:
         assert answer.found is not None
         assert answer.found.waiting is not None
         event, place = answer.event, answer.found.waiting
-        if place.id in plan.taken or (place.task is None and self._is_called(place.id)):
-            pass  # another event has it; the next look-up shows what becomes of it
+        workflow_id = answer.place.workflow_id or ""
+        oldest = next(self._open(self._callbacks.waiting_for(workflow_id, place.reference_name), plan))
+        if place.id in plan.taken or self._has_taker(place):
+            if _has_time(event):
+                plan.ignore(event)
+            # Else the next look-up shows what becomes of it.
+        elif oldest is not event:
+            self._callbacks.look_up_again([oldest])
         elif place.task is None:
             plan.taken[place.id] = event.id
             target = NewTarget(
                 "complete",
                 answer.found.workflow,
-                workflow_id=answer.place.workflow_id,
+                workflow_id=workflow_id,
                 task_id=place.id,
                 reference_name=place.reference_name,
             )
             plan.release(event, (target,))
+            self._ignore_others(workflow_id, place.reference_name, plan)
         elif (task := self._tasks.get(place.id)) is not None:
             plan.take(event, task)
+            self._ignore_others(workflow_id, place.reference_name, plan)
         else:
             self._unknown_tasks.append(place.task)
 
-    def _is_called(self, task_id: str) -> bool:
-        """Whether another event is completing this task, which isn't among those that wait."""
-        return any(target.state in LIVE for target in self._store.queries.targets_on(task_id))
+    def _ignore_others(self, workflow_id: str, reference_name: str, plan: Plan) -> None:
+        """A task has been taken by the first event for it. The other URLs were made before that, so a later task of its
+        name isn't theirs."""
+        for event in self._open(self._callbacks.waiting_for(workflow_id, reference_name), plan):
+            if _has_time(event):
+                plan.ignore(event)
+
+    def _has_taker(self, place: AddressedTask) -> bool:
+        """Whether another event completes the task, or has completed it since it began to wait: Conductor may have been
+        asked before that. (A task that runs again may keep its id.)"""
+        since = self._clock.to_local(place.scheduled_at)
+        targets = self._store.queries.targets_on(place.id)
+        return any(one.state in LIVE or (one.state == "done" and (one.claimed_at or 0) >= since) for one in targets)
 
     def _refuse(self, answer: LookedUp, plan: Plan) -> None:
         """No task can have the event. Its target says why, once its call has looked."""
@@ -148,6 +172,11 @@ class AddressedEvents:
             "complete", name, workflow_id=answer.place.workflow_id, reference_name=answer.place.reference_name
         )
         plan.release(answer.event, (target,))
+
+
+def _has_time(event: HeldEvent) -> bool:
+    """Whether it is known when its URL was made; else it is settled by its workflow and reference name alone."""
+    return event.only is not None and event.only.made_at is not None
 
 
 def _tasks_of(webhook: Webhook) -> tuple[str, ...]:

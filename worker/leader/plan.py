@@ -72,6 +72,11 @@ class Plan:
         self.released[event.id] = event
         self.decisions.append(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
 
+    def ignore(self, event: HeldEvent) -> None:
+        """Another event came first for the only task that the event is for."""
+        self.released[event.id] = event
+        self.decisions.append(Decision(event.id, "ignored", "no"))
+
     def forget(self, event: HeldEvent) -> None:
         """A stranger made the event up."""
         self.released[event.id] = event

@@ -136,7 +136,9 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
 def link(task: str, query: str = "decision=yes&note=" + "n" * 300, lasts: int = 3600) -> str:
     """The path of a link, as somebody gets it by mail."""
     address = Address("7d0c3a30-1111-4222-8333-444444444444", task)
-    return f"/webhook/approvals/{make_token('approvals', CALLBACK_SECRET, address, int(time.time()) + lasts)}?{query}"
+    made_at = int(time.time() * 1000)
+    token = make_token("approvals", CALLBACK_SECRET, address, made_at // 1000 + lasts, made_at)
+    return f"/webhook/approvals/{token}?{query}"
 
 
 def test_the_pages_that_a_callbacks_link_shows_are_accessible_and_fit(

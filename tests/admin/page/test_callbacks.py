@@ -50,8 +50,10 @@ def post(client: FlaskClient, status: int = 201, **more: Any) -> Any:
 def read(url: str, sample: Sample, secret: str = SECRET) -> tuple[str, str, int]:
     """The workflow, the task, and for how many seconds the URL can be used."""
     now = sample.store.now() // 1000
-    address, expires_at = Tokens("approvals", [secret]).read(url.rpartition("/")[2], now)
-    return address.workflow_id, address.reference_name, expires_at - now
+    claims = Tokens("approvals", [secret]).read(url.rpartition("/")[2], now)
+    assert claims.expires_at is not None
+    assert abs(claims.made_at / 1000 - now) < 60
+    return claims.address.workflow_id, claims.address.reference_name, claims.expires_at - now
 
 
 def test_a_webhook_that_is_no_longer_defined_is_called_that(client: FlaskClient, sample: Sample) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
+import uuid
 from datetime import datetime, timezone
 from typing import Any
 
@@ -34,9 +36,15 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml", "Content-Type": "applica
 
 
 def token(
-    name: str = "approve", workflow_id: str = ID, secret: str = SECRET, webhook: str = "approvals", lasts: int = 60
+    name: str = "approve",
+    workflow_id: str = ID,
+    secret: str = SECRET,
+    webhook: str = "approvals",
+    lasts: int = 60,
+    age: float = 1,
 ) -> str:
-    return make_token(webhook, secret, Address.of(workflow_id, name), int(NOW) + lasts)
+    """Made `age` seconds ago."""
+    return make_token(webhook, secret, Address.of(workflow_id, name), int(NOW) + lasts, int((NOW - age) * 1000))
 
 
 def answer(response: Any) -> tuple[int, bytes, dict[str, str]]:
@@ -49,7 +57,7 @@ def test_a_body_becomes_an_event_for_the_task_that_the_url_names(make_relay: Mak
     response = relay.post(f"approvals/{token()}", '{"ok": true}')
     event = relay.event()
     assert (response.status_code, response.get_json()) == (200, {"eventId": event.id})
-    assert event.only == callback_to(ID, "approve")
+    assert event.only == callback_to(ID, "approve", int(NOW - 1) * 1000)
     assert json.loads(event.payload) == {"ok": True}
     assert event.hold_until == int(NOW + 60) * 1000, "no longer than its URL"
     assert relay.verified() == {"approvals"}
@@ -88,6 +96,34 @@ def test_a_url_is_used_once_and_each_task_has_its_own(make_relay: MakeRelay, clo
         assert (used.status_code, used.get_json()["error"]) == (410, "used")
     assert relay.post(f"approvals/{token('approve__2')}").status_code == 200
     assert len(relay.events()) == 2
+
+
+def test_a_use_ends_the_urls_made_before_it_and_no_later_one(make_relay: MakeRelay, clock: Clock) -> None:
+    """Of *approve* and *reject* the first counts; a task that waits anew has URLs that were made since."""
+    relay = make_relay(APPROVALS)
+
+    def use(made: float) -> int:
+        return int(relay.post(f"approvals/{token(age=-made, lasts=1000)}").status_code)
+
+    assert [use(-10), use(-20), use(-5)] == [200, 410, 410]
+    for again in range(1, 6):
+        clock.now = NOW + 100 * again
+        assert [use(100 * again - 50), use(100 * again - 60), use(-5)] == [200, 410, 410]
+        page = relay.client.get(f"/webhook/approvals/{token(age=50 - 100 * again, lasts=1000)}", headers=BROWSER)
+        assert f"This URL was used on {datetime.fromtimestamp(clock.now, timezone.utc):%Y-%m-%d at %H:%M}" in page.text
+    assert len({event.delivery_id for event in relay.events()}) == 6
+
+
+def test_a_url_from_before_urls_had_an_id_still_works_once_for_its_task(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay(APPROVALS)
+    claims = b"\x01" + (int(NOW) + 60).to_bytes(5, "big") + b"\0" + uuid.UUID(ID).bytes + b"approve"
+    mac = hmac.digest(SECRET.encode(), b"webhook-bridge callback\0approvals\0" + claims, "sha256")
+    old = base64.urlsafe_b64encode(claims + mac).rstrip(b"=").decode()
+    assert relay.post(f"approvals/{old}").status_code == 200
+    assert relay.event().only == callback_to(ID, "approve")
+    clock.now += 10
+    assert [relay.post(f"approvals/{one}").status_code for one in (old, token(), token(age=-5))] == [410, 410, 200]
+    assert relay.post(f"approvals/{old}").status_code == 410
 
 
 def test_an_expired_url_is_gone_and_the_store_keeps_why(make_relay: MakeRelay, clock: Clock) -> None:
@@ -242,7 +278,8 @@ def test_a_link_of_an_unavailable_store_still_shows_its_button(
 
     monkeypatch.setattr(relay.store.deliveries, "received_at", unavailable)
     assert b"<button" in relay.client.get(f"/webhook/approvals/{token()}", headers=BROWSER).data
-    assert "has been used" in relay.client.post(f"/webhook/approvals/{token()}", headers=BROWSER).text
+    again = relay.client.post(f"/webhook/approvals/{token()}", headers=BROWSER)
+    assert (again.status_code, "send it again" in again.text) == (503, True)
 
 
 def test_ids_that_anyone_can_make_up_tell_nothing_of_what_was_used(make_relay: MakeRelay, clock: Clock) -> None:

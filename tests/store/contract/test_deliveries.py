@@ -44,9 +44,8 @@ def test_a_delivery_id_counts_once_in_its_webhook_and_names_the_first_event(stor
 
 def test_a_delivery_id_tells_when_its_event_arrived(store: Store) -> None:
     store.deliveries.append([event("d1")])
-    assert store.deliveries.received_at("w", "d1") == 1000
-    assert store.deliveries.received_at("w", "d2") is None
-    assert store.deliveries.received_at("other", "d1") is None
+    assert store.deliveries.received_at("w", ["d1", "d2"]) == {"d1": 1000}
+    assert store.deliveries.received_at("other", ["d1"]) == {}
 
 
 def test_two_elements_of_one_delivery_with_one_id_are_one_event(store: Store) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from store.one_target import callback_to
 from worker.conductor.addressed import WorkflowTasks
 
@@ -32,6 +34,22 @@ def test_a_name_may_have_the_number_of_the_iteration_or_none() -> None:
     ids = {name: None if place is None else place.id for name, place in waiting.items()}
     assert ids == {"step": "step__2 2", "step__2": "step__2 2", "other": None, "other__2": "other__2 0"}
     assert workflow.at(callback_to("w", "step__1")).over == ("COMPLETED",)
+
+
+@pytest.mark.parametrize(
+    ("status", "ended_at", "used_up"),
+    [("COMPLETED", 2000, True), ("COMPLETED", 1999, False), ("COMPLETED", None, True), ("FAILED", 2000, False)],
+)
+def test_a_url_is_used_up_if_such_a_task_was_completed_since_it_was_made(
+    status: str, ended_at: int | None, used_up: bool
+) -> None:
+    """Whatever waits now; Conductor's clock is 1,000 ms ahead."""
+    tasks = [task("step__1", 1, status) | {"endTime": ended_at}, task("step__1", 1)]
+    for name in ("step", "step__1"):
+        found = WorkflowTasks(WORKFLOW, tasks, ahead=1000).at(callback_to("w", name, 1000))
+        assert found.waiting is not None
+        assert found.is_used_up == used_up
+        assert found.over == (() if ended_at == 1999 else (status,))
 
 
 def test_a_retry_has_the_place_of_the_task_that_failed() -> None:
