@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from criteria.jsonpath import BadPath, compile_path, selects_one
@@ -108,15 +108,18 @@ def filled(written: Any, value_of: ValueAt, most: int) -> str:
     return text_of(written)
 
 
-def text_of_found(found: Any, most: int) -> str:
+_as_json = partial(json.dumps, separators=(",", ":"))
+
+
+def text_of_found(found: Any, most: int, as_json: Callable[[Any], str] = _as_json) -> str:
     """The value as JSON text; a list's no further than it takes to have more than `most` characters, as its values may
     be parts of each other."""
     if not isinstance(found, list):
-        return json.dumps(found, separators=(",", ":"))
+        return as_json(found)
     parts: list[str] = []
     length = 0
     for one in found:
-        parts.append(json.dumps(one, separators=(",", ":")))
+        parts.append(as_json(one))
         length += len(parts[-1]) + 1
         if length > most:
             break

@@ -6,6 +6,8 @@ are Unix milliseconds.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -13,25 +15,28 @@ from typing import Any, NamedTuple
 
 from criteria.inputs import text_of_found, value_at
 from store.delivery_records import AnswerWanted
-from store.records import Hold, TargetKind, TargetState
+from store.records import EventStatus, Hold, TargetKind, TargetState
 
 COMPLETED = "COMPLETED"
 """The outcome with a body: Conductor's word."""
 GONE = "gone"
 """The outcome if Conductor doesn't have the workflow any more."""
-NO_WORKFLOW = "no_workflow"
-"""The outcome if the event came to its end and neither started nor resumed any workflow."""
+NO_WORKFLOW: Mapping[EventStatus, str] = MappingProxyType(
+    {"failed": "start_failed", "expired": "expired", "ignored": "ignored"}
+)
+"""The outcomes if the event came to its end and neither started nor resumed any workflow, by its status."""
 TOO_LARGE = "too_large"
-"""The outcome if the workflow completed, but the body would have more than `LARGEST` characters, or Conductor doesn't
-show the output, since it is too large for that."""
+"""The outcome if the workflow completed, but the body would be larger than `LARGEST`, or Conductor doesn't show the
+output, since it is too large for that."""
 UNREADABLE = "unreadable"
 """The outcome if the workflow completed, but nothing can be made of its output: it is nested too deeply, or the path
 would take too long."""
 ANSWERING: tuple[TargetKind, ...] = ("start", "complete", "message")
 """The kinds of targets whose workflow may be the answer, the first kind first."""
 LARGEST = 1024 * 1024
-"""Characters of a body as JSON."""
+"""Bytes of a body as it is sent."""
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _GIVEN_UP: frozenset[TargetState] = frozenset({"cancelled", "failed"})
 _REACHED: frozenset[TargetState] = frozenset({"done", "skipped"})
 
@@ -52,7 +57,7 @@ class Answer:
 
     event_id: str
     outcome: str
-    """The workflow's status in Conductor's words; else `GONE`, `NO_WORKFLOW`, `TOO_LARGE` or `UNREADABLE`."""
+    """The workflow's status in Conductor's words; else `GONE`, `TOO_LARGE`, `UNREADABLE` or one of `NO_WORKFLOW`."""
     workflow_id: str | None = None
     body: str | None = None
     """JSON; None unless it is `COMPLETED`."""
@@ -100,10 +105,18 @@ def answer_of(wanted: OpenAnswer, workflow_id: str, status: str, output: Any) ->
     null if that is nothing, a list if it may select several values."""
     if status != COMPLETED:
         return Answer(wanted.event_id, status, workflow_id)
-    body = text_of_found(value_at(wanted.output, output), LARGEST)
-    if len(body) > LARGEST:
+    value = value_at(wanted.output, output)
+    body = text_of_found(value, LARGEST, _as_json)
+    sent = value if isinstance(value, str) else body
+    if len(sent.encode("utf-8", "replace")) > LARGEST:
         return Answer(wanted.event_id, TOO_LARGE, workflow_id)
     return Answer(wanted.event_id, COMPLETED, workflow_id, body)
+
+
+def _as_json(value: Any) -> str:
+    """As short as UTF-8 allows; a lone surrogate needs an escape."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":")) if _SURROGATE.search(text) else text
 
 
 def workflow_of(

@@ -94,7 +94,9 @@ def target_call(target: Target, result: Result, seconds: float, since_arrival: f
         _effect_seconds(target.kind).observe(max(0.0, since_arrival))
 
 
-_OUTCOMES = frozenset(("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED", "gone", "no_workflow", "too_large"))
+_OUTCOMES = frozenset(
+    ("COMPLETED", "FAILED", "TIMED_OUT", "TERMINATED", "gone", "start_failed", "expired", "ignored", "too_large")
+)
 """Outcomes of answers that are counted by name; a server may have others."""
 
 

@@ -34,8 +34,8 @@ def _answer(answer: Answer, shows_body: bool) -> tuple[str, bool]:
             body = answer.body or "null"
             text = body if len(body) <= _SHOWN else body[:_SHOWN] + "…"
             return f"Its workflow completed; the answer{f' is {text}' if shows_body else ' is hidden'}.", False
-        case answers.NO_WORKFLOW:
-            return "It neither started nor resumed a workflow: its sender is answered 202.", False
+        case outcome if outcome in answers.NO_WORKFLOW.values():
+            return f"It neither started nor resumed a workflow: its sender is answered 502 ({outcome}).", True
         case answers.TOO_LARGE:
             return "Its workflow completed, but its answer is too large: its sender is answered 502.", True
         case answers.UNREADABLE:

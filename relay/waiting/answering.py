@@ -13,8 +13,10 @@ _NOSNIFF = (("X-Content-Type-Options", "nosniff"),)
 
 def response_to(event_id: str, answer: Answer | None, respond: Respond) -> Response:
     """The response to a sender. `answer` is None if there was none in time."""
-    if answer is None or answer.outcome == NO_WORKFLOW:
+    if answer is None:
         return json_response({"eventId": event_id}, 202)
+    if answer.outcome in NO_WORKFLOW.values():
+        return json_response({"error": answer.outcome, "eventId": event_id}, 502)
     if answer.outcome == COMPLETED:
         return _with_body(answer.body or "null", respond)
     fields = {"eventId": event_id, "workflowId": answer.workflow_id}

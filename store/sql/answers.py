@@ -6,7 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from store.answers import ANSWERING, Answer, Answered, AnsweringWorkflow, OpenAnswer, TargetOf, Waited, workflow_of
+from store.answers import (
+    ANSWERING,
+    NO_WORKFLOW,
+    Answer,
+    Answered,
+    AnsweringWorkflow,
+    OpenAnswer,
+    TargetOf,
+    Waited,
+    workflow_of,
+)
 from store.delivery_records import AnswerWanted
 from store.protocols import Signals
 from store.records import NewEvent
@@ -50,12 +60,17 @@ WITH possible (kind, state) AS (VALUES {", ".join(map(str, _STATES))}), firsts (
 SELECT t.event_id, t.id, t.kind, t.state, t.workflow_id, t.workflow
 FROM firsts JOIN bridge.targets t ON t.id = firsts.id
 """
-_EVENTS = "SELECT id, held, settled_at FROM bridge.events WHERE id = ANY(%s)"
+_EVENTS = "SELECT id, resolved_by, status, held, settled_at FROM bridge.events WHERE id = ANY(%s)"
 _RECORD = """
 UPDATE bridge.answers SET outcome = %s, workflow_id = %s, answered_at = %s, size = %s, body = %s
 WHERE event_id = %s AND answered_at IS NULL
 """
 _ANSWERED = "SELECT event_id, answered_at, size FROM bridge.answers WHERE answered_at IS NOT NULL AND"
+REOPEN = f"""
+UPDATE bridge.answers SET outcome = NULL, answered_at = NULL, size = NULL
+WHERE event_id = %s AND outcome IN ({", ".join(f"'{outcome}'" for outcome in NO_WORKFLOW.values())})
+"""
+"""For an event that a replay has resolved: the next to repeat its delivery gets the replay's answer."""
 _SINCE = f"{_ANSWERED} (answered_at, event_id) > (%s, %s) ORDER BY answered_at, event_id LIMIT %s"
 _AMONG = f"{_ANSWERED} event_id = ANY(%s)"
 _ANSWER = "event_id, outcome, workflow_id, body, answered_at"
@@ -121,24 +136,27 @@ class Answers:
 
     def workflows(
         self, event_ids: Sequence[str], reached: Mapping[int, str | None] = _NONE
-    ) -> dict[str, AnsweringWorkflow | None]:
-        """event id → the workflow whose end is the answer; None if the event ended without one.
+    ) -> dict[str, AnsweringWorkflow | str]:
+        """event id → the workflow whose end is the answer; if the event ended without one, the outcome (`NO_WORKFLOW`).
 
-        Events for which that isn't known yet, or that don't exist, are left out. `reached`: targets whose calls have
+        Of an event that a replay has resolved it is the replay's workflow. Events for which that isn't known yet, or
+        that don't exist, are left out. `reached`: targets whose calls have
         taken effect, although that may not be recorded yet → the workflow started. See `store.answers.workflow_of`.
         """
-        found: dict[str, AnsweringWorkflow | None] = {}
+        found: dict[str, AnsweringWorkflow | str] = {}
         for step in rows.steps(event_ids):
             targets: dict[str, list[TargetOf]] = {}
             # Targets last: what an event has by the time it is settled must not be missed.
             events = self._database.read(_EVENTS, (list(step),))
-            for event_id, *target in self._database.read(_TARGETS, (list(step),)):
+            of = {event_id: replay or event_id for event_id, replay, *_ in events}
+            for event_id, *target in self._database.read(_TARGETS, (list(of.values()),)):
                 targets.setdefault(event_id, []).append(TargetOf(*target))
-            for event_id, held, settled_at in events:
+            for event_id, _, status, held, settled_at in events:
                 hold = hold_of(held) or "no"
-                is_known, workflow = workflow_of(hold, settled_at is not None, targets.get(event_id, ()), reached)
+                own = targets.get(of[event_id], ())
+                is_known, workflow = workflow_of(hold, settled_at is not None, own, reached)
                 if is_known:
-                    found[event_id] = workflow
+                    found[event_id] = workflow or NO_WORKFLOW.get(status, "ignored")
         return found
 
     def record(self, answers: Sequence[Answer]) -> None:

@@ -9,6 +9,7 @@ from store import one_target
 from store.records import NewTarget
 from store.rules.replays import UNRESOLVED, Ended, resolved
 from store.rules.transitions import EventChange
+from store.sql.answers import REOPEN
 from store.sql.database import Rows, Transaction
 
 _READ = 1000
@@ -61,6 +62,7 @@ def resolve(transaction: Transaction, origins: Iterable[str]) -> None:
             ended = _readable(transaction.fetch(_UNRESOLVED, {"origin": origin}))
             for event_id, replay in resolved(ended, delivered, _failed_of(transaction, ended)).items():
                 transaction.write(_RESOLVE, (replay, event_id))
+                transaction.write(REOPEN, (event_id,))
 
 
 def _failed_of(transaction: Transaction, ended: list[Ended]) -> dict[str, set[one_target.OneTarget]]:

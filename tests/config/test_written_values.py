@@ -56,10 +56,7 @@ def test_nothing_is_said_where_no_text_could_be_meant(tmp_path: Path, condition:
 
 def test_a_list_beside_the_webhooks_is_an_unknown_key_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
-    file.write_text(
-        "shared:\n- {only: {$.a: 1.10}}\n"
-        "webhooks:\n- {name: a, verifier: none, receivers: {w: any}}\n"
-    )
+    file.write_text("shared:\n- {only: {$.a: 1.10}}\nwebhooks:\n- {name: a, verifier: none, receivers: {w: any}}\n")
     with pytest.raises(DefinitionsError) as raised:
         load_definitions(file, None, {})
     assert [(one.line, one.where) for one in raised.value.problems] == [(1, "shared")]

@@ -39,7 +39,7 @@ def test_what_the_path_selects_is_the_answer_and_nothing_else(path: str, value: 
         "w1",
         value,
     )
-    assert found.body.isascii()
+    assert found.body.encode(), "a surrogate is escaped"
     assert "s3cret" not in found.body
 
 
@@ -53,10 +53,15 @@ def test_of_a_workflow_that_did_not_complete_only_its_status_is_kept(status: str
     assert answer("$.reply", status) == Answer("e1", status, "w1")
 
 
-def test_a_body_may_be_so_large_and_no_larger() -> None:
-    assert answer("$.reply", output={"reply": "x" * (LARGEST - 2)}).outcome == "COMPLETED"
-    assert answer("$.reply", output={"reply": "x" * (LARGEST - 1)}) == Answer("e1", TOO_LARGE, "w1")
-    assert not {TOO_LARGE, NO_WORKFLOW} & {"COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT"}
+@pytest.mark.parametrize("character", ["x", "é", "字", "\n"])
+def test_an_answer_may_have_so_many_bytes_as_it_is_sent_and_no_more(character: str) -> None:
+    most = LARGEST // len(character.encode())
+    assert answer("$.reply", output={"reply": character * most}).outcome == "COMPLETED"
+    assert answer("$.reply", output={"reply": character * (most + 1)}) == Answer("e1", TOO_LARGE, "w1")
+    in_json = (LARGEST - len(b'{"a":""}')) // len(json.dumps(character, ensure_ascii=False).encode()[1:-1])
+    assert answer("$.reply", output={"reply": {"a": character * in_json}}).outcome == "COMPLETED"
+    assert answer("$.reply", output={"reply": {"a": character * (in_json + 1)}}).outcome == TOO_LARGE
+    assert not {TOO_LARGE, *NO_WORKFLOW.values()} & {"COMPLETED", "FAILED", "TERMINATED", "TIMED_OUT"}
 
 
 T = tuple[TargetKind, TargetState]

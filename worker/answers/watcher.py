@@ -23,7 +23,7 @@ from typing import Protocol
 import structlog
 
 from config.model import Webhook
-from store.answers import GONE, NO_WORKFLOW, Answer, AnsweringWorkflow, OpenAnswer
+from store.answers import GONE, Answer, AnsweringWorkflow, OpenAnswer
 from store.errors import StoreUnavailable
 from store.records import Event, Result
 from worker import metrics
@@ -222,11 +222,11 @@ class AnswerWatcher:
         for event_id, workflow in self._store.answers.workflows(list(due), reached).items():
             self._place(event_id, workflow, now)
 
-    def _place(self, event_id: str, workflow: AnsweringWorkflow | None, now: float) -> None:
+    def _place(self, event_id: str, workflow: AnsweringWorkflow | str, now: float) -> None:
         until = self._unplaced.remove(event_id)
-        if workflow is None:
+        if isinstance(workflow, str):
             self._wanted.pop(event_id)
-            self._answers[event_id] = Answer(event_id, NO_WORKFLOW), None
+            self._answers[event_id] = Answer(event_id, workflow), None
         else:
             self._schedule.add(workflow.workflow, workflow.workflow_id, event_id, until, now)
 

@@ -52,7 +52,7 @@ def test_what_was_not_answered_in_time_is_told() -> None:
             "Its workflow completed, but its output can't be used: its sender is answered 502.",
             True,
         ),
-        ("no_workflow", "It neither started nor resumed a workflow: its sender is answered 202.", False),
+        ("expired", "It neither started nor resumed a workflow: its sender is answered 502 (expired).", True),
     ],
 )
 def test_every_other_end_is_told(outcome: str, expected: str, went_wrong: bool) -> None:

@@ -19,7 +19,7 @@ from relay.http.memory import Overloaded
 from relay.waiting.answering import response_to
 from relay.waiting.places import MOST, WaitingPlaces, most_waiting
 from relay.waiting.senders import Pending, Waiting
-from store.answers import NO_WORKFLOW, TOO_LARGE, Answer
+from store.answers import TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
 from store.event_filter import EventFilter
@@ -124,8 +124,8 @@ def test_a_delivery_that_is_sent_very_often_takes_few_places(make_relay: MakeRel
 def test_an_event_without_a_workflow_is_answered_at_once(make_relay: MakeRelay) -> None:
     relay = make_relay(ASK)
     sender = Sender(relay)
-    [event_id] = of_worker(relay, outcome=NO_WORKFLOW)
-    assert sender.answer() == (202, {"eventId": event_id})
+    [event_id] = of_worker(relay, outcome="start_failed")
+    assert sender.answer() == (502, {"error": "start_failed", "eventId": event_id})
 
 
 def test_duplicates_get_the_same_answer_meanwhile_and_later(make_relay: MakeRelay) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from store.answers import Answer, Answered
+from store.answers import NO_WORKFLOW, Answer, Answered
 from store.delivery_records import AnswerWanted
 from store.records import Decision, NewTarget, Result, TargetState
 from store.sql.store import Store
@@ -124,9 +124,9 @@ def test_answers_are_pruned_with_their_events(store: Store) -> None:
 # --- which workflow
 
 
-def answers_with(store: Store, *event_ids: str) -> dict[str, str | None]:
+def answers_with(store: Store, *event_ids: str) -> dict[str, str]:
     found = store.answers.workflows(event_ids)
-    return {event_id: workflow and workflow.workflow_id for event_id, workflow in found.items()}
+    return {id_: one if isinstance(one, str) else one.workflow_id for id_, one in found.items()}
 
 
 def record(store: Store, *results: tuple[TargetState, str | None]) -> None:
@@ -171,7 +171,23 @@ def test_an_event_that_ended_without_a_workflow_has_none(store: Store, status: s
         end(store, "e1", "failed")
     else:
         store.decisions.decide(ME, [Decision("e1", status, "no")], [], NOW, None, 0)  # type: ignore[arg-type]
-    assert answers_with(store, "e1") == {"e1": None}
+    assert answers_with(store, "e1") == {"e1": NO_WORKFLOW[status]}  # type: ignore[index]
+
+
+def test_once_a_replay_was_delivered_the_answer_is_open_again_and_is_the_replays(store: Store) -> None:
+    decide(store, waits(store, "e1"), start())
+    end(store, "e1", "failed")
+    store.answers.record([Answer("e1", "start_failed")])
+    arrive(store, "e2", replay_of="e1", origin="e1")
+    decide(store, "e2", start())
+    assert answers_with(store, "e1") == {"e1": "start_failed"}
+    record(store, ("done", "of the replay"))
+    assert answers_with(store, "e1") == {"e1": "of the replay"}
+    waited = store.answers.waited("e1")
+    assert waited is not None
+    assert waited.answer is None
+    store.answers.record([Answer("e1", "COMPLETED", "of the replay", '"hi"')])
+    assert store.answers.of_events(["e1"])["e1"].body == '"hi"'
 
 
 def test_a_held_event_may_still_find_its_workflow(store: Store) -> None:
