@@ -49,12 +49,6 @@ _OPTIONS = (
     ("--query", "callback_query", "With --callback: a query parameter that becomes part of the output."),
     ("--service-account", "service_account", "google-pubsub: the e-mail of its service account."),
     ("--topic", "topic", "aws-sns: the ARN of the topic."),
-    ("--only", "only", "Which deliveries become events, '$.type: paid'."),
-    ("--decode", "decode", "A part of the payload to decode, '$.data: base64-json'."),
-    ("--split", "split", "The array whose elements become events, '$.items'; true for the top-level one."),
-    ("--schema", "schema_file", "A file in the folder with the JSON Schema that payloads must fit."),
-    ("--hold", "hold", "How long an event waits for a task, such as 10m."),
-    ("--keep-rejected", "keep_rejected", "How many rejected deliveries are kept, to be accepted later."),
 )
 """Options for fields of the form: option, field, help."""
 _ASKED = {
@@ -76,12 +70,9 @@ _HEADERS = {"headers": "header", "signature": "signature_header", "jwt": "jwt_he
 def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option, name, text in reversed(_OPTIONS):
         kind = BY_NAME[name].kind
-        metavar = "'PATH: VALUE'" if kind == "yaml" else "NUMBER" if kind == "number" else "TEXT"
-        several = kind in ("yaml", "lines")
-        command = click.option(option, name, metavar=metavar, multiple=several, help=text)(command)
-    return click.option("--listen", is_flag=True, help="Keep deliveries as they came, for `webhook-bridge listen`.")(
-        command
-    )
+        metavar = "'PATH: VALUE'" if kind == "yaml" else "TEXT"
+        command = click.option(option, name, metavar=metavar, multiple=kind in ("yaml", "lines"), help=text)(command)
+    return command
 
 
 @click.command()
@@ -166,7 +157,6 @@ def _useless(form: WebhookForm, guide: Guide, given: dict[str, Any]) -> list[str
         "secret": proof is None or form.has_secret,
         "verify_token": "verify_token" in own,
         "audience": "audience" in own or proof == "jwt",
-        "listen": form.takes(BY_NAME["listen"]),
     }
     fits |= {name: form.takes(BY_NAME[name]) for _, name, _ in _OPTIONS}
     options = {name: option for option, name, _ in _OPTIONS}
@@ -243,7 +233,6 @@ def _typed(given: dict[str, Any]) -> dict[str, str]:
     """The fields' texts, as the options have them."""
     typed = {name: given[name] for _, name, _ in _OPTIONS if given[name]}
     texts = {name: text if isinstance(text, str) else "\n".join(text) for name, text in typed.items()}
-    texts |= {"listen": "yes"} if given["listen"] else {}
     return texts | ({"callback_by": "id"} if given["by_id"] else {})
 
 

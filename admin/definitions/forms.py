@@ -7,19 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.definitions.fields import (
-    BY_NAME,
-    FIELDS,
-    FURTHER,
-    SECTIONS,
-    BadValue,
-    Field,
-    Group,
-    field_at,
-    parsed,
-    put,
-    value_of,
-)
+from admin.definitions.fields import FIELDS, FURTHER, BadValue, Field, field_at, parsed, put, value_of
 from admin.definitions.secret_rotation import Proof, generated_for
 from admin.definitions.values import Secret
 from config.problems import Problem
@@ -84,17 +72,10 @@ class WebhookForm:
     @property
     def first_wrong(self) -> str | None:
         """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
-        proofs = [one.name for one in FIELDS if one.group not in SECTIONS]
-        further = [one.name for one in FIELDS if one.group in SECTIONS]
+        fields = [one.name for one in FIELDS]
         rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in START_PARTS]
-        before = ("name", "header", *proofs, "secret", "verify_token")
-        order = (*before, "receiver", "receivers", *rows, *further, "more", "")
+        order = ("name", "header", *fields, "secret", "verify_token", "receiver", "receivers", *rows, "more", "")
         return next((one for one in order if one in self.errors), None)
-
-    def has_any(self, group: str) -> bool:
-        """Whether one of the group's fields has a value or an error, so that its section is open."""
-        fields = [one for one in FIELDS if one.group == group]
-        return any(one.name in self.errors or one.is_typed(self.values.get(one.name, "")) for one in fields)
 
     @classmethod
     def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
@@ -102,9 +83,7 @@ class WebhookForm:
         form = cls(platform, chosen=list(chosen))
         for name in ("name", "header", "secret", "verify_token"):
             setattr(form, name, str(values.get(name, "")).strip())
-        # A box that isn't ticked isn't posted, but what says that it was there is.
-        posted = {one.name for one in FIELDS if one.name in values or f"has_{one.name}" in values}
-        form.values = {name: str(values.get(name, "")) for name in posted}
+        form.values = {one.name: str(values.get(one.name, "")) for one in FIELDS}
         form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
         form.search = str(values.get("receiver", "")).strip()
         form.search_versions = str(values.get("receiver_versions", "")).strip()
@@ -140,12 +119,9 @@ class WebhookForm:
         return keys
 
     def takes(self, one: Field) -> bool:
-        """Whether what is typed in the field becomes part of a new webhook."""
-        return one.fits(PLATFORMS[self.platform]) and self._asks_for(one.group)
-
-    def _asks_for(self, group: Group) -> bool:
-        """Whether the form of a new webhook has the fields of the group."""
-        return group == "own" or group in SECTIONS or (group in (self.proof, *self.besides) and group in self.proofs)
+        """Whether what is typed in the field becomes part of the webhook."""
+        asked = one.group == "own" or (one.group in (self.proof, *self.besides) and one.group in self.proofs)
+        return asked and one.fits(PLATFORMS[self.platform])
 
     def typed(self, one: Field) -> Any:
         """The value typed in the field; None for none, or one that can't be understood, which is in `errors`."""
@@ -204,17 +180,13 @@ class WebhookForm:
     def further(self) -> dict[str, Any]:
         """The settings that were typed as YAML; what can't be understood is in `errors`."""
         typed = self._mapping(self.more, "more", "hold: 10m")
-        with_values = {BY_NAME[name].path[0] for name, text in self.values.items() if BY_NAME[name].is_typed(text)}
-        for key in typed:
-            if key not in FURTHER:
-                self.errors["more"] = f"{key} is not one of the further settings: {', '.join(FURTHER)}"
-            elif key in with_values:
-                self.errors["more"] = f"{key} has a value in its own field too; remove one of them"
+        if unknown := [key for key in typed if key not in FURTHER]:
+            self.errors["more"] = f"{unknown[0]} is not one of the further settings: {', '.join(FURTHER)}"
         return {key: value for key, value in typed.items() if key in FURTHER}
 
     def _mapping(self, text: str, place: str, example: str) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = parsed(text, place, example) if text.strip() else {}
+            found: dict[str, Any] = parsed(text, example) if text.strip() else {}
         except BadValue as error:
             self.errors[place] = str(error)
             return {}
@@ -237,16 +209,11 @@ class WebhookForm:
             return "header"
         if first in ("name", "secret", "verify_token", "receivers"):
             return first
+        if first in FURTHER:
+            return "more"
         if (found := field_at(path)) is not None:
-            return "more" if found.path[0] in self._in_yaml else found.name
+            return found.name
         return "receivers" if "receivers" in path or not path else ""
-
-    @property
-    def _in_yaml(self) -> set[str]:
-        """The settings that were typed as YAML."""
-        errors, self.errors = self.errors, {}
-        found, self.errors = set(self.further()), errors
-        return found
 
 
 def _receiver(line: str) -> tuple[str, Any]:

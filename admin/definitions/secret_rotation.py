@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from admin.definitions.values import Keys, Secret, Verbatim, verbatim
+from admin.definitions.values import Keys, Secret
 from platforms.guide import Guide
 
 
@@ -64,15 +64,12 @@ def may_add_secret(written: dict[str, Any], guide: Guide) -> bool:
     return not secrets_of(written) and not other_proof and "secret" in guide.platform.required
 
 
-def with_values(written: dict[str, Any], header: str | None, values: list[Secret | Verbatim]) -> dict[str, Any]:
-    """The written keys, with these values of the header, or these secrets, instead."""
-    value = values if len(values) > 1 else values[0]
+def place_of(written: dict[str, Any], header: str | None) -> tuple[str, ...]:
+    """The keys that lead to the header's value, or to the secret."""
     if header is not None:
-        return {**verbatim(written), "headers": {**verbatim(written["headers"]), header: value}}
+        return "headers", header
     inside = _around_secret(written)
-    if inside is not None and "secret" in written[inside]:
-        return {**verbatim(written), inside: {**verbatim(written[inside]), "secret": value}}
-    return {**verbatim(written), "secret": value}
+    return (inside, "secret") if inside is not None and "secret" in written[inside] else ("secret",)
 
 
 def proves_by_secret(keys: Keys) -> bool:

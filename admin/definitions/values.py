@@ -7,10 +7,13 @@ are written verbatim.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ruamel.yaml import YAML
 
 Keys = Mapping[str, Any]
 """A webhook's keys, to be written: literal values, `Secret` and `Verbatim`."""
@@ -88,3 +91,13 @@ def _blanked(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_blanked(item) for item in value]
     return value if value is None or _REFERENCES.fullmatch(str(value)) else "***"
+
+
+def as_yaml(value: Any) -> str:
+    """The value as block YAML."""
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    stream = io.StringIO()
+    yaml.dump(value, stream)
+    return stream.getvalue()

@@ -13,7 +13,7 @@ import os
 import re
 import secrets as random
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -22,10 +22,9 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from admin.definitions.list_part import cut_out
-from admin.definitions.values import Keys, Secret, to_yaml_value, without_secrets
+from admin.definitions.entry_text import Entry, cut_out, with_secrets, with_value
+from admin.definitions.values import Keys, Secret, Verbatim, as_yaml, to_yaml_value, without_secrets
 from admin.definitions.written import files_in, items_in, parsed
-from admin.definitions.yaml_text import edit_text, merge, plain, remove_item, write_text
 from admin.errors import CantDo
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
@@ -71,6 +70,13 @@ class Written:
     """As written, references unresolved. To write them again, use `admin.definitions.values.verbatim`."""
     version: str
     """Changes whenever its keys or the files of its secrets change."""
+    text: str
+    """The whole file."""
+
+    @property
+    def entry(self) -> Entry:
+        """Its own lines. Raises CantCut."""
+        return cut_out(self.text, parsed(self.text), self.index)
 
 
 @dataclass(frozen=True)
@@ -105,9 +111,10 @@ class DefinitionsFolder:
     def find(self, name: str) -> Written | None:
         """The webhook with this name, if it is in a file that can be read."""
         for file in files_in(self.folder):
-            for index, keys in enumerate(items_in(file, [name])):
+            text, items = items_in(file, [name])
+            for index, keys in enumerate(items):
                 if isinstance(keys, dict) and keys.get("name") == name:
-                    return Written(file, index, deepcopy(keys), self._version(file, keys))
+                    return Written(file, index, deepcopy(keys), self._version(file, keys), text)
         return None
 
     def _version(self, file: Path, keys: Keys) -> str:
@@ -127,37 +134,60 @@ class DefinitionsFolder:
 
     # --- what would be written ------------------------------------------------------------------------------
 
-    def plan(self, keys: Keys, old: Written | None = None) -> Change:
-        """What writing a new webhook, or a changed one, would do to the files.
+    def plan(self, keys: Keys) -> Change:
+        """What writing a new webhook would do to the files.
 
         Raises NameTaken, CantWrite, and Invalid with what is wrong with it. Errors in other webhooks don't matter.
         """
         name = to_yaml_value(keys.get("name"), lambda secret, label: "")
         if not isinstance(name, str) or not NAME.fullmatch(name):
             # This must not become a file's name. The other keys are checked under a made-up one.
-            stand_in = f"new-{random.token_hex(4)}"
             try:
-                self.plan({**keys, "name": stand_in}, old)
+                self.plan({**keys, "name": f"new-{random.token_hex(4)}"})
             except Invalid as error:
                 raise Invalid([_bad_name(name), *error.problems]) from None
             raise Invalid([_bad_name(name)])
         files: dict[Path, str] = {}
-        written = self._with_files(keys, name, files)
-        where = old.file if old is not None else self.folder / f"{name}.yaml"
-        if old is None and where.exists():
-            raise NameTaken(f"the file {where.name} already exists")
-        shown = write_text({"webhooks": [without_secrets(written)]})
-        if old is not None:
-            text = self._edited(old, written)
-        else:
-            text = "# Created by webhook-bridge; yours to edit.\n" + write_text({"webhooks": [written]})
-        problems, warnings, webhook = self._check({where: text, **files}, where, name)
-        if problems:
-            raise Invalid(problems)
-        return Change({where: text}, files, warnings, shown, webhook)
+        written = to_yaml_value(keys, self._referring(name, files))
+        file = self.folder / f"{name}.yaml"
+        if file.exists():
+            raise NameTaken(f"the file {file.name} already exists")
+        text = "# Created by webhook-bridge; yours to edit.\n" + as_yaml({"webhooks": [written]})
+        return self._checked(file, text, files, name, as_yaml({"webhooks": [without_secrets(written)]}))
 
-    def _with_files(self, keys: Keys, name: str, files: dict[Path, str]) -> dict[str, Any]:
-        """The keys as they are written; each secret's file is added to `files`."""
+    def plan_edit(self, old: Written, text: str) -> Change:
+        """What it would do to the files if the webhook were this text, in which `MASK` stands for a secret of before.
+
+        Raises CantWrite, Invalid.
+        """
+        files: dict[Path, str] = {}
+        refer = self._referring(str(old.keys["name"]), files)
+        try:
+            written = with_secrets(text, old.entry.text, lambda secret, label: refer(Secret(secret), label))
+        except (YAMLError, RecursionError):
+            written = text  # the check says what is wrong
+        return self._plan_text(old, written, files)
+
+    def _plan_text(self, old: Written, text: str, files: dict[Path, str], name: str | None = None) -> Change:
+        name = name or str(old.keys["name"])
+        if not NAME.fullmatch(name):
+            raise Invalid([_bad_name(name)])
+        try:
+            new = parse_yaml(text).value
+        except BadYaml as error:
+            problem = Problem(str(old.file), old.entry.line + error.line - 1, "YAML", str(error), error.remedy)
+            raise Invalid([problem]) from None
+        if not isinstance(new, dict) or new.get("name") != name:
+            remedy = f"write name: {name}; for another one, make a new webhook, and delete this one"
+            raise Invalid([Problem(str(old.file), old.entry.line, "name", "the name can't be changed here", remedy)])
+        after = old.entry.put_back(text)
+        expected = list(parsed(old.text).value["webhooks"])
+        expected[old.index] = new
+        _expect(after, {**parsed(old.text).value, "webhooks": expected}, old.file)
+        return self._checked(old.file, after, files, name, as_yaml({"webhooks": [without_secrets(new)]}))
+
+    def _referring(self, name: str, files: dict[Path, str]) -> Callable[[Secret, str], str]:
+        """What makes references to secrets, each of which becomes a file among `files`."""
 
         def refer(secret: Secret, label: str) -> str:
             stem = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "secret"
@@ -165,26 +195,13 @@ class DefinitionsFolder:
             files[self.folder / path] = secret.value
             return f"${{file:{path}}}"
 
-        found: dict[str, Any] = to_yaml_value(keys, refer)
-        return found
+        return refer
 
-    def _edited(self, old: Written, written: Keys) -> str:
-        def change(items: Any, index: int) -> None:
-            merge(items[index], written)
-
-        def expect(items: list[Any]) -> None:
-            items[old.index] = plain(written)
-
-        if plain(written) == old.keys:
-            return old.file.read_bytes().decode("utf-8")
-        return _changed(old, (old.index, old.index), change, expect)
-
-    def _without(self, old: Written) -> str | None:
-        items = items_in(old.file, [str(old.keys.get("name"))])
-        if len(items) == 1:
-            return None
-        first = max(0, old.index - 1)  # comments above it hang on the webhook before
-        return _changed(old, (first, first + 1), remove_item, lambda items: items.pop(old.index))
+    def _checked(self, file: Path, text: str, files: dict[Path, str], name: str, shown: str) -> Change:
+        problems, warnings, webhook = self._check({file: text, **files}, file, name)
+        if problems:
+            raise Invalid(problems)
+        return Change({file: text}, files, warnings, shown, webhook)
 
     def _check(
         self, texts: Mapping[Path, str | None], where: Path, name: str
@@ -216,10 +233,33 @@ class DefinitionsFolder:
         return change
 
     def update(self, name: str, keys: Keys, version: str) -> Change:
-        """Replaces a webhook's keys. Raises CantWrite, Invalid, and Changed if it no longer has that version."""
+        """Writes the webhook anew. Raises CantWrite, Invalid, and Changed if it no longer has that version."""
+        files: dict[Path, str] = {}
+        new_name = str(to_yaml_value(keys.get("name"), lambda secret, label: ""))
+        written = to_yaml_value(keys, self._referring(new_name, files))
+
+        def plan(old: Written) -> Change:
+            text = old.entry.text if written == old.keys else as_yaml(written)
+            return self._plan_text(old, text, files, new_name)
+
+        return self._change(name, version, plan)
+
+    def edit(self, name: str, text: str, version: str) -> Change:
+        """Replaces the webhook's text, as `plan_edit` says. Raises what `update` raises."""
+        return self._change(name, version, lambda old: self.plan_edit(old, text))
+
+    def put_value(self, name: str, where: tuple[str, ...], values: Sequence[Secret | Verbatim], version: str) -> Change:
+        """Writes these secrets at a place of the webhook, and leaves the rest. Raises what `update` raises."""
+        files: dict[Path, str] = {}
+        written = to_yaml_value(values if len(values) > 1 else values[0], self._referring(name, files), where[-1])
+        return self._change(
+            name, version, lambda old: self._plan_text(old, with_value(old.entry.text, where, written), files)
+        )
+
+    def _change(self, name: str, version: str, plan: Callable[[Written], Change]) -> Change:
         with self._locked():
             old = self._same(name, version)
-            change = self.plan(keys, old)
+            change = plan(old)
             self._write(change)
             self._forget(self._own_secrets(old.keys))
         return change
@@ -228,7 +268,12 @@ class DefinitionsFolder:
         """Removes a webhook, and its file if that is then empty. Raises CantWrite, Changed."""
         with self._locked():
             old = self._same(name, version)
-            self._write(Change({old.file: self._without(old)}, {}, (), ""))
+            others = list(parsed(old.text).value["webhooks"])
+            del others[old.index]
+            text = old.entry.put_back("") if others else None
+            if text is not None:
+                _expect(text, {**parsed(old.text).value, "webhooks": others}, old.file)
+            self._write(Change({old.file: text}, {}, (), ""))
             self._forget(self._own_secrets(old.keys))
 
     def _same(self, name: str, version: str) -> Written:
@@ -318,34 +363,12 @@ class DefinitionsFolder:
                     path.unlink()
 
 
-def _changed(
-    old: Written, near: tuple[int, int], change: Callable[[Any, int], Any], expect: Callable[[list[Any]], Any]
-) -> str:
-    """The file's text after the change of a webhook. Raises CantWrite unless it says what is expected then.
-
-    `change` has a list as ruamel.yaml reads it, and the webhook's place in it: that of the file, or of the first to the
-    last webhook that are `near`. `expect` has the file's list as plain values.
-    """
-    before = old.file.read_bytes().decode("utf-8")
-    document = parsed(before.removeprefix("\ufeff"))
-    expected = {**document.value, "webhooks": list(document.value["webhooks"])}
-    starts = [document.line(("webhooks", number)) for number in range(len(expected["webhooks"]))]
-    expect(expected["webhooks"])
-    part = cut_out(before, "webhooks", starts, *near)
-    if part is not None:
-        with suppress(YAMLError, BadYaml, LookupError):
-            index = old.index - near[0]
-            changed = edit_text(part.text, lambda document: change(document["webhooks"], index), before)
-            if parse_yaml((after := part.put_back(changed)).removeprefix("\ufeff")).value == expected:
-                return after
-    with suppress(YAMLError, BadYaml):
-        after = edit_text(before, lambda document: change(document["webhooks"], old.index))
-        if parse_yaml(after.removeprefix("\ufeff")).value == expected:
-            return after
-    raise CantWrite(
-        f"this can't be changed here, because << or an anchor in {old.file.name} brings in what must be removed, "
-        "or a character can't be written as it is: edit the file"
-    )
+def _expect(text: str, value: Any, file: Path) -> None:
+    """Raises CantWrite unless the text says this, as it may not where webhooks share something."""
+    with suppress(BadYaml):
+        if parse_yaml(text).value == value:
+            return
+    raise CantWrite(f"this can't be changed here, because << or an anchor in {file.name} joins webhooks: edit the file")
 
 
 def _own_references(value: Any) -> Iterator[str]:

@@ -21,19 +21,19 @@ def files_in(folder: Path) -> list[Path]:
         return []
 
 
-def items_in(file: Path, names: Collection[str]) -> list[Any]:
-    """The webhooks of the file as they are written, if it contains one of these names and can be read."""
+def items_in(file: Path, names: Collection[str]) -> tuple[str, list[Any]]:
+    """The file's text, and its webhooks as they are written, if it contains one of these names and can be read."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        text = file.read_bytes().decode("utf-8-sig")
         # Most files needn't be parsed.
         document = parsed(text).value if any(name in text for name in names) else None
     except (OSError, UnicodeDecodeError, BadYaml):
-        return []
+        return "", []
     items = document.get("webhooks") if isinstance(document, dict) else None
-    return items if isinstance(items, list) else []
+    return text, items if isinstance(items, list) else []
 
 
 def names_taken(folder: Path, names: Collection[str]) -> set[str]:
     """Those of the names that webhooks have in files of the folder that can be read. Reads each file once."""
-    items = (keys for file in files_in(folder) for keys in items_in(file, names) if isinstance(keys, dict))
+    items = (keys for file in files_in(folder) for keys in items_in(file, names)[1] if isinstance(keys, dict))
     return {name for keys in items if isinstance(name := keys.get("name"), str) and name in names}

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from admin.bridge import Bridge
-from admin.definitions.fields import as_yaml
+from admin.definitions.values import as_yaml
 from admin.explain.explainer import Explainer
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion, shown

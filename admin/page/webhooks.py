@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -9,18 +10,17 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
 from admin.bridge import DAY
-from admin.definitions.editing import differing, edited, form_of, kinds_of_proof
-from admin.definitions.fields import as_yaml
+from admin.definitions.entry_text import UnknownSecret, masked
 from admin.definitions.forms import WebhookForm
 from admin.definitions.secret_rotation import (
     Proof,
     generated_for,
     may_add_secret,
+    place_of,
     proofs_of,
     proves_by_secret,
-    with_values,
 )
-from admin.definitions.values import Secret, Verbatim, verbatim, without_secrets
+from admin.definitions.values import Secret, Verbatim, as_yaml, without_secrets
 from admin.definitions.writer import (
     CantWrite,
     Changed,
@@ -39,12 +39,14 @@ from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_chart
 from admin.page.context import changed, flash_messages, source
 from admin.page.event_list import rows_of
-from admin.page.form_page import form_page
+from admin.page.form_page import edit_page, form_page
 from admin.page.pages import bridge, render
 from admin.page.receivers import take_search
 from admin.page.runnable import runnable
 from admin.setup_steps import setup_steps
 from admin.urls import url_of
+from config.file_stamps import stamp_of
+from config.references import may_hold_reference
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.guide import guides, samples
@@ -84,10 +86,24 @@ def defined(name: str) -> Webhook:
 
 
 def _written(name: str) -> Written:
+    """The webhook as it is written. Raises NotFound, and CantWrite if what its file says isn't in force."""
     found = folder().find(name)
     if found is None:
         raise NotFound(f"no webhook {name} is in {source().settings.bridge_webhooks}")
+    if not _is_in_force(found):
+        errors = [str(problem) for problem in bridge().definitions.errors if problem.file == str(found.file)]
+        raise CantWrite(f"correct {found.file.name} first: {'; '.join(errors) or 'it is being changed'}")
     return found
+
+
+def _is_in_force(written: Written) -> bool:
+    """Whether what the file says is in force. If it has errors, a secret may stand anywhere in it, so none of it may be
+    shown; one that this process can't look up does no harm."""
+    definitions = bridge().definitions
+    if definitions.sources.get(written.file) != stamp_of(written.file):
+        return False
+    places = (problem.where.partition(": ")[2] for problem in definitions.errors if problem.file == str(written.file))
+    return all(may_hold_reference(tuple(filter(None, re.split(r"\.|\[\d+\]", place)))) for place in places)
 
 
 # --- new ----------------------------------------------------------------------------------------------------
@@ -102,7 +118,7 @@ def new() -> str | Response:
     form = WebhookForm(guide.platform.name)
     if guide.platform.made_by == "us":
         form.generate()
-    return form_page("new.html", form, guide)
+    return form_page(form, guide)
 
 
 @blueprint.post("/new")
@@ -113,22 +129,22 @@ def create() -> Response:
     do = request.form.get("do")
     if do == "generate":
         form.generate()
-        return form_page("new.html", form, guide)
+        return form_page(form, guide)
     take_search(form, source().workflows.catalogue().versions, do == "create")
     keys = form.keys(guide)
     try:
         if do != "create" or form.errors:
-            return form_page("new.html", form, guide, keys, 422 if do == "create" else 200)
+            return form_page(form, guide, keys, 422 if do == "create" else 200)
         here.create(keys)
     except NameTaken as error:
         form.errors["name"] = f"{error}; choose another name"
     except CantWrite as error:
         form.errors[""] = str(error)
-        return form_page("new.html", form, guide, keys, 409)
+        return form_page(form, guide, keys, 409)
     except Invalid as error:
         form.place(error.problems)
     if form.errors:
-        return form_page("new.html", form, guide, keys, 422)
+        return form_page(form, guide, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
     forget(bridge().store.facts, form.name)
     shown = form.secret if guide.platform.made_by == "us" and proves_by_secret(keys) else None
@@ -162,6 +178,8 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     written = None
     if here.settings.bridge_admin_writes:
         written = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS).find(name)
+    if written is not None and not _is_in_force(written):
+        written = None
     events = here.events(EventFilter(webhook=name, limit=50))
     input_event, inputs = inputs_for_newest(here, name, definition.starts)
     text = render(
@@ -177,6 +195,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         written=written,
         yaml=as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
         proofs=proofs_of(written.keys) if written else [],
+        errors=[one for one in here.definitions.errors if one.where.split(":")[0] == f"webhook {name}"],
         risks=[one for one in here.definitions.warnings if one.where.split(":")[0] == f"webhook {name}"],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=rows_of(here, here.summarized(events[:10])),
@@ -244,37 +263,28 @@ def _until_read() -> float:
 @blueprint.get("/webhooks/<name>/edit")
 def edit(name: str) -> Response:
     written = _written(name)
-    guide = guides()[_platform(written)]
-    more: dict[str, Any] = {"written": written, "version": written.version, "proofs": kinds_of_proof(written.keys)}
-    return form_page("edit.html", form_of(written.keys), guide, verbatim(written.keys), **more)
+    return edit_page(written, masked(written.entry.text), written.version)
 
 
 @blueprint.post("/webhooks/<name>/edit")
 def save(name: str) -> Response:
     written = _written(name)
-    guide = guides()[_platform(written)]
-    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.platform.name)
-    form.name = name
-    do = request.form.get("do")
-    take_search(form, source().workflows.catalogue().versions, do == "save")
-    keys = edited(written.keys, form, guide)
     version = request.form.get("version", "")
-    more: dict[str, Any] = {"written": written, "version": version, "proofs": kinds_of_proof(written.keys)}
-    if do != "save" or form.errors:
-        return form_page("edit.html", form, guide, keys, 422 if do == "save" else 200, **more)
+    text = "".join(f"{line}\n" for line in request.form.get("yaml", "").rstrip().splitlines())
     try:
-        folder().update(name, keys, version)
+        if request.form.get("do") != "save":
+            return edit_page(written, text, version, folder().plan_edit(written, text))
+        folder().edit(name, text, version)
     except Invalid as error:
-        form.place(error.problems)
-        return form_page("edit.html", form, guide, keys, 422, **more)
+        return edit_page(written, text, version, status=422, problems=error.problems)
+    except UnknownSecret as error:
+        return edit_page(written, text, version, status=422, problem=str(error))
     except CantWrite as error:
-        form.errors[""] = str(error)
-        return form_page("edit.html", form, guide, keys, 409, **more)
+        return edit_page(written, text, version, status=409, problem=str(error))
     except Changed as error:
-        form.errors[""] = f"{error}. Below are what you typed and what the file says now; save again to replace that."
-        more |= {"now": as_yaml(without_secrets(written.keys)), "version": written.version}
-        return form_page("edit.html", form, guide, keys, 409, **more)
-    changed("edited", name, ", ".join(sorted(differing(written.keys, keys))) or "nothing")
+        problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
+        return edit_page(written, text, written.version, None, 409, problem=problem, now=masked(written.entry.text))
+    changed("edited", name)
     return _to(name)
 
 
@@ -295,8 +305,8 @@ def rotate(name: str) -> Response:
     if request.form.get("do") == "forget":
         if len(proof.values) < 2:
             abort(409, "there is no old secret")
-        kept = with_values(written.keys, header, [Verbatim(proof.values[0])])
-        folder().update(name, kept, request.form.get("version", ""))
+        kept = [Verbatim(proof.values[0])]
+        folder().put_value(name, place_of(written.keys, header), kept, request.form.get("version", ""))
         changed("removed the old secret", name, header or "")
         return _to(name)
     if not proof.values and (header or not may_add_secret(written.keys, guide)):
@@ -306,9 +316,9 @@ def rotate(name: str) -> Response:
         problem = f"enter the {guide.platform.secret_label.lower()} that {guide.platform.title} shows"
         return webhook_page(name, 422, secret_problem=problem)
     value = typed or generated_for(written.keys, proof)
-    new = with_values(written.keys, header, [Secret(value), *map(Verbatim, proof.values)])
+    new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
     try:
-        folder().update(name, new, request.form.get("version", ""))
+        folder().put_value(name, place_of(written.keys, header), new, request.form.get("version", ""))
     except Invalid as error:
         return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
     changed("rotated the secret" if proof.values else "added a secret", name, header or "")

@@ -134,6 +134,7 @@ class Walk:
             "reason": "known",
             "save_as": "made-by-a-request",
             "body": "{}",
+            "yaml": "name: github-deploys\nplatform: github\nsecret: '***'\nreceivers: {another_workflow: any}\n",
         }
         # A form's fields may come in the query as well.
         return {"data": form, "query_string": {"status": "failed", "do": form["do"]}}

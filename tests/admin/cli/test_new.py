@@ -126,7 +126,6 @@ def test_a_condition_without_a_start_is_wrong_usage(cli: Cli) -> None:
         (("--issuer", "https://login.example.com", "--audience", "a", "--secret", "b"), "--secret"),
         (("--platform", "github", "--header", "X-Key", "--no-proof"), "--header, --no-proof"),
         (("--platform", "github", "--topic", "a", "--audience", "b"), "--audience, --topic"),
-        (("--platform", "microsoft-graph", "--listen"), "--listen"),
     ],
 )
 def test_an_option_without_a_place_in_the_webhook_is_wrong_usage(
@@ -205,19 +204,16 @@ def test_senders_of_any_kind_prove_themselves_by_options(cli: Cli) -> None:
     assert parcels.secret is edi.secret is parcels.headers is edi.headers is None
 
 
-def test_every_setting_of_a_signature_and_of_the_payload_has_an_option(cli: Cli) -> None:
-    Path("hooks/order.schema.json").write_text("{}")
+def test_every_setting_of_a_signature_has_an_option_and_the_rest_is_more(cli: Cli) -> None:
     proof = ("--signature", "--header", "X-S", "--algorithm", "sha512", "--encoding", "base64", "--key-encoding", "hex")
-    payload = ("--only", "$.type: paid", "--decode", "$.data: json", "--split", "$.data.items", "--schema")
-    rest = ("order.schema.json", "--hold", "1m", "--keep-rejected", "50", "--listen")
-    cli("new", "bills", *proof, *payload, *rest, "--receiver", "flow")
+    more = ("--more", "only: {$.type: paid}", "--more", "split: $.data.items", "--more", "hold: 1m")
+    cli("new", "bills", *proof, *more, "--receiver", "flow")
     bills = load_definitions(Path("hooks"), PLATFORMS, {}).by_name["bills"]
     assert bills.signature is not None
     scheme = bills.signature
     assert (scheme.algorithm, scheme.encoding, scheme.key_encoding) == ("sha512", "base64", "hex")
     assert bytes.fromhex(scheme.secret[0].get_secret_value())
-    assert (bills.only, bills.decode, bills.split) == ({"$.type": "paid"}, {"$.data": "json"}, "$.data.items")
-    assert (bills.hold, bills.keep_rejected, bills.listen) == (60, 50, True)
+    assert (bills.only, bills.split, bills.hold) == ({"$.type": "paid"}, "$.data.items", 60)
 
 
 def test_the_topic_of_sns_has_an_option(cli: Cli) -> None:

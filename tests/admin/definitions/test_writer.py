@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from admin.definitions import writer as definitions_writer
+from admin.definitions.entry_text import CantCut, cut_out, masked, with_value
 from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.definitions.writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken
 from config.webhooks import Webhook, load_definitions
+from config.yaml_lines import parse_yaml
 from platforms import PLATFORMS
 
 VALUE = "9f86d081884c7d659a2feaa0c55ad015"
@@ -79,7 +81,7 @@ def test_what_others_wrote_in_the_same_file_stays(folder: DefinitionsFolder) -> 
     file.write_text(OTHERS)
     old = folder.find("orders")
     assert old is not None
-    folder.update("orders", verbatim(old.keys) | {"hold": "1m"}, old.version)
+    folder.edit("orders", masked(old.entry.text).replace("hold: 5m", "hold: 1m"), old.version)
     assert file.read_text() == OTHERS.replace("hold: 5m", "hold: 1m")
     folder.delete("orders", version(folder, "orders"))
     text = file.read_text()
@@ -218,25 +220,48 @@ def test_git_is_told_to_leave_the_secrets_alone(folder: DefinitionsFolder) -> No
 def test_the_ends_of_lines_and_what_is_wrong_elsewhere_stay(folder: DefinitionsFolder) -> None:
     file = folder.folder / "all.yaml"
     twice = OTHERS.replace("    hold: 5m\n", "    hold: 5m\n    hold: 6m\n")
-    text = f"\ufeff{twice}".replace("\n", "\r\n").encode()
+    text = twice.replace("\n", "\r\n").encode()
     file.write_bytes(text)
     payments = folder.find("payments")
     assert payments is not None
-    folder.update("payments", verbatim(payments.keys) | {"pace": "5/s"}, payments.version)
+    folder.edit("payments", payments.entry.text + "pace: 5/s\n", payments.version)
     added = b"    receivers: {checkout: any}\r\n"
-    assert file.read_bytes() == text.replace(added, added + b"    pace: 5/s\r\n")
+    after = file.read_bytes().replace(b"    pace: 5/s\r\n", b"")
+    assert after[after.index(added) :] == text[text.index(added) :]
 
 
 def test_a_change_that_cannot_be_written_is_said_instead_of_lost(folder: DefinitionsFolder) -> None:
     file = folder.folder / "all.yaml"
-    text = OTHERS + "  - <<: {hold: 1m, platform: github, receivers: {r: any}}\n    name: c\n    secret: ${file:x}\n"
+    text = OTHERS.replace("{checkout: any}", "&r {checkout: any}") + "  - {name: c, verifier: none, receivers: *r}\n"
     file.write_text(text, encoding="utf-8")
-    (folder.folder / "x").write_text(VALUE, encoding="utf-8")
-    found = folder.find("c")
+    found = folder.find("payments")
     assert found is not None
-    keys = verbatim({key: value for key, value in found.keys.items() if key != "hold"})
     with pytest.raises(CantWrite, match="<< or an anchor in all"):
-        folder.update("c", keys, found.version)
+        folder.edit("payments", masked(found.entry.text).replace("&r ", ""), found.version)
+    with pytest.raises(CantWrite, match="<< or an anchor in all"):
+        folder.delete("payments", found.version)
+    flow = folder.folder / "flow.yaml"
+    flow.write_text("webhooks: [{name: d, verifier: none, receivers: {r: any}}]\n", encoding="utf-8")
+    with pytest.raises(CantCut, match="edit the file"):
+        folder.update("d", {"name": "d", "verifier": "none", "receivers": {"s": "any"}}, version(folder, "d"))
     assert file.read_text(encoding="utf-8") == text
-    folder.update("c", keys | {"hold": "2m"}, found.version)
-    assert file.read_text(encoding="utf-8") == text + "    hold: 2m\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "after"),
+    [
+        ("- name: a\n  secret: ${OLD}  # ours\n  hold: 1m\n", "- name: a\n  secret: NEW  # ours\n  hold: 1m\n"),
+        (
+            "- name: a\n  secret:\n  - ${OLD}\n  # below\n  hold: 1m\n",
+            "- name: a\n  secret:\n  NEW\n  # below\n  hold: 1m\n",
+        ),
+        ("- {name: a, secret: [x, y], hold: 1m}\n", "- {name: a, secret: NEW, hold: 1m}\n"),
+        ("- {name: a, hold: 1m}\n", "- {secret: NEW, name: a, hold: 1m}\n"),
+        ("- name: a\n  hold: 1m\n\n# end\n", "- name: a\n  hold: 1m\n  secret: NEW\n\n# end\n"),
+    ],
+)
+def test_a_value_is_put_where_it_belongs_and_the_rest_stays(written: str, after: str) -> None:
+    text = f"webhooks:\n{written}"
+    entry = cut_out(text, parse_yaml(text), 0)
+    new = entry.put_back(with_value(entry.text, ("secret",), ["1", "2"]))
+    assert new.replace('["1", "2"]', "NEW") == f"webhooks:\n{after}"

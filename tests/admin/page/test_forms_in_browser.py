@@ -71,20 +71,19 @@ def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, ur
     tab_to(driver, "jwt_claims").send_keys("$.scope: orders")
     tab_to(driver, "start_workflow_0").send_keys("order_flow")
     tab_to(driver, "start_input_0").send_keys("id: $.order.id")
-    tab_to(driver, "Payload: filter, decode, split, schema, messages").send_keys(Keys.ENTER)
-    tab_to(driver, "decode").send_keys("$.order: odd")
-    tab_to(driver, "schema_file").send_keys("order.schema.json")
+    tab_to(driver, "Further settings, as YAML").send_keys(Keys.ENTER)
+    tab_to(driver, "more").send_keys("decode: {$.order: odd}\nschema: order.schema.json")
     tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "jwt_issuer-error"))
     assert driver.switch_to.active_element.get_attribute("id") == "jwt_issuer"
-    assert "is not an encoding" in driver.find_element(By.ID, "decode-error").text
+    assert "is not an encoding" in driver.find_element(By.ID, "more-error").text
     issuer = driver.switch_to.active_element
     issuer.clear()
     issuer.send_keys("https://login.example.com")
-    decode = driver.find_element(By.ID, "decode")
-    assert decode.is_displayed(), "the section with a mistake is open"
-    decode.clear()
-    decode.send_keys("$.order: json")
+    more = driver.find_element(By.ID, "more")
+    assert more.is_displayed(), "the section with a mistake is open"
+    more.clear()
+    more.send_keys("decode: {$.order: json}\nschema: order.schema.json")
     tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: "/webhooks/orders" in driver.current_url)
     made = defined(folder)["orders"]
@@ -133,29 +132,23 @@ def test_what_a_start_would_get_is_shown_for_a_sample_before_any_event(driver: C
     assert "the sample push" in aside
 
 
-def test_edit_shows_a_signature_whole_and_changes_only_what_was_typed(driver: Chrome, url: str, folder: Path) -> None:
+def test_edit_hides_the_secret_and_changes_only_what_was_typed(driver: Chrome, url: str, folder: Path) -> None:
     (folder / "partner.yaml").write_text(WRITTEN)
     browser.resize(driver, 390, 844)
     driver.get(f"{url}/webhooks/partner/edit")
-    values = {name: driver.find_element(By.ID, name).get_attribute("value") for name in ("signature_signed", "split")}
-    assert values == {"signature_signed": "{timestamp}\n{body}", "split": "$.items"}
-    assert driver.find_element(By.ID, "listen").is_selected()
     assert "a-secret-of-the-partner" not in driver.page_source
     tab_to(driver, "Save").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.current_url.endswith("/webhooks/partner"))
     assert (folder / "partner.yaml").read_text() == WRITTEN, "nothing was changed"
     driver.get(f"{url}/webhooks/partner/edit")
-    encoding = tab_to(driver, "signature_key_encoding")
-    encoding.send_keys("h")
-    tab_to(driver, "listen").send_keys(Keys.SPACE)
-    tab_to(driver, "keep_rejected").send_keys("50")
+    tab_to(driver, "yaml-text").send_keys(Keys.CONTROL, Keys.END)
+    driver.switch_to.active_element.send_keys("keep_rejected: many")
     tab_to(driver, "Save").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.CSS_SELECTOR, "[role=alert]"))
-    assert "not a key in hex" in driver.find_element(By.CSS_SELECTOR, "[role=alert]").text
-    assert "(secret)" in driver.switch_to.active_element.text, "the message has the focus"
-    tab_to(driver, "signature_key_encoding").send_keys("t")
+    assert "keep_rejected" in driver.switch_to.active_element.text, "the message has the focus"
+    tab_to(driver, "yaml-text").send_keys(Keys.CONTROL, Keys.END)
+    driver.switch_to.active_element.send_keys(*[Keys.BACKSPACE] * len("many\n"), "50")
     tab_to(driver, "Save").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.current_url.endswith("/webhooks/partner"))
-    after = WRITTEN.replace("    listen: true\n", "") + "    keep_rejected: 50\n"
-    assert (folder / "partner.yaml").read_text() == after
+    assert (folder / "partner.yaml").read_text() == WRITTEN + "    keep_rejected: 50\n"
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

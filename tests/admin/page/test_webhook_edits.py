@@ -1,4 +1,4 @@
-"""Edits of webhooks by the page: what the form doesn't show is kept, and nothing is overwritten unseen."""
+"""Edits of webhooks as YAML on the page: secrets stay hidden, and nothing is overwritten unseen."""
 
 from __future__ import annotations
 
@@ -8,66 +8,47 @@ from html import unescape
 import pytest
 
 from platforms.verifiers import Draft
-from tests.admin.page.webhook_page import Page
+from tests.admin.page.webhook_page import VIEWER, Page
 from tests.admin.page.webhook_page import page as page
 from tests.admin.page.webhook_page import relay as relay
 
+SECRET = "in-the-file-itself"
+
 
 def test_an_edit_keeps_the_rest_of_the_file(page: Page) -> None:
+    file = page.folder / "a.yaml"
+    file.write_text(
+        "# Ours.\nwebhooks:\n- name: one  # the first\n  verifier: none\n  receivers: {r: any}\n\n"
+        "# Theirs.\n- {name: two, verifier: none, receivers: {s: any}}\n"
+    )
+    before = file.read_text()
+    assert page.text("one") == "name: one  # the first\nverifier: none\nreceivers: {r: any}\n"
+    assert page.edit("one", "receivers: {r: any}", "hold: 1m\nreceivers:\n  r: 2").status_code == 303
+    assert file.read_text() == before.replace("  receivers: {r: any}", "  hold: 1m\n  receivers:\n    r: 2")
+    assert page.defined["one"].receivers == {"r": frozenset({2})}
+
+
+def test_mistakes_are_said_with_their_lines_and_nothing_typed_is_lost(page: Page) -> None:
     page.create()
-    file = page.folder / "deploys.yaml"
-    file.write_text(file.read_text().replace("platform: github", "platform: github  # ours\n    public_url: ${URL}"))
-    answer = page.post(
-        "/webhooks/deploys/edit",
-        do="save",
-        version=page.version("deploys"),
-        receivers="deploy: 1, 2\nrelease",
-        more="public_url: ${URL}\n",
-    )
-    assert answer.status_code == 303
-    text = file.read_text()
-    assert "# ours" in text
-    assert "public_url: ${URL}" in text
-    file.write_text(text.replace("    public_url: ${URL}\n", ""))
-    assert page.defined["deploys"].receivers == {"deploy": frozenset({1, 2}), "release": None}
+    answer = page.edit("deploys", "receivers:", "holdd: 1m\nreceivers:", do="check")
+    assert answer.status_code == 422
+    assert "line 4, webhook deploys: holdd: unknown key; did you mean hold?" in unescape(answer.text)
+    assert "holdd: 1m" in answer.text
+    broken = page.edit("deploys", "platform: github", 'platform: "github')
+    assert "line 2, YAML: a quote that isn" in broken.text
+    renamed = page.edit("deploys", "name: deploys", "name: releases")
+    assert "can" in renamed.text and "make a new webhook" in renamed.text
+    assert set(page.defined) == {"deploys"}
 
 
-def test_what_the_form_has_no_field_for_is_kept(page: Page) -> None:
-    (page.folder / "a.yaml").write_text(
-        "webhooks:\n- name: deploys\n  verifier: none\n  receivers: {r: any}\n  starts:\n"
-        "  - {workflow: s, unless: taken, when: {$.a: {$in: [1, 2]}}}\n"
-    )
-    values = {
-        "receivers": "r",
-        "start_workflow_0": "s",
-        "start_when_0": "$.a: {$in: [1, 2, 3]}",
-        "start_workflow_1": "t",
-    }
-    answer = page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), **values)
-    assert answer.status_code == 303
-    one, other = page.defined["deploys"].starts
-    assert (one.unless, one.when) == ("taken", {"$.a": {"$in": [1, 2, 3]}})
-    assert other.workflow == "t"
-
-
-def test_the_input_of_a_start_is_written_and_shown_for_the_newest_event(page: Page, relay: list[Draft]) -> None:
-    page.create(
-        start_workflow_0="on_push", start_input_0="branch: $.ref\nfrom: {text: $$.ref, n: 1}", more="hide: [$.pusher]"
-    )
-    given = {"branch": "$.ref", "from": {"text": "$$.ref", "n": 1}}
-    assert page.defined["deploys"].starts[0].input == given
-    assert "Inputs" not in page.client.get("/webhooks/deploys").text, "there is no event yet"
+def test_the_check_shows_what_a_start_would_get(page: Page, relay: list[Draft]) -> None:
+    page.create(start_workflow_0="on_push", start_input_0="branch: $.ref", more="hide: [$.pusher]")
     page.post("/webhooks/deploys/test", sample="push")
-    text = unescape(page.client.get("/webhooks/deploys").text)
-    assert '"branch": "refs/heads/' in text
-    assert '"text": "$.ref"' in text
-    values = {"receivers": "deploy", "start_workflow_0": "on_push", "start_input_0": "who: $.pusher.name"}
-    version = page.version("deploys")
-    tried = unescape(
-        page.post("/webhooks/deploys/edit", do="check", version=version, more="hide: [$.pusher]", **values).text
-    )
-    assert '"who": "***"' in tried
-    assert page.defined["deploys"].starts[0].input == given, "nothing was saved"
+    assert '"branch": "refs/heads/' in unescape(page.client.get("/webhooks/deploys").text)
+    checked = unescape(page.edit("deploys", "branch: $.ref", "who: $.pusher.name", do="check").text)
+    assert "It can be saved" in checked
+    assert '"who": "***"' in checked
+    assert page.defined["deploys"].starts[0].input == {"branch": "$.ref"}, "nothing was saved"
 
 
 @pytest.mark.parametrize("given", ["x: $5", "- $.a", "x: $.[", "$.a"])
@@ -77,42 +58,64 @@ def test_a_wrong_input_is_told_at_its_field(page: Page, given: str) -> None:
     assert 'id="start_input_0-error"' in answer.text
 
 
-def test_an_empty_input_stays_empty_when_another_start_is_edited(page: Page) -> None:
-    (page.folder / "a.yaml").write_text(
-        "webhooks:\n- name: deploys\n  verifier: none\n  starts:\n  - {workflow: s, input: {}}\n  - workflow: t\n"
-    )
-    text = page.client.get("/webhooks/deploys/edit").text
-    assert re.search(r'id="start_input_0"[^>]*>{}</textarea>', text)
-    values = {"start_workflow_0": "s", "start_input_0": "{}", "start_workflow_1": "u"}
-    page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), **values)
-    assert [(start.workflow, start.input) for start in page.defined["deploys"].starts] == [("s", {}), ("u", None)]
-
-
 def test_two_who_edit_at_once_are_told(page: Page) -> None:
     page.create()
     version = page.version("deploys")
-    assert page.post("/webhooks/deploys/edit", do="save", version=version, receivers="one").status_code == 303
-    answer = page.post("/webhooks/deploys/edit", do="save", version=version, receivers="two")
+    assert page.edit("deploys", "deploy: any", "one: any").status_code == 303
+    answer = page.edit("deploys", "one: any", "two: any", version=version)
     assert answer.status_code == 409
     assert "nothing was overwritten" in answer.text
-    assert re.search(r">two</textarea>", answer.text), "what was typed is kept"
+    assert "two: any" in answer.text, "what was typed is kept"
     assert set(page.defined["deploys"].receivers) == {"one"}
     assert page.post("/webhooks/deploys/delete", confirm="deploys", version=version).status_code == 409
     assert "deploys" in page.defined
 
 
-def test_an_edit_shows_each_receiver_ticked_however_many_there_are(page: Page) -> None:
-    receivers = [f"flow_{number:03}" for number in range(300)]
-    page.create(receivers="\n".join([*receivers, "versioned: 1, 2"]))
-    form = page.client.get("/webhooks/deploys/edit").text
-    ticked = re.findall(r'name="chosen" value="([^"]+)" checked', form)
-    assert ticked == [*receivers, "versioned: 1, 2"]
-    before = (page.folder / "deploys.yaml").read_text()
-    page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), chosen=ticked)
-    assert (page.folder / "deploys.yaml").read_text() == before
-    kept = [one for one in ticked if one != "flow_123"]
-    checked = page.post("/webhooks/deploys/edit", do="check", version=page.version("deploys"), chosen=kept).text
-    assert '<input type="checkbox" name="chosen" value="flow_123">' in checked, "it can be ticked again"
-    page.post("/webhooks/deploys/edit", do="save", version=page.version("deploys"), chosen=kept)
-    assert len(page.defined["deploys"].receivers) == 300
-    assert "flow_123" not in page.defined["deploys"].receivers
+def test_a_secret_in_the_file_itself_is_never_shown_and_stays_or_becomes_a_file(page: Page) -> None:
+    file = page.folder / "a.yaml"
+    file.write_text(
+        f"webhooks:\n- name: one\n  platform: github\n  secret: [{SECRET}-1, {SECRET}-2]  # new, old\n"
+        "  receivers: {a: any}\n"
+        f"- name: two\n  headers:\n    X-Key: {SECRET}-3\n  receivers: {{a: any}}\n"
+        f"- name: three\n  signature:\n    secret: |\n      {SECRET}-4\n    header: X\n  receivers: {{a: any}}\n"
+    )
+    assert 'secret: ["***", "***"]  # new, old' in page.text("one")
+    for name in ("one", "two", "three"):
+        texts = [page.client.get(f"/webhooks/{name}{more}").text for more in ("", "/edit", "/delete")]
+        texts += [
+            page.edit(name, "a: any", "b: any", do="check").text,
+            page.edit(name, "a: any", "b", version="x").text,
+        ]
+        assert not [text for text in texts if SECRET in text]
+        assert page.edit(name, "a: any", "b: any").status_code == 303
+    assert [one.get_secret_value() for one in page.defined["one"].secret] == [f"{SECRET}-1", f"{SECRET}-2"]
+    assert page.edit("two", 'X-Key: "***"', "X-Key: a-new-one-0123456789\n  X-Other: '***'").status_code == 422
+    assert page.edit("two", '"***"', "a-new-one-0123456789").status_code == 303
+    assert page.defined["two"].headers["X-Key"][0].get_secret_value() == "a-new-one-0123456789"
+    assert "a-new-one" not in file.read_text(), "a secret is a file of its own"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        f"secrets: {SECRET}",
+        f"token: {SECRET}",
+        f"Secret: {SECRET}",
+        f"header: {{X-Key: {SECRET}}}",
+        f"signature: {SECRET}",
+        f"callback: {{secrets: {SECRET}}}",
+    ],
+)
+def test_nothing_is_shown_of_a_file_with_errors_but_its_errors(page: Page, wrong: str) -> None:
+    page.create()
+    page.client.get("/webhooks/deploys")
+    file = page.folder / "deploys.yaml"
+    file.write_text(file.read_text() + f"    {wrong}\n")
+    shown = page.client.get("/webhooks/deploys")
+    assert shown.status_code == 200, "the last good webhook is in force"
+    edit = page.client.get("/webhooks/deploys/edit")
+    assert edit.status_code == 409
+    viewer = page.client.get("/webhooks/deploys", headers={"Authorization": f"Bearer {VIEWER}"})
+    for answer in (shown, edit, viewer):
+        assert SECRET not in answer.text
+        assert re.search(r"deploys\.yaml:\d+", answer.text), "the error is said"

@@ -46,22 +46,6 @@ def test_a_webhook_that_is_proven_otherwise_gets_no_secret(page: Page) -> None:
     assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
 
 
-def test_a_secret_that_stands_in_the_file_itself_is_not_shown(page: Page) -> None:
-    (page.folder / "a.yaml").write_text(
-        "webhooks:\n- {name: one, platform: github, secret: in-the-file-itself-1, receivers: {a: any}}\n"
-        "- {name: two, headers: {X-Key: in-the-file-itself-2}, receivers: {a: any}}\n"
-        "- name: three\n  signature: {secret: in-the-file-itself-3, header: X}\n  receivers: {a: any}\n"
-    )
-    for name in ("one", "two", "three"):
-        version = page.version(name)
-        texts = [page.client.get(f"/webhooks/{name}{more}").text for more in ("", "/edit", "/delete")]
-        texts.append(page.post(f"/webhooks/{name}/edit", do="check", version=version, receivers="b").text)
-        texts.append(page.post(f"/webhooks/{name}/edit", do="save", version="old", receivers="b").text)
-        assert not [text for text in texts if "in-the-file-itself" in text]
-        assert page.post(f"/webhooks/{name}/edit", do="save", version=version, receivers="b").status_code == 303
-    assert "in-the-file-itself-2" in (page.folder / "a.yaml").read_text()
-
-
 def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_removed(page: Page) -> None:
     page.create(platform="custom", name="one", header="X-Api-Key")
     assert "New value of the header X-Api-Key" in page.client.get("/webhooks/one").text
@@ -90,11 +74,7 @@ def test_a_webhook_with_callback_is_made_edited_and_its_secret_rotated(page: Pag
     [old] = [secret.get_secret_value() for secret in callback.secret]
     assert old == "9f86d081884c7d659a2feaa0c55ad015"
     assert old not in made.text, "nobody enters it anywhere"
-    edit = page.client.get("/webhooks/approvals/edit").text
-    assert "Callback URLs" in edit
-    assert old not in edit
-    values = given | {"callback_expires": "3d", "receivers": "deploy"}
-    page.post("/webhooks/approvals/edit", do="save", version=page.version("approvals"), **values)
+    page.edit("approvals", "expires: 2d", "expires: 3d")
     assert page.defined["approvals"].callback.expires == 3 * 86_400.0
 
     def secrets() -> list[str]:

@@ -118,19 +118,9 @@ def test_a_chosen_workflow_is_added_to_the_receivers(page: FlaskClient, conducto
     )
     assert 'name="chosen" value="flow: 2, 3" checked' in added.text
     assert ">other</textarea>" in added.text
-    version = re.search(r'name="version" value="(\w+)"', page.get("/webhooks/deploys/edit").text)
-    assert version
-    post(
-        page,
-        "/webhooks/deploys/edit",
-        do="save",
-        version=version[1],
-        chosen=["deploy", "release: 1, 2"],
-        receiver="a:b",
-        start_workflow_0="on_push",
-        start_workflow_1="deploy",
-    )
-    assert "a:b: any" in (folder / "deploys.yaml").read_text().replace("'", "")
+    values = {"platform": "github", "name": "new", "secret": "x" * 32, "chosen": ["deploy", "release: 1, 2"]}
+    post(page, "/new", do="create", receiver="a:b", **values)
+    assert "a:b: any" in (folder / "new.yaml").read_text().replace("'", "")
 
 
 def test_a_part_of_a_name_finds_workflows_to_tick_and_is_never_saved_as_one(

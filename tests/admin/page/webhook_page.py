@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,21 @@ class Page:
     def create(self, **values: Any) -> TestResponse:
         given = {"do": "create", "platform": "github", "name": "deploys", "receivers": "deploy"}
         return self.post("/new", **{**given, "secret": "9f86d081884c7d659a2feaa0c55ad015", **values})
+
+    def text(self, name: str) -> str:
+        """What *Edit* shows of the webhook."""
+        match = re.search(
+            r'<textarea name="yaml"[^>]*>\n(.*?)</textarea>', self.client.get(f"/webhooks/{name}/edit").text, re.S
+        )
+        assert match
+        return unescape(match[1])
+
+    def edit(self, name: str, old: str, new: str, do: str = "save", **values: Any) -> TestResponse:
+        """Replaces a part of that text."""
+        text = self.text(name)
+        assert old in text
+        values.setdefault("version", self.version(name))
+        return self.post(f"/webhooks/{name}/edit", do=do, yaml=text.replace(old, new).replace("\n", "\r\n"), **values)
 
     @property
     def defined(self) -> dict[str, Any]:

@@ -1,0 +1,151 @@
+"""One webhook's own lines in a file of definitions: cut out, changed as text, and put back. Pure.
+
+Whatever isn't changed stays as people wrote it: comments, quotes, order and indentation.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from admin.errors import CantDo
+from config.references import has_secret, may_hold_reference
+from config.yaml_lines import Located, Where
+
+MASK = "***"
+"""Stands for a secret that the YAML contains itself."""
+_DASH = re.compile(r"( *)-( +)(?=[^ #\r\n])")
+_AFTER_LIST = re.compile(r"[^\s#-]")
+"""The beginning of a line that no longer belongs to a list below a top-level key."""
+
+
+class CantCut(CantDo):
+    """The webhook's lines can't be told from the rest of the file."""
+
+
+class UnknownSecret(CantDo):
+    """The mask stands where no secret was."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A webhook's own lines, and the text around them."""
+
+    above: str
+    text: str
+    """The webhook as a document of its own."""
+    below: str
+    dash: str
+    """What its first line begins with: the dash, and the spaces around it."""
+    line: int
+    """Its first line in the file, from 1."""
+
+    def put_back(self, text: str) -> str:
+        """The whole file with the webhook as it is now, or without it if the text is empty."""
+        end = "\r\n" if self.above.endswith("\r\n") else "\n"
+        inside = [f"{' ' * len(self.dash)}{line}" if line.strip() else "" for line in text.splitlines()]
+        if inside:
+            inside[0] = f"{self.dash}{inside[0][len(self.dash) :]}"
+        return f"{self.above}{''.join(f'{line}{end}' for line in inside)}{self.below}"
+
+
+def cut_out(text: str, document: Located, index: int) -> Entry:
+    """The webhook at this place of the file's list. Raises CantCut unless it begins with a dash of its own."""
+    lines = text.splitlines(keepends=True)
+    begin = document.line(("webhooks", index)) - 1
+    dash = _DASH.match(lines[begin])
+    if dash is None:
+        raise CantCut("its webhooks aren't written one below the other, each with a dash: edit the file")
+    if index + 1 < len(document.value["webhooks"]):
+        end = document.line(("webhooks", index + 1)) - 1
+    else:
+        end = next((n for n in range(begin, len(lines)) if _AFTER_LIST.match(lines[n])), len(lines))
+    width = len(dash[0])
+    while end > begin + 1 and (not lines[end - 1].strip() or re.match(rf" {{0,{width - 1}}}#", lines[end - 1])):
+        end -= 1  # what stands above the next webhook is about that
+    inside = [line.rstrip("\r\n") for line in (f"{' ' * width}{lines[begin][width:]}", *lines[begin + 1 : end])]
+    if any(line[:width].strip() for line in inside):
+        raise CantCut("a line of it is indented less than its first: edit the file")
+    own = "".join(f"{line[width:]}\n" for line in inside)
+    return Entry("".join(lines[:begin]), own, "".join(lines[end:]), dash[0], begin + 1)
+
+
+def masked(text: str) -> str:
+    """The webhook with each secret that it contains itself as `MASK`."""
+    return _replaced(text, lambda where, value: json.dumps(MASK))
+
+
+def with_secrets(text: str, before: str, refer: Callable[[str, str], str]) -> str:
+    """The webhook as it is to be written: `MASK` becomes what stands in the text `before` at that place, and other
+    secrets that it contains itself are handed to `refer`, with the key that they are under, for a reference.
+
+    Raises UnknownSecret.
+    """
+    old = {where: before[node.start_mark.index : node.end_mark.index] for where, node in _scalars(_compose(before), ())}
+
+    def written(where: Where, value: str) -> str:
+        if value != MASK:
+            label = next(part for part in reversed(where) if isinstance(part, str))
+            return json.dumps(refer(value.replace("$${", "${"), label))
+        if where not in old:
+            raise UnknownSecret(f"{MASK} stands for a secret that was there before; write it, or a reference to it")
+        return old[where].rstrip()
+
+    return _replaced(text, written)
+
+
+def with_value(text: str, where: tuple[str, ...], value: str | list[str]) -> str:
+    """The webhook with this value at the place, which is there already, or is a key of the webhook's own."""
+    node: Node | None = _compose(text)
+    root = node
+    for key in where:
+        inside = node.value if isinstance(node, MappingNode) else []
+        node = next((item for name, item in inside if name.value == key), None)
+    new = json.dumps(value, ensure_ascii=False)
+    if node is not None:
+        return _spliced(text, node, new)
+    if isinstance(root, MappingNode) and root.flow_style:
+        at = text.index("{", root.start_mark.index) + 1
+        return f"{text[:at]}{where[0]}: {new}, {text[at:]}"
+    return f"{text.rstrip()}\n{where[0]}: {new}\n"
+
+
+def _compose(text: str) -> Node | None:
+    node: Node | None = YAML(typ="safe", pure=True).compose(text)
+    return node
+
+
+def _replaced(text: str, written: Callable[[Where, str], str]) -> str:
+    """The text with other YAML for each secret that it contains itself."""
+    for where, node in reversed(list(_scalars(_compose(text), ()))):
+        if may_hold_reference(where) and has_secret(str(node.value)):
+            text = _spliced(text, node, written(where, str(node.value)))
+    return text
+
+
+def _scalars(node: Node | None, where: Where) -> Iterator[tuple[Where, ScalarNode]]:
+    if isinstance(node, ScalarNode):
+        yield where, node
+    elif isinstance(node, SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _scalars(item, (*where, number))
+    elif isinstance(node, MappingNode):
+        for key, item in node.value:
+            yield from _scalars(item, (*where, str(key.value)))
+
+
+def _spliced(text: str, node: Node, new: str) -> str:
+    """The text with `new` instead of the node; what stands behind it stays."""
+    end = node.end_mark.index
+    if isinstance(node, (MappingNode, SequenceNode)) and not node.flow_style and node.value:
+        last = node.value[-1]
+        while not isinstance(last, ScalarNode):
+            last = last[1] if isinstance(last, tuple) else last.value[-1]
+        end = last.end_mark.index
+    old = text[node.start_mark.index : end]
+    return f"{text[: node.start_mark.index]}{new}{old[len(old.rstrip()) :]}{text[end:]}"
