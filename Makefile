@@ -7,6 +7,7 @@ STORE ?= sqlite
 SECONDS ?= 60
 EXAMPLES ?= 10
 INSTALLED := $(VENV)/.installed
+LOCKED := requirements-dev.txt
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations 25 --durations-min 5
 JOBS ?= auto
 IMAGE_EXTRAS := postgres notify otel
@@ -67,11 +68,12 @@ docs-site: $(INSTALLED) ## Build the documentation as a website, build/site/inde
 	$(BIN)/python -m release site build/site
 
 # For Python 3.10 and newer on every platform, including the image's.
-LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --quiet
+LOCK := $(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-header --no-annotate --quiet $(UPGRADE)
 
-lock: $(INSTALLED) ## Update the image's pinned dependencies, within what pyproject.toml allows
-	$(LOCK) --upgrade pyproject.toml $(patsubst %,--extra %,$(IMAGE_EXTRAS)) --output-file deploy/requirements.txt
-	echo 'hatchling>=1.27' | $(LOCK) --upgrade - --output-file deploy/requirements-build.txt
+lock: $(INSTALLED) ## Update the locked dependencies after a change of pyproject.toml; UPGRADE=--upgrade: to the newest versions
+	$(LOCK) pyproject.toml --extra dev --output-file $(LOCKED)
+	$(LOCK) pyproject.toml $(patsubst %,--extra %,$(IMAGE_EXTRAS)) --constraint $(LOCKED) --output-file deploy/requirements.txt
+	echo 'hatchling>=1.27' | $(LOCK) - --constraint $(LOCKED) --output-file deploy/requirements-build.txt
 
 bench: $(INSTALLED) ## The benchmarks
 	@$(BIN)/python -m testkit.conductor
@@ -83,17 +85,31 @@ setup: $(INSTALLED) ## Only set up: virtual environment and Conductor's jar
 clean: ## Remove everything generated here, but no data
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
-# uv takes a tenth of pip's time, but doesn't know the indexes that pip is configured with.
+# A mirror of PyPI and an authority of one's own, for pip and uv alike, whichever of the two they are set for.
+export UV_SYSTEM_CERTS := 1
+ifneq ($(PIP_INDEX_URL),)
+export UV_DEFAULT_INDEX := $(or $(UV_DEFAULT_INDEX),$(PIP_INDEX_URL))
+endif
+ifneq ($(PIP_CERT)$(SSL_CERT_FILE),)
+$(INSTALLED) lock: export SSL_CERT_FILE := $(or $(SSL_CERT_FILE),$(PIP_CERT))
+$(INSTALLED): export PIP_CERT := $(or $(PIP_CERT),$(SSL_CERT_FILE))
+endif
+
+# uv takes a tenth of pip's time, but doesn't read pip's configuration files. pip does it too, if uv can't.
 PIP := $(BIN)/python -m pip
-INSTALL := { ! $(PIP) config list | grep -q index && $(PIP) install --disable-pip-version-check --quiet uv \
-  && $(BIN)/uv pip install --python $(BIN)/python -e '.[dev]'; } \
-  || $(PIP) install --disable-pip-version-check -e '.[dev]'
+UV_OF_LOCK := sed -n '/^uv==/,/[^\\]$$/p' $(LOCKED) > $(VENV)/uv.txt \
+  && $(PIP) install --disable-pip-version-check --quiet --require-hashes --requirement $(VENV)/uv.txt
+LIBRARIES := install --require-hashes --no-deps --requirement $(LOCKED)
+PROJECT := install --no-deps --no-build-isolation --editable .
+INSTALL := { ! $(PIP) config list | grep -v '^:env:.index-url' | grep -q index && $(UV_OF_LOCK) \
+  && $(BIN)/uv pip $(LIBRARIES) --python $(BIN)/python && $(BIN)/uv pip $(PROJECT) --python $(BIN)/python; } \
+  || { $(PIP) $(LIBRARIES) --disable-pip-version-check && $(PIP) $(PROJECT) --disable-pip-version-check; }
 
 IS_RECENT := 'import sys; sys.exit(sys.version_info < (3, 10))'
 
 # The stamp is written last, so an interrupted installation is repeated. An environment whose Python is gone or too old is
 # made anew: venv would leave that Python in it.
-$(INSTALLED): pyproject.toml
+$(INSTALLED): pyproject.toml $(LOCKED)
 	@command -v $(PYTHON) >/dev/null || { \
 	  echo "There is no $(PYTHON): install Python 3.10 or newer, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(PYTHON) -c $(IS_RECENT) || { \

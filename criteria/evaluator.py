@@ -7,6 +7,7 @@ members, indexes, slices, ``*``, ``..`` and filters with comparisons the same me
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -115,8 +116,10 @@ def _this(_part: Any, _depth: int) -> Find:
     return find
 
 
-def _fields(part: Any, _depth: int) -> Find:
+def _fields(part: Any, depth: int) -> Find:
     names = tuple(part.fields)
+    if names == ("*",) and sys.version_info < (3, 11):  # whose jsonpath-ng, 1.8, has no wildcard
+        return _wildcard(part, depth)
 
     def find(node: Node, steps: Steps) -> list[Node]:
         steps.take(len(names))

@@ -122,7 +122,7 @@ def test_hide_is_checked_like_every_path(tmp_path: Path) -> None:
         ("$.items[*].id", "$.items[0]", True),
         ("$['items[*]'].pin", "$.items[*].pin", False),
         ("$.kept", "$..pin", True),
-        ("$.kept", "$.items[?@.open].pin", True),
+        ("$.kept", "$.items[?(@.open)].pin", True),
         ("$..kept", "$.card", True),
     ],
 )

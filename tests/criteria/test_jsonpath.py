@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import jsonpath_ng.jsonpath
@@ -16,6 +17,7 @@ from criteria import evaluator
 from criteria.evaluator import MAX_STEPS, Node
 from criteria.jsonpath import BadPath, blank, compile_path
 
+OF_TODAYS_LIBRARY = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10's jsonpath-ng knows fewer filters")
 DOCUMENT: dict[str, Any] = {
     "event": {"type": "message", "a b": 1, "null": None, "x-y": True},
     "items": [{"id": 1, "tags": ["a"]}, {"id": 2, "tags": []}],
@@ -112,6 +114,7 @@ SEGMENTS = st.lists(
 )
 
 
+@OF_TODAYS_LIBRARY
 @given(document=st.dictionaries(st.sampled_from("ab"), JSON, max_size=3), segments=SEGMENTS)
 def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
     document: dict[str, Any], segments: list[str]
@@ -158,7 +161,7 @@ for _ in range(90):
         "$..a..a..a..a",
         "$[" + "'a'," * 200 + "'a'][" + "0," * 80 + "0][*][*]",
         "$" + "[?@..*[?@..*[?@..*]]]",
-        "$..[?@ == $]..[?@ == $]",
+        pytest.param("$..[?@ == $]..[?@ == $]", marks=OF_TODAYS_LIBRARY),
     ],
 )
 def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(

@@ -117,15 +117,18 @@ def test_the_base_is_pinned_and_the_times_are_the_tests_own() -> None:
     assert f"ARG SOURCE_DATE_EPOCH={EPOCH}" in text
 
 
-def test_the_lock_holds_what_the_project_asks_for() -> None:
+@pytest.mark.parametrize("lock", ["deploy/requirements.txt", "requirements-dev.txt"])
+def test_a_lock_holds_what_the_project_asks_for(lock: str) -> None:
     """Else: `make lock`."""
-    text = (ROOT / "deploy" / "requirements.txt").read_text(encoding="utf-8")
+    text = (ROOT / lock).read_text(encoding="utf-8")
     locked: dict[str, list[str]] = {}
     for name, version in re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", text, re.MULTILINE):
         locked.setdefault(canonicalize_name(name), []).append(version)
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    extras = makefile.partition("IMAGE_EXTRAS := ")[2].partition("\n")[0].split()
+    extras = ["dev"]
+    if lock.startswith("deploy/"):
+        extras = makefile.partition("IMAGE_EXTRAS := ")[2].partition("\n")[0].split()
     asked = project.partition("\ndependencies = [")[2].partition("\n]")[0]
     for extra in extras:
         asked += "\n" + project.partition(f"\n{extra} = [")[2].partition("]\n")[0]
@@ -133,6 +136,14 @@ def test_the_lock_holds_what_the_project_asks_for() -> None:
     assert len(requirements) > len(extras)
     for wanted in requirements:
         versions = locked.get(canonicalize_name(wanted.name), [])
-        assert versions, f"{wanted.name} is not in deploy/requirements.txt: make lock"
+        assert versions, f"{wanted.name} is not in {lock}: make lock"
         assert all(wanted.specifier.contains(version) for version in versions), f"{wanted}: make lock"
     assert text.count("==") <= text.count("--hash=")
+
+
+def test_the_image_has_the_versions_that_were_tested() -> None:
+    tested, shipped = (
+        set(re.findall(r"^([^ ]+==[^ ]+)", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE))
+        for file in ("requirements-dev.txt", "deploy/requirements.txt")
+    )
+    assert shipped <= tested
