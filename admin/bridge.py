@@ -20,7 +20,7 @@ from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from relay.verify.fingerprints import verified_since
 from store.event_filter import EventFilter, EventPage
-from store.hiding import Hidden, masked, masked_in_list
+from store.hiding import Hidden, masked, masked_in_list, masked_target
 from store.records import Event, Target, Task
 from store.sql.store import Store
 from store.summary import Summarizer
@@ -170,9 +170,10 @@ class Bridge:
     def targets_by_event(self, events: Iterable[Event]) -> dict[str, list[Target]]:
         """event id → its targets, for each of these events; of one with more than `TARGETS_LISTED`, so many of each
         kind and state."""
-        found: dict[str, list[Target]] = {event.id: [] for event in events}
+        hide = {event.id: self.hide(event.webhook) for event in events}
+        found: dict[str, list[Target]] = {event_id: [] for event_id in hide}
         ids = iter(found)
         while part := list(islice(ids, _BATCH)):
             for target in self.store.queries.some_targets_of(part, TARGETS_LISTED):
-                found[target.event_id].append(target)
+                found[target.event_id].append(masked_target(target, hide[target.event_id]))
         return found

@@ -14,7 +14,7 @@ from typing import Any
 
 from criteria.jsonpath import blank, compile_path, plain_steps
 from criteria.matches import Criterion
-from store.records import Event
+from store.records import Event, Target
 
 BLANK = "***"
 Hidden = Sequence[str] | None
@@ -56,6 +56,11 @@ def masked(event: Event, hide: Hidden) -> Event:
         enclosing=None if event.enclosing is None else _of(event.enclosing, about.get("enclosing")),
         delivery_id=BLANK if event.delivery_id is not None else None,
     )
+
+
+def masked_target(target: Target, hide: Hidden) -> Target:
+    """The target without its correlation id, if that is a message's key: a value of the payload."""
+    return target if hide == () or target.kind != "message" else replace(target, correlation_id=BLANK)
 
 
 def masked_in_list(event: Event, hide: Hidden) -> Event:
@@ -202,11 +207,15 @@ def _steps(path: str) -> tuple[str | int | None, ...] | None:
 
 
 def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:
+    """Blanks in the payload and, if it is an element of a split one, in what surrounds it."""
     for path in hide:
         try:
+            about = document.get("_webhook")
+            if isinstance(about, dict) and "enclosing" in about:
+                about["enclosing"] = blank(about["enclosing"], path, BLANK)
             document = blank(document, path, BLANK)
         except Exception:  # if it can't be blanked exactly, nothing is shown
-            document = BLANK
+            document = {"hidden": BLANK}
     return document if isinstance(document, dict) else {"hidden": BLANK}
 
 

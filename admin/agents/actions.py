@@ -34,6 +34,9 @@ class ReplayEvent(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     event_id: str = Field(description="The event's whole id.")
+    confirm: bool = Field(
+        False, description="Needed if the event had an effect, which the refusal names; ask the user first."
+    )
 
 
 def send_sample(bridge: Bridge, given: SendSample) -> Any:
@@ -61,9 +64,9 @@ def send_sample(bridge: Bridge, given: SendSample) -> Any:
 
 
 def replay_event(bridge: Bridge, given: ReplayEvent) -> Any:
-    """Raises NotFound, CantReplay."""
+    """Raises NotFound, CantReplay, NeedsConfirmation."""
     event = bridge.event(given.event_id)
-    new_id = replay(bridge, event.id)
+    new_id = replay(bridge, event.id, confirmed=given.confirm)
     _record(bridge, "replayed", event.webhook, f"event {event.id}, as {new_id}")
     return as_json(Replay(event_id=new_id, replay_of=event.id))
 

@@ -122,9 +122,12 @@ class WholeEvent(Event):
 
 
 class ReplayTo(ApiObject):
-    """Which target a replay is for; every one without it."""
+    """Which target a replay is for, every one without it; and whether what was done may be done again."""
 
     target: int | None = Field(None, ge=1, description="only this one, by its place among the event's targets, from 1")
+    confirm: bool = Field(
+        False, description="needed if the event had an effect: without it the answer is 409, and says which"
+    )
 
 
 class Replay(ApiObject):

@@ -8,6 +8,7 @@ from admin.api.objects import WholeEvent
 from admin.bridge import Bridge
 from admin.events.targets import EventTargets
 from admin.explain.explainer import Explainer
+from store.hiding import masked_target
 from store.records import Event
 
 _TASKS_READ = 50
@@ -16,7 +17,8 @@ _TASKS_READ = 50
 
 def whole_event(bridge: Bridge, event: Event) -> WholeEvent:
     """The event as people may see it. Raises StoreUnavailable."""
-    targets = bridge.store.queries.targets_of([event.id])
+    hide = bridge.hide(event.webhook)
+    targets = [masked_target(one, hide) for one in bridge.store.queries.targets_of([event.id])]
     explained = Explainer(bridge).event(event, _TASKS_READ, EventTargets(targets))
     shown = bridge.shown(event)
     try:

@@ -17,9 +17,10 @@ from admin.cli.diff import diff
 from admin.cli.event_list import filter_options, list_events, parts_given, search_for, show_failures
 from admin.cli.follow import follow_events
 from admin.cli.groups import Commands
-from admin.cli.replay import replay_many
+from admin.cli.replay import confirm, replay_many
 from admin.cli.story import echo_story
 from admin.cli.tables import compact, plain, pretty
+from admin.events.replay import NeedsConfirmation
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.explain.results import Comparison, EventExplanation
@@ -215,14 +216,15 @@ def _echo_criteria(criteria: Sequence[Criterion]) -> None:
 @click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="The highest rate, such as 20/s.")
 @click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
-@click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> None:
     """Deliver an event, or many, again, as new events that arrive now.
 
     A new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
-    whatever it matches: nothing that the old event did is undone. Its id is printed.
+    whatever it matches: nothing that the old event did is undone. If it had an effect, or is pending, this says so and
+    asks first. The new event's id is printed.
 
     With --target, whose numbers `events show` lists, the new event has only that one: the same task of the same
     workflow, or the same start. Everything else that it matches is left alone.
@@ -252,7 +254,11 @@ def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> N
     if chosen_by or many["dry_run"] or many["acknowledged"]:
         raise click.UsageError("EVENT_ID is one event: leave out the options that select many")
     event = here.bridge.event_meant(event_id)
-    new_id = replay_event(here.bridge, event.id, many["target"])
+    try:
+        new_id = replay_event(here.bridge, event.id, many["target"], many["yes"])
+    except NeedsConfirmation as error:
+        confirm(f"event {event.id}: {error}", "Replay it?")
+        new_id = replay_event(here.bridge, event.id, many["target"], True)
     which = f"event {event.id}" + (f", target {many['target']}" if many["target"] is not None else "")
     here.record("replayed", event.webhook, f"{which}, as {new_id}")
     if as_json:

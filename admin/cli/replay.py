@@ -46,8 +46,8 @@ def replay_many(
         _say_dry(plan, as_json)
         return
     _say_plan(plan, "will be", to_stderr=True)
-    if not yes:
-        _confirm(plan)
+    if plan.to_confirm and not yes:
+        confirm("; ".join(plan.to_confirm), "Replay them?")
     progress = Progress(plan.total, plan.left_out)
     stopped: str | None = None
     said = time.monotonic()
@@ -79,14 +79,11 @@ def replay_many(
     _say_end(progress, stopped, as_json)
 
 
-def _confirm(plan: Plan) -> None:
-    """Returns if there is nothing to ask, or the answer is yes. Exits with 2 if nobody can be asked."""
-    if not plan.to_confirm:
-        return
-    reasons = "; ".join(plan.to_confirm)
+def confirm(reason: str, question: str) -> None:
+    """Returns if the answer is yes. Exits with 2 if nobody can be asked."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"nothing was replayed: {reasons}. To replay them anyway, add --yes")
-    click.confirm(f"{reasons}.\nReplay them?", abort=True, err=True)
+        raise click.UsageError(f"nothing was replayed: {reason}. To replay anyway, add --yes")
+    click.confirm(f"{reason}.\n{question}", abort=True, err=True)
 
 
 def _say_dry(plan: Plan, as_json: bool) -> None:

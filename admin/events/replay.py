@@ -9,11 +9,13 @@ from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
+from admin.events.descriptions import describe_effects
 from admin.events.families import families
 from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined, undefined, why_settled
+from admin.explain.targets import describe_target
 from config.webhooks import DEFAULT_HOLD
 from store.one_target import OneTarget, place_of
-from store.records import Committed, NewEvent, new_event_id
+from store.records import Committed, NewEvent, Target, new_event_id
 from store.rules.transitions import LIVE
 
 
@@ -21,17 +23,42 @@ class CantReplay(CantDo):
     """The event can't be replayed; the text says why."""
 
 
-def replay(bridge: Bridge, event_id: str, target: int | None = None) -> str:
+class NeedsConfirmation(CantDo):
+    """The event had an effect, or may still have one; the text says which."""
+
+
+def replay(bridge: Bridge, event_id: str, target: int | None = None, confirmed: bool = False) -> str:
     """Adds the event once more, as one that arrives now; returns the new event's id.
 
     With `target`, the number of one of its targets from 1, the new event may have only that one. Raises NotFound,
-    CantReplay if its webhook is no longer defined or that target isn't over, StoreUnavailable.
+    CantReplay if its webhook is no longer defined or that target isn't over, NeedsConfirmation if what it does would be
+    done again and that isn't `confirmed`, StoreUnavailable.
     """
-    only = None if target is None else _place(bridge, event_id, target)
-    return _add(bridge, event_id, None, only).event_id
+    one = None if target is None else _target(bridge, event_id, target)
+    effect = None if confirmed else _effect(bridge, event_id, one)
+    if effect is not None:
+        raise NeedsConfirmation(effect)
+    return _add(bridge, event_id, None, None if one is None else place_of(one)).event_id
 
 
-def _place(bridge: Bridge, event_id: str, number: int) -> OneTarget:
+def _effect(bridge: Bridge, event_id: str, target: Target | None) -> str | None:
+    """What a replay would do again, or what may be done without it; None if nothing."""
+    if target is not None:
+        done = describe_target(target) if target.state == "done" else None
+        return f"{done} A replay does that again" if done else None
+    event = bridge.event(event_id)
+    family = families(bridge.store.queries, [event])[event.id]
+    targets = bridge.targets_by_event([one for one in (event, family.delivered) if one is not None])
+    effects = describe_effects(target for some in targets.values() for target in some)
+    if effects or event.status == "delivered" or family.delivered is not None:
+        what = f"it or its replay {family.delivered.id}" if family.delivered is not None else "it"
+        return f"{what} has {effects or 'been delivered'}, and a replay does that again"
+    if event.status == "pending" or family.pending is not None:
+        return "it is pending, or a replay of it is, and may be delivered without another replay, too"
+    return None
+
+
+def _target(bridge: Bridge, event_id: str, number: int) -> Target:
     queries = bridge.store.queries
     targets = sum(queries.target_states(event_id).values())
     found = queries.targets_in_order(event_id, 1, number - 1) if 1 <= number <= targets else []
@@ -41,7 +68,7 @@ def _place(bridge: Bridge, event_id: str, number: int) -> OneTarget:
     (target,) = found
     if target.state in LIVE:
         raise CantReplay(f"target {number} of event {event_id} is still being called: wait for its end")
-    return place_of(target)
+    return target
 
 
 def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget | None = None) -> Committed:

@@ -123,8 +123,9 @@ def why(event_id: str) -> Response:
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> tuple[Response, int]:
     here = bridge()
-    target = object_of(objects.ReplayTo).target
-    new_id = replay_event(here, event_id, target)
+    given = object_of(objects.ReplayTo)
+    target = given.target
+    new_id = replay_event(here, event_id, target, given.confirm)
     which = f"event {event_id}" + (f", target {target}" if target is not None else "")
     changed("replayed", here.event(event_id).webhook, f"{which}, as {new_id}")
     return _answer(objects.Replay(event_id=new_id, replay_of=event_id)), 201

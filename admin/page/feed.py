@@ -20,6 +20,8 @@ STREAMS = 32
 """Streams of one process, each of which holds a thread."""
 STREAMS_OF_ONE = 4
 """Streams of one person: a browser keeps at most six connections to a server, and the page itself needs some."""
+STREAMS_OF_TOKEN = 24
+"""Streams of all who have the same token, however often they log in: the others' holders have room then."""
 _KEPT = 1000
 """Changes that are remembered for those who reconnect."""
 
@@ -39,7 +41,7 @@ class Feed:
     def __init__(self, source: Source):
         self._source = source
         self._changed = threading.Condition()
-        self._watchers: Counter[str] = Counter()
+        self._watchers: Counter[tuple[str, str]] = Counter()
         self._reader: threading.Thread | None = None
         self._stopping = threading.Event()
         self._started()
@@ -60,14 +62,15 @@ class Feed:
         return self._number
 
     @contextmanager
-    def watching(self, person: str) -> Iterator[None]:
-        """Counts one more stream of this person. Raises TooManyStreams."""
+    def watching(self, person: str, role: str = "admin") -> Iterator[None]:
+        """Counts one more stream of this person, whose token has this role. Raises TooManyStreams."""
         with self._changed:
-            if self._watchers[person] >= STREAMS_OF_ONE:
+            if self._watchers[role, person] >= STREAMS_OF_ONE:
                 raise TooManyStreams(f"{STREAMS_OF_ONE} pages of yours are live already; close one", True)
-            if self._watchers.total() >= STREAMS or self._stopping.is_set():
+            of_token = sum(number for (one, _), number in self._watchers.items() if one == role)
+            if of_token >= STREAMS_OF_TOKEN or self._watchers.total() >= STREAMS or self._stopping.is_set():
                 raise TooManyStreams("too many pages are live; reload the page instead", False)
-            self._watchers[person] += 1
+            self._watchers[role, person] += 1
             if self._reader is None:
                 self._started()
                 self._reader = threading.Thread(target=self._read, name="live deliveries", daemon=True)
@@ -76,7 +79,7 @@ class Feed:
             yield
         finally:
             with self._changed:
-                self._watchers[person] -= 1
+                self._watchers[role, person] -= 1
                 self._watchers += Counter()  # forgets those with none left
 
     def wait_for_first(self, seconds: float) -> bool:

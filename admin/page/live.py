@@ -57,7 +57,7 @@ def stream() -> Response:
     feed = cast(Feed, current_app.extensions["feed"])
     stack = ExitStack()
     try:
-        stack.enter_context(feed.watching(_person()))
+        stack.enter_context(feed.watching(_person(), g.role))
     except TooManyStreams as error:
         answer = Response(f"{error}\n", 429 if error.is_own else 503, mimetype="text/plain")
         answer.headers["Retry-After"] = "10"

@@ -28,6 +28,7 @@ from admin.check.state import state_of
 from admin.cli.tables import plain, pretty
 from admin.events.descriptions import describe_status, status_context
 from admin.events.paths import select
+from admin.events.replay import NeedsConfirmation
 from admin.events.replay import replay as replay_event
 from admin.events.send import as_curl, delivery_of
 from admin.events.targets import TARGETS_LISTED, read_targets
@@ -135,7 +136,10 @@ def event(event_id: str) -> str:
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> Response:
     target = request.form.get("target", type=int)
-    new_id = replay_event(bridge(), event_id, target)
+    try:
+        new_id = replay_event(bridge(), event_id, target, request.form.get("confirm") == "yes")
+    except NeedsConfirmation as error:
+        return make_response(render("replay_one.html", event_id=event_id, target=target, effect=str(error)), 409)
     which = f"event {event_id}" + (f", target {target}" if target is not None else "")
     changed("replayed", bridge().event(event_id).webhook, f"{which}, as {new_id}")
     return _redirect(url_for(".event", event_id=new_id))

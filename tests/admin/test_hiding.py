@@ -12,11 +12,11 @@ import pytest
 from admin.page.app import create_app
 from config.webhooks import load_definitions
 from store.event_filter import EventFilter
-from store.hiding import BLANK, masked, may_be_hidden
+from store.hiding import BLANK, masked, masked_target, may_be_hidden
 from store.open import open_store
 from store.records import Event, NewEvent, Task, new_event_id
 from tests.admin.conftest import Cli
-from tests.admin.sample import settings_for
+from tests.admin.sample import Sample, settings_for
 from tests.store.contract.makers import ME
 
 PAYLOAD = {"card": {"number": "4111-1111", "name": "Robin"}, "items": [{"pin": 1}, {"pin": 2}], "kept": "x"}
@@ -102,6 +102,16 @@ def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypa
     (kept,) = store.queries.events(EventFilter())
     assert "4111-1111" in kept.payload, "Conductor gets it"
     store.close()
+
+
+def test_a_messages_key_and_what_surrounds_an_element_are_hidden_too(sample: Sample) -> None:
+    event = sample.bridge().event(sample.events["delivered"])
+    target = sample.store.queries.targets_of([event.id])[0]
+    message = replace(target, kind="message", correlation_id="4111-1111")
+    assert masked_target(message, ("$.card",)).correlation_id == BLANK
+    assert masked_target(message, ()).correlation_id == "4111-1111"
+    element = replace(event, enclosing={"card": "4111-1111", "batch": 7})
+    assert masked(element, ("$.card",)).enclosing == {"card": BLANK, "batch": 7}
 
 
 def test_hide_is_checked_like_every_path(tmp_path: Path) -> None:

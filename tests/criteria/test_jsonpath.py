@@ -17,7 +17,9 @@ from criteria import evaluator
 from criteria.evaluator import MAX_STEPS, Node
 from criteria.jsonpath import BadPath, blank, compile_path
 
-OF_TODAYS_LIBRARY = pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10's jsonpath-ng knows fewer filters")
+OF_TODAYS_LIBRARY = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="Python 3.10's jsonpath-ng knows fewer filters"
+)
 DOCUMENT: dict[str, Any] = {
     "event": {"type": "message", "a b": 1, "null": None, "x-y": True},
     "items": [{"id": 1, "tags": ["a"]}, {"id": 2, "tags": []}],

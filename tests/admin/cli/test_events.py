@@ -153,7 +153,7 @@ def test_a_replay_is_a_new_event_of_now(cli: Cli, sample: Sample) -> None:
     assert new.received_at > old.received_at
     assert new.hold_until == new.received_at + 600_000, "the hold is the definition's of now"
     assert f"A replay of {old.id}." in cli("events", "show", new_id).stdout
-    again = json.loads(cli("events", "replay", old.id, "--json").stdout)
+    again = json.loads(cli("events", "replay", old.id, "--json", "--yes").stdout)
     assert again["replayOf"] == old.id
     assert again["eventId"] != new_id
 
@@ -171,7 +171,7 @@ def test_broken_definitions_are_no_reason_to_show_nothing(cli: Cli, sample: Samp
     result = cli("events", "explain", sample.events["pending"])
     assert "DIFFERS  task wait_other" in result.stdout
     assert "note: the definitions have 1 error (see" in result.stderr
-    assert cli("events", "replay", sample.events["pending"]).stdout.strip()
+    assert cli("events", "replay", sample.events["pending"], "--yes").stdout.strip()
 
 
 def test_waiting_tasks_are_listed_with_their_matches(cli: Cli) -> None:

@@ -32,7 +32,7 @@ def finish(sample: Sample, event_id: str, status: EventStatus) -> None:
 
 def replayed(sample: Sample, event_id: str, status: EventStatus) -> str:
     """A replay that came to this end."""
-    new_id = replay(sample.bridge(), event_id)
+    new_id = replay(sample.bridge(), event_id, confirmed=True)
     finish(sample, new_id, status)
     return new_id
 

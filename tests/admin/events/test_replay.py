@@ -396,5 +396,5 @@ def test_a_replay_arrives_by_the_stores_clock(sample: Sample, monkeypatch: pytes
     ahead = sample.store.now() + 3_600_000
     monkeypatch.setattr(sample.store, "now", lambda: ahead)  # as a database's clock beside this host's
     bridge = sample.bridge()
-    new = bridge.event(replay(bridge, old))
+    new = bridge.event(replay(bridge, old, confirmed=True))
     assert (new.received_at, new.hold_until >= ahead) == (ahead, True)

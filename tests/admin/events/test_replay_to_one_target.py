@@ -49,12 +49,12 @@ def test_the_replay_names_its_one_target(cli: Cli, sample: Sample, partly: str) 
     shown = json.loads(cli("events", "show", new_id, "--json").stdout)
     assert shown["onlyTarget"] == "start of on_push (number 2 of it)"
     assert sample.store.changes.newest(limit=1)[0].detail == f"event {partly}, target 3, as {new_id}"
-    again = replay(sample.bridge(), new_id)
+    again = replay(sample.bridge(), new_id, confirmed=True)
     assert sample.bridge().event(again).only == OneTarget("start", "on_push", entry=2), "a replay of it is for it, too"
 
 
 def test_its_delivery_resolves_the_event_if_nothing_else_had_failed(sample: Sample, partly: str) -> None:
-    other = replay(sample.bridge(), partly, 1)
+    other = replay(sample.bridge(), partly, 1, confirmed=True)
     finish(sample, other, "delivered")
     assert sample.bridge().event(partly).resolved_by is None
     new_id = replay(sample.bridge(), partly, 3)
@@ -64,6 +64,9 @@ def test_its_delivery_resolves_the_event_if_nothing_else_had_failed(sample: Samp
 
 def test_the_api_and_the_page_replay_one_target(client: FlaskClient, sample: Sample, partly: str) -> None:
     answer = client.post(f"/api/events/{partly}/replay", json={"target": 1})
+    assert answer.status_code == 409
+    assert "Completed task wait_other of deploy" in answer.text
+    answer = client.post(f"/api/events/{partly}/replay", json={"target": 1, "confirm": True})
     assert answer.status_code == 201
     only = sample.bridge().event(answer.json["eventId"]).only  # type: ignore[index]
     assert only == OneTarget("complete", "deploy", "workflow-deploy-other", "wait_other")
@@ -74,7 +77,10 @@ def test_the_api_and_the_page_replay_one_target(client: FlaskClient, sample: Sam
     assert answer.status_code == 303
     new = client.get(answer.location).text
     assert "to one target only: the start of on_push" in new
-    assert client.post(f"/api/events/{partly}/replay").status_code == 201, "without a body it is for all"
+    asked = client.post(f"/events/{partly}/replay", data=form_of(page))
+    assert asked.status_code == 409
+    assert "it has completed 1 task, started 1 workflow" in asked.text
+    assert client.post(f"/events/{partly}/replay", data={**form_of(asked.text), "confirm": "yes"}).status_code == 303
 
 
 @pytest.mark.parametrize("target", [0, 4, 1.5, 10**20])
@@ -102,6 +108,6 @@ def test_a_target_that_is_being_called_cannot_be_replayed(sample: Sample) -> Non
 def test_a_replay_that_came_to_nothing_says_why(
     cli: Cli, sample: Sample, partly: str, target: int, status: str, words: str
 ) -> None:
-    new_id = replay(sample.bridge(), partly, target)
+    new_id = replay(sample.bridge(), partly, target, confirmed=True)
     finish(sample, new_id, status)  # type: ignore[arg-type]
     assert words in cli("events", "show", new_id).stdout

@@ -278,6 +278,17 @@ def test_one_reader_serves_everybody_and_ends_with_the_last(sample: Sample) -> N
     feed.stop()
 
 
+def test_one_token_leaves_room_for_the_other_however_often_it_logs_in(sample: Sample) -> None:
+    feed = Feed(mock.Mock(bridge=sample.bridge))
+    with ExitStack() as stack:
+        for number in range(feeds.STREAMS_OF_TOKEN):
+            stack.enter_context(feed.watching(f"log-in {number}", "viewer"))
+        with pytest.raises(TooManyStreams), feed.watching("one more", "viewer"):
+            pass
+        stack.enter_context(feed.watching("me", "admin"))
+    feed.stop()
+
+
 def test_changes_that_are_forgotten_are_not_made_up(sample: Sample) -> None:
     feed = Feed(mock.Mock(bridge=sample.bridge))
     assert feed.since(0) == []

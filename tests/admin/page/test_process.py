@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 from admin.__main__ import main
-from admin.page.feed import STREAMS, STREAMS_OF_ONE
+from admin.page.feed import STREAMS_OF_ONE, STREAMS_OF_TOKEN
 from admin.page.server import PageServer
 from testkit import PATIENCE
 from testkit.processes import dies_with_us, free_port
@@ -238,12 +238,12 @@ def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
         ask(port, "/healthz")
         process.send_signal(signal.SIGHUP)  # as it makes relay and worker read the definitions
         with ExitStack() as stack:
-            people = [new_session(port) for _ in range(STREAMS // STREAMS_OF_ONE + 2)]
+            people = [new_session(port) for _ in range(STREAMS_OF_TOKEN // STREAMS_OF_ONE + 2)]
             opened = [open_stream(port, person) for person in people for _ in range(STREAMS_OF_ONE)]
             for connection, answer in opened:
                 stack.callback(connection.close)
                 stack.callback(answer.close)
-            assert [answer.status for _, answer in opened] == [200] * STREAMS + [503] * 2 * STREAMS_OF_ONE
+            assert [answer.status for _, answer in opened] == [200] * STREAMS_OF_TOKEN + [503] * 2 * STREAMS_OF_ONE
             for path in ("/healthz", "/readyz", "/api/overview", "/deliveries", "/api/events"):
                 assert ask(port, path) == 200, path
         # Those that have gone leave room for others, though nothing was sent to them meanwhile.
