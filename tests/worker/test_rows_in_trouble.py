@@ -128,7 +128,7 @@ def test_an_event_that_somebody_has_locked_is_set_aside_until_it_is_free_and_the
     assert store.quarantine.items() == []
 
 
-def test_an_event_with_a_call_in_flight_that_somebody_has_locked_keeps_no_other_call_from_being_recorded_or_claimed(
+def test_a_locked_event_with_a_call_in_flight_keeps_no_other_call_from_being_recorded_or_claimed(
     tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = CallsBench(tmp_path)
