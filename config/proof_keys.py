@@ -234,7 +234,10 @@ class Challenge(StrictModel):
     answer: Literal["text", "json"] = Field(
         default="text", description="text: the value as plain text; json: an object with name and value"
     )
-    head: bool = Field(default=False, description="true: a HEAD request, which asks if the URL exists, is answered 200")
+    head: bool = Field(
+        default=False,
+        description="true: a HEAD, or a GET without the challenge, asks if the URL exists, and is answered 200",
+    )
 
     @classmethod
     def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:

@@ -97,7 +97,9 @@ class Platform:
     id_at: tuple[str, ...] = ()
     """The keys that lead to a delivery's id in the body: see `delivery_id`."""
     element_id_at: tuple[str, ...] = ()
-    """The same within an element of a body that is an array: see `element_id`."""
+    """The same within an element of a body that is an array, or of the array at `events_at`: see `element_id`."""
+    events_at: tuple[str, ...] = ()
+    """The keys that lead to the array of a delivery's events, whose ids together are the delivery's."""
     time_at: tuple[str, ...] = ()
     """The keys that lead to the event's time, for a platform that signs each attempt's own time, so that what is signed
     differs between attempts: a body with that time is identified by its digest."""
@@ -153,8 +155,9 @@ class Platform:
                 return body_with_time(request, value, *self.time_at)
             same = {name: item for name, item in value.items() if name not in self.varying}
             return digest(json.dumps(same, sort_keys=True))
-        if self.element_id_at and isinstance(value, list):
-            return together([self.element_id(element) for element in value])
+        events = member(value, *self.events_at)
+        if (self.element_id_at or self.events_at) and isinstance(events, list):
+            return together([self.element_id(event) for event in events])
         found = at(value, *self.id_at) if self.id_at else None
         unsigned = [first_header(request, *self.topic_headers)]
         if found is None and self.may_come_again(value):
@@ -193,12 +196,18 @@ def first_header(request: Request, *names: str) -> str | None:
     return next((value for name in names if (value := request.headers.get(name))), None)
 
 
-def at(value: Any, *path: str) -> str | None:
-    """The text or number at these keys, as text; None if there is none."""
+def member(value: Any, *path: str) -> Any:
+    """What is at these keys; None if there is nothing."""
     for key in path:
         if not isinstance(value, dict):
             return None
         value = value.get(key)
+    return value
+
+
+def at(value: Any, *path: str) -> str | None:
+    """The text or number at these keys, as text; None if there is none."""
+    value = member(value, *path)
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and value != "" else None
 
 

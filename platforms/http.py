@@ -38,6 +38,9 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+EMPTY = Response(200, b"", "text/plain")
+
+
 def json_response(value: Any, status: int = 200) -> Response:
     """The value as JSON."""
     return Response(status, json.dumps(value).encode("ascii"))

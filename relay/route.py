@@ -140,7 +140,7 @@ class Route:
 
 def _challenge_methods(credentials: Credentials) -> frozenset[str]:
     by_get = {"GET"} if credentials.challenge is not None else frozenset()
-    return frozenset(by_get | ({"HEAD"} if credentials.answers_head else frozenset()))
+    return frozenset(by_get | ({"GET", "HEAD"} if credentials.answers_head else frozenset()))
 
 
 def public_url_of(webhook: Webhook, public_url: str | None, path: str = PATH) -> str | None:

@@ -22,22 +22,22 @@ class Custom(Platform):
     bodies = "declared"
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
-        """Answers the query parameter or JSON field of the definition's `challenge` with its value, or a HEAD."""
-        if request.method == "HEAD":
-            return Response(200) if credentials.answers_head else None
-        if credentials.challenge is None:
-            return None
+        """Answers the query parameter or JSON field of the definition's `challenge` with its value, or a HEAD or GET
+        that only asks if the URL exists."""
+        asks = Response(200) if credentials.answers_head and request.method in ("HEAD", "GET") else None
+        if request.method == "HEAD" or credentials.challenge is None:
+            return asks
         value: Any = read_query(request.query).get(credentials.challenge)
         if value is None and 0 < len(request.body) <= _LARGEST_CHALLENGE:
             try:
                 body = read_body(request.body, request.headers.get("content-type"))
             except BadBody:
-                return None
+                return asks
             # Only in JSON: a form may have such a field in every delivery.
             is_object = body.text is not None and isinstance(body.value, dict)
             value = body.value.get(credentials.challenge) if is_object else None
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            return None
+            return asks
         return (
             json_response({credentials.challenge: value})
             if credentials.challenge_in_json

@@ -1,9 +1,6 @@
 """Notifications of a container registry: the registry of the image `registry`, and others built on Distribution."""
 
-from typing import Any
-
-from platforms.base import Platform, at, together
-from platforms.http import Request
+from platforms.base import Platform
 from platforms.summary import Value
 from platforms.verifiers import Bearer
 
@@ -18,10 +15,8 @@ class DockerRegistry(Platform):
     made_by = "us"
     secret_label = "Bearer token"
     verifier = Bearer()
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        events = value.get("events") if isinstance(value, dict) else None
-        return together([at(event, "id") for event in events]) if isinstance(events, list) else None
+    events_at = ("events",)
+    element_id_at = ("id",)
 
 
 PLATFORM = DockerRegistry()

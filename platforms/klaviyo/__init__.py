@@ -2,15 +2,9 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, together
-from platforms.http import Request
+from platforms.base import Platform, at
 from platforms.summary import Value
 from platforms.verifiers import Hmac, TimeInBody, Timestamp
-
-
-def _identifier(event: Any) -> str | None:
-    topic, identifier = at(event, "topic"), at(event, "external_id")
-    return f"{topic} {identifier}" if topic and identifier else None
 
 
 # https://developers.klaviyo.com/en/docs/working_with_system_webhooks
@@ -30,10 +24,11 @@ class Klaviyo(Platform):
         time_in_body=TimeInBody(("meta", "timestamp"), "rfc3339"),
     )
     tolerance = 300
+    events_at = ("data",)
 
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        events = value.get("data") if isinstance(value, dict) else None
-        return together([_identifier(event) for event in events]) if isinstance(events, list) else None
+    def element_id(self, element: Any) -> str | None:
+        topic, identifier = at(element, "topic"), at(element, "external_id")
+        return f"{topic} {identifier}" if topic and identifier else None
 
 
 PLATFORM = Klaviyo()

@@ -2,15 +2,10 @@
 
 from typing import Any
 
-from platforms.base import Platform, at, together
-from platforms.http import Request, Response, json_response
+from platforms.base import Platform, member
+from platforms.http import Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac
-
-
-def _events(value: Any) -> list[Any] | None:
-    found = value.get("events") if isinstance(value, dict) else None
-    return found if isinstance(found, list) else None
 
 
 # https://developers.line.biz/en/docs/messaging-api/verify-webhook-signature/
@@ -26,14 +21,13 @@ class Line(Platform):
     )
     secret_label = "Channel secret"
     verifier = Hmac(header="x-line-signature", encoding="base64")
+    events_at = ("events",)
+    element_id_at = ("webhookEventId",)
 
     # https://developers.line.biz/en/docs/messaging-api/receiving-messages/#webhook-event-in-one-on-one-talk-or-group-chat
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """The button *Verify* sends a delivery without events."""
-        return json_response({}) if _events(value) == [] else None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return together([at(event, "webhookEventId") for event in _events(value) or []])
+        return json_response({}) if member(value, "events") == [] else None
 
 
 PLATFORM = Line()

@@ -1,8 +1,6 @@
 """Okta event hooks. The secret is the value of the Authorization header, as entered at Okta."""
 
-from typing import Any
-
-from platforms.base import Platform, at, together
+from platforms.base import Platform
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import Credentials, HeaderEquals
 
@@ -20,16 +18,13 @@ class Okta(Platform):
     verifier = HeaderEquals("Authorization")
     challenge_only = True
     challenge_methods = frozenset({"GET"})
+    events_at = ("data", "events")
+    element_id_at = ("uuid",)
 
     # https://developer.okta.com/docs/concepts/event-hooks/#one-time-verification-request
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         challenge = request.headers.get("x-okta-verification-challenge") if request.method == "GET" else None
         return json_response({"verification": challenge}) if challenge else None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        data = value.get("data") if isinstance(value, dict) else None
-        events = data.get("events") if isinstance(data, dict) else None
-        return together([at(event, "uuid") for event in events]) if isinstance(events, list) else None
 
 
 PLATFORM = Okta()

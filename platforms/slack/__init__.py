@@ -3,7 +3,7 @@
 from typing import Any
 
 from platforms.base import Accepted, Platform, at
-from platforms.http import Response, json_response
+from platforms.http import EMPTY, Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import Credentials, Hmac, Timestamp
 
@@ -55,7 +55,7 @@ class Slack(Platform):
     def respond(self, accepted: Accepted) -> Response | None:
         """Slack shows its user any answer to a command, and an error if a dialog is answered with anything at all."""
         is_event = at(accepted.value, "type") == "event_callback"
-        return None if is_event else Response(200, b"", "text/plain")
+        return None if is_event else EMPTY
 
 
 PLATFORM = Slack()

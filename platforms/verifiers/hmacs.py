@@ -17,7 +17,7 @@ from platforms.verifiers.protocol import Check, Credentials, Draft, Part, Proof,
 from platforms.verifiers.public_keys import base64_key, hex_key, usable
 from platforms.verifiers.refused import CannotSign, Refused
 from platforms.verifiers.templates import Parts, compile_template, names_in, parts_of
-from platforms.verifiers.timestamps import TimeInBody, Timestamp, check_age, read_time, write_time
+from platforms.verifiers.timestamps import TimeInBody, Timestamp, Unit, check_age, read_time, write_time
 
 Algorithm = Literal["sha1", "sha256", "sha512"]
 Encoding = Literal["hex", "base64"]
@@ -177,6 +177,7 @@ class TimedHmac:
     separator: str = ","
     joint: str = "."
     """What is between the time and the body in what is signed."""
+    unit: Unit = "s"
     covers: ClassVar[frozenset[Part]] = frozenset({"time", "body"})
 
     def check(self, credentials: Credentials) -> Check:
@@ -190,7 +191,7 @@ class TimedHmac:
             given = [header_bytes(text) for key, _, text in pairs if key == scheme]
             if not times or not given or len(pairs) > MAX_SIGNATURES:
                 raise Refused("the signature has another form")
-            at = read_time(times[0], "s")
+            at = read_time(times[0], self.unit)
             message = times[0].encode() + joint + request.body
             expected = [encoded_hmac(key, message, "sha256", "hex") for key in keys]
             if not any(any_equal(signature, expected) for signature in given):
@@ -201,7 +202,7 @@ class TimedHmac:
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        time_text = str(int(draft.now))
+        time_text = write_time(draft.now, self.unit)
         message = (time_text + self.joint).encode() + draft.body
         signature = encoded_hmac(credentials.first_secret.encode(), message, "sha256", "hex").decode()
         return draft.with_header(self.header, f"{self.time}={time_text}{self.separator}{self.scheme}={signature}")

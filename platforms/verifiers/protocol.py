@@ -28,6 +28,8 @@ class Proof:
     """The delivery's id, if it is signed."""
     headers: frozenset[str] = frozenset()
     """Lower-case names of headers that are covered besides."""
+    content: bytes | None = None
+    """The body in clear, if it was sent encrypted."""
     claims: Mapping[str, Any] | None = field(default=None, hash=False)
     """What a token says that proves the sender."""
 
@@ -44,6 +46,7 @@ class Proof:
             self.url or other.url,
             self.id or other.id,
             self.headers | other.headers,
+            self.content or other.content,
             claims,
         )
 
@@ -127,7 +130,7 @@ class Credentials:
     challenge_in_json: bool = False
     """Whether its answer is a JSON object with that name."""
     answers_head: bool = False
-    """Whether a custom sender asks by HEAD if the URL exists."""
+    """Whether a custom sender asks by HEAD, or by GET without the challenge, if the URL exists."""
     fetch: Fetch = field(default=no_fetch, compare=False)
 
     @property

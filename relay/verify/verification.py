@@ -137,6 +137,8 @@ class Verification:
         proof = OF_SENDER
         for check in self.checks:
             proof &= check(request)
+        if proof.content is not None:
+            request = replace(request, body=proof.content)
         return VerifiedDelivery(request, proof, _SEAL)
 
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.relay.bridge import MakeRelay, Relay
+from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"
 FORM = "application/x-www-form-urlencoded"
@@ -46,6 +46,12 @@ def accepted(relay: Relay, body: Any, headers: dict[str, str] | None = None) -> 
         ("line", {"events": [{}]}, None),
         ("klaviyo", {"data": [{"topic": "t", "external_id": "x"}]}, "t x"),
         ("klaviyo", {"data": [{"topic": "t"}]}, None),
+        ("gocardless", {"events": [{"id": "EV1"}]}, "EV1"),
+        ("gocardless", {"events": [{"id": "EV1"}, {}]}, None),
+        ("lark", {"uuid": "u"}, "u"),
+        ("checkout-com", {"id": "evt_1"}, "evt_1"),
+        ("chargebee", {"id": "ev_1"}, "ev_1"),
+        ("workos", {"id": "event_1"}, "event_1"),
         ("trello", {"action": {"id": "a"}}, "a"),
         ("notion", {"id": "n"}, "n"),
         ("vercel", {"id": "v"}, "v"),
@@ -166,6 +172,31 @@ def test_what_has_no_time_at_shopify_may_come_again(
     for identifier, expected in (("1", True), ("1", False), ("2", is_another)):
         assert accepted(relay, body, headers | {prefix + "Event-Id": identifier}) is expected
     assert signature not in json.dumps(relay.payloads())
+
+
+@pytest.mark.parametrize(
+    ("payload", "is_another"),
+    [({"id": "1", "submittedAt": "2026-11-24T09:15:00Z"}, False), ({"id": "1", "status": "pending"}, True)],
+)
+def test_an_attempt_of_webflow_has_its_own_time(
+    payload: Any, is_another: bool, make_relay: MakeRelay, clock: Clock
+) -> None:
+    relay = make_relay({"name": "hook", "platform": "webflow", "secret": SECRET})
+    body = {"triggerType": "form_submission", "payload": payload}
+    for time, expected in ((NOW, True), (NOW + 600, is_another)):
+        clock.now, stamp = time, str(int(time * 1000))
+        signature = hmac.digest(SECRET.encode(), f"{stamp}:{json.dumps(body)}".encode(), "sha256").hex()
+        assert accepted(relay, body, {"x-webflow-signature": signature, "x-webflow-timestamp": stamp}) is expected
+
+
+def test_a_goal_of_clickup_may_change_again(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "platform": "clickup", "secret": SECRET})
+    for body, is_another in (
+        ({"event": "goalUpdated", "goal_id": "1"}, True),
+        ({"event": "taskUpdated", "history_items": [{"id": "1"}]}, False),
+    ):
+        headers = {"X-Signature": hmac.digest(SECRET.encode(), json.dumps(body).encode(), "sha256").hex()}
+        assert [accepted(relay, body, headers) for _ in range(2)] == [True, is_another]
 
 
 def test_an_order_under_two_topics_is_two_events(make_relay: MakeRelay) -> None:

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from platforms.lark import KeyedDigest
+from platforms.verifiers import Credentials, Draft
 from tests.relay.bridge import Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"
@@ -31,6 +33,36 @@ def test_head_tells_that_the_url_exists_and_proves_nothing(platform: str, make_r
     assert relay.verified() == set()
     assert relay.client.get("/webhook/hook").status_code == 405
     assert relay.post("hook", "{}").status_code == 401
+
+
+def test_mailchimp_asks_by_get_whether_the_url_exists(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "hook", "verifier": "none", "challenge": {"name": "token", "head": True}})
+    assert [relay.client.open("/webhook/hook", method=method).status_code for method in ("GET", "HEAD")] == [200, 200]
+    assert relay.client.get("/webhook/hook?token=t").text == "t"
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert relay.post("hook", b"type=subscribe&data%5Bid%5D=8a25ff1d98", form).status_code == 200
+    assert relay.payloads() == [{"type": "subscribe", "data[id]": "8a25ff1d98"}]
+
+
+def test_larks_challenge_is_encrypted_and_its_deliveries_are_read_in_clear(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = hook(make_relay, "lark", secret=["0123456789abcdef-other", SECRET])
+    keyed = KeyedDigest()
+
+    def draft(value: Any, secret: str = SECRET) -> Draft:
+        unsigned = Draft("POST", "https://relay.example.com/webhook/hook", {}, json.dumps(value).encode(), clock.now)
+        return keyed.sign(unsigned, Credentials((secret,)))
+
+    asked = {"challenge": "ajls384kdjx98XX", "token": "xxx", "type": "url_verification"}
+    assert relay.post("hook", draft(asked).body, {}).get_json() == {"challenge": "ajls384kdjx98XX"}
+    assert relay.post("hook", draft(asked, "a-stranger's-key-0123456").body, {}).status_code == 401
+    assert relay.verified() == set()
+    event = draft({"schema": "2.0", "header": {"event_id": "e1", "token": "xxx"}, "event": {"n": 1}})
+    assert relay.post("hook", event.body, {}).status_code == 401
+    assert relay.post("hook", event.body, event.headers).get_json() == {}
+    assert relay.payloads() == [{"schema": "2.0", "header": {"event_id": "e1"}, "event": {"n": 1}}]
+    assert relay.event().delivery_id == "e1"
+    clock.now += 8 * 3600 + 1
+    assert relay.post("hook", event.body, event.headers).status_code == 401
 
 
 def test_other_platforms_have_no_head(make_relay: MakeRelay) -> None:

@@ -25,10 +25,12 @@ from tests.relay.bridge import NOW
 
 FOLDER = Path(__file__).parent
 _SECRETS = {
+    "airtable": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
     "contentful": "0123456789abcdef" * 4,
     **dict.fromkeys(("clerk", "openai", "replicate", "resend"), "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="),
 }
 _OTHER_SECRETS = {
+    "airtable": "QUJDREVGMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk=",
     "contentful": "fedcba9876543210" * 4,
     **dict.fromkeys(("clerk", "openai", "replicate", "resend"), "whsec_QUJDREVGMDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODk="),
 }
