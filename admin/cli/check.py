@@ -71,7 +71,9 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
     results = [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
-    results += [("BRIDGE_RETENTION", result) for result in on_retention(here.settings.bridge_retention)]
+    results += [
+        ("BRIDGE_RETENTION", result) for result in on_retention(here.settings.bridge_retention, definitions.webhooks)
+    ]
     results += [("BRIDGE_NOTIFY", result) for result in _on_notify(here)]
     results += [("BRIDGE_ADMIN_WRITES", result) for result in _on_writes(here)]
     results += [("CONDUCTOR_AUTH_KEY", result) for result in _on_key(here)]

@@ -1,6 +1,6 @@
 """DocuSign Connect."""
 
-from platforms.base import Platform
+from platforms.base import MB, Platform
 from platforms.verifiers import Hmac
 
 _MOST_KEYS = 100
@@ -19,6 +19,8 @@ class DocuSign(Platform):
         encoding="base64",
         further=tuple(f"X-DocuSign-Signature-{number}" for number in range(2, _MOST_KEYS + 1)),
     )
+    # Documents of 25 MB, in Base64: https://developers.docusign.com/docs/esign-soap-api/esign101/api-info/file-limitations
+    max_body = 35 * MB
     time_at = ("generatedDateTime",)
     varying = frozenset({"retryCount"})
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from platforms.base import Platform
+from platforms.base import MB, Platform
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import Check, Credentials, Draft, HeaderEquals, Part, Proof, Refused, StandardWebhooks
@@ -64,6 +64,8 @@ class GitLab(Platform):
     secret_label = "Secret token"
     verifier = TokenOrSignature()
     tolerance = 300
+    # https://gitlab.com/gitlab-org/gitlab/-/merge_requests/38687
+    max_body = 25 * MB
     secret_headers = frozenset({"x-gitlab-token"})
     id_headers = ("idempotency-key", "webhook-id")
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from platforms.base import Platform, at
+from platforms.base import MB, Platform, at
 from platforms.summary import Value
 from platforms.verifiers import Hmac, TimeInBody, Timestamp
 
@@ -24,6 +24,8 @@ class Klaviyo(Platform):
         time_in_body=TimeInBody(("meta", "timestamp"), "rfc3339"),
     )
     tolerance = 300
+    # Up to a thousand events; a limit of bytes isn't documented.
+    max_body = 10 * MB
     events_at = ("data",)
 
     def element_id(self, element: Any) -> str | None:

@@ -46,6 +46,17 @@ def test_its_readme_links_to_the_specification_that_the_code_follows(platform: s
     assert f"# {link[1]}\n" in code
 
 
+def test_the_page_has_the_window_of_each_platform_that_signs_a_time() -> None:
+    rows = re.findall(
+        r"^\| (`[^|]*`) \| (\d+) (min|h|d) \|", (FOLDER / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    seconds = {"min": 60, "h": 3600, "d": 86400}
+    windows = {
+        name: int(number) * seconds[unit] for names, number, unit in rows for name in re.findall("`(.+?)`", names)
+    }
+    assert windows == {name: platform.tolerance for name, platform in PLATFORMS.items() if platform.tolerance}
+
+
 def test_the_page_of_all_platforms_is_made_of_their_readmes() -> None:
     assert (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8") == page(), "make docs"
 

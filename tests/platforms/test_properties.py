@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from platforms import PLATFORMS
+from platforms.base import MB
 from tests.examples import at_most, examples
 from tests.relay.bridge import MakeRelay, Relay
 
@@ -371,6 +372,14 @@ def test_a_stranger_gets_an_answer_of_the_table_and_is_never_accepted(
         assert set(response.get_json()) == {"error", "message"}
     assert relay.events() == []
     relay.background.outcomes.flush()
+
+
+@pytest.mark.parametrize("name", sorted(name for name, platform in PLATFORMS.items() if platform.max_body > MB))
+def test_a_large_body_is_refused_before_it_is_parsed(name: str, make_relay: MakeRelay) -> None:
+    """Of any other platform's strangers it isn't even read."""
+    relay = make_relay({"name": "hook", "platform": name} | proof_of(name))
+    headers = {header: "00" for header in HEADERS if header != "Authorization"}
+    assert relay.post("hook", b"[" * (MB + 1), headers).status_code == 401, relay.rejections()
 
 
 @examples
