@@ -96,7 +96,7 @@ class World:
         gc.collect()
         self.decider = self._decider(definitions)
         began = time.perf_counter()
-        self.decider.load(TERM, Health(self.store.leadership))
+        self.decider.load(Health(self.store.leadership))
         self.loading = time.perf_counter() - began
         self.decider.decide(TERM, [], [], 0, self.now, 0)
         # Held events are in it too, so tasks alone are loaded into a second one for their memory.

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from criteria.inputs import text_of_found, value_at
 from store.delivery_records import AnswerWanted
-from store.records import EventStatus, Hold, TargetKind, TargetState
+from store.records import EventStatus, TargetKind, TargetState
 
 COMPLETED = "COMPLETED"
 """The outcome with a body: Conductor's word."""
@@ -120,7 +120,7 @@ def _as_json(value: Any) -> str:
 
 
 def workflow_of(
-    hold: Hold, is_settled: bool, targets: Iterable[TargetOf], reached: Mapping[int, str | None] = MappingProxyType({})
+    is_settled: bool, targets: Iterable[TargetOf], reached: Mapping[int, str | None] = MappingProxyType({})
 ) -> tuple[bool, AnsweringWorkflow | None]:
     """Whether it is known by now which workflow answers an event, and that workflow; None if there won't be any.
 
@@ -135,8 +135,6 @@ def workflow_of(
             if first.state not in _REACHED or first.workflow_id is None:
                 return False, None
             return True, AnsweringWorkflow(first.workflow, first.workflow_id)
-        if hold == "writing":  # more targets are to come, perhaps of this kind
-            return False, None
     return is_settled, None
 
 

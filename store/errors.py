@@ -23,14 +23,6 @@ class Unstorable(Exception):
     """The database refuses this input, now and later; other input may be fine."""
 
 
-class PartRefused(Exception):
-    """The next part of a large decision can't be written; other events' decisions may be fine."""
-
-    def __init__(self, event_id: str, error: Exception):
-        super().__init__(f"its targets can't be written: {type(error).__name__}: {error}")
-        self.event_id = event_id
-
-
 class NewerStore(Exception):
     """The database was created by a newer version of the bridge."""
 

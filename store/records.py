@@ -17,10 +17,9 @@ from store.story import Attempt
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
 Waiting = Literal["held", "paused", "retrying", "quarantined"]
 """What a pending event waits for: a task, its webhook's resumption, another try of a call, or of what failed alone."""
-Hold = Literal["no", "held", "recheck", "aside", "writing"]
+Hold = Literal["no", "held", "recheck", "aside"]
 """`held`: for tasks that begin to wait later. `recheck`: its takers were gone, so it is free again, to be decided
-again. `aside`: it was one of these, and is set aside. `writing`: it is decided, and its targets are being written in
-parts."""
+again. `aside`: it was one of these, and is set aside."""
 FoundBy = Literal["queue", "index"]
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was permanently refused, so it waits again; the leader looks at it next."""

@@ -92,10 +92,6 @@ class PostgresEventRows(EventRows):
         if changes:
             transaction.write(*_changing(changes))
 
-    def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
-        statement = _ADD_TARGETS.format("ON CONFLICT DO NOTHING ")
-        return _in_order(transaction.fetch(statement, _columns(new_rows)))
-
     def decide(
         self,
         transaction: Transaction,

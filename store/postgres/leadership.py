@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from store.errors import LeadershipLost
 from store.postgres.connection import Connection
-from store.postgres.connections import Connections
+from store.postgres.connections import PATIENT, READING, Connections
 from store.postgres.settled import Settled
 from store.postgres.signals import PostgresSignals
 from store.protocols import Leadership
@@ -75,9 +75,10 @@ class PostgresLeadership(Leadership):
         return (found[0][0], found[0][1]) if found and found[0][0] != NOBODY else None
 
     @contextmanager
-    def deciding(self, term: Term) -> Iterator[Connection]:
+    def deciding(self, term: Term, *, large: bool = False) -> Iterator[Connection]:
         """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""
-        with self._connections.transaction(first=f"{_LEAD} FOR KEY SHARE") as connection:
+        seconds = READING if large else PATIENT
+        with self._connections.transaction(seconds, first=f"{_LEAD} FOR KEY SHARE") as connection:
             # Taking leadership locks the row FOR UPDATE, and so waits for all of these transactions. Renewing it
             # changes no key, and so doesn't wait.
             if not connection.first or connection.first[0][0] != term.holder:

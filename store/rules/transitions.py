@@ -112,8 +112,6 @@ def event_after(
     `hold` is the event's current one; `targets` are all of its targets in their current state; `taker_ended` says
     whether a completion is among those that just ended.
     """
-    if hold == "writing":  # more targets are to come
-        return None
     kinds_and_states = set(targets)
     takers = {state for kind, state in kinds_and_states if kind == "complete"}
     # Its starts, whatever their outcome, don't use up the hold.
@@ -121,11 +119,6 @@ def event_after(
         return _event_with("recheck", kinds_and_states, now)
     live = any(state in LIVE for _, state in kinds_and_states)
     return None if live else _event_with(hold, kinds_and_states, now)
-
-
-def event_after_parts(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
-    """The event once the last part of its decision is written, given its targets by then."""
-    return event_after("no", targets, True, now) or EventChange("pending", "no", None)
 
 
 def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:

@@ -23,7 +23,6 @@ from store.records import NewEvent
 from store.rules.transitions import LIVE
 from store.sql import rows, storable
 from store.sql.database import Database, Transaction
-from store.sql.holds import hold_of
 
 _NONE: Mapping[int, str | None] = MappingProxyType({})
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
@@ -60,7 +59,7 @@ WITH possible (kind, state) AS (VALUES {", ".join(map(str, _STATES))}), firsts (
 SELECT t.event_id, t.id, t.kind, t.state, t.workflow_id, t.workflow
 FROM firsts JOIN bridge.targets t ON t.id = firsts.id
 """
-_EVENTS = "SELECT id, resolved_by, status, held, settled_at FROM bridge.events WHERE id = ANY(%s)"
+_EVENTS = "SELECT id, resolved_by, status, settled_at FROM bridge.events WHERE id = ANY(%s)"
 _RECORD = """
 UPDATE bridge.answers SET outcome = %s, workflow_id = %s, answered_at = %s, size = %s, body = %s
 WHERE event_id = %s AND answered_at IS NULL
@@ -151,10 +150,9 @@ class Answers:
             of = {event_id: replay or event_id for event_id, replay, *_ in events}
             for event_id, *target in self._database.read(_TARGETS, (list(of.values()),)):
                 targets.setdefault(event_id, []).append(TargetOf(*target))
-            for event_id, _, status, held, settled_at in events:
-                hold = hold_of(held) or "no"
+            for event_id, _, status, settled_at in events:
                 own = targets.get(of[event_id], ())
-                is_known, workflow = workflow_of(hold, settled_at is not None, own, reached)
+                is_known, workflow = workflow_of(settled_at is not None, own, reached)
                 if is_known:
                     found[event_id] = workflow or NO_WORKFLOW.get(status, "ignored")
         return found

@@ -76,5 +76,8 @@ class Connections(Database, Protocol):
 class Deciding(Protocol):
     """Opens transactions for the leader."""
 
-    def deciding(self, term: Term) -> AbstractContextManager[Transaction]:
-        """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""
+    def deciding(self, term: Term, *, large: bool = False) -> AbstractContextManager[Transaction]:
+        """A transaction in which only the leader may write; a `large` one may take long.
+
+        Raises LeadershipLost if another worker leads now.
+        """

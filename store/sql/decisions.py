@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from store.errors import Unstorable
 from store.protocols import Signals
 from store.records import Agenda, Decision, Event, Target, Term
 from store.rules import transitions
@@ -23,6 +24,8 @@ AND (SELECT min(seq) FROM bridge.held_events WHERE held = {RECHECK}) IS NULL
 AND (SELECT min(id) FROM bridge.tasks WHERE state = 'returned') IS NULL
 AND (SELECT min(webhook) FROM bridge.pauses) IS NULL
 """
+MOST_TARGETS = 100_000
+"""Of one event. More would keep SQLite's deliveries waiting for longer than their senders wait for an answer."""
 
 
 class Decisions(ABC):
@@ -72,20 +75,23 @@ class Decisions(ABC):
         Ends the hold of the `expired` events (by id). In the same transaction, claims the first `claim` targets without
         a pace for the worker `claim_for`, and returns them. The first start with a once key holds the key.
 
-        Raises LeadershipLost once another worker is leader.
+        Raises LeadershipLost once another worker is leader, and Unstorable for more than `MOST_TARGETS` of one event.
         """
-        with self._leadership.deciding(term) as transaction:
+        for decision in decisions:
+            if len(decision.targets) > MOST_TARGETS:
+                raise Unstorable(f"it has {len(decision.targets)} targets; an event may have {MOST_TARGETS}")
+        new = [target for decision in decisions for target in decision.targets]
+        new_rows = _new_rows(decisions, now, claim_for, claim)
+        with self._leadership.deciding(term, large=len(new) > rows.STEP) as transaction:
             decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # A worker that records results for these events has finished, or waits for this: their targets' states are
             # final.
-            new = [target for decision in decisions for target in decision.targets]
             lanes = lanes_of(new)
             locked = self._events.lock(transaction, [*decided, *expired]) if expired or lanes else {}
             self._events.lock_lanes(transaction, lanes)
             states = self._events.states_of(transaction, expired)
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
             by = Decided(now, term.holder, next((one.scan_at for one in decisions if one.scan_at is not None), None))
-            new_rows = _new_rows(decisions, now, claim_for, claim)
             targets = self._events.decide(transaction, decided, over, new_rows, by)
             take_free(transaction, targets)
             advance(transaction, lanes, now)

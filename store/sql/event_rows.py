@@ -115,13 +115,6 @@ class EventRows(ABC):
         """Writes what becomes of the events. They must be locked if that was derived from the database."""
 
     @abstractmethod
-    def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
-        """Inserts new targets, as rows of `store.sql.rows.NEW_TARGET`, except those whose task another event has taken.
-
-        Returns those inserted, in the order of their ids.
-        """
-
-    @abstractmethod
     def decide(
         self,
         transaction: Transaction,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from store.records import Hold
 
-_HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside", "writing")
+_HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside")
 """By number. The number with which an event is set aside tells what it was before: `HELD` or `RECHECK`."""
-HELD, RECHECK, WRITING = map(_HOLDS.index, ("held", "recheck", "writing"))
+HELD, RECHECK = map(_HOLDS.index, ("held", "recheck"))
 ASIDE = _HOLDS.index("aside") - HELD
 """Added to `HELD` or `RECHECK` when the event is set aside."""
 STAGES = (-1, *range(len(_HOLDS)))

@@ -5,16 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
 import structlog
 
 from store import one_target
-from store.errors import LeadershipLost, PartRefused, RowsUnavailable, StoreUnavailable
 from store.records import (
-    Decision,
     Event,
     EventStatus,
     FoundBy,
@@ -83,12 +80,6 @@ SOON = 30_000
 KINDS: tuple[SetAsideKind, ...] = get_args(SetAsideKind)
 STEP = 1000
 """Unrelated rows written per transaction."""
-RECORDED = 10
-"""Parts of a large decision recorded per transaction."""
-PART = 500
-"""Targets of a large decision written per transaction."""
-PARTS_READ = 10
-"""Parts of large decisions read at a time."""
 STATES = tuple(
     (kind, state)
     for kind in get_args(TargetKind)
@@ -158,52 +149,6 @@ def steps(items: Sequence[_Item], most: int = STEP) -> Iterator[Sequence[_Item]]
     """The items in parts, each for one transaction."""
     for first in range(0, len(items), most):
         yield items[first : first + most]
-
-
-def large_parts(decision: Decision) -> Iterator[list[tuple[str, int, str]]]:
-    """A large decision's targets as rows of `decision_parts`: lists that are recorded in one transaction each.
-
-    The targets of a row, as JSON, are written in one transaction.
-    """
-    targets = decision.targets
-    for begin in range(0, len(targets), RECORDED * PART):
-        yield [
-            (decision.event_id, first, json.dumps([asdict(target) for target in targets[first : first + PART]]))
-            for first in range(begin, min(begin + RECORDED * PART, len(targets)), PART)
-        ]
-
-
-def targets_in(part: str) -> list[NewTarget]:
-    """The targets of one such part."""
-    return [NewTarget(**{**found, "only_versions": _versions(found["only_versions"])}) for found in json.loads(part)]
-
-
-def tasks_in(event_id: str, part: str) -> list[str]:
-    """The ids of the tasks in one such part; none if it can't be read."""
-    try:
-        return [str(found["task_id"]) for found in json.loads(part) if found["task_id"] is not None]
-    except (TypeError, ValueError, LookupError) as error:
-        log.error(
-            "a part of a large decision can't be read: its tasks aren't known", event_id=event_id, error=str(error)
-        )
-        return []
-
-
-@contextmanager
-def part_of(event_id: str) -> Iterator[None]:
-    """Names the event of a part that can't be written."""
-    try:
-        yield
-    except RowsUnavailable as error:
-        raise PartRefused(event_id, error) from error
-    except (LeadershipLost, StoreUnavailable):
-        raise
-    except Exception as error:
-        raise PartRefused(event_id, error) from error
-
-
-def _versions(found: list[int] | None) -> tuple[int, ...] | None:
-    return None if found is None else tuple(found)
 
 
 def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from store.sql.database import Transaction
 
 log = structlog.get_logger()
 
-OLDEST = 1
+OLDEST = 2
 """The version of a store that has been created and not migrated yet. This program uses none that is older."""
 _ONE_OF_OURS = "delivery_counts"
 """A table that every store has had, also when none had a version yet."""
@@ -136,14 +136,6 @@ CREATE INDEX targets_of_webhook ON bridge.targets (webhook, due_at) WHERE state 
 CREATE INDEX targets_once ON bridge.targets (once_key) WHERE once_key IS NOT NULL AND state = 'pending';
 CREATE INDEX targets_lanes ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND settled_at IS NULL;
 CREATE INDEX targets_delivered ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND state = 'done';
-
--- decisions with very many targets, on their way into `targets`
-CREATE TABLE bridge.decision_parts (
-    event_id TEXT NOT NULL,
-    number INTEGER NOT NULL,
-    targets TEXT NOT NULL,
-    PRIMARY KEY (event_id, number)
-);
 
 -- who holds a once key: a target, or of one that was pruned the workflow that it started
 CREATE TABLE bridge.onces (

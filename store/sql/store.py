@@ -24,7 +24,6 @@ from store.sql.facts import Facts
 from store.sql.kept_definitions import KeptDefinitions
 from store.sql.kept_deliveries import KeptDeliveries
 from store.sql.lanes import Lanes
-from store.sql.large_decisions import LargeDecisions
 from store.sql.maintenance import Maintenance
 from store.sql.once_keys import OnceKeys
 from store.sql.pauses import Pauses
@@ -67,7 +66,6 @@ class Store:
         self.raw_deliveries = RawDeliveries(database)
         self.answers = Answers(database, impatient, signals)
         self.verifications = Verifications(impatient)
-        self.large_decisions = LargeDecisions(database, leadership, events, signals)
         self.tasks = Tasks(database, leadership, signals)
         self.workflows = KnownWorkflows(database)
         self.task_locks = TaskLocks(database, signals)

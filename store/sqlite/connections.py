@@ -73,6 +73,9 @@ class Connection(sqlite3.Connection):
         if not rows:
             return []
         statement = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(rows[0]))}) {rest}"
+        if "RETURNING" not in rest:
+            self.executemany(in_sqlite(statement), rows)
+            return []
         return [found for row in rows for found in self.fetch(statement, row)]
 
 

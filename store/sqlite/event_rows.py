@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from store.records import Target
@@ -11,12 +12,10 @@ from store.sql import rows
 from store.sql.database import Transaction
 from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
 from store.sql.holds import number_of
-from store.sqlite.placeholders import marks
 
-_NEW_TARGET = (
-    f"INTO targets ({rows.NEW_TARGET}, webhook) VALUES ({marks(rows.NEW_TARGET.split(','))},"
-    f" (SELECT webhook FROM events WHERE id = ?)) RETURNING {rows.TARGET}"
-)
+_WEBHOOKS = "SELECT id, webhook FROM bridge.events WHERE id = ANY(%s)"
+_TARGETS = f"bridge.targets ({rows.NEW_TARGET}, webhook)"
+_STATE, _ONCE_KEY = map(rows.NEW_TARGET.split(", ").index, ("state", "once_key"))
 _CHANGE = "UPDATE events SET status = ?, held = ?, settled_at = ? WHERE id = ?"
 _DECIDE = f"""
 UPDATE events SET status = ?, held = ?, settled_at = ?,
@@ -39,9 +38,6 @@ class SqliteEventRows(EventRows):
         for event_id, change in changes.items():
             transaction.write(_CHANGE, (*_values(change), event_id))
 
-    def add_missing(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
-        return self._add(transaction, "INSERT OR IGNORE", new_rows)
-
     def decide(
         self,
         transaction: Transaction,
@@ -50,7 +46,7 @@ class SqliteEventRows(EventRows):
         new_rows: Sequence[tuple[Any, ...]],
         by: Decided,
     ) -> list[Target]:
-        targets = self._add(transaction, "INSERT", new_rows)
+        targets = self._add(transaction, new_rows)
         if taken := tasks_of(new_rows):
             transaction.write(TAKE, (taken,))
         for event_id, change in decided.items():
@@ -58,9 +54,22 @@ class SqliteEventRows(EventRows):
         self.change(transaction, over)
         return targets
 
-    def _add(self, transaction: Transaction, insert: str, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
-        found = [transaction.fetch(f"{insert} {_NEW_TARGET}", (*row, row[0])) for row in new_rows]
-        return [rows.target(row) for made in found for row in made]
+    def _add(self, transaction: Transaction, new_rows: Sequence[tuple[Any, ...]]) -> list[Target]:
+        """Inserts new targets; returns those that are claimed or have a once key."""
+        if not new_rows:
+            return []
+        webhooks: dict[str, str] = dict(transaction.fetch(_WEBHOOKS, (list({row[0] for row in new_rows}),)))
+        found: list[Target] = []
+        for is_returned, some in groupby(new_rows, _is_returned):
+            returning = f"RETURNING {rows.TARGET}" if is_returned else ""
+            found += map(
+                rows.target, transaction.insert(_TARGETS, [(*row, webhooks.get(row[0])) for row in some], returning)
+            )
+        return found
+
+
+def _is_returned(row: tuple[Any, ...]) -> bool:
+    return row[_STATE] == "claimed" or row[_ONCE_KEY] is not None
 
 
 def _values(change: EventChange) -> tuple[object, ...]:

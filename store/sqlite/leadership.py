@@ -88,7 +88,7 @@ class SqliteLeadership(Leadership):
         return (found[0][0], found[0][1]) if found else None
 
     @contextmanager
-    def deciding(self, term: Term) -> Iterator[Connection]:
+    def deciding(self, term: Term, *, large: bool = False) -> Iterator[Connection]:
         """A transaction in which only the leader may write. Raises LeadershipLost if another worker leads now."""
         with self._connections.transaction() as db:
             row = db.execute("SELECT holder FROM leads WHERE name = 'decider'").fetchone()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from store.answers import LARGEST, NO_WORKFLOW, TOO_LARGE, Answer, OpenAnswer, TargetOf, answer_of, workflow_of
-from store.records import Hold, TargetKind, TargetState
+from store.records import TargetKind, TargetState
 
 OUTPUT = {"reply": "hi", "secret": "s3cret", "list": [1, 2.5, None], "none": None, "odd": "\0 \ud800"}
 
@@ -68,37 +68,34 @@ T = tuple[TargetKind, TargetState]
 
 
 @pytest.mark.parametrize(
-    ("hold", "is_settled", "targets", "expected"),
+    ("is_settled", "targets", "expected"),
     [
-        ("no", False, [], (False, None)),
-        ("no", True, [], (True, None)),
-        ("held", False, [], (False, None)),
-        ("held", False, [("start", "done")], (True, "w0")),
-        ("no", False, [("complete", "done"), ("start", "done")], (True, "w1")),
-        ("no", False, [("complete", "done"), ("start", "claimed")], (False, None)),
-        ("no", True, [("complete", "done"), ("start", "failed")], (True, "w0")),
-        ("no", False, [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")], (False, None)),
-        ("recheck", False, [("complete", "cancelled")], (False, None)),
-        ("writing", False, [("complete", "done")], (False, None)),
-        ("writing", False, [("start", "done")], (True, "w0")),
-        ("no", True, [("start", "failed"), ("complete", "failed")], (True, None)),
-        ("held", False, [("message", "done")], (True, "w0")),
-        ("no", False, [("message", "queued")], (False, None)),
-        ("no", False, [("message", "done"), ("complete", "claimed")], (False, None)),
-        ("no", False, [("message", "skipped"), ("message", "done")], (True, "w1")),
-        ("no", True, [("message", "skipped"), ("message", "cancelled")], (True, None)),
+        (False, [], (False, None)),
+        (True, [], (True, None)),
+        (False, [("start", "done")], (True, "w0")),
+        (False, [("complete", "done"), ("start", "done")], (True, "w1")),
+        (False, [("complete", "done"), ("start", "claimed")], (False, None)),
+        (True, [("complete", "done"), ("start", "failed")], (True, "w0")),
+        (False, [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")], (False, None)),
+        (False, [("complete", "cancelled")], (False, None)),
+        (True, [("start", "failed"), ("complete", "failed")], (True, None)),
+        (False, [("message", "done")], (True, "w0")),
+        (False, [("message", "queued")], (False, None)),
+        (False, [("message", "done"), ("complete", "claimed")], (False, None)),
+        (False, [("message", "skipped"), ("message", "done")], (True, "w1")),
+        (True, [("message", "skipped"), ("message", "cancelled")], (True, None)),
     ],
 )
 def test_the_first_start_decides_or_else_the_first_completion_or_message(
-    hold: Hold, is_settled: bool, targets: list[T], expected: tuple[bool, str | None]
+    is_settled: bool, targets: list[T], expected: tuple[bool, str | None]
 ) -> None:
     found = [TargetOf(number, kind, state, f"w{number}", "flow") for number, (kind, state) in enumerate(targets)]
-    is_known, workflow = workflow_of(hold, is_settled, found[::-1])
+    is_known, workflow = workflow_of(is_settled, found[::-1])
     assert (is_known, workflow and workflow.workflow_id) == expected
 
 
 def test_a_start_that_was_skipped_without_a_known_workflow_is_waited_for() -> None:
-    assert workflow_of("no", True, [TargetOf(1, "start", "skipped", None, "flow")]) == (False, None)
+    assert workflow_of(True, [TargetOf(1, "start", "skipped", None, "flow")]) == (False, None)
 
 
 def test_values_that_are_parts_of_each_other_are_written_no_further_than_needed() -> None:

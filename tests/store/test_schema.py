@@ -17,6 +17,7 @@ import store.sqlite.connections
 from store.errors import NewerStore, StoreRefused, StoreUnavailable
 from store.open import open_store
 from store.sql.database import Transaction
+from store.sql.schema import OLDEST
 from testkit import PATIENCE
 from testkit.postgres import Postgres
 
@@ -65,7 +66,7 @@ def test_processes_that_start_together_create_the_tables_once(url: str) -> None:
         subprocess.Popen([sys.executable, "-W", "error", "-c", code, url], stderr=subprocess.PIPE) for _ in range(4)
     ]
     assert [process.communicate(timeout=PATIENCE)[1] for process in processes] == [b""] * 4
-    assert run(url, lambda database: database.fetch("SELECT version FROM bridge.schema_version")) == [(1,)]
+    assert run(url, lambda database: database.fetch("SELECT version FROM bridge.schema_version")) == [(OLDEST,)]
 
 
 def test_tables_that_cannot_be_created_leave_nothing_behind(
@@ -106,7 +107,7 @@ def test_an_older_store_is_migrated_by_who_may_and_refused_by_who_may_not(
 def test_a_newer_store_is_refused(url: str, migrate: bool) -> None:
     open_store(url).close()
     run(url, lambda database: database.write("UPDATE bridge.schema_version SET version = 99"))
-    with pytest.raises(NewerStore, match=r"newer version of the bridge \(its tables have version 99, this program's 1"):
+    with pytest.raises(NewerStore, match=rf"newer version .*have version 99, this program's {OLDEST}"):
         open_store(url, migrate=migrate)
 
 

@@ -90,7 +90,6 @@ def filled(store: Store) -> Store:
     store.decisions.decide(ME, [Decision("e3", "expired", "no")], [], NOW, None, 0)
     store.workflows.remember([Workflow("w1", 1, "w1", NOW, None)])
     store.verifications.set_verified("w", "print", NOW)
-    store.large_decisions.record(ME, Decision("e4", "pending", "no", (completion(4), completion(5))), NOW)
     store.effects.note("start", NOW)
     store.pauses.pause("w", NOW)
     store.quarantine.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])

@@ -94,8 +94,6 @@ class Adoption:
 
     def drop(self, task_ids: Sequence[str]) -> None:
         """These tasks no longer wait: Conductor has ended them. Raises LeadershipLost and StoreUnavailable."""
-        # Events may have taken some since the look-up; the store may not know that yet in a large decision.
-        task_ids = [task_id for task_id in task_ids if task_id in self._decider.tasks]
 
         def drop(ids: Sequence[str]) -> None:
             self._store.tasks.drop(self._term, ids, self._store.now())

@@ -25,7 +25,6 @@ from worker.leader.callbacks import Callbacks
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
 from worker.leader.known_tasks import Known
-from worker.leader.large_decisions import LargeDecisions
 from worker.leader.plan import Plan, messages_of, starts_of
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
@@ -64,8 +63,7 @@ class Decider:
         self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
         self.held = HeldEvents(store, self._scope, self.tasks, self._rules, self.quarantine, callbacks)
         self.addressed = AddressedEvents(store, self._scope, self.tasks, self.held, server_clock)
-        self._large = LargeDecisions(store, self.quarantine)
-        self._writer = PlanWriter(store, self.tasks, self.held, self._large, timeouts)
+        self._writer = PlanWriter(store, self.tasks, self.held, timeouts)
         self._undefined: dict[str, int] = {}
         """Undefined webhook → when the first of its events is decided all the same."""
         self._known_up_to = 0
@@ -88,21 +86,15 @@ class Decider:
         self._scope.definitions, self._scope.receivers = definitions, receivers
         self.held.match_all()
 
-    def load(self, term: Term, health: Health) -> list[Task]:
+    def load(self, health: Health) -> None:
         """Reads waiting tasks and held events from the store, with a beat to `health` from time to time.
 
-        Returns tasks that events have taken although the store can't record that yet. Raises LeadershipLost and
-        StoreUnavailable.
+        Raises StoreUnavailable.
         """
-        # What the predecessor was still writing comes first: it was decided earlier than anything decided now.
-        self._large.write_all(term, health)
-        promised = set(self._store.large_decisions.promised_tasks())
-        taken: list[Task] = []
         after = ""
         while page := self._store.queries.waiting_tasks(after, _PAGE):
             health.beat("the loop")
-            taken += (task for task in page if task.id in promised)
-            self.add_tasks(task for task in page if task.id not in promised)
+            self.add_tasks(page)
             after = page[-1].id
         self._learn_paths()
         for number, event in enumerate(self.held.read()):
@@ -110,7 +102,6 @@ class Decider:
                 health.beat("the loop")
             self.held.hold(event)
         self.quarantine.write(self._store.now())
-        return taken
 
     def _learn_paths(self) -> None:
         """Registers the tasks' paths before the held events are read, so that each payload is read only once."""
@@ -208,7 +199,6 @@ class Decider:
         expired = self._expired(plan)
         self.workflows.save()
         claimed = self._writer.write(term, plan, expired, now, limit)
-        self._large.write_some(term, now)
         self._finish(plan, events)
         self.quarantine.write(now)
         return claimed
@@ -223,9 +213,6 @@ class Decider:
             # The agenda has those too that somebody had locked as they were to be set aside.
             events = sorted({event.id: event for event in (*events, *undecided)}.values(), key=lambda event: event.seq)
             freed = [*freed, *(event for event in due if event.hold in ("aside", "held"))]
-            for event in due:
-                if event.hold == "writing":
-                    self._large.try_again(event.id)
         return events, freed
 
     def _plan(
@@ -283,7 +270,7 @@ class Decider:
 
     def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
         """The plan has been stored, up to the first decision that the store refused."""
-        self.unfinished = plan.more_expired or plan.refused or self._large.more
+        self.unfinished = plan.more_expired or plan.refused
         freed = {event.id for event in plan.freed}
         self.newly_held = any(
             d.hold == "held" and d.event_id not in freed and not plan.events[d.event_id].is_callback

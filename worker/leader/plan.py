@@ -20,11 +20,6 @@ STEP = 1000
 """Targets and ended holds per transaction; a single decision may have more targets."""
 
 
-def is_large(decision: Decision) -> bool:
-    """Whether it is written in parts."""
-    return len(decision.targets) > STEP
-
-
 @dataclass
 class Plan:
     """Decisions to be written. Nothing else changes before they are in the store."""
@@ -90,9 +85,6 @@ class Plan:
             if step and size + 1 + len(decision.targets) > STEP:
                 yield step, []
                 step, size = [], 0
-            if is_large(decision):
-                yield [decision], []
-                continue
             step.append(decision)
             size += 1 + len(decision.targets)
         first = max(0, STEP - size)

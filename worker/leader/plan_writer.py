@@ -13,8 +13,7 @@ from store.sql.store import Store
 from worker.failing_items import concerns_all
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
-from worker.leader.large_decisions import LargeDecisions
-from worker.leader.plan import Plan, is_large, postponed
+from worker.leader.plan import Plan, postponed
 from worker.leader.task_index import TaskIndex
 from worker.leader.task_timeouts import TaskTimeouts
 
@@ -27,11 +26,10 @@ _READ_AT_ONCE = 8
 class PlanWriter:
     """Belongs to the loop's thread."""
 
-    def __init__(self, store: Store, tasks: TaskIndex, held: HeldEvents, large: LargeDecisions, timeouts: TaskTimeouts):
+    def __init__(self, store: Store, tasks: TaskIndex, held: HeldEvents, timeouts: TaskTimeouts):
         self._store = store
         self._tasks = tasks
         self._held = held
-        self._large = large
         self._timeouts = timeouts
 
     def write(
@@ -67,13 +65,8 @@ class PlanWriter:
         Everything after that one is decided again without it: its tasks, for example, may take other events.
         """
         try:
-            claimed: list[Target] = []
-            if len(decisions) == 1 and is_large(decisions[0]):
-                self._store.large_decisions.record(term, decisions[0], now)
-                self._large.more = True
-            else:
-                over = [event.id for event in ended]
-                claimed = self._store.decisions.decide(term, decisions, over, now, term.holder, limit)
+            over = [event.id for event in ended]
+            claimed = self._store.decisions.decide(term, decisions, over, now, term.holder, limit)
         except Exception as error:
             if concerns_all(error):
                 raise
@@ -100,7 +93,7 @@ class PlanWriter:
         """The events of the first targets, and how many targets may be claimed: reads only as much payload as fits."""
         found: dict[str, Event] = {}
         number, size = 0, 0
-        called = [d for d in plan.decisions if d.targets and not d.paced and not is_large(d)][: max(0, limit)]
+        called = [d for d in plan.decisions if d.targets and not d.paced][: max(0, limit)]
         for begin in range(0, len(called), _READ_AT_ONCE):
             some = called[begin : begin + _READ_AT_ONCE]
             events = self._events(plan, [decision.event_id for decision in some])

@@ -97,8 +97,8 @@ class Quarantine:
         return ready
 
     def due_events(self, now: int, paused: Collection[str]) -> list[Event]:
-        """Events that are due for a retry but that the store doesn't return: undecided ones, those that were held or
-        freed (`aside`, `held`), and those whose decision isn't completely written (`writing`)."""
+        """Events that are due for a retry but that the store doesn't return: undecided ones, and those that were
+        held or freed (`aside`, `held`)."""
         if now < self._looked + _LOOK_EVERY and self._looked <= now:
             return []
         self._looked = now
@@ -115,7 +115,7 @@ class Quarantine:
                 self.event_failed(item.id, item.webhook, error)
                 continue
             stored = item.id not in self._not_stored
-            waits = event is not None and event.webhook in paused and event.hold != "writing"
+            waits = event is not None and event.webhook in paused
             if waits and not stored:
                 continue
             self._tried.add(("event", item.id))
@@ -193,6 +193,4 @@ def _is_due(item: SetAside, now: int) -> bool:
 
 def _is_left_out(event: Event, stored: bool) -> bool:
     """Whether the agenda omits the event although it isn't finished; `stored`: whether the store set it aside."""
-    if event.hold == "writing":
-        return True
     return event.decided_at is None or event.hold == "aside" if stored else event.hold == "held"

@@ -17,7 +17,6 @@ from config.wakeup import WakeUp
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Clock
-from store.records import Task
 from store.sql.task_locks import TaskLocks
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
@@ -88,18 +87,14 @@ class TaskTimeouts:
         """Whether there are time-outs that are extended. Any thread may ask."""
         return bool(self._timers)
 
-    def load(self, given: Iterable[Task] = ()) -> None:
-        """Reads which tasks events have taken, in addition to those `given`. Raises StoreUnavailable."""
-        self._load(task for task in given if task.response_timeout)
+    def load(self) -> None:
+        """Reads which tasks events have taken. Raises StoreUnavailable."""
         after = ""
         while page := self._locks.taken_in_time(after, _PAGE):
-            self._load(page)
+            with self._changed:
+                for task in page:
+                    self._add(Timer(task, self._steady.monotonic(), taken=True))
             after = page[-1].id
-
-    def _load(self, tasks: Iterable[Task]) -> None:
-        with self._changed:
-            for task in tasks:
-                self._add(Timer(task, self._steady.monotonic(), taken=True))
 
     def _add(self, timer: Timer) -> None:
         self._timers[timer.task.id] = timer

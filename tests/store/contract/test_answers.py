@@ -8,7 +8,7 @@ import pytest
 
 from store.answers import NO_WORKFLOW, Answer, Answered
 from store.delivery_records import AnswerWanted
-from store.records import Decision, NewTarget, Result, TargetState
+from store.records import Decision, Result, TargetState
 from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, new_event, start, task
 
@@ -197,20 +197,6 @@ def test_a_held_event_may_still_find_its_workflow(store: Store) -> None:
     decide(store, "e1", completion())
     record(store, ("done", None))
     assert answers_with(store, "e1") == {"e1": "w1"}
-
-
-def test_while_targets_are_being_written_a_start_may_still_come(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
-    waits(store)
-    many: tuple[NewTarget, ...] = (completion(), *map(start, range(600)))
-    store.large_decisions.record(ME, Decision("e1", "pending", "no", many), NOW)
-    assert answers_with(store, "e1") == {}
-    while store.large_decisions.write_next(ME, NOW):
-        pass
-    claimed = store.claims.claim("me", NOW + 10**6, 0, 700)
-    store.claims.record_results("me", [Result(one, "done", None, f"s{one.id}") for one in claimed], NOW)
-    first = min(one.id for one in claimed if one.kind == "start")
-    assert answers_with(store, "e1") == {"e1": f"s{first}"}
 
 
 def test_a_call_that_took_effect_counts_before_it_is_recorded(store: Store) -> None:

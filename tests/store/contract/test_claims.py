@@ -278,7 +278,7 @@ def test_a_completion_is_locked_against_all_others_while_its_tasks_time_out_is_p
     assert [(t.id, t.response_timeout) for t in store.task_locks.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
     assert [t.id for t in store.task_locks.taken_in_time("t1", 9)] == ["t2"]
     other = backend.open()
-    assert store.task_locks.lock("me", ["t3"], NOW, NOW - 100) == ([], []), "a large decision may be on its way"
+    assert store.task_locks.lock("me", ["t3"], NOW, NOW - 100) == ([], []), "it still waits"
     store.tasks.drop(ME, ["t3"], NOW)
     locked, over = store.task_locks.lock("me", ["t1", "t2", "t3"], NOW, NOW - 100)
     assert ([t.task_id for t in locked], over) == (["t1", "t2"], ["t3"])

@@ -101,34 +101,6 @@ def test_a_long_lane_is_one_target_to_the_claims(store: Store) -> None:
     assert {one.event_id for one in store.claims.claim("me", NOW, 0, 2)} == {"e0", "other"}
 
 
-def test_messages_of_a_large_decision_and_of_a_step_are_in_order(store: Store) -> None:
-    keys = [str(number) for number in range(1500)]
-    large = Decision(arrive(store, "large"), "pending", "no", tuple(message(key) for key in keys))
-    store.large_decisions.record(ME, large, NOW)
-    while store.large_decisions.write_next(ME, NOW):
-        pass
-    decide(store, arrive(store, "next"), message("7"), message("new"))
-    assert states(store, "next") == ["queued", "pending"]
-    assert set(states(store, "large")) == {"pending"}
-
-
-def test_a_message_of_a_large_decision_isnt_overtaken_by_one_that_is_decided_before_it_is_written(
-    store: Store,
-) -> None:
-    others = tuple(start(number) for number in range(1001))
-    large = Decision(arrive(store, "e1"), "pending", "no", (*others, message()))
-    store.large_decisions.record(ME, large, NOW)
-    decide(store, arrive(store, "e2"), message())
-    [target] = store.claims.claim("me", NOW, 0, 9)
-    assert target.event_id == "e1"
-    store.claims.record_results("me", [Result(target, "done", workflow_id="w")], NOW)
-    assert event(store, "e1").status == "pending"
-    while store.large_decisions.write_next(ME, NOW):
-        pass
-    assert len(states(store, "e1")) == 1002
-    assert [one.event_id for one in store.claims.claim("me", NOW, 0, 2000) if one.kind == "message"] == ["e2"]
-
-
 @pytest.mark.parametrize(
     ("ends", "status"),
     [("done", "delivered"), ("skipped", "ignored"), ("cancelled", "expired"), ("failed", "failed")],

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from store.delivery_records import AnswerWanted, RawDelivery
+from store.errors import StoreUnavailable
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
@@ -20,7 +21,19 @@ from store.postgres.raw_deliveries import OVERTAKEN_FOR
 from store.records import Hold, NewTarget, Result, Target
 from store.story import Note
 from testkit import PATIENCE
-from tests.store.contract.makers import NOW, arrive, decide, end, eventually, message, new_event, start
+from tests.store.contract.makers import (
+    ME,
+    NOW,
+    arrive,
+    completion,
+    decide,
+    end,
+    eventually,
+    message,
+    new_event,
+    start,
+    task,
+)
 
 RAW = RawDelivery("POST", "", {}, b"{}")
 KEPT_BY_A_STOPPED_RELAY = """
@@ -221,6 +234,23 @@ def waits_for_a_lock(connection: psycopg.Connection) -> bool:
     found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
     assert found is not None
     return bool(found[0])
+
+
+def test_a_session_that_the_server_ends_during_a_decision_is_no_refusal(
+    store: PostgresStore, migrated_url: str
+) -> None:
+    assert store.leadership.elect("me", 10**6)
+    store.tasks.adopt(ME, [task()], NOW)
+    arrive(store)
+    with psycopg.connect(migrated_url) as other, ThreadPoolExecutor(1) as pool:
+        other.execute("SELECT 1 FROM webhook_bridge.tasks FOR UPDATE")
+        deciding = pool.submit(decide, store, "e1", completion())
+        eventually(lambda: waits_for_a_lock(other))
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+        with pytest.raises(StoreUnavailable):
+            deciding.result(PATIENCE)
+    assert [one.id for one in store.decisions.agenda(9).undecided] == ["e1"]
+    assert decide(store, "e1", completion(), claim=1)
 
 
 def due(store: PostgresStore, webhook: str, *numbers: int) -> None:

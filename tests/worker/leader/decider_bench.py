@@ -64,7 +64,7 @@ class Bench:
         """The next worker begins with what is in the store."""
         self.decider = self.another()
         self.decider.set_definitions(self.definitions)
-        self.decider.load(ME, Health(self.store.leadership))
+        self.decider.load(Health(self.store.leadership))
 
     def wait(self, matches: Any = None, workflow: str = "", name: str = "flow", version: int = 1) -> SimulatedTask:
         """A task comes to wait, in a new workflow if in no other."""

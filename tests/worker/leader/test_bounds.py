@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,8 +12,6 @@ import pytest
 from store.errors import StoreUnavailable
 from store.records import Decision, Event
 from store.rules import fairness
-from store.sql import rows
-from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, settle, sick
 from worker.leader import decider as decide
 from worker.leader import plan, plan_writer
@@ -182,65 +179,12 @@ def test_events_whose_hold_ends_are_read_together_for_a_task_in_doubt(
 # --- decisions with very many takers ---
 
 
-@pytest.fixture
-def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "STEP", 6)
-    monkeypatch.setattr(rows, "PART", 4)
-    monkeypatch.setattr(rows, "RECORDED", 2)
-
-
-def test_an_event_with_very_many_takers_is_decided_from_one_snapshot(bench: Bench, small_parts: None) -> None:
+def test_an_event_with_very_many_takers_is_decided_in_one_transaction(
+    bench: Bench, sizes: list[tuple[int, int]]
+) -> None:
     tasks = [bench.wait() for _ in range(25)]
     event = bench.arrive()
     bench.decide()
-    assert bench.decider.unfinished
-    other, late = bench.arrive(), bench.wait({"$.n": 1})
-    bench.decide()
-    assert bench.event(other).hold == "held", "others are decided meanwhile, and find none of its tasks"
-    while bench.decider.unfinished:
-        bench.decide()
-    assert late.id in bench.decider.tasks
-    bench.decider.drop_tasks([late.id])
+    assert sizes == [(25, 0)]
     assert bench.takers(event) == [task.id for task in tasks]
     assert len(bench.decider.tasks) == 0
-    assert bench.event(event).decided_at is not None
-
-
-def test_wherever_it_is_killed_its_takers_are_those_that_were_decided(bench: Bench, small_parts: None) -> None:
-    """A transaction after the other is the last one; the next worker goes on. Tasks that came meanwhile never join."""
-    transaction = bench.store._connections.transaction
-    for last in range(1, 30):
-        tasks = [bench.wait({"$.run": last}) for _ in range(25)]
-        event = bench.arrive(run=last)
-        while polled := bench.conductor.poll("me"):
-            bench.decider.add_tasks(bench.store.tasks.adopt(ME, polled, bench.ms))
-        left = last
-
-        def dying() -> Any:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise StoreUnavailable
-            return transaction()
-
-        with mock.patch.object(bench.store._connections, "transaction", dying), suppress(StoreUnavailable):
-            bench.decide()
-            while bench.decider.unfinished:
-                bench.decide()
-        began = bench.store.queries.targets_of([event]) != []
-        late = bench.wait({"$.run": last})
-        bench.restart()
-        bench.decide()
-        while bench.decider.unfinished:
-            bench.decide()
-        expected = [task.id for task in tasks]
-        found = bench.takers(event)
-        assert len(set(found)) == len(found)
-        assert found[:25] == expected
-        assert not began or late.id not in found
-        assert sorted(bench.decider.tasks.ids()) == sorted(task.id for task in bench.store.queries.waiting_tasks())
-        assert bench.event(event).decided_at is not None
-        bench.ms += SECOND
-        if left > 0:  # it was all written before
-            break
-    assert last > 12, "each of its transactions was once the last one"

@@ -88,16 +88,6 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     assert bench.state("r1") == "waiting"
 
 
-def test_a_task_that_an_event_took_since_conductor_was_asked_for_it_is_not_dropped(bench: Bench) -> None:
-    """A large decision may not have been written yet: if the task is run again, it is this event's all the same."""
-    worker = bench.deciding()
-    task = bench.wait()
-    worker.step()
-    leader_of(worker).decider.held.remove_task(task)
-    leader_of(worker).adoption.drop([task])
-    assert bench.state(task) == "waiting"
-
-
 def test_claimed_calls_are_made_though_a_task_that_a_callback_found_cannot_be_stored(bench: Bench) -> None:
     worker = bench.deciding()
     bench.wait()

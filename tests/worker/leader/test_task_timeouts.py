@@ -381,14 +381,6 @@ def test_tasks_that_were_taken_before_this_worker_decides_are_put_off(bench: Ben
     assert bench.extend() == []
 
 
-def test_tasks_whose_completions_the_worker_before_could_not_write_are_put_off_once_they_are_written(
-    bench: Bench,
-) -> None:
-    bench.timeouts.load([record("a"), record("b", 0)])
-    bench.store.taken["a"] = record("a")
-    assert bench.extend() == ["a"]
-
-
 def test_a_decision_that_was_not_written_takes_nothing(bench: Bench) -> None:
     with pytest.raises(ZeroDivisionError), bench.timeouts.suspended([task("t")]):
         raise ZeroDivisionError

@@ -1,0 +1,70 @@
+"""An event with very many takers is decided in one transaction, and deliveries come in meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from store.errors import Unstorable
+from store.open import open_store
+from store.records import Decision
+from store.sql import decisions
+from store.sql.store import Store
+from store.sqlite.connections import BUSY_TIMEOUT
+from testkit.postgres import Postgres
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, new_event, states, task
+from tests.store.postgres_backend import all_the_time, migrated
+
+_TAKERS = 20_000
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres) -> str:
+    return f"sqlite:///{tmp_path}/bridge.db" if request.param == "sqlite" else migrated(postgres, "large")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    unhurried = mock.patch("store.sqlite.connections.BUSY_TIMEOUT", 600.0)  # a busy machine; see the bound below
+    with unhurried, all_the_time(), closing(open_store(url)) as store:
+        assert store.leadership.elect("me", 10**6)
+        yield store
+
+
+def test_twenty_thousand_takers_are_decided_at_once_while_deliveries_come(url: str, store: Store) -> None:
+    store.tasks.adopt(ME, list(map(task, range(_TAKERS))), NOW)
+    arrive(store)
+    accepted, over = 0, threading.Event()
+
+    def deliver() -> None:
+        nonlocal accepted
+        with closing(open_store(url)) as relay:
+            while not over.is_set():
+                relay.deliveries.append([new_event(f"e-{accepted}")])
+                accepted += 1
+
+    delivering = threading.Thread(target=deliver)
+    delivering.start()
+    began = time.thread_time()
+    claimed = decide(store, "e1", *map(completion, range(_TAKERS)), claim=16)
+    took = time.thread_time() - began
+    over.set()
+    delivering.join()
+    assert took < BUSY_TIMEOUT / 2, "the processor time for which deliveries wait on SQLite"
+    assert (len(claimed), len(states(store, "e1"))) == (16, _TAKERS)
+    assert not store.queries.waiting_tasks()
+    assert len(store.decisions.agenda(10**6).undecided) == accepted > 0
+
+
+def test_an_event_with_more_targets_than_fit_has_none(store: Store) -> None:
+    arrive(store)
+    many = Decision("e1", "pending", "no", tuple(map(completion, range(3))))
+    with mock.patch.object(decisions, "MOST_TARGETS", 2), pytest.raises(Unstorable, match="3 targets; an event may"):
+        store.decisions.decide(ME, [many], [], NOW, None, 0)
+    assert states(store, "e1") == []
