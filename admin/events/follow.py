@@ -12,11 +12,11 @@ from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter
 from store.records import Event, Target
-from store.rules.settled_numbers import Arrivals, SettledNumbers
 
 _PAGE = 200
-_OVERTAKEN = 5000
-"""Numbers before the newest one that are looked at again, at most: an event that was overtaken by more isn't shown."""
+_OVERTAKEN = 1000
+"""Numbers before the newest one that are looked at again: an event that becomes visible after more than so many later
+ones isn't shown."""
 _WATCHED = 5000
 """Pending events that are watched, at most; the oldest are dropped first."""
 
@@ -47,7 +47,6 @@ class Follower:
         newest = bridge.events(EventFilter(limit=1))
         self._after = max(0, newest[0].seq - _OVERTAKEN) if newest else 0
         """No event with this number or a lower one is looked for."""
-        self._numbers = SettledNumbers()
         self._seen: set[int] = set()
         """The numbers after it that were seen."""
         self._remember(bridge.store.queries.arrivals(self._after))
@@ -97,9 +96,9 @@ class Follower:
         before, self._others = self._others, {one.key for one in found}
         return [] if before is None else [one for one in found if one.key not in before]
 
-    def _new(self, arrivals: Arrivals) -> list[Event]:
+    def _new(self, arrivals: list[int]) -> list[Event]:
         """The events that are meant, of those that weren't there at the last poll."""
-        new = set(arrivals.seqs) - self._seen
+        new = set(arrivals) - self._seen
         return [event for event in self._between(min(new), max(new)) if event.seq in new] if new else []
 
     def _between(self, first: int, last: int) -> Iterator[Event]:
@@ -108,7 +107,6 @@ class Follower:
             yield from page
             before = page[-1].seq
 
-    def _remember(self, arrivals: Arrivals) -> None:
-        settled = self._numbers.look(arrivals.newest, arrivals.writing)
-        self._after = max(self._after, settled or 0, arrivals.newest - _OVERTAKEN)
-        self._seen = {seq for seq in arrivals.seqs if seq > self._after}
+    def _remember(self, arrivals: list[int]) -> None:
+        self._after = max(self._after, arrivals[-1] - _OVERTAKEN) if arrivals else self._after
+        self._seen = {seq for seq in arrivals if seq > self._after}

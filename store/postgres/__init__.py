@@ -13,10 +13,8 @@ from store.postgres.deliveries import PostgresDeliveries
 from store.postgres.event_rows import PostgresEventRows
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance
-from store.postgres.quarantine import PostgresQuarantine
 from store.postgres.queries import PostgresQueries
 from store.postgres.raw_deliveries import PostgresRawDeliveries
-from store.postgres.settled import Settled
 from store.postgres.signals import PostgresSignals
 from store.postgres.transfer import PostgresTables
 from store.sql.group_commit import Scheduler
@@ -31,12 +29,10 @@ class PostgresStore(Store):
         signals = PostgresSignals(connections)
         events = PostgresEventRows()
         impatient = Impatient(connections)
-        settled = Settled()
-        self.leadership = leadership = PostgresLeadership(connections, signals, settled)
+        self.leadership = leadership = PostgresLeadership(connections, signals)
         super().__init__(connections, impatient, leadership, events, signals)
         self.deliveries = PostgresDeliveries(connections, impatient, signals, scheduler)
-        self.decisions = PostgresDecisions(connections, leadership, events, signals, settled)
-        self.quarantine = PostgresQuarantine(connections, settled)
+        self.decisions = PostgresDecisions(connections, leadership, events, signals)
         self.claims = PostgresClaims(connections, events, signals)
         self.queries = PostgresQueries(connections)
         self.raw_deliveries = PostgresRawDeliveries(connections)

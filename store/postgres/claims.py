@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from store.clock import MonotonicClock
-from store.postgres.low_water_marks import LowWaterMarks, next_webhooks
+from store.postgres.low_water_marks import IN_FULL_EVERY, LowWaterMarks, next_webhooks
 from store.postgres.planning import IN_ORDER
 from store.postgres.text import Longs, Texts
 from store.protocols import Signals
@@ -45,8 +45,6 @@ WHERE id = ANY(ARRAY(
 _LATE = 2_000
 """Milliseconds: whatever becomes due, or is claimed, is visible that soon after its time; what isn't waits for a scan
 in full."""
-_IN_FULL_EVERY = 10.0
-"""Seconds between two scans of everything."""
 
 
 class PostgresClaims(Claims):
@@ -69,7 +67,7 @@ class PostgresClaims(Claims):
 
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
         if self._must_look_in_full(now):
-            self._in_full_at = self._clock.monotonic() + _IN_FULL_EVERY
+            self._in_full_at = self._clock.monotonic() + IN_FULL_EVERY
             self._due_since = self._claimed_since = 0
         due, expired = super()._look(now, expired_before, limit)
         late = now - _LATE

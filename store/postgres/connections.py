@@ -74,8 +74,6 @@ class Connections:
         self._clock = DatabaseClock(SteadyClock() if own_clock is None else own_clock)
         self.wait_limits = WaitLimits()
         self._may_prepare = True
-        self.opened = 0
-        """Connections opened so far."""
         self._inherited: list[object] = []
         self._pool: ConnectionPool[Connection] | None = None
         self._reset()
@@ -293,7 +291,6 @@ class Connections:
         self.look_at_clock(connection)
         connection.deadline = float("inf")
         self._last_error = None
-        self.opened += 1
 
     def stop_preparing(self) -> None:
         """Opens connections without prepared statements from now on: a pooler that doesn't show loses them."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+from store.clock import MonotonicClock
 from store.errors import RowsUnavailable
 from store.postgres.connections import Connections
-from store.postgres.low_water_marks import next_webhooks
-from store.postgres.settled import Settled
+from store.postgres.low_water_marks import IN_FULL_EVERY, LowWaterMarks, next_webhooks
 from store.protocols import Signals
 from store.records import Agenda, Event
 from store.rules import fairness
 from store.sql import rows
 from store.sql.database import Deciding, Rows, Statement
-from store.sql.decisions import QUIET, Decisions
+from store.sql.decisions import Decisions
 from store.sql.event_rows import EventRows
 from store.sql.holds import HELD, RECHECK
 from store.sql.pauses import PAUSED
@@ -25,20 +26,12 @@ _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 _COLUMNS = len(rows.EVENT.split(","))
 """An event's columns, followed by the size of the payloads read so far."""
 _LEFT_IN = "value != ALL(%(without)s) AND value NOT IN (SELECT webhook FROM bridge.pauses)"
-_AFTER = rows.jumps("webhook", "bridge.undecided", "true", after="%(after)s")
-_TO = rows.jumps("webhook", "bridge.undecided", "true", to="%(after)s")
 # The next webhooks with undecided events are found by one index look-up each; so are their first events.
-_NEXT = f"""
-    SELECT value, 0 AS low FROM ({_AFTER}) later WHERE {_LEFT_IN}
-    UNION ALL SELECT value, 0 FROM ({_TO}) first WHERE {_LEFT_IN}
-"""
-_NEXT_BEHIND = f"""
-    SELECT value, low FROM ({next_webhooks("bridge.undecided", "true", low="seq")}) next WHERE {_LEFT_IN}
-"""
-"""The same, while a snapshot is held: see `store.postgres.low_water_marks`."""
 _UNDECIDED = f"""
 WITH webhooks AS MATERIALIZED (
-    SELECT value, low, row_number() OVER () AS turn FROM ({{next}}) next LIMIT %(webhooks)s
+    SELECT value, low, row_number() OVER () AS turn FROM (
+        SELECT value, low FROM ({next_webhooks("bridge.undecided", "true", low="seq")}) each WHERE {_LEFT_IN}
+    ) next LIMIT %(webhooks)s
 ), counted AS MATERIALIZED (SELECT count(*) AS number FROM webhooks)
 SELECT {{columns}}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
     SELECT *, sum({_SIZE}) OVER in_turn - ({_SIZE}) AS before, row_number() OVER in_turn AS place
@@ -57,17 +50,32 @@ SELECT {{columns}}, before + {_SIZE}, turn, (SELECT number FROM counted) FROM (
 _FREED = f"held = {RECHECK} AND webhook != ALL(%(without)s) AND webhook NOT IN (SELECT webhook FROM bridge.pauses)"
 _WHOLE = f"SELECT {rows.EVENT} FROM bridge.events WHERE seq = %s"
 _RETURNED = f"SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'returned' AND id > %s ORDER BY id LIMIT %s"
+_VISIBLE_AFTER = 20.0
+"""Seconds after which an event that took a number is visible, or never will be: the server ends idle transactions
+sooner. One that becomes visible later waits for the next scan in full."""
 
 
 class PostgresDecisions(Decisions):
-    """Decisions on PostgreSQL."""
+    """Decisions on PostgreSQL. A scan begins at the number that was each webhook's first undecided one `_VISIBLE_AFTER`
+    seconds ago (`LowWaterMarks`)."""
 
     def __init__(
-        self, connections: Connections, leadership: Deciding, events: EventRows, signals: Signals, settled: Settled
+        self,
+        connections: Connections,
+        leadership: Deciding,
+        events: EventRows,
+        signals: Signals,
+        clock: MonotonicClock = time,
     ):
         super().__init__(leadership, events, signals)
         self._connections = connections
-        self._settled = settled
+        self._clock = clock
+        self._lows = LowWaterMarks()
+        self._first: dict[str, int] = {}
+        """webhook → its first undecided number at the last scan that found one; since the bounds were raised."""
+        self._first_before: dict[str, int] = {}
+        """The same, of the time before that."""
+        self._raise_at = self._in_full_at = float("-inf")
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
         try:
@@ -79,25 +87,25 @@ class PostgresDecisions(Decisions):
             return replace(found, undecided=undecided, freed=freed, more=found.more or cut)
 
     def _agenda(self, limit: int, without: Collection[str], columns: str) -> Agenda:
-        self._settled.connected(self._connections.opened)
-        lows = self._settled.lows
+        now = self._clock.monotonic()
+        lows = self._lows
+        if now >= self._in_full_at:
+            self._in_full_at, lows = now + IN_FULL_EVERY, LowWaterMarks()
         values = {
             "after": self._undecided_after,
             "without": list(without),
             "webhooks": fairness.WEBHOOKS,
             "limit": limit,
             "bytes": fairness.BYTES,
-            **(lows.parameters if lows else {}),
+            **lows.parameters,
         }
-        paused, undecided, freed, returned, *seen = self._connections.read_together(
+        paused, undecided, freed, returned = self._connections.read_together(
             (PAUSED, ()),
-            (_UNDECIDED.format(next=_NEXT_BEHIND if lows else _NEXT, columns=columns), values),
+            (_UNDECIDED.format(columns=columns), values),
             _some(_FREED, values, columns),
             (_RETURNED, (self._returned_after, limit)),
-            *self._settled.statements(),
         )
-        self._settled.seen(seen)
-        self._settled.found([row[2] for row in undecided])
+        self._move_bounds(undecided, now)
         since: dict[str, int] = dict(paused)
         more = self._more(undecided, limit) or len(freed) == limit or _is_cut(freed) or len(returned) == limit
         # A webhook that was resumed between the statements counts as resumed in the next agenda.
@@ -106,9 +114,15 @@ class PostgresDecisions(Decisions):
         self._returned_after = fairness.read_to(tasks, limit)
         return Agenda(since, new, again, tasks, more)
 
-    def is_quiet(self) -> bool:
-        # While a snapshot is held, only the agenda begins behind what has been done.
-        return not self._settled.lows and bool(self._connections.read(QUIET)[0][0])
+    def _move_bounds(self, undecided: Rows, now: float) -> None:
+        first = {webhook: seq for seq, _, webhook, *_ in reversed(undecided)}
+        self._lows.found(row[2] for row in undecided)
+        self._lows.lower(first)
+        self._first |= first
+        if now >= self._raise_at:
+            self._raise_at = now + _VISIBLE_AFTER
+            self._lows.set({name: min(low, self._first.get(name, low)) for name, low in self._first_before.items()})
+            self._first_before, self._first = self._first, {}
 
     def _more(self, undecided: Rows, limit: int) -> bool:
         """Whether there may be more undecided events than these; the next round starts after them."""

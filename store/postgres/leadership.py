@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from store.errors import LeadershipLost
 from store.postgres.connection import Connection
 from store.postgres.connections import PATIENT, READING, Connections
-from store.postgres.settled import Settled
 from store.postgres.signals import PostgresSignals
 from store.protocols import Leadership
 from store.records import Term
@@ -27,13 +26,11 @@ class PostgresLeadership(Leadership):
     each deciding transaction locks the row: it either ends before another worker becomes leader, or finds that one has.
     """
 
-    def __init__(self, connections: Connections, signals: PostgresSignals, settled: Settled):
+    def __init__(self, connections: Connections, signals: PostgresSignals):
         self._connections = connections
         self._signals = signals
-        self._settled = settled
 
     def elect(self, worker: str, seconds: float) -> Term | None:
-        self._settled.forget()  # what another leader has decided since
         # Look before locking anything: most of the time another worker is leader.
         for before, before_until, now in self._connections.read(_LEAD):
             if before not in (NOBODY, worker) and before_until >= now:

@@ -2,60 +2,22 @@
 
 An index keeps the entries of what was done until the next vacuum, and of what any snapshot could still see as it was:
 while pg_dump or a report holds one for minutes, every scan would step over everything done since then. So a worker
-remembers for each busy webhook below which number, or time, there is no work. For undecided events, whose table is
-small and vacuumed often, that is worth a longer statement only while a snapshot is held; targets are in a large table.
+remembers for each busy webhook below which number, or time, there is no work. Work that turns up below it all the same
+waits for the next scan without bounds.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
-
-from store.clock import MonotonicClock
-from store.sql.database import Rows, Statement
 
 BUSY = 32
 """Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than a scan."""
 _MOST = 64
 """Webhooks with a bound, at most."""
-LOOK_EVERY = 0.5
-"""Seconds between two checks for a snapshot that is held."""
-_AGE = 1000
-"""A snapshot counts as held once this many transactions have begun since it was taken."""
-_OLDEST = """
-SELECT greatest((
-    SELECT max(age(backend_xmin)) FROM pg_stat_activity WHERE (datname IS NULL OR datname = current_database())
-    AND coalesce(leader_pid, pid) NOT IN (SELECT pid FROM pg_stat_progress_vacuum)
-), (SELECT max(age(xmin)) FROM pg_replication_slots))
-"""
-"""A session's snapshot in this database (others don't matter here), or a standby's if it reports its own. A vacuum's
-doesn't keep anything, and may last for an hour."""
-
-
-class Held:
-    """Whether a session holds a snapshot."""
-
-    def __init__(self, clock: MonotonicClock = time):
-        self._clock = clock
-        self._next_at = float("-inf")
-        self._is_held = False
-
-    def __bool__(self) -> bool:
-        return self._is_held
-
-    def statements(self) -> list[Statement]:
-        """The statement to execute now, whose rows go to `seen`; empty if none is due."""
-        now = self._clock.monotonic()
-        if now < self._next_at:
-            return []
-        self._next_at = now + LOOK_EVERY
-        return [(_OLDEST, ())]
-
-    def seen(self, oldest: Rows) -> None:
-        """Takes the rows."""
-        self._is_held = (oldest[0][0] or 0) > _AGE
+IN_FULL_EVERY = 10.0
+"""Seconds between two scans without bounds."""
 
 
 class LowWaterMarks:
@@ -64,9 +26,6 @@ class LowWaterMarks:
     def __init__(self) -> None:
         self._found: Counter[str] = Counter()
         self._lows: dict[str, int] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._lows)
 
     def found(self, webhooks: Iterable[str]) -> None:
         """There was work for these webhooks, each named once per item."""
@@ -86,13 +45,13 @@ class LowWaterMarks:
         """There is no work below these bounds, and there will be none."""
         self._lows |= {webhook: low for webhook, low in lows.items() if webhook in self._lows}
 
+    def lower(self, lows: Mapping[str, int]) -> None:
+        """There is work at these places, perhaps below the bounds."""
+        self.set({webhook: min(low, self._lows[webhook]) for webhook, low in lows.items() if webhook in self._lows})
+
     def set_all(self, low: int) -> None:
         """There is no work below this bound, and there will be none."""
         self._lows = dict.fromkeys(self._lows, low)
-
-    def forget(self) -> None:
-        """There may be work anywhere."""
-        self.set_all(0)
 
     @property
     def parameters(self) -> dict[str, list[Any]]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from store.event_filter import EventFilter
-from store.postgres.settled import NEWEST, WRITING
-from store.rules.settled_numbers import Arrivals
 from store.sql import rows
 from store.sql.holds import STAGES
-from store.sql.queries import ARRIVED, STATUSES, Queries
+from store.sql.queries import STATUSES, Queries
 
 _COUNTS = """
 SELECT status, sum(number)::bigint FROM bridge.finished_events GROUP BY status
@@ -53,10 +51,6 @@ class PostgresQueries(Queries):
         )
         of_each = f"SELECT newest.seq FROM ({webhooks}) AS each CROSS JOIN LATERAL ({newest}) AS newest"
         return f"{of_each} ORDER BY newest.seq DESC LIMIT {most}"
-
-    def arrivals(self, after: int) -> Arrivals:
-        newest, writing, arrived = self._database.read_together((NEWEST, ()), (WRITING, ()), (ARRIVED, (after,)))
-        return Arrivals(newest[0][0], {transaction for (transaction,) in writing}, tuple(seq for (seq,) in arrived))
 
     def event_counts(self) -> dict[str, int]:
         counts: dict[str, int] = dict(self._database.read(_COUNTS))

@@ -13,17 +13,9 @@ from store.rules import transitions
 from store.sql import rows
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
-from store.sql.holds import RECHECK
 from store.sql.lanes import advance, hurry, lanes_of
 from store.sql.once_keys import take_free
 
-# Not EXISTS: whatever the planner expects, an index gives the least directly.
-QUIET = f"""
-SELECT (SELECT min(webhook) FROM bridge.undecided) IS NULL
-AND (SELECT min(seq) FROM bridge.held_events WHERE held = {RECHECK}) IS NULL
-AND (SELECT min(id) FROM bridge.tasks WHERE state = 'returned') IS NULL
-AND (SELECT min(webhook) FROM bridge.pauses) IS NULL
-"""
 MOST_TARGETS = 100_000
 """Of one event. More would keep SQLite's deliveries waiting for longer than their senders wait for an answer."""
 
@@ -49,10 +41,6 @@ class Decisions(ABC):
         read again by the next call, or in a later turn. The cost grows neither with the events left out nor with later
         ones.
         """
-
-    @abstractmethod
-    def is_quiet(self) -> bool:
-        """Whether the agenda would be empty: nothing to decide, and no webhook paused. Takes less than the agenda."""
 
     @abstractmethod
     def held(self, after_seq: int, limit: int, webhook: str | None = None) -> list[Event]:

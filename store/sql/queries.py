@@ -9,14 +9,13 @@ from typing import get_args
 from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
 from store.records import Event, EventStatus, Target, TargetState, Task
-from store.rules.settled_numbers import Arrivals
 from store.sql import event_search, rows
 from store.sql.database import Part
 from store.sql.replays import HAS_REPLAYS
 from store.sql.waiting_events import Waiting, waiting_for
 from store.sql.without_events import KEPT
 
-ARRIVED = "SELECT seq FROM bridge.events WHERE seq > %s ORDER BY seq"
+_ARRIVED = "SELECT seq FROM bridge.events WHERE seq > %s ORDER BY seq"
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
 _HOUR = 3_600_000
 UNRESOLVED_COUNTED = 10_000
@@ -140,9 +139,9 @@ class Queries(Part, ABC):
         """The parts of the list: table and condition of each, which is read from one index, newest first. The table is
         `bridge.events`, or another with a `seq` (``AS part``). Parameters: `before`, `webhook` and `status`."""
 
-    @abstractmethod
-    def arrivals(self, after: int) -> Arrivals:
-        """The events after that `seq`. Some with lower ones than the newest may become visible later."""
+    def arrivals(self, after: int) -> list[int]:
+        """The numbers of the events after that `seq`, in order. Lower ones than the newest may become visible later."""
+        return [seq for (seq,) in self._database.read(_ARRIVED, (after,))]
 
     def events(self, query: EventFilter) -> list[Event]:
         """The newest matching events, newest first."""

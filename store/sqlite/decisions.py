@@ -10,7 +10,7 @@ from store.records import Agenda, Event, Hold
 from store.rules import fairness
 from store.sql import rows
 from store.sql.database import Deciding
-from store.sql.decisions import QUIET, Decisions
+from store.sql.decisions import Decisions
 from store.sql.event_rows import EventRows
 from store.sql.holds import number_of
 from store.sql.pauses import PAUSED
@@ -47,9 +47,6 @@ class SqliteDecisions(Decisions):
         undecided, more = self._undecided(limit, left_out)
         freed, more_freed = self._freed(limit, left_out)
         return Agenda(paused, undecided, freed, returned, more or more_freed or len(returned) == limit)
-
-    def is_quiet(self) -> bool:
-        return bool(self._connections.read(QUIET)[0][0])
 
     def _undecided(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         if not without:

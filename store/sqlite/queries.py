@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from store.event_filter import EventFilter
 from store.records import EventStatus
-from store.rules.settled_numbers import Arrivals
-from store.sql.queries import ARRIVED, STATUSES, Queries
+from store.sql.queries import STATUSES, Queries
 
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.
 _ALL = "bridge.events WHERE seq < %(before)s"
@@ -44,10 +43,6 @@ class SqliteQueries(Queries):
         statuses = STATUSES if query.status is None else (query.status,)
         finished = [_finished(status, webhook) for status in statuses if status != "pending"]
         return [*(pending if "pending" in statuses else ()), *finished]
-
-    def arrivals(self, after: int) -> Arrivals:
-        seqs = tuple(seq for (seq,) in self._database.read(ARRIVED, (after,)))
-        return Arrivals(seqs[-1] if seqs else after, frozenset(), seqs)
 
     def event_counts(self) -> dict[str, int]:
         counts = dict(self._database.read("SELECT status, number FROM finished_events"))

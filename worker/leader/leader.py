@@ -9,7 +9,7 @@ import structlog
 
 from config.settings import without_user
 from config.webhooks import Definitions
-from store.records import Agenda, Event, Task
+from store.records import Event, Task
 from worker import metrics
 from worker.conductor.backoff import wait_before
 from worker.conductor.errors import ConductorError
@@ -40,7 +40,6 @@ log = structlog.get_logger()
 _EVENTS_A_DECISION = 500
 _LONGEST_PAUSE = 5.0
 """Seconds between tries while Conductor is away."""
-_NOTHING = Agenda({}, [], [], [], False)
 
 
 class TermOver(Exception):
@@ -93,7 +92,6 @@ class Leader:
         self._left_out: Collection[str] = ()
         """The blocked webhooks whose events the last decision didn't read again."""
         self._inbox = Inbox("the leader", tuning.inbox, concerns_all)
-        self._woken = True
         """Whether a wake-up ended the last wait, so that there may be something to decide."""
         self._scanned_at = float("-inf")
         self.quiet_until = float("-inf")
@@ -159,7 +157,7 @@ class Leader:
         if not more:
             decider = self.decider
             due = min(self.state.search_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
-            self._woken = self._listener.wait(min(self._settings.bridge_poll_interval, due))
+            self._listener.wait(min(self._settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
         """One scan and the decisions after it; True if there is more to decide right away. Raises ConductorError
@@ -174,7 +172,7 @@ class Leader:
         # Every other time at least they are read: a task that was found meanwhile may take one of these events.
         self._left_out = decider.blocked if waits and not self._left_out else ()
         left_out = [*decider.undefined(store.now()), *self._left_out, *decider.full()]
-        agenda = _NOTHING if self._is_quiet() else store.decisions.agenda(_EVENTS_A_DECISION, left_out)
+        agenda = store.decisions.agenda(_EVENTS_A_DECISION, left_out)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):
@@ -200,11 +198,6 @@ class Leader:
         if events or freed:
             executor.wake()
         return agenda.more or decider.unfinished or bool(found)
-
-    def _is_quiet(self) -> bool:
-        """Whether there was no wake-up since the last agenda, and there is nothing to decide: then none is read."""
-        woken, self._woken = self._woken, True
-        return not woken and self._store.decisions.is_quiet()
 
     def _use_definitions(self) -> None:
         if self._source.current is not self._definitions:

@@ -24,7 +24,6 @@ from admin.events.replay_plan import Plan, choose, plan_of
 from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter, EventPage
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
-from store.rules.settled_numbers import Arrivals
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.page.test_app import form_of
@@ -347,8 +346,8 @@ class OneEvent:
         before = query.before_seq is None or self.event.seq < query.before_seq
         return EventPage([self.event] if before and self.event.seq > query.after_seq else [])
 
-    def arrivals(self, after: int) -> Arrivals:
-        return Arrivals(self.event.seq, frozenset(), (self.event.seq,) if self.event.seq > after else ())
+    def arrivals(self, after: int) -> list[int]:
+        return [self.event.seq] if self.event.seq > after else []
 
     def listed(self, ids: list[str]) -> dict[str, Event]:
         return {self.event.id: self.event} if self.event.id in ids else {}

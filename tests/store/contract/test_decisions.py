@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from store.errors import LeadershipLost
-from store.records import Decision, NewTarget, SetAside, Term, Workflow
+from store.records import Decision, NewTarget, Term, Workflow
 from store.sql.store import Store
 from tests.store.contract.makers import (
     ME,
@@ -65,33 +65,6 @@ def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
     assert store.decisions.agenda(9, {"a", "b", "c"}).undecided == []
     store.decisions.decide(ME, [Decision("0c", "expired", "no")], [], NOW, None, 0)
     assert ids(store.decisions.agenda(9, ["a", "b"]).undecided) == ["4c"]
-
-
-def test_it_is_quiet_exactly_while_the_agenda_would_be_empty(store: Store, other: Store) -> None:
-    decisions = store.decisions
-    assert decisions.is_quiet()
-    store.tasks.adopt(ME, [task(), task(2)], NOW)
-    assert decisions.is_quiet(), "a waiting task alone is nothing to decide"
-    arrive(other)
-    assert not decisions.is_quiet()
-    decide(store, "e1", completion())
-    assert decisions.is_quiet()
-    end(other, "e1", "cancelled")
-    assert not decisions.is_quiet(), "the event is free"
-    store.decisions.decide(ME, [Decision("e1", "held", "held")], [], NOW, None, 0)
-    assert decisions.is_quiet(), "it is held"
-    store.tasks.hand_over([task(3)], NOW)
-    assert not decisions.is_quiet()
-    store.tasks.wait_again(ME, ["t3"])
-    assert decisions.is_quiet()
-    other.pauses.pause("w", NOW)
-    assert not decisions.is_quiet()
-    other.pauses.resume("w")
-    assert decisions.is_quiet()
-    other.quarantine.set_aside([SetAside("event", arrive(store, "e2"), "w", "why", NOW, 1, NOW)])
-    assert decisions.is_quiet(), "the quarantine tells when it is due"
-    other.quarantine.take_back("event", ["e2"])
-    assert not decisions.is_quiet()
 
 
 def test_held_events_are_read_page_by_page(store: Store) -> None:

@@ -8,12 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.postgres import PostgresStore, low_water_marks, settled
+from store.postgres import PostgresStore, decisions, low_water_marks
 from store.postgres.claims import PostgresClaims
 from store.postgres.event_rows import PostgresEventRows
-from store.postgres.settled import Settled
 from store.records import NewEvent, Result, SetAside, new_event_id
-from store.sql.database import Rows
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, decide, start
 from tests.store.postgres_backend import PostgresBackend, migrated
@@ -34,13 +32,10 @@ class Clock:
 
 @pytest.fixture
 def backend(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[PostgresBackend]:
-    """A database with a snapshot that counts as held from the first transaction on."""
-    monkeypatch.setattr(low_water_marks, "_AGE", -1)
-    monkeypatch.setattr(low_water_marks, "LOOK_EVERY", 0)
     monkeypatch.setattr(low_water_marks, "BUSY", 4)
     # However long a test takes, it says itself when everything is looked at.
-    monkeypatch.setattr(settled, "IN_FULL_EVERY", HOUR)
-    monkeypatch.setattr("store.postgres.claims._IN_FULL_EVERY", HOUR)
+    monkeypatch.setattr("store.postgres.claims.IN_FULL_EVERY", HOUR)
+    monkeypatch.setattr("store.postgres.decisions.IN_FULL_EVERY", HOUR)
     backend = PostgresBackend(postgres, migrated(postgres, "held"))
     yield backend
     backend.close()
@@ -48,10 +43,24 @@ def backend(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pos
 
 
 @pytest.fixture
-def store(backend: PostgresBackend) -> PostgresStore:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def store(backend: PostgresBackend, clock: Clock) -> PostgresStore:
     store = backend.open()
+    assert isinstance(store, PostgresStore)
+    store.decisions._clock = clock
     assert store.leadership.elect(ME.holder, 600)
     return store
+
+
+def time_passes(store: PostgresStore, clock: Clock) -> None:
+    """Bounds follow what the scans have found until now, unless more is undecided."""
+    for _ in range(2):
+        clock.seconds += decisions._VISIBLE_AFTER
+        agenda(store)
 
 
 @pytest.fixture
@@ -96,11 +105,10 @@ def pages_read(backend: PostgresBackend, *parts: str) -> int:
 
 
 def test_looks_read_no_more_for_what_was_done_while_a_snapshot_is_held(
-    backend: PostgresBackend, store: PostgresStore, held: psycopg.Connection[Any]
+    backend: PostgresBackend, store: PostgresStore, clock: Clock, held: psycopg.Connection[Any]
 ) -> None:
     looks = {
         "the agenda": ("AS busy", "AS before"),
-        "first undecided ones": ("AS busy", "u.seq >= busy.low"),
         "what is due": ("due_at >= %s", "due_at <= %s"),
         "claims": ("claimed_at >= %s", "claimed_at < %s"),
         "the next one": ("(SELECT due_at", "due_at >= %(since)s"),
@@ -111,7 +119,8 @@ def test_looks_read_no_more_for_what_was_done_while_a_snapshot_is_held(
             append(store, "busy", 20)
             append(store, "other", 5)
             assert carry_out(store) == 25
-        for number in range(3):  # the bounds follow two looks later
+        time_passes(store, clock)
+        for number in range(3):
             assert not agenda(store)
             assert not store.claims.claim("w", NOW + number + 60_000, NOW + number + 40_000, 100)
         assert store.claims.next_due() is None
@@ -121,10 +130,11 @@ def test_looks_read_no_more_for_what_was_done_while_a_snapshot_is_held(
 
 
 def test_an_event_that_is_committed_late_comes_before_those_that_came_after_it(
-    backend: PostgresBackend, store: PostgresStore
+    backend: PostgresBackend, store: PostgresStore, clock: Clock
 ) -> None:
     append(store, "busy", 10)
     carry_out(store)
+    time_passes(store, clock)
     with psycopg.connect(backend.url) as late:
         late.execute(
             "INSERT INTO webhook_bridge.events (id, webhook, received_at, payload, headers, query, hold_until)"
@@ -137,46 +147,26 @@ def test_an_event_that_is_committed_late_comes_before_those_that_came_after_it(
     assert agenda(store) == ["late", *last]
 
 
-def test_an_event_that_is_taken_back_is_on_the_next_agenda(store: PostgresStore) -> None:
-    aside = append(store, "busy")
-    store.quarantine.set_aside([SetAside("event", aside[0], "busy", "why", NOW, 1, NOW)])
-    for _ in range(5):
-        append(store, "busy", 5)
-        carry_out(store)
-    assert not agenda(store)
-    store.quarantine.take_back("event", aside)
-    assert agenda(store) == aside
-
-
-def test_what_another_leader_has_left_is_on_the_agenda(backend: PostgresBackend, store: PostgresStore) -> None:
-    aside = append(store, "busy")
-    store.quarantine.set_aside([SetAside("event", aside[0], "busy", "why", NOW, 1, NOW)])
-    for _ in range(5):
-        append(store, "busy", 5)
-        carry_out(store)
-    backend.open().quarantine.take_back("event", aside)
-    store.leadership.resign(ME)
-    assert store.leadership.elect(ME.holder, 600)
-    assert agenda(store) == aside
-
-
-def test_a_server_that_took_the_others_place_may_have_lower_numbers(
-    backend: PostgresBackend, store: PostgresStore
+def test_an_event_below_its_bound_is_on_the_agenda_after_ten_seconds_until_it_is_decided(
+    store: PostgresStore, clock: Clock
 ) -> None:
+    aside = append(store, "busy")
+    store.quarantine.set_aside([SetAside("event", aside[0], "busy", "why", NOW, 1, NOW)])
     for _ in range(5):
         append(store, "busy", 5)
         carry_out(store)
-    with psycopg.connect(backend.url, autocommit=True) as database:
-        database.execute("DELETE FROM webhook_bridge.events; ALTER SEQUENCE webhook_bridge.events_seq_seq RESTART")
-        database.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-    lower = append(store, "busy")
-    assert agenda(store) == lower or agenda(store) == lower
+    time_passes(store, clock)
+    store.quarantine.take_back("event", aside)
+    assert not agenda(store)
+    clock.seconds += HOUR
+    assert agenda(store) == aside
+    time_passes(store, clock)
+    assert agenda(store) == aside
 
 
-def test_an_event_of_a_webhook_without_a_bound_comes_first_however_low_its_number(store: PostgresStore) -> None:
+def test_an_event_of_a_webhook_without_a_bound_comes_first_however_low_its_number(
+    store: PostgresStore, clock: Clock
+) -> None:
     """As after a pause: those that came after it must not overtake it."""
     paused = append(store, "c")
     for _ in range(4):
@@ -185,8 +175,8 @@ def test_an_event_of_a_webhook_without_a_bound_comes_first_however_low_its_numbe
         while found := store.decisions.agenda(100, ["c"]).undecided:
             for event in found:
                 decide(store, event.id, start())
-    lows = store.decisions._settled.lows
-    assert lows
+    time_passes(store, clock)
+    lows = store.decisions._lows
     assert set(lows.parameters["busy"]) == {"b", "d"}
     assert min(lows.parameters["lows"]) > 1
     last = append(store, "c")
@@ -213,7 +203,9 @@ def test_a_webhook_without_a_bound_has_its_turn_however_long_its_target_has_been
     assert "c" in claimed(later=10_000) | claimed(later=10_000)
 
 
-def test_webhooks_take_the_same_turns_behind_bounds_and_without(backend: PostgresBackend, store: PostgresStore) -> None:
+def test_webhooks_take_the_same_turns_behind_bounds_and_without(
+    backend: PostgresBackend, store: PostgresStore, clock: Clock
+) -> None:
     for _ in range(4):
         for name in ("b", "d", "q"):
             append(store, name, 4)
@@ -222,8 +214,8 @@ def test_webhooks_take_the_same_turns_behind_bounds_and_without(backend: Postgre
         append(store, name, 2)
     plain = backend.open()
     assert isinstance(plain, PostgresStore)
-    plain.decisions._settled._held._next_at = float("inf")  # nobody tells it of a snapshot
-    assert store.decisions._settled.lows
+    time_passes(store, clock)
+    assert min(store.decisions._lows.parameters["lows"]) > 1
     store.decisions._undecided_after = plain.decisions._undecided_after = ""
     turns, as_before = [[agenda(each, 2) for _ in range(12)] for each in (store, plain)]
     assert turns == as_before
@@ -252,64 +244,6 @@ def test_when_the_clock_was_set_back_what_is_due_is_claimed(store: PostgresStore
     assert [target.event_id for target in store.claims.claim("w", NOW, NOW - 20_000, 10)] == [event_id]
 
 
-def test_bounds_are_looked_at_in_full_now_and_then() -> None:
-    clock = Clock()
-    bounds = Settled(clock)
-    bounds.found(["busy"] * 100)
-    held: list[Rows] = [[(10_000,)]]
-
-    def look(newest: int) -> list[int]:
-        clock.seconds += 1
-        asked = bounds.statements()
-        bounds.seen([*held, *([[(newest,)], [], [("busy", None)]] if len(asked) > 1 else [])])
-        assert bounds.lows
-        return bounds.lows.parameters["lows"]
-
-    assert [look(10), look(20), look(30), look(40)] == [[0], [0], [21], [31]]
-    clock.seconds += settled.IN_FULL_EVERY
-    bounds.statements()
-    assert bounds.lows
-    assert bounds.lows.parameters["lows"] == [0]
-
-
-def test_a_number_is_settled_once_all_have_ended_who_were_writing() -> None:
-    clock = Clock()
-    bounds = Settled(clock)
-    bounds.found(["busy"] * 100)
-
-    def look(newest: int, *writing: str) -> list[int]:
-        clock.seconds += 1
-        asked = bounds.statements()
-        answers: list[Rows] = [[(newest,)], [(each,) for each in writing], [("busy", None)]]
-        bounds.seen([[(10_000,)], *(answers if len(asked) > 1 else [])])
-        assert bounds.lows
-        return bounds.lows.parameters["lows"]
-
-    assert look(0) == [0]
-    assert look(10, "a", "b") == [0]
-    assert look(20, "b", "c") == [0]
-    assert look(30, "c") == [11]
-    assert look(40, "c") == [11]
-    assert look(50) == [31]
-
-
-_SESSIONS = """
-CREATE TEMP TABLE pg_stat_activity (pid int, leader_pid int, datname name, backend_xmin xid);
-CREATE TEMP TABLE pg_stat_progress_vacuum (pid int);
-INSERT INTO pg_stat_progress_vacuum VALUES (1);
-INSERT INTO pg_stat_activity VALUES (1, NULL, current_database(), '3'), (2, 1, current_database(), '3');
-"""
-
-
-def test_a_vacuum_and_its_helpers_hold_no_snapshot(backend: PostgresBackend) -> None:
-    with psycopg.connect(backend.url, autocommit=True) as database:
-        database.execute(_SESSIONS.encode())  # they stand for the server's own
-        assert database.execute(low_water_marks._OLDEST.encode()).fetchall() == [(None,)]
-        database.execute("INSERT INTO pg_stat_activity VALUES (4, NULL, current_database(), '3')")
-        [(oldest,)] = database.execute(low_water_marks._OLDEST.encode()).fetchall()
-        assert oldest > 0
-
-
 def test_no_more_webhooks_than_that_have_a_bound_and_those_with_most_work_have_one() -> None:
     """Each costs a look of every scan."""
     bounds = low_water_marks.LowWaterMarks()
@@ -322,11 +256,3 @@ def test_no_more_webhooks_than_that_have_a_bound_and_those_with_most_work_have_o
     bounds.found(["w0"] * 1000)
     assert dict(zip(*bounds.parameters.values(), strict=True)).get("w0") == 0, "nothing is known of it yet"
     assert len(bounds.parameters["busy"]) == most
-
-
-def test_without_a_snapshot_there_are_no_bounds() -> None:
-    bounds = Settled(Clock())
-    bounds.found(["busy"] * 100)
-    assert len(bounds.statements()) == 1
-    bounds.seen([[(None,)]])
-    assert bounds.lows is None
