@@ -29,8 +29,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     first: Sequence[tuple[Any, ...]] = ()
     """The rows of the statement that was sent along with BEGIN."""
     is_pooled = False
-    """Whether there is a pooler in between: then sessions aren't ours, and settings, LISTEN and prepared statements
-    don't last."""
+    """Whether there is a pooler in between: then sessions aren't ours, and settings and LISTEN don't last."""
     schema = ""
     """The schema with the bridge's tables, for which `bridge.` in a statement stands."""
 
@@ -52,19 +51,17 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         """The statement with our schema."""
         return _in_schema(statement, self.schema)
 
-    def fetch(self, statement: str, parameters: Parameters = (), *, prepare: bool = False) -> Rows:
-        """Executes a statement; returns its rows. `prepare`: the server is to parse and plan it only once."""
-        return self.run(statement, parameters, prepare=prepare).fetchall()
+    def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
+        """Executes a statement; returns its rows."""
+        return self.run(statement, parameters).fetchall()
 
     def write(self, statement: str, parameters: Parameters = ()) -> int:
         """Executes a statement; returns the number of rows written."""
         return self.run(statement, parameters).rowcount
 
-    def run(
-        self, statement: str, parameters: Parameters = (), *, prepare: bool = False
-    ) -> psycopg.Cursor[tuple[Any, ...]]:
-        """Executes a statement. `prepare`: the server is to parse and plan it only once."""
-        return self.execute(self.sql(statement), parameters or None, prepare=prepare)
+    def run(self, statement: str, parameters: Parameters = ()) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Executes a statement."""
+        return self.execute(self.sql(statement), parameters or None)
 
     def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
         """Executes statements in one round trip; returns the rows of each.

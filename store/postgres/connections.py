@@ -41,8 +41,6 @@ _MOST = 8
 _IDLE = 300.0
 LOCK_TIMEOUT = 1.5
 """Seconds that a statement waits for another transaction: less than a delivery has."""
-_ONLY_IF_ASKED = 2**31
-"""Times that a statement is executed before psycopg prepares it without being asked to."""
 _SESSION = {
     # The client gives up sooner; this ends what it left behind.
     "statement_timeout": "90s",
@@ -73,7 +71,6 @@ class Connections:
         self.address = address
         self._clock = DatabaseClock(SteadyClock() if own_clock is None else own_clock)
         self.wait_limits = WaitLimits()
-        self._may_prepare = True
         self._inherited: list[object] = []
         self._pool: ConnectionPool[Connection] | None = None
         self._reset()
@@ -283,7 +280,6 @@ class Connections:
             local = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in settings.items())
             connection.begin = f"BEGIN; {local}"
         else:
-            connection.prepare_threshold = _ONLY_IF_ASKED if self._may_prepare else None
             settings |= _GONE
             if version >= 140000:
                 settings["client_connection_check_interval"] = "1s"
@@ -291,11 +287,6 @@ class Connections:
         self.look_at_clock(connection)
         connection.deadline = float("inf")
         self._last_error = None
-
-    def stop_preparing(self) -> None:
-        """Opens connections without prepared statements from now on: a pooler that doesn't show loses them."""
-        self._may_prepare = False
-        self.close()
 
     def close(self) -> None:
         """Closes this process's connections; the next use opens them again."""

@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-from psycopg import errors
-
 from store.errors import StoreUnavailable
 from store.postgres.connection import Connection
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections, Impatient
@@ -111,11 +109,7 @@ class PostgresDeliveries(Deliveries):
         for step in rows.steps(events):
             columns = zip(*map(rows.new_event_row, step), strict=True)
             parameters = [kind(column) for kind, column in zip(_COLUMNS, columns, strict=True)]
-            try:
-                stored |= {event_id for (event_id,) in connection.fetch(_INSERT, parameters, prepare=True)}
-            except (errors.InvalidSqlStatementName, errors.DuplicatePreparedStatement) as error:
-                self._connections.stop_preparing()
-                raise StoreUnavailable(f"PostgreSQL: prepared statements get lost: {error}") from error
+            stored |= {event_id for (event_id,) in connection.fetch(_INSERT, parameters)}
         return stored
 
     def _look_up(

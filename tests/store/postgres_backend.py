@@ -150,9 +150,9 @@ class PostgresBackend:
             connection = connect()
             run, together = connection.run, connection.fetch_together
 
-            def seen(statement: str, parameters: Parameters = (), *, prepare: bool = False) -> Any:
+            def seen(statement: str, parameters: Parameters = ()) -> Any:
                 self.statements[connection.sql(statement)] = parameters
-                return run(statement, parameters, prepare=prepare)
+                return run(statement, parameters)
 
             def all_seen(statements: Sequence[Statement]) -> Any:
                 setting = b""

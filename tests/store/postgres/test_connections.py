@@ -285,20 +285,6 @@ def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
     store.close()
 
 
-def test_a_pooler_that_does_not_show_loses_prepared_statements_and_no_delivery(
-    store: PostgresStore, migrated_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("store.postgres.connections._MOST", 1)
-    for number in range(3):
-        store.deliveries.append([event(f"d{number}")])
-        store._connections.run_again(
-            lambda database: database.execute("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$"), 5
-        )
-    assert len(stored(migrated_url)) == 3
-    prepared = store._connections.read("SELECT count(*) FROM pg_prepared_statements")
-    assert prepared == [(0,)]
-
-
 # --- late ---
 
 
