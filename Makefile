@@ -1,4 +1,4 @@
-# Every target sets up what it needs: Python 3.10 or newer, make and Maven are enough to start with.
+# Every target sets up what it needs: Python 3.10 or newer, make and Maven are enough to start with, and git for the tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +15,7 @@ IMAGE_EXTRAS := postgres notify otel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long storms examples cluster lint docs lock bench acceptance setup docs-site clean
+.PHONY: help demo run test test-long fast storms examples cluster lint docs lock bench acceptance setup docs-site clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-long: $(INSTALLED) ## The long tests; those that depend on Conductor's back
 	@$(BIN)/python -m testkit.conductor
 	$(PYTEST) -m "long and not server" $(LONG)
 	TEST_CONDUCTOR=postgres $(PYTEST) -m server $(SERVER)
+
+fast: $(INSTALLED) ## Tests without servers, for another Python: make fast VENV=.venv-3.10 PYTHON=python3.10
+	$(PYTEST) -m "not long" tests/criteria tests/config tests/platforms tests/deploy/test_wheel.py
 
 storms: $(INSTALLED) ## The storms of killed processes and broken calls, each for SECONDS (60); with CONDUCTOR and STORE as below
 	@$(BIN)/python -m testkit.conductor
@@ -83,7 +86,7 @@ setup: $(INSTALLED) ## Only set up: virtual environment and Conductor's jar
 	@$(BIN)/python -m testkit.conductor
 
 clean: ## Remove everything generated here, but no data
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 # A mirror of PyPI and an authority of one's own, for pip and uv alike, whichever of the two they are set for.
 export UV_SYSTEM_CERTS := 1
@@ -95,15 +98,15 @@ $(INSTALLED) lock: export SSL_CERT_FILE := $(or $(SSL_CERT_FILE),$(PIP_CERT))
 $(INSTALLED): export PIP_CERT := $(or $(PIP_CERT),$(SSL_CERT_FILE))
 endif
 
-# uv takes a tenth of pip's time, but doesn't read pip's configuration files. pip does it too, if uv can't.
+# uv takes a tenth of pip's time, but doesn't read pip's configuration files. Where it fails, pip does it.
 PIP := $(BIN)/python -m pip
-UV_OF_LOCK := sed -n '/^uv==/,/[^\\]$$/p' $(LOCKED) > $(VENV)/uv.txt \
-  && $(PIP) install --disable-pip-version-check --quiet --require-hashes --requirement $(VENV)/uv.txt
 LIBRARIES := install --require-hashes --no-deps --requirement $(LOCKED)
 PROJECT := install --no-deps --no-build-isolation --editable .
-INSTALL := { ! $(PIP) config list | grep -v '^:env:.index-url' | grep -q index && $(UV_OF_LOCK) \
-  && $(BIN)/uv pip $(LIBRARIES) --python $(BIN)/python && $(BIN)/uv pip $(PROJECT) --python $(BIN)/python; } \
-  || { $(PIP) $(LIBRARIES) --disable-pip-version-check && $(PIP) $(PROJECT) --disable-pip-version-check; }
+BY_UV := sed -n '/^uv==/,/[^\\]$$/p' $(LOCKED) > $(VENV)/uv.txt \
+  && $(PIP) install --disable-pip-version-check --quiet --require-hashes --requirement $(VENV)/uv.txt \
+  && $(BIN)/uv pip $(LIBRARIES) --python $(BIN)/python && $(BIN)/uv pip $(PROJECT) --python $(BIN)/python
+BY_PIP := $(PIP) $(LIBRARIES) --disable-pip-version-check && $(PIP) $(PROJECT) --disable-pip-version-check
+INSTALL := { ! $(PIP) config list | grep -v '^:env:.index-url' | grep -q index && $(BY_UV); } || { $(BY_PIP); }
 
 IS_RECENT := 'import sys; sys.exit(sys.version_info < (3, 10))'
 

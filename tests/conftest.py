@@ -10,6 +10,7 @@ import importlib
 import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from jinja2 import FileSystemBytecodeCache
 from werkzeug.routing import Rule
 
 from config.garbage_collection import not_collecting
+from store.postgres.connections import Connections as PostgresConnections
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.lock import ProcessLock
 from testkit.backends import Conductors, new_conductor
@@ -239,23 +241,32 @@ def only_new_garbage() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Closes what a test opened of the store: an application has no moment to do so but its process's end."""
+    """Closes what a test opened of the store: an application has no moment to do so but its process's end.
+
+    The threads of a pool that stays would draw numbers from `random` while other tests, or hypothesis, use it.
+    """
     made: list[Connections] = []
+    pools: list[PostgresConnections] = []
     locks: list[ProcessLock] = []
-    make, make_lock = Connections.__init__, ProcessLock.__init__
+    make, make_pool, make_lock = Connections.__init__, PostgresConnections.__init__, ProcessLock.__init__
 
     def remember(connections: Connections, *arguments: Any) -> None:
         make(connections, *arguments)
         made.append(connections)
+
+    def remember_pool(connections: PostgresConnections, *arguments: Any) -> None:
+        make_pool(connections, *arguments)
+        pools.append(connections)
 
     def remember_lock(lock: ProcessLock, path: Path) -> None:
         make_lock(lock, path)
         locks.append(lock)
 
     monkeypatch.setattr(Connections, "__init__", remember)
+    monkeypatch.setattr(PostgresConnections, "__init__", remember_pool)
     monkeypatch.setattr(ProcessLock, "__init__", remember_lock)
     yield
-    for connections in made:
+    for connections in (*made, *pools):
         connections.close()
     for lock in locks:
         lock.release()
@@ -372,6 +383,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for mark in item.iter_markers("slow"):
             slow[item.path] = max(slow.get(item.path, 0), *mark.args, 10)
     items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says at the end what was skipped, why, and what adds it."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        listed = ", ".join(f"{count} ({reason})" for reason, count in reasons.most_common())
+        terminalreporter.write_line(f"Skipped: {listed}; `sudo .ci/run install` adds what Debian has of that.")
 
 
 @pytest.hookimpl(trylast=True)

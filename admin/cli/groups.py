@@ -6,6 +6,7 @@ import errno
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -56,6 +57,8 @@ class Commands(click.Group):
         except OSError as error:  # of --help and --version too, which are printed before a command is invoked
             if error.errno not in _FULL:
                 raise
+            with suppress(OSError):
+                sys.stdout.close()  # else Python writes what is left once more as it ends, and exits with 120
             fail(f"the output can't be written: {error.strerror}")
 
     def resolve_command(

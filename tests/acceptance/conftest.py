@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -99,6 +100,8 @@ def workplace(conductor_url: str, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture
 def shell(workplace: Workplace) -> Iterator[Shell]:
     """A terminal beside that bridge; what is defined meanwhile is gone afterwards."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed, which the pages' commands use")
     there = set(workplace.definitions.iterdir())
     shell = Shell(workplace)
     yield shell

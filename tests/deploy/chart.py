@@ -36,7 +36,7 @@ def run_helm(*arguments: str) -> str:
     """What Helm prints. Skips the test without Helm; raises Refused."""
     helm = helm_path()
     if helm is None:
-        pytest.skip("helm is not installed; .ci/run builds it where Go is")
+        pytest.skip("helm is not installed, which .ci/run builds where Go is")
     answer = subprocess.run([helm, *arguments], capture_output=True, text=True, check=False)
     if answer.returncode:
         raise Refused(answer.stdout + answer.stderr)

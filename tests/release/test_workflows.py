@@ -97,6 +97,6 @@ def test_actionlint_finds_nothing() -> None:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "conductor-webhook-bridge" / "bin"
     actionlint = shutil.which("actionlint") or shutil.which("actionlint", path=cache)
     if actionlint is None:
-        pytest.skip("actionlint is not installed; .ci/run builds it where a Go is")
+        pytest.skip("actionlint is not installed, which .ci/run builds where Go is")
     found = subprocess.run([actionlint, *map(str, WORKFLOWS)], capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr

@@ -103,7 +103,10 @@ def test_a_full_disk_is_told_in_one_line(argument: str) -> None:
         pytest.skip("only Linux has /dev/full")
     with open("/dev/full", "w", encoding="utf-8") as full:
         command = [sys.executable, "-c", "from admin.cli import main; main()", argument]
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT, env=buffered
+        )
     assert (ended.returncode, ended.stderr) == (1, "the output can't be written: No space left on device\n")
 
 
