@@ -17,7 +17,9 @@ class Calendly(Platform):
     # https://developer.calendly.com/api-docs/overview/webhooks/webhook-timeouts
     answer_within = 15
     verifier = TimedHmac(header="Calendly-Webhook-Signature")
-    tolerance = 180
+    # https://developer.calendly.com/api-docs/overview/webhooks/webhook-errors
+    # It retries for 24 hours, maybe with the first time.
+    tolerance = 25 * 3600
     time_at = ("created_at",)
 
 

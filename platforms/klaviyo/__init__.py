@@ -23,7 +23,9 @@ class Klaviyo(Platform):
         # The header's time runs five hours ahead.
         time_in_body=TimeInBody(("meta", "timestamp"), "rfc3339"),
     )
-    tolerance = 300
+    # https://developers.klaviyo.com/en/docs/understanding_webhook_status_codes
+    # It retries for 24 hours, maybe with the first time.
+    tolerance = 25 * 3600
     # Up to a thousand events; a limit of bytes isn't documented.
     max_body = 10 * MB
     events_at = ("data",)
