@@ -1,35 +1,28 @@
-"""How one process learns about another's commits at once: FIFOs for leader and relays, polling for the others."""
+"""How one process learns about another's commits at once: a FIFO for the leader, polling for the others."""
 
 from __future__ import annotations
 
 import os
 import select
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
-from pathlib import Path
 
 from config.wakeup import Descriptor, WakeUp
 from store.errors import StoreUnavailable
 from store.protocols import Signals, Topic
 from store.sqlite.connections import Connections
-from store.sqlite.fifos import Fifo, OwnFifos, opened
 
 _LOOK_EVERY = 0.025
 """Seconds between checks for other connections' writes, each of which takes microseconds."""
-_LOOK_BESIDE_FIFO_EVERY = 0.1
-"""The same for a relay that is woken through its FIFO, in case the worker couldn't write to it."""
 
 
 class SqliteSignals(Signals):
-    """Signals on SQLite. `events` arrive through a FIFO beside the database, `answers` through one for each process
-    that listens; other listeners poll."""
+    """Signals on SQLite. `events` arrive through a FIFO beside the database, which has one reader: the leader. Who
+    listens to other topics polls."""
 
     def __init__(self, connections: Connections):
         self._connections = connections
         self.path = f"{connections.path}-wake"
-        self._relays = OwnFifos(Path(f"{connections.path}-relays"))
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
 
@@ -37,8 +30,6 @@ class SqliteSignals(Signals):
         self._descriptor: Descriptor | None = None
 
     def notify(self, topic: Topic) -> None:
-        if topic == "answers":
-            self._relays.ring()
         if topic != "events":
             return
         descriptor = self._descriptor  # other threads may reset it when no process listens
@@ -53,30 +44,19 @@ class SqliteSignals(Signals):
                 self._descriptor = None
 
     def listener(self, topic: Topic) -> Listener:
-        # A FIFO has one reader: a byte that one worker reads wakes no other.
-        if topic == "events":
-            return Listener(self._connections, partial(opened, Path(self.path)))
-        if topic == "answers":
-            return Listener(self._connections, self._relays.opened, _LOOK_BESIDE_FIFO_EVERY)
-        return Listener(self._connections, _none)
-
-
-def _none() -> None:
-    """For listeners without a FIFO."""
+        return Listener(self._connections, self.path if topic == "events" else None)
 
 
 class Listener:
     """Implements `store.protocols.Listener`: on the FIFO or, without one, by checking whether anything was written."""
 
-    def __init__(
-        self, connections: Connections, open_fifo: Callable[[], Fifo | None], look_every: float = float("inf")
-    ):
-        """`look_every`: seconds between checks beside the FIFO."""
+    def __init__(self, connections: Connections, path: str | None):
+        """`path` of the FIFO, which is created if need be."""
         self._connections = connections
         self._woken = WakeUp()
         # After the wake-up: if the process has no descriptors left for that, this one would stay open.
-        self._fifo = open_fifo()
-        self._look_every = _LOOK_EVERY if self._fifo is None else look_every
+        self._fifo = _opened(path) if path is not None else None
+        self._look_every = _LOOK_EVERY if self._fifo is None else float("inf")
         self._seen: int | None = None
 
     def wait(self, seconds: float) -> bool:
@@ -95,9 +75,7 @@ class Listener:
 
     def close(self) -> None:
         self._woken.close()
-        fifo, self._fifo = self._fifo, None
-        if fifo is not None:
-            fifo.close()
+        self._fifo = None
 
     def _select(self, seconds: float) -> bool:
         poll = select.poll()
@@ -108,7 +86,8 @@ class Listener:
         if self._woken.fileno() in ready:
             self._woken.clear()
         if self._fifo is not None and self._fifo.number in ready:
-            self._fifo.clear()
+            with suppress(OSError):
+                os.read(self._fifo.number, 65536)
         return bool(ready)
 
     def _has_changed(self) -> bool:
@@ -118,3 +97,14 @@ class Listener:
         with suppress(StoreUnavailable):
             self._seen = int(self._connections.read("PRAGMA data_version")[0][0])
         return self._seen != seen
+
+
+def _opened(path: str) -> Descriptor | None:
+    """The FIFO, open for reading; None where the file system has no FIFOs."""
+    try:
+        with suppress(FileExistsError):
+            os.mkfifo(path, 0o660)
+        # Opened for writing too, so that reads don't return end of file whenever the last writer exits.
+        return Descriptor(os.open(path, os.O_RDWR | os.O_NONBLOCK))
+    except OSError:
+        return None

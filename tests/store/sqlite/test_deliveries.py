@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import sqlite3
 import threading
 import time
@@ -19,7 +18,6 @@ from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent, new_event_id
 from store.sql.group_commit import Take
 from store.sqlite import SqliteStore, open_store
-from store.sqlite.fifos import opened
 from testkit import PATIENCE
 
 
@@ -93,25 +91,19 @@ def suppressed(call: Callable[[], object]) -> None:
 
 
 def test_a_commit_wakes_who_listens_and_a_duplicate_does_not(store: SqliteStore) -> None:
-    fifo = opened(Path(store.signals.path))
-    assert fifo is not None
-    with closing(fifo):
+    with closing(store.signals.listener("events")) as listener:
         store.deliveries.append([event("d")])
-        assert select.select([fifo.number], [], [], 5)[0]
-        fifo.clear()
+        assert listener.wait(5)
         store.deliveries.append([event("d")])
-        assert not select.select([fifo.number], [], [], 0)[0]
+        assert not listener.wait(0)
 
 
 def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
-    fifo = opened(Path(store.signals.path))
-    assert fifo is not None
+    listener = store.signals.listener("events")
     store.deliveries.append([event()])
-    fifo.close()
+    listener.close()
     for _ in range(3):
         store.deliveries.append([event()])
-    again = opened(Path(store.signals.path))
-    assert again is not None
-    with closing(again):
+    with closing(store.signals.listener("events")) as again:
         store.deliveries.append([event()])
-        assert select.select([again.number], [], [], 5)[0]
+        assert again.wait(5)
