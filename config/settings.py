@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -14,9 +16,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from config.database_url import checked
 from config.durations import Duration, Size
 from config.proxies import Proxies, TrustedProxies
+from criteria.suggestions import nearest
 
 _SHORTEST_TOKEN = 16
 """Characters."""
+_OF_SERVICES = re.compile(r"_SERVICE_|_PORT(_|$)")
+"""In names that Kubernetes makes for a service, such as BRIDGE_RELAY_SERVICE_HOST."""
 
 
 def without_user(url: str) -> str:
@@ -212,6 +217,16 @@ _WORDS = {
     "literal_error": "neither text nor json; write one of them, or leave it unset",
 }
 """Our messages for Pydantic's error types, with its names for the limits."""
+
+
+def find_unknown_settings(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Names that begin like the bridge's settings and are none, each with a remedy."""
+    known = [name.upper() for name in Settings.model_fields]
+    return [
+        (name, f"did you mean {near}?" if (near := nearest(name, known)) else "README.md lists the settings")
+        for name in sorted(environment)
+        if name.startswith("BRIDGE_") and name not in known and not _OF_SERVICES.search(name)
+    ]
 
 
 def load_settings() -> Settings:

@@ -37,6 +37,7 @@ Shell completion of commands, options and webhook names:
 
 
 COMMANDS = {
+    "init": Place("init", "Make a folder in which the bridge can run."),
     "check": Place("check", "Check definitions, settings, Conductor and database."),
     "new": Place("new", "Create a webhook."),
     "webhooks": Place("webhooks", "List the webhooks with URL and status."),

@@ -24,7 +24,8 @@ from admin.conductor import connect
 from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.kept_rejections import KeptRejections
 from admin.explain.set_aside import name_of, next_try, why
-from config.settings import SettingsError
+from config.references import environment_with_dotenv
+from config.settings import SettingsError, find_unknown_settings
 from config.webhooks import Definitions, DefinitionsError, Problem
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
@@ -70,7 +71,9 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
             errors = counted(len(error.problems), "error")
             click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
         sys.exit(1)
-    results = [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
+    unknown = find_unknown_settings(environment_with_dotenv())
+    results = [(name, CheckResult("warning", "the bridge knows no such setting", remedy)) for name, remedy in unknown]
+    results += [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
     results += [
         ("BRIDGE_RETENTION", result) for result in on_retention(here.settings.bridge_retention, definitions.webhooks)
     ]

@@ -146,10 +146,10 @@ def echo_by_webhook(plan: Plan, to_stderr: bool = False) -> None:
 
 
 def webhook_named(here: Here, name: str) -> Webhook:
-    """The webhook; exits with the names there are if it isn't one of them. Raises DefinitionsError."""
-    webhook = here.definitions.by_name.get(name)
+    """The webhook, as far as the definitions can be read; exits with the names there are if it isn't one of them."""
+    webhook = here.readable.by_name.get(name)
     if webhook is None:
-        fail_unknown(name, here.definitions)
+        fail_unknown(name, here.readable)
     return webhook
 
 

@@ -75,7 +75,7 @@ def listen(
         raise click.UsageError("which webhook? --forward doesn't end in /webhook/NAME: say --webhook NAME")
     local = LocalBridge(forward)
     if resign:
-        definition = next((one for one in here.definitions.webhooks if one.url_id == local_name), None)
+        definition = next((one for one in here.readable.webhooks if one.url_id == local_name), None)
         if definition is None:
             fail(f"--resign: no webhook on this machine has the URL /webhook/{local_name}")
         known = definition.public_url or here.settings.bridge_public_url

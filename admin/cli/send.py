@@ -14,7 +14,7 @@ from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.deliveries import CantKeep, in_latin_1, lines_of, renewed, with_content_type
 from admin.events.deliveries import saved as saved_delivery
-from admin.events.send import NotReachable, content_type_of, doubt, draft_for, post, signed, wait_of
+from admin.events.send import NotReachable, content_type_of, doubt, draft_for, post, signed, wait_of, why_not_json
 from admin.urls import local_relay, url_of
 from config.webhooks import Webhook
 from platforms.guide import SampleEvent, samples
@@ -47,6 +47,7 @@ from store.delivery_records import SavedDelivery
 @click.option(
     "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="The token to send, for a webhook with jwt."
 )
+@click.option("--text", is_flag=True, help="Send a body that begins like JSON, but isn't, as text.")
 @click.option("--unsigned", is_flag=True, help="Don't sign, to see the rejection.")
 @here
 def send(
@@ -61,6 +62,7 @@ def send(
     method: str,
     url: str | None,
     token_file: Path | None,
+    text: bool,
     unsigned: bool,
 ) -> None:
     """Post a delivery to WEBHOOK, signed as its platform would sign it.
@@ -80,9 +82,9 @@ def send(
       echo '{}' | webhook-bridge send orders --data @- --url http://localhost:8000
     """
     definition = webhook_named(here, webhook)
-    for option, text in (("--url", url or ""), ("--query", query), ("--method", method)):
-        if not text.isprintable():  # such as bytes that aren't UTF-8
-            raise click.BadParameter(f"{text!r} can't be sent", param_hint=option)
+    for option, given in (("--url", url or ""), ("--query", query), ("--method", method)):
+        if not given.isprintable():  # such as bytes that aren't UTF-8
+            raise click.BadParameter(f"{given!r} can't be sent", param_hint=option)
     if sample == "":
         click.echo("\n".join(samples(definition.platform)))
         return
@@ -105,6 +107,8 @@ def send(
     is_own = data is not None or (sample is None and saved is None)
     if is_own and (why := doubt(definition, body, method.upper(), content_type)):
         click.echo(plain(f"warning: {why}" + ("" if body else ": use --data or --sample")), err=True)
+    if data is not None and content_type is None and not text and (fault := why_not_json(body)):
+        raise click.UsageError(f"--data begins like JSON, but isn't: {fault}; correct it, or add --text")
     drafted = {"Content-Type": content_type or content_type_of(body)} if body or content_type else {}
     for header in headers:
         name, colon, value = header.partition(":")

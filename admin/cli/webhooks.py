@@ -32,7 +32,7 @@ def webhooks(here: Here, as_json: bool) -> None:
     Enter the URL at the platform: it is BRIDGE_PUBLIC_URL and the webhook's path. A webhook is Unverified until its
     first valid delivery or an answered challenge, and again whenever its verifier or secret changes.
     """
-    definitions = here.definitions
+    definitions = here.readable
     verified: dict[str, int | None] = {}
     paused: dict[str, int] = {}
     try:
@@ -49,15 +49,18 @@ def webhooks(here: Here, as_json: bool) -> None:
         )
         for webhook in definitions.webhooks
     ]
+    for problem in definitions.errors:
+        click.echo(plain(problem), err=True)
     if as_json:
         echo_json(found)
-        return
+        sys.exit(bool(definitions.errors))
     headings = ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT", "PAUSED AT"][: 6 if paused else 5]
     rows = [
         [one.name, one.url, one.platform, one.status, iso(one.verified_at), iso(one.paused_at)][: len(headings)]
         for one in found
     ]
     echo_table(headings, rows, "no webhooks are defined")
+    sys.exit(bool(definitions.errors))
 
 
 @click.command()

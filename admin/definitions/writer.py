@@ -102,7 +102,10 @@ class DefinitionsFolder:
     def check_writable(self) -> None:
         """Raises CantWrite unless a webhook could be written."""
         if not self.folder.is_dir():
-            raise CantWrite(f"{self.folder} is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one")
+            raise CantWrite(
+                f"{self.folder} is not a folder: make one, such as by mkdir webhooks, and set BRIDGE_WEBHOOKS to it; "
+                "webhook-bridge init does both"
+            )
         if not os.access(self.folder, os.W_OK | os.X_OK):
             raise CantWrite(f"the folder {self.folder} can't be written by the user that this process runs as")
 

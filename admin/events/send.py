@@ -98,6 +98,17 @@ def content_type_of(body: bytes) -> str:
     return "application/json"
 
 
+def why_not_json(body: bytes) -> str | None:
+    """What is wrong with a body that begins like JSON; None if it is JSON, or doesn't begin like it."""
+    if body.lstrip()[:1] not in (b"{", b"["):
+        return None
+    try:
+        json.loads(body)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def signed(webhook: Webhook, draft: Draft) -> Draft:
     """The draft with the signatures and headers that its webhook requires. Raises CannotSign."""
     if webhook.callback is not None:

@@ -80,7 +80,7 @@ def test_half_an_access_key_fails_the_check(cli: Cli, given: str, missing: str) 
 def test_check_warns_if_the_page_may_write_webhooks_and_cannot(cli: Cli, sample: Sample) -> None:
     cli.environment["BRIDGE_ADMIN_WRITES"] = "on"
     file = sample.settings.bridge_webhooks
-    said = f"warning: BRIDGE_ADMIN_WRITES: {file} is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one"
+    said = f"warning: BRIDGE_ADMIN_WRITES: {file} is not a folder: make one"
     assert said in cli("check", "--offline").stderr
     cli.environment["BRIDGE_WEBHOOKS"] = str(file.parent)
     assert "BRIDGE_ADMIN_WRITES" not in cli("check", "--offline").stderr
@@ -112,3 +112,14 @@ def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sam
     found = json.loads(cli("check", "--json", code=1).stdout)
     assert [problem["line"] for problem in found] == [6, 15, 20, 18]
     assert set(found[0]) == {"file", "line", "where", "what", "remedy", "warning"}
+
+
+def test_a_setting_that_the_bridge_does_not_know_is_a_warning(cli: Cli) -> None:
+    cli.environment |= {
+        "BRIDGE_RETENTON": "3d",
+        "BRIDGE_RELAY_SERVICE_HOST": "10.0.0.1",
+        "BRIDGE_ADMIN_PORT": "tcp://x",
+    }
+    said = cli("check", "--offline").stderr
+    assert "warning: BRIDGE_RETENTON: the bridge knows no such setting; did you mean BRIDGE_RETENTION?" in said
+    assert said.count("no such setting") == 1, "names that Kubernetes makes for services are none"

@@ -250,9 +250,9 @@ def test_a_sample_is_another_event_each_time(here: Cli, recorder: Recorder) -> N
     [
         (("slack",), "no data, so the body is empty"),
         (("slack", "--data", ""), "no data, so the body is empty"),
-        (("slack", "--data", "{'a': 1}"), "isn't valid JSON (Expecting property name"),
+        (("slack", "--text", "--data", "{'a': 1}"), "isn't valid JSON (Expecting property name"),
         (("slack", "--data", "hello"), "Slack sends JSON"),
-        (("orders", "--data", '{"a": 1'), "it is sent as text"),
+        (("orders", "--text", "--data", '{"a": 1'), "it is sent as text"),
         (("slack", "--data", "a=1&b=2"), ""),
         (("orders", "--data", "hello"), ""),
         (("slack", "--data", "{'a': 1}", "--content-type", "text/plain"), ""),
@@ -317,3 +317,12 @@ def test_a_token_comes_from_a_file_since_only_its_issuer_can_make_one(here: Cli,
     here("send", "parcels", "--data", "{}", "--token-file", "token.jwt")
     assert recorder.requests[-1][2]["x-token"] == "aaa.bbb.ccc"
     assert "no-such.jwt" in here("send", "parcels", "--token-file", "no-such.jwt", code=2).stderr
+
+
+def test_a_body_that_begins_like_json_and_is_none_is_sent_only_as_text(cli: Cli, recorder: Recorder) -> None:
+    url = f"http://localhost:{recorder.port}"
+    refused = cli("send", "github-deploys", "--data", "{'a': 1}", "--url", url, code=2)
+    assert "begins like JSON, but isn't: Expecting property name" in refused.stderr
+    assert not recorder.requests
+    cli("send", "github-deploys", "--data", "{'a': 1}", "--text", "--url", url)
+    assert recorder.requests[0][2]["content-type"].startswith("text/plain")

@@ -34,6 +34,15 @@ def test_webhooks_of_broken_definitions_are_1(cli: Cli, sample: Sample) -> None:
     assert "webhooks.yaml:1: webhooks: not a list" in cli("webhooks", code=1).stderr
 
 
+def test_a_mistake_in_one_webhook_keeps_no_other_from_being_listed_and_paused(cli: Cli, sample: Sample) -> None:
+    file = sample.settings.bridge_webhooks
+    file.write_text(file.read_text() + "  - {name: broken, receiver: {a: any}}\n", encoding="utf-8")
+    listed = cli("webhooks", code=1)
+    assert "github-deploys" in listed.stdout
+    assert "broken: receiver: unknown key" in listed.stderr
+    assert "is paused" in cli("pause", "github-deploys").stdout
+
+
 def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, sample: Sample) -> None:
     name = json.loads(cli("webhooks", "--json").stdout)[0]["name"]
     assert f"webhook-bridge resume {name}" in cli("pause", name).stdout
