@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from config.settings import Settings
 from store.clock import MonotonicClock
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
+from worker.conductor.server import Server
 
 _KEPT = 30.0
 """Seconds for which the list of workflows counts as new."""
@@ -20,14 +20,8 @@ _TIMEOUT = 3.0
 
 
 def connect(settings: Settings, timeout: float) -> Conductor:
-    """The Conductor that the settings name; each call takes at most so many seconds, and those for the connection."""
-    secret = settings.conductor_auth_secret
-    return Conductor(
-        settings.conductor_server_url,
-        Bounds(timeout),
-        settings.conductor_auth_key,
-        secret.get_secret_value() if secret else None,
-    )
+    """The Conductor that the settings name; each call takes at most so many seconds."""
+    return Conductor(Server.of(settings), timeout)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from config.webhooks import load_definitions
 from store.clock import ServerClock
 from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
+from worker.conductor.server import Server
 from worker.health import Health
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
@@ -114,7 +114,7 @@ class World:
     def _decider(self, definitions: Path) -> Decider:
         here = cast(Conductor, self)
         workflows = Workflows(self.store, here, pool=None)
-        timeouts = TaskTimeouts(Conductor("http://127.0.0.1:1/api", Bounds(1)), self.store.task_locks, self.store, ME)
+        timeouts = TaskTimeouts(Conductor(Server("http://127.0.0.1:1/api"), 1), self.store.task_locks, self.store, ME)
         callbacks = Callbacks(here, None, self.store)
         decider = Decider(self.store, workflows, ServerClock(), timeouts, callbacks, 2.0)
         decider.set_definitions(load_definitions(definitions))

@@ -108,6 +108,12 @@ class Settings(BaseSettings):
         default=10 * 1024 * 1024,
         description="the largest output or input that Conductor accepts; a delivery beyond it is answered 413",
     )
+    bridge_conductor_cert: str | None = Field(
+        default=None, description="client certificate for a Conductor that asks for one: a file in PEM"
+    )
+    bridge_conductor_cert_key: str | None = Field(
+        default=None, description="its private key, a file in PEM; by default in the same file"
+    )
     bridge_retention: Duration = Field(
         default=30 * 86400.0, description="how long finished events are kept, then pruned in small steps"
     )

@@ -13,8 +13,8 @@ from config.webhooks import DefinitionsError
 from store import tracing
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
+from worker.conductor.server import Server
 from worker.context import Context
 from worker.delivery.executor import WAIT_FOR_STORE
 from worker.hard_stop import HardStop, leave_now
@@ -50,14 +50,7 @@ def main() -> int:
     with suppress(StoreUnavailable):  # the next check tries again
         source.announce()
     health = Health(store.leadership)
-    secret = settings.conductor_auth_secret
-    conductor = Conductor(
-        settings.conductor_server_url,
-        Bounds(settings.bridge_call_timeout),
-        settings.conductor_auth_key,
-        secret.get_secret_value() if secret else None,
-        store,
-    )
+    conductor = Conductor(Server.of(settings), settings.bridge_call_timeout, store)
     worker = Worker(Context(settings, store, conductor, source, health))
     notifier = Notifier(store, sender, worker) if sender is not None else None
 

@@ -30,6 +30,7 @@ from config.webhooks import Definitions, DefinitionsError, Problem
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.conductor.errors import ConductorError
+from worker.conductor.server import Server
 from worker.discovery.probe import CheckResult, done_within, probe
 from worker.notify.sender import Apprise
 from worker.workflow_definitions.check import SECONDS, Checked, check_workflows
@@ -138,15 +139,7 @@ def _on_key(here: Here) -> list[CheckResult]:
 
 def _ask_conductor(here: Here, definitions: Definitions) -> list[CheckResult]:
     """Findings about the Conductor that the settings name."""
-    settings = here.settings
-    secret = settings.conductor_auth_secret
-    return probe(
-        settings.conductor_server_url,
-        settings.conductor_auth_key,
-        secret.get_secret_value() if secret else None,
-        definitions,
-        settings.bridge_leave_to_conductor,
-    )
+    return probe(Server.of(here.settings), definitions, here.settings.bridge_leave_to_conductor)
 
 
 def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Problem, ...], list[CheckResult]]:

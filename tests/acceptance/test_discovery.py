@@ -9,6 +9,7 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
+from worker.conductor.server import Server
 from worker.discovery.probe import probe
 
 pytestmark = pytest.mark.server
@@ -117,7 +118,7 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
 def test_check_says_how_the_server_is_used_and_where_its_api_is(conductor_url: str) -> None:
     webhook = {"name": "w", "receivers": {unique("restart"): "any"}, "starts": [{"workflow": unique("started")}]}
     definitions = Definitions((Webhook.model_validate(webhook),))
-    [note] = probe(conductor_url, None, None, definitions)
+    [note] = probe(Server(conductor_url), definitions)
     assert (note.level, note.remedy) == ("note", ""), note
-    [error] = probe(conductor_url.removesuffix("/api"), None, None, Definitions(()))
+    [error] = probe(Server(conductor_url.removesuffix("/api")), Definitions(()))
     assert (error.level, error.remedy) == ("error", f"CONDUCTOR_SERVER_URL must be {conductor_url}")

@@ -15,6 +15,7 @@ from testkit import PATIENCE
 from testkit.client import Conductor, http, outputs, wait_for, wait_for_webhook
 from testkit.own_webhooks import OwnWebhooks
 from tests.acceptance.bridge import Bridge, unique
+from worker.conductor.server import Server
 from worker.conductor.server_webhooks import FACT
 from worker.discovery.probe import probe
 
@@ -54,7 +55,7 @@ def test_webhooks_on_both_sides_are_told_by_check_and_by_the_overview(
 
     both = f"payments (id {id_}): both complete tasks of {flow}"
     webhook = Webhook.model_validate({"name": "orders", "receivers": {flow: "any"}})
-    found = probe(server.url, None, None, Definitions((webhook,)), seconds=PATIENCE)  # as check does, with more time
+    found = probe(Server(server.url), Definitions((webhook,)), seconds=PATIENCE)  # as check does, with more time
     assert [result.level for result in found if both in result.what] == ["warning"]
     assert KEY["X-Api-Key"] not in bridge.store.facts.all()[FACT]
     database = bridge.environment["BRIDGE_DATABASE"]

@@ -14,8 +14,8 @@ from admin.page.app import create_app
 from config.settings import Settings
 from testkit.client import Conductor, by_hand, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor as Client
+from worker.conductor.server import Server
 
 NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))
 RELAY = False
@@ -213,7 +213,7 @@ def test_the_form_offers_conductors_workflows_with_their_versions(page: FlaskCli
 
 @pytest.mark.server
 def test_the_client_reads_names_versions_and_definitions(conductor_url: str) -> None:
-    client = Client(conductor_url, Bounds(10))
+    client = Client(Server(conductor_url), 10)
     versions = client.workflow_versions()
     assert versions[NESTED] == [1]
     assert client.workflow_definition(NESTED, 1)["tasks"][0]["type"] == "DO_WHILE"

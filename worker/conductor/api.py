@@ -2,41 +2,67 @@
 
 from __future__ import annotations
 
+import io
 import json
 import ssl
-import threading
+import time
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+import urllib3
+from urllib3.exceptions import DecodeError, HTTPError, SSLError
 from urllib3.util import parse_url
 
 from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
-from worker.conductor.bounds import Bounds
-from worker.conductor.errors import ConductorError, OutcomeUnknown, answered
-from worker.conductor.transport import Declined, Response, Transport, of_user, tls_context
+from worker.conductor.connections import Call, connections, current, of_user
+from worker.conductor.errors import (
+    ConductorError,
+    Declined,
+    Garbled,
+    NotTrusted,
+    OutcomeUnknown,
+    Response,
+    Unreachable,
+    answered,
+)
+from worker.conductor.server import Server
 
 if TYPE_CHECKING:
     from worker.conductor.tokens import Tokens
 
+LARGEST_ANSWER = 64 * 1024**2
+"""Bytes of an answer that are read at most. Conductor returns up to 10 MB of payload inline."""
+_TO_CONNECT = 3.0
+"""Seconds for the connection, if the time-out isn't less."""
 _JSON_BEGINS = ("", "[", "{", '"')
-_HEADERS = {"Accept": "*/*", "Content-Type": "application/json", "Accept-Encoding": "gzip"}
+_HEADERS = {
+    "Accept": "*/*",
+    "Accept-Encoding": "gzip",
+    "Content-Type": "application/json",
+    "User-Agent": "conductor-webhook-bridge",
+}
+_NONE: Mapping[str, str] = {}
 
 
 class Api:
     """Calls one server, from any number of threads. A failed call raises a ConductorError of the right kind."""
 
-    def __init__(self, url: str, bounds: Bounds, key: str | None, secret: str | None, clock: Clock | SteadyClock):
-        self.bounds = bounds
+    def __init__(self, server: Server, timeout: float, clock: Clock | SteadyClock):
+        self.timeout = timeout
         self.clock = clock
         self.server_clock = ServerClock()
-        self._url = url.rstrip("/")
-        self._tokens = _tokens(self._url, key, secret) if key and secret else None
-        # One transport per thread: calls share no lock, and a broken connection affects only its own thread.
-        self._transports = threading.local()
+        self._server = server
+        self._url = parse_url(server.url.rstrip("/"))._replace(auth=None).url
+        self._headers = _HEADERS | of_user(server.url)
+
+    @property
+    def longest_call(self) -> float:
+        """Seconds within which any call has ended, one way or another."""
+        return self.timeout + min(_TO_CONNECT, self.timeout)
 
     def call(
         self,
@@ -54,32 +80,29 @@ class Api:
         """The answer. The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
 
         `patience`: seconds to wait for the answer, if less than the time-out. `largest`: bytes that the answer may
-        have, if fewer than usual; beyond it Garbled is raised. A `body` that is a string is JSON
-        already. `headers` receives the answer's headers, with lower-case names.
+        have, if fewer than usual; beyond it Garbled is raised. A `body` that is a string is JSON already. `headers`
+        receives the answer's headers, with lower-case names.
         """
-        # Not with Conductor's client: its models cost three times the CPU time, it drops `timeout=0`, wraps outputs,
-        # and copies every value of a large body while all other threads stand still.
         sent = self.clock.now()
+        target = path
+        for name, value in (parameters or {}).items():
+            target = target.replace(f"{{{name}}}", quote(value, safe=""))
+        if query:
+            target += "?" + urlencode(query)
+        current.set(Call(not_after, time.monotonic() + min(self.timeout, patience)))
         try:
-            transport = self._transport()
-            transport.limit(not_after, patience, largest)
-            target = self._path + path
-            for name, value in (parameters or {}).items():
-                target = target.replace(f"{{{name}}}", quote(value, safe=""))
-            if query:
-                target += "?" + urlencode(query)
             try:
-                answer = self._send(transport, method, target, body)
+                answer = self._send(method, target, body, largest or LARGEST_ANSWER)
             except Declined as error:
-                if self._tokens is None or not self._tokens.renewed(error, transport):
+                if self._tokens is None or not self._tokens.renewed(error.answer):
                     raise
-                answer = self._send(transport, method, target, body)
+                answer = self._send(method, target, body, largest or LARGEST_ANSWER)
         except Declined as error:
             found = error.answer
-            raise answered(found.status_code, found.reason_phrase, found.text, f"{method} {path}") from error
+            raise answered(found.status_code, found.reason_phrase or "", found.text, f"{method} {path}") from error
         except ConductorError:
             raise
-        except Exception as error:  # a bug here or in the client, or an answer that it can't read
+        except Exception as error:  # a bug here or in a library, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
         self._observe_date(answer.headers, sent)
         if headers is not None:
@@ -89,29 +112,64 @@ class Api:
         except (ValueError, RecursionError):  # an id all the same
             return answer.text
 
-    @cached_property
-    def _path(self) -> str:
-        return parse_url(self._url).path or ""
+    def _send(self, method: str, target: str, body: Any, largest: int) -> Response:
+        token = {} if self._tokens is None else self._tokens.headers()
+        return self.send(method, target, body, token, largest)
+
+    def send(
+        self, method: str, target: str, body: Any, token: Mapping[str, str] = _NONE, largest: int = LARGEST_ANSWER
+    ) -> Response:
+        """Sends one request of the current call. `target`: its path, below the API's, and query.
+
+        Raises Declined for a non-2xx answer, Unreachable, NotNow, Garbled or OutcomeUnknown.
+        """
+        headers = {**self._headers, **token}
+        content = None if method == "GET" else _content(body)
+        if content is not None:
+            headers["Content-Length"] = str(len(content))
+        call = current.get()
+        call.requested = False
+        began = time.monotonic()
+        try:
+            found = self._connections.urlopen(
+                method,
+                f"{self._base}{target}",
+                headers=headers,
+                body=None if content is None else io.BytesIO(content),  # is sent in pieces
+                timeout=urllib3.Timeout(connect=min(_TO_CONNECT, call.seconds_left()), read=None),
+                redirect=False,
+                assert_same_host=False,  # a proxy's pool is asked for another
+                preload_content=False,
+            )
+            try:
+                answer = Response(found.status, found.reason, found.headers, _text(found, largest))
+            except BaseException:
+                found.close()
+                raise
+        except (HTTPError, OSError) as error:
+            raise _failure(error, call, began) from error
+        if not 200 <= answer.status_code <= 299:
+            raise Declined(answer)
+        return answer
 
     @cached_property
-    def _tls(self) -> ssl.SSLContext | None:
-        return tls_context() if self._url[:6].lower() == "https:" else None
+    def _tokens(self) -> Tokens | None:
+        key, secret = self._server.key, self._server.secret
+        if not (key and secret):
+            return None
+        from worker.conductor.tokens import Tokens
+
+        return Tokens(self.send, self._url, key, secret)
 
     @cached_property
-    def _headers(self) -> dict[str, str]:
-        """What every request carries."""
-        return _HEADERS | of_user(self._url)
+    def _connections(self) -> urllib3.HTTPConnectionPool:
+        return connections(self._server)
 
-    def _transport(self) -> Transport:
-        """This thread's."""
-        transport: Transport | None = getattr(self._transports, "transport", None)
-        if transport is None:
-            transport = self._transports.transport = Transport(self._url, self.bounds, self._tls)
-        return transport
-
-    def _send(self, transport: Transport, method: str, target: str, body: Any) -> Response:
-        headers = self._headers if self._tokens is None else self._headers | self._tokens.headers(transport)
-        return transport.send(method, target, headers, body)
+    @cached_property
+    def _base(self) -> str:
+        """What each request's target begins with: the path, for a proxy without a tunnel the whole URL."""
+        url = parse_url(self._url)
+        return self._url if self._connections.proxy and url.scheme == "http" else url.path or ""
 
     def _observe_date(self, headers: Mapping[str, str], sent: float) -> None:
         """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never polled."""
@@ -120,10 +178,40 @@ class Api:
             self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
 
 
-def _tokens(url: str, key: str, secret: str) -> Tokens:
-    from worker.conductor.tokens import Tokens
+def _failure(error: Exception, call: Call, began: float) -> ConductorError:
+    """What it means that a request has no complete answer."""
+    cause = error.args[0] if isinstance(error, SSLError) and error.args else error
+    text = " ".join(map(str, error.args)) or type(error).__name__
+    if not call.requested:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return NotTrusted(f"its certificate isn't trusted: {cause.verify_message}")
+        return Unreachable(f"no connection: {text}")
+    if isinstance(error, DecodeError):
+        return Garbled(f"the answer can't be unpacked: {text}")
+    if time.monotonic() >= call.ends:
+        return OutcomeUnknown(f"Conductor gave no complete answer within {call.ends - began:.3g} s")
+    return OutcomeUnknown(text)
 
-    return Tokens(url, key, secret)
+
+def _text(answer: urllib3.BaseHTTPResponse, largest: int) -> str:
+    """The answer's body. Raises Garbled for one that is too large, and a successful one that isn't UTF-8."""
+    if answer.status < 200:
+        raise Garbled(f"status {answer.status} is no answer")  # that one follows: it must not be the next request's
+    body = answer.read(largest + 1)
+    if len(body) > largest:
+        raise Garbled(f"the answer has more than {largest // 1024**2} MB")
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        if 200 <= answer.status <= 299:  # replacing unreadable characters would change what a task matches
+            raise Garbled(f"the answer isn't UTF-8: {error.reason}") from error
+        return body.decode("utf-8", "replace")
+
+
+def _content(body: Any) -> bytes:
+    """A request's body as sent."""
+    text = body if isinstance(body, str) else json.dumps({} if body is None else body)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _is_id(answer: Response) -> bool:

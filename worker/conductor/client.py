@@ -15,7 +15,6 @@ from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from store.records import Task, Workflow
 from worker.conductor.addressed import WorkflowTasks
-from worker.conductor.bounds import Bounds
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
 from worker.conductor.messages import Messages
 from worker.conductor.responses import (
@@ -39,6 +38,7 @@ from worker.conductor.responses import (
     versions_of,
 )
 from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progress
+from worker.conductor.server import Server
 from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 
 POLL_BATCH = 100
@@ -50,19 +50,17 @@ class Conductor:
 
     def __init__(
         self,
-        url: str,
-        bounds: Bounds,
-        key: str | None = None,
-        secret: str | None = None,
+        server: Server,
+        timeout: float,
         clock: Clock | SteadyClock | None = None,
         pages: Pages = PAGES,
     ):
-        """`url` is the API's, with ``/api``; `clock` is the one that all of the bridge's processes share, by default
-        this machine's."""
+        """`timeout` are the seconds for one call; `clock` is the one that all of the bridge's processes share, by
+        default this machine's."""
         # Only here: few commands call Conductor.
         from worker.conductor.api import Api
 
-        self._api = Api(url, bounds, key, secret, clock or SteadyClock())
+        self._api = Api(server, timeout, clock or SteadyClock())
         self._pages = pages
         self._call = self._api.call
 
@@ -75,12 +73,12 @@ class Conductor:
     @property
     def timeout(self) -> float:
         """Seconds to wait for one answer."""
-        return self._api.bounds.timeout
+        return self._api.timeout
 
     @property
     def longest_call(self) -> float:
         """Seconds within which any call has ended, one way or another."""
-        return self._api.bounds.to_connect + self._api.bounds.timeout
+        return self._api.longest_call
 
     def now(self) -> int:
         """The bridge's time, in Unix milliseconds."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 # Nothing has happened, and a later try may succeed.
@@ -65,6 +67,25 @@ class Refused(ConductorError):
 
 class NotFound(Refused):
     """Conductor doesn't know what the request names."""
+
+
+@dataclass
+class Response:
+    """A complete answer, with the attributes from which `RESTResponse` of Conductor's client is made."""
+
+    status_code: int
+    reason_phrase: str | None
+    headers: Mapping[str, str]
+    """Whatever the case of their names."""
+    text: str
+
+
+class Declined(Exception):
+    """The answer isn't 2xx."""
+
+    def __init__(self, answer: Response):
+        super().__init__(answer.status_code)
+        self.answer = answer
 
 
 def is_of_an_item(error: ConductorError) -> bool:

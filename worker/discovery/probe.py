@@ -11,9 +11,9 @@ from typing import Literal
 
 from config.settings import without_user
 from config.webhooks import Definitions
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, NotTrusted, Unreachable
+from worker.conductor.server import Server
 from worker.conductor.server_webhooks import remarks
 from worker.discovery.index import Index, Seen
 from worker.discovery.state import DiscoveryState
@@ -37,6 +37,7 @@ _CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.start(_NOBODY, None, "{}", _NOBODY),
 )
 """The same for calls that name a workflow: a server with permissions by name grants none for a made-up one."""
+_BY_PROXY = "NO_PROXY names hosts to be called directly; docs/guarantees.md says what a proxy changes"
 _NAMES = 20
 """Workflows to start whose names are looked up, at most."""
 
@@ -56,34 +57,18 @@ class CheckResult:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
-@dataclass(frozen=True)
-class _Server:
-    url: str
-    key: str | None
-    secret: str | None
-    seconds: float
-
-    def connect(self, path: str = "") -> Conductor:
-        """The server at its address, or at that address plus `path`."""
-        return Conductor(f"{self.url}{path}", Bounds(self.seconds), self.key, self.secret)
-
-
 def probe(
-    url: str,
-    key: str | None,
-    secret: str | None,
-    definitions: Definitions,
-    left: Collection[str] = (),
-    seconds: float = SECONDS,
+    server: Server, definitions: Definitions, left: Collection[str] = (), seconds: float = SECONDS
 ) -> list[CheckResult]:
-    """What is found about the server whose API is at this address, within this many seconds.
+    """What is found about the server within this many seconds.
 
     `left`: the workflows that are left to the server's own webhooks.
     """
     found: list[CheckResult] = []
-    server = _Server(url, key, secret, seconds)
+    if server.proxy is not None:
+        found.append(CheckResult("note", f"Conductor is called by the proxy {without_user(server.proxy)}", _BY_PROXY))
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
-    if not done_within(seconds, partial(_probe, server, definitions, left, found)):
+    if not done_within(seconds, partial(_probe, server, definitions, left, seconds, found)):
         late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or down"
         return [*found, CheckResult("warning", late, usable=False)]
     return found
@@ -97,12 +82,14 @@ def done_within(seconds: float, job: Callable[[], object]) -> bool:
     return not thread.is_alive()
 
 
-def _probe(server: _Server, definitions: Definitions, left: Collection[str], found: list[CheckResult]) -> None:
-    conductor = server.connect()
+def _probe(
+    server: Server, definitions: Definitions, left: Collection[str], seconds: float, found: list[CheckResult]
+) -> None:
+    conductor = Conductor(server, seconds)
     try:
         conductor.poll(_NOBODY, _NOBODY)
     except ConductorError as error:
-        found.append(_cant_be_used(error, server))
+        found.append(_cant_be_used(error, server, seconds))
         return
     try:
         found += missing_calls(conductor, definitions.starts)
@@ -110,7 +97,7 @@ def _probe(server: _Server, definitions: Definitions, left: Collection[str], fou
     except ConductorError as error:
         found.append(CheckResult("warning", f"Conductor could not be checked completely: {error}"))
         return
-    found += _own_webhooks(conductor, definitions, left, server.seconds / 5)
+    found += _own_webhooks(conductor, definitions, left, seconds / 5)
 
 
 def _own_webhooks(
@@ -191,12 +178,12 @@ def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[CheckResu
         yield CheckResult("note", what)
 
 
-def _cant_be_used(error: ConductorError, server: _Server) -> CheckResult:
+def _cant_be_used(error: ConductorError, server: Server, seconds: float) -> CheckResult:
     """What the failure of the first call says about the server."""
-    return replace(_why_not(error, server), usable=False)
+    return replace(_why_not(error, server, seconds), usable=False)
 
 
-def _why_not(error: ConductorError, server: _Server) -> CheckResult:
+def _why_not(error: ConductorError, server: Server, seconds: float) -> CheckResult:
     if isinstance(error, Unreachable):
         remedy = "is it running, and reachable from here?"
         if isinstance(error, NotTrusted):
@@ -211,14 +198,14 @@ def _why_not(error: ConductorError, server: _Server) -> CheckResult:
     if error.status == 429 or (error.status >= 500 and not isinstance(error, NotThere)):
         return CheckResult("warning", f"Conductor is down: {error}", "deliveries are kept until it is back")
     if isinstance(error, NotThere) or error.status:
-        return CheckResult("error", f"no Conductor API there: {error}", _better(server))
+        return CheckResult("error", f"no Conductor API there: {error}", _better(server, seconds))
     return CheckResult("warning", f"Conductor doesn't answer: {error}", "is it Conductor, and is it healthy?")
 
 
-def _better(server: _Server) -> str:
+def _better(server: Server, seconds: float) -> str:
     """The address that works, if the usual mistake was made."""
     try:
-        server.connect("/api").poll(_NOBODY, _NOBODY)
+        Conductor(replace(server, url=f"{server.url}/api"), seconds).poll(_NOBODY, _NOBODY)
     except ConductorError:
         return "CONDUCTOR_SERVER_URL must be the address of Conductor's API, and end with /api"
     return f"CONDUCTOR_SERVER_URL must be {without_user(server.url)}/api"

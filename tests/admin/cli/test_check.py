@@ -12,6 +12,7 @@ import pytest
 from testkit import PATIENCE
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
+from worker.conductor.server import Server
 from worker.discovery.probe import CheckResult, probe
 
 
@@ -95,8 +96,8 @@ def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pyte
     lines = cli("check", code=1).stderr.splitlines()
     assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
     assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
-    [(url, key, secret, definitions, left)] = asked
-    assert (url, key, secret, left) == ("http://127.0.0.1:1/api", None, None, ())
+    [(server, definitions, left)] = asked
+    assert (server, left) == (Server("http://127.0.0.1:1/api"), ())
     assert definitions.receivers == ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
     assert definitions.starts == ["on_push"]
     found = json.loads(cli("check", "--json", code=1).stdout)

@@ -18,8 +18,8 @@ from admin.page.app import create_app
 from admin.page.pages import in_ranges
 from tests.admin.conductor import LIST, StandIn, standing_in
 from tests.admin.sample import settings_for
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
+from worker.conductor.server import Server
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 DEPLOYS = """
@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_said_beside_the_yaml(page: FlaskClient, conductor:
 def test_a_list_that_is_being_asked_for_keeps_nobody_else_waiting() -> None:
     """The other threads take the list as it was last."""
     with standing_in() as stand_in:
-        workflows = Workflows(Conductor(stand_in.url, Bounds(5)))
+        workflows = Workflows(Conductor(Server(stand_in.url), 5))
         meanwhile = []
 
         def answer(body: Any) -> tuple[int, Any]:
@@ -170,7 +170,7 @@ def test_the_list_is_asked_for_again_after_half_a_minute() -> None:
     clock = mock.Mock()
     clock.monotonic.return_value = 0.0
     with standing_in() as stand_in:
-        workflows = Workflows(Conductor(stand_in.url, Bounds(5)), clock)
+        workflows = Workflows(Conductor(Server(stand_in.url), 5), clock)
         stand_in.has("deploy")
         workflows.catalogue()
         stand_in.has("deploy", "release")

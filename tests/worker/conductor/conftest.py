@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.worker.conductor.stand_in import StandIn
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
+from worker.conductor.server import Server
 
 
 @pytest.fixture
@@ -20,4 +20,4 @@ def server() -> Iterator[StandIn]:
 
 @pytest.fixture
 def conductor(server: StandIn) -> Conductor:
-    return Conductor(server.url, Bounds(30))
+    return Conductor(Server(server.url), 30)

@@ -10,10 +10,10 @@ import pytest
 from conductor.client.http.api_client import ApiClient
 
 from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.conductor.responses import TaskStatus, Unreadable
+from worker.conductor.server import Server
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: S
 def test_the_client_does_not_go_through_what_a_payload_holds(
     server: StandIn, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    conductor = Conductor(Server(server.url, "key", "secret"), 30)
     copied: list[Any] = []
     copy = ApiClient.sanitize_for_serialization
     monkeypatch.setattr(

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from tests.worker.conductor.stand_in import POLLED, Answer, Request, StandIn
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import OutcomeUnknown
 from worker.conductor.responses import Unreadable
 from worker.conductor.search import Pages
+from worker.conductor.server import Server
 
 
 def paged(server: StandIn, pages: Pages) -> Conductor:
-    return Conductor(server.url, Bounds(30), pages=pages)
+    return Conductor(Server(server.url), 30, pages=pages)
 
 
 def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number(

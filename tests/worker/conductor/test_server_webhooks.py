@@ -11,9 +11,9 @@ import pytest
 from config.webhooks import Webhook
 from testkit.own_webhooks import Fault, OwnWebhooks
 from tests.worker.conductor.stand_in import Answer, StandIn
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
+from worker.conductor.server import Server
 from worker.conductor.server_webhooks import MOST, ServerWebhook, as_text, from_text, read, remarks
 
 
@@ -36,7 +36,7 @@ def theirs(**changed: Any) -> ServerWebhook:
 
 
 def ask(url: str, patience: float = 10) -> list[ServerWebhook] | None:
-    return Conductor(url, Bounds(10)).webhooks(patience)
+    return Conductor(Server(url), 10).webhooks(patience)
 
 
 def test_the_servers_webhooks_are_read_without_their_secrets(server: OwnWebhooks) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from testkit.processes import ROOT
 from tests.worker.conductor.stand_in import Answer, Request, StandIn
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import NotNow
+from worker.conductor.server import Server
 
 
 def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: StandIn) -> None:
-    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    conductor = Conductor(Server(server.url, "key", "secret"), 30)
     server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
     conductor.poll("me")
     thread = threading.Thread(target=conductor.poll, args=("me",))
@@ -30,7 +30,7 @@ def test_with_keys_every_call_carries_a_token_that_was_asked_for_once(server: St
 
 
 def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
-    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    conductor = Conductor(Server(server.url, "key", "secret"), 30)
     server.answers = [Answer("", 503)]
     for _ in range(7):
         with pytest.raises(NotNow, match="CONDUCTOR_AUTH_KEY"):
@@ -41,7 +41,7 @@ def test_a_token_that_cannot_be_had_is_asked_for_again(server: StandIn) -> None:
 
 
 def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
-    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    conductor = Conductor(Server(server.url, "key", "secret"), 30)
     missing = Answer({"status": 404, "message": "No static resource api/token."}, 404)
     server.answers = [lambda asked: missing if asked.path == "/api/token" else Answer([])]
     for _ in range(3):
@@ -52,9 +52,9 @@ def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
 _WITHOUT_KEYS = """
 import sys
 import worker.__main__
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
-print(Conductor("http://127.0.0.1:1/api", Bounds(5), "key", None).timeout, "conductor" in sys.modules)
+from worker.conductor.server import Server
+print(Conductor(Server("http://127.0.0.1:1/api", "key"), 5).timeout, "conductor" in sys.modules)
 """
 
 
@@ -72,14 +72,14 @@ def test_a_user_and_a_password_of_the_url_go_with_every_call(server: StandIn, wr
     url = server.url.replace("://", f"://{written}@")
     server.answers = [lambda asked: Answer({"token": "the token"}) if asked.path == "/api/token" else Answer([])]
     for keys in ((), ("key", "secret")):
-        Conductor(url, Bounds(30), *keys).poll("me")
+        Conductor(Server(url, *keys), 30).poll("me")
     sent = [request.headers["authorization"].partition(" ") for request in server.requests]
     assert len(sent) == 3, "two polls, and a token"
     assert {(scheme, b64decode(text).decode()) for scheme, _, text in sent} == {("Basic", meant)}
 
 
 def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:
-    conductor = Conductor(server.url, Bounds(30), "key", "secret")
+    conductor = Conductor(Server(server.url, "key", "secret"), 30)
     tokens = iter(["old", "new"])
 
     def answer(asked: Request) -> Answer:

@@ -10,8 +10,9 @@ import pytest
 
 from config.webhooks import Definitions, Webhook
 from tests.worker.conductor.stand_in import Answer, Request, StandIn
-from worker.conductor.connection import Connection
+from worker.conductor.api import Api
 from worker.conductor.errors import NotTrusted, Unreachable
+from worker.conductor.server import Server
 from worker.discovery import probe as module
 from worker.discovery.probe import SECONDS, CheckResult, probe
 
@@ -20,7 +21,7 @@ DEFINITIONS = Definitions((Webhook.model_validate(HOOK),))
 NO_PATH = Answer({"message": "No static resource."}, 404)
 
 
-class Server(StandIn):
+class Conductor(StandIn):
     """Answers as Conductor 3.32 does one that has nothing running, except for the calls in `edited`."""
 
     def __init__(self) -> None:
@@ -50,7 +51,7 @@ class Server(StandIn):
         )
 
     def probe(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> list[CheckResult]:
-        return probe(url or self.url, key, key, DEFINITIONS, seconds=seconds)
+        return probe(Server(url or self.url, key, key), DEFINITIONS, seconds=seconds)
 
     def result(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> CheckResult:
         """The only one that is no note."""
@@ -59,26 +60,26 @@ class Server(StandIn):
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
-    server = Server()
+def server() -> Iterator[Conductor]:
+    server = Conductor()
     yield server
     server.stop()
 
 
-def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Server) -> None:
+def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Conductor) -> None:
     assert server.probe() == [CheckResult("note", "waiting tasks that no queue hands out are found by search-v2")]
 
 
 THEIRS = [{"name": "payments", "id": "7f3kq", "receiverWorkflowNamesToVersions": {"flow": 1}, "secretValue": "***"}]
 
 
-def of_webhooks(server: Server, left: tuple[str, ...] = ()) -> list[CheckResult]:
+def of_webhooks(server: Conductor, left: tuple[str, ...] = ()) -> list[CheckResult]:
     """What is said besides how tasks are found."""
-    found = probe(server.url, None, None, DEFINITIONS, left)
+    found = probe(Server(server.url), DEFINITIONS, left)
     return [one for one in found if "no queue hands out" not in one.what]
 
 
-def test_webhooks_that_the_server_has_for_the_same_workflows_are_a_warning(server: Server) -> None:
+def test_webhooks_that_the_server_has_for_the_same_workflows_are_a_warning(server: Conductor) -> None:
     server.edited = {"GET /api/metadata/webhook": Answer(THEIRS)}
     (result,) = of_webhooks(server)
     assert result.level == "warning"
@@ -102,12 +103,14 @@ def test_webhooks_that_the_server_has_for_the_same_workflows_are_a_warning(serve
         (Answer([{"name": "x"}], headers={"X-Webhook-Bridge": "admin"}), None),
     ],
 )
-def test_what_does_not_tell_of_such_webhooks_spoils_nothing(server: Server, answer: Answer, level: str | None) -> None:
+def test_what_does_not_tell_of_such_webhooks_spoils_nothing(
+    server: Conductor, answer: Answer, level: str | None
+) -> None:
     server.edited = {"GET /api/metadata/webhook": answer}
     assert [one.level for one in of_webhooks(server)] == ([level] if level else [])
 
 
-def test_nothing_is_taken_from_anybody(server: Server) -> None:
+def test_nothing_is_taken_from_anybody(server: Conductor) -> None:
     """Another domain's queue is asked, and what every other call names isn't there."""
     server.probe()
     polls = [request for request in server.requests if "poll" in request.path]
@@ -117,40 +120,47 @@ def test_nothing_is_taken_from_anybody(server: Server) -> None:
     assert all("webhook-bridge-check" in request.path + str(request.body) for request in changing)
 
 
-def test_a_server_that_nobody_reaches_is_a_warning(server: Server) -> None:
+def test_a_server_that_nobody_reaches_is_a_warning(server: Conductor) -> None:
     result = server.result("http://127.0.0.1:1/api")
     assert result.level == "warning"
     assert "can't be reached" in result.what
 
 
-def test_a_certificate_that_is_not_trusted_has_a_remedy_of_its_own(server: Server) -> None:
+def test_a_proxy_on_the_way_is_named_without_its_password(server: Conductor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url.replace("://", "://me:hidden@"))  # any proxy would do
+    notes = [str(one) for one in server.probe("http://conductor.example/api")]
+    assert notes[0].startswith(f"Conductor is called by the proxy {server.url}; NO_PROXY names")
+    assert "hidden" not in "".join(notes)
+
+
+def test_a_certificate_that_is_not_trusted_has_a_remedy_of_its_own(server: Conductor) -> None:
     error = NotTrusted("its certificate isn't trusted: certificate has expired")
-    with mock.patch.object(Connection, "connect", side_effect=error):
+    with mock.patch.object(Api, "send", side_effect=error):
         result = server.result(server.url.replace("http:", "https:"))
     assert (result.level, result.what) == ("warning", f"Conductor can't be reached: {error}")
     assert "SSL_CERT_FILE" in result.remedy
 
 
-def test_that_nobody_is_reached_for_a_token_is_the_same_warning(server: Server) -> None:
+def test_that_nobody_is_reached_for_a_token_is_the_same_warning(server: Conductor) -> None:
     result = server.result("http://127.0.0.1:1/api", key="key")
     assert result.level == "warning"
     assert "can't be reached" in result.what
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_server_that_is_away_behind_a_proxy_is_a_warning(server: Server, status: int) -> None:
+def test_a_server_that_is_away_behind_a_proxy_is_a_warning(server: Conductor, status: int) -> None:
     server.edited = {"GET /api/tasks/poll": Answer("", status)}
     assert server.result().level == "warning"
 
 
-def test_one_that_never_answers_is_a_warning_in_time(server: Server) -> None:
+def test_one_that_never_answers_is_a_warning_in_time(server: Conductor) -> None:
     server.edited = {"GET /api/tasks/poll": Answer("[]", wait=60)}
     result = server.result(seconds=0.2)
     assert result.level == "warning"
     assert "completely" in result.what or "doesn't answer" in result.what
 
 
-def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Server) -> None:
+def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Conductor) -> None:
     result = server.result(server.url.removesuffix("/api"))
     assert result.level == "error"
     assert result.remedy == f"CONDUCTOR_SERVER_URL must be {server.url}"
@@ -168,7 +178,7 @@ def test_an_address_that_lacks_api_is_an_error_with_the_right_one(server: Server
         Answer("", 302, headers={"Location": "https://login.example.com"}),
     ],
 )
-def test_what_is_no_conductor_is_an_error(server: Server, answer: Answer) -> None:
+def test_what_is_no_conductor_is_an_error(server: Conductor, answer: Answer) -> None:
     server.edited = {"GET /api/": answer}
     result = server.result()
     assert result.level == "error"
@@ -184,7 +194,7 @@ def test_what_is_no_conductor_is_an_error(server: Server, answer: Answer) -> Non
         {"POST /api/token": Answer({"message": "no such key"}, 400)},
     ],
 )
-def test_a_key_that_is_refused_is_an_error(server: Server, edited: dict[str, Answer]) -> None:
+def test_a_key_that_is_refused_is_an_error(server: Conductor, edited: dict[str, Answer]) -> None:
     server.edited = edited
     result = server.result(key="key")
     assert result.level == "error"
@@ -200,13 +210,13 @@ def test_a_key_that_is_refused_is_an_error(server: Server, edited: dict[str, Ans
         ("PUT /api/workflow/decide", "PUT /workflow/decide/{id}"),
     ],
 )
-def test_a_permission_that_the_key_lacks_is_named(server: Server, call: str, named: str) -> None:
+def test_a_permission_that_the_key_lacks_is_named(server: Conductor, call: str, named: str) -> None:
     server.edited = {call: Answer({"message": "no"}, 403)}
     results = [result for result in server.probe() if result.level == "error"]
     assert any(f"{named}: the key" in result.what for result in results)
 
 
-def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Server) -> None:
+def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Conductor) -> None:
     """As a server with permissions by name answers."""
     forbidden = Answer({"message": "no"}, 403)
     server.edited = {"POST /api/workflow/onboard": server.known["POST /api/workflow/onboard/correlated"]}
@@ -214,7 +224,7 @@ def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Server)
     assert [result.level for result in server.probe()] == ["note"]
 
 
-def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Server) -> None:
+def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Conductor) -> None:
     """As Netflix Conductor 3.13.8 answers."""
     absent = {"timestamp": "2026-11-25T10:14:17.617+00:00", "status": 404, "error": "Not Found", "path": "/api/…"}
     server.edited = {
@@ -227,14 +237,14 @@ def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Server
     assert "POST /tasks/{workflowId}/{name}/COMPLETED" in result.what
 
 
-def test_the_way_without_whole_tasks_is_said_with_its_reason(server: Server) -> None:
+def test_the_way_without_whole_tasks_is_said_with_its_reason(server: Conductor) -> None:
     server.edited = {"GET /api/tasks/search-v2": Answer({"message": "not supported"}, 500)}
     [result] = server.probe()
     assert result.level == "note"
     assert "found by search: 500 not supported" in result.what
 
 
-def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_read(server: Server) -> None:
+def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_read(server: Conductor) -> None:
     server.edited = {"GET /api/tasks/search": Answer({"message": "no"}, 403)}
     result = server.result()
     assert result.level == "warning"
@@ -243,7 +253,7 @@ def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_
 
 
 @pytest.mark.parametrize(("age", "off"), [(40, True), (10, False)])
-def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Server, age: int, off: bool) -> None:
+def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Conductor, age: int, off: bool) -> None:
     started = int((time.time() - age) * 1000)
     task = {
         "taskType": "WAIT_FOR_WEBHOOK",
@@ -261,7 +271,7 @@ def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Server,
     assert ("indexing is off" in result.what, result.level) == (off, "warning" if off else "note")
 
 
-def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Server) -> None:
+def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Conductor) -> None:
     with mock.patch.object(module, "missing_calls", side_effect=Unreachable("no connection")):
         result = server.result()
     assert (result.level, "completely" in result.what) == ("warning", True)

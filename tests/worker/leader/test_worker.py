@@ -19,9 +19,9 @@ from tests.worker.clock import Clock
 from tests.worker.leader.bench import TUNING, Bench, eventually, leader_of
 from tests.worker.leader.bench import bench as bench
 from tests.worker.play import Later
-from worker.conductor.bounds import Bounds
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown
+from worker.conductor.server import Server
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
 from worker.health import STUCK_AFTER, Health
 from worker.leader.heartbeat import TERM_SECONDS
@@ -150,7 +150,7 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: 
 def own_webhooks(bench: Bench) -> Iterator[OwnWebhooks]:
     """A server with webhooks of its own, which the real client asks for them."""
     server = OwnWebhooks()
-    client = Conductor(server.url, Bounds(0.2))
+    client = Conductor(Server(server.url), 0.2)
     with mock.patch.object(bench.conductor, "webhooks", client.webhooks):
         yield server
     server.stop()
