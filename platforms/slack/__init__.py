@@ -54,8 +54,8 @@ class Slack(Platform):
     # https://docs.slack.dev/interactivity/implementing-slash-commands#responding_basic_receipt
     def respond(self, accepted: Accepted) -> Response | None:
         """Slack shows its user any answer to a command, and an error if a dialog is answered with anything at all."""
-        is_event = at(accepted.value, "type") == "event_callback"
-        return None if is_event else EMPTY
+        is_command = at(accepted.value, "command") is not None
+        return EMPTY if is_command or at(accepted.value, "type") not in (None, "event_callback") else None
 
 
 PLATFORM = Slack()

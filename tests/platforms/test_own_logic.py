@@ -391,6 +391,20 @@ def test_mailguns_signature_is_not_stored(make_relay: MakeRelay, clock: Clock) -
     assert relay.post("hook", json.dumps({"signature": signature})).status_code == 401
 
 
+def test_mailgun_forwards_large_attachments(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = make_relay({"name": "hook", "platform": "mailgun", "secret": SECRET})
+    fields = mailgun(str(int(NOW)))
+    parts = [
+        f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()
+    ]
+    file = '--b\r\nContent-Disposition: form-data; name="attachment-1"; filename="a.pdf"\r\n\r\n'
+    body = "".join([*parts, file, "x" * 2_000_000, "\r\n--b--\r\n"])
+    multipart = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert relay.post("hook", body.replace(fields["signature"], "0" * 64), multipart).status_code == 401
+    assert relay.post("hook", body, multipart).status_code == 200
+    assert len(relay.payloads()[0]["attachment-1"]["content"]) > 2_000_000
+
+
 def test_linears_time_is_in_the_body_and_may_be_that_of_a_first_attempt(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay(
         {"name": "hook", "platform": "linear", "secret": SECRET},
@@ -434,6 +448,7 @@ def test_klaviyos_age_is_that_of_the_body(make_relay: MakeRelay, clock: Clock) -
     ("body", "content_type", "is_empty"),
     [
         ('{"type": "event_callback", "event_id": "Ev1"}', "application/json", False),
+        ('{"event": {"type": "message"}}', "application/json", False),
         ("payload=%7B%22type%22%3A%22view_submission%22%7D", "application/x-www-form-urlencoded", True),
         ("command=%2Fdeploy&text=now", "application/x-www-form-urlencoded", True),
     ],
