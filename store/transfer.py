@@ -48,6 +48,7 @@ TABLES = (
         " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while input failing_since"
         " only_versions lane otherwise iteration failures",
     ),
+    _table("conversations", "workflow_id", "workflow lane"),
     _table("workflows", "id", "version root_id root_started_at root_correlation_id"),
     _table("onces", "key", "target_id workflow_id"),
     _table("paces", "webhook", "next_at"),

@@ -121,6 +121,11 @@ def event_after(
     return None if live else _event_with(hold, kinds_and_states, now)
 
 
+def event_after_return(hold: Hold, targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
+    """The event once one of its messages is to be delivered again."""
+    return _event_with(hold, set(targets), now)
+
+
 def event_after_hold(targets: Iterable[tuple[TargetKind, TargetState]], now: int) -> EventChange:
     """The event once its hold has run out."""
     change = _event_with("no", set(targets), now)

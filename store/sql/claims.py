@@ -14,7 +14,7 @@ from types import MappingProxyType
 from store.protocols import Signals
 from store.records import Result, Target
 from store.rules import fairness, pace, transitions
-from store.sql import rows
+from store.sql import conversations, rows
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.lanes import advance, lanes_of, leave
@@ -188,14 +188,19 @@ class Claims(ABC):
             touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
             locked = self._events.lock_for_results(transaction, touched)
             over = [
-                result.target for result in by_id.values() if result.state in transitions.ENDED or result.leaves_lane
+                result.target
+                for result in by_id.values()
+                if result.state in transitions.ENDED or result.state == "queued" or result.leaves_lane
             ]
             self._events.lock_lanes(transaction, lanes_of(over))
             standing = [by_id[target_id] for target_id in self._record(transaction, worker, by_id, now)]
             ended = [result.target for result in standing if result.state in transitions.ENDED]
             leaving = [result.target for result in standing if result.leaves_lane]
             leave(transaction, leaving)
-            more = advance(transaction, lanes_of([*ended, *leaving]), now)
+            conversations.note(transaction, standing)
+            # One that was queued again may be the first by now.
+            queued = [result.target for result in standing if result.state == "queued"]
+            more = advance(transaction, lanes_of([*ended, *leaving, *queued]), now)
             tasks = {
                 result.target.task_id: after
                 for result in standing

@@ -41,6 +41,11 @@ class Lanes(Part):
         found = self._database.read(_LATEST, (lane,))
         return found[0][0] if found else None
 
+    def is_first(self, target: Target) -> bool:
+        """Whether no earlier message of its lane is still to be delivered."""
+        found = self._database.read(_FIRSTS, ([target.lane],))
+        return found[0][0] in (None, target.id)
+
     def next_start(self, lane: str) -> Target | None:
         """The first message of the lane that hasn't ended and may start its workflow, among the next thousand; None if
         there is none."""

@@ -137,6 +137,13 @@ CREATE INDEX targets_once ON bridge.targets (once_key) WHERE once_key IS NOT NUL
 CREATE INDEX targets_lanes ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND settled_at IS NULL;
 CREATE INDEX targets_delivered ON bridge.targets (lane, id) WHERE lane IS NOT NULL AND state = 'done';
 
+-- running workflows that were given messages: once they have ended, it is looked up what they have read
+CREATE TABLE bridge.conversations (
+    workflow_id TEXT PRIMARY KEY,
+    workflow TEXT NOT NULL,
+    lane TEXT NOT NULL
+);
+
 -- who holds a once key: a target, or of one that was pruned the workflow that it started
 CREATE TABLE bridge.onces (
     key TEXT PRIMARY KEY,

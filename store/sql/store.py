@@ -15,6 +15,7 @@ from store.sql.acknowledgements import Acknowledgements
 from store.sql.admin import Changes, HiddenPaths, Sessions
 from store.sql.answers import Answers
 from store.sql.claims import Claims
+from store.sql.conversations import Conversations
 from store.sql.database import Connections, Database, Deciding
 from store.sql.decisions import Decisions
 from store.sql.deliveries import Deliveries
@@ -71,6 +72,7 @@ class Store:
         self.task_locks = TaskLocks(database, signals)
         self.once_keys = OnceKeys(database)
         self.lanes = Lanes(database)
+        self.conversations = Conversations(database, events, signals)
         self.effects = EffectsOfCalls(database)
         self.quarantine = Quarantine(database)
         self.pauses = Pauses(database, signals)

@@ -13,7 +13,7 @@ import pytest
 from store.rules.lanes import LONGEST_KEY
 from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for
 from testkit.processes import ROOT
-from tests.acceptance.bridge import Bridge, accepted, started_by, unique
+from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique
 
 STORES = ("sqlite", "postgres")
 PAGE = (ROOT / "docs" / "definitions.md").read_text(encoding="utf-8")
@@ -38,6 +38,20 @@ webhooks:
     {KEY}
     messages:
       - workflow: {unique("ignored")}
+        key: $.thread
+        else: ignore
+  - name: briefly
+    {KEY}
+    hold: 1s
+    messages:
+      - workflow: {unique("briefly")}
+        key: $.thread
+        else: hold
+  - name: asked
+    {KEY}
+    respond: {{wait: 60s, output: $.reply}}
+    messages:
+      - workflow: {unique("asked")}
         key: $.thread
         else: ignore
   - name: at-once
@@ -195,3 +209,92 @@ def test_a_workflow_that_reads_no_message_is_started_once_for_each_event(
         bridge.wait_for_event(event_id, "delivered")
     inputs = [one["input"]["_webhook"]["eventId"] for one in started_by(conductor, name, key)]
     assert sorted(inputs) == events
+
+
+def ending(after: str, *last: dict[str, Any]) -> list[dict[str, Any]]:
+    """Reads one message, waits at the gate, and ends, or does `last`, without reading again."""
+    return [pull(1), by_hand(after), *last]
+
+
+@pytest.mark.parametrize("ends", ["completes", "fails", "is terminated"])
+def test_what_a_workflow_left_unread_goes_first_to_the_one_that_follows(
+    bridge: Bridge, conductor: Conductor, key: str, ends: str
+) -> None:
+    """Each push was answered 200, and the events are delivered, until the workflow ends."""
+    name = conductor.register(unique("reader"), ending("gate"))
+    events = [bridge.orders("read", {"thread": key, "n": number}) for number in range(4)]
+    for event_id in events:
+        bridge.wait_for_event(event_id, "delivered")
+    first = running(conductor, name, key)
+    conductor.wait_for_task(first, "gate")
+    conductor.register(name, [by_hand(), pull()])
+    if ends == "is terminated":
+        conductor.terminate(first)
+    else:
+        conductor.call("POST", f"/tasks/{first}/gate/{'COMPLETED' if ends == 'completes' else 'FAILED'}", {})
+    wait_for(lambda: all(bridge.targets(one)[0].workflow_id != first for one in events[1:]), "they go to another")
+    events += [bridge.orders("read", {"thread": key, "n": 4})]
+    for event_id in events:
+        bridge.wait_for_event(event_id, "delivered")
+    second = running(conductor, name, key)
+    conductor.complete(second, "gate")
+    workflow = conductor.wait_for_status(second)
+    assert workflow["input"]["n"] == 1
+    assert [one["n"] for one in payloads(workflow)] == [1, 2, 3, 4]
+    assert len(started_by(conductor, name, key)) == 2
+
+
+def test_the_next_message_waits_for_those_that_were_left_unread(bridge: Bridge, conductor: Conductor, key: str) -> None:
+    """It finds the workflow over before anything else does."""
+    name = conductor.register(unique("reader"), ending("gate"))
+    events = [bridge.orders("read", {"thread": key, "n": number}) for number in range(3)]
+    for event_id in events:
+        bridge.wait_for_event(event_id, "delivered")
+    first = running(conductor, name, key)
+    conductor.wait_for_task(first, "gate")
+    conductor.register(name, [by_hand(), pull()])
+    conductor.complete(first, "gate")
+    conductor.wait_for_status(first)
+    events.append(bridge.orders("read", {"thread": key, "n": 3}))
+    wait_for(lambda: len(started_by(conductor, name, key)) == 2, "another is started")
+    for event_id in events:
+        bridge.wait_for_event(event_id, "delivered")
+    second = running(conductor, name, key)
+    conductor.complete(second, "gate")
+    assert [one["n"] for one in payloads(conductor.wait_for_status(second))] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("webhook", "status"), [("ignored", "ignored"), ("briefly", "expired")])
+def test_where_no_workflow_follows_an_unread_message_is_not_delivered_and_says_so(
+    bridge: Bridge, conductor: Conductor, key: str, webhook: str, status: str
+) -> None:
+    name = conductor.register(unique(webhook), ending("gate"))
+    workflow_id = conductor.start(name, correlation_id=key)
+    wait_for(lambda: started_by(conductor, name, key), "Conductor finds it by its correlation id")
+    read, unread = (bridge.orders(webhook, {"thread": key, "n": number}) for number in range(2))
+    for event_id in (read, unread):
+        bridge.wait_for_event(event_id, "delivered")
+    conductor.wait_for_task(workflow_id, "gate")
+    conductor.complete(workflow_id, "gate")
+    bridge.wait_for_event(unread, status)
+    assert f"workflow {workflow_id} ended before it read the message" in bridge.cli("events", "explain", unread)
+    assert bridge.event(read).status == "delivered"
+
+
+def test_a_sender_is_not_answered_by_a_workflow_that_did_not_read_its_message(
+    bridge: Bridge, conductor: Conductor, key: str
+) -> None:
+    name = conductor.register(unique("asked"), ending("gate"), outputParameters={"reply": "${gate.output.text}"})
+    workflow_id = conductor.start(name, correlation_id=key)
+    wait_for(lambda: started_by(conductor, name, key), "Conductor finds it by its correlation id")
+    with ThreadPoolExecutor(2) as pool:
+        asked = []
+        for number in range(2):
+            asked.append(pool.submit(bridge.post, "asked", {"thread": key, "n": number}, {"X-Api-Key": API_KEY}))
+            wait_for(lambda: len(bridge.events("asked")) == len(asked), "it has arrived")
+            bridge.wait_for_event(bridge.events("asked")[0].id, "delivered")
+        conductor.wait_for_task(workflow_id, "gate")
+        conductor.complete(workflow_id, "gate", text="done")
+        answers = [one.result() for one in asked]
+    assert (answers[0].status, answers[0].text) == (200, "done")
+    assert (answers[1].status, answers[1].json["error"]) == (502, "ignored")

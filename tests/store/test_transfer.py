@@ -20,7 +20,7 @@ from store.sql.store import Store
 from store.sql.transfer import Row, Table
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, message, task
 from tests.store.postgres_backend import migrated
 
 DERIVED = {
@@ -83,6 +83,7 @@ def filled(store: Store) -> Store:
     once = NewTarget("start", "flow", correlation_id="c", once_key="key", once_while="running", input="{}")
     decide(store, "e0", completion(1), once)
     decide(store, "e1", hold="held")
+    decide(store, "e5", message())
     for target in store.claims.claim("me", NOW + 9, 0, 9):
         store.claims.record_results("me", [Result(target, "done", "a \0 in the words", "w9")], NOW + 9)
     decide(store, "e2", NewTarget("start", "ünïcode", correlation_id="d"))

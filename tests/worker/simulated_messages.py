@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from worker.conductor.errors import Garbled, NotNow, NotThere, Refused
@@ -70,6 +70,13 @@ class SimulatedMessages:
     def was_pulled(self, workflow_id: str, event_id: str) -> bool:
         read = self.queues.get(workflow_id, [])[: self.pulled.get(workflow_id, 0)]
         return event_id in map(_event_of, read)
+
+    def unread(self, workflow_id: str, event_ids: Sequence[str]) -> list[str] | None:
+        workflow = self._conductor.workflows.get(workflow_id)
+        if workflow is None or not workflow.ended:
+            return [] if workflow is None else None
+        own = _event_of(workflow.input)
+        return [one for one in event_ids if one != own and not self.was_pulled(workflow_id, one)]
 
     def are_on(self) -> bool:
         return self.on

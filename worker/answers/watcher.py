@@ -15,9 +15,10 @@ is over; a later duplicate reopens the row in the store.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 import structlog
@@ -30,9 +31,11 @@ from worker import metrics
 from worker.answers.poll import PollResult, run_poll
 from worker.answers.schedule import POLLS, READS, Poll, Schedule
 from worker.answers.unplaced import UnplacedEvents
+from worker.conductor.errors import ConductorError
 from worker.context import Context
 from worker.failing_items import failing_items
 from worker.inbox import Inbox
+from worker.unread import UnreadMessages
 
 log = structlog.get_logger()
 
@@ -70,6 +73,7 @@ class AnswerWatcher:
         self._store = context.store
         self._conductor = context.conductor
         self._definitions = context.definitions
+        self._unread = UnreadMessages(context)
         self._health = context.health
         self._member = member
         self._clock = context.clock
@@ -179,8 +183,9 @@ class AnswerWatcher:
         ended, self._ended = self._ended, []
         for event_id, result in ended:
             if event_id in self._unplaced:
-                # A start that is skipped has its workflow; a message that is skipped went nowhere.
-                reached = result.state == "done" or (result.state == "skipped" and result.target.kind != "message")
+                # A start that is skipped has its workflow. A message is known to have its own once it is recorded: the
+                # workflow may end without reading it.
+                reached = result.state in ("done", "skipped") and result.target.kind != "message"
                 self._unplaced.tell(event_id, result.target.id, result.workflow_id, reached, now)
 
     def _take_on(self, wanted: OpenAnswer, now: float) -> None:
@@ -245,7 +250,7 @@ class AnswerWatcher:
 
         def make() -> None:
             if first.acquire(blocking=False):
-                result = run_poll(self._conductor, poll, wanted)
+                result = self._without_unread(run_poll(self._conductor, poll, wanted), wanted)
                 self._inbox.put(lambda: self._note(result))
 
         try:
@@ -255,6 +260,20 @@ class AnswerWatcher:
             if first.acquire(blocking=False):
                 log.error("a poll of a workflow can't be started", error=str(error))
                 self._schedule.unreachable(poll, now)
+
+    def _without_unread(self, result: PollResult, wanted: Sequence[OpenAnswer]) -> PollResult:
+        """The result, without answers to events whose message the workflow has ended without reading."""
+        read = result.poll.read
+        ids = [one.event_id for one in wanted if (webhook := self._webhooks.get(one.webhook)) and webhook.messages]
+        if result.found != "ended" or read is None or not ids:
+            return result
+        try:
+            self._unread.settle(read.id)
+            found = self._store.answers.workflows(ids)
+        except (ConductorError, StoreUnavailable) as error:
+            return PollResult(result.poll, ConductorError(str(error)))
+        others = {id_ for id_ in ids if (of := found.get(id_)) is None or of[1] != read.id}
+        return replace(result, answers=tuple(one for one in result.answers if one.event_id not in others))
 
     def _note(self, result: PollResult) -> None:
         now, poll, schedule = self._clock.monotonic(), result.poll, self._schedule

@@ -7,7 +7,7 @@ then the path isn't there, 404 too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,13 +75,24 @@ class Messages:
 
     def was_pulled(self, workflow_id: str, event_id: str) -> bool:
         """Whether a task of the workflow has read the message of this event."""
-        found = self._workflow(workflow_id, tasks=True) or {}
-        return any(
-            _event_of(message.get("payload")) == event_id
-            for task in objects(found.get("tasks") or [])
-            if task.get("taskType") == PULL_TYPE
-            for message in _pulled(task)
-        )
+        return event_id in _read_in(self._workflow(workflow_id, tasks=True) or {})
+
+    def unread(self, workflow_id: str, event_ids: Sequence[str]) -> list[str] | None:
+        """Which of these events' messages, pushed in this order, the workflow has ended without reading; None if it
+        hasn't ended.
+
+        None of them if that can't be told: Conductor no longer has it, or has put what a task read elsewhere.
+        """
+        if self.status(workflow_id) in ("RUNNING", "PAUSED"):
+            return None
+        found = self._workflow(workflow_id, tasks=True)
+        if found is None or any("externalOutputPayloadStoragePath" in task for task in _pulls(found)):
+            return []
+        read = _read_in(found)
+        # A loop may keep only its last tasks, but a queue is read in order.
+        last = max((place for place, event_id in enumerate(event_ids) if event_id in read), default=-1)
+        own = _event_of(found.get("input"))
+        return [event_id for event_id in event_ids[last + 1 :] if event_id != own]
 
     def are_on(self) -> bool:
         """Whether the server has message queues."""
@@ -109,6 +120,15 @@ def _status_of(workflow: dict[str, Any]) -> str:
     if not isinstance(status, str) or not status:
         raise Garbled("the workflow has no status")
     return status
+
+
+def _pulls(workflow: dict[str, Any]) -> list[dict[str, Any]]:
+    return [task for task in objects(workflow.get("tasks") or []) if task.get("taskType") == PULL_TYPE]
+
+
+def _read_in(workflow: dict[str, Any]) -> set[str | None]:
+    """The events whose messages its tasks have read."""
+    return {_event_of(message.get("payload")) for task in _pulls(workflow) for message in _pulled(task)}
 
 
 def _pulled(task: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,7 @@ a lost answer, the workflow's PULL_WORKFLOW_MESSAGES tasks show whether one of t
 is pushed again. A start is looked up like any other: the input of the workflow names the event.
 
 The messages of a lane come here one after the other, so its workflow is usually the one that the last message went to.
-Whether it still runs is seen by the answer to the push.
+Whether it still runs is seen by the answer to the push. If it has ended, what it left unread comes first.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from worker.conductor.messages import Keyed
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.held_look_ups import HeldLookUps
 from worker.delivery.stuck_workflows import ensure_it_goes_on
+from worker.unread import UnreadMessages
 
 log = structlog.get_logger()
 
@@ -56,11 +57,13 @@ class MessageCalls:
         queries: Queries,
         conductor: Conductor,
         earlier_starts: EarlierStarts,
+        unread: UnreadMessages,
     ):
         self._lanes = lanes
         self._queries = queries
         self._conductor = conductor
         self._earlier_starts = earlier_starts
+        self._unread = unread
         self._look_ups = HeldLookUps()
 
     def call(self, target: Target, event: Event, now: int, payload: str, fresh_until: Callable[[], float]) -> Result:
@@ -74,6 +77,9 @@ class MessageCalls:
         for workflow_id in self._known(target):
             if self._give(workflow_id, target, event, payload, fresh_until):
                 return Result(target, "done", workflow_id=workflow_id)
+            self._unread.settle(workflow_id)
+            if not self._lanes.is_first(target):
+                return Result(target, "queued")
         running, ended = self._find(target)
         may_be_read = tried and target.otherwise != "hold"  # what is held is looked for too often for this
         if may_be_read and ended and self._was_pulled(ended[0].id, event.id):
@@ -188,10 +194,12 @@ class MessageCalls:
 
     def _without_workflow(self, target: Target, event: Event, now: int) -> Result:
         """What becomes of a message for whose key no workflow runs, and none is to be started."""
+        before = f"workflow {target.workflow_id} ended before it read the message; then " if target.workflow_id else ""
         if target.otherwise == "ignore":
-            return Result(target, "skipped", "no workflow with its key was running")
+            return Result(target, "skipped", f"{before}no workflow with its key was running")
         if now >= event.hold_until:
-            return Result(target, "cancelled", "no workflow with its key started running while it was held")
+            reason = f"{before}no workflow with its key started running while it was held"
+            return Result(target, "cancelled", reason)
         pause = self._look_ups.pause(event.webhook, now, (now - target.created_at) / 1000)
         due_at = min(now + int(pause * 1000), event.hold_until)
         return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)

@@ -35,6 +35,7 @@ from worker.delivery.callbacks import refused_callback
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.messages import MessageCalls
 from worker.delivery.stuck_workflows import ensure_it_goes_on
+from worker.unread import UnreadMessages
 
 log = structlog.get_logger()
 
@@ -98,7 +99,9 @@ class TargetCalls:
         self._definitions = context.definitions
         self._clock = context.clock
         self._earlier_starts = EarlierStarts(conductor)
-        self._messages = MessageCalls(store.lanes, store.queries, conductor, self._earlier_starts)
+        self._messages = MessageCalls(
+            store.lanes, store.queries, conductor, self._earlier_starts, UnreadMessages(context)
+        )
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
         """When it was last recorded, or began to be, that calls of a kind take effect."""

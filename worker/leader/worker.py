@@ -26,6 +26,7 @@ from worker.leader.leader import Leader, TermOver
 from worker.leader.maintenance import Maintenance
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.tuning import Pools, Tuning
+from worker.unread import EVERY, UnreadMessages
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class Worker:
         self._timeouts = TaskTimeouts(context.conductor, store.task_locks, store, self.id, steady=self._clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
         self._pools = Pools(index_threads, tuning.workflow_threads)
+        self._unread = UnreadMessages(context)
         self._maintenance = Maintenance(context, tuning.once_key_gap)
         self._intervals = Intervals()
         self._intervals.often("extending", self._extend_timeouts, self._timeouts.due)
@@ -164,6 +166,7 @@ class Worker:
             "missing calls": (settings.bridge_discovery_interval, Leader.check_calls),
             "Conductor's webhooks": (settings.bridge_discovery_interval, Leader.look_at_webhooks),
             "workflow definitions": (5.0, Leader.check_workflows),
+            "unread messages": (EVERY, lambda _: self._unread.look()),
             "once keys": (60.0, jobs.forget_once_keys),
             "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),
             "metrics": (10.0, jobs.measure),

@@ -31,7 +31,7 @@ from worker.health import Health
 
 def definition(name: str, waits: bool = True) -> Webhook:
     respond = Respond.model_validate({"wait": "20s", "output": "$.reply"}) if waits else Respond()
-    return mock.Mock(spec=Webhook, respond=respond, **{"name": name})
+    return mock.Mock(spec=Webhook, respond=respond, messages=(), **{"name": name})
 
 
 class Bench:

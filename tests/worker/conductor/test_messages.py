@@ -73,8 +73,34 @@ def test_a_message_was_pulled_if_a_task_has_it(task: dict[str, Any], pulled: boo
     assert Messages(Server({"workflowId": "w1", "tasks": [task]}).call).was_pulled("w1", "e1") == pulled
 
 
+def pulled(*event_ids: str) -> dict[str, Any]:
+    messages = [{"payload": about(event_id)} for event_id in event_ids]
+    return {"taskType": "PULL_WORKFLOW_MESSAGES", "outputData": {"messages": messages}}
+
+
+@pytest.mark.parametrize(
+    ("status", "tasks", "unread"),
+    [
+        ("RUNNING", [], None),
+        ("PAUSED", [pulled("e1")], None),
+        ("COMPLETED", [], ["e1", "e2", "e3"]),
+        ("FAILED", [pulled("e1"), pulled("e2")], ["e3"]),
+        ("TERMINATED", [pulled("e2")], ["e3"]),  # its loop keeps only its last tasks
+        ("COMPLETED", [pulled("e1", "e2", "e3")], []),
+        ("COMPLETED", [pulled("e1") | {"externalOutputPayloadStoragePath": "task/output/1.json"}], []),
+    ],
+)
+def test_what_an_ended_workflow_left_unread_is_what_came_after_the_last_that_it_read(
+    status: str, tasks: list[Any], unread: list[str] | None
+) -> None:
+    """Its own input counts as read."""
+    found = {"workflowId": "w1", "status": status, "tasks": tasks, "input": about("e0")}
+    assert Messages(Server(found).call).unread("w1", ["e0", "e1", "e2", "e3"]) == unread
+
+
 def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing() -> None:
     messages = Messages(Server(NotFound("404", 404)).call)
+    assert messages.unread("w1", ["e1"]) == []
     assert messages.status("w1") is None
     assert not messages.was_pulled("w1", "e1")
 

@@ -63,10 +63,23 @@ def test_the_next_message_goes_to_the_same_workflow_while_it_runs_and_then_to_a_
     second = ended(bench, bench.result(claimed(bench)))
     assert second.workflow_id == first.workflow_id
     bench.conductor.starts_unindexed = False
+    bench.conductor.messages.pulled[first.workflow_id] = 2
     for workflow in bench.conductor.workflows.values():
         workflow.ended = True
     third = bench.result(claimed(bench))
     assert (third.state, len(bench.conductor.workflows)) == ("done", 3)
+
+
+def test_what_the_workflow_left_unread_comes_before_the_next_message(bench: Bench) -> None:
+    first = ended(bench, bench.result(claimed(bench)))
+    assert first.workflow_id is not None
+    unread = claimed(bench)
+    ended(bench, bench.result(unread))
+    bench.conductor.workflows[first.workflow_id].ended = True
+    next_one = claimed(bench)
+    assert ended(bench, bench.result(next_one)).state == "queued"
+    [again] = bench.store.claims.claim("me", bench.store.now(), 0, 9)
+    assert (again.id, again.error) == (unread.id, f"workflow {first.workflow_id} ended without reading it")
 
 
 def test_of_several_running_workflows_the_newest_gets_the_message(bench: Bench) -> None:

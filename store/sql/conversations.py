@@ -1,0 +1,95 @@
+"""Running workflows that were given messages: what they have left unread when they end goes back into its lane."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+from store.protocols import Signals
+from store.records import Result
+from store.rules.transitions import event_after_return
+from store.sql import storable
+from store.sql.database import Database, Transaction
+from store.sql.event_rows import EventRows
+from store.sql.lanes import advance
+
+_INTO = "bridge.conversations (workflow_id, workflow, lane)"
+_OPEN = "SELECT workflow_id, workflow, lane FROM bridge.conversations ORDER BY workflow_id"
+_ONE = "SELECT workflow_id, workflow, lane FROM bridge.conversations WHERE workflow_id = %s"
+_GIVEN = """
+SELECT id, event_id FROM bridge.targets WHERE lane = %s AND state = 'done' AND workflow_id = %s ORDER BY id
+"""
+_QUEUE = "UPDATE bridge.targets SET state = 'queued' WHERE state = 'pending' AND lane = %s AND id > %s"
+_TAKE_BACK = """
+UPDATE bridge.targets SET state = 'queued', settled_at = NULL, error = %s
+WHERE id = ANY(%s) AND state = 'done' AND workflow_id = %s RETURNING event_id
+"""
+_CLOSE = "DELETE FROM bridge.conversations WHERE workflow_id = %s"
+
+
+class Conversation(NamedTuple):
+    """A workflow that was given messages, and hasn't been seen to end."""
+
+    workflow_id: str
+    workflow: str
+    """Its name."""
+    lane: str
+    """Of its messages."""
+
+
+class Given(NamedTuple):
+    """A message that a workflow was given."""
+
+    target_id: int
+    event_id: str
+
+
+class Conversations:
+    """Opened by `Claims.record_results`, closed once it is known what the workflow has read."""
+
+    def __init__(self, database: Database, events: EventRows, signals: Signals):
+        self._database = database
+        self._events = events
+        self._signals = signals
+
+    def open(self) -> list[Conversation]:
+        """All of them, by the workflow's id."""
+        return [Conversation(*row) for row in self._database.read(_OPEN)]
+
+    def of(self, workflow_id: str) -> Conversation | None:
+        """This workflow's; None if it has none that is open."""
+        return next((Conversation(*row) for row in self._database.read(_ONE, (workflow_id,))), None)
+
+    def given(self, conversation: Conversation) -> list[Given]:
+        """The workflow's messages, in the order in which it was given them."""
+        found = self._database.read(_GIVEN, (conversation.lane, conversation.workflow_id))
+        return [Given(*row) for row in found]
+
+    def close(self, conversation: Conversation, unread: Collection[Given], reason: str, now: int) -> None:
+        """The workflow has ended. What it left unread is no longer delivered: it comes first in its lane."""
+        with self._database.transaction() as transaction:
+            if unread:
+                events = self._events.lock(transaction, {one.event_id for one in unread})
+                self._events.lock_lanes(transaction, [conversation.lane])
+                ids = sorted(one.target_id for one in unread)
+                transaction.write(_QUEUE, (conversation.lane, ids[0]))
+                values = (storable.text_without_nul(reason), ids, conversation.workflow_id)
+                returned = {event_id for (event_id,) in transaction.fetch(_TAKE_BACK, values)} & events.keys()
+                states = self._events.states_of(transaction, sorted(returned))
+                changes = {id_: event_after_return(events[id_].hold, states[id_], now) for id_ in sorted(returned)}
+                self._events.change(transaction, changes)
+                advance(transaction, [conversation.lane], now)
+            transaction.write(_CLOSE, (conversation.workflow_id,))
+        if unread:
+            self._signals.notify("targets")
+
+
+def note(transaction: Transaction, results: Iterable[Result]) -> None:
+    """Opens the conversations of messages that were delivered."""
+    found = {
+        (workflow_id, result.target.workflow, result.target.lane)
+        for result in results
+        if result.state == "done" and result.target.lane is not None
+        if (workflow_id := result.workflow_id or result.target.workflow_id) is not None
+    }
+    transaction.insert(_INTO, sorted(found), "ON CONFLICT (workflow_id) DO NOTHING")
