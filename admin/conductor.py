@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from config.settings import Settings
@@ -15,6 +15,8 @@ from worker.conductor.server import Server
 
 _KEPT = 30.0
 """Seconds for which the list of workflows counts as new."""
+_ASKED_AGAIN = 1.0
+"""The same for somebody who looks for a workflow that isn't in it."""
 _TIMEOUT = 3.0
 """Seconds that a page waits for it."""
 
@@ -44,9 +46,13 @@ class Workflows:
         self._known = Catalogue(failure="Conductor has not answered yet")
         self._until = float("-inf")
 
-    def catalogue(self) -> Catalogue:
-        """The workflows, half a minute old at most. While another thread asks for them: as they were last."""
-        if self._clock.monotonic() >= self._until and self._asking.acquire(blocking=False):
+    def catalogue(self, wanted: Iterable[str] = ()) -> Catalogue:
+        """The workflows, half a minute old at most, or a second if one of those `wanted` isn't among them.
+
+        While another thread asks for them: as they were last.
+        """
+        until = self._until if self._known.versions.keys() >= set(wanted) else self._until - _KEPT + _ASKED_AGAIN
+        if self._clock.monotonic() >= until and self._asking.acquire(blocking=False):
             try:
                 self._known = self._ask()
                 self._until = self._clock.monotonic() + _KEPT

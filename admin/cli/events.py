@@ -19,10 +19,11 @@ from admin.cli.follow import follow_events
 from admin.cli.groups import Commands
 from admin.cli.replay import confirm, replay_many
 from admin.cli.story import echo_story
-from admin.cli.tables import compact, plain, pretty
+from admin.cli.tables import compact, counted, plain, pretty
 from admin.events.replay import NeedsConfirmation
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
+from admin.explain.groups import answer, closest
 from admin.explain.results import Comparison, EventExplanation
 from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
@@ -147,34 +148,43 @@ def _echo_event(event: Event, meaning: Sequence[str]) -> None:
 
 @events.command(short_help="Explain why an event did or didn't match.")
 @click.argument("event_id")
+@click.option("--all", "all_tasks", is_flag=True, help="Each task by itself, those out of reach too.")
 @click.option("-n", "--limit", type=LIMIT, default=200, show_default=True, help="How many tasks at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object per task.")
 @here
-def explain(here: Here, event_id: str, limit: int, as_json: bool) -> None:
+def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: bool) -> None:
     """Explain why an event did or didn't match each waiting task.
 
-    For each task, closest first: its criteria with the values found, the first one that failed, or why the task was
-    out of reach (not a receiver, another version, started later, taken by another event). For what is in doubt or set
-    aside, because Conductor can't show it: the reason, and when it is tried next.
+    First the answer, then the tasks that came closest, grouped by what failed: the criteria of one of them with the
+    values found. With --all each task by itself, and also those that were out of reach (not a receiver, another
+    version, started later, taken by another event). For what is in doubt or set aside, because Conductor can't show
+    it: the reason, and when it is tried next.
     """
     bridge = here.bridge
     found = Explainer(bridge).event(bridge.event_meant(event_id), limit)
     if as_json:
         echo_json(list(map(objects.compared_task, found.tasks)))
         return
-    _echo_event(bridge.shown(found.event), found.meaning)
+    _echo_event(bridge.shown(found.event), (answer(found.tasks), *found.meaning))
     echo_story(found.story)
     _echo_starts(found)
     _echo_messages(found)
-    if not found.tasks:
-        click.echo("\nNo task is known to be waiting.")
-    for comparison in found.tasks:
-        task = comparison.task
-        click.echo(f"\n{comparison.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
-        click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
-        _echo_comparison(comparison)
+    shown = [(one, 1) for one in found.tasks] if all_tasks else closest(found.tasks)
+    for comparison, number in shown:
+        _echo_task(comparison)
+        if number > 1:
+            click.echo(f"  and {counted(number - 1, 'more task')} like it")
+    if others := len(found.tasks) - sum(number for _, number in shown):
+        click.echo(f"\n{counted(others, 'other task')}: --all lists them")
     if len(found.tasks) == limit:
         click.echo(f"\nOnly the closest {limit} tasks are listed; see --limit", err=True)
+
+
+def _echo_task(comparison: Comparison) -> None:
+    task = comparison.task
+    click.echo(f"\n{comparison.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
+    click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
+    _echo_comparison(comparison)
 
 
 def _echo_starts(found: EventExplanation) -> None:

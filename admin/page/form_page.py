@@ -7,7 +7,6 @@ from typing import Any
 from flask import Response, make_response
 
 from admin.check.sample_events import sample_events
-from admin.conductor import Catalogue
 from admin.definitions.fields import FIELDS, FURTHER, Field, Group
 from admin.definitions.forms import START_PARTS, WebhookForm
 from admin.definitions.values import as_yaml, preview
@@ -46,7 +45,7 @@ def form_page(form: WebhookForm, guide: Guide, keys: dict[str, Any] | None = Non
         catalogue=catalogue,
         fields=_fields(guide),
         further=FURTHER,
-        **_what_it_does(change, catalogue),
+        **_what_it_does(change),
     )
     return make_response(text, status)
 
@@ -61,17 +60,17 @@ def edit_page(
         text=text,
         version=version,
         checked=change is not None,
-        **_what_it_does(change, source().workflows.catalogue()),
+        **_what_it_does(change),
         **{"problems": (), "problem": None, "now": None, **more},
     )
     return make_response(rendered, status)
 
 
-def _what_it_does(change: Change | None, catalogue: Catalogue) -> dict[str, Any]:
+def _what_it_does(change: Change | None) -> dict[str, Any]:
     """The warnings about a change that passed the checks, and what its workflows would get of the newest event."""
     if change is None:
         return {"warnings": (), "input_event": None, "inputs": []}
-    warnings = (*change.warnings, *_about_workflows(change.webhook, catalogue))
+    warnings = (*change.warnings, *_about_workflows(change.webhook))
     event, inputs = inputs_to_try(bridge(), change.webhook) if change.webhook is not None else (None, [])
     said = tuple(f"{warning.what}; {warning.remedy}" for warning in warnings)
     return {"warnings": said, "input_event": event, "inputs": inputs}
@@ -99,9 +98,13 @@ def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | Non
     return as_yaml({"webhooks": [preview(keys)]}), None
 
 
-def _about_workflows(webhook: Webhook | None, catalogue: Catalogue) -> tuple[Problem, ...]:
+def _about_workflows(webhook: Webhook | None) -> tuple[Problem, ...]:
     """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
-    if webhook is None or catalogue.failure:
+    if webhook is None:
+        return ()
+    named = {*webhook.receivers, *(start.workflow for start in webhook.starts)}
+    catalogue = source().workflows.catalogue(named | {message.workflow for message in webhook.messages})
+    if catalogue.failure:
         return ()
     left = source().settings.bridge_leave_to_conductor
     return check_workflows(

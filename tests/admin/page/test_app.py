@@ -157,6 +157,8 @@ def test_why_is_on_every_event(client: FlaskClient, sample: Sample) -> None:
         assert "Replay" in text
     text = page(client, f"/events/{sample.events['pending']}")
     assert "$.ref is &#34;refs/heads/Main&#34;, expected is &#34;refs/heads/dev&#34;" in text
+    assert "someone_elses is not a receiver of github-deploys" not in text, "only on request"
+    text = page(client, f"/events/{sample.events['pending']}?all=true")
     assert "someone_elses is not a receiver of github-deploys" in text
 
 
