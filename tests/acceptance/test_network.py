@@ -44,14 +44,18 @@ def test_calls_that_a_cut_of_the_network_catches_are_made_once(
     bridge.worker_within = namespace.within
     bridge.start_worker_alone()
     events: list[str] = []
-    for _ in range(3):
+    for is_killed in (False, False, True):
         events += [bridge.orders("starts", {}) for _ in range(60)]
         bridge.wait_for_event(events[-50], "delivered")
         namespace.set_route("down")
         wait_for(namespace.unsent, "a call is caught")
+        if is_killed:
+            assert bridge.worker is not None
+            bridge.worker.kill()
         # Its connection would be closed by now, but the kernel would go on for another minute and a half.
         wait_for(lambda: namespace.unsent() == 0, "nothing of the calls can arrive later", timeout=45)
         namespace.set_route("up")
+    bridge.start_worker()
     for event in events:
         bridge.wait_for_event(event, "delivered")
     assert [len(started_by(conductor, name, event)) for event in events] == [1] * len(events)

@@ -56,8 +56,6 @@ class Api:
         self.clock = clock
         self.server_clock = ServerClock()
         self._server = server
-        self._url = parse_url(server.url.rstrip("/"))._replace(auth=None).url
-        self._headers = _HEADERS | of_user(server.url)
 
     @property
     def longest_call(self) -> float:
@@ -151,6 +149,14 @@ class Api:
         if not 200 <= answer.status_code <= 299:
             raise Declined(answer)
         return answer
+
+    @cached_property
+    def _url(self) -> str:
+        return parse_url(self._server.url.rstrip("/"))._replace(auth=None).url
+
+    @cached_property
+    def _headers(self) -> dict[str, str]:
+        return _HEADERS | of_user(self._server.url)
 
     @cached_property
     def _tokens(self) -> Tokens | None:
