@@ -211,7 +211,7 @@ class Target:
     created_at: int
     settled_at: int | None
     once_key: str | None = None
-    """The once key of a start (`store.rules.once`)."""
+    """The once key of a start (`store.rules.keys`)."""
     once_while: OnceWhile | None = None
     input: str | None = None
     """What the entry of a start says its input is, as JSON (`criteria.inputs`); None for the whole payload."""
@@ -220,7 +220,7 @@ class Target:
     only_versions: tuple[int, ...] | None = None
     """For a completion in doubt: the versions, one of which its workflow must have; None if it isn't in doubt."""
     lane: str | None = None
-    """Messages with the same lane are delivered one after the other (`store.rules.lanes`); None for other targets."""
+    """Messages with the same lane are delivered one after the other (`store.rules.keys`); None for other targets."""
     otherwise: Otherwise | None = None
     """For a message."""
     iteration: int | None = None

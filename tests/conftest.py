@@ -26,7 +26,7 @@ from werkzeug.routing import Rule
 from config.garbage_collection import not_collecting
 from store.postgres.connections import Connections as PostgresConnections
 from store.sqlite.connections import Connection, Connections
-from store.sqlite.lock import ProcessLock
+from store.sqlite.leadership import ProcessLock
 from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor
 from testkit.conductor import ConductorServer

@@ -9,8 +9,8 @@ from typing import Literal
 from admin.explain.set_aside import describe_set_aside, name_of
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
-from store.gone_webhooks import gone_webhooks
 from store.records import Event, SetAside, SetAsideKind, Task
+from store.sql.facts import gone_webhooks
 from worker.conductor.server_webhooks import FACT, from_text, remarks
 from worker.notify.messages import WRONG_TOKENS
 

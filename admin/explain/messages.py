@@ -12,7 +12,7 @@ from config.webhooks import Message, Webhook
 from store.hiding import Hidden, shown_of
 from store.one_target import OneTarget
 from store.records import Event
-from store.rules.lanes import NoKey, message_key
+from store.rules.keys import NoKey, message_key
 
 _OTHERWISE = {
     "start": "if none runs, it is started",

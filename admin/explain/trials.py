@@ -25,7 +25,7 @@ from store.clock import MonotonicClock
 from store.event_filter import EventFilter
 from store.hiding import Hidden, may_be_hidden
 from store.records import Event
-from store.rules.once import once_key
+from store.rules.keys import once_key
 
 Kind = Literal["matches", "when", "only", "once"]
 """What is tried: a task's `matches`, a start's `when` or `once.key`, or a webhook's `only`."""

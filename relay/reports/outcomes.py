@@ -12,8 +12,7 @@ from relay.reports import metrics
 from relay.reports.kept_deliveries import Keeper
 from store.delivery_records import Duplicate, Rejection
 from store.errors import StoreUnavailable
-from store.sql.deliveries import Deliveries
-from store.sql.without_events import WithoutEvents
+from store.sql.deliveries import Deliveries, WithoutEvents
 
 Outcome = Literal[
     "accepted", "duplicate", "filtered", "challenge", "page", "rejected", "limited", "store_unavailable", "unknown"

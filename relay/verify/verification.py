@@ -21,7 +21,7 @@ from platforms.verifiers.jwts import Jwt
 from platforms.verifiers.protocol import Verifier, no_fetch
 from relay.callbacks.urls import Call, CallbackUrls
 from relay.verify.fingerprints import fingerprint, is_of_older_version, verifier_text
-from store.sql.verifications import Verifications
+from store.sql.webhooks import Verifications
 
 _SEAL = object()
 

@@ -12,11 +12,10 @@ from store.postgres.decisions import PostgresDecisions
 from store.postgres.deliveries import PostgresDeliveries
 from store.postgres.event_rows import PostgresEventRows
 from store.postgres.leadership import PostgresLeadership
-from store.postgres.maintenance import PostgresMaintenance
+from store.postgres.maintenance import PostgresMaintenance, PostgresTables
 from store.postgres.queries import PostgresQueries
 from store.postgres.raw_deliveries import PostgresRawDeliveries
 from store.postgres.signals import PostgresSignals
-from store.postgres.transfer import PostgresTables
 from store.sql.group_commit import Scheduler
 from store.sql.store import Store
 

@@ -6,8 +6,7 @@ import time
 from collections.abc import Collection, Mapping
 
 from store.clock import MonotonicClock
-from store.postgres.low_water_marks import IN_FULL_EVERY, LowWaterMarks, next_webhooks
-from store.postgres.planning import IN_ORDER
+from store.postgres.low_water_marks import IN_FULL_EVERY, IN_ORDER, LowWaterMarks, next_webhooks
 from store.postgres.text import Longs, Texts
 from store.protocols import Signals
 from store.records import Result

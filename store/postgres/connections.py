@@ -1,4 +1,4 @@
-"""Connections to the database: one pool per process, none shared across a fork."""
+"""Connections to the database: one pool per process, none shared across a fork; and the database's clock."""
 
 from __future__ import annotations
 
@@ -15,15 +15,43 @@ import psycopg
 from psycopg import errors
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from store.clock import SteadyClock
+from store.clock import ServerClock, SteadyClock
 from store.errors import RowsUnavailable, StoreRefused, StoreUnavailable
-from store.postgres import clock, remedies
+from store.postgres import remedies
 from store.postgres.address import Address
-from store.postgres.clock import DatabaseClock
 from store.postgres.connection import Connection
 from store.postgres.text import take_any_text
-from store.sql.database import Parameters, Rows, Statement
-from store.sql.wait_limits import WaitLimits
+from store.sql.database import Parameters, Rows, Statement, WaitLimits
+
+_READ_CLOCK = "SELECT extract(epoch FROM clock_timestamp()) * 1000"
+_CLOCK_AGE = 15.0
+"""Seconds after which the clock is read again, unless a transaction has begun since: each reads it."""
+
+
+class DatabaseClock:
+    """Setting this machine's clock has no effect on it."""
+
+    def __init__(self, own: SteadyClock):
+        """`own` is this machine's clock."""
+        self.own = own
+        self._server = ServerClock()
+        self._read_at = float("-inf")
+
+    def now(self) -> int:
+        """The database's time in milliseconds, by its last measured offset."""
+        return round(self.own.now() + self._server.offset)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the clock is to be read again."""
+        return time.monotonic() >= self._read_at + _CLOCK_AGE
+
+    def observe(self, found: Rows, sent: float) -> None:
+        """Learns from the answer to `_READ_CLOCK`, which has just come; the request left at that time of our own
+        clock."""
+        self._server.observe(float(found[0][0]), sent, self.own.now())
+        self._read_at = time.monotonic()
+
 
 _Value = TypeVar("_Value")
 
@@ -94,7 +122,7 @@ class Connections:
         """Measures the offset, if due."""
         if self._clock.is_due:
             sent = self._clock.own.now()
-            self._clock.observe(connection.execute(clock.READ).fetchall(), sent)
+            self._clock.observe(connection.execute(_READ_CLOCK).fetchall(), sent)
 
     # --- statements ---
 
@@ -188,7 +216,7 @@ class Connections:
         look older than it is until the next reading.
         """
         sent = self._clock.own.now()
-        statements = [connection.begin, clock.READ, *([connection.sql(first).decode()] if first else [])]
+        statements = [connection.begin, _READ_CLOCK, *([connection.sql(first).decode()] if first else [])]
         cursor = connection.execute("; ".join(statements))
         found: list[Rows] = [cursor.fetchall()] if cursor.description else []
         while cursor.nextset():

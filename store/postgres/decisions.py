@@ -18,8 +18,8 @@ from store.sql import rows
 from store.sql.database import Deciding, Rows, Statement
 from store.sql.decisions import Decisions
 from store.sql.event_rows import EventRows
-from store.sql.holds import HELD, RECHECK
-from store.sql.pauses import PAUSED
+from store.sql.rows import HELD, RECHECK
+from store.sql.webhooks import PAUSED
 
 _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 """Computed without reading the payload, which PostgreSQL stores separately if it is long."""

@@ -7,9 +7,8 @@ import time
 from collections.abc import Sequence
 
 from store.errors import StoreUnavailable
-from store.postgres.connection import Connection
+from store.postgres.connection import Connection, inserting
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections, Impatient
-from store.postgres.many_rows import insert
 from store.postgres.raw_deliveries import first_id
 from store.postgres.remedies import translated
 from store.postgres.signals import PostgresSignals
@@ -26,7 +25,7 @@ _MARGIN = 0.1
 _PAUSE = 0.1
 """Seconds between tries to commit."""
 # Any conflict: if the id conflicts, an earlier try stored the events.
-_INSERT = f"{insert(f'bridge.events ({rows.NEW_EVENT})')} ON CONFLICT DO NOTHING RETURNING id"
+_INSERT = f"{inserting(f'bridge.events ({rows.NEW_EVENT})')} ON CONFLICT DO NOTHING RETURNING id"
 _COLUMNS = [Longs if name in ("received_at", "hold_until") else Texts for name in rows.NEW_EVENT.split(", ")]
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _FIRST = (

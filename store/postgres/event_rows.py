@@ -11,7 +11,7 @@ from store.rules.transitions import EventChange
 from store.sql import rows
 from store.sql.database import Rows, Statement, Transaction
 from store.sql.event_rows import TAKE, Decided, EventRows, Locked, tasks_of
-from store.sql.holds import hold_of, number_of
+from store.sql.rows import hold_of, number_of
 
 # A lock is a record in the log. While the only target of an event is claimed, nobody but its worker changes the event,
 # unless that is held: then its hold may end, or a task may take it.

@@ -4,6 +4,8 @@ An index keeps the entries of what was done until the next vacuum, and of what a
 while pg_dump or a report holds one for minutes, every scan would step over everything done since then. So a worker
 remembers for each busy webhook below which number, or time, there is no work. Work that turns up below it all the same
 waits for the next scan without bounds.
+
+What a scan reads must not depend on the planner's statistics either (`IN_ORDER`).
 """
 
 from __future__ import annotations
@@ -11,6 +13,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from store.sql.database import Statement
+
+IN_ORDER: Statement = ("SELECT set_config('enable_sort', 'off', true), set_config('jit', 'off', true)", ())
+"""Comes first in the transaction, or in the message. A large table is seldom analyzed: expecting a row or two, the
+planner would read them by any index, and sort them, however many there are. So where only the first ones are asked for,
+their order is that of one index, and sorting is said to be expensive. A plan that sorts all the same must not be
+compiled for that."""
+
 
 BUSY = 32
 """Items found of one webhook before a bound is kept for it: stepping over fewer costs no more than a scan."""

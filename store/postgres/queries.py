@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from store.event_filter import EventFilter
 from store.sql import rows
-from store.sql.holds import STAGES
 from store.sql.queries import STATUSES, Queries
+from store.sql.rows import STAGES
 
 _COUNTS = """
 SELECT status, sum(number)::bigint FROM bridge.finished_events GROUP BY status

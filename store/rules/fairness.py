@@ -1,8 +1,4 @@
-"""Whose turn it is when many webhooks have work: pure functions, so that all stores are equally fair.
-
-If there is more than is taken at once, a round goes over the webhooks and takes a share from each; the next round
-starts after the last webhook that had its turn. So none waits longer than one round, however much the others have.
-"""
+"""How work is shared fairly: webhooks take turns, and none gets more calls than its pace."""
 
 from __future__ import annotations
 
@@ -58,3 +54,28 @@ def in_turn(lists: Sequence[Sequence[_Item]]) -> list[_Item]:
     """The first item of each list, then the second of each, and so on."""
     rounds = zip_longest(*lists, fillvalue=_NOTHING)
     return [item for item in chain.from_iterable(rounds) if item is not _NOTHING]  # type: ignore[misc]
+
+
+_CATCH_UP = 50.0
+"""Milliseconds of calls that may be caught up at once."""
+
+
+def allowed_by_pace(rate: float, next_at: float, now: float) -> int:
+    """How many calls may be made now, at `rate` calls a second. Times are milliseconds.
+
+    Calls are spread evenly: each takes up one interval, and `next_at` is when the next one may be made. The store is
+    checked at intervals too, so a fast pace may catch up on the time since the last check, up to a twentieth of a
+    second.
+    """
+    begin = _begin(rate, next_at, now)
+    return int((now - begin) * rate / 1000) + 1 if begin <= now else 0
+
+
+def next_by_pace(calls: int, rate: float, next_at: float, now: float) -> float:
+    """When the next call may be made, next_by_pace this many were made now."""
+    return _begin(rate, next_at, now) + calls * 1000 / rate
+
+
+def _begin(rate: float, next_at: float, now: float) -> float:
+    """When counting starts: time that passed unused longer ago is lost."""
+    return max(next_at, now - max(0.0, _CATCH_UP - 1000 / rate))

@@ -1,4 +1,4 @@
-"""What the admin page and the command line store: sessions, hidden paths, changes."""
+"""What the admin page and the command line store: sessions, hidden paths, changes, and what people do about events."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 
 from store.records import Change
+from store.rules.replays import UNRESOLVED
+from store.sql import rows
 from store.sql.database import Part
 from store.sql.facts import secret_fact
+from store.story import Note, Origins, note_line, notes_in
 
 CHANGES_KEPT = 10_000
 
@@ -78,3 +81,63 @@ class Changes(Part):
         only = "WHERE webhook = %s" if webhook is not None else ""
         sql = f"SELECT at, who, what, webhook, detail FROM bridge.changes {only} ORDER BY id DESC LIMIT %s"
         return [Change(*row) for row in self._database.read(sql, (*([webhook] if only else []), limit))]
+
+
+_NOTES = 20_000
+"""Characters of notes beyond which an event's notes start over."""
+_STEP = 100
+"""Events a transaction: SQLite writes each with its payload, and nobody else writes meanwhile."""
+_CAN_BE = "(" + " OR ".join(f"status = '{status}'" for status in UNRESOLVED) + ")"
+_TO_ACKNOWLEDGE = f"{_CAN_BE} AND acknowledged_at IS NULL AND resolved_by IS NULL"
+_TO_REOPEN = "acknowledged_at IS NOT NULL"
+_WRITE = f"""
+UPDATE bridge.events SET acknowledged_at = %s,
+    notes = CASE WHEN length(coalesce(notes, '')) > {_NOTES} THEN '' ELSE coalesce(notes, '') END || %s
+WHERE seq IN (SELECT seq FROM bridge.events WHERE id = ANY(%s) AND {{0}} ORDER BY seq FOR UPDATE{{1}}) AND {{0}}
+RETURNING id
+"""
+_FIND = "SELECT id FROM bridge.events WHERE id = ANY(%s) AND {}"
+
+
+class Acknowledgements(Part):
+    """What people note about events that failed, expired or were ignored.
+
+    A time in the event's row, and a line for each thing that somebody did.
+    """
+
+    def record(self, event_ids: Sequence[str], note: Note) -> set[str]:
+        """Acknowledges these events, or reopens acknowledged ones; returns the ids of those that changed.
+
+        What is pending, delivered or resolved can't be acknowledged. Works in steps.
+        """
+        changed: set[str] = set()
+        for step in rows.steps(event_ids, _STEP):
+            # A worker that records results locks events in an order of its own. So while this has locked some, it waits
+            # for no other, and then for each of those that somebody else had, alone.
+            changed |= self._write(step, note, " SKIP LOCKED")
+            left = [event_id for event_id in step if event_id not in changed]
+            for event_id in self._those_to_change(left, note) if left else ():
+                changed |= self._write([event_id], note, "")
+        return changed
+
+    def _write(self, event_ids: Sequence[str], note: Note, locked: str) -> set[str]:
+        at = note.at if note.what == "acknowledged" else None
+        with self._database.transaction() as transaction:
+            found = transaction.fetch(_WRITE.format(_condition(note), locked), (at, note_line(note), list(event_ids)))
+        return {event_id for (event_id,) in found}
+
+    def _those_to_change(self, event_ids: Sequence[str], note: Note) -> list[str]:
+        return [id_ for (id_,) in self._database.read(_FIND.format(_condition(note)), (list(event_ids),))]
+
+    def origins(self, event_id: str) -> Origins | None:
+        """Where the event came from, how it was decided, and what people noted about it."""
+        found = self._database.read(
+            "SELECT remote, proof, scan_at, decided_by, notes FROM bridge.events WHERE id = %s", (event_id,)
+        )
+        for remote, proof, scan_at, decided_by, notes in found:
+            return Origins(remote, proof, scan_at, decided_by, tuple(notes_in(notes)))
+        return None
+
+
+def _condition(note: Note) -> str:
+    return _TO_ACKNOWLEDGE if note.what == "acknowledged" else _TO_REOPEN

@@ -13,11 +13,11 @@ from types import MappingProxyType
 
 from store.protocols import Signals
 from store.records import Result, Target
-from store.rules import fairness, pace, transitions
+from store.rules import fairness, transitions
 from store.sql import conversations, rows
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
-from store.sql.lanes import advance, lanes_of, leave
+from store.sql.keys import advance, lanes_of, leave
 
 NO_PACES: Mapping[str, float] = MappingProxyType({})
 CLAIM = """
@@ -102,7 +102,7 @@ class Claims(ABC):
 
         Each webhook's longest due first; if more than `limit` are due, webhooks take turns. The cost grows with neither
         the targets nor the webhooks that wait. `paces`: webhook → calls a second; all workers together claim no more
-        than `store.rules.pace` allows, and only claims count.
+        than `store.rules.fairness` allows, and only claims count.
         """
         # Look before beginning a transaction: most of the time there is nothing.
         first, expired = self._look(now, expired_before, limit)
@@ -121,7 +121,11 @@ class Claims(ABC):
                 claimed += map(rows.target, transaction.fetch(_CLAIM_AGAIN, (worker, now, ids, expired_before)))
             room = limit - len(claimed)  # another worker may have claimed some of the old ones again
             turn_of = _lock_paces(transaction, sorted(paces.keys() & in_turn)) if room else {}
-            may = {w: pace.allowed(paces[w], turn_of[w], now) if w in turn_of else 0 for w in in_turn if w in paces}
+            may = {
+                w: fairness.allowed_by_pace(paces[w], turn_of[w], now) if w in turn_of else 0
+                for w in in_turn
+                if w in paces
+            }
             waiting = [webhook for webhook in in_turn if may.get(webhook, 1) > 0]
             while asked := fairness.shares(room, waiting) if more else {w: counts[w] for w in waiting}:
                 shares = {webhook: min(share, may.get(webhook, share)) for webhook, share in asked.items()}
@@ -134,7 +138,7 @@ class Claims(ABC):
                 # What others didn't use goes to those that got nothing yet, then to those that may have more.
                 again = [w for w in shares if got[w] == shares[w] and may.get(w, 1) > 0]
                 waiting = [*(w for w in waiting if w not in shares), *again] if more else []
-            next_at = [(w, pace.after(served[w], paces[w], turn_of[w], now)) for w in turn_of if served[w]]
+            next_at = [(w, fairness.next_by_pace(served[w], paces[w], turn_of[w], now)) for w in turn_of if served[w]]
             transaction.insert(_INTO_PACES, next_at, "ON CONFLICT (webhook) DO UPDATE SET next_at = excluded.next_at")
         if in_turn and (served or room):
             self._served = fairness.last_served(in_turn, served)

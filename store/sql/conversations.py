@@ -11,7 +11,7 @@ from store.rules.transitions import event_after_return
 from store.sql import storable
 from store.sql.database import Database, Transaction
 from store.sql.event_rows import EventRows
-from store.sql.lanes import advance
+from store.sql.keys import advance
 
 _INTO = "bridge.conversations (workflow_id, workflow, lane)"
 _OPEN = "SELECT workflow_id, workflow, lane FROM bridge.conversations ORDER BY workflow_id"

@@ -13,8 +13,7 @@ from store.rules import transitions
 from store.sql import rows
 from store.sql.database import Deciding
 from store.sql.event_rows import Decided, EventRows
-from store.sql.lanes import advance, hurry, lanes_of
-from store.sql.once_keys import take_free
+from store.sql.keys import advance, hurry, lanes_of, take_free
 
 MOST_TARGETS = 100_000
 """Of one event. More would keep SQLite's deliveries waiting for longer than their senders wait for an answer."""

@@ -10,8 +10,7 @@ from store.records import Hold, Target, TargetKind, TargetState
 from store.rules.transitions import EventChange
 from store.sql import replays
 from store.sql.database import Transaction
-from store.sql.holds import hold_of
-from store.sql.rows import NEW_TARGET, STATES
+from store.sql.rows import NEW_TARGET, STATES, hold_of
 
 _TASK_ID = NEW_TARGET.split(", ").index("task_id")
 States = set[tuple[TargetKind, TargetState]]

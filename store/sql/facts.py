@@ -1,10 +1,13 @@
-"""What the processes last reported about themselves, and random bytes that a store generates once."""
+"""What the processes last reported, how their calls fare, and random bytes that a store generates once."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from typing import Literal
 
+from store.records import TargetKind
+from store.rules.transitions import Effects, after_effect
 from store.sql.database import Database, Part
 
 SecretFact = Literal["fingerprint_salt", "session_key"]
@@ -46,3 +49,47 @@ def secret_fact(database: Database, name: SecretFact, until: float = float("inf"
             )
         found = database.read(_OF_NAME, (name,), until=until)
     return bytes.fromhex(found[0][0])
+
+
+_OF_KIND = "SELECT since, last FROM bridge.effects WHERE kind = %s"
+_SET_EFFECTS = """
+INSERT INTO bridge.effects (kind, since, last) VALUES (%s, %s, %s)
+ON CONFLICT (kind) DO UPDATE SET since = excluded.since, last = excluded.last
+"""
+
+
+class EffectsOfCalls(Part):
+    """When calls of each kind last took effect. One row per kind."""
+
+    def note(self, kind: TargetKind, now: int) -> None:
+        """Records that a call of this kind took effect. Once a minute is enough."""
+        with self._database.transaction() as transaction:
+            found = transaction.fetch(f"{_OF_KIND} FOR UPDATE", (kind,))
+            after = after_effect(Effects(*found[0]) if found else None, now)
+            transaction.write(_SET_EFFECTS, (kind, after.since, after.last))
+
+    def of_kind(self, kind: TargetKind) -> Effects | None:
+        """Since when calls of this kind have taken effect without a break; None if none was recorded."""
+        found = self._database.read(_OF_KIND, (kind,))
+        return Effects(*found[0]) if found else None
+
+
+GONE_FOR = 24 * 3_600_000
+"""Milliseconds for which people are told about one."""
+_GONE = "webhook_gone:"
+
+
+def gone_webhooks(facts: Mapping[str, str], now: int) -> dict[str, int]:
+    """name → when it disappeared (Unix milliseconds), of those that people are still told about."""
+    found = {
+        name.removeprefix(_GONE): int(at) for name, at in facts.items() if name.startswith(_GONE) and at.isdecimal()
+    }
+    return {name: at for name, at in found.items() if now - at < GONE_FOR}
+
+
+def facts_of_gone(facts: Mapping[str, str], gone: set[str], there: set[str], now: int) -> dict[str, str | None]:
+    """The facts to set (None to delete one) for webhooks that just disappeared, exist, or disappeared long ago."""
+    told = gone_webhooks(facts, now)
+    old = {name: name.removeprefix(_GONE) for name in facts if name.startswith(_GONE)}
+    changes: dict[str, str | None] = {fact: None for fact, name in old.items() if name in there or name not in told}
+    return changes | {f"{_GONE}{name}": str(now) for name in gone - there - told.keys()}

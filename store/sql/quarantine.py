@@ -8,7 +8,7 @@ from typing import Any
 from store.records import SetAside, SetAsideKind
 from store.sql import rows
 from store.sql.database import Part, Transaction
-from store.sql.holds import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
+from store.sql.rows import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
 
 _INTO = f"bridge.quarantine AS q ({rows.SET_ASIDE})"
 _KEEP_SINCE = """

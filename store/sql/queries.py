@@ -11,9 +11,9 @@ from store.event_filter import EventFilter, EventPage
 from store.records import Event, EventStatus, Target, TargetState, Task
 from store.sql import event_search, rows
 from store.sql.database import Part
+from store.sql.deliveries import KEPT
+from store.sql.event_search import Waiting, waiting_for
 from store.sql.replays import HAS_REPLAYS
-from store.sql.waiting_events import Waiting, waiting_for
-from store.sql.without_events import KEPT
 
 _ARRIVED = "SELECT seq FROM bridge.events WHERE seq > %s ORDER BY seq"
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)

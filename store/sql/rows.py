@@ -15,6 +15,7 @@ from store.records import (
     Event,
     EventStatus,
     FoundBy,
+    Hold,
     NewEvent,
     NewTarget,
     SetAside,
@@ -27,8 +28,28 @@ from store.records import (
     Workflow,
 )
 from store.sql import storable
-from store.sql.holds import hold_of
 from store.story import attempts_in
+
+_HOLDS: tuple[Hold, ...] = ("no", "held", "recheck", "aside", "aside")
+"""By number. The number with which an event is set aside tells what it was before: `HELD` or `RECHECK`."""
+HELD, RECHECK = map(_HOLDS.index, ("held", "recheck"))
+ASIDE = _HOLDS.index("aside") - HELD
+"""Added to `HELD` or `RECHECK` when the event is set aside."""
+STAGES = (-1, *range(len(_HOLDS)))
+"""PostgreSQL's numbers of what an unsettled event is in: -1 before its decision, then its hold's number."""
+MAY_BE_SET_ASIDE = f"({HELD}, {RECHECK})"
+SET_ASIDE = f"({HELD + ASIDE}, {RECHECK + ASIDE})"
+
+
+def number_of(hold: Hold) -> int:
+    """The column's value for this hold."""
+    return _HOLDS.index(hold)
+
+
+def hold_of(number: int) -> Hold | None:
+    """The hold; None if the column has a value that no bridge wrote."""
+    return _HOLDS[number] if 0 <= number < len(_HOLDS) else None
+
 
 log = structlog.get_logger()
 

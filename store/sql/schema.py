@@ -37,7 +37,7 @@ CREATE TABLE bridge.events (
     replay_of TEXT,
     status TEXT NOT NULL DEFAULT 'pending',
     decided_at BIGINT,
-    -- a hold's number in store.sql.holds
+    -- a hold's number in store.sql.rows
     held SMALLINT NOT NULL DEFAULT 0,
     settled_at BIGINT,
     type TEXT,

@@ -11,33 +11,25 @@ then.
 from __future__ import annotations
 
 from store.protocols import Leadership, Signals
-from store.sql.acknowledgements import Acknowledgements
-from store.sql.admin import Changes, HiddenPaths, Sessions
+from store.sql.admin import Acknowledgements, Changes, HiddenPaths, Sessions
 from store.sql.answers import Answers
 from store.sql.claims import Claims
 from store.sql.conversations import Conversations
 from store.sql.database import Connections, Database, Deciding
 from store.sql.decisions import Decisions
-from store.sql.deliveries import Deliveries
-from store.sql.effects import EffectsOfCalls
+from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.event_rows import EventRows
-from store.sql.facts import Facts
-from store.sql.kept_definitions import KeptDefinitions
+from store.sql.facts import EffectsOfCalls, Facts
 from store.sql.kept_deliveries import KeptDeliveries
-from store.sql.lanes import Lanes
+from store.sql.keys import Lanes, OnceKeys
 from store.sql.maintenance import Maintenance
-from store.sql.once_keys import OnceKeys
-from store.sql.pauses import Pauses
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries
 from store.sql.raw_deliveries import RawDeliveries
 from store.sql.saved_deliveries import SavedDeliveries
-from store.sql.task_locks import TaskLocks
-from store.sql.tasks import Tasks
+from store.sql.tasks import KnownWorkflows, TaskLocks, Tasks
 from store.sql.transfer import Tables
-from store.sql.verifications import Verifications
-from store.sql.without_events import WithoutEvents
-from store.sql.workflows import KnownWorkflows
+from store.sql.webhooks import KeptDefinitions, Pauses, Verifications
 
 
 class Store:

@@ -12,10 +12,9 @@ from store.sqlite.decisions import SqliteDecisions
 from store.sqlite.deliveries import SqliteDeliveries
 from store.sqlite.event_rows import SqliteEventRows
 from store.sqlite.leadership import SqliteLeadership
-from store.sqlite.maintenance import SqliteMaintenance
+from store.sqlite.maintenance import SqliteMaintenance, SqliteTables
 from store.sqlite.queries import SqliteQueries
 from store.sqlite.signals import SqliteSignals
-from store.sqlite.transfer import SqliteTables
 
 
 class SqliteStore(Store):

@@ -14,9 +14,8 @@ from typing import Any
 
 from store.errors import RowsUnavailable, StoreMissing, StoreRefused, StoreUnavailable, Unstorable
 from store.sql import storable
-from store.sql.database import Parameters, Rows, Statement
+from store.sql.database import Parameters, Rows, Statement, WaitLimits
 from store.sql.group_commit import Scheduler
-from store.sql.wait_limits import WaitLimits
 from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
 from store.sqlite.schema import SCHEMA, statements
 

@@ -12,11 +12,10 @@ from store.sql import rows
 from store.sql.database import Deciding
 from store.sql.decisions import Decisions
 from store.sql.event_rows import EventRows
-from store.sql.holds import number_of
-from store.sql.pauses import PAUSED
-from store.sql.rows import jumps, size
+from store.sql.rows import jumps, number_of, size
+from store.sql.webhooks import PAUSED
 from store.sqlite.connections import Connections
-from store.sqlite.placeholders import marks
+from store.sqlite.dialect import marks
 
 _UNDECIDED = "decided_at IS NULL"
 _WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"

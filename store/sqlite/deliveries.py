@@ -12,7 +12,7 @@ from store.sql.group_commit import Scheduler, Take
 from store.sql.raw_deliveries import keep
 from store.sql.rows import NEW_EVENT, new_event_row
 from store.sqlite.connections import Connection, Connections
-from store.sqlite.placeholders import marks
+from store.sqlite.dialect import marks
 
 _ROWS_A_STATEMENT = 200
 _ROW = f"({marks(NEW_EVENT.split(','))})"

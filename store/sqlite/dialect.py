@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from store.sql import storable
+
+
+def marks(values: Sequence[Any]) -> str:
+    """A question mark for each value."""
+    return ", ".join("?" * len(values))
+
 
 _LOCK = re.compile(r"\s+FOR (?:UPDATE|KEY SHARE)(?: SKIP LOCKED)?")
 _ANY = re.compile(r"= ANY\((%s|%\(\w+\)s)\)")

@@ -11,7 +11,7 @@ from store.rules.transitions import EventChange
 from store.sql import rows
 from store.sql.database import Transaction
 from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
-from store.sql.holds import number_of
+from store.sql.rows import number_of
 
 _WEBHOOKS = "SELECT id, webhook FROM bridge.events WHERE id = ANY(%s)"
 _TARGETS = f"bridge.targets ({rows.NEW_TARGET}, webhook)"

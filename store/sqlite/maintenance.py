@@ -1,10 +1,15 @@
-"""Keeps the database small and fast."""
+"""Keeps the database small and fast, and moves its rows to or from another store."""
 
 from __future__ import annotations
 
-from store.sql import clock_set_back
+from collections.abc import Sequence
+
+from store.sql import maintenance
+from store.sql.facts import SET_FACT
 from store.sql.maintenance import Maintenance
+from store.sql.transfer import TRANSFER, Row, Table, Tables
 from store.sqlite.connections import BUSY_TIMEOUT, Connections
+from store.sqlite.dialect import marks
 
 _LONG_LOG = 4000
 """Pages of the write-ahead log after which it is restarted."""
@@ -24,7 +29,7 @@ class SqliteMaintenance(Maintenance):
         return []  # each connection sets what it needs
 
     def run(self) -> None:
-        clock_set_back.make_due(self._connections)
+        maintenance.make_due(self._connections)
         with self._connections.reading() as db:
             pages = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
             # Under constant load the log never empties by itself. This checkpoint waits for readers and blocks writers
@@ -35,3 +40,23 @@ class SqliteMaintenance(Maintenance):
                     db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
                 finally:
                     db.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT * 1000)}")
+
+
+class SqliteTables(Tables):
+    """The tables on SQLite."""
+
+    def __init__(self, connections: Connections):
+        super().__init__(connections)
+        self._connections = connections
+
+    def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
+        with self._connections.transaction() as db:
+            db.executemany(
+                f"INSERT OR REPLACE INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks(table.columns)})",
+                rows,
+            )
+            db.write(SET_FACT, (TRANSFER, note, self._connections.now()))
+
+    def finish(self) -> None:
+        with self._connections.transaction() as db:
+            db.execute("DELETE FROM facts WHERE name = ?", (TRANSFER,))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from store.rules.lanes import LONGEST_KEY
+from store.rules.keys import LONGEST_KEY
 from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for
 from testkit.processes import ROOT
 from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique

@@ -17,9 +17,8 @@ from store.postgres import PostgresStore, open_store
 from store.postgres.connection import Connection
 from store.postgres.connections import _SESSION
 from store.postgres.text import take_any_text
-from store.sql.database import Parameters, Statement
+from store.sql.database import Parameters, Statement, WaitLimits
 from store.sql.store import Store
-from store.sql.wait_limits import WaitLimits
 from testkit import PATIENCE
 from testkit.postgres import Postgres
 from tests.store.postgres.live_tables import differences

@@ -19,8 +19,8 @@ import structlog
 
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target
-from store.rules.lanes import lane_of
-from store.sql.lanes import Lanes
+from store.rules.keys import lane_of
+from store.sql.keys import Lanes
 from store.sql.queries import Queries
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Unreachable, is_denied

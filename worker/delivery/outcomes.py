@@ -17,8 +17,8 @@ import structlog
 from criteria.inputs import InputTooLarge
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target, TargetKind
-from store.rules.once import standing
-from store.rules.outages import failed_alone, others_since
+from store.rules.keys import standing
+from store.rules.transitions import failed_alone, others_since
 from store.tracing import span
 from worker.conductor.backoff import RARELY, wait_before
 from worker.conductor.errors import (

@@ -13,7 +13,7 @@ from config.logs import some_of
 from config.settings import Settings
 from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener, Loader
 from config.webhooks import Definitions, DefinitionsError, Webhook
-from store.gone_webhooks import facts_of_gone
+from store.sql.facts import facts_of_gone
 from store.sql.store import Store
 from worker import metrics
 

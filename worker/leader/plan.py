@@ -10,8 +10,7 @@ from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from store.one_target import OneTarget
 from store.records import Decision, Event, NewTarget
-from store.rules.lanes import NoKey, lane_of, message_key
-from store.rules.once import once_key
+from store.rules.keys import NoKey, lane_of, message_key, once_key
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.known_tasks import Known
 from worker.leader.task_index import Document, WaitingTask

@@ -17,7 +17,7 @@ from config.wakeup import WakeUp
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Clock
-from store.sql.task_locks import TaskLocks
+from store.sql.tasks import TaskLocks
 from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused

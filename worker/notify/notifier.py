@@ -11,7 +11,7 @@ import structlog
 
 from config.wakeup import WakeUp
 from store.errors import StoreUnavailable
-from store.gone_webhooks import gone_webhooks
+from store.sql.facts import gone_webhooks
 from store.sql.rows import FROM_THE_FUTURE
 from store.sql.store import Store
 from worker.notify.messages import QUIET, Message, Notices, Observation

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from admin.cli import main
 from store.records import Decision, NewEvent, NewTarget, Term
-from store.rules.lanes import lane_of
+from store.rules.keys import lane_of
 from tests.admin.page.test_app import page
 from tests.admin.sample import DEFINITIONS, Sample
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from store.delivery_records import KeptDelivery
 from store.records import Decision, Event, Hold, NewEvent, NewTarget, Otherwise, Result, Target, TargetState, Task, Term
-from store.rules.lanes import lane_of
+from store.rules.keys import lane_of
 from store.sql.store import Store
 from testkit import PATIENCE
 

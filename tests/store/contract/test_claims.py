@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from store.records import EventStatus, Hold, Result, TargetState
-from store.rules.outages import Effects
+from store.rules.transitions import Effects
 from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, states, task

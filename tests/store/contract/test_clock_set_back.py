@@ -10,7 +10,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision, Result, SetAside, Target
-from store.sql import clock_set_back
+from store.sql import maintenance
 from store.sql.store import Store
 from tests.store.contract.makers import ME, arrive, decide, start
 
@@ -131,12 +131,12 @@ def test_a_process_that_is_held_up_makes_no_claim_of_another_look_older(store: S
     if place == "before it writes":
         Jump(store, HOUR)
     database = HeldUp(store, place)
-    clock_set_back.make_due(database)
+    maintenance.make_due(database)
     assert [target.claimed_at for target in store.queries.targets_of(["e2"])] == [database.at]
 
 
 def test_what_was_written_too_late_after_the_clock_was_read_is_taken_back(store: Store) -> None:
     jump = Jump(store, HOUR)
     with pytest.raises(StoreUnavailable, match="too long"):
-        clock_set_back.make_due(HeldUp(store, "as it writes"))
+        maintenance.make_due(HeldUp(store, "as it writes"))
     assert [target.due_at for target in store.queries.targets_of(["e1"])][1] == jump.before + 15_000

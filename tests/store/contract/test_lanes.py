@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 import pytest
 
 from store.records import Decision, EventStatus, Result, TargetState
-from store.rules.lanes import lane_of
+from store.rules.keys import lane_of
 from store.sql.store import Store
 from tests.store.contract.backends import Backend
 from tests.store.contract.makers import ME, NOW, arrive, decide, event, message, start, states

@@ -11,8 +11,8 @@ import pytest
 from store.delivery_records import Duplicate, NoLongerKept, RawDelivery, Rejection
 from store.postgres import PostgresStore
 from store.sql import raw_deliveries
+from store.sql.deliveries import DUPLICATES_KEPT
 from store.sql.store import Store
-from store.sql.without_events import DUPLICATES_KEPT
 from tests.store.contract.makers import eventually, new_event
 
 RAW = RawDelivery(

@@ -16,7 +16,7 @@ import pytest
 
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore
-from store.postgres.planning import IN_ORDER
+from store.postgres.low_water_marks import IN_ORDER
 from store.postgres.text import take_any_text
 from store.sql.rows import STEP
 from testkit.postgres import Postgres

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.rules.outages import BREAK, Effects, after_effect, failed_alone, others_since
+from store.rules.transitions import BREAK, Effects, after_effect, failed_alone, others_since
 
 MINUTE = 60_000
 

@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from store.records import Event, NewTarget, Otherwise, Result, Target
-from store.rules.lanes import lane_of
+from store.rules.keys import lane_of
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
 from worker.delivery.messages import NONE_RUNS

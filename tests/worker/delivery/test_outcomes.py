@@ -11,7 +11,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import NewTarget, Result, Target
-from store.rules.outages import Effects
+from store.rules.transitions import Effects
 from tests.worker.clock import Clock as StandingClock
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench

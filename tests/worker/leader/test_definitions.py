@@ -9,7 +9,7 @@ import pytest
 from config.last_good import LastGood
 from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
-from store.gone_webhooks import GONE_FOR, facts_of_gone, gone_webhooks
+from store.sql.facts import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
 from tests.settings import settings_with
 from worker import metrics

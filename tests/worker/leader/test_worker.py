@@ -333,27 +333,6 @@ def test_an_event_is_delivered_without_waiting_for_the_next_poll(bench: Bench, r
     assert bench.conductor.tasks[task].worker_id == "event"
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_an_agenda_is_read_if_told_of_anything_or_if_there_is_something(
-    bench: Bench, told: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    worker = bench.deciding()
-    agendas = mock.Mock(wraps=bench.store.decisions.agenda)
-    monkeypatch.setattr(bench.store.decisions, "agenda", agendas)
-    worker.step()
-    assert agendas.call_count == 1, "the first step knows nothing"
-    monkeypatch.setattr(leader_of(worker)._listener, "wait", lambda _: told)
-    worker.step()  # what the wait before said is as may be
-    agendas.reset_mock()
-    worker.step()
-    assert agendas.call_count == told
-    bench.wait()
-    bench.arrive()  # and nobody is told
-    worker.step()
-    assert agendas.call_count == 1 + told
-    assert bench.store.queries.event("event").decided_at is not None  # type: ignore[union-attr]
-
-
 def test_conductor_may_be_away_and_come_back(bench: Bench, running: Worker) -> None:
     poll = bench.conductor.poll
     with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.rules.pace import after, allowed
+from store.rules.fairness import allowed_by_pace, next_by_pace
 
 
 def test_the_first_call_may_be_made_at_once() -> None:
-    assert allowed(1.0, 0.0, 5_000.0) == 1
+    assert allowed_by_pace(1.0, 0.0, 5_000.0) == 1
 
 
 def test_a_slow_pace_lets_one_call_through_at_a_time() -> None:
-    next_at = after(1, 2.0, 0.0, 10_000.0)
-    assert allowed(2.0, next_at, 10_100.0) == 0
-    assert allowed(2.0, next_at, 10_500.0) == 1
+    next_at = next_by_pace(1, 2.0, 0.0, 10_000.0)
+    assert allowed_by_pace(2.0, next_at, 10_100.0) == 0
+    assert allowed_by_pace(2.0, next_at, 10_500.0) == 1
 
 
 @given(
@@ -30,9 +30,9 @@ def test_no_second_has_more_calls_than_the_pace_and_what_one_look_makes_good(
     made: list[float] = []
     for pause in pauses:
         now += pause
-        calls = min(greed, allowed(rate, next_at, now))
+        calls = min(greed, allowed_by_pace(rate, next_at, now))
         if calls:
-            next_at = after(calls, rate, next_at, now)
+            next_at = next_by_pace(calls, rate, next_at, now)
         made += [now] * calls
     for begin in made:
         in_a_second = sum(begin <= at < begin + 1000 for at in made)
@@ -43,7 +43,7 @@ def test_no_second_has_more_calls_than_the_pace_and_what_one_look_makes_good(
 def test_a_look_at_each_moment_reaches_the_pace(rate: float) -> None:
     next_at, made = 0.0, 0
     for now in range(10_000, 20_000, 5):
-        calls = allowed(rate, next_at, now)
-        next_at = after(calls, rate, next_at, now) if calls else next_at
+        calls = allowed_by_pace(rate, next_at, now)
+        next_at = next_by_pace(calls, rate, next_at, now) if calls else next_at
         made += calls
     assert made >= rate * 9

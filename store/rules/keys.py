@@ -1,19 +1,15 @@
-"""Lanes: messages for one workflow and key are delivered one after the other, in the order of their decisions.
-
-A message is `queued` until it is the first of its lane that hasn't ended; then it is `pending`, and claimed like any
-target. So a lane costs the claims no more than one target does, however long it is. A message that is retried stays the
-first. Pure functions.
-"""
+"""The keys of messages and starts: which lane a message is in, and which starts are one."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from criteria.equality import shortest_text
+from criteria.equality import comparison_key, shortest_text
 from criteria.jsonpath import compile_path
+from store.records import OnceHolder, Target
 
 LONGEST_KEY = 128
 """Characters of a key: as many as the index of a Conductor on PostgreSQL takes for a correlation id."""
@@ -47,3 +43,34 @@ def message_key(path: str, payload: Mapping[str, Any]) -> str:
     if "\0" in key or any("\ud800" <= character <= "\udfff" for character in key):
         raise NoKey(f"the text at {path} has a character that Conductor can't keep")
     return key
+
+
+Standing = Literal["holds", "free", "waits", "is there", "may run"]
+"""A start's relation to the holder of its key. `holds`: it is the holder. `free`: it may become the holder. `waits`:
+the holder's call is in flight. `is there`: the holder's workflow covers it. `may run`: the holder's workflow covers it
+if it still runs, which Conductor knows."""
+
+
+def once_key(webhook: str, workflow: str, path: str, payload: Mapping[str, Any]) -> str | None:
+    """The key of a start with this `once.key`: the same for values that a criterion considers equal.
+
+    None if the path selects nothing, or only null. A hash, since payloads may be private and of any length.
+    """
+    values = [key for key in map(comparison_key, compile_path(path)(payload)) if key is not None]
+    if not values:
+        return None
+    text = json.dumps([webhook, workflow, path, values])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def standing(target: Target, holder: OnceHolder | None) -> Standing:
+    """The start's standing when its call is due."""
+    if holder is None:
+        return "free"
+    if holder.target_id == target.id:
+        return "holds"
+    if holder.state in ("pending", "claimed"):
+        return "waits"
+    if holder.workflow_id is None:  # it was refused permanently
+        return "free"
+    return "is there" if target.once_while == "kept" else "may run"

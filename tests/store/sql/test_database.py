@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from store.sql.wait_limits import WaitLimits
+from store.sql.database import WaitLimits
 
 
 def test_a_step_has_its_own_time_or_that_of_whoever_waits_for_it() -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from store.sqlite.lock import ProcessLock
+from store.sqlite.leadership import ProcessLock
 
 
 def test_only_one_has_the_lock_and_the_next_gets_it_when_it_is_given_up(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_killed_process_has_no_lock(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from store.sqlite.lock import ProcessLock\n"
+            "import sys, time; from pathlib import Path; from store.sqlite.leadership import ProcessLock\n"
             "print(ProcessLock(Path(sys.argv[1])).acquire(), flush=True); time.sleep(60)",
             str(tmp_path / "lock"),
         ],
