@@ -32,6 +32,11 @@ CONDUCTORS_PATH = "/api/webhook/"
 _UNAUTHORIZED = error_response(401, "unauthorized", "the delivery could not be verified")
 _FORBIDDEN = error_response(403, "forbidden", "not allowed")
 
+_REPLAY = (
+    "this delivery has come before, and its event {0}, so it does nothing: "
+    "fix the cause, then replay the event (webhook-bridge events replay {1})"
+)
+
 
 class Route:
     """One webhook's URL."""
@@ -135,6 +140,8 @@ class Route:
             fields = {"eventIds": list(ids)}
         if committed and all(one.duplicate for one in committed):
             fields["duplicate"] = True
+            if "eventId" in fields and (came_to := committed[0].came_to) is not None:
+                fields |= {"status": came_to, "message": _REPLAY.format(came_to, ids[0])}
         return self.platform.respond(Accepted(ids, body.value, fields)) or json_response(fields)
 
 

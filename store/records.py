@@ -84,6 +84,8 @@ class Committed:
 
     event_id: str
     duplicate: bool
+    came_to: Literal["expired", "failed"] | None = None
+    """For a duplicate: how that event ended, if it came to nothing and no replay has resolved it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +181,7 @@ class Task:
     found_by: FoundBy = "queue"
     state: TaskState = "waiting"
     broken: str | None = None
-    """Why the matches can't be parsed; None if they can."""
+    """Why no event can take it: its matches are missing or can't be parsed. None if they can."""
     iteration: int | None = None
     """Of the loop that it is in, from 1; 0 for a task in none, and None if Conductor didn't say."""
 

@@ -30,7 +30,7 @@ _SHOWN = 10_000
 """Bytes of a response that are read."""
 _LONGEST_FIELD = 300
 """Characters."""
-_FIELDS = ("eventId", "eventIds", "duplicate", "filtered", "error", "message")
+_FIELDS = ("eventId", "eventIds", "duplicate", "status", "filtered", "error", "message")
 _LONGEST_ARGUMENT = 20_000
 """Bytes of a body that fits in a command line; a longer one is read from a file."""
 

@@ -39,6 +39,8 @@ class Context:
 
     family: Family | None = None
     """The event's replays, if it is an event that is explained."""
+    repeated_at: Sequence[int] = ()
+    """When the sender delivered that event again, as far as that is kept."""
     left: Collection[str] = ()
     """Workflows that are left to webhooks of Conductor's own."""
     set_aside: SetAsides = field(default_factory=dict)

@@ -180,6 +180,12 @@ def _meaning(
             yield "Failed: Conductor refused it permanently."
         case "failed":
             yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
+    is_lost = event.status in ("expired", "failed") and resolved_by is None and event.acknowledged_at is None
+    if is_lost and (times := len(context.repeated_at)):
+        yield (
+            f"Its sender has delivered it again{f' {times} times' if times > 1 else ''}, last at "
+            f"{iso(context.repeated_at[-1])}: that does nothing. Fix the cause, then replay the event."
+        )
     if event.decided_at is not None and (item := context.set_aside.get(("event", event.id))) is not None:
         yield f"It is {describe_set_aside(item)}."
     for number, target in enumerate(targets[:TARGETS_LISTED], 1):

@@ -73,7 +73,8 @@ class Explainer:
             others = (task for task in self._waiting(None) if task.workflow not in receivers)
             _add_nearest(nearness, islice(others, _EXAMINED), tasks, limit)
         family = families(self._store.queries, [event])[event.id]
-        context = replace(self._context({event.id: targets.some}, tasks.values()), family=family)
+        context = self._context({event.id: targets.some}, tasks.values())
+        context = replace(context, family=family, repeated_at=self._repeated_at(event))
         found = explain_event(event, tasks.values(), context, targets.others, document)
         if cut:
             note = (
@@ -91,6 +92,10 @@ class Explainer:
         # The answer may repeat what is hidden of the payload.
         shows_body = not self._bridge.hide(event.webhook)
         return waiting_sender_steps(waited, event.received_at, self._store.now(), shows_body)
+
+    def _repeated_at(self, event: Event) -> list[int]:
+        newest = self._store.without_events.newest(event.webhook)
+        return [one.at for one in newest if one.event_id == event.id]
 
     def _unreadable(
         self, event: Event, targets: EventTargets, webhook: Webhook | None, why: ValueError

@@ -16,7 +16,7 @@ from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent
 from store.sql import rows, storable
 from store.sql.answers import are_wanted, want
-from store.sql.deliveries import Deliveries
+from store.sql.deliveries import CAME_TO, Deliveries
 from store.sql.group_commit import Scheduler, Take
 from store.sql.raw_deliveries import are_any, keep
 
@@ -29,7 +29,7 @@ _INSERT = f"{inserting(f'bridge.events ({rows.NEW_EVENT})')} ON CONFLICT DO NOTH
 _COLUMNS = [Longs if name in ("received_at", "hold_until") else Texts for name in rows.NEW_EVENT.split(", ")]
 _STORED = "SELECT id FROM bridge.events WHERE id = ANY(%s)"
 _FIRST = (
-    "SELECT e.webhook, e.delivery_id, e.id FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
+    f"SELECT e.webhook, e.delivery_id, e.id, {CAME_TO} FROM unnest(%s::text[], %s::text[]) AS k (webhook, delivery_id)"
     " JOIN bridge.events e USING (webhook, delivery_id) WHERE e.delivery_id IS NOT NULL"
 )
 
@@ -121,13 +121,10 @@ class PostgresDeliveries(Deliveries):
         others = [event for event in events if event.id not in stored]
         keys = {event.id: (event.webhook, storable.text_without_nul(event.delivery_id or "")) for event in others}
         found = connection.fetch(_FIRST, tuple(map(list, zip(*keys.values(), strict=True)))) if keys else []
-        first = {(webhook, delivery_id): event_id for webhook, delivery_id, event_id in found}
+        first = {(webhook, delivery_id): Committed(id_, True, came_to) for webhook, delivery_id, id_, came_to in found}
         if not first.keys() >= set(keys.values()):  # retention has just deleted it
             raise StoreUnavailable("the event that came first is gone")
         # The event found may have been committed just as a server went down, and its standby may not have it yet. The
         # log is ordered: once the standby has this write, it has that event too.
         connection.execute("SELECT pg_logical_emit_message(true, 'webhook-bridge', '')")
-        return [
-            Committed(event.id, False) if event.id in stored else Committed(first[keys[event.id]], True)
-            for event in events
-        ]
+        return [Committed(event.id, False) if event.id in stored else first[keys[event.id]] for event in events]

@@ -83,6 +83,8 @@ _ADD = """
 ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
 """
 _RECEIVED_AT = "SELECT delivery_id, received_at FROM bridge.events WHERE webhook = %s AND delivery_id = ANY(%s)"
+CAME_TO = "CASE WHEN resolved_by IS NULL AND status IN ('expired', 'failed') THEN status END"
+"""An event's `Committed.came_to`, as SQL."""
 _PROVE = """
 INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)
 ON CONFLICT (name) DO UPDATE SET at = excluded.at

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from store.protocols import Signals
 from store.records import Committed, NewEvent
 from store.sql.answers import want
-from store.sql.deliveries import Deliveries
+from store.sql.deliveries import CAME_TO, Deliveries
 from store.sql.group_commit import Scheduler, Take
 from store.sql.raw_deliveries import keep
 from store.sql.rows import NEW_EVENT, new_event_row
@@ -35,11 +35,11 @@ class SqliteDeliveries(Deliveries):
                 stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
             keep(db, rows, stored)
             want(db, rows, stored)
-            first = {} if len(stored) == len(rows) else _first_ids(db, rows, stored)
+            first = {} if len(stored) == len(rows) else _repeated(db, rows, stored)
         if stored:
             self._signals.notify("events")
         return [
-            [Committed(event.id, False) if event.id in stored else Committed(first[event.id], True) for event in events]
+            [Committed(event.id, False) if event.id in stored else first[event.id] for event in events]
             for events in deliveries
         ]
 
@@ -56,12 +56,12 @@ def _insert(db: Connection, rows: Sequence[NewEvent]) -> set[str]:
     return {row[0] for row in db.execute(sql, parameters).fetchall()}
 
 
-def _first_ids(db: Connection, rows: Sequence[NewEvent], stored: set[str]) -> dict[str, str]:
-    """For each duplicate the id of the event that came first with its delivery id."""
+def _repeated(db: Connection, rows: Sequence[NewEvent], stored: set[str]) -> dict[str, Committed]:
+    """For each duplicate the event that came first with its delivery id."""
+    sql = f"SELECT id, {CAME_TO} FROM events WHERE webhook = ? AND delivery_id = ?"
     return {
-        event.id: db.execute(
-            "SELECT id FROM events WHERE webhook = ? AND delivery_id = ?", (event.webhook, event.delivery_id)
-        ).fetchone()[0]
+        event.id: Committed(id_, True, came_to)
         for event in rows
         if event.id not in stored
+        for id_, came_to in db.execute(sql, (event.webhook, event.delivery_id)).fetchall()
     }

@@ -11,7 +11,7 @@ from store.event_filter import EventFilter
 from store.one_target import OneTarget, place_of
 from store.records import Decision, EventStatus, Result, TargetState
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, new_event, start, task
 
 
 def failed(store: Store, id_: str, *states: TargetState, origin: str | None = None) -> str:
@@ -160,3 +160,17 @@ def test_the_place_of_a_target_outlives_its_iteration(store: Store) -> None:
     assert not place.is_for(task(1, reference_name="wait_3"))
     assert not place.is_for(task(2, reference_name="wait"))
     assert not place.is_for(task(1, workflow="other"))
+
+
+def test_a_repeated_delivery_tells_how_its_event_came_to_nothing_until_a_replay_resolves_it(store: Store) -> None:
+    def came_to() -> str | None:
+        [again] = store.deliveries.append([new_event("again", delivery_id="d")])
+        assert (again.event_id, again.duplicate) == ("e1", True)
+        return again.came_to
+
+    decide(store, arrive(store, delivery_id="d"), start())
+    assert came_to() is None
+    end(store, "e1", "failed")
+    assert came_to() == "failed"
+    delivered(store, "e2", "e1")
+    assert came_to() is None
