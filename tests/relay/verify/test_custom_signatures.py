@@ -314,9 +314,12 @@ def test_a_challenge_is_answered_as_text_or_json(
     assert relay.verified() == {"hook"}
 
 
-def test_a_head_request_is_answered_and_proves_nothing(make_relay: MakeRelay, clock: Clock) -> None:
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_who_asks_if_the_url_exists_is_answered_and_proves_nothing(
+    method: str, make_relay: MakeRelay, clock: Clock
+) -> None:
     relay = relay_for(make_relay, {"challenge": {"head": True}})
-    answer = relay.client.head("/webhook/hook?token=1")
+    answer = relay.client.open("/webhook/hook?token=1", method=method)
     assert (answer.status_code, answer.data) == (200, b"")
-    assert relay.client.get("/webhook/hook?token=1").status_code == 405
+    assert relay.client.put("/webhook/hook?token=1").status_code == 405
     assert relay.verified() == set()
