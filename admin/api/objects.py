@@ -121,6 +121,15 @@ class WholeEvent(Event):
     payload: dict[str, Any]
 
 
+class TriedEvent(_EventKey):
+    """An event on which criteria were tried."""
+
+    received_at: Time
+    fits: bool
+    same_as: str | None = Field(None, description="of once: the earlier event with the same key")
+    failed: list[str] = Field(description="what doesn't hold, in words")
+
+
 class ReplayTo(ApiObject):
     """Which target a replay is for, every one without it; and whether what was done may be done again."""
 

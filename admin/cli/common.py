@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -151,6 +152,20 @@ def webhook_named(here: Here, name: str) -> Webhook:
     if webhook is None:
         fail_unknown(name, here.readable)
     return webhook
+
+
+def secret_given(text: str | None) -> str:
+    """The secret of an option: @FILE, - for standard input, or the text itself; empty for none."""
+    if text == "-":
+        return sys.stdin.read().strip()
+    if text is None or not text.startswith("@"):
+        return text or ""
+    try:
+        with open(text[1:], encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint="--secret") from None
 
 
 def check_webhook(here: Here, name: str | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from admin.api import event_list
+from admin.api.whole_event import whole_event
 from admin.cli.common import Here, complete_webhook, echo_json, echo_table
 from admin.cli.tables import counted
 from admin.events.descriptions import describe_effects, describe_status, status_context
@@ -86,14 +87,16 @@ def matching(here: Here, chosen_by: Mapping[str, str]) -> list[Chosen]:
     return choose(here.bridge, search_for(here, chosen_by), after_seq=after, told=tell)
 
 
-def list_events(here: Here, query: Search, before: str | None, limit: int, as_json: bool) -> None:
+def list_events(here: Here, query: Search, before: str | None, limit: int, as_json: bool, payloads: bool) -> None:
     """Prints the events, and on stderr how to go on."""
     bridge = here.bridge
     page = bridge.page(replace(query, before_seq=bridge.event_meant(before).seq if before else None, limit=limit))
     found = bridge.summarized(page.events)
     targets = bridge.targets_by_event(found)
     context = status_context(bridge, found, targets)
-    if as_json:
+    if as_json and payloads:
+        echo_json([whole_event(bridge, event) for one in found if (event := bridge.store.queries.event(one.id))])
+    elif as_json:
         echo_json([event_list.event_in_list(event, targets[event.id], context) for event in found])
     else:
         rows = [

@@ -40,6 +40,7 @@ _PAGE = 500
 @click.option("--failures", "in_groups", is_flag=True, help="Show unresolved failures by reason.")
 @click.option("--before", metavar="EVENT_ID", help="Only events that arrived before this one (for paging).")
 @click.option("-n", "--limit", type=LIMIT, default=50, show_default=True, help="How many at most.")
+@click.option("--payloads", is_flag=True, help="With --json: each event's payload, too.")
 @click.option("-f", "--follow", is_flag=True, help="Show new events, what becomes of them, and other deliveries.")
 @as_json_option
 @here
@@ -51,6 +52,7 @@ def events(
     in_groups: bool,
     before: str | None,
     limit: int,
+    payloads: bool,
     follow: bool,
     as_json: bool,
     **filters: Any,
@@ -99,7 +101,7 @@ def events(
             )
         follow_events(here.bridge, query, as_json)
         return
-    list_events(here, query, before, limit, as_json)
+    list_events(here, query, before, limit, as_json, payloads)
 
 
 @events.command(short_help="Show an event: story, targets and payload.")

@@ -12,7 +12,7 @@ import click
 
 from admin.api.objects import NewWebhook
 from admin.bridge import read_definitions
-from admin.cli.common import Here, echo_json, here
+from admin.cli.common import Here, echo_json, here, secret_given
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.definitions.fields import BY_NAME, FIELDS
@@ -203,7 +203,7 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         if asks and not form.values.get(name):
             label = f"{BY_NAME[name].label} ({BY_NAME[name].hint or ' or '.join(BY_NAME[name].choices)})"
             form.values[name] = str(click.prompt(label, default="", show_default=False))
-    form.secret = _secret(given["secret"])
+    form.secret = secret_given(given["secret"])
     if form.proofs and not form.has_secret:
         form.secret = ""
     elif not form.secret and guide.platform.made_by == "us":
@@ -262,19 +262,6 @@ def _proof(given: dict[str, Any]) -> str:
     if given["signature"]:
         return "signature"
     return "challenge" if given["challenge_name"] and not given["header"] else "headers"
-
-
-def _secret(text: str | None) -> str:
-    if text == "-":
-        return sys.stdin.read().strip()
-    if text is None or not text.startswith("@"):
-        return text or ""
-    try:
-        with open(text[1:], encoding="utf-8") as file:
-            return file.read().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint="--secret") from None
 
 
 def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:

@@ -7,7 +7,8 @@ from typing import get_args
 
 import click
 
-from admin.cli.common import Here, complete_webhook, echo_table, fail_unknown, here
+from admin.api.objects import TriedEvent
+from admin.cli.common import Here, as_json_option, complete_webhook, echo_json, echo_table, fail_unknown, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written
@@ -27,8 +28,9 @@ from store.records import iso
     show_default=True,
     help="What is being written; once takes a JSONPATH alone.",
 )
+@as_json_option
 @here
-def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind) -> None:
+def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind, as_json: bool) -> None:
     """Try criteria on the last 100 events of WEBHOOK: which would have fitted, and what fails for the others.
 
     A VALUE is JSON, or plain text; in when and only it may be operators. Prints the criteria last, as they are written
@@ -51,6 +53,9 @@ def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind
             fail(f"{line.path}: {line.problem}")
     trier = Trier(kind, lines)
     found = try_newest(bridge, webhook, trier)
+    if as_json:
+        echo_json([TriedEvent.of(one, one.event, failed=list(one.failed)) for one in found.tried])
+        sys.exit(0 if found.fitting else 1)
     rows = []
     for trial in found.tried:
         result = "starts" if kind == "once" else "fits"

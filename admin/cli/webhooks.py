@@ -11,27 +11,56 @@ import click
 
 from admin.api.objects import WebhookStatus
 from admin.bridge import Bridge
-from admin.cli.common import Here, as_json_option, complete_webhook, echo_json, echo_table, here, webhook_named
-from admin.cli.groups import fail
+from admin.cli.common import (
+    Here,
+    as_json_option,
+    complete_webhook,
+    echo_fields,
+    echo_json,
+    echo_table,
+    fail_unknown,
+    here,
+    secret_given,
+    webhook_named,
+)
+from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
+from admin.definitions.rotation import remove_old
+from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.schema import json_schema
+from admin.definitions.values import as_yaml, without_secrets
+from admin.definitions.writer import DefinitionsFolder, Invalid, Written
+from admin.events.how_to_try import how_to_try
+from admin.markdown import as_text
 from admin.orkes.importing import convert, read_webhooks, to_yaml
+from admin.orkes.kept import forget as forget_facts
 from admin.orkes.merging import write_into
+from admin.setup_steps import setup_steps
 from admin.urls import url_of
 from platforms import PLATFORMS
+from platforms.guide import guides
 from store.errors import StoreMissing
 from store.records import iso
 
 
-@click.command()
+@click.group(cls=Commands, invoke_without_command=True)
 @as_json_option
 @here
-def webhooks(here: Here, as_json: bool) -> None:
-    """List the webhooks: name, URL, platform, and since when each has been verified.
+@click.pass_context
+def webhooks(ctx: click.Context, here: Here, as_json: bool) -> None:
+    """List the webhooks: name, URL, platform, and since when each has been verified; or show, rotate or delete one.
 
     Enter the URL at the platform: it is BRIDGE_PUBLIC_URL and the webhook's path. A webhook is Unverified until its
     first valid delivery or an answered challenge, and again whenever its verifier or secret changes.
+
+    \b
+    Examples:
+      webhook-bridge webhooks
+      webhook-bridge webhooks show github-deploys      what to enter at the platform, and its YAML
+      webhook-bridge webhooks rotate github-deploys    a new secret, beside the old one
     """
+    if ctx.invoked_subcommand is not None:
+        return
     definitions = here.readable
     verified: dict[str, int | None] = {}
     paused: dict[str, int] = {}
@@ -61,6 +90,87 @@ def webhooks(here: Here, as_json: bool) -> None:
     ]
     echo_table(headings, rows, "no webhooks are defined")
     sys.exit(bool(definitions.errors))
+
+
+@webhooks.command(short_help="Show a webhook: setup and definition.")
+@click.argument("webhook", shell_complete=complete_webhook)
+@here
+def show(here: Here, webhook: str) -> None:
+    """Show a webhook: its URL, what to enter at the platform, and its definition, without secrets."""
+    definition = webhook_named(here, webhook)
+    url = url_of(definition, here.settings)
+    echo_fields({"webhook": definition.name, "URL": url, "platform": definition.platform})
+    if setup := setup_steps(definition, guides()[definition.platform]):
+        click.echo(plain(f"setup:       {as_text(setup)}"))
+    if (how := how_to_try(definition, url)) is not None:
+        click.echo(plain(f"try it:      {how}"))
+    errors = [problem for problem in here.readable.errors if problem.where.split(":")[0] == f"webhook {webhook}"]
+    for problem in errors:
+        click.echo(plain(problem), err=True)
+    written = _folder(here).find(webhook) if not here.readable.errors else None
+    if written is not None:
+        click.echo(plain(f"\n{as_yaml(without_secrets(written.keys)).rstrip()}", lines=True))
+
+
+@webhooks.command(short_help="Put a new secret before the old one.")
+@click.argument("webhook", shell_complete=complete_webhook)
+@click.option("--header", help="The header whose value is rotated, instead of the secret.")
+@click.option("--secret", metavar="@FILE|-|TEXT", help="The new value; by default one is made up.")
+@click.option("--forget", is_flag=True, help="Remove the old one instead, once the sender uses the new one.")
+@here
+def rotate(here: Here, webhook: str, header: str | None, secret: str | None, forget: bool) -> None:
+    """Rotate a webhook's secret, or a header's value: the new one and the old one count until `--forget`.
+
+    A value that is made up here is printed once.
+
+    \b
+    Example:
+      webhook-bridge webhooks rotate orders --header X-Api-Key
+      webhook-bridge webhooks rotate orders --header X-Api-Key --forget
+    """
+    written, folder = _written(here, webhook), _folder(here)
+    try:
+        if forget:
+            remove_old(folder, written, header, written.version)
+            here.record("removed the old secret", webhook, header or "")
+            click.echo("only the newest counts now")
+            return
+        rotated = rotate_proof(folder, written, header, secret_given(secret), written.version)
+    except Invalid as error:
+        fail(error)
+    here.record("added a secret" if rotated.added else "rotated the secret", webhook, header or "")
+    if rotated.made_up is not None:
+        click.echo(rotated.made_up)
+    click.echo("both count now; once the sender uses the new one, add --forget", err=True)
+
+
+@webhooks.command(short_help="Delete a webhook.")
+@click.argument("webhook", shell_complete=complete_webhook)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
+@here
+def delete(here: Here, webhook: str, yes: bool) -> None:
+    """Delete a webhook's definition, and the files of its secrets. Its events stay until they are pruned."""
+    written = _written(here, webhook)
+    if not yes:
+        click.confirm(f"Delete {webhook} from {written.file}?", abort=True, err=True)
+    _folder(here).delete(webhook, written.version)
+    here.record("deleted", webhook)
+    forget_facts(here.store.facts, webhook)
+    click.echo(plain(f"{webhook} is deleted"))
+
+
+def _folder(here: Here) -> DefinitionsFolder:
+    return DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
+
+
+def _written(here: Here, name: str) -> Written:
+    """The webhook as it is written in a folder. Raises CantWrite; exits if there is none."""
+    folder = _folder(here)
+    folder.check_writable()
+    written = folder.find(name)
+    if written is None:
+        fail_unknown(name, here.readable)
+    return written
 
 
 @click.command()

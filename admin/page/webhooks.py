@@ -12,15 +12,10 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, reques
 from admin.bridge import DAY
 from admin.definitions.entry_text import UnknownSecret, masked
 from admin.definitions.forms import WebhookForm
-from admin.definitions.secret_rotation import (
-    Proof,
-    generated_for,
-    may_add_secret,
-    place_of,
-    proofs_of,
-    proves_by_secret,
-)
-from admin.definitions.values import Secret, Verbatim, as_yaml, without_secrets
+from admin.definitions.rotation import ValueMissing, remove_old
+from admin.definitions.rotation import rotate as rotate_proof
+from admin.definitions.secret_rotation import may_add_secret, proofs_of, proves_by_secret
+from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import (
     CantWrite,
     Changed,
@@ -288,43 +283,23 @@ def save(name: str) -> Response:
     return _to(name)
 
 
-def _platform(written: Written) -> str:
-    platform = str(written.keys.get("platform", "custom"))
-    if platform not in PLATFORMS:
-        abort(409, "the bridge doesn't know its platform: correct the file")
-    return platform
-
-
 @blueprint.post("/webhooks/<name>/secret")
 def rotate(name: str) -> Response:
     """Adds a new secret, or value of a header, before the old one, or the first secret, or removes the old ones."""
-    written = _written(name)
-    guide = guides()[_platform(written)]
-    header = request.form.get("header") or None
-    proof = next((one for one in proofs_of(written.keys) if one.header == header), Proof(header, []))
+    written, header = _written(name), request.form.get("header") or None
+    version = request.form.get("version", "")
     if request.form.get("do") == "forget":
-        if len(proof.values) < 2:
-            abort(409, "there is no old secret")
-        kept = [Verbatim(proof.values[0])]
-        folder().put_value(name, place_of(written.keys, header), kept, request.form.get("version", ""))
+        remove_old(folder(), written, header, version)
         changed("removed the old secret", name, header or "")
         return _to(name)
-    if not proof.values and (header or not may_add_secret(written.keys, guide)):
-        abort(409, "the webhook isn't proven by a secret: change its proof in the file")
-    typed = request.form.get("secret", "").strip()
-    if not typed and header is None and guide.platform.made_by != "us":
-        problem = f"enter the {guide.platform.secret_label.lower()} that {guide.platform.title} shows"
-        return webhook_page(name, 422, secret_problem=problem)
-    value = typed or generated_for(written.keys, proof)
-    new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
     try:
-        folder().put_value(name, place_of(written.keys, header), new, request.form.get("version", ""))
+        rotated = rotate_proof(folder(), written, header, request.form.get("secret", "").strip(), version)
+    except ValueMissing as error:
+        return webhook_page(name, 422, secret_problem=str(error))
     except Invalid as error:
         return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
-    changed("rotated the secret" if proof.values else "added a secret", name, header or "")
-    # A callback's secret is entered nowhere, so nobody needs to see it.
-    shown = None if typed or written.keys.get("callback") else value
-    return _to(name, secret=shown, **{"rotated" if proof.values else "added": True})
+    changed("added a secret" if rotated.added else "rotated the secret", name, header or "")
+    return _to(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
 
 
 @blueprint.post("/webhooks/<name>/pause")

@@ -142,6 +142,12 @@ def test_the_events_of_a_webhook_that_is_gone_are_listed(cli: Cli, sample: Sampl
     assert "no webhook slcak: none is defined" in cli("events", "-w", "slcak", code=1).stderr
 
 
+def test_a_list_as_json_has_payloads_if_they_are_asked_for(cli: Cli, sample: Sample) -> None:
+    assert "payload" not in json.loads(cli("events", "--json").stdout)[0]
+    listed = {one["eventId"]: one for one in json.loads(cli("events", "--json", "--payloads").stdout)}
+    assert listed[sample.events["delivered"]]["payload"]["ref"] == "refs/heads/main"
+
+
 def test_a_replay_is_a_new_event_of_now(cli: Cli, sample: Sample) -> None:
     old = sample.store.queries.event(sample.events["refused"])
     assert old is not None

@@ -22,6 +22,8 @@ def test_what_would_have_fitted_and_how_it_is_written(cli: Cli, sample: Sample) 
     matches = {"$.ref": "refs/heads/main", "$.repository.private": True}
     assert json.loads(criteria) == {"inputParameters": {"matches": matches}}
     assert "1 of 4 would have fitted" in result.stderr
+    tried = json.loads(cli("try", "github-deploys", "$.ref=refs/heads/main", "--json").stdout)
+    assert [one["eventId"] for one in tried if one["fits"]] == [sample.events["delivered"]]
 
 
 def test_conditions_with_operators_and_keys_are_yaml(cli: Cli, sample: Sample) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pytest
+from dotenv import dotenv_values
+
+from store.open import open_store
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 
@@ -55,3 +60,33 @@ def test_a_paused_webhook_is_listed_as_such_and_its_events_say_so(cli: Cli, samp
 def test_what_cannot_be_paused_or_resumed_is_said(cli: Cli) -> None:
     assert "no webhook nothing: known are " in cli("pause", "nothing", code=1).stderr
     assert "nothing isn't paused; paused webhooks: none" in cli("resume", "nothing", code=1).stderr
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line in an empty folder of definitions with one webhook."""
+    monkeypatch.chdir(tmp_path)
+    Cli({})("init")
+    environment = {name: value for name, value in dotenv_values(tmp_path / ".env").items() if value is not None}
+    open_store(f"sqlite:///{tmp_path}/data/bridge.db").close()
+    cli = Cli(environment)
+    cli("new", "orders", "--header", "X-Key", "--receiver", "order_flow")
+    return cli
+
+
+def test_a_webhook_is_shown_rotated_and_deleted_on_the_command_line(folder: Cli) -> None:
+    shown = folder("webhooks", "show", "orders").stdout
+    assert "/webhook/orders" in shown
+    assert "X-Key: ${file:secrets/" in shown
+    made = folder("webhooks", "rotate", "orders", "--header", "X-Key").stdout.strip()
+    assert len(made) == 43
+    assert made not in folder("webhooks", "show", "orders").stdout
+    assert folder("webhooks", "show", "orders").stdout.count("${file:secrets/") == 2
+    folder("webhooks", "rotate", "orders", "--header", "X-Key", "--forget")
+    assert (
+        "there is no old secret"
+        in folder("webhooks", "rotate", "orders", "--header", "X-Key", "--forget", code=1).stderr
+    )
+    assert "isn't proven by a secret" in folder("webhooks", "rotate", "orders", code=1).stderr
+    assert folder("webhooks", "delete", "orders", "--yes").stdout == "orders is deleted\n"
+    assert "no webhook orders" in folder("webhooks", "show", "orders", code=1).stderr
