@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from config.garbage_collection import not_collecting
-
 if TYPE_CHECKING:
     from relay.app import create_app
 
@@ -16,8 +14,7 @@ def __getattr__(name: str) -> Any:
     """``relay:create_app()`` for gunicorn. Imported lazily: ``relay.gunicorn_settings``, which imports this package,
     must patch the standard library before anything else is imported."""
     if name == "create_app":
-        with not_collecting():  # imported modules are never freed
-            from relay.app import create_app
+        from relay.app import create_app
 
         return create_app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

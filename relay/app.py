@@ -88,13 +88,12 @@ def create_app(
     source.listener = Changes(routing, receiver, hidden_paths, store, last_good, background)
 
     app = Flask("relay", static_folder=None)
+    app.url_map.merge_slashes = False  # any other path is another webhook's, or nobody's
+    proxies = settings.bridge_trusted_proxies
+    app.register_blueprint(views.webhooks(receiver, waiting, background if in_background else None, bool(proxies)))
     app.register_blueprint(views.pages(store.deliveries, with_metrics=where == "public"))
     views.handle_errors(app)
-    proxies = settings.bridge_trusted_proxies
-    endpoint = views.WebhookEndpoint(
-        receiver, waiting, app.wsgi_app, background if in_background else None, bool(proxies)
-    )
-    app.wsgi_app = believing(endpoint, proxies)  # type: ignore[assignment, method-assign]
+    app.wsgi_app = believing(app.wsgi_app, proxies)  # type: ignore[assignment, method-assign]
     app.extensions["relay"] = background
     return app
 

@@ -48,17 +48,34 @@ def let_others_run() -> None:
     gevent.with_timeout(_LONGEST_GATHERING, gevent.idle, timeout_value=None)
 
 
+def take_turns() -> None:
+    """Lets every other delivery that is ready go on, once. In a process that doesn't serve, it does nothing."""
+    if _pool is not None:
+        import gevent
+
+        gevent.sleep(0)
+
+
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
     """Raises TimeoutError in whatever waits for the network inside, once it has taken this long altogether. In a
     process that doesn't serve, it does nothing."""
-    if _pool is None:
+    limit = alarm(seconds, TimeoutError("too slow"))
+    try:
         yield
-        return
+    finally:
+        limit()
+
+
+def alarm(seconds: float, error: Exception) -> Callable[[], None]:
+    """Raises the error in whatever waits for the network here, once this long has passed, unless the function that this
+    returns is called before. In a process that doesn't serve, it does nothing."""
+    if _pool is None:
+        return lambda: None
     import gevent
 
-    with gevent.Timeout(seconds, TimeoutError("too slow")):
-        yield
+    limit: Callable[[], None] = gevent.Timeout.start_new(seconds, error).close
+    return limit
 
 
 def block(seconds: float) -> None:

@@ -1,181 +1,32 @@
-"""gunicorn's settings for the relay: ``gunicorn -c relay/gunicorn_settings.py 'relay:create_app()'``."""
+"""gunicorn's settings for the relay, and the hooks that it documents."""
 
 # ruff: noqa: E402
 from __future__ import annotations
 
-import importlib.metadata
-
 from gevent import monkey
 
-# For each module that it patches, gevent asks every installed distribution for plug-ins: all are read once instead of
-# two dozen times, which took a fifth of the relay's start.
-_entry_points = importlib.metadata.entry_points
-_all_entry_points = _entry_points()
-importlib.metadata.entry_points = lambda **chosen: _all_entry_points.select(**chosen)  # type: ignore[assignment]
 # Before any import that can block: gunicorn imports the application in the parent, so its workers' own patch would come
 # too late for anything that has a lock or a socket by then.
 monkey.patch_all()
-importlib.metadata.entry_points = _entry_points
 
 import atexit
-import errno
-import gc
 import os
 import shutil
+import signal
 import socket
-import ssl
 import sys
 import tempfile
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 
-from config.garbage_collection import collect_rarely, not_collecting
+import gevent
+from gunicorn import glogging
 
-with not_collecting():  # imported modules are never freed
-    import gevent
-    from gunicorn import glogging
-    from gunicorn.http.errors import ParseException
-    from gunicorn.workers.ggevent import GeventWorker
+from config.open_files import allow_open_files
+from config.references import environment_with_dotenv
+from relay.reports.log_throttle import LogThrottle
 
-    from config.open_files import allow_open_files
-    from config.references import environment_with_dotenv
-    from relay.http.connection import Connection, Places
-    from relay.http.memory import MEMORY, Overloaded
-    from relay.http.usual_requests import (
-        LONGEST_FIELD,
-        LONGEST_LINE,
-        MOST_FIELDS,
-        UsualRequest,
-        answer,
-        are_read_under,
-        usual,
-    )
-    from relay.waiting.places import MOST as MOST_WAITING
-    from relay.waiting.places import most_waiting
-
-_LONGEST_GOODBYE = 2.0
-"""Seconds for which a connection is still read after an error."""
-_LARGEST_REST_OF_NONSENSE = 256 * 1024
-"""Bytes that are still read from such a connection after its answer."""
-_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN})
-"""The peer has closed its connection."""
-
-
-class Worker(GeventWorker):  # type: ignore[misc]
-    """gunicorn's gevent worker; requests that aren't valid HTTP get an answer in the same form as all errors.
-
-    When nearly all of its connections are taken, the one that has been idle longest is closed.
-    """
-
-    def __init__(self, *arguments: Any, **named: Any):
-        self._is_alive = True
-        super().__init__(*arguments, **named)
-        # How many may wait for a workflow has a bound of its own.
-        others = self.worker_connections - MOST_WAITING
-        self.places = Places(others if others > 0 else self.worker_connections)
-        self._names = [listener.getsockname() for listener in self.sockets]
-        self._reads_usual_requests = are_read_under(self.cfg, os.environ)
-
-    @property
-    def alive(self) -> bool:
-        """False from when it is asked to stop."""
-        return self._is_alive
-
-    @alive.setter
-    def alive(self, alive: bool) -> None:
-        if self._is_alive and not alive:
-            gevent.spawn(_let_go_at_the_end, self)  # in signal handlers too, where nothing may block
-        self._is_alive = alive
-
-    def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serves a connection. One on which nothing has been sent is closed at once when the worker stops."""
-        connection = Connection(client, MEMORY, self.places)
-        self.places.take(connection)
-        try:
-            # With TLS, data may have been read already and be buffered in the socket.
-            if connection.is_tls or connection.await_first(self.cfg.keepalive):
-                # A worker that stops has closed its listeners, which gunicorn asks for their names all the same.
-                name = self._names[self.sockets.index(listener)]
-                if self._answer_usual_requests(name, connection, addr):
-                    super().handle(SimpleNamespace(getsockname=lambda: name), connection, addr)
-            else:
-                connection.close()
-        finally:
-            connection.request_is_over()
-            self.places.leave(connection)
-
-    def _answer_usual_requests(self, name: Any, connection: Connection, addr: Any) -> bool:
-        """Answers requests on a connection that has something to read. Returns whether gunicorn is to go on with it; if
-        not, it is closed."""
-        if not self._reads_usual_requests or connection.is_tls or not isinstance(addr, tuple):
-            return True
-        try:
-            while data := connection.receive_some():
-                request = usual(data, addr, name)
-                if request is None:
-                    connection.unread(data)
-                    return True
-                del data  # while a sender waits, nothing of its request is held
-                self._answer_usual_request(request, connection)
-                if request.rest and not connection.is_over:
-                    connection.unread(request.rest)
-                    return True
-                if connection.is_over or not connection.await_first(self.cfg.keepalive):
-                    break
-        except OSError as error:
-            if error.errno not in _GONE:
-                self.log.exception("a connection failed")
-        except Exception as error:
-            self.handle_error(None, connection, addr, error)
-        connection.close()
-        return False
-
-    def _answer_usual_request(self, request: UsualRequest, connection: Connection) -> None:
-        connection.head_is_read()
-        try:
-            keep = request.keeps and self.alive
-            connection.sendall(answer(self.wsgi, request, connection, keep))
-            connection.finish(request)
-        finally:
-            connection.request_is_over()
-            self.places.take(connection)
-        if not keep:
-            connection.end()
-
-    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        """Answers a request whose head has been read. Raises StopIteration if no other may follow."""
-        sock.head_is_read()
-        last = None
-        try:
-            try:
-                super().handle_request(listener_name, req, sock, addr)
-            except StopIteration as error:
-                last = error
-            sock.finish(req)
-        finally:
-            sock.request_is_over()
-            self.places.take(sock)
-        if last is not None:
-            raise last
-
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answers if that is still possible; gunicorn then closes the connection."""
-        if isinstance(exc, ssl.SSLError):
-            return  # without a complete TLS handshake the peer can't read an answer
-        if isinstance(exc, ParseException):
-            status, more = "400 Bad Request", ""
-            body = b'{"error": "bad_request", "message": "this is not a valid HTTP request"}'
-            self.log.debug("invalid request from %s: %s", addr, exc)
-        else:
-            status, more = "503 Service Unavailable", "Retry-After: 10\r\n"
-            body = b'{"error": "unavailable", "message": "send it again"}'
-            if not isinstance(exc, Overloaded):
-                self.log.error("a request failed", exc_info=exc)
-        head = f"HTTP/1.1 {status}\r\nConnection: close\r\n{more}Content-Type: application/json\r\n"
-        with suppress(OSError), gevent.Timeout(_LONGEST_GOODBYE, TimeoutError):
-            client.sendall(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
-            client.linger(_LARGEST_REST_OF_NONSENSE)
+_LONGEST_LINE = 300
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
@@ -185,6 +36,12 @@ class Logger(glogging.Logger):  # type: ignore[misc]
         super().setup(cfg)
         self.error_log.handlers.clear()
         self.error_log.propagate = True
+        self._throttle = LogThrottle()
+
+    def warning(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        """Among them is one for each request that isn't HTTP: strangers can cause any number, of any length."""
+        if self._throttle.left_out("warning") is not None:
+            super().warning(msg[:_LONGEST_LINE], *args, **kwargs)
 
 
 def _port() -> str:
@@ -205,10 +62,9 @@ def _every_address(port: str) -> list[str]:
     return [f"[::]:{port}"] if takes_both else [f"[::]:{port}", f"0.0.0.0:{port}"]
 
 
-# Each connection uses one.
-_open_files = allow_open_files()
+allow_open_files()  # each connection uses one
 bind = _every_address(_port())
-worker_class = Worker
+worker_class = "gevent"
 logger_class = Logger
 workers = 2
 # Unusable definitions fail the start as a whole, not just each worker's; and workers share the program's memory.
@@ -217,15 +73,15 @@ preload_app = True
 # For a worker that hangs completely.
 timeout = 60
 graceful_timeout = 20
-# Seconds within which the first byte, and then each request's head, must arrive; otherwise the connection is closed.
-keepalive = 15
-# Per worker: 2000, and those that wait for the end of a workflow. A connection costs little but its slot: slow and
-# silent ones don't keep the others waiting.
-worker_connections = 2000 + MOST_WAITING
+# Seconds within which each request's head must arrive; otherwise the connection is closed.
+keepalive = 5
+# Per worker. A silent connection costs its slot for as long as `keepalive`.
+worker_connections = 2000
 backlog = 1024
-limit_request_line = LONGEST_LINE
-limit_request_fields = MOST_FIELDS
-limit_request_field_size = LONGEST_FIELD
+# Together they bound what parsing a head costs. The proxy in deploy/nginx has the same limits.
+limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 8190
 
 # BRIDGE_TRUSTED_PROXIES decides whose headers about addresses and hosts are trusted; gunicorn itself trusts none. So it
 # doesn't matter whose it would, and `*` saves each request a check of the address.
@@ -261,8 +117,6 @@ def _background(application: Any) -> Any:
 
 def when_ready(server: Any) -> None:
     """New workers start with the parent's definitions, so the parent keeps them up to date."""
-    # Collecting garbage would write into the memory that all workers share.
-    gc.freeze()
     if background := _background(server.app.callable):
         background.listen_to_workers()
         gevent.spawn(background.keep_up)
@@ -277,28 +131,23 @@ def on_reload(server: Any) -> None:
 def post_worker_init(worker: Any) -> None:
     """Watches the definitions from the start, not from the first request."""
     from relay import concurrency
-    from relay.http import memory
 
     concurrency.start_threads()
-    memory.begin(worker.cfg.workers)
-    if background := _background(worker.wsgi):
-        background.waiting.places.most = most_waiting(memory.share_of(worker.cfg.workers), _open_files)
-    # Settings no longer change, and gunicorn reads two dozen of them per request, with two Python calls each.
-    vars(worker.cfg).update({name: setting.get() for name, setting in worker.cfg.settings.items()})
-    # What exists by now stays: the garbage collector needn't scan it again every few deliveries.
-    gc.freeze()
-    collect_rarely()
     if background := _background(worker.wsgi):
         background.start()
+        _at_sigterm(background.waiting.stop)
 
 
-def _let_go_at_the_end(worker: Worker) -> None:
-    """A worker that stops waits for its connections. Idle ones would make it wait for as long as they may idle."""
-    while True:  # those that are being answered follow
-        if background := _background(getattr(worker, "wsgi", None)):
-            background.waiting.stop()
-        worker.places.stop_keeping()
-        gevent.sleep(0.1)
+def _at_sigterm(act: Any) -> None:
+    """Senders that wait for a workflow are answered when the process is asked to stop."""
+    others = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: Any) -> None:
+        gevent.spawn(act)  # nothing may block in a signal handler
+        if callable(others):
+            others(number, frame)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 def worker_exit(server: Any, worker: Any) -> None:

@@ -19,8 +19,8 @@ from relay.callbacks.urls import Call, refuse
 from relay.events.payload import PayloadTooLarge
 from relay.events.schema_check import Misfit
 from relay.http.admission import Admission
-from relay.http.incoming import BodyTooLarge, BodyUnreadable, Incoming
-from relay.http.memory import MEMORY, Overloaded
+from relay.http.bodies import BodyTooLarge, BodyUnreadable, Overloaded
+from relay.http.incoming import Incoming
 from relay.reports.kept_deliveries import Keeper
 from relay.reports.outcomes import Outcomes
 from relay.reports.reporter import LONGEST_ADDRESS, Reporter
@@ -121,37 +121,38 @@ class Receiver:
         request: Request | None = None
         try:
             self._throttle(route, incoming)
-            request = incoming.request(route, incoming.read(route.max_body))
-            until = time.monotonic() + PATIENCE
-            with MEMORY.turn(len(request.body)) as turn, route.span(request) as receiving:
-                if challenge := route.challenge(request):
-                    # Anyone may ask. If there is a secret, only a sender that knows it verifies the webhook.
-                    return self._challenged(route, challenge, route.needs_challenge, until)
-                delivery = self._verify(route, incoming, request) if call is None else by_url(call, request)
-                # To wait for a vendor's key mustn't use up the time for storing what it has proven.
-                until = max(until, time.monotonic() + _TO_STORE)
-                counts = self._admit(route, incoming, until)
-                turn.take(until)
-                body = self._parse(route, delivery, counts)
-                if challenge := route.signed_challenge(body):
-                    self._admission.left_nothing(route.webhook.name, route.accept)
-                    return self._challenged(route, challenge, True, until)
-                if not counts:
-                    raise Refused(_NOT_VERIFIED)
-                remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
-                now = self._store.now()
-                events = route.parser.events(delivery, body, now, receiving.traceparent, remote, turn.grow)
-                if call is not None:
-                    self._find_use(route.webhook.name, call, until)
-                    events = list(map(call.addressed, events))
-                wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
-                pending = self._pending(route, wanted, now, until)
-                if pending is not None:
-                    wanted[0] = replace(wanted[0], answer=pending.wanted)
-                committed = self._deliveries.append(wanted, until) if wanted else []
-                receiving.set(events=len(committed))
-                response = self._accepted(route, incoming, body, committed, bool(events) and not wanted, until)
-                return response if pending is None else pending.of(committed[0])
+            with incoming.body(route.max_body) as content:
+                request = incoming.request(route, content)
+                del content  # the request has it
+                until = time.monotonic() + PATIENCE
+                with route.span(request) as receiving:
+                    if challenge := route.challenge(request):
+                        # Anyone may ask. If there is a secret, only a sender that knows it verifies the webhook.
+                        return self._challenged(route, challenge, route.needs_challenge, until)
+                    delivery = self._verify(route, incoming, request) if call is None else by_url(call, request)
+                    # To wait for a vendor's key mustn't use up the time for storing what it has proven.
+                    until = max(until, time.monotonic() + _TO_STORE)
+                    counts = self._admit(route, incoming, until)
+                    body = self._parse(route, delivery, counts)
+                    if challenge := route.signed_challenge(body):
+                        self._admission.left_nothing(route.webhook.name, route.accept)
+                        return self._challenged(route, challenge, True, until)
+                    if not counts:
+                        raise Refused(_NOT_VERIFIED)
+                    remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
+                    now = self._store.now()
+                    events = route.parser.events(delivery, body, now, receiving.traceparent, remote)
+                    if call is not None:
+                        self._find_use(route.webhook.name, call, until)
+                        events = list(map(call.addressed, events))
+                    wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
+                    pending = self._pending(route, wanted, now, until)
+                    if pending is not None:
+                        wanted[0] = replace(wanted[0], answer=pending.wanted)
+                    committed = self._deliveries.append(wanted, until) if wanted else []
+                    receiving.set(events=len(committed))
+                    response = self._accepted(route, incoming, body, committed, bool(events) and not wanted, until)
+                    return response if pending is None else pending.of(committed[0])
         except Exception as error:
             return self._failed(route, incoming, request, error)
 

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any
 
-from config.garbage_collection import not_collecting
 from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from platforms.base import Accepted, Platform
@@ -171,17 +170,16 @@ def routes_of(
     follow_traces: bool = False,
 ) -> Mapping[str, Route]:
     """Last part of the URL → route."""
-    with not_collecting():
-        return MappingProxyType(
-            {
-                webhook.url_id: Route(
-                    webhook,
-                    platforms[webhook.platform],
-                    public_url,
-                    keys.of(webhook.name),
-                    conductor_payload,
-                    follow_traces,
-                )
-                for webhook in definitions.webhooks
-            }
-        )
+    return MappingProxyType(
+        {
+            webhook.url_id: Route(
+                webhook,
+                platforms[webhook.platform],
+                public_url,
+                keys.of(webhook.name),
+                conductor_payload,
+                follow_traces,
+            )
+            for webhook in definitions.webhooks
+        }
+    )

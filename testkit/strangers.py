@@ -13,8 +13,10 @@ from typing import Protocol
 
 from testkit import PATIENCE
 
-ANSWERS = frozenset({200, 400, 401, 403, 404, 405, 413, 415, 429})
-"""Statuses of the HTTP table that a stranger may see; 200 is for pages without secrets."""
+NO_HTTP = frozenset({400, 414, 417, 431, 501})
+"""The server's own answers to what isn't HTTP, or beyond its limits."""
+ANSWERS = frozenset({200, 400, 401, 403, 404, 405, 413, 415, 429}) | NO_HTTP
+"""Statuses that a stranger may see, of the HTTP table or the server's; 200 is for pages without secrets."""
 LONGEST = PATIENCE
 """Seconds until an answer counts as missing."""
 

@@ -23,7 +23,6 @@ from hypothesis import HealthCheck, settings
 from jinja2 import FileSystemBytecodeCache
 from werkzeug.routing import Rule
 
-from config.garbage_collection import not_collecting
 from store.postgres.connections import Connections as PostgresConnections
 from store.sqlite.connections import Connection, Connections
 from store.sqlite.leadership import ProcessLock
@@ -350,10 +349,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """Looks for no garbage among nine thousand tests, which all stay: that takes an eighth of their collection."""
-    with not_collecting():
-        _import_share(session)
-        yield
+    """Shares the imports among the processes."""
+    _import_share(session)
+    yield
 
 
 def _import_share(session: pytest.Session) -> None:

@@ -6,21 +6,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-MOST = 12_500
-"""Senders that may wait in one process, if there is memory for them."""
+MOST = 1000
+"""Senders that may wait in one process: half of its connections."""
 _SHARE = 4
 """Senders that a webhook may have waiting for each free place: if it is alone, four fifths of all places."""
-_AT_LEAST = 100
-_PART_OF_MEMORY = 4
-_EACH = 32 * 1024
-"""Bytes of memory for each sender that waits, with its connection and greenlet."""
-_OTHER_FILES = 4096
-"""Files that a process opens for other things, mostly connections that don't wait."""
-
-
-def most_waiting(memory: int, open_files: int) -> int:
-    """How many may wait in a process with this share of the memory, in bytes, that may open this many files."""
-    return max(_AT_LEAST, min(MOST, memory // _PART_OF_MEMORY // _EACH, open_files - _OTHER_FILES))
 
 
 class WaitingPlaces:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import structlog
 
@@ -40,16 +40,9 @@ _PAGE = 1000
 _AFTER_ERROR = 0.5
 """Seconds."""
 
-Ending = Literal["answered", "late", "hung_up", "stopping", "crowded"]
-"""How a wait ended. `late`: its time is over. `hung_up`: the sender did. `crowded`: it didn't even begin, since too
-many wait, or too many for this event."""
-
-
-class Peer(Protocol):
-    """The connection of a sender that waits."""
-
-    def waiting(self, gone: Callable[[], None]) -> AbstractContextManager[None]:
-        """While it waits; calls `gone` once the sender hangs up."""
+Ending = Literal["answered", "late", "stopping", "crowded"]
+"""How a wait ended. `late`: its time is over. `crowded`: it didn't even begin, since too many wait, or too many for
+this event. Nobody notices that a sender has hung up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +99,13 @@ class Waiting:
         """Whether another of the webhook's senders may wait."""
         return not self._is_stopping and self.places.has_room(webhook)
 
-    def wait(self, pending: Pending, peer: Peer) -> Answer | None:
-        """Waits for the answer; None if it doesn't come in time, the sender hangs up, the process stops, or too
-        many wait already."""
+    def wait(self, pending: Pending) -> Answer | None:
+        """Waits for the answer; None if it doesn't come in time, the process stops, or too many wait already."""
         if pending.wanted is None or not self.has_room(pending.webhook):
             ending: Ending = "stopping" if self._is_stopping else "crowded"
             answer = None
         else:
-            ending, answer = self._wait(pending, peer)
+            ending, answer = self._wait(pending)
         metrics.count_wait(pending.webhook, ending if answer is None else answer.outcome.lower())
         return answer
 
@@ -124,14 +116,9 @@ class Waiting:
             for waiter in [one for waiters in self._waiters.values() for one in waiters]:
                 waiter.end("stopping")
 
-    def _wait(self, pending: Pending, peer: Peer) -> tuple[Ending, Answer | None]:
+    def _wait(self, pending: Pending) -> tuple[Ending, Answer | None]:
         waiter = _Waiter()
-        with (
-            self.places.one(pending.webhook),
-            metrics.waiting(),
-            peer.waiting(lambda: waiter.end("hung_up")),
-            self._listed(pending, waiter),
-        ):
+        with self.places.one(pending.webhook), metrics.waiting(), self._listed(pending, waiter):
             waiter.over.wait(max(0.0, pending.until - time.monotonic()))
         return waiter.ending, waiter.answer
 

@@ -17,6 +17,7 @@ import pytest
 
 from relay.verify.vendor_keys import KeyCache
 from testkit import PATIENCE
+from testkit.strangers import NO_HTTP
 from tests.relay.bridge import MakeRelay
 from tests.relay.http.test_peers import Answers, connect, request
 from tests.relay.test_gunicorn import KEY, Process, eventually
@@ -97,21 +98,23 @@ def test_what_two_servers_could_read_differently_is_never_a_delivery(frame: str,
         connection.sendall(head + b"0\r\n\r\n" + request())
         connection.shutdown(socket.SHUT_WR)
         answers = Answers(connection)
-        status, _ = answers.next()
+        status = answers.status()
         if frame == "an underscore for a hyphen, as WSGI sees it":  # dropped before WSGI sees it
             assert status in (200, 400)
             return
-        assert status == 400
+        assert status in NO_HTTP
         assert answers.ended()
 
 
-@pytest.mark.parametrize("raw", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"\0" * 70_000])
+@pytest.mark.parametrize(
+    "raw", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"\0" * 8000 + b"\r\n\r\n"]
+)
 def test_other_protocols_are_bad_requests(raw: bytes, relay: Process) -> None:
     with connect(relay) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
         answers = Answers(connection)
-        assert answers.next()[0] == 400
+        assert answers.status() in NO_HTTP
         assert answers.ended()
 
 
@@ -130,12 +133,12 @@ def test_heads_without_an_end_are_refused_and_cost_nobody_anything(relay: Proces
             with suppress(OSError):
                 connection.sendall(endless)
             try:
-                return Answers(connection).next()[0]
+                return Answers(connection).status()
             except (OSError, IndexError):  # of one that goes on sending the connection is reset
                 return 400
 
     with ThreadPoolExecutor(16) as pool:
-        assert set(pool.map(send, range(64))) == {400}
+        assert set(pool.map(send, range(64))) <= NO_HTTP
     assert relay.status("GET", "/healthz") == 200
 
 
@@ -167,17 +170,8 @@ def test_what_strangers_have_sent_leaves_nothing_behind(relay: Process) -> None:
     before = settled_memory_of(relay)
     for round_ in range(1, 5):
         flood(round_ * 1000)
-    assert memory_of(relay) - before < 16 * 1024 * 1024
-
-
-@pytest.mark.parametrize(("number", "status"), [(5, 200), (100, 400)])
-def test_the_framing_of_a_small_body_is_bounded_as_well(number: int, status: int, relay: Process) -> None:
-    head = b"POST /webhook/small HTTP/1.1\r\nX-Api-Key: " + KEY.encode() + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
-    chunks = (b'1;a="' + b"x" * 8000 + b'"\r\n \r\n') * number
-    with connect(relay) as connection:
-        with suppress(OSError):  # what is too much isn't read to its end
-            connection.sendall(head + chunks + b"2\r\n{}\r\n0\r\n\r\n")
-        assert Answers(connection).next()[0] == status
+    # 170 MB were sent. A full garbage collection gives each process a copy of its own of what they share, 20 MB.
+    assert memory_of(relay) - before < 64 * MB
 
 
 def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> None:

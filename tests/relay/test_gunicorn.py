@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import signal
 import socket
@@ -41,71 +40,6 @@ def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool
             return True
         time.sleep(0.05)
     return False
-
-
-ACCEPTED_BEFORE_THE_END = """
-from relay.gunicorn_settings import Worker
-import socket
-from unittest import mock
-from gunicorn.config import Config
-listener = socket.create_server(("127.0.0.1", 0))
-client = socket.create_connection(listener.getsockname())
-worker = Worker(0, 0, [listener], mock.Mock(), 0, Config(), mock.Mock())
-worker.wsgi = lambda environ, start_response: start_response("200 OK", [("Content-Length", "0")]) and []
-worker.alive = False
-peer, address = listener.accept()
-client.sendall(b"GET / HTTP/1.1\\r\\nHost: h\\r\\n\\r\\n")
-listener.close()
-worker.handle(listener, peer, address)
-print(client.recv(100).split(b"\\r")[0].decode())
-"""
-
-
-def test_a_request_that_came_as_the_worker_closed_its_listeners_is_answered() -> None:
-    """In a process of its own: the settings make all of a process gevent's."""
-    command = [sys.executable, "-c", ACCEPTED_BEFORE_THE_END]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.stdout == "HTTP/1.1 200 OK\n", done.stderr
-
-
-WHILE_IT_WAITS = """
-from relay.gunicorn_settings import Worker, limit_request_field_size, limit_request_line, secure_scheme_headers
-import socket, tracemalloc
-from unittest import mock
-from gunicorn.config import Config
-settings = Config()
-settings.set("limit_request_line", limit_request_line)
-settings.set("limit_request_field_size", limit_request_field_size)
-settings.set("secure_scheme_headers", secure_scheme_headers)
-listener = socket.create_server(("127.0.0.1", 0))
-client = socket.create_connection(listener.getsockname())
-worker = Worker(0, 0, [listener], mock.Mock(), 0, settings, mock.Mock())
-held = []
-def deliver(size):
-    client.sendall(b"POST /webhook/a HTTP/1.1\\r\\nContent-Length: %d\\r\\n\\r\\n%b" % (size, bytes(size)))
-def application(environ, start_response):
-    environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
-    held.append(tracemalloc.get_traced_memory()[0])
-    if len(held) == 1:
-        deliver(15_000)
-    else:
-        client.shutdown(socket.SHUT_WR)
-    start_response("200 OK", [("Content-Length", "0")])
-    return []
-worker.wsgi = application
-peer, address = listener.accept()
-deliver(1)
-tracemalloc.start()
-worker.handle(listener, peer, address)
-print(len(held), held[-1] - held[0] < 10_000)
-"""
-
-
-def test_nothing_of_a_body_is_held_once_it_has_been_read() -> None:
-    """While ten thousand senders wait, that would be much."""
-    command = [sys.executable, "-c", WHILE_IT_WAITS]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.stdout == "2 True\n", done.stderr
 
 
 class Process:
@@ -220,14 +154,13 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
         b"POST /" + b"y" * 30_000 + b" HTTP/1.1\r\n\r\n",
     ],
 )
-def test_what_is_no_http_is_a_bad_request_in_the_form_of_all_errors(raw: bytes, running: Process) -> None:
+def test_what_is_no_http_is_refused(raw: bytes, running: Process) -> None:
     with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
         response = http.client.HTTPResponse(connection)
         response.begin()
-        assert response.status == 400
-        assert set(json.loads(response.read())) == {"error", "message"}
+        assert response.status in (400, 414, 431, 501)
 
 
 @pytest.fixture(scope="module")

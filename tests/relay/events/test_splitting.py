@@ -10,7 +10,6 @@ import pytest
 from platforms.bodies import Body
 from relay.events.parser import MAX_ELEMENTS
 from relay.events.splitting import parts_of
-from relay.http.memory import Turn
 from tests.relay.bridge import MakeRelay, Relay
 
 META: dict[str, Any] = {
@@ -147,13 +146,3 @@ def test_a_delivery_in_which_the_path_takes_too_long_is_refused_not_stored_whole
     relay = make_relay({"name": "a", "verifier": "none", "split": "$..items"})
     body = json.dumps({"x": [0] * 200_000, "items": [1]})
     assert (relay.post("a", body).status_code, relay.events()) == (400, [])
-
-
-def test_many_events_of_a_small_delivery_wait_for_memory(
-    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(Turn, "grow", lambda _turn, size: asked.append(size))
-    relay = make_relay({"name": "a", "verifier": "none", "split": "$.i"})
-    assert relay.post("a", json.dumps({"i": [0] * 100})).status_code == 200
-    assert sum(asked) >= 2000

@@ -24,7 +24,7 @@ import pytest
 from store.event_filter import EventFilter
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
-from testkit.strangers import ANSWERS, attack
+from testkit.strangers import ANSWERS, NO_HTTP, attack
 from tests.relay.test_gunicorn import KEY, Process, eventually
 
 DEFINITIONS = f"""webhooks:
@@ -75,6 +75,12 @@ class Answers:
         status = int(self._file.readline().split()[1])
         headers = http.client.parse_headers(self._file)
         return status, json.loads(self._file.read(int(headers["Content-Length"])))
+
+    def status(self) -> int:
+        """The next one's status, whatever its body is."""
+        status = int(self._file.readline().split()[1])
+        self._file.read(int(http.client.parse_headers(self._file)["Content-Length"]))
+        return status
 
     def ended(self) -> bool:
         """Whether the relay has closed the connection."""
@@ -182,9 +188,7 @@ def test_what_is_no_http_is_refused_also_when_it_comes_whole(raw: bytes, relay: 
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
         answers = Answers(connection)
-        status, body = answers.next()
-        assert 400 <= status < 500
-        assert set(body) == {"error", "message"}
+        assert answers.status() in NO_HTTP
         assert answers.ended()
 
 
@@ -269,17 +273,6 @@ def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process) -> None:
     finally:
         for connection in peers:
             connection.close()
-
-
-def test_an_answer_is_one_packet(relay: Process) -> None:
-    """gunicorn sends head and body apart, and each packet costs a wake-up here and there."""
-    with connect(relay) as connection:
-        for _ in range(20):
-            connection.sendall(request())
-            packet = connection.recv(65536)
-            head, body = packet.split(b"\r\n\r\n", 1)
-            assert head.startswith(b"HTTP/1.1 200")
-            assert json.loads(body)["eventId"]
 
 
 def test_many_pipelined_requests_are_answered_in_turn_also_when_the_answers_are_read_late(relay: Process) -> None:
@@ -462,30 +455,10 @@ def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_n
         assert [Answers(connection).next()[0] for connection in under_way] == [200] * 6
         began = time.monotonic()
         assert own_relay.process.wait(PATIENCE) == 0
-        assert time.monotonic() - began < 12  # idle ones could stay for 15 s, and stopping takes at most 20
+        assert time.monotonic() - began < 12  # idle ones stay for 5 s, and stopping takes at most 20
     finally:
         for connection in (*idle, *under_way):
             connection.close()
-
-
-def test_connections_on_which_nothing_was_sent_are_let_go_by_a_relay_that_stops(tmp_path: Path) -> None:
-    relay = Process(tmp_path)
-    relay.file.write_text(DEFINITIONS)
-    relay.start(GUNICORN_CMD_ARGS="--keep-alive 3600 --graceful-timeout 3600")
-    silent = []
-    try:
-        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
-        silent = [connect(relay) for _ in range(20)]
-        assert answers_at_once(relay)  # so the relay has accepted what came before
-        assert relay.process is not None
-        relay.process.terminate()
-        assert relay.process.wait(PATIENCE) == 0
-    finally:
-        for connection in silent:
-            connection.close()
-        assert relay.process is not None
-        relay.process.kill()
-        relay.process.wait(PATIENCE)
 
 
 def test_a_connection_on_which_nothing_comes_is_ended(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -15,14 +15,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from config.respond import Respond
-from relay.http.memory import Overloaded
 from relay.waiting.answering import response_to
-from relay.waiting.places import MOST, WaitingPlaces, most_waiting
+from relay.waiting.places import WaitingPlaces
 from relay.waiting.senders import Pending, Waiting
 from store.answers import TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.event_filter import EventFilter
 from testkit import PATIENCE
 from tests.relay.bridge import MakeRelay, Relay
 
@@ -210,17 +208,6 @@ def test_an_answer_that_is_too_large_is_said_to_be() -> None:
 # --- when the store is away, the process stops, senders hang up, or too many wait
 
 
-class NoPeer:
-    """A connection that nobody hangs up, unless a test does."""
-
-    def __init__(self) -> None:
-        self.hang_up: Callable[[], None] = lambda: None
-
-    def waiting(self, gone: Callable[[], None]) -> AbstractContextManager[None]:
-        self.hang_up = gone
-        return nullcontext()
-
-
 PENDING = Pending(
     "e1",
     "ask",
@@ -230,10 +217,10 @@ PENDING = Pending(
 )
 
 
-def waiting_for(waiting: Waiting, peer: NoPeer, pending: Pending) -> Callable[[], Answer | None]:
+def waiting_for(waiting: Waiting, pending: Pending) -> Callable[[], Answer | None]:
     """One that waits on a thread of its own; returns what gives its answer."""
     found: list[Answer | None] = []
-    thread = threading.Thread(target=lambda: found.append(waiting.wait(pending, peer)))
+    thread = threading.Thread(target=lambda: found.append(waiting.wait(pending)))
     thread.start()
 
     def answer() -> Answer | None:
@@ -268,7 +255,7 @@ def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypa
 
     monkeypatch.setattr(relay.store.answers, "among", perhaps)
     waiting = Waiting(relay.store.answers, relay.store.signals, relay.store)
-    answer = waiting_for(waiting, NoPeer(), replace(one, is_duplicate=True))
+    answer = waiting_for(waiting, replace(one, is_duplicate=True))
     assert tried.wait(PATIENCE)
     relay.store.answers.record([Answer(one.event_id, "COMPLETED", "w1", "1")])
     away.set()
@@ -278,18 +265,15 @@ def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypa
     waiting.stop()
 
 
-def test_a_sender_that_hangs_up_and_a_process_that_stops_wait_no_longer(relay: Relay) -> None:
+def test_senders_of_a_process_that_stops_wait_no_longer(relay: Relay) -> None:
     one = pending(relay)
     waiting = Waiting(relay.store.answers, relay.store.signals, relay.store)
-    peers = [NoPeer(), NoPeer()]
-    hung_up, stopped = (waiting_for(waiting, peer, one) for peer in peers)
-    eventually(lambda: waiting.waiters == 2)
-    peers[0].hang_up()
-    assert hung_up() is None
+    stopped = waiting_for(waiting, one)
+    eventually(lambda: waiting.waiters == 1)
     waiting.stop()
     assert stopped() is None
     assert not waiting.has_room("ask")
-    assert waiting.wait(one, NoPeer()) is None, "at once"
+    assert waiting.wait(one) is None, "at once"
     assert waiting.waiters == 0
 
 
@@ -297,18 +281,16 @@ def test_when_too_many_wait_others_are_told_at_once(relay: Relay) -> None:
     one = pending(relay)
     waiting = relay.background.waiting
     waiting.places.most = 5
-    peers = [NoPeer() for _ in range(4)]
-    answers = [waiting_for(waiting, peer, one) for peer in peers]
+    answers = [waiting_for(waiting, one) for _ in range(4)]
     eventually(lambda: waiting.waiters == 4)
     assert not waiting.has_room("ask")
     assert waiting.has_room("another")
-    assert waiting.wait(one, NoPeer()) is None
+    assert waiting.wait(one) is None
     full = relay.post("ask", "{}", KEY)
     assert full.status_code == 202
     assert relay.store.answers.waited(full.get_json()["eventId"]) is None, "and no worker watches for it"
-    for peer in peers:
-        peer.hang_up()
-    assert [answer() for answer in answers] == [None] * 4
+    relay.store.answers.record([Answer(one.event_id, "COMPLETED", "w1", "1")])
+    assert all(answer() is not None for answer in answers)
     assert waiting.has_room("ask")
 
 
@@ -326,28 +308,3 @@ def test_a_webhook_may_take_four_fifths_of_the_places_and_leaves_some_to_the_nex
     for place in taken:
         place.__exit__(None, None, None)
     assert places.has_room("a")
-
-
-def test_memory_and_open_files_bound_how_many_may_wait() -> None:
-    assert most_waiting(8 * 1024**3, 65536) == MOST
-    assert most_waiting(256 * 1024**2, 65536) == 2048
-    assert most_waiting(8 * 1024**3, 8192) == 4096
-    assert most_waiting(1024, 1024) == 100
-
-
-def test_a_large_answer_that_has_no_room_is_left_for_a_retry(
-    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from relay.http.views import WsgiRequest
-
-    def full(self: WsgiRequest, size: int) -> None:
-        raise Overloaded("no room")
-
-    relay = make_relay(ASK)
-    with monkeypatch.context() as patched:
-        patched.setattr(WsgiRequest, "hold", full)
-        sender = Sender(relay, id_="d1")
-        of_worker(relay, "large")
-        assert sender.answer()[0] == 202
-    assert Sender(relay, id_="d1").answer() == (200, "large")
-    assert len(relay.store.queries.events(EventFilter())) == 1

@@ -127,17 +127,6 @@ def test_many_wait_without_holding_up_others_and_each_gets_its_own_answer(
     assert waiting[0].answer()[0] == 200
 
 
-def test_a_sender_that_hangs_up_leaves_its_place(relay: Process, store: SqliteStore, ask: Ask) -> None:
-    waiting = [ask(relay) for _ in range(10)]
-    ids = open_events(store, 10)
-    assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 10)
-    for one in waiting:
-        one.hang_up()
-    assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 0)
-    assert eventually(lambda: metric(relay, 'bridge_waits_total{outcome="hung_up",webhook="ask"}') == 10)
-    end(store, ids)
-
-
 def test_the_next_request_on_a_connection_waits_its_turn(relay: Process, store: SqliteStore, ask: Ask) -> None:
     one = ask(relay)
     one.ask()  # before the answer to the first

@@ -1,0 +1,116 @@
+"""Reads bodies: small ones into memory, large ones into temporary files, each within a deadline.
+
+Only a complete body can be verified, so strangers may send bodies of any allowed size. A slow one costs a part of the
+disk's share, never memory; a complete large one is loaded when it is its turn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from tempfile import TemporaryFile
+from typing import IO, Protocol
+
+from relay.concurrency import at_most, take_turns
+
+IN_MEMORY = 256 * 1024
+"""Bytes; the rest of a larger body goes to a temporary file."""
+ON_DISK = 100 * 1024 * 1024
+"""Bytes of all such files of a process."""
+LONGEST = 20.0
+"""Seconds that a body may take to arrive."""
+_PIECE = 16 * 1024
+_LARGEST_REST = 64 * 1024 * 1024
+"""Bytes that are still read of a body that was refused."""
+_AT_ONCE = 2
+"""Large bodies that a process has in memory."""
+_LONGEST_WAIT = 1.0
+"""Seconds that a large body waits for its turn."""
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than the webhook accepts."""
+
+
+class BodyUnreadable(Exception):
+    """The body broke off, was malformed, or took too long."""
+
+
+class Overloaded(Exception):
+    """Too many large bodies are in flight: there is no room for this one now."""
+
+
+class Stream(Protocol):
+    """WSGI's input."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes: fewer than `size` only at the end."""
+
+
+class Bodies:
+    """What all requests of a process share."""
+
+    def __init__(self, on_disk: int = ON_DISK):
+        self._left = on_disk
+        self._turns = threading.BoundedSemaphore(_AT_ONCE)
+
+    @contextmanager
+    def read(self, stream: Stream, size: int) -> Iterator[bytes]:
+        """The first `size` bytes, or all if there are fewer; a large body is in memory only until the block ends.
+
+        Raises BodyUnreadable or Overloaded.
+        """
+        begin = b"".join(pieces(stream, min(size, IN_MEMORY)))
+        if len(begin) < IN_MEMORY or size == IN_MEMORY:
+            yield begin
+            return
+        with self._on_disk(begin, stream, size - IN_MEMORY) as file:
+            del begin
+            if not self._turns.acquire(timeout=_LONGEST_WAIT):
+                raise Overloaded("too many large bodies wait to be verified")
+            try:
+                file.seek(0)
+                yield file.read()
+            finally:
+                self._turns.release()
+
+    @contextmanager
+    def _on_disk(self, begin: bytes, stream: Stream, size: int) -> Iterator[IO[bytes]]:
+        taken = 0
+        try:
+            with TemporaryFile(prefix="bridge-body-") as file:
+                file.write(begin)
+                for piece in pieces(stream, size):
+                    if len(piece) > self._left:
+                        raise Overloaded("too many large bodies are arriving")
+                    self._left -= len(piece)
+                    taken += len(piece)
+                    file.write(piece)
+                yield file
+        finally:
+            self._left += taken
+
+
+def discard(stream: Stream) -> None:
+    """Reads what is left of a body, up to a bound: a connection that is closed with unread bytes is reset, and its peer
+    may not see the answer."""
+    with suppress(BodyUnreadable):
+        for _ in pieces(stream, _LARGEST_REST):
+            pass
+
+
+def pieces(stream: Stream, size: int) -> Iterator[bytes]:
+    """What arrives, `size` bytes at most. Raises BodyUnreadable."""
+    with at_most(LONGEST):
+        while size > 0:
+            try:
+                piece = stream.read(min(_PIECE, size))
+                if len(piece) == _PIECE:
+                    take_turns()  # what is there already arrives without a wait
+            except Exception as error:  # the server's parser and the socket each raise their own exceptions
+                raise BodyUnreadable from error
+            if not piece:
+                return
+            yield piece
+            size -= len(piece)

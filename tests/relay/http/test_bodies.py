@@ -1,0 +1,56 @@
+"""Bodies: small ones in memory, large ones in files of bounded size, and few of those in memory at a time."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from relay.http.bodies import IN_MEMORY, Bodies, BodyUnreadable, Overloaded
+
+
+class Broken(io.BytesIO):
+    def read(self, size: int | None = -1, /) -> bytes:
+        raise ValueError("no chunk")
+
+
+@pytest.mark.parametrize("size", [0, 1, IN_MEMORY - 1, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY])
+@pytest.mark.parametrize("more", [0, 1, IN_MEMORY])
+def test_a_body_is_what_was_sent_up_to_the_size_that_is_asked_for(size: int, more: int) -> None:
+    sent = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+    with Bodies().read(io.BytesIO(sent), size + more) as body:
+        assert body == sent
+    with Bodies().read(io.BytesIO(sent + b"rest"), size) as body:
+        assert body == sent
+
+
+def test_large_bodies_share_a_bounded_part_of_the_disk() -> None:
+    bodies = Bodies(on_disk=3 * IN_MEMORY)
+    large = b"x" * (3 * IN_MEMORY)
+    with bodies.read(io.BytesIO(large), len(large)):
+        with pytest.raises(Overloaded), bodies.read(io.BytesIO(large), len(large)):
+            pass
+        with bodies.read(io.BytesIO(b"{}"), 2) as small:
+            assert small == b"{}"
+    with bodies.read(io.BytesIO(large), len(large)) as again:  # there is room again, also after the refusal
+        assert again == large
+
+
+def test_few_large_bodies_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.http.bodies._LONGEST_WAIT", 0.0)
+    bodies, large = Bodies(), b"x" * (2 * IN_MEMORY)
+    for _ in range(2):
+        with (
+            bodies.read(io.BytesIO(large), len(large)),
+            bodies.read(io.BytesIO(large), len(large)),
+            pytest.raises(Overloaded),
+            bodies.read(io.BytesIO(large), len(large)),
+        ):
+            pass
+    with bodies.read(io.BytesIO(large), len(large)) as body:
+        assert body == large
+
+
+def test_whatever_the_server_raises_makes_a_body_unreadable() -> None:
+    with pytest.raises(BodyUnreadable), Bodies().read(Broken(), 10):
+        pass
