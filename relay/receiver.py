@@ -132,10 +132,9 @@ class Receiver:
                     delivery = self._verify(route, incoming, request) if call is None else by_url(call, request)
                     # To wait for a vendor's key mustn't use up the time for storing what it has proven.
                     until = max(until, time.monotonic() + _TO_STORE)
-                    counts = self._admit(route, incoming, until)
+                    counts = self._counts(route, incoming, until)
                     body = self._parse(route, delivery, counts)
                     if challenge := route.signed_challenge(body):
-                        self._admission.left_nothing(route.webhook.name, route.accept)
                         return self._challenged(route, challenge, True, until)
                     if not counts:
                         raise Refused(_NOT_VERIFIED)
@@ -146,6 +145,7 @@ class Receiver:
                         self._find_use(route.webhook.name, call, until)
                         events = list(map(call.addressed, events))
                     wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
+                    self._admit(route, wanted, until)
                     pending = self._pending(route, wanted, now, until)
                     if pending is not None:
                         wanted[0] = replace(wanted[0], answer=pending.wanted)
@@ -208,7 +208,7 @@ class Receiver:
             raise _MethodNotAllowed
         if not route.admits(incoming.remote):
             raise _AddressRefused("the address is not in allow_ips", 403)
-        if seconds := self._admission.wait(route.webhook.name, route.accept, incoming.sender):
+        if seconds := self._admission.wait(route.webhook.name, incoming.sender):
             raise _TooMany(seconds)
 
     def _verify(self, route: Route, incoming: Incoming, request: Request) -> VerifiedDelivery:
@@ -218,21 +218,27 @@ class Receiver:
         try:
             return route.verification.verify(request)
         except BadBody:  # for platforms whose proof is in the body
-            self._admission.failed(route.webhook.name, incoming.sender)
+            self._admission.failed(route.webhook.name, incoming.sender, len(request.body))
             raise
 
-    def _admit(self, route: Route, incoming: Incoming, until: float) -> bool:
+    def _counts(self, route: Route, incoming: Incoming, until: float) -> bool:
         """Whether the delivery counts. If only a challenge can verify the webhook, nothing else counts before it.
+        Raises StoreUnavailable."""
+        if route.callback is not None and not route.callback.is_signed:
+            self._admission.failed(route.webhook.name, incoming.sender)  # anyone can make up ids
+        return not route.needs_challenge or self._verified.is_verified(route.webhook, route.key, until)
 
-        Raises _TooMany if the webhook has reached its limit, or StoreUnavailable.
-        """
-        if route.needs_challenge and not self._verified.is_verified(route.webhook, route.key, until):
-            return False
-        signed = route.callback is None or route.callback.is_signed
-        admit = self._admission.proven if signed else self._admission.unproven
-        if seconds := admit(route.webhook.name, route.accept, incoming.sender):
+    def _admit(self, route: Route, events: list[NewEvent], until: float) -> None:
+        """Counts a delivery's events against `accept`, but nothing for a repetition: anyone who has seen a delivery can
+        send it again. Raises _TooMany or StoreUnavailable."""
+        if route.accept is None or not events:
+            return
+        name = route.webhook.name
+        ids = [event.delivery_id for event in events if event.delivery_id is not None]
+        if len(ids) == len(events) and self._deliveries.received_at(name, ids, until).keys() == set(ids):
+            return
+        if seconds := self._admission.take(name, route.accept):
             raise _TooMany(seconds)
-        return True
 
     def _parse(self, route: Route, delivery: VerifiedDelivery, counts: bool) -> Body:
         """Raises BadBody, or Refused if the delivery doesn't count."""
@@ -289,8 +295,8 @@ class Receiver:
         if duplicates:
             self._outcomes.count(webhook.name, "duplicate", 200 if route.callback is None else 410, duplicates)
             self._reporter.repeated(route, incoming, committed)
-        if not stored:
-            self._admission.left_nothing(webhook.name, route.accept)
+        if stored and (route.callback is None or route.callback.is_signed):
+            self._admission.proven(webhook.name, incoming.sender)
         if not self._verified.is_known(route.key):
             self._mark(route, until)
         if route.callback is not None and (duplicates or (all_filtered and incoming.wants_page)):
@@ -324,7 +330,7 @@ class Receiver:
                 )
             case Refused():
                 if not isinstance(error, _AddressRefused):
-                    self._admission.failed(name, incoming.sender)
+                    self._admission.failed(name, incoming.sender, 0 if request is None else len(request.body))
                 kept_id = self._reporter.keep(route, incoming, request, error)
                 self._reporter.record(route, incoming, error.status, error.reason, kept_id)
                 return route.refusal(error.status)

@@ -1,8 +1,8 @@
 """Which deliveries are looked at: as many as a webhook's `accept` allows, and few from an address that proves nothing.
 
-Only proven deliveries count against `accept`, so strangers can't shut others out. An address that has sent a proven
-delivery is never refused for other senders' failures: platforms, and everyone behind a shared NAT, use the same
-addresses as strangers.
+Only proven and new deliveries count against `accept`, so strangers can't shut others out. An address that has sent
+one is never refused for other senders' failures: platforms, and everyone behind a shared NAT, use the same addresses
+as strangers.
 """
 
 from __future__ import annotations
@@ -35,17 +35,15 @@ class Allowance:
         seconds = max(full_at, now) - now - (self.burst - 1) / self.rate
         return seconds if seconds > _NEXT_TO_NOTHING else 0.0
 
-    def less_one(self, full_at: float, now: float) -> float:
-        """When the bucket is full again after one more token is taken. An empty bucket gets no emptier."""
-        return min(max(full_at, now) + 1 / self.rate, now + self.burst / self.rate)
-
-    def one_more(self, full_at: float) -> float:
-        """When the bucket is full again after a token is returned."""
-        return full_at - 1 / self.rate
+    def less(self, full_at: float, now: float, number: int = 1) -> float:
+        """When the bucket is full again after so many more tokens are taken. An empty bucket gets no emptier."""
+        return min(max(full_at, now) + number / self.rate, now + self.burst / self.rate)
 
 
 FAILURES = Allowance(rate=5, burst=100)
-"""Failed proofs that are computed, and recorded in detail, per address and webhook."""
+"""Failed proofs that are computed, and recorded in detail, per address and webhook. A large body counts as several."""
+_BYTES = 32 * 1024
+"""Of a body whose proof failed, that count as one more failure."""
 PAGES = Allowance(rate=5, burst=100)
 """Pages that are shown per address and webhook, at the links of callbacks: for each, the store is read."""
 PROVEN_FOR = 24 * 3600.0
@@ -62,43 +60,26 @@ class Admission:
         self._proven = SharedTimes()
         self._pages = SharedTimes()
 
-    def wait(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
-        """Seconds until the sender should try again; 0 if the delivery may be looked at now. `sender` is the address,
+    def wait(self, webhook: str, sender: str | None) -> int:
+        """Seconds until the sender should try again; 0 if its delivery may be looked at now. `sender` is the address,
         None if unknown."""
         now = self._clock.monotonic()
-        seconds = 0.0
-        if accept is not None:
-            seconds = Allowance(accept.rate, accept.most_at_once).wait(self._accepted.get(webhook), now)
         if (address := _one_sender(sender)) is not None:
             key = webhook, address
-            if (more := FAILURES.wait(self._failed.get(key), now)) and self._proven.get(key) < now:
-                seconds = max(seconds, more)
-        return math.ceil(seconds)
+            if (seconds := FAILURES.wait(self._failed.get(key), now)) and self._proven.get(key) < now:
+                return math.ceil(seconds)
+        return 0
 
-    def proven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
-        """Records a proven delivery. Returns 0, or the seconds until it should be sent again if the webhook has reached
+    def take(self, webhook: str, accept: Accept) -> int:
+        """Counts a proven delivery. Returns 0, or the seconds until it should be sent again if the webhook has reached
         its limit."""
-        now = self._clock.monotonic()
+        return _take_one(self._accepted, webhook, Allowance(accept.rate, accept.most_at_once), self._clock.monotonic())
+
+    def proven(self, webhook: str, sender: str | None) -> None:
+        """Records that the sender has proven a delivery that wasn't known: whoever sends again what it has seen doesn't
+        free itself from `FAILURES`."""
         if (address := _one_sender(sender)) is not None:
-            self._proven.set((webhook, address), now + PROVEN_FOR)
-        return self._take(webhook, accept, now)
-
-    def unproven(self, webhook: str, accept: Accept | None, sender: str | None) -> int:
-        """The same for a delivery that may be made up: each counts as a failed proof, too."""
-        self.failed(webhook, sender)
-        return self._take(webhook, accept, self._clock.monotonic())
-
-    def _take(self, webhook: str, accept: Accept | None, now: float) -> int:
-        if accept is None:
-            return 0
-        return _take_one(self._accepted, webhook, Allowance(accept.rate, accept.most_at_once), now)
-
-    def left_nothing(self, webhook: str, accept: Accept | None) -> None:
-        """Returns the token of a proven delivery that created no event. Otherwise anyone who has seen a delivery could
-        use up `accept` by sending it again."""
-        if accept is not None:
-            allowance = Allowance(accept.rate, accept.most_at_once)
-            self._accepted.set(webhook, allowance.one_more(self._accepted.get(webhook)))
+            self._proven.set((webhook, address), self._clock.monotonic() + PROVEN_FOR)
 
     def page(self, webhook: str, sender: str | None) -> int:
         """Records a request for a page. Returns 0, or the seconds until its sender should try again."""
@@ -106,11 +87,11 @@ class Admission:
             return 0
         return _take_one(self._pages, (webhook, address), PAGES, self._clock.monotonic())
 
-    def failed(self, webhook: str, sender: str | None) -> None:
-        """Records a delivery whose proof failed."""
+    def failed(self, webhook: str, sender: str | None, size: int = 0) -> None:
+        """Records a delivery whose proof failed, with a body of this many bytes."""
         if (address := _one_sender(sender)) is not None:
-            key = webhook, address
-            self._failed.set(key, FAILURES.less_one(self._failed.get(key), self._clock.monotonic()))
+            key, cost = (webhook, address), 1 + size // _BYTES
+            self._failed.set(key, FAILURES.less(self._failed.get(key), self._clock.monotonic(), cost))
 
 
 def _take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float) -> int:
@@ -118,7 +99,7 @@ def _take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: floa
     full_at = times.get(key)
     if seconds := allowance.wait(full_at, now):
         return math.ceil(seconds)
-    times.set(key, allowance.less_one(full_at, now))
+    times.set(key, allowance.less(full_at, now))
     return 0
 
 

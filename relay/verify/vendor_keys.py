@@ -200,8 +200,8 @@ class KeyCache:
         full_at = self._full_at_of.get(one, 0.0)
         if UNKNOWN_TO_ONE.wait(full_at, now):
             return False
-        _remember(self._full_at_of, one, UNKNOWN_TO_ONE.less_one(full_at, now))
-        self._full_at = UNKNOWN.less_one(self._full_at, now)
+        _remember(self._full_at_of, one, UNKNOWN_TO_ONE.less(full_at, now))
+        self._full_at = UNKNOWN.less(self._full_at, now)
         return True
 
     def _fetch(self, url: str, fetching: _Fetching, read: Callable[[bytes], object], send: bytes | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import io
 import os
 from typing import Any
@@ -27,7 +28,7 @@ def test_an_allowance_is_a_burst_and_then_its_rate() -> None:
     for tenth in range(40):
         now = 100 + tenth / 10
         if not allowance.wait(full_at, now):
-            full_at = allowance.less_one(full_at, now)
+            full_at = allowance.less(full_at, now)
             taken.append(tenth)
     assert taken[:2] == [0, 1]
     assert 8 <= len(taken) <= 11
@@ -60,62 +61,69 @@ def test_an_address_that_many_may_share_is_not_held_to_its_failures(sender: str 
     admission = Admission(Clock(1000.0))
     for _ in range(10 * FAILURES.burst):
         admission.failed("a", sender)
-    assert admission.wait("a", None, sender) == 0
+    assert admission.wait("a", sender) == 0
 
 
 def test_who_fails_again_and_again_waits_and_nobody_else_does() -> None:
     clock = Clock(1000.0)
     admission = Admission(clock)
     for number in range(FAILURES.burst):
-        assert admission.wait("a", None, "2001:db7:1:2::1") == 0
+        assert admission.wait("a", "2001:db7:1:2::1") == 0
         admission.failed("a", f"2001:db7:1:2::{number:x}")
-    assert admission.wait("a", None, "2001:db7:1:2:ffff::1") == 1
-    assert admission.wait("a", None, "2001:db7:1:3::1") == 0
-    assert admission.wait("b", None, "2001:db7:1:2::1") == 0
+    assert admission.wait("a", "2001:db7:1:2:ffff::1") == 1
+    assert admission.wait("a", "2001:db7:1:3::1") == 0
+    assert admission.wait("b", "2001:db7:1:2::1") == 0
     clock.seconds += 1
-    assert admission.wait("a", None, "2001:db7:1:2::1") == 0
+    assert admission.wait("a", "2001:db7:1:2::1") == 0
+
+
+def test_a_large_body_counts_as_many_failures() -> None:
+    admission = Admission(Clock(1000.0))
+    number = 0
+    while not admission.wait("a", STRANGER):
+        admission.failed("a", STRANGER, 1024 * 1024)
+        number += 1
+    assert number < 5
 
 
 def test_where_something_proven_comes_from_failures_count_for_nothing() -> None:
     clock = Clock(1000.0)
     admission = Admission(clock)
-    admission.proven("a", None, SENDER)
+    admission.proven("a", SENDER)
     for _ in range(10 * FAILURES.burst):
         admission.failed("a", SENDER)
-    assert admission.wait("a", None, SENDER) == 0
+    assert admission.wait("a", SENDER) == 0
     clock.seconds += PROVEN_FOR + 1
     for _ in range(10 * FAILURES.burst):
         admission.failed("a", SENDER)
-    assert admission.wait("a", None, SENDER) > 0
+    assert admission.wait("a", SENDER) > 0
 
 
 def test_failures_that_were_all_looked_at_shut_nobody_out_for_long() -> None:
     """As of an address that was proven once, or of many slow bodies at the same time."""
     clock = Clock(1000.0)
     admission = Admission(clock)
-    admission.proven("a", None, SENDER)
+    admission.proven("a", SENDER)
     for _ in range(int(PROVEN_FOR * FAILURES.rate) + 10 * FAILURES.burst):  # more than are forgotten meanwhile
         admission.failed("a", SENDER)
     clock.seconds += PROVEN_FOR + 1
-    assert admission.wait("a", None, SENDER) == 0
+    assert admission.wait("a", SENDER) == 0
     for _ in range(100 * FAILURES.burst):
         admission.failed("a", SENDER)
-    assert admission.wait("a", None, SENDER) == 1
+    assert admission.wait("a", SENDER) == 1
     clock.seconds += 1 / FAILURES.rate
-    assert admission.wait("a", None, SENDER) == 0
+    assert admission.wait("a", SENDER) == 0
 
 
 def test_a_webhook_takes_what_it_accepts_of_proven_deliveries() -> None:
     clock, accept = Clock(1000.0), Accept(rate="1/s", burst=3)  # type: ignore[arg-type]
     admission = Admission(clock)
     for _ in range(1000):  # of strangers
-        assert admission.wait("a", accept, None) == 0
-        admission.failed("a", None)
-    assert [admission.proven("a", accept, None) for _ in range(4)] == [0, 0, 0, 1]
-    assert admission.wait("a", accept, None) == 1
-    assert admission.wait("b", accept, None) == 0
+        admission.failed("a", STRANGER)
+    assert [admission.take("a", accept) for _ in range(4)] == [0, 0, 0, 1]
+    assert admission.take("b", accept) == 0
     clock.seconds += 1
-    assert admission.wait("a", accept, None) == 0
+    assert admission.take("a", accept) == 0
 
 
 def test_twice_the_deliveries_of_a_second_may_come_at_once_unless_it_says_otherwise() -> None:
@@ -215,6 +223,32 @@ def test_a_webhook_answers_429_to_more_than_it_accepts(make_relay: MakeRelay) ->
     clock.seconds += 1
     assert [post(relay, "127.0.0.1", KEY).status_code for _ in range(2)] == [200, 429]
     assert len(relay.events()) == 4
+
+
+SIGNED = {"name": "push", "platform": "github", "secret": "0123456789abcdef"}
+
+
+def push(relay: Relay, remote: str, body: str, secret: str = "0123456789abcdef") -> int:
+    signature = "sha256=" + hmac.new(secret.encode(), body.encode(), "sha256").hexdigest()
+    return int(post(relay, remote, {"X-Hub-Signature-256": signature}, "push", body).status_code)
+
+
+def test_a_replayed_delivery_uses_up_nothing_of_accept_and_is_answered_all_the_same(make_relay: MakeRelay) -> None:
+    relay = make_relay(SIGNED | {"accept": {"rate": "1/s", "burst": 2}}, clock=Clock(1000.0))
+    assert push(relay, SENDER, '{"n": 1}') == 200
+    assert [push(relay, STRANGER, '{"n": 1}') for _ in range(20)] == [200] * 20
+    assert [push(relay, SENDER, f'{{"n": {n}}}') for n in (2, 3)] == [200, 429]
+    assert push(relay, STRANGER, '{"n": 1}') == 200, "also once the limit is reached"
+    assert len(relay.events()) == 2
+
+
+def test_whoever_replays_a_delivery_frees_itself_from_no_limit(make_relay: MakeRelay) -> None:
+    relay = make_relay(SIGNED, clock=Clock(1000.0))
+    assert push(relay, SENDER, "{}") == 200
+    assert push(relay, STRANGER, "{}") == 200
+    found = [push(relay, STRANGER, "{}", "wrong-wrong-wrong") for _ in range(3 * FAILURES.burst)]
+    assert found[-1] == 429
+    assert [push(relay, SENDER, "{}", "wrong-wrong-wrong") for _ in range(3 * FAILURES.burst)][-1] == 401
 
 
 @pytest.mark.parametrize("accept", [{"burst": 3}, {"rate": "fast"}, {"rate": "1/s", "burst": 0}, "1/s"])
