@@ -87,7 +87,8 @@ class Api:
             target = target.replace(f"{{{name}}}", quote(value, safe=""))
         if query:
             target += "?" + urlencode(query)
-        current.set(Call(not_after, time.monotonic() + min(self.timeout, patience)))
+        seconds = min(self.timeout, patience)
+        current.set(Call(not_after, seconds, time.monotonic() + seconds))
         try:
             try:
                 answer = self._send(method, target, body, largest or LARGEST_ANSWER)
@@ -127,7 +128,6 @@ class Api:
             headers["Content-Length"] = str(len(content))
         call = current.get()
         call.requested = False
-        began = time.monotonic()
         try:
             found = self._connections.urlopen(
                 method,
@@ -145,7 +145,7 @@ class Api:
                 found.close()
                 raise
         except (HTTPError, OSError) as error:
-            raise _failure(error, call, began) from error
+            raise _failure(error, call) from error
         if not 200 <= answer.status_code <= 299:
             raise Declined(answer)
         return answer
@@ -184,7 +184,7 @@ class Api:
             self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
 
 
-def _failure(error: Exception, call: Call, began: float) -> ConductorError:
+def _failure(error: Exception, call: Call) -> ConductorError:
     """What it means that a request has no complete answer."""
     cause = error.args[0] if isinstance(error, SSLError) and error.args else error
     text = " ".join(map(str, error.args)) or type(error).__name__
@@ -195,7 +195,7 @@ def _failure(error: Exception, call: Call, began: float) -> ConductorError:
     if isinstance(error, DecodeError):
         return Garbled(f"the answer can't be unpacked: {text}")
     if time.monotonic() >= call.ends:
-        return OutcomeUnknown(f"Conductor gave no complete answer within {call.ends - began:.3g} s")
+        return OutcomeUnknown(f"Conductor gave no complete answer within {call.seconds:.3g} s")
     return OutcomeUnknown(text)
 
 

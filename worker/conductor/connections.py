@@ -37,8 +37,10 @@ class Call:
 
     leaves: float
     """Later than this, nothing of a request is sent."""
+    seconds: float
+    """How long it may take."""
     ends: float
-    """All of the answer must be there by then."""
+    """When they are over."""
     requested: bool = False
     """Whether a connection was there for the request, so that anything may have happened."""
 

@@ -41,6 +41,8 @@ class Peer:
         self.port = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}/api"
         self.tls: ssl.SSLContext | None = None
+        self.behind_tunnel: ssl.SSLContext | None = None
+        """Of the server that it reaches as a proxy."""
         self.pause = 0.0
         """Seconds after each part of an answer."""
         self.was_reset = threading.Event()
@@ -57,22 +59,30 @@ class Peer:
 
     def _serve(self, number: int, peer: socket.socket) -> None:
         try:
-            with self._secured(peer) as peer, peer.makefile("rb") as requests:
-                while head := b"".join(iter(requests.readline, b"\r\n")):
-                    body = requests.read(2) if head.startswith(b"POST") else b""
-                    self.requests.append((number, head))
-                    self.bodies.append(body)
-                    for part in self.answers.pop(0):
-                        if part is None:
-                            peer.shutdown(socket.SHUT_RDWR)
-                            self.hung_up.set()
-                            return
-                        peer.sendall(part)
-                        time.sleep(self.pause)
+            with self._secured(peer) as peer:
+                self._answer(number, peer)
         except ConnectionResetError:
             self.was_reset.set()
         except OSError:
             pass
+
+    def _answer(self, number: int, peer: socket.socket) -> None:
+        with peer.makefile("rb") as requests:
+            while head := b"".join(iter(requests.readline, b"\r\n")):
+                body = requests.read(2) if head.startswith(b"POST") else b""
+                self.requests.append((number, head))
+                self.bodies.append(body)
+                for part in self.answers.pop(0):
+                    if part is None:
+                        peer.shutdown(socket.SHUT_RDWR)
+                        self.hung_up.set()
+                        return
+                    peer.sendall(part)
+                    time.sleep(self.pause)
+                if head.startswith(b"CONNECT ") and self.behind_tunnel is not None:
+                    with self.behind_tunnel.wrap_socket(peer, server_side=True) as server:
+                        self._answer(number, server)
+                    return
 
     def _secured(self, peer: socket.socket) -> socket.socket:
         return peer if self.tls is None else self.tls.wrap_socket(peer, server_side=True)
@@ -358,6 +368,20 @@ def test_a_server_that_asks_for_a_certificate_is_shown_ours(
         started(api_of(url))
     peer.answers = [(_OK + b"w1",)]
     assert started(api_of(url, certificate=ours, certificate_key=str(tmp_path / "client.key"))) == "w1"
+
+
+def test_by_https_a_proxy_only_makes_a_tunnel(peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", certified(tmp_path, "server"))
+    monkeypatch.setenv("HTTPS_PROXY", f"http://me:hidden@127.0.0.1:{peer.port}")
+    peer.behind_tunnel = serving(tmp_path, "server")
+    peer.answers = [(b"HTTP/1.1 200 OK\r\n\r\n",), (_OK + b"w1",), (_OK + b"w2",)]
+    api = api_of("https://localhost/api")
+    assert [started(api), started(api)] == ["w1", "w2"]
+    (_, connect), *others = peer.requests
+    assert connect.startswith(b"CONNECT localhost:443 ")
+    assert b64encode(b"me:hidden") in connect
+    assert [head.partition(b"\r\n")[0] for _, head in others] == [b"POST /api/workflow HTTP/1.1"] * 2
+    assert b64encode(b"me:hidden") not in b"".join(head for _, head in others)
 
 
 def test_certificates_are_read_only_for_tls(peer: Peer, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
