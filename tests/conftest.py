@@ -383,6 +383,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0)))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says at the end what was skipped, why, and what adds it."""
     skipped = terminalreporter.stats.get("skipped", ())
