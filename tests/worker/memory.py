@@ -28,8 +28,8 @@ _ITEM = {"id": 1, "ok": True}
 class Forgetful(SimulatedConductor):
     """Keeps no outputs: they would count as the worker's memory."""
 
-    def complete(self, workflow_id: str, reference_name: str, output: Any, *more: Any, **options: Any) -> Any:
-        return super().complete(workflow_id, reference_name, "{}", *more, **options)
+    def complete(self, workflow_id: str, name: str, task_id: str, output: Any, *more: Any, **options: Any) -> Any:
+        return super().complete(workflow_id, name, task_id, "{}", *more, **options)
 
 
 def fill(folder: Path, events: int, size: int) -> None:

@@ -341,7 +341,9 @@ class SimulatedConductor:
         task = self.tasks.get(task_id)
         return TaskStatus(not task.waits, task.worker_id, task.failure) if task is not None else None
 
-    def complete(self, workflow_id: str, reference_name: str, output: str, event_id: str, not_after: float = 0) -> Any:
+    def complete(
+        self, workflow_id: str, reference_name: str, task_id: str, output: str, event_id: str, not_after: float = 0
+    ) -> Any:
         def effect() -> str | None:
             pending = [
                 task

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from store.clock import ServerClock, SteadyClock
 from store.protocols import Clock
 from store.records import Task, Workflow
+from worker.conductor import search
 from worker.conductor.addressed import WorkflowTasks
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, is_of_an_item
+from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere
 from worker.conductor.messages import Messages
 from worker.conductor.responses import (
     End,
@@ -37,7 +39,7 @@ from worker.conductor.responses import (
     version_of,
     versions_of,
 )
-from worker.conductor.search import PAGES, TASK_TYPE, Pages, answers, in_progress
+from worker.conductor.search import PAGES, TASK_TYPE, WORKFLOWS, Pages
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 
@@ -128,7 +130,7 @@ class Conductor:
         queued. Not every index can return whole tasks: PostgreSQL's always answers 500. Unreadable tasks, and those
         that make every page fail, go into `unreadable`.
         """
-        for page in in_progress(self._search, "/tasks/search-v2", start, unreadable, self._pages):
+        for page in search.in_progress(self._search, "/tasks/search-v2", start, unreadable, self._pages):
             yield tasks_of(page, "index", None, unreadable)
 
     def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[dict[str, str]]:
@@ -136,7 +138,7 @@ class Conductor:
 
         Every index can return them. (The `input` in its answer isn't JSON.)
         """
-        for page in in_progress(self._search, "/tasks/search", start, unreadable, self._pages):
+        for page in search.in_progress(self._search, "/tasks/search", start, unreadable, self._pages):
             yield {item["taskId"]: named_in(item)[1] for item in page}
 
     def ended_since(self, end: int) -> set[str]:
@@ -144,21 +146,7 @@ class Conductor:
 
         This isn't proof: a server may set `endTime` on a task that it keeps in progress.
         """
-        query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
-        ended: set[str] = set()
-        size = self._pages.size
-        for offset in range(0, 5 * size, size):  # if there are more, reconciliation finds them
-            try:
-                page = self._search("/tasks/search", query, "endTime:DESC", offset, size)
-            except ConductorError as error:
-                if is_of_an_item(error) and answers(self._search, "/tasks/search"):  # it isn't proof anyway
-                    break
-                raise
-            items = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
-            ended |= {item["taskId"] for item in items if item.get("status") != "IN_PROGRESS"}
-            if len(page) < size:
-                break
-        return ended
+        return search.ended_since(self._search, end, self._pages.size)
 
     def running(self, workflow: str) -> list[str]:
         """The ids of all running workflows with that name, from the server's store, not its index."""
@@ -227,15 +215,23 @@ class Conductor:
         self,
         workflow_id: str,
         reference_name: str,
+        task_id: str,
         output: str,
         event_id: str,
         not_after: float = float("inf"),
     ) -> str | None:
         """Completes the workflow's pending task with that reference name; returns its id, or None if none was pending.
 
-        `output` is the text of a JSON object. The task's `workerId` then names the event.
+        `output` is the text of a JSON object. The task's `workerId` then names the event. A task whose name fits no
+        path is completed by its id: then None is returned whatever happened, so that `task` must tell.
         """
-        # By name, not by id: the update by id answers the same whatever happened.
+        if not search.fits_path(reference_name):
+            about = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "COMPLETED", "workerId": event_id}
+            body = "".join((json.dumps(about)[:-1], ', "outputData": ', output, "}"))
+            with suppress(NotFound):  # the task is gone
+                self._call("POST", "/tasks", body=body, not_after=not_after)
+            return None
+        # By name otherwise, since that answer shows whether it was pending.
         path = {"workflowId": workflow_id, "name": reference_name}
         worker = [("workerid", event_id)]
         answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after=not_after)
@@ -270,8 +266,11 @@ class Conductor:
     def started(self, name: str, correlation_id: str) -> str | None:
         """The id of the workflow started with this correlation id, running or ended; None if there is none.
 
-        On Redis, Conductor asks its index, which learns of it late or never (see `worker.delivery.earlier_starts`).
+        On Redis, Conductor asks its index, which learns of it late or never (see `worker.delivery.earlier_starts`). So
+        it is for all servers if the name fits no path.
         """
+        if not search.fits_path(name):
+            return search.started_in_index(self._search, name, correlation_id)
         query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
         # The GET form of this call refuses ids with a slash.
         found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id])
@@ -279,6 +278,10 @@ class Conductor:
             raise Garbled(f"the answer isn't about that correlation id: {str(found)[:100]!r}")
         workflows = objects(found.get(correlation_id) or [])
         return id_of(workflows[0].get("workflowId")) if workflows else None
+
+    def indexes_workflows(self) -> bool:
+        """Whether the index has any workflow, so that one that it lacks isn't there."""
+        return bool(self._search(WORKFLOWS, "startTime>0", "startTime:DESC", 0, 1))
 
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
         """Whether this event has completed a task with that reference name, which Conductor's retries of a task

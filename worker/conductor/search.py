@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
-from worker.conductor.responses import Unreadable, moment_of, named_in
+from worker.conductor.responses import Unreadable, id_of, moment_of, named_in, objects
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 _NARROWINGS = 25
@@ -21,6 +21,8 @@ _FAR = 32_503_680_000_000
 """Milliseconds: the year 3000, after which no task has started."""
 _IDS = "/tasks/search"
 """The search that returns summaries, of which only the ids and the workflows' names are used."""
+WORKFLOWS = "/workflow/search"
+"""The search for workflows."""
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
 
 
@@ -92,6 +94,35 @@ def in_progress(
             offset += size
         # A page that shrank because of one task grows again, however slow the server is.
         size = max(size, min(2 * size, largest if quick else pages.size))
+
+
+def ended_since(search: Search, end: int, size: int) -> set[str]:
+    """What `Conductor.ended_since` returns, from pages of that size."""
+    query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
+    ended: set[str] = set()
+    for offset in range(0, 5 * size, size):  # if there are more, reconciliation finds them
+        try:
+            page = search(_IDS, query, "endTime:DESC", offset, size)
+        except ConductorError as error:
+            if is_of_an_item(error) and answers(search, _IDS):  # it isn't proof anyway
+                break
+            raise
+        items = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
+        ended |= {item["taskId"] for item in items if item.get("status") != "IN_PROGRESS"}
+        if len(page) < size:
+            break
+    return ended
+
+
+def fits_path(name: str) -> bool:
+    """Whether a path may contain the name: Tomcat answers 400 to one with these characters, however encoded."""
+    return not {"/", "\\"}.intersection(name)
+
+
+def started_in_index(search: Search, name: str, correlation_id: str) -> str | None:
+    """The id of the workflow started with this correlation id, an event's; None if the index has none."""
+    found = search(WORKFLOWS, f"correlationId='{correlation_id}'", "startTime:DESC", 0, 100)
+    return next((id_of(one.get("workflowId")) for one in objects(found) if one.get("workflowType") == name), None)
 
 
 def answers(search: Search, path: str) -> bool:

@@ -19,7 +19,8 @@ import structlog
 
 from store.clock import PausingClock
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotNow, Unreachable, is_denied
+from worker.conductor.errors import ConductorError, NotNow, Refused, Unreachable, is_denied
+from worker.conductor.search import fits_path
 
 log = structlog.get_logger()
 
@@ -52,7 +53,7 @@ class EarlierStarts:
 
     def made(self, name: str, correlation_id: str) -> None:
         """Conductor has just confirmed that it started this workflow: a chance to learn where it looks up starts."""
-        if self._samples <= 0:
+        if self._samples <= 0 or not fits_path(name):
             return
         self._samples -= 1
         try:
@@ -68,13 +69,18 @@ class EarlierStarts:
     def find(self, name: str, correlation_id: str) -> str | None:
         """The id of the workflow with this correlation id; None if there is none.
 
-        Raises ConductorError: NotNow while some running workflows are still unread.
+        Raises ConductorError: NotNow while some running workflows are still unread, Refused if it can never be told.
         """
 
         def look() -> str | None:
             return self._conductor.started(name, correlation_id)
 
-        return look() or self.look_again(look) or self.find_running(name, correlation_id)
+        found = look() or self.look_again(look)
+        if fits_path(name):
+            return found or self.find_running(name, correlation_id)
+        if found is None and not self._conductor.indexes_workflows():
+            raise Refused(f"{name} can only be found in Conductor's index, which is empty; is indexing off?")
+        return found
 
     def look_again(self, look: Callable[[], _Found | None]) -> _Found | None:
         """What a look-up of an earlier start that has just found nothing finds a moment later."""

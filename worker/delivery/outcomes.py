@@ -218,7 +218,8 @@ class TargetCalls:
             except NotSent:
                 raise
             except ConductorError as error:  # what matters is that nothing happened this time
-                raise NotNow(f"the outcome of an earlier try can't be looked up: {error}", error.status) from error
+                kind = Refused if isinstance(error, Refused) else NotNow
+                raise kind(f"the outcome of an earlier try can't be looked up: {error}", error.status) from error
             if known is not None:
                 return known
         if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
@@ -235,12 +236,12 @@ class TargetCalls:
             return Result(target, "done", workflow_id=workflow_id)
         assert target.workflow_id is not None and target.reference_name is not None and target.task_id is not None
         completed = self._conductor.complete(
-            target.workflow_id, target.reference_name, payload, target.event_id, not_after
+            target.workflow_id, target.reference_name, target.task_id, payload, target.event_id, not_after
         )
         if completed is None:
             known = self._look_up(target)
             if known is None:
-                raise OutcomeUnknown("Conductor says that no such task was pending, but also that it still is")
+                raise OutcomeUnknown("Conductor answered, but the task is still pending")
             return known
         self._note_effect("complete")
         if completed != target.task_id:

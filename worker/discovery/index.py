@@ -18,6 +18,7 @@ from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, NotThere, Unreachable
 from worker.conductor.responses import Unreadable
+from worker.conductor.search import fits_path
 from worker.discovery.state import DiscoveryState, Way
 from worker.discovery.suspects import Awaited, Kind, Suspect, Suspects
 
@@ -229,7 +230,7 @@ class Index:
         self.state.workflows_read(self.state.clock.monotonic() - began)
 
     def _running(self) -> Iterator[tuple[str, list[str]]]:
-        found, failed = self._each(self._conductor.running, list(self.receivers))
+        found, failed = self._each(self._conductor.running, list(filter(fits_path, self.receivers)))
         if failed and not found:
             raise failed[0][1]
         for name, error in failed:

@@ -29,7 +29,7 @@ _CALLS: tuple[Callable[[Conductor], object], ...] = (
     lambda conductor: conductor.task(_NOBODY),
     lambda conductor: conductor.runs(_NOBODY),
     lambda conductor: conductor.evaluate(_NOBODY),
-    lambda conductor: conductor.complete(_NOBODY, _NOBODY, "{}", _NOBODY),
+    lambda conductor: conductor.complete(_NOBODY, _NOBODY, _NOBODY, "{}", _NOBODY),
 )
 """Calls that every server must have, besides the poll. What they name doesn't exist in Conductor."""
 _CALLS_BY_NAME: tuple[Callable[[Conductor], object], ...] = (

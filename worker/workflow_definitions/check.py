@@ -16,6 +16,7 @@ from criteria.suggestions import nearest
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Unreachable
 from worker.conductor.messages import PULL_TYPE
+from worker.conductor.search import fits_path
 from worker.workflow_definitions.wait_tasks import WaitTask, WaitTasks, find_wait_tasks
 
 SECONDS = 5.0
@@ -26,6 +27,9 @@ _SHOWN = 10
 """Versions or paths that one problem lists."""
 _LONGEST = 500
 """Characters of what is wrong: names and paths in Conductor may have any length."""
+
+_NO_PATH = "no path of its API may contain / or \\"
+_RENAME = "rename the workflow"
 
 Documents = Callable[[Webhook], Sequence[Mapping[str, Any]]]
 """Webhook → events such as its platform sends; none if nothing is known about them."""
@@ -99,7 +103,7 @@ class _Check:
         wanted = {
             (workflow, version)
             for workflow, versions in looked_at
-            if workflow not in self._left
+            if workflow not in self._left and fits_path(workflow)
             for version in self._looked_at(workflow, versions)
         }
         for workflow, version in sorted(wanted):
@@ -146,6 +150,9 @@ class _Check:
                 continue
             for what, remedy in self._missing(workflow, versions or ()):
                 yield self._problem(webhook, where, what, remedy)
+            if not fits_path(workflow):
+                what = f"the definition of {workflow} can't be read, so its tasks aren't checked: {_NO_PATH}"
+                yield self._problem(webhook, where, what, _RENAME)
             for version in self._looked_at(workflow, versions):
                 if (tasks := self._read.get((workflow, version))) is None:
                     continue
@@ -160,6 +167,9 @@ class _Check:
                 continue
             for what, remedy in self._missing(start.workflow, () if start.version is None else (start.version,)):
                 yield self._problem(webhook, ("starts", index), what, remedy, fails_check=True)
+            if not fits_path(start.workflow):
+                what = f"a start of {start.workflow} with a lost answer is only looked up in the index: {_NO_PATH}"
+                yield self._problem(webhook, ("starts", index), what, _RENAME)
 
         for index, message in enumerate(webhook.messages):
             if message.workflow not in self._left:
@@ -167,6 +177,9 @@ class _Check:
 
     def _message(self, webhook: Webhook, where: Where, message: Message) -> Iterator[Problem]:
         starts = message.else_ == "start"
+        if not fits_path(message.workflow):
+            what = f"Conductor can't be asked which {message.workflow} runs, so every message fails: {_NO_PATH}"
+            yield self._problem(webhook, where, what, _RENAME, fails_check=True)
         if not self._queues_on:
             what = "Conductor's message queues are off, so every message waits"
             remedy = "set conductor.workflow-message-queue.enabled=true there"
@@ -250,7 +263,7 @@ def _without_tasks(tasks: WaitTasks) -> str:
 def _criteria(matches: Any) -> Criteria:
     """Those that are known before the workflow runs. Raises BadMatches."""
     if _is_computed(matches):
-        return Criteria.parse(None)
+        return Criteria.parse({})
     if isinstance(matches, dict):
         matches = {path: expected for path, expected in matches.items() if not _is_computed(path)}
     return Criteria.parse(matches)

@@ -142,16 +142,30 @@ def test_a_completion_goes_by_name_with_the_bare_payload_and_names_the_event(
     server: StandIn, conductor: Conductor
 ) -> None:
     server.answers = [Answer("t1", kind="text/plain")]
-    assert conductor.complete("w1", "wait for/it__2", '{"a": {"b": 1.0}}', "event") == "t1"
-    assert server.last.path == "/api/tasks/w1/wait for/it__2/COMPLETED"
+    assert conductor.complete("w1", "wait for it__2", "t1", '{"a": {"b": 1.0}}', "event") == "t1"
+    assert server.last.path == "/api/tasks/w1/wait for it__2/COMPLETED"
     assert server.last.query == {"workerid": ["event"]}
     assert server.last.body == {"a": {"b": 1.0}}
 
 
 def test_an_empty_answer_to_a_completion_means_that_none_was_pending(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("", kind="text/plain")]
-    assert conductor.complete("w1", "wait", "{}", "event") is None
+    assert conductor.complete("w1", "wait", "t1", "{}", "event") is None
     assert server.last.body == {}
+
+
+def test_a_task_whose_name_fits_no_path_is_completed_by_its_id(server: StandIn, conductor: Conductor) -> None:
+    server.answers = [Answer("t1", kind="text/plain"), Answer({"status": 404, "message": "No such task"}, 404)]
+    for _ in ("done", "gone"):
+        assert conductor.complete("w1", "a/b", "t1", '{"a": 1}', "event") is None
+    assert (server.last.method, server.last.path) == ("POST", "/api/tasks")
+    assert server.last.body == {
+        "taskId": "t1",
+        "workflowInstanceId": "w1",
+        "status": "COMPLETED",
+        "workerId": "event",
+        "outputData": {"a": 1},
+    }
 
 
 def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: StandIn, conductor: Conductor) -> None:
@@ -187,7 +201,7 @@ def test_the_client_does_not_go_through_what_a_payload_holds(
     if call == "start":
         conductor.start("flow", None, f'{{"all": {payload}}}', "event")
     else:
-        conductor.complete("w", "wait", f'{{"all": {payload}}}', "event")
+        conductor.complete("w", "wait", "t1", f'{{"all": {payload}}}', "event")
     body = server.last.body
     assert len((body["input"] if call == "start" else body)["all"]) == 1000
     assert 0 < len(copied) < 100, "it would take longer than a claim is fresh"
@@ -251,7 +265,7 @@ def test_what_is_no_answer_of_conductors_is_no_empty_queue_and_no_end_of_a_task(
         lambda: conductor.task("t"),
         lambda: conductor.workflow("w"),
         lambda: conductor.started("flow", "event"),
-        lambda: conductor.complete("w", "wait", "{}", "event"),
+        lambda: conductor.complete("w", "wait", "t1", "{}", "event"),
     ]
     for call in calls:
         with pytest.raises(OutcomeUnknown):

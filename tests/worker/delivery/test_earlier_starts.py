@@ -87,6 +87,16 @@ def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
     assert clock.slept == [0.2, 0.5]
 
 
+def test_a_start_whose_name_fits_no_path_is_looked_up_in_the_index_unless_that_is_empty(
+    conductor: SimulatedConductor, earlier: EarlierStarts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_on = iter([True, False])
+    monkeypatch.setattr(conductor, "indexes_workflows", lambda: next(is_on), raising=False)
+    assert earlier.find("team/flow", "event") is None
+    with pytest.raises(Refused, match="is indexing off"):
+        earlier.find("team/flow", "event")
+
+
 def test_each_running_workflow_is_read_once(
     conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str]
 ) -> None:
