@@ -167,6 +167,10 @@ class Bridge:
             raise NotFound(f"no task {task_id} is known: the worker hasn't found it, or it was pruned")
         return task
 
+    def broken_tasks(self, limit: int) -> list[Task]:
+        """Waiting tasks that no event can take, though they wait for some."""
+        return self.store.queries.broken_tasks(limit, self.definitions.for_callbacks_only)
+
     def targets_by_event(self, events: Iterable[Event]) -> dict[str, list[Target]]:
         """event id → its targets, for each of these events; of one with more than `TARGETS_LISTED`, so many of each
         kind and state."""

@@ -69,6 +69,11 @@ class Definitions:
         return sorted({workflow for webhook in self.webhooks for workflow in webhook.receivers})
 
     @cached_property
+    def for_callbacks_only(self) -> list[str]:
+        """The receivers whose tasks only URLs for one task each complete: such a task needs no `matches`."""
+        return [name for name, there in self.by_receiver.items() if all(webhook.callback for webhook in there)]
+
+    @cached_property
     def starts(self) -> list[str]:
         """The workflows that a webhook may start."""
         starts = {start.workflow for webhook in self.webhooks for start in webhook.starts}

@@ -16,6 +16,11 @@ from criteria.equality import comparison_key
 from criteria.jsonpath import BadPath, Select, compile_path
 from criteria.missing import why_missing
 
+NO_MATCHES = (
+    "its inputParameters have no `matches`, and criteria written flat beside it, as Conductor's JavaScript and C# SDKs "
+    'do, don\'t count: write {"matches": {"$.path": "value"}}, or {"matches": {}} for every event'
+)
+
 
 class BadMatches(ValueError):
     """The criteria can't be parsed."""
@@ -50,13 +55,13 @@ class Criteria:
         self.keys = tuple(map(comparison_key, expected))
 
     @classmethod
-    def parse(cls, matches: Mapping[str, Any] | None) -> Criteria:
-        """Parses ``{JSONPath: expected value}``; None or an empty object matches every event.
+    def parse(cls, matches: object) -> Criteria:
+        """Parses ``{JSONPath: expected value}``; an empty object matches every event.
 
         Raises BadMatches with the reason if it isn't an object or a path isn't a JSONPath.
         """
         if matches is None:
-            matches = {}
+            raise BadMatches(NO_MATCHES)
         try:
             if not isinstance(matches, Mapping):
                 given = json.dumps(matches)[:100]
@@ -82,6 +87,14 @@ class Criteria:
             missing = "" if values else why_missing(path, document)
             found.append(Criterion(path, expected, values, holds, missing=missing))
         return found
+
+
+def matches_of(inputs: Mapping[str, Any] | None) -> Any:
+    """What a task's input has under `matches`, for `Criteria.parse`; None if it has nothing there.
+
+    Nothing else in the input is a criterion: a task must never take an event that its author meant for another.
+    """
+    return None if inputs is None else inputs.get("matches")
 
 
 _KEPT_CHARACTERS = 1000

@@ -216,7 +216,7 @@ class Task(ApiObject):
     reference_name: str
     matches: Any
     waiting_since: Time = Field(validation_alias=AliasChoices("waiting_since", "scheduled_at"))
-    broken: str | None = Field(None, description="why the matches can't be parsed; only where they can't")
+    broken: str | None = Field(None, description="why no event can take it; only if its matches can't be used")
 
 
 class ComparedTask(_Compared, Task):

@@ -25,7 +25,7 @@ def state_of(bridge: Bridge, now: int) -> State:
         oldest_pending=store.queries.oldest_pending(),
         unresolved=store.queries.unresolved(),
         failed=failed_since(bridge, now - DAY),
-        broken=store.queries.broken_tasks(BROKEN_READ),
+        broken=bridge.broken_tasks(BROKEN_READ),
         waiting=store.queries.waiting_by_workflow(),
         deliveries=store.queries.delivery_counts(now - DAY),
         set_aside=store.quarantine.items(limit=_SET_ASIDE_SHOWN),

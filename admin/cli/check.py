@@ -36,6 +36,7 @@ from worker.notify.sender import Apprise
 from worker.workflow_definitions.check import SECONDS, Checked, check_workflows
 
 _SET_ASIDE_SHOWN = 20
+_BROKEN_SHOWN = 20
 
 
 @click.command()
@@ -90,6 +91,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
         results += [("CONDUCTOR_SERVER_URL", result) for result in about_conductor]
         results += [("BRIDGE_DATABASE", result) for result in _ask_store(here)]
         results += _set_aside(here)
+        results += [("waiting tasks", result) for result in _broken_tasks(here)]
     warnings = (*definitions.warnings, *workflow_problems, *find_secrets_in_git(definitions))
     wrong = any(result.level == "error" for _, result in results) or any(one.fails_check for one in warnings)
     if as_json:
@@ -195,6 +197,22 @@ def _ask_store(here: Here) -> list[CheckResult]:
         remedy = f"webhook-bridge rejections retry --webhook {name}"
         found.append(CheckResult("warning", would_be_accepted(name, number, seen), remedy))
     return found
+
+
+def _broken_tasks(here: Here) -> list[CheckResult]:
+    """The waiting tasks that no event can take."""
+    try:
+        found = here.bridge.broken_tasks(_BROKEN_SHOWN)
+    except (StoreUnavailable, NewerStore):  # which has been reported
+        return []
+    return [
+        CheckResult(
+            "warning",
+            f"{task.reference_name} of {task.workflow} ({task.workflow_id}): {task.broken}",
+            "correct the workflow, and start it again",
+        )
+        for task in found
+    ]
 
 
 def _set_aside(here: Here) -> list[tuple[str, CheckResult]]:

@@ -289,7 +289,7 @@ events.add_command(diff)
 
 @click.group(cls=Commands, invoke_without_command=True)
 @click.option("--workflow", help="Only tasks of workflows with this name.")
-@click.option("--broken", is_flag=True, help="Only tasks whose matches can't be parsed.")
+@click.option("--broken", is_flag=True, help="Only tasks whose matches are missing or can't be parsed.")
 @click.option("-n", "--limit", type=LIMIT, default=1000, show_default=True, help="How many at most.")
 @as_json_option
 @here
@@ -331,8 +331,9 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
 def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list[Task]:
     found: list[Task] = []
     after = ""
+    fine = frozenset(here.bridge.definitions.for_callbacks_only if broken else ())
     while len(found) < limit and (page := here.store.queries.waiting_tasks(after, _PAGE, workflow)):
-        found += (task for task in page if task.broken is not None or not broken)
+        found += (task for task in page if not broken or (task.broken is not None and task.workflow not in fine))
         after = page[-1].id
     return found[:limit]
 

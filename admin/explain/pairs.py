@@ -23,7 +23,7 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, context: Cont
     try:
         criteria = context.hidden(event.webhook, Criteria.parse(task.matches).explain(document), document)
     except BadMatches as error:
-        broken = f"the task's matches can't be parsed, so it never matches: {error}"
+        broken = f"the task never matches: {error}"
 
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
 
@@ -56,11 +56,11 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, context: Cont
             f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}",
             is_near=broken is None and failed is None,
         )
-    if broken is not None:
-        return result("broken", broken)
     if event.is_callback:
         gone = _gone(task, context)
         return result(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
+    if broken is not None:
+        return result("broken", broken)
     if failed is not None:
         return result("differs", describe_criterion(failed))
     verdict, reason = _all_hold(event, webhook, task, workflow, context)

@@ -39,8 +39,9 @@ def describe_task(
     left: Collection[str] = (),
 ) -> str:
     """What the task's state means."""
-    if task.broken:
-        return f"Broken: its matches can't be parsed, so no event completes it: {task.broken}"
+    reached_by = [webhook for webhook in webhooks.values() if task.workflow in webhook.receivers]
+    if task.broken and not (reached_by and all(webhook.callback for webhook in reached_by)):
+        return f"Broken, so no event completes it: {task.broken}"
     taker = next((target for target in reversed(targets) if target.state in ("pending", "claimed", "done")), None)
     if taker is not None and task.state in ("taken", "completed"):
         verb = "Completed by" if task.state == "completed" else "Being completed by"
@@ -49,11 +50,11 @@ def describe_task(
         return "It is no longer waiting: it was completed by someone else, cancelled, or timed out."
     if task.workflow in left:
         return f"Waiting, but not for the bridge: {is_left(task.workflow)}."
-    names = [webhook.name for webhook in webhooks.values() if task.workflow in webhook.receivers]
-    if not names:
+    if not reached_by:
         return (
             f"Waiting, but no webhook has {task.workflow} as a receiver, so no event can reach it. "
             f"Add `{task.workflow}: any` to the `receivers` of its webhook."
         )
     why = task_set_aside(task, set_aside)
-    return f"Waiting for an event from {' or '.join(names)}" + (f"; {why}." if why else ".")
+    names = " or ".join(webhook.name for webhook in reached_by)
+    return f"Waiting for an event from {names}" + (f"; {why}." if why else ".")

@@ -49,7 +49,7 @@ blueprint = Blueprint("pages", __name__)
 
 PAGE = 50
 _BROKEN = 20
-"""Tasks whose matches can't be parsed that are shown above the others, at most."""
+"""Tasks whose matches are missing or can't be parsed that are shown above the others, at most."""
 _TASKS_EXPLAINED = 100
 _LONGEST_SHOWN = 100_000
 """Characters of a payload on its page; the API has all of it."""
@@ -160,7 +160,7 @@ def tasks() -> str:
     filters: dict[str, Any] = {"workflow": workflow} if workflow else {}
     waiting = here.store.queries.waiting_by_workflow()
     is_first = not workflow and not request.args.get("after")
-    broken = here.store.queries.broken_tasks(_BROKEN + 1) if is_first else []
+    broken = here.broken_tasks(_BROKEN + 1) if is_first else []
     return render(
         "tasks.html",
         tasks=page,

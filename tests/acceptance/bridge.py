@@ -244,8 +244,8 @@ class Bridge:
             os.environ.clear()
             os.environ.update(before)
 
-    def cli(self, *arguments: str, code: int = 0) -> str:
-        """What the command line prints. Fails unless it exits with that code.
+    def cli(self, *arguments: str, code: int = 0, all_output: bool = False) -> str:
+        """What the command line prints; with `all_output`, on stderr too. Fails unless it exits with that code.
 
         It runs in the tests' own process: to start one takes more time than all the rest.
         """
@@ -255,7 +255,7 @@ class Bridge:
             f"webhook-bridge {' '.join(arguments)}: exit code {answer.exit_code}, not {code}\n"
             f"{answer.stdout}\n{answer.stderr}"
         )
-        return answer.stdout
+        return answer.output if all_output else answer.stdout
 
     def cli_json(self, *arguments: str) -> Any:
         """What the command line prints with --json."""

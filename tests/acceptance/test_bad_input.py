@@ -26,6 +26,16 @@ webhooks:
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     receivers:
       {unique("bad_broken")}: any
+  - name: flat
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers:
+      {unique("bad_flat")}: any
+  - name: lost
+    platform: github
+    secret: ${{GITHUB_SECRET}}
+    hold: 0s
+    receivers:
+      {unique("bad_lost")}: any
   - name: twice
     platform: github
     secret: ${{GITHUB_SECRET}}
@@ -106,6 +116,31 @@ def test_a_task_whose_matches_cannot_be_parsed_never_matches_and_is_shown_as_bro
     assert "$.[" in (known.broken or "")
 
 
+def test_criteria_that_are_written_flat_let_nobody_elses_event_through(bridge: Bridge, conductor: Conductor) -> None:
+    """As Conductor's SDKs for JavaScript and C# write them: beside `matches`, not under it."""
+    name = unique("bad_flat")
+    flat = {**wait_for_webhook("wait"), "inputParameters": {"$['user']": "${workflow.input.user}"}}
+    conductor.register(name, [flat])
+    waiting = {conductor.start(name, user=user) for user in ("alice", "bob")}
+
+    def listed() -> dict[str, str]:
+        rows = bridge.cli_json("tasks", "--broken", "--workflow", name)
+        return {row["workflowId"]: row["broken"] for row in rows}
+
+    wait_for(lambda: listed().keys() == waiting, "the worker knows both tasks, and lists them as broken")
+    assert all("written flat" in reason and "matches" in reason for reason in listed().values())
+
+    event_id = bridge.orders("flat", {"user": "carol"})
+    assert bridge.wait_until_decided(event_id).hold == "held"
+    assert {conductor.status(workflow_id) for workflow_id in waiting} == {"RUNNING"}
+    assert "written flat" in bridge.cli("events", "explain", event_id)
+
+    said = wait_for(lambda: bridge.cli("check", all_output=True), "check lists them")
+    assert f"the matches of task wait of {name} can't be used: " in said
+    for workflow_id in waiting:
+        assert f"waiting tasks: wait of {name} ({workflow_id}): " in said
+
+
 def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(bridge: Bridge, conductor: Conductor) -> None:
     first, second = (waiting(conductor, "bad_twice", {"$.number": number}) for number in (1, 2))
     delivery = str(uuid.uuid4())
@@ -125,3 +160,26 @@ def test_a_repeated_delivery_is_a_duplicate_and_has_one_effect(bridge: Bridge, c
     [output] = outputs(workflow, "wait")
     assert output["number"] == 2
     assert len(bridge.events("twice")) == 2
+
+
+def test_a_repetition_of_what_came_to_nothing_does_nothing_and_says_how_to_replay_it(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    """GitHub and Stripe show answers to people, who may press *Redeliver* once they have corrected `matches`."""
+    delivery = str(uuid.uuid4())
+    event_id = accepted(bridge.github("lost", {"number": 1}, delivery=delivery))
+    bridge.wait_for_event(event_id, "expired")
+    workflow_id = waiting(conductor, "bad_lost", {"$.number": 1})
+
+    again = bridge.github("lost", {"number": 1}, delivery=delivery)
+    assert f"webhook-bridge events replay {event_id}" in again.json["message"]
+    assert again.json == {"eventId": event_id, "duplicate": True, "status": "expired", "message": again.json["message"]}
+    advice = "Its sender has delivered it again"
+    wait_for(lambda: advice in bridge.cli("events", "explain", event_id), "the event tells of the repetition")
+    assert conductor.status(workflow_id) == "RUNNING"
+
+    bridge.cli("events", "replay", event_id)
+    conductor.wait_for_status(workflow_id)
+    wait_for(lambda: bridge.event(event_id).resolved_by, "the replay resolves the event")
+    again = bridge.github("lost", {"number": 1}, delivery=delivery)
+    assert again.json == {"eventId": event_id, "duplicate": True}

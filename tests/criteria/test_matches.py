@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from criteria.equality import comparison_key, shortest_text
-from criteria.matches import BadMatches, Criteria, compile_paths
+from criteria.matches import BadMatches, Criteria, compile_paths, matches_of
 from tests.criteria import naive
 
 numbers = st.one_of(
@@ -98,9 +98,14 @@ def test_numbers_have_one_text_exactly_if_they_have_one_value(one: float, other:
 # --- criteria ---
 
 
-@pytest.mark.parametrize("matches", [None, {}])
-def test_no_criteria_match_every_event(matches: Any) -> None:
-    assert Criteria.parse(matches).holds({"anything": 1})
+def test_no_criteria_match_every_event() -> None:
+    assert Criteria.parse({}).holds({"anything": 1})
+
+
+@pytest.mark.parametrize("inputs", [None, {}, {"matches": None}, {"$.user": "alice"}])
+def test_without_matches_there_are_no_criteria_and_the_reason_says_how_to_write_them(inputs: Any) -> None:
+    with pytest.raises(BadMatches, match=r'written flat .* write \{"matches": \{"\$\.path"'):
+        Criteria.parse(matches_of(inputs))
 
 
 def test_all_criteria_must_hold() -> None:

@@ -225,11 +225,9 @@ class Rules:
 
 def holds(matches: Any, payload: Mapping[str, Any]) -> bool:
     """Whether all criteria hold; the paths of these tests are plain members of the payload."""
-    if not isinstance(matches or {}, Mapping):
-        return False
-    return all(
+    return isinstance(matches, Mapping) and all(
         path.removeprefix("$.") in payload and naive.equal(payload[path.removeprefix("$.")], expected)
-        for path, expected in (matches or {}).items()
+        for path, expected in matches.items()
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from criteria.matches import matches_of
 from store.records import Task
 from worker.conductor.errors import Garbled, NotThere, OutcomeUnknown
 
@@ -199,7 +200,7 @@ def _read_task(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:
         workflow_id=item["workflowInstanceId"],
         workflow=item.get("workflowType") or "",
         reference_name=item["referenceTaskName"],
-        matches=(item.get("inputData") or {}).get("matches"),
+        matches=matches_of(item.get("inputData")),
         scheduled_at=item.get("scheduledTime") or item.get("startTime") or 0,
         response_timeout=max(seconds if type(seconds) is int else 0 for seconds in timeouts),
         domain=domain,

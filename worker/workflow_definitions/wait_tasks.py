@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from criteria.matches import matches_of
 from store.one_target import without_iteration
 from worker.conductor.messages import PULL_TYPE
 from worker.conductor.search import TASK_TYPE
@@ -53,7 +54,7 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
                 continue
             if item.get("type") == TASK_TYPE:
                 inputs = item.get("inputParameters")
-                matches = inputs.get("matches") if isinstance(inputs, dict) else None
+                matches = matches_of(inputs if isinstance(inputs, dict) else None)
                 tasks.append(WaitTask(str(item.get("taskReferenceName")), matches))
             name = str(item.get("taskReferenceName"))
             if in_loop and without_iteration(name) != name:

@@ -31,8 +31,9 @@ def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(
 ) -> None:
     monkeypatch.setattr("admin.cli.check.probe", partial(probe, seconds=PATIENCE))
     assert "warning: CONDUCTOR_SERVER_URL: Conductor can't be reached" in cli("check").stderr
-    [*_, last] = json.loads(cli("check", "--json").stdout)
-    assert (last["where"], last["warning"], last["file"]) == ("CONDUCTOR_SERVER_URL", True, None)
+    [*_, away, broken] = json.loads(cli("check", "--json").stdout)
+    assert (away["where"], away["warning"], away["file"]) == ("CONDUCTOR_SERVER_URL", True, None)
+    assert (broken["where"], "'$[' is not a JSONPath" in broken["what"]) == ("waiting tasks", True)
     assert "CONDUCTOR_SERVER_URL" not in cli("check", "--offline").output
 
 

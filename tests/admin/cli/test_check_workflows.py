@@ -27,7 +27,7 @@ def conductor(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
         for path in ("/api/tasks/search", "/api/tasks/search-v2"):
             stand_in.answers[path] = 200, {"results": []}
         for name in ALL:
-            stand_in.defines(name, {**WAIT, "inputParameters": {}})
+            stand_in.defines(name, {**WAIT, "inputParameters": {"matches": {}}})
         stand_in.has(*ALL)
         cli.environment["CONDUCTOR_SERVER_URL"] = stand_in.url
         yield stand_in

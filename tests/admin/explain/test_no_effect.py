@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from admin.explain.events import explain_event
+from admin.explain.tasks import describe_task
+from config.webhooks import Definitions
 from store.one_target import callback_to
 from store.records import Target
 from tests.admin.explain.test_explain import context, event, target, task, webhook
@@ -56,3 +58,9 @@ def test_a_task_that_another_event_took_is_out_of_reach() -> None:
     assert found.verdict == "matches"
     [found] = explain_event(here, [waiting], context(HOOK, on_task=(other,))).tasks
     assert (found.verdict, found.reason) == ("out of reach", "another event took it: other")
+
+
+def test_a_task_that_only_callbacks_complete_needs_no_matches() -> None:
+    assert Definitions((HOOK,)).for_callbacks_only == ["flow"]
+    assert Definitions((HOOK, webhook())).for_callbacks_only == []
+    assert describe_task(task(broken="why"), {"hook": HOOK}, ()) == "Waiting for an event from hook."

@@ -141,6 +141,7 @@ def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
     assert store.queries.waiting_count() == 3
     assert store.queries.waiting_by_workflow() == {"flow": 2, "other": 1}
     assert store.queries.broken_tasks() == [tasks[1]]
+    assert store.queries.broken_tasks(without=["other"]) == []
     assert ids(store.queries.targets_on("t5")) == ids(store.queries.targets_of(["e1"]))
     assert store.queries.targets_on("t1") == []
 

@@ -58,7 +58,7 @@ def test_a_request_never_leaves_after_its_time(server: StandIn, conductor: Condu
     with pytest.raises(NotNow):
         conductor.start("flow", None, "{}", "event", not_after=time.monotonic() - 0.001)
     with pytest.raises(NotNow):
-        conductor.complete("w", "wait", "{}", "event", not_after=time.monotonic() - 0.001)
+        conductor.complete("w", "wait", "t1", "{}", "event", not_after=time.monotonic() - 0.001)
     with pytest.raises(NotNow):
         conductor.poll("me", not_after=time.monotonic() - 0.001)
     assert server.requests == []

@@ -24,6 +24,7 @@ from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
 SECOND = 1000
+EVERY: dict[str, Any] = {}
 
 
 class Bench:
@@ -66,7 +67,7 @@ class Bench:
         self.decider.set_definitions(self.definitions)
         self.decider.load(Health(self.store.leadership))
 
-    def wait(self, matches: Any = None, workflow: str = "", name: str = "flow", version: int = 1) -> SimulatedTask:
+    def wait(self, matches: Any = EVERY, workflow: str = "", name: str = "flow", version: int = 1) -> SimulatedTask:
         """A task comes to wait, in a new workflow if in no other."""
         workflow = workflow or self.conductor.begin(name, version).id
         return self.conductor.schedule(workflow, f"wait{len(self.conductor.tasks)}", matches)

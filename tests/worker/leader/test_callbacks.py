@@ -44,7 +44,7 @@ def test_the_task_that_waits_takes_it_whatever_else_would_match(bench: Bench, ki
     bench.define(SIGNED)
     workflow = bench.conductor.begin("flow").id
     task = bench.conductor.schedule(workflow, "approve", {"$.never": "holds"}, kind)
-    others = [bench.wait(), bench.conductor.schedule(workflow, "other", None)]
+    others = [bench.wait(), bench.conductor.schedule(workflow, "other", {})]
     event = called(bench, workflow, "approve")
     decide(bench)
     (target,) = targets(bench, event)
@@ -96,7 +96,7 @@ def test_no_other_event_takes_the_task_beside_it(bench: Bench) -> None:
     decide(bench)
     assert bench.takers(event) == [task.id]
     assert bench.takers(held) == []
-    again = bench.conductor.schedule(workflow, "later", None)
+    again = bench.conductor.schedule(workflow, "later", {})
     decide(bench)
     assert bench.takers(held) == [again.id]
 

@@ -102,10 +102,10 @@ def test_it_is_held_for_that_task_and_lets_no_other_take_it(bench: Bench, restar
         bench.restart()
     bench.ms += SECOND
     stranger = bench.wait(workflow=bench.conductor.begin("flow").id)
-    sibling = bench.conductor.schedule(task.workflow_id, "another_name", None)
+    sibling = bench.conductor.schedule(task.workflow_id, "another_name", {})
     bench.decide()
     assert bench.takers(event) == []
-    again = bench.conductor.schedule(task.workflow_id, f"{task.reference_name}__2", None)
+    again = bench.conductor.schedule(task.workflow_id, f"{task.reference_name}__2", {})
     bench.decide()
     assert bench.takers(event) == [again.id]
     assert {stranger.id, sibling.id} <= set(bench.decider.tasks.ids())
@@ -124,7 +124,7 @@ def test_it_is_free_again_for_that_task_only_and_starts_nothing_instead(bench: B
     bench.decide()
     assert bench.event(event).hold == "held"
     assert len(bench.store.queries.targets_of([event])) == 1
-    bench.conductor.schedule(task.workflow_id, task.reference_name, None)
+    bench.conductor.schedule(task.workflow_id, task.reference_name, {})
     bench.decide()
     assert len(bench.takers(event)) == 2
 
@@ -146,7 +146,7 @@ def test_a_task_that_it_is_not_for_needs_no_search_of_the_index(bench: Bench) ->
 def test_a_number_of_the_users_own_at_a_names_end_makes_another_task(bench: Bench) -> None:
     bench.define(WEBHOOK)
     workflow = bench.conductor.begin("flow").id
-    one, other = (bench.conductor.schedule(workflow, f"step__{number}", None, in_loop=False) for number in (1, 2))
+    one, other = (bench.conductor.schedule(workflow, f"step__{number}", {}, in_loop=False) for number in (1, 2))
     of_one, of_other, *starts = decided(bench)
     for start in starts:
         settle(bench, start, "done")

@@ -17,7 +17,7 @@ from worker.leader.reporting import Reporter
 from worker.leader.workflow_check import WorkflowCheck
 
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)})
-WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait"}
+WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {}}}
 
 
 class Registry:

@@ -53,8 +53,12 @@ class Registry:
         return {"name": name, "version": version, "tasks": found}
 
 
-def wait(matches: Any = None) -> dict[str, Any]:
-    return {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": matches}}
+WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait"}
+EVERY_EVENT: dict[str, Any] = {}
+
+
+def wait(matches: Any = EVERY_EVENT) -> dict[str, Any]:
+    return {**WAIT, "inputParameters": {"matches": matches}}
 
 
 def defined(folder: Path, text: str) -> Definitions:
@@ -164,7 +168,6 @@ def test_a_receiver_that_is_defined_inside_another_is_none_that_is_missing(tmp_p
 @pytest.mark.parametrize(
     ("matches", "missing"),
     [
-        (None, None),
         ({}, None),
         ({"$.ref": "refs/heads/release"}, None),
         ({"$['repository']['full_name']": "${workflow.input.repository}"}, None),
@@ -196,6 +199,13 @@ def test_matches_that_cannot_be_parsed_are_said(tmp_path: Path) -> None:
     [(_, what, remedy)] = found(Registry(deploy=[wait({"$[": 1})]), tmp_path, "    receivers: {deploy: any}\n")
     assert what.startswith("the matches of task wait of deploy can't be used: ")
     assert remedy == "correct them in the workflow"
+
+
+@pytest.mark.parametrize("inputs", [{"$.user": "alice"}, {"matches": None}, {}, None])
+def test_a_task_without_matches_is_said_with_how_to_write_them(tmp_path: Path, inputs: Any) -> None:
+    registry = Registry(deploy=[{**WAIT, "inputParameters": inputs}])
+    [(line, what, _)] = found(registry, tmp_path, "    receivers: {deploy: any}\n")
+    assert (line, "written flat" in what, '{"matches": {"$.path": "value"}}' in what) == (4, True, True)
 
 
 def test_each_definition_is_read_once_however_many_webhooks_name_it(tmp_path: Path) -> None:
