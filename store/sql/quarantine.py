@@ -8,7 +8,7 @@ from typing import Any
 from store.records import SetAside, SetAsideKind
 from store.sql import rows
 from store.sql.database import Part, Transaction
-from store.sql.rows import ASIDE, MAY_BE_SET_ASIDE, RECHECK, SET_ASIDE
+from store.sql.rows import ARE_SET_ASIDE, ASIDE, MAY_BE_SET_ASIDE, RECHECK
 
 _INTO = f"bridge.quarantine AS q ({rows.SET_ASIDE})"
 _KEEP_SINCE = """
@@ -30,7 +30,7 @@ _EVENTS_ASIDE = (
 )
 _EVENTS_AGAIN = (
     f"UPDATE bridge.events SET decided_at = nullif(decided_at, {rows.ASIDE_UNDECIDED}),"
-    f" held = CASE WHEN held IN {SET_ASIDE} THEN {RECHECK} ELSE held END WHERE id = ANY(%s)"
+    f" held = CASE WHEN held IN {ARE_SET_ASIDE} THEN {RECHECK} ELSE held END WHERE id = ANY(%s)"
 )
 """What was held before is then free: the leader holds it again only once the agenda has it."""
 _LOCK = "SELECT id FROM bridge.quarantine WHERE kind = %s AND id = ANY(%s) ORDER BY kind, id FOR UPDATE"

@@ -38,7 +38,7 @@ ASIDE = _HOLDS.index("aside") - HELD
 STAGES = (-1, *range(len(_HOLDS)))
 """PostgreSQL's numbers of what an unsettled event is in: -1 before its decision, then its hold's number."""
 MAY_BE_SET_ASIDE = f"({HELD}, {RECHECK})"
-SET_ASIDE = f"({HELD + ASIDE}, {RECHECK + ASIDE})"
+ARE_SET_ASIDE = f"({HELD + ASIDE}, {RECHECK + ASIDE})"
 
 
 def number_of(hold: Hold) -> int:
