@@ -23,7 +23,7 @@ from store.delivery_records import KeptDelivery
 from store.errors import StoreUnavailable
 from store.records import new_event_id
 from store.rules.eviction import sender_of
-from store.sql.kept_deliveries import KeptDeliveries
+from store.sql.raw_deliveries import KeptDeliveries
 
 LARGEST = 1024 * 1024
 """Bytes of the largest delivery that is kept."""

@@ -9,12 +9,11 @@ from store.postgres.address import Address
 from store.postgres.claims import PostgresClaims
 from store.postgres.connections import Connections, Impatient
 from store.postgres.decisions import PostgresDecisions
-from store.postgres.deliveries import PostgresDeliveries
+from store.postgres.deliveries import PostgresDeliveries, PostgresRawDeliveries
 from store.postgres.event_rows import PostgresEventRows
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance, PostgresTables
 from store.postgres.queries import PostgresQueries
-from store.postgres.raw_deliveries import PostgresRawDeliveries
 from store.postgres.signals import PostgresSignals
 from store.sql.group_commit import Scheduler
 from store.sql.store import Store

@@ -1,4 +1,10 @@
-"""How events are committed, durably and in groups."""
+"""How events are committed, durably and in groups. Those of webhooks with `listen` are numbered so that no
+relay waits for another.
+
+Who listens asks for the deliveries after the last one that it has seen. So none may become visible later with a lower
+number. A lock held until the commit would ensure that, but then a relay that is stopped in between would hold up all
+others. Instead the numbers follow those of the transactions, and what could still be overtaken isn't listed yet.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +12,67 @@ import threading
 import time
 from collections.abc import Sequence
 
+from store.delivery_records import ListedDelivery
 from store.errors import StoreUnavailable
 from store.postgres.connection import Connection, inserting
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections, Impatient
-from store.postgres.raw_deliveries import first_id
 from store.postgres.remedies import translated
 from store.postgres.signals import PostgresSignals
 from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent
 from store.sql import rows, storable
 from store.sql.answers import are_wanted, want
+from store.sql.database import Transaction
 from store.sql.deliveries import CAME_TO, Deliveries
 from store.sql.group_commit import Scheduler, Take
-from store.sql.raw_deliveries import are_any, keep
+from store.sql.raw_deliveries import RawDeliveries, are_any, keep
+
+_BITS = 16
+"""Of a number, for the deliveries of one transaction: more than a group of them has."""
+OVERTAKEN_FOR = 30_000
+"""Milliseconds after which no transaction of a relay is still to be committed: the database ends one that is idle for
+half as long. So what else writes to the database for long doesn't hold up the list."""
+_FIRST_ID = f"SELECT pg_current_xact_id()::text::bigint << {_BITS}"
+_SETTLED = f"pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {_BITS}"
+_LISTED = f"""
+SELECT id, at, size, event_id FROM bridge.raw_deliveries
+WHERE webhook = %(webhook)s AND id > %(after)s AND at >= %(oldest)s AND at > 0 AND id < greatest({_SETTLED}, (
+    SELECT max(id) + 1 FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND at < %(settled)s
+)) ORDER BY id LIMIT %(limit)s
+"""
+_NEXT = f"pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_BITS}"
+_OF_ANOTHER = f"DELETE FROM bridge.raw_deliveries WHERE id >= {_NEXT}"
+"""Brought from another server, whose transactions had higher numbers: new ones would be below them."""
+
+_GREATEST = f"SELECT coalesce(max(id), 0) FROM bridge.raw_deliveries WHERE webhook = %s AND id < {_NEXT}"
+
+
+def first_id(transaction: Transaction) -> int:
+    """The number of the first delivery that the transaction keeps; the next ones follow it."""
+    return int(transaction.fetch(_FIRST_ID)[0][0])
+
+
+class PostgresRawDeliveries(RawDeliveries):
+    """One row per delivery, numbered by its transaction."""
+
+    def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:
+        values = {
+            "webhook": webhook,
+            "after": after,
+            "oldest": self._oldest(),
+            "settled": self._database.now() - OVERTAKEN_FOR,
+            "limit": limit,
+        }
+        return [ListedDelivery(*row) for row in self._database.read(_LISTED, values)]
+
+    def greatest_id(self, webhook: str) -> int:
+        return int(self._database.read(_GREATEST, (webhook,))[0][0])
+
+    def prune(self) -> None:
+        with self._database.transaction() as transaction:
+            transaction.write(_OF_ANOTHER)
+        super().prune()
+
 
 _MARGIN = 0.1
 """Seconds by which the server gives up before the client does."""

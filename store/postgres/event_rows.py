@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.postgres.text import Longs, Texts
@@ -10,22 +10,9 @@ from store.records import Target
 from store.rules.transitions import EventChange
 from store.sql import rows
 from store.sql.database import Rows, Statement, Transaction
-from store.sql.event_rows import TAKE, Decided, EventRows, Locked, tasks_of
-from store.sql.rows import hold_of, number_of
+from store.sql.event_rows import TAKE, Decided, EventRows, tasks_of
+from store.sql.rows import number_of
 
-# A lock is a record in the log. While the only target of an event is claimed, nobody but its worker changes the event,
-# unless that is held: then its hold may end, or a task may take it.
-_LOCK_SHARED = """
-WITH shared AS MATERIALIZED (
-    SELECT seq FROM bridge.events e WHERE id = ANY(%(ids)s) AND (held != 0 OR 1 = (
-        SELECT 1 FROM bridge.targets t WHERE t.event_id = e.id LIMIT 1 OFFSET 1
-    ))
-), locked AS MATERIALIZED (
-    SELECT id, held, origin FROM bridge.events WHERE seq = ANY(ARRAY(SELECT seq FROM shared)) ORDER BY seq FOR UPDATE
-)
-SELECT id, held, origin, false FROM locked UNION ALL SELECT id, held, origin, true FROM bridge.events
-WHERE id = ANY(%(ids)s) AND seq != ALL(ARRAY(SELECT seq FROM shared))
-"""
 # An event that isn't decided yet is pending, and nobody else locks several of those: so it isn't locked either.
 _LOCK_DECIDED = " ORDER BY seq FOR UPDATE"
 _CHANGE = f"""
@@ -74,10 +61,6 @@ _NOT_DECIDED = Decided()
 
 class PostgresEventRows(EventRows):
     """The rows of events and targets on PostgreSQL."""
-
-    def lock_for_results(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Locked]:
-        found = transaction.fetch(_LOCK_SHARED, {"ids": Texts(sorted(event_ids))}) if event_ids else []
-        return {event_id: Locked(hold_of(held) or "no", origin, one) for event_id, held, origin, one in found}
 
     def lock_families(self, transaction: Transaction, origins: Sequence[str]) -> None:
         # No row is locked: an event's own row may be locked by another that waits for this.

@@ -190,7 +190,7 @@ class Claims(ABC):
             return
         with self._database.transaction() as transaction:
             touched = {result.target.event_id for result in by_id.values() if result.state in transitions.ENDED}
-            locked = self._events.lock_for_results(transaction, touched)
+            locked = self._events.lock(transaction, touched)
             over = [
                 result.target
                 for result in by_id.values()
@@ -217,13 +217,7 @@ class Claims(ABC):
                 for result in standing
                 if result.state in transitions.ENDED and result.target.kind == "complete" and not result.final
             }
-            touched = locked.keys() & {target.event_id for target in ended}
-            states = {
-                result.target.event_id: {(result.target.kind, result.state)}
-                for result in standing
-                if result.target.event_id in touched and locked[result.target.event_id].has_one_target
-            }
-            states |= self._events.states_of(transaction, sorted(touched - states.keys()))
+            states = self._events.states_of(transaction, sorted(locked.keys() & {target.event_id for target in ended}))
             events = {
                 event_id: change
                 for event_id, found in states.items()

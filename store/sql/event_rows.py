@@ -24,7 +24,7 @@ SELECT event_id, kind, state FROM unnest(%s::text[]) AS asked (event_id) CROSS J
 """
 NOTHING: Mapping[str, EventChange] = {}
 TAKE = "UPDATE bridge.tasks SET state = 'taken' WHERE id = ANY(%s)"
-_LOCK = "SELECT id, held, origin FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR UPDATE"
+_LOCK = "SELECT id, held, origin FROM bridge.events WHERE id = ANY(%s) ORDER BY seq FOR NO KEY UPDATE"
 
 
 def tasks_of(new_rows: Iterable[tuple[Any, ...]]) -> list[str]:
@@ -37,8 +37,6 @@ class Locked(NamedTuple):
 
     hold: Hold
     origin: str | None
-    has_one_target: bool = False
-    """Whether that is known, and nobody holds the event."""
 
 
 class Decided(NamedTuple):
@@ -62,10 +60,6 @@ class EventRows(ABC):
             return {}
         found = transaction.fetch(_LOCK, (sorted(event_ids),))
         return {event_id: Locked(hold_of(held) or "no", origin) for event_id, held, origin in found}
-
-    def lock_for_results(self, transaction: Transaction, event_ids: Collection[str]) -> dict[str, Locked]:
-        """The same, for a worker that records results of these events' targets, all of them claimed by it."""
-        return self.lock(transaction, event_ids)
 
     def states_of(self, transaction: Transaction, event_ids: Sequence[str]) -> dict[str, States]:
         """id → kinds and states of its targets, for each of these events, which must be locked."""

@@ -4,7 +4,7 @@ jumps."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, get_args
 
@@ -290,9 +290,15 @@ def readable(row: Sequence[Any], numbers: Sequence[int]) -> list[Any]:
     return _readable(row, numbers)[0]
 
 
-def unreadable(what: str, id_: object, error: Exception) -> None:
-    """Logs that a row is left out of what people see."""
-    log.error("a row of the store can't be read, and is left out", what=what, id=str(id_), error=str(error))
+def readable_ones(
+    what: str, found: Iterable[Sequence[Any]], convert: Callable[[Sequence[Any]], _Item]
+) -> Iterator[_Item]:
+    """The rows that can be converted; `convert` raises TypeError or ValueError for one that can't be read."""
+    for row in found:
+        try:
+            yield convert(row)
+        except (TypeError, ValueError) as error:
+            log.error("a row of the store can't be read, and is left out", what=what, id=str(row[0]), error=str(error))
 
 
 def target(row: Sequence[Any]) -> Target:

@@ -20,13 +20,11 @@ from store.sql.decisions import Decisions
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.event_rows import EventRows
 from store.sql.facts import EffectsOfCalls, Facts
-from store.sql.kept_deliveries import KeptDeliveries
 from store.sql.keys import Lanes, OnceKeys
 from store.sql.maintenance import Maintenance
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries
-from store.sql.raw_deliveries import RawDeliveries
-from store.sql.saved_deliveries import SavedDeliveries
+from store.sql.raw_deliveries import KeptDeliveries, RawDeliveries, SavedDeliveries
 from store.sql.tasks import KnownWorkflows, TaskLocks, Tasks
 from store.sql.transfer import Tables
 from store.sql.webhooks import KeptDefinitions, Pauses, Verifications

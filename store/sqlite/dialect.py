@@ -16,7 +16,7 @@ def marks(values: Sequence[Any]) -> str:
     return ", ".join("?" * len(values))
 
 
-_LOCK = re.compile(r"\s+FOR (?:UPDATE|KEY SHARE)(?: SKIP LOCKED)?")
+_LOCK = re.compile(r"\s+FOR (?:UPDATE|NO KEY UPDATE|KEY SHARE)(?: SKIP LOCKED)?")
 _ANY = re.compile(r"= ANY\((%s|%\(\w+\)s)\)")
 _UNNEST = re.compile(r"unnest\(%s::text\[\]\) AS (\w+) \((\w+)\)")
 _NAMED = re.compile(r"%\((\w+)\)s")

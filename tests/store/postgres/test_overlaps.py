@@ -17,7 +17,7 @@ from store.errors import StoreUnavailable
 from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
-from store.postgres.raw_deliveries import OVERTAKEN_FOR
+from store.postgres.deliveries import OVERTAKEN_FOR
 from store.records import Hold, NewTarget, Result, Target
 from store.story import Note
 from testkit import PATIENCE
@@ -182,7 +182,6 @@ def test_a_decision_does_not_wait_for_somebody_who_comes_back_for_the_event(
 def test_a_result_does_not_wait_for_somebody_who_comes_back_for_the_event(
     store: PostgresStore, migrated_url: str
 ) -> None:
-    """An event's only result is recorded without a lock of the event, which would be a record in the log."""
     assert store.leadership.elect("me", 10**6)
     decide(store, arrive(store), start())
     with psycopg.connect(migrated_url) as coming_back:
