@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import Data, Epilogue, Field, File, MultipartDecoder, NeedData
@@ -27,6 +27,15 @@ MAX_TEXT = 20_000_000
 """Characters of one text: the same limit."""
 MAX_FIELDS = 10_000
 """Fields of a form, or parameters of a query."""
+MAX_VALUES = 500_000
+"""Values that all JSON texts of a delivery may have together, which bounds the time and memory that they take."""
+_UNPROVEN = 50_000
+"""The same of a body whose proof is inside it, until it is proven."""
+_UNPROVEN_FIELDS = 500
+"""Fields of such a body that is a form."""
+_LONGEST_HEAD = 4096
+_MOST_PARAMETERS = 20
+"""Of a part of a multipart form: bytes of its head, and parameters in it."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -128,6 +137,36 @@ def refuse_unstorable(value: Any) -> None:
                     raise MalformedBody(f"a name is longer than {MAX_NAME} characters, which Conductor can't read")
 
 
+# --- a proof inside of a body ----------------------------------------------------------------------------------
+
+
+def peek_json(body: bytes) -> Any:
+    """The value of a JSON body that isn't proven yet: for the few fields of its proof, and at a bounded cost.
+
+    Raises MalformedBody. What only matters to a payload isn't checked.
+    """
+    if values_in(body, (b"[", b"{", b",")) > _UNPROVEN:
+        raise MalformedBody(f"the body has more than {_UNPROVEN} values, too many to look for its proof")
+    return _parsed(_json_text(body))
+
+
+def peek_fields(body: bytes, names: Sequence[str]) -> dict[str, Any]:
+    """The fields with these names of a form that isn't proven yet: the first of each, which must be short.
+
+    Raises MalformedBody.
+    """
+    if body.count(b"&") > _UNPROVEN_FIELDS:
+        raise MalformedBody("the form has too many fields to look for its proof")
+    if found := _MULTIPART.match(body):
+        parts = _parts(body, found[1], _UNPROVEN_FIELDS)
+        pairs = [(_PLAIN_NAME.search(head), content.rstrip(b"\r\n")) for head, content in parts]
+        fields = [(name[1].decode(), content) for name, content in pairs if name and len(content) <= _LONGEST_HEAD]
+    else:
+        split = [part.partition(b"=") for part in body.split(b"&") if len(part) <= _LONGEST_HEAD]
+        fields = [(name.decode("latin-1"), unquote_to_bytes(value.replace(b"+", b" "))) for name, _, value in split]
+    return {name: value.decode("utf-8", "replace") for name, value in reversed(fields) if name in names}
+
+
 # --- JSON --------------------------------------------------------------------------------------------------
 
 
@@ -151,13 +190,27 @@ def _int(text: str) -> int:
 _decode_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_float, parse_int=_int).decode
 
 
-def read_json(text: str) -> Any:
-    """The value of an RFC 8259 text that is nested no deeper than `MAX_DEPTH`.
+def values_in(text: str | bytes, marks: Sequence[Any] = ("[", "{", ",")) -> int:
+    """How many values a JSON text has at most. Looks only for the characters that begin or part them."""
+    return sum(text.count(mark) for mark in marks)
+
+
+def read_json(text: str, most: int = MAX_VALUES) -> Any:
+    """The value of an RFC 8259 text that is nested no deeper than `MAX_DEPTH`, and has `most` values at most.
 
     Raises MalformedBody.
     """
+    if len(text) > most and values_in(text) > most:
+        raise _BeyondLimits(f"the body has more than {most} values")
+    value = _parsed(text)
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _check_depth(value)
+    return value
+
+
+def _parsed(text: str) -> Any:
     try:
-        value = _decode_json(text)
+        return _decode_json(text)
     except MalformedBody:
         raise
     except RecursionError:
@@ -165,9 +218,6 @@ def read_json(text: str) -> Any:
     except ValueError as error:
         reason = getattr(error, "msg", "a number is too long").removesuffix(" at")
         raise MalformedBody(f"the body is not JSON: {reason} at character {getattr(error, 'pos', 0)}") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(value)
-    return value
 
 
 def _check_depth(value: Any) -> None:
@@ -186,24 +236,28 @@ def is_nested_deeper(value: Any, most: int) -> bool:
     return False
 
 
-class _TooDeep(MalformedBody):
-    pass
+class _BeyondLimits(MalformedBody):
+    """It may be JSON, but is nested too deep or has too many values."""
 
 
 def _too_deep() -> MalformedBody:
-    return _TooDeep(f"the body is nested deeper than {MAX_DEPTH}")
+    return _BeyondLimits(f"the body is nested deeper than {MAX_DEPTH}")
 
 
 def _json(body: bytes) -> Body:
+    text = _json_text(body)
+    return Body(read_json(text), text)
+
+
+def _json_text(body: bytes) -> str:
     if body.startswith(codecs.BOM_UTF8):
         raise MalformedBody("the body is not JSON: it begins with a byte order mark (U+FEFF)")
     try:
-        text = body.decode("utf-8")
+        return body.decode("utf-8")
     except UnicodeDecodeError:
         if body.startswith(_GZIP):
             raise MalformedBody("the body is compressed with gzip; send it uncompressed") from None
         raise MalformedBody("the body is JSON that is not UTF-8") from None
-    return Body(read_json(text), text)
 
 
 def _sniffed(body: bytes) -> Body:
@@ -211,7 +265,7 @@ def _sniffed(body: bytes) -> Body:
         return Body({})
     try:
         return _json(body)
-    except _TooDeep:
+    except _BeyondLimits:
         raise
     except MalformedBody:
         return Body({"request": _decode(body, "utf-8")})
@@ -288,7 +342,7 @@ def _unpacked(fields: dict[str, Any]) -> Body:
     if isinstance(packed, str) and packed.lstrip()[:1] == "{":
         try:
             return Body(read_json(packed), packed)
-        except _TooDeep:
+        except _BeyondLimits:
             raise
         except MalformedBody:
             pass
@@ -300,6 +354,7 @@ def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
     boundary = parse_options_header(content_type)[1].get("boundary", "")
     if not boundary or len(boundary) > 200:
         raise MalformedBody("the form has no boundary")
+    _parts(body, boundary.encode("latin-1"))
     pairs: list[tuple[str, Any]] = []
     try:
         decoder = MultipartDecoder(boundary.encode("latin-1"), max_parts=MAX_FIELDS)
@@ -323,6 +378,27 @@ def _multipart(body: bytes, content_type: str) -> dict[str, Any]:
     except Exception:  # werkzeug raises various errors for an invalid form
         raise MalformedBody("the body is not a multipart form") from None
     return _fields(pairs)
+
+
+_PART = rb"(?:^|[\r\n])--%b"
+_BLANK_LINE = re.compile(rb"\r\n\r\n|\r\r|\n\n")
+_PLAIN_NAME = re.compile(rb'\bname="?([a-z]{1,20})"?\s*(?:;|$|[\r\n])', re.IGNORECASE)
+
+
+def _parts(body: bytes, boundary: bytes, most: int = MAX_FIELDS) -> list[tuple[bytes, bytes]]:
+    """Head and content of each part. Raises MalformedBody for too many, or for a long head, for whose parameters
+    werkzeug takes quadratic time."""
+    parts = re.split(_PART % re.escape(boundary), body, maxsplit=most + 1)
+    if len(parts) > most + 1:
+        raise MalformedBody("the form has too many fields")
+    found = []
+    for part in parts[1:]:
+        end = _BLANK_LINE.search(part, 0, _LONGEST_HEAD)
+        head = part[: end.start()] if end else part
+        if len(head) > _LONGEST_HEAD or head.count(b";") > _MOST_PARAMETERS:
+            raise MalformedBody("the head of a field is too long")
+        found.append((head, part[end.end() :] if end else b""))
+    return found
 
 
 def _part_value(part: Field | File, content: bytes) -> Any:
@@ -372,6 +448,8 @@ def _by_its_bytes(body: bytes, content_type: str | None) -> Body:
     if body.lstrip()[:1] in (b"{", b"["):
         try:
             return read_body(body, None, always_json=True)
+        except _BeyondLimits:
+            raise
         except MalformedBody:
             if _is_json(body):
                 raise

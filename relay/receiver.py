@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -16,6 +17,7 @@ from platforms.verifiers import KeysUnavailable, Refused
 from relay.callbacks.page import EXPIRED, LEFT_OUT, USED, ask, shown, used
 from relay.callbacks.tokens import Expired, Forged
 from relay.callbacks.urls import Call, refuse
+from relay.concurrency import run_in_thread
 from relay.events.payload import PayloadTooLarge
 from relay.events.schema_check import Misfit
 from relay.http.admission import Admission
@@ -140,7 +142,8 @@ class Receiver:
                         raise Refused(_NOT_VERIFIED)
                     remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
                     now = self._store.now()
-                    events = route.parser.events(delivery, body, now, receiving.traceparent, remote)
+                    make_events = partial(route.parser.events, delivery, body, now, receiving.traceparent, remote)
+                    events = run_in_thread(make_events) if route.parser.takes_long(request) else make_events()
                     if call is not None:
                         self._find_use(route.webhook.name, call, until)
                         events = list(map(call.addressed, events))
@@ -243,7 +246,8 @@ class Receiver:
     def _parse(self, route: Route, delivery: VerifiedDelivery, counts: bool) -> Body:
         """Raises BadBody, or Refused if the delivery doesn't count."""
         try:
-            return route.parser.read(delivery)
+            takes_long = route.parser.takes_long(delivery.request)
+            return run_in_thread(route.parser.read, delivery) if takes_long else route.parser.read(delivery)
         except BadBody:
             if counts:
                 raise

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from platforms.base import Accepted, Platform
-from platforms.bodies import read_body, read_json
+from platforms.bodies import peek_json, read_json
 from platforms.http import Request, Response, text_response
 from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
@@ -65,7 +65,7 @@ class ItemSignatures:
         keys = usable(credentials.secrets, hex_key)
 
         def check(request: Request) -> Proof:
-            items = _items(read_body(request.body, None, always_json=True).value)
+            items = _items(peek_json(request.body))
             if len(items) != 1:
                 # Adyen sends one in JSON. Several that came one by one could be put together, in ever new ways.
                 raise Refused("not one notification of Adyen")

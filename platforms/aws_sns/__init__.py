@@ -10,7 +10,7 @@ from cryptography.x509 import Certificate, Name, ObjectIdentifier, load_pem_x509
 from cryptography.x509.oid import NameOID
 
 from platforms.base import Platform
-from platforms.bodies import read_body
+from platforms.bodies import peek_json
 from platforms.http import Request, Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
@@ -68,7 +68,7 @@ class CertifiedMessage:
 
     def check(self, credentials: Credentials) -> Check:
         def check(request: Request) -> Proof:
-            message = read_body(request.body, None, always_json=True).value
+            message = peek_json(request.body)
             if not isinstance(message, dict):
                 raise Refused("not a message of Amazon SNS")
             names = _SIGNED.get(str(message.get("Type")))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from platforms.base import MB, Platform
-from platforms.bodies import read_delivery, read_json
+from platforms.bodies import peek_fields, peek_json, read_json
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
@@ -16,6 +16,7 @@ from platforms.verifiers.hmacs import encoded_hmac
 from platforms.verifiers.timestamps import check_age, read_time, write_time
 
 _FORM = "application/x-www-form-urlencoded"
+_FIELDS = ("timestamp", "token", "signature")
 
 
 def _signature(value: Any) -> dict[str, Any]:
@@ -35,11 +36,9 @@ class BodySignature:
         keys = [secret.encode() for secret in credentials.secrets]
 
         def check(request: Request) -> Proof:
-            if len(request.body) > MB and not request.body.startswith(b"--"):
-                # Nothing is proven yet, and anything else may take many times its size once it is parsed.
-                raise Refused("so large a body is not a form with attachments")
-            fields = _signature(read_delivery(request, "declared", signed=True).value)
-            timestamp, token, given = (fields.get(name) for name in ("timestamp", "token", "signature"))
+            is_json = request.body.lstrip()[:1] == b"{"
+            fields = _signature(peek_json(request.body)) if is_json else peek_fields(request.body, _FIELDS)
+            timestamp, token, given = (fields.get(name) for name in _FIELDS)
             if isinstance(timestamp, int) and not isinstance(timestamp, bool):
                 timestamp = str(timestamp)
             if not (isinstance(timestamp, str) and isinstance(token, str) and isinstance(given, str)):

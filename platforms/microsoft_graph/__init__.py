@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from platforms.base import Platform, at, together
-from platforms.bodies import read_body, read_json, read_query
+from platforms.bodies import peek_json, read_json, read_query
 from platforms.http import Request, Response, text_response
 from platforms.verifiers import OF_SENDER, CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
@@ -29,7 +29,7 @@ class ClientState:
             return isinstance(state, str) and any_equal(state, credentials.secrets)
 
         def check(request: Request) -> Proof:
-            notifications = _notifications(read_body(request.body, None, always_json=True).value)
+            notifications = _notifications(peek_json(request.body))
             if not notifications or not all(map(known, notifications)):
                 raise Refused("a notification has no clientState, or another one")
             return OF_SENDER

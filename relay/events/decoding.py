@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,17 @@ from config.webhooks import Webhook
 from criteria.evaluator import TooCostly
 from criteria.jsonpath import Place, places, put
 from platforms.base import Platform
-from platforms.bodies import MAX_DEPTH, BadBody, Body, is_nested_deeper, read_json, refuse_unstorable
+from platforms.bodies import (
+    MAX_DEPTH,
+    MAX_VALUES,
+    BadBody,
+    Body,
+    is_nested_deeper,
+    read_json,
+    refuse_unstorable,
+    values_in,
+)
 
-Room = Callable[[int], None]
-"""Called before this many bytes are parsed, so that they wait for their turn."""
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _GZIP = 16 + zlib.MAX_WBITS
 _MAGIC = b"\x1f\x8b"
@@ -40,23 +47,20 @@ def decoding_of(webhook: Webhook, platform: Platform) -> Mapping[str, Encoding]:
     return {**platform.decode, **(webhook.decode or {})}
 
 
-def needs_no_room(size: int) -> None:
-    """A `Room` without bounds, for few bodies at a time."""
-
-
 @dataclass
 class _Budget:
-    """Bytes that may still come of one delivery's texts."""
+    """What may still come of one delivery's texts: bytes, and values, which take the time."""
 
     left: int
-    room: Room
+    values: int
 
-    def take(self, size: int) -> None:
-        """Raises _Stays if there are fewer: then nothing more is decoded, or each text would be tried in vain."""
-        if size > self.left:
-            self.left = 0
+    def take(self, size: int, values: int = 0) -> None:
+        """Raises _Stays if there is less: then nothing more is decoded, or each text would be tried in vain."""
+        if size > self.left or values > self.values:
+            self.left = self.values = 0
             raise _Stays
         self.left -= size
+        self.values -= values
 
 
 class Decoder:
@@ -67,9 +71,9 @@ class Decoder:
         self._decoding = decoding
         self._most = most
 
-    def decode(self, body: Body, room: Room) -> Body:
-        """The body with its texts decoded; the same one if there is nothing to decode. Raises what `room` raises."""
-        budget = _Budget(self._most, room)
+    def decode(self, body: Body) -> Body:
+        """The body with its texts decoded; the same one if there is nothing to decode."""
+        budget = _Budget(self._most, MAX_VALUES - values_in(body.text or ""))
         is_object = isinstance(body.value, dict)
         payload = before = body.value if is_object else {"request": body.value}
         for path, encoding in self._decoding.items():
@@ -109,7 +113,7 @@ def _decoded(text: str, encoding: Encoding, budget: _Budget, depth: int) -> Any:
     if encoding == "base64" or (encoding == "gzip" and not _may_be_json(text)):
         value: Any = text
     else:
-        value = _from_json(text, budget.room, depth)
+        value = _from_json(text, budget, depth)
     try:
         refuse_unstorable(value)
     except BadBody:
@@ -122,10 +126,10 @@ def _may_be_json(text: str) -> bool:
     return text.lstrip(" \t\r\n")[:1] in ("{", "[")
 
 
-def _from_json(text: str, room: Room, depth: int) -> Any:
+def _from_json(text: str, budget: _Budget, depth: int) -> Any:
     if not _may_be_json(text):
         raise _Stays
-    room(len(text))
+    budget.take(0, values_in(text))
     try:
         value = read_json(text)
     except BadBody:

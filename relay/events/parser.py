@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody, read_query
-from relay.events.decoding import Decoder, Room, decoding_of, needs_no_room
+from platforms.http import Request
+from relay.events.decoding import Decoder, decoding_of
 from relay.events.delivery_ids import DeliveryIds
 from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, payload_of, size_in_conductor
 from relay.events.splitting import parts_of
@@ -17,10 +18,10 @@ from store.documents import document_of
 from store.records import NewEvent, new_event_id
 from store.summary import Summarizer
 
+_SMALL = 64 * 1024
+"""Bytes of a body that is read in a millisecond or two."""
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
-_LIKE_AN_EVENT = 20
-"""Bytes of a body whose objects may take as much memory as one event does besides its payload."""
 _LONGEST_IN_UTF8 = 4
 """Bytes that Conductor makes of one character of JSON text, at most."""
 _OTHER_METADATA = 512 * 1024
@@ -54,6 +55,10 @@ class Parser:
         self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
         self._summarizer = Summarizer(platform, webhook.hide)
 
+    def takes_long(self, request: Request) -> bool:
+        """Whether reading it may keep others waiting: it is large, or may become so once it is decoded."""
+        return self._decoder is not None or len(request.body) > _SMALL
+
     def read(self, delivery: VerifiedDelivery) -> Body:
         """The body, or the query of a delivery whose method needs no body. Raises BadBody."""
         return self._platform.read(delivery.request, delivery.proof.signed is not None)
@@ -65,21 +70,19 @@ class Parser:
         received_at: int,
         traceparent: str | None = None,
         remote: str | None = None,
-        room: Room = needs_no_room,
     ) -> list[NewEvent]:
         """One event, or with `split` one for each element of an array. `received_at` is the store's time;
         `traceparent` the parent span of the worker's spans for these events; `remote` the address that sent them.
 
-        Raises MalformedBody for too many elements, PayloadTooLarge if an event is larger than Conductor accepts, and
-        what `room` raises.
+        Raises MalformedBody for too many elements, and PayloadTooLarge if an event is larger than Conductor accepts.
         """
-        decoded = body if self._decoder is None else self._decoder.decode(body, room)
+        decoded = body if self._decoder is None else self._decoder.decode(body)
         if decoded is body:
-            return self._events(delivery, body, body, received_at, traceparent, remote, room)
+            return self._events(delivery, body, body, received_at, traceparent, remote)
         try:
-            return self._events(delivery, body, decoded, received_at, traceparent, remote, room)
+            return self._events(delivery, body, decoded, received_at, traceparent, remote)
         except PayloadTooLarge:  # numbers may be longer than the sender wrote them
-            return self._events(delivery, body, body, received_at, traceparent, remote, room)
+            return self._events(delivery, body, body, received_at, traceparent, remote)
 
     def _events(
         self,
@@ -89,7 +92,6 @@ class Parser:
         received_at: int,
         traceparent: str | None,
         remote: str | None,
-        room: Room,
     ) -> list[NewEvent]:
         request = delivery.request
         query = read_query(request.query) if request.query else {}
@@ -102,8 +104,6 @@ class Parser:
         parts = parts_of(decoded, self._split, MAX_ELEMENTS + 1)
         if len(parts) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
-        if len(parts) > 1:
-            room(len(parts) * _LIKE_AN_EVENT)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
         raw = None if self._copies is None else self._copies.of(request)
         events = []

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.bodies import Body
-from relay.events.decoding import Decoder, decoding_of, needs_no_room
+from relay.events.decoding import Decoder, decoding_of
 from relay.events.payload import CONDUCTOR_PAYLOAD
 from relay.events.splitting import parts_of
 
@@ -17,7 +17,7 @@ _MOST = 100
 
 def decoded(webhook: Webhook, platform: Platform, body: Body) -> Body:
     """The body as the webhook's `decode` makes it."""
-    return Decoder(decoding_of(webhook, platform), CONDUCTOR_PAYLOAD).decode(body, needs_no_room)
+    return Decoder(decoding_of(webhook, platform), CONDUCTOR_PAYLOAD).decode(body)
 
 
 def shaped(webhook: Webhook, platform: Platform, body: Body) -> Sequence[Body]:
