@@ -16,7 +16,7 @@ from store.sql.database import Transaction
 
 log = structlog.get_logger()
 
-OLDEST = 2
+OLDEST = 3
 """The version of a store that has been created and not migrated yet. This program uses none that is older."""
 _ONE_OF_OURS = "delivery_counts"
 """A table that every store has had, also when none had a version yet."""

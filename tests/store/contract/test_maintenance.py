@@ -73,3 +73,18 @@ def test_tending_changes_nothing_that_can_be_seen(store: Store) -> None:
     for _ in range(3):
         store.maintenance.run()
     assert event(store, "e1").status == "pending"
+
+
+def test_numbers_of_pruned_events_and_targets_are_not_given_out_again(store: Store) -> None:
+    """Whoever follows events, and a late result, would take the new one for the old one."""
+
+    def finished(id_: str) -> tuple[int, int]:
+        [target] = decide(store, arrive(store, id_), start(), claim=1)
+        store.claims.record_results("me", [Result(target, "done", None, "w")], NOW)
+        return event(store, id_).seq, target.id
+
+    before = finished("e1")
+    while store.maintenance.prune(NOW + 1, 8).more:
+        pass
+    assert store.queries.event("e1") is None
+    assert all(new > old for new, old in zip(finished("e2"), before, strict=True))
