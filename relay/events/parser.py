@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from config.webhooks import Webhook
 from platforms.base import Platform
@@ -10,8 +11,8 @@ from platforms.bodies import Body, MalformedBody, read_query
 from platforms.http import Request
 from relay.events.decoding import Decoder, decoding_of
 from relay.events.delivery_ids import DeliveryIds
-from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, payload_of, size_in_conductor
-from relay.events.splitting import parts_of
+from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, dump, payload_of, size_in_conductor
+from relay.events.splitting import Part, parts_of
 from relay.reports.raw_deliveries import NEVER_KEPT, RawCopies
 from relay.verify.verification import VerifiedDelivery
 from store.documents import document_of
@@ -22,6 +23,8 @@ _SMALL = 64 * 1024
 """Bytes of a body that is read in a millisecond or two."""
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
+_MOST_REPEATED = 32 * 1024 * 1024
+"""Bytes that the events of one delivery may repeat."""
 _LONGEST_IN_UTF8 = 4
 """Bytes that Conductor makes of one character of JSON text, at most."""
 _OTHER_METADATA = 512 * 1024
@@ -104,6 +107,8 @@ class Parser:
         parts = parts_of(decoded, self._split, MAX_ELEMENTS + 1)
         if len(parts) > MAX_ELEMENTS:
             raise MalformedBody(f"the array has more than {MAX_ELEMENTS} elements")
+        if len(parts) > 1:
+            self._refuse_repetition(parts, headers, query, delivery.proof.claims)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
         raw = None if self._copies is None else self._copies.of(request)
         events = []
@@ -133,6 +138,18 @@ class Parser:
                 raise PayloadTooLarge(f"the payload is larger than the {self._conductor_payload} bytes of Conductor")
             events.append(event)
         return events
+
+    def _refuse_repetition(self, parts: Sequence[Part], *shared: Mapping[str, Any] | None) -> None:
+        """Each event has what all share: from a few bytes for each element, a long head makes hundreds of megabytes.
+        Raises PayloadTooLarge."""
+        around = {id(part.enclosing): part.enclosing for part in parts}
+        sizes = {key: len(dump(enclosing)) for key, enclosing in around.items()}
+        size = len(dump(shared)) * len(parts) + sum(sizes[id(part.enclosing)] for part in parts)
+        if size > _MOST_REPEATED:
+            raise PayloadTooLarge(
+                f"{len(parts)} events would repeat {size} bytes of headers and of what is around the array, at most"
+                f" {_MOST_REPEATED} may be: send fewer elements at a time"
+            )
 
     def _is_too_large(self, event: NewEvent) -> bool:
         characters = len(event.payload) + (sum(map(len, event.headers.values())) if self._metadata else 0)

@@ -106,6 +106,15 @@ def test_too_many_elements_are_refused_and_none_is_stored(relay: Relay) -> None:
     assert f"more than {MAX_ELEMENTS}" in answer.get_json()["message"]
 
 
+@pytest.mark.parametrize("around", [{}, {"more": "x" * 9000}])
+def test_a_long_head_is_not_stored_thousands_of_times(around: dict[str, Any], relay: Relay) -> None:
+    head = {f"X-{number}": "x" * 6000 for number in range(0 if around else 4)}
+    answer = relay.post("a", json.dumps(around | {"items": [{}] * 9000}), head)
+    assert (answer.status_code, relay.events()) == (413, [])
+    assert "send fewer elements at a time" in answer.get_json()["message"]
+    assert relay.post("a", json.dumps(around | {"items": [{}] * 90}), head).status_code == 200
+
+
 def test_no_more_parts_are_made_than_asked_for() -> None:
     assert len(parts_of(Body({"a": [0] * 1000}), "$.a", 10)) == 10
 
