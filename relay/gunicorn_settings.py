@@ -81,7 +81,7 @@ backlog = 1024
 # Together they bound what parsing a head costs. The proxy in deploy/nginx has the same limits.
 limit_request_line = 8190
 limit_request_fields = 64
-limit_request_field_size = 8190
+limit_request_field_size = 8192
 
 # BRIDGE_TRUSTED_PROXIES decides whose headers about addresses and hosts are trusted; gunicorn itself trusts none. So it
 # doesn't matter whose it would, and `*` saves each request a check of the address.

@@ -1,0 +1,94 @@
+"""The relay behind nginx as deploy/nginx configures it: a buffering proxy hands over complete requests only."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from testkit import PATIENCE
+from tests.relay.test_gunicorn import KEY, Process, definitions, eventually, free_port
+
+NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx")
+CONFIGURATION = Path(__file__).parents[2] / "deploy" / "nginx" / "webhook-bridge.conf"
+HEAD = f"POST /webhook/one HTTP/1.1\r\nHost: h\r\nX-Api-Key: {KEY}\r\nContent-Type: application/json\r\n".encode()
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Process]:
+    process = Process(tmp_path)
+    process.file.write_text(definitions("one"))
+    process.start(BRIDGE_TRUSTED_PROXIES="127.0.0.1")
+    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
+    yield process
+    assert process.stop() == 0
+
+
+@pytest.fixture
+def port(relay: Process, tmp_path: Path) -> Iterator[int]:
+    """nginx's, without TLS."""
+    port, folder = free_port(), tmp_path / "nginx"
+    folder.mkdir()
+    text = re.sub(r"^\s*(ssl_|listen \[).*$", "", CONFIGURATION.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = text.replace("listen 443 ssl;", f"listen 127.0.0.1:{port};").replace("listen 80;", f"listen {free_port()};")
+    text = text.replace("127.0.0.1:8000", f"127.0.0.1:{relay.port}").replace("/var/log/nginx/", f"{folder}/")
+    text = text.replace("server_name hooks.example.com;", "server_name h;")
+    folders = "".join(f"{kind}_temp_path {folder}/t;" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    file = folder / "nginx.conf"
+    file.write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/log;\nevents {{}}\nhttp {{ {folders}\n{text}\n}}\n"
+    )
+    assert NGINX is not None
+    server = subprocess.Popen([NGINX, "-e", f"{folder}/log", "-c", str(file)])
+    try:
+        assert eventually(lambda: relay.status("POST", "/webhook/one", b"{}", port) != 0)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+
+
+def quickly(relay: Process, port: int) -> bool:
+    """Whether most honest senders get their answer at once, through nginx and at the relay itself."""
+    took = []
+    for number in range(20):
+        began = time.monotonic()
+        assert relay.status("POST", "/webhook/one", b"{}", (port, relay.port)[number % 2]) == 200
+        took.append(time.monotonic() - began)
+    return median(took) < 0.5
+
+
+def test_a_flood_of_one_byte_chunks_and_half_requests_never_reach_the_relay(relay: Process, port: int) -> None:
+    over = threading.Event()
+
+    def flood() -> None:
+        while not over.is_set():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as peer:
+                peer.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+                while not over.is_set():
+                    peer.sendall(b"1\r\nx\r\n" * 10_000)
+
+    threads = [threading.Thread(target=flood, daemon=True) for _ in range(2)]
+    with ExitStack() as stack:
+        for thread in threads:
+            thread.start()
+        for number in range(200):
+            peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
+            peer.sendall((HEAD[:50], HEAD + b"Content-Length: 25000000\r\n\r\n{")[number % 2])
+        assert quickly(relay, port)
+        over.set()
+        for thread in threads:
+            thread.join()
+    for number in (0, 100):
+        assert relay.status("POST", "/webhook/one", b'"' + b"x" * number * 1000 + b'"', port) == 200
