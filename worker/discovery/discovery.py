@@ -77,7 +77,8 @@ class Discovery:
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
         self.searched_to = now
         if awaited := self._index.awaited():  # the next leader, who doesn't know of them, finds them again
-            self.searched_to -= int((self._state.clock.monotonic() - awaited[0].since) * 1000)
+            oldest = min(since for since, _ in awaited.values())
+            self.searched_to -= int((self._state.clock.monotonic() - oldest) * 1000)
         if seen.unidentified:  # keep searching for such a task at its old place until it can be read
             self.searched_to = max(1, min(self.searched_to, min(item.since for item in seen.unidentified) + OVERLAP))
         self._state.discovered()

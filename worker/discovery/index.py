@@ -7,7 +7,7 @@ can't be read although others can is a suspect (`worker.discovery.suspects`): th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -20,7 +20,7 @@ from worker.conductor.errors import ConductorError, Garbled, NotNow, NotThere, U
 from worker.conductor.responses import Unreadable
 from worker.conductor.search import fits_path
 from worker.discovery.state import DiscoveryState, Way
-from worker.discovery.suspects import Awaited, Kind, Suspect, Suspects
+from worker.discovery.suspects import Kind, Suspect, Suspects
 
 log = structlog.get_logger()
 
@@ -162,11 +162,11 @@ class Index:
                 self._failed("task", item.id, item.reason, item.workflow)
         return unidentified
 
-    def awaited(self) -> list[Awaited]:
-        """What may hold tasks for events and isn't known yet, the oldest first: items that can't be read right now, and
-        lost polls."""
+    def awaited(self) -> dict[Hashable, tuple[float, str]]:
+        """Items that may hold tasks for events and can't be read right now: since when, by the clock, and the names of
+        their workflows, empty if unknown."""
         unread = (item for item in self.suspects.awaited() if self._may_hold_a_task(item))
-        return sorted([*(Awaited(item.since, item.workflow) for item in unread), *map(Awaited, self.state.lost_at)])
+        return {(item.kind, item.id): (item.since, item.workflow) for item in unread}
 
     def _may_hold_a_task(self, item: Suspect) -> bool:
         # Where there is a search, workflows are read only to find what it missed.

@@ -12,9 +12,9 @@ import structlog
 
 from store.records import Task
 from worker.conductor.client import POLL_BATCH, Conductor
-from worker.conductor.errors import BrokenOff, ConductorError, Garbled, NotThere, OutcomeUnknown, is_of_an_item
+from worker.conductor.errors import BrokenOff, ConductorError, OutcomeUnknown, is_of_an_item
 from worker.conductor.responses import Unreadable
-from worker.discovery.index import CANNOT, Index, Seen
+from worker.discovery.index import Index, Seen
 
 log = structlog.get_logger()
 
@@ -42,6 +42,9 @@ class Scanner:
         self._conductor = conductor
         self._index = index
         self._state = index.state
+        self._barrier = index.state.barrier
+        self._sent = float("-inf")
+        """When the last poll was sent."""
         self._clock = index.state.clock
         self._worker_id = worker_id
         self._queues: tuple[str | None, ...] = (None, *domains)
@@ -51,8 +54,8 @@ class Scanner:
         self._again_at = float("-inf")
         self.began = 0
         """When the last scan began, in milliseconds."""
-        self.complete = False
-        """Whether the last scan found every task that was waiting when it began; if not, the index was unavailable."""
+        self._broken_off: float | None = None
+        """When the search began that is to be continued."""
         self.failure = ""
         """Why the index can't be searched; None if it can."""
         self.searched_to = 0
@@ -66,18 +69,18 @@ class Scanner:
         more. Raises ConductorError if the queues couldn't be emptied.
         """
         self.began = self._conductor.now()
-        self.complete = False
+        self._sent = self._clock.monotonic()
         try:
             for number, domain in enumerate(self._queues):
                 if number:  # the last poll of the previous queue returned nothing
                     yield []
                 yield from self._empty(domain, not_after)
         except OutcomeUnknown:
-            self._state.poll_lost()
+            self._barrier.poll_lost(self._sent)
             raise
+        self._barrier.drained(self.began)
         if self._state.must_search():
             yield from self.search()
-        self.complete = self._state.complete()
 
     def _empty(self, domain: str | None, not_after: Callable[[], float]) -> Iterator[list[Task]]:
         """Takes all tasks off the queue that were waiting when the scan began.
@@ -91,18 +94,19 @@ class Scanner:
         count, failed, unreadable = POLL_BATCH, 0, 0
         while True:
             refused: list[Unreadable] = []
+            self._sent = self._clock.monotonic()
             try:
                 tasks = self._conductor.poll(self._worker_id, domain, refused, count, not_after())
             except ConductorError as error:
                 failed += 1
                 if not is_of_an_item(error) or failed > _FAILED_POLLS:
                     raise
-                self._state.poll_lost()
+                self._barrier.poll_lost(self._sent)
                 count, unreadable = 1, 0
                 yield []
                 continue
             if self._index.suspect(refused):
-                self._state.poll_lost()
+                self._barrier.poll_lost(self._sent)
             if not tasks and refused:
                 unreadable += 1
                 if unreadable == _UNREADABLE_POLLS:
@@ -111,7 +115,6 @@ class Scanner:
                 continue
             if not tasks:
                 return
-            self._state.queued()
             yield tasks
             later = self.began + self._conductor.server_clock.offset + _LATER
             # Queues hand out the oldest first; a full batch may be an exception if workflows have priorities.
@@ -125,45 +128,43 @@ class Scanner:
         A search overlaps the last one. If it has to work around tasks there, which takes many calls, it does so only
         rarely: in between, searches begin after them.
         """
-        began = self._clock.monotonic()
+        now = self._clock.monotonic()
+        began = now if self._broken_off is None else self._broken_off
         to = self._conductor.server_now()
         since = max(0, self.searched_to - OVERLAP)
-        again = began >= self._again_at
+        again = now >= self._again_at
         ids: set[str] = set()
         seen = Seen()
         try:
             start = since if again else max(since, self._read_to)
-            must, patience = self._state.need() == "unsure", self._state.patience()
-            for page in self._index.waiting_since(start, seen, must, patience):
+            for page in self._index.waiting_since(start, seen, must=True, patience=self._state.patience()):
                 # Searches overlap: what the last one saw needn't be stored again.
                 if fresh := [task for task in page if task.id not in self._seen]:
                     yield fresh
                 ids.update(task.id for task in page)
         except ConductorError as error:
-            self._search_failed(error)
+            self._search_failed(error, began)
             return
-        self.failure = ""
+        self.failure, self._broken_off = "", None
         self.searched_to = to
         self._seen = ids if again else self._seen | ids
-        now = self._clock.monotonic()
+        took = self._clock.monotonic() - now
         if seen.hidden or self._again_at == float("inf"):
-            self._again_at = now + max(_AGAIN_EVERY, _AGAIN_SHARE * (now - began))
+            self._again_at = now + took + max(_AGAIN_EVERY, _AGAIN_SHARE * took)
         self._read_to = to - _BARELY
+        self._barrier.unread(self._index.awaited())
         self._state.searched(began)
 
-    def _search_failed(self, error: ConductorError) -> None:
+    def _search_failed(self, error: ConductorError, began: float) -> None:
         self.failure = str(error)
         if isinstance(error, BrokenOff):  # the next search continues from there
-            self._read_to, self._again_at = error.reached, float("inf")
+            self._read_to, self._again_at, self._broken_off = error.reached, float("inf"), began
             self._state.search_broke_off()
         else:
-            self._state.search_failed(error.status in CANNOT or isinstance(error, (Garbled, NotThere)))
+            self._state.search_failed()
         log.warning(
-            "the index of waiting tasks can't be searched; events that may have a taker there wait"
-            if not self._state.complete()
-            else "the index of waiting tasks can't be searched",
+            "the index of waiting tasks can't be searched; events that may have a taker there wait for a while",
             error=str(error),
             seconds=round(self._state.search_due_in(), 2),
         )
-        if self._state.need() != "unsure":
-            self.searched_to = self.searched_to or 1
+        self.searched_to = self.searched_to or 1

@@ -12,12 +12,8 @@ from typing import Literal, get_args
 
 from store.clock import MonotonicClock
 from worker.conductor.backoff import wait_before
+from worker.discovery.barrier import Barrier
 
-Need = Literal["unsure", "queue", "both"]
-"""What a scan must query to be complete.
-
-unsure: a poll's answer may be lost, this worker's or its predecessor's: the index, once. queue: the queue hands out
-every task. both: the index alone has found tasks: queue and index."""
 Way = Literal["search-v2", "search", "workflows"]
 """search-v2: the index returns whole tasks. search: it returns ids, and each new task is read. workflows: there is no
 search, so the running workflows of all receivers are read."""
@@ -29,22 +25,10 @@ untried: it hasn't been read yet. tasks: it showed some, so from then on only ne
 none; either nothing waits, or indexing is off. off: it showed none although tasks wait: running workflows are read
 instead."""
 
-TRIES = 3
-"""Failed searches after which scans do without the index, if it never found anything alone."""
-LATE_POLLS = 60.0
-"""Seconds for which a poll without an answer may still take tasks off the queue. Meanwhile every scan searches."""
-QUIET = 2.0
-"""Seconds that an index may take to learn of a task that a lost poll took."""
 SEARCH_GAP = 1.0
 """Minimum seconds between two searches on behalf of events without a taker."""
-AGREE_FOR = 24 * 3600.0
-"""Seconds without a task found by the index alone, while the queue handed out tasks, after which the queue suffices."""
 FULL_READ_EVERY = 40
 """Discoveries between two that read all waiting tasks from the index."""
-SILENT_FOR = 3600.0
-"""Seconds for which no hold ends while searches get no answer."""
-_LOSSES = 100
-"""Lost polls that are told apart."""
 _LONGEST_PATIENCE = 60.0
 _PATIENCE = 2.0
 _BETTER_EVERY = 60.0
@@ -52,13 +36,13 @@ _BETTER_EVERY = 60.0
 _CHECK_EMPTY_EVERY = 120.0
 """Seconds between two checks of whether an empty index is right."""
 _SHARE = 10
-"""Reading all running workflows takes at most one part in this many of the time, unless it must be done."""
+"""Reading all running workflows takes at most one part in this many of the time."""
 _NEVER = float("-inf")
 
 
 class DiscoveryState:
-    """Belongs to one term. The loop's thread changes what scans need; whichever thread queries the index changes what
-    it showed.
+    """Belongs to one term. The loop's thread changes when to look; whichever thread queries the index changes what it
+    showed.
 
     Each transition sets single values, so at worst another thread queries once too often, or a moment late.
     """
@@ -66,18 +50,10 @@ class DiscoveryState:
     def __init__(self, clock: MonotonicClock = time, search_gap: float = SEARCH_GAP) -> None:
         self.clock = clock
         self._search_gap = search_gap
-        # What a scan needs.
-        self._unsure = True
-        self._late_until = _NEVER
-        self._lost_at: list[float] = []
-        self._index_alone_at: float | None = None
-        self._queued_at = _NEVER
+        self.barrier = Barrier(clock)
         self._wanted = False
         self._searched_at = _NEVER
-        self._missed = 0
         self._failures = 0
-        self._in_a_row = 0
-        self._silent_since: float | None = None
         self._try_at = _NEVER
         # The index.
         self.shown: Shown = "untried"
@@ -96,120 +72,57 @@ class DiscoveryState:
     def _now(self) -> float:
         return self.clock.monotonic()
 
-    # --- what a scan needs ---
-
-    def need(self) -> Need:
-        """What a scan must query to be complete."""
-        if self._unsure:
-            return "unsure"
-        return "both" if self._needs_index() else "queue"
-
-    @property
-    def lost_at(self) -> list[float]:
-        """When polls were lost whose tasks the index may not know yet, by the clock."""
-        return list(self._lost_at)
-
-    @property
-    def patient(self) -> bool:
-        """Whether even events with a taker wait while scans aren't complete: the index may know others of their
-        takers, and has failed only a few times in a row."""
-        return self._in_a_row < TRIES
-
-    @property
-    def silent(self) -> bool:
-        """Whether searches get no answer, but may soon: no hold ends meanwhile, as a task that only the index knows may
-        have come in time."""
-        return self._silent_since is not None and self._now < self._silent_since + SILENT_FOR
-
-    def _needs_index(self) -> bool:
-        return self._now < self._late_until or self._finds_alone()
-
-    def _finds_alone(self) -> bool:
-        found, queued = self._index_alone_at, self._queued_at
-        return found is not None and not (self._now - found > AGREE_FOR and queued > found)
-
-    def complete(self) -> bool:
-        """Whether the scan that just ended found every task that was waiting when it began."""
-        need = self.need()
-        return need == "queue" or (need == "both" and not self._failures)
+    # --- when to look ---
 
     def must_search(self) -> bool:
-        """Whether a scan should search now. If the search is needed and fails, it is repeated after a while."""
-        if self._now < self._try_at:
-            return False
-        return self.need() != "queue" or self.silent or (self._wanted and self.may_search())
+        """Whether a scan should search now. One that fails is repeated after a while."""
+        return self.search_due_in() <= 0.0
+
+    def will_search(self) -> bool:
+        """Whether the next scan will search even if there is nothing else to do."""
+        return self.must_search() or (self.barrier.needs_index and self._now >= self._try_at)
 
     def may_search(self) -> bool:
         """Whether an event without a taker may cause a search of the index now."""
-        return self._now >= max(self._searched_at + self._search_gap, self._try_at)
+        return self._now >= self._next_at()
 
     def search_due_in(self) -> float:
         """Seconds until a scan should search even if there is nothing else to do; infinite if none should."""
-        if not self.complete() or self.silent:
-            return max(0.0, self._try_at - self._now)
-        if self._wanted:
-            return max(0.0, max(self._searched_at + self._search_gap, self._try_at) - self._now)
-        return float("inf")
+        due = self.barrier.look_due_at()
+        if self.failing:
+            due = self._try_at
+        elif self._wanted:
+            due = min(due, self._next_at())
+        return max(0.0, max(due, self._try_at) - self._now)
+
+    def _next_at(self) -> float:
+        return max(self._searched_at + self._search_gap, self._try_at)
 
     def patience(self) -> float:
         """Seconds that a scan waits for the index's answer; events that don't need it wait too."""
         return min(_LONGEST_PATIENCE, _PATIENCE * 2.0 ** min(self._failures, 5))
-
-    def found_by_index_alone(self, seconds_ago: float = 0.0) -> None:
-        """A task was found that no queue handed out, now or in the predecessor's term."""
-        self._index_alone_at = self._now - max(0.0, seconds_ago)
-
-    def queued(self) -> None:
-        """The queue has handed out tasks."""
-        self._queued_at = self._now
-
-    def poll_lost(self) -> None:
-        """A poll failed, or a task in it can't be identified: only the index knows now."""
-        self._unsure = True
-        self._missed = 0
-        self._lost_at = [*self._lost_at[: _LOSSES - 1], self._now]
-        self.poll_may_be_late()
-
-    def poll_may_be_late(self) -> None:
-        """A poll without an answer, perhaps the predecessor's, may still take tasks that only the index then knows."""
-        self._late_until = self._now + LATE_POLLS
 
     def want_search(self) -> None:
         """An event has found no taker: the next scan that may search does so."""
         self._wanted = True
 
     def searched(self, began: float) -> None:
-        """A scan has searched the index. `began`: when it did, by the clock."""
+        """A scan has searched the index; the search began then, by the clock."""
         self._wanted = False
-        self._unsure = False
-        self._missed = self._failures = self._in_a_row = 0
-        self._silent_since = None
-        self._lost_at = [at for at in self._lost_at if began < at + QUIET]
-        self._searched_at, self._try_at = self._now, _NEVER
+        self._failures = 0
+        self._searched_at = self._now
+        self._try_at = self._read_workflows_at if self.way == "workflows" else _NEVER
+        self.barrier.looked(began)
 
-    def search_failed(self, answered: bool = True) -> None:
-        """A scan couldn't search the index. If searches were never of use, the queue must suffice after a few tries.
-
-        `answered`: whether Conductor said so, and not just nothing in time.
-        """
+    def search_failed(self) -> None:
+        """A scan couldn't search the index."""
         self._failures += 1
-        self._missed += 1
-        self._in_a_row += 1
         self._try_at = self._now + wait_before(self._failures)
-        if answered:
-            self._silent_since = None
-        elif self._silent_since is None:
-            self._silent_since = self._now
-        if self._missed >= TRIES and not self._finds_alone():
-            self._unsure = self._wanted = False
-            self._late_until = _NEVER
-            self._lost_at.clear()
-            self._missed = 0
+        self.barrier.look_failed()
 
     def search_broke_off(self) -> None:
         """A scan has searched as much of the index as it may at once: the next one continues soon."""
         self._failures = max(1, self._failures)
-        self._in_a_row += 1
         self._try_at = self._now + wait_before(1)
 
     @property

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import structlog
 
@@ -14,6 +14,7 @@ from store.clock import MonotonicClock
 from store.records import SetAside
 from store.sql.store import Store
 from worker.conductor.backoff import LONGEST, wait_before
+from worker.discovery.barrier import WAIT
 from worker.failing_items import failing_items
 
 log = structlog.get_logger()
@@ -22,8 +23,6 @@ Kind = Literal["task", "workflow"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 SHOWN_AFTER = 3
 """Failures after which people are told: what recovers within a second needs no attention."""
-AWAITED_FOR = 30.0
-"""Seconds for which events wait for an item that can't be read, unless it has been tried often enough before."""
 _PATIENCE = 1.0
 _LONGEST_DOUBLINGS = 4
 
@@ -47,15 +46,6 @@ class Suspect:
         """Seconds to wait for its answer at the next try; longer each time, so that an item that hangs costs others
         little."""
         return _PATIENCE * 2.0 ** min(self.tries, _LONGEST_DOUBLINGS)
-
-
-class Awaited(NamedTuple):
-    """What may hold tasks for events, and isn't known yet."""
-
-    since: float
-    """Seconds by the monotonic clock."""
-    workflow: str = ""
-    """The name of the workflow whose tasks these would be; empty if they may be any workflow's."""
 
 
 class Suspects:
@@ -87,7 +77,7 @@ class Suspects:
 
     def awaited(self) -> list[Suspect]:
         """Those that may just be slow to read, as on a busy server: an event may be for one of them."""
-        since = self._clock.monotonic() - AWAITED_FOR
+        since = self._clock.monotonic() - WAIT
         return [item for item in self.all() if 0 < item.tries < SHOWN_AFTER and item.since > since]
 
     def failed(self, kind: Kind, id_: str, reason: str, workflow: str = "") -> Suspect:

@@ -12,7 +12,7 @@ from config.logs import some_of
 from store.records import Task, Term
 from store.sql.rows import steps
 from store.sql.store import Store
-from worker.discovery.state import DiscoveryState
+from worker.discovery.barrier import Barrier
 from worker.failing_items import failing_items
 from worker.leader.decider import Decider
 from worker.leader.reporting import Reporter
@@ -27,11 +27,11 @@ _REFUSED = 1000
 class Adoption:
     """Belongs to one term, and to the loop's thread. What the store refuses is narrowed down to single tasks."""
 
-    def __init__(self, store: Store, term: Term, decider: Decider, state: DiscoveryState, reporter: Reporter):
+    def __init__(self, store: Store, term: Term, decider: Decider, barrier: Barrier, reporter: Reporter):
         self._store = store
         self._term = term
         self._decider = decider
-        self._state = state
+        self._barrier = barrier
         self._reporter = reporter
         self._polled: list[Task] = []
         """Taken off the queue but not stored yet: no queue hands them out again."""
@@ -74,7 +74,7 @@ class Adoption:
                 **({"broken": task.broken} if task.broken else {}),
             )
         if not suspects and any(task.found_by == "index" for task in fresh):
-            self._reporter.found_by_index_alone(self._state)
+            self._reporter.found_by_index_alone(self._barrier)
 
     def _refuse(self, task: Task, error: Exception) -> None:
         """The store can't hold the task now. The index finds it again, if it knows it."""

@@ -19,12 +19,12 @@ from store.clock import ServerClock
 from store.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Term
 from store.sql.store import Store
 from store.tracing import in_logs, span
+from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.addressed_events import AddressedEvents
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_events import HeldEvents, Scope
 from worker.leader.held_index import HeldEvent
-from worker.leader.known_tasks import Known
 from worker.leader.plan import Plan, messages_of, starts_of
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
@@ -178,24 +178,23 @@ class Decider:
         began: int,
         now: int,
         limit: int,
-        known: Known | None = None,
+        barrier: Barrier | None = None,
         blocked: Collection[str] = (),
     ) -> list[tuple[Target, Event]]:
         """Decides these new events, in their order, as well as freed events and newly waiting tasks.
 
-        `began`: when the scan began; the events arrived earlier. `known`: which of the tasks that were waiting then it
-        found, by default all. Events that may have others as takers wait, and so do their webhooks' later events.
-        `blocked`: webhooks with such events that aren't among these. An event or task that fails alone is set aside;
-        those that are due again are retried.
+        `began`: when the scan began; the events arrived earlier. `barrier`: which tasks that waited then are known,
+        by default all. Events that may have others as takers wait, and so do their webhooks' later events. `blocked`:
+        webhooks with such events that aren't among these. An event or task that fails alone is set aside; those that
+        are due again are retried.
 
         Claims the first `limit` targets for this worker, and returns them with their events. Raises LeadershipLost and
         StoreUnavailable; the store must then be read again.
         """
         self.quarantine.retry_tasks(now)
         events, freed = self._with_due(events, freed, now)
-        known = known or Known(up_to=began)
-        self._known_up_to = known.up_to
-        plan = self._plan(events, freed, began, now, known, blocked)
+        self._known_up_to = began if barrier is None else barrier.holds_up_to()
+        plan = self._plan(events, freed, began, now, barrier, blocked)
         expired = self._expired(plan)
         self.workflows.save()
         claimed = self._writer.write(term, plan, expired, now, limit)
@@ -221,12 +220,12 @@ class Decider:
         freed: Sequence[Event],
         began: int,
         now: int,
-        known: Known,
+        barrier: Barrier | None,
         blocked: Collection[str],
     ) -> Plan:
         self.held.begin()
         tasks_to_match = dict(self.held.tasks_to_match)
-        plan = Plan(self._scope.definitions.paces, tasks_to_match, freed, known=known, blocked=set(blocked))
+        plan = Plan(self._scope.definitions.paces, tasks_to_match, freed, barrier=barrier, blocked=set(blocked))
         for event in freed:
             with self.held.isolated(event):
                 self._free(event, plan)
@@ -303,7 +302,8 @@ class Decider:
         can_be_held = bool(webhook.receivers) and event.hold_until >= began
         if can_be_held and self._comes_after_another(event, webhook, document, takers, plan):
             takers = []
-        if webhook.receivers and plan.known.may_lack_takers(event.received_at, webhook.receivers, bool(takers)):
+        barrier = plan.barrier
+        if webhook.receivers and barrier and not barrier.knows(event.received_at, webhook.receivers, bool(takers)):
             plan.blocked.add(webhook.name)
             return
         plan.events[event.id] = event

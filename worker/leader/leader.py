@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -21,14 +21,12 @@ from worker.discovery.index import Index
 from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
-from worker.discovery.suspects import Awaited
 from worker.failing_items import concerns_all
 from worker.inbox import Inbox
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.known_tasks import KnownTasks
 from worker.leader.reporting import Reporter
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.tuning import Pools, Tuning
@@ -82,26 +80,21 @@ class Leader:
         self._reporter = Reporter(store, clock)
         self._workflow_check = WorkflowCheck(conductor, clock)
         self.decider.tasks.tell_of_timed = timeouts.due.ring
-        self.adoption = Adoption(store, term, self.decider, self.state, self._reporter)
+        self.adoption = Adoption(store, term, self.decider, self.state.barrier, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, self.state)
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index)
-        self._known_tasks = KnownTasks()
-        self._awaited: Sequence[Awaited] = ()
-        """What the last decision waited for."""
+        self._awaited: Mapping[Hashable, object] = {}
+        """The unreadable items that the last decision waited for."""
         self._left_out: Collection[str] = ()
         """The blocked webhooks whose events the last decision didn't read again."""
         self._inbox = Inbox("the leader", tuning.inbox, concerns_all)
         """Whether a wake-up ended the last wait, so that there may be something to decide."""
         self._scanned_at = float("-inf")
-        self.quiet_until = float("-inf")
-        """When everything that the predecessor sent has taken effect (monotonic clock)."""
-        if term.predecessor is not None:
-            self.state.poll_may_be_late()
-            # It may have polled as it died. Conductor then hands out these tasks to no other poll, and soon only its
-            # index knows them. An event decided in between would miss them.
-            ago = (store.now() - term.predecessor_until) / 1000
-            self.quiet_until = clock.monotonic() + tuning.predecessor_grace - max(0.0, ago)
+        # A predecessor that died may have polled just then. Conductor then hands out these tasks to no other poll, and
+        # soon only its index knows them.
+        ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
+        self.state.barrier.term_began(None if term.predecessor is None else clock.monotonic() - ago)
         self._timed_receivers: frozenset[str] = frozenset()
         """The workflows whose waiting tasks' time-outs are extended."""
         self._failures = 0
@@ -112,8 +105,8 @@ class Leader:
 
     @property
     def settled(self) -> bool:
-        """Whether the predecessor's polls, and this leader's, have taken effect by now if they ever do."""
-        return self._clock.monotonic() >= self.quiet_until and not self.state.lost_at
+        """Whether the index has been searched since polls of this leader or its predecessor were lost."""
+        return self.state.barrier.settled
 
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
@@ -123,7 +116,7 @@ class Leader:
         self.decider.load(self._health)
         self._timeouts.load()
         self._timeouts.due.ring()
-        self.scanner.searched_to = self._reporter.recall(self.state, self._index.suspects)
+        self.scanner.searched_to = self._reporter.recall(self.state.barrier, self._index.suspects)
         metrics.DECIDING.set(1)
         log.info(
             "this worker is leader",
@@ -166,9 +159,9 @@ class Leader:
         self._use_definitions()
         self.read_inbox()
         gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
-        self._stop.wait(max(self._scanned_at + gap, self.quiet_until) - self._clock.monotonic())
+        self._stop.wait(self._scanned_at + gap - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
-        waits = not self.state.must_search() and self._index.awaited() == self._awaited
+        waits = not self.state.will_search() and self._index.awaited() == self._awaited
         # Every other time at least they are read: a task that was found meanwhile may take one of these events.
         self._left_out = decider.blocked if waits and not self._left_out else ()
         left_out = [*decider.undefined(store.now()), *self._left_out, *decider.full()]
@@ -181,18 +174,18 @@ class Leader:
         if agenda.returned:
             self.adoption.wait_again(agenda.returned)
         self._scan(events)
-        scan = self.scanner
+        scan, barrier = self.scanner, self.state.barrier
         self._awaited = self._index.awaited()
         self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
-        state = self.state
-        known = self._known_tasks.scanned(scan.began, scan.complete, state.patient, self._awaited, state.silent)
+        barrier.unread(self._awaited)
         now, free = store.now(), executor.free
-        claimed = decider.decide(self.term, events, freed, scan.began, now, free, known, self._left_out)
+        claimed = decider.decide(self.term, events, freed, scan.began, now, free, barrier, self._left_out)
         # Before anything that may fail: no other worker makes these calls until their claims run out.
         executor.submit(claimed)
         if found := decider.addressed.newly_found():
             self._adopt(found, suspects=True)  # the queue may be about to hand them out
-        self._reporter.waiting_for_index(() if scan.complete else decider.blocked, scan.failure)
+        self._reporter.waiting_for_index(decider.blocked if scan.failure else (), scan.failure)
+        self._reporter.index_failing_since(barrier.failing_since)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
         if events or freed:

@@ -11,8 +11,8 @@ from criteria.conditions import Conditions
 from store.one_target import OneTarget
 from store.records import Decision, Event, NewTarget
 from store.rules.keys import NoKey, lane_of, message_key, once_key
+from worker.discovery.barrier import Barrier
 from worker.leader.held_index import HeldEvent, HeldIndex
-from worker.leader.known_tasks import Known
 from worker.leader.task_index import Document, WaitingTask
 
 STEP = 1000
@@ -47,8 +47,8 @@ class Plan:
     """Events whose hold ran out, each with the task in doubt that may still take it."""
     undefined: dict[str, int] = field(default_factory=dict)
     """Undefined webhook → when the first of its events is decided all the same."""
-    known: Known = field(default_factory=Known)
-    """Which waiting tasks are known; events that may have others as takers are left undecided."""
+    barrier: Barrier | None = None
+    """Which waiting tasks are known; events that may have others as takers are left undecided. None: all are."""
     more_expired: bool = False
     """Whether more holds have run out than are ended at once."""
     over: list[HeldEvent] = field(default_factory=list)

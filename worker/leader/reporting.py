@@ -14,6 +14,7 @@ from store.errors import StoreUnavailable
 from store.sql.store import Store
 from worker import metrics
 from worker.conductor.server_webhooks import FACT, Remark, ServerWebhook, as_text
+from worker.discovery.barrier import Barrier
 from worker.discovery.reconciliation import Outcome
 from worker.discovery.state import DiscoveryState
 from worker.discovery.suspects import KINDS, Suspects
@@ -44,6 +45,8 @@ _UNINDEXED = "index_misses"
 """How many waiting tasks Conductor's index doesn't know, as text; absent if none."""
 _INDEX_FAILS = "index_fails"
 """Why the index can't be searched while events wait for it; absent if none waits."""
+_FAILING_SINCE = "index_failing_since"
+"""Since when the index can't be searched, in Unix milliseconds; absent if it can."""
 _WORKFLOWS = "workflow_problems"
 """The receivers and starts that Conductor's workflow definitions don't fit, one per line; absent if all do."""
 _SEARCHED_TO = "index_searched_to"
@@ -64,6 +67,7 @@ class Reporter:
         self._way: str | None = None
         self._said_of_webhooks: Sequence[Remark] = ()
         self._alone_at = 0
+        self._failing_since = float("inf")
 
     def _write(self, fact: str, text: str | None) -> bool:
         """Writes the fact unless this leader last wrote the same; returns whether it is written, as the store may be
@@ -141,11 +145,20 @@ class Reporter:
         text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
         self._write(_INDEX_FAILS, text)
 
-    def found_by_index_alone(self, state: DiscoveryState) -> None:
+    def index_failing_since(self, moment: float) -> None:
+        """Records since when no search has succeeded, by the clock, so that the next leader doesn't wait for as long
+        again; infinite if the last one has."""
+        if moment != self._failing_since:
+            failing = moment < float("inf")
+            at = round(self._store.now() + (moment - self._clock.monotonic()) * 1000) if failing else None
+            if self._write(_FAILING_SINCE, None if at is None else str(at)):
+                self._failing_since = moment
+
+    def found_by_index_alone(self, barrier: Barrier) -> None:
         """Reports a task that no queue has handed out. Raises StoreUnavailable."""
-        if state.need() == "queue":
+        if not barrier.needs_index:
             log.info("a task was found by the index alone: every scan searches the index from now on")
-        state.found_by_index_alone()
+        barrier.found_alone(self._clock.monotonic())
         now = self._store.now()
         if abs(now - self._alone_at) > _ALONE_EVERY:
             self._store.facts.set(_ALONE, str(now))
@@ -160,8 +173,8 @@ class Reporter:
 
     # --- what a predecessor has reported ---
 
-    def recall(self, state: DiscoveryState, suspects: Suspects) -> int:
-        """Initializes the state and the suspects from the store; returns up to when the index was searched.
+    def recall(self, barrier: Barrier, suspects: Suspects) -> int:
+        """Initializes the barrier and the suspects from the store; returns up to when the index was searched.
 
         Raises StoreUnavailable.
         """
@@ -169,9 +182,11 @@ class Reporter:
         now, monotonic = self._store.now(), self._clock.monotonic()
         if (alone := facts.get(_ALONE)) is not None:
             self._alone_at = now if alone == "1" else int(alone)
-            state.found_by_index_alone((now - self._alone_at) / 1000)
+            barrier.found_alone(monotonic - max(0.0, (now - self._alone_at) / 1000))
             if alone == "1":
                 self._store.facts.set(_ALONE, str(now))
+        if (failing := facts.get(_FAILING_SINCE)) is not None:
+            barrier.failing_since = self._failing_since = monotonic - max(0.0, (now - int(failing)) / 1000)
         for kind in KINDS:
             for item in self._store.quarantine.items(kind, limit=_REMEMBERED):
                 suspects.remember(kind, item.id, item.reason, monotonic - (now - item.since) / 1000)

@@ -17,8 +17,6 @@ class Tuning:
     busy_scan_gap: float = 0.1
     """The same while enough targets are in flight: deciding sooner wouldn't call sooner."""
     search_gap: float = SEARCH_GAP
-    predecessor_grace: float = 2.0
-    """After the end of a leader that didn't resign: a poll that it sent may still take effect in this time."""
     once_key_gap: float = 0.01
     """Minimum between two questions to Conductor about once keys."""
     webhooks_gap: float = 600.0

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from store.records import Task
-from tests.worker.clock import Clock
+from tests.worker.clock import Ticking
 from tests.worker.discovery.known import Known
 from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.errors import NotNow
@@ -28,7 +28,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.ms = 1_700_000_000_000
-        self.clock = Clock(1000.0)
+        self.clock = Ticking(1000.0)
         self.conductor = SimulatedConductor(lambda: self.ms)
         self.found: list[Task] = []
         self.gone: list[str] = []
@@ -36,6 +36,7 @@ class Bench:
         self.outcomes: list[Outcome] = []
         self.pool = ThreadPoolExecutor(2)
         self.state = DiscoveryState(self.clock)
+        self.state.barrier.term_began()
         self.index = Index(self.conductor, self.pool, self.known, self.state)  # type: ignore[arg-type]
         self.index.receivers = ["flow"]
         self.scanner = self.another()
@@ -77,6 +78,10 @@ class Bench:
     def schedule(self, number: int = 1) -> list[str]:
         workflow = self.conductor.begin("flow")
         return [self.conductor.schedule(workflow.id, f"wait{n}", {}).id for n in range(number)]
+
+    def knows(self) -> bool:
+        """Whether everything that waited at the last scan is known."""
+        return self.state.barrier.knows(self.scanner.began, ["flow"], has_taker=False)
 
     def pass_(self, seconds: float) -> None:
         """Time passes, for what goes by the monotonic clock."""
@@ -135,7 +140,7 @@ class Searched:
     def most_calls(self) -> int:
         """The most calls of one scan, until one is whole: each goes on where the one before broke off."""
         most = self.scan()
-        while not self.bench.scanner.complete:
+        while self.bench.scanner.failure:
             self.bench.pass_(self.bench.state.search_due_in())
             most = max(most, self.scan())
         return most

@@ -12,7 +12,7 @@ from tests.worker.discovery.scanner_bench import bench as bench
 def test_however_many_tasks_fail_an_index_a_scan_makes_few_calls_over_them(bench: Bench, every: int) -> None:
     index = Searched(bench)
     bench.scan()
-    bench.state.found_by_index_alone()
+    bench.state.barrier.found_alone(bench.clock.seconds)
     tasks = foreign(bench, 1000)
     index.sick = set(tasks[::every])
     assert index.most_calls() < 100
@@ -25,7 +25,7 @@ def test_however_many_tasks_fail_an_index_a_scan_makes_few_calls_over_them(bench
         assert new in bench.ids()
     bench.pass_(60)
     assert index.scan() > 2  # an index may have learned late of a task that started among those
-    bench.state.found_by_index_alone()
+    bench.state.barrier.found_alone(bench.clock.seconds)
 
 
 def test_pages_of_a_slow_server_that_were_made_small_over_one_task_grow_again(bench: Bench) -> None:
@@ -34,13 +34,13 @@ def test_pages_of_a_slow_server_that_were_made_small_over_one_task_grow_again(be
     tasks = foreign(bench, 1000)
     index.sick = {tasks[500]}
     assert index.scan() < 40
-    assert bench.scanner.complete
+    assert not bench.scanner.failure
 
 
 def test_an_index_that_learns_late_of_a_task_shows_it_beside_those_that_fail_it(bench: Bench) -> None:
     index = Searched(bench)
     bench.scan()
-    bench.state.found_by_index_alone()
+    bench.state.barrier.found_alone(bench.clock.seconds)
     late, sick, _ = foreign(bench, 3)
     bench.conductor.tasks[late].status = "unknown"
     index.sick = {sick}

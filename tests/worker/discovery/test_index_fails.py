@@ -13,10 +13,10 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.errors import Unstorable
 from store.records import NewEvent, SetAside
-from tests.worker.clock import Clock
+from tests.worker.clock import Ticking
 from tests.worker.leader.bench import Bench as LoopBench
 from worker.conductor.errors import ConductorError
-from worker.discovery.state import SILENT_FOR, TRIES
+from worker.discovery.barrier import LONG_WAIT
 from worker.leader.leader import Leader
 
 STARTS = {"starts": [{"workflow": "flow"}]}
@@ -27,7 +27,7 @@ class Bench(LoopBench):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.clock = Clock(1000.0)
+        self.clock = Ticking(1000.0)
         self.source.current = Definitions(
             tuple(
                 map(
@@ -46,7 +46,7 @@ class Bench(LoopBench):
         worker = self.deciding()
         assert worker.leader is not None
         worker.leader.decide()
-        worker.leader.state.found_by_index_alone()
+        worker.leader.state.barrier.found_alone(self.clock.seconds)
         worker.leader.decide()
         return worker.leader
 
@@ -82,8 +82,8 @@ class Bench(LoopBench):
         self.conductor.cannot = dict.fromkeys(("search-v2", "search", "workflows"), 503) if fails else {}
 
     def fail_again(self, leader: Leader) -> None:
-        """As many scans in a row fail as events with a known taker wait for."""
-        for _ in range(TRIES):
+        """Scans go on failing for longer than events with a known taker wait."""
+        for _ in range(3):
             self.clock.seconds += 20
             leader.decide()
 
@@ -182,14 +182,14 @@ def test_no_hold_ends_before_the_index_has_been_asked(bench: Bench) -> None:
         assert bench.hold(held) == "no"
 
 
-@pytest.mark.parametrize("passes", [20, SILENT_FOR])
+@pytest.mark.parametrize("passes", [20, LONG_WAIT])
 def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(bench: Bench, passes: float) -> None:
     """A Conductor that is very slow: its queue has been emptied, and nobody knows by whom."""
     worker = bench.deciding()
     leader = worker.leader
     assert leader is not None
-    leader.decide()
     bench.fail()
+    leader.decide()
     task, event = bench.foreign("key"), bench.event("w", "key")
     bench.fail_again(leader)
     assert bench.hold(event) == "held"
@@ -197,26 +197,11 @@ def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(bench
     with mock.patch.object(time, "time", lambda: ended):
         bench.fail_again(leader)
         assert bench.hold(event) == "held"
-        bench.fail(passes == SILENT_FOR)
+        bench.fail(passes == LONG_WAIT)
         bench.clock.seconds += passes
         leader.decide()
     assert bench.hold(event) == "no"
-    assert bench.takers(event) == ([] if passes == SILENT_FOR else [task])
-
-
-def test_the_holds_end_where_the_index_says_that_it_cannot_be_searched(bench: Bench) -> None:
-    worker = bench.deciding()
-    leader = worker.leader
-    assert leader is not None
-    leader.decide()
-    bench.conductor.cannot = dict.fromkeys(("search-v2", "search", "workflows"), 403)
-    event = bench.event("w", "key")
-    bench.fail_again(leader)
-    assert bench.hold(event) == "held"
-    ended = time.time() + 700
-    with mock.patch.object(time, "time", lambda: ended):
-        bench.fail_again(leader)
-        assert bench.hold(event) == "no"
+    assert bench.takers(event) == ([] if passes == LONG_WAIT else [task])
 
 
 def test_an_index_that_hangs_holds_up_no_scan_for_long(bench: Bench) -> None:
@@ -251,7 +236,7 @@ def test_the_fact_of_an_older_worker_counts_as_seen_just_now(bench: Bench) -> No
     worker = bench.deciding()
     assert worker.leader is not None
     worker.leader.decide()
-    assert worker.leader.state.need() == "both"
+    assert worker.leader.state.barrier.needs_index
     assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
 
 

@@ -12,7 +12,8 @@ from store.errors import StoreUnavailable
 from store.records import SetAside
 from store.sqlite import SqliteStore, open_store
 from tests.worker.clock import Clock
-from worker.discovery.suspects import AWAITED_FOR, SHOWN_AFTER, Kind, Suspect, Suspects
+from worker.discovery.barrier import WAIT
+from worker.discovery.suspects import SHOWN_AFTER, Kind, Suspect, Suspects
 
 
 class Bench:
@@ -106,7 +107,7 @@ def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(
         assert bool(bench.all.awaited()) is (number < SHOWN_AFTER - 1)
     bench.all.failed("task", "long", "slow")
     assert [item.id for item in bench.all.awaited()] == ["long"]
-    bench.clock.seconds += AWAITED_FOR
+    bench.clock.seconds += WAIT
     assert bench.all.awaited() == []
     bench.all.remember("task", "set aside", "slow", bench.clock.seconds)
     assert bench.all.awaited() == [], "its last leader waited for it"

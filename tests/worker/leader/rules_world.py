@@ -25,6 +25,7 @@ from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost
+from worker.discovery import barrier
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider
@@ -71,7 +72,7 @@ ALL = tuple(
         ],
     )
 )
-TUNING = Tuning(scan_gap=0, predecessor_grace=0, search_gap=float("inf"), inbox=0, index_threads=0, workflow_threads=0)
+TUNING = Tuning(scan_gap=0, search_gap=float("inf"), inbox=0, index_threads=0, workflow_threads=0)
 
 
 class World(RuleBasedStateMachine):
@@ -80,11 +81,13 @@ class World(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ms = 1_700_000_000_000
+        self.tick = 0.0
         memory = Path("/dev/shm")  # what survives a power cut is not the question here
         self.folder = Path(tempfile.mkdtemp(prefix="rules-", dir=memory if memory.is_dir() else None))
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
             mock.patch.object(leader_module, "Decider", self.make_decider),
+            mock.patch.object(barrier, "LAG", 0.0),  # nothing here is indexed late
         ]
         for patch in self.patches:
             patch.start()
@@ -153,7 +156,8 @@ class World(RuleBasedStateMachine):
         return worker
 
     def monotonic(self) -> float:
-        return self.ms / 1000
+        self.tick += 1e-6  # what comes later is later
+        return self.ms / 1000 + self.tick
 
     def make_decider(self, *given: Any) -> Decider:
         machine = self
@@ -163,7 +167,7 @@ class World(RuleBasedStateMachine):
                 if machine.store.leadership.leader()[0] != term.holder:  # type: ignore[index]
                     return super().decide(term, *arguments)  # LeadershipLost, or there was nothing to write
                 _, _, began, now, _, known, _ = arguments
-                assert known.complete and not known.awaited
+                assert known.holds_up_to() == began
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
                 committed = False

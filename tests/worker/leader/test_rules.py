@@ -28,7 +28,6 @@ from tests.worker.leader.rules_world import ALL, World
 from tests.worker.reference import RefEvent
 from worker.conductor.errors import ConductorError
 from worker.delivery.outcomes import claim_lasts
-from worker.discovery.state import QUIET
 
 pytestmark = [pytest.mark.usefixtures("quiet"), pytest.mark.slow]
 PAYLOADS: list[dict[str, Any]] = [
@@ -294,7 +293,6 @@ class Machine(World):
         except ConductorError:
             if poll == "lost":
                 self.search_due = True
-                self.time_passes(int(QUIET * 1000))
         except StoreUnavailable:  # as in Worker._step
             self.worker.end_term()
             assert self.worker.elect()

@@ -12,9 +12,8 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from tests.worker.discovery.test_index_fails import Bench as IndexBench
 from worker.conductor.errors import ConductorError
-from worker.discovery.state import LATE_POLLS, QUIET
-from worker.discovery.suspects import AWAITED_FOR, SHOWN_AFTER, Awaited
-from worker.leader.known_tasks import Known, KnownTasks
+from worker.discovery.barrier import LAG, LATE, WAIT
+from worker.discovery.suspects import SHOWN_AFTER
 from worker.leader.leader import Leader
 
 TALK = {"name": "talk", "receivers": {"flow": "any"}, "starts": [{"workflow": "flow", "unless": "taken"}]}
@@ -148,7 +147,7 @@ def test_it_waits_only_so_long_if_nothing_reads(bench: Bench) -> None:
     known, event = bench.task("key"), bench.event("w", "key")
     leader.decide()
     assert bench.decided(event) == [False]
-    bench.clock.seconds += AWAITED_FOR + 1
+    bench.clock.seconds += WAIT + 1
     leader.decide()
     assert bench.takers(event) == [known]
 
@@ -169,13 +168,13 @@ def test_ever_new_tasks_that_cannot_be_read_keep_no_event_waiting(bench: Bench) 
     leader = bench.begin()
     bench.unread("first")
     event = bench.event("w", "nobody")
-    for _ in range(SHOWN_AFTER - 1):
-        leader.decide()
-        assert bench.decided(event) == [False]
+    leader.decide()
+    assert bench.decided(event) == [False]
+    for _ in range(SHOWN_AFTER):  # of one that is shown at the next look, it isn't known that it came later
+        bench.unread("another")
         bench.clock.seconds += 5
         leader.read_suspects()
-        bench.unread("another")
-    leader.decide()
+        leader.decide()
     assert bench.decided(event) == [True]
     assert leader._index.awaited()
 
@@ -201,11 +200,13 @@ def test_a_poll_that_is_carried_out_late_hides_no_task_from_an_event(bench: Benc
     bench.conductor.poll_fault = "late"
     with pytest.raises(ConductorError):
         leader.decide()
-    bench.clock.seconds += LATE_POLLS - 1
+    bench.clock.seconds += LATE - 1
     leader.decide()
     hidden = bench.task("both")
     bench.conductor.run_late()
     known, event = bench.task("both"), bench.event("w", "both")
+    leader.decide()
+    bench.clock.seconds += LAG
     leader.decide()
     assert sorted(map(str, bench.takers(event))) == sorted([known, hidden])
 
@@ -221,7 +222,7 @@ def test_a_task_that_an_index_shows_soon_after_a_lost_poll_is_waited_for(bench: 
     leader.decide()
     assert bench.decided(event) == [False]
     bench.conductor.unindexed.clear()
-    bench.clock.seconds += QUIET
+    bench.clock.seconds += LAG
     leader.decide()
     assert sorted(map(str, bench.takers(event))) == sorted([known, hidden])
 
@@ -241,31 +242,6 @@ def test_a_lost_poll_holds_up_no_event_with_a_known_taker_while_the_index_fails_
     assert bench.decided(lacks) == [True]
 
 
-def test_up_to_when_all_tasks_are_known() -> None:
-    known = KnownTasks()
-
-    def up_to(began: int, complete: bool, *since: float) -> int:
-        return known.scanned(began, complete, True, list(map(Awaited, since))).up_to
-
-    assert up_to(10, True) == 10
-    assert up_to(20, True, 1) == 10
-    assert up_to(30, True, 1, 2) == 10
-    assert up_to(40, True, 2) == 20, "the second is no concern of what came before 20"
-    assert up_to(50, True, 2, 3) == 20
-    assert up_to(60, False, 3) == 40
-    assert up_to(70, False) == 40, "a scan that isn't complete shows nothing"
-    assert up_to(80, True) == 80
-
-
-def test_nothing_is_known_of_later_than_the_last_scan_if_the_clock_is_set_back() -> None:
-    known = KnownTasks()
-    known.scanned(100, True, True, [])
-    assert known.scanned(10, False, True, []).up_to == 10
-    known.scanned(200, True, True, [Awaited(1, "a")])
-    found = known.scanned(20, True, True, [Awaited(2, "a")])
-    assert (found.up_to, found.awaited) == (20, {"a": 20})
-
-
 def test_no_hold_ends_early_because_the_clock_is_set_back(bench: Bench) -> None:
     leader = bench.begin()
     now = time.time()
@@ -274,44 +250,3 @@ def test_no_hold_ends_early_because_the_clock_is_set_back(bench: Bench) -> None:
         for _ in range(3):
             leader.decide()
         assert bench.hold(event) == "held"
-
-
-def test_no_hold_ends_by_a_scan_whose_index_gave_no_answer() -> None:
-    known = KnownTasks()
-    assert known.scanned(10, True, True, []).up_to == 10
-    assert known.scanned(20, True, True, [], silent=True).up_to == 10
-    assert known.scanned(30, True, True, []).up_to == 30
-    assert known.scanned(20, True, True, [], silent=True).up_to == 20, "the clock was set back"
-
-
-def test_up_to_when_the_tasks_of_each_workflow_are_known() -> None:
-    known = KnownTasks()
-    known.scanned(10, True, True, [])
-    found = known.scanned(20, True, True, [Awaited(1, "a")])
-    assert (found.up_to, found.awaited) == (10, {"a": 10})
-    found = known.scanned(30, True, True, [Awaited(1, "a"), Awaited(2, "b"), Awaited(3)])
-    assert (found.up_to, found.awaited) == (10, {"a": 10, "b": 20, "": 20})
-    found = known.scanned(40, False, True, [Awaited(2, "b")])
-    assert (found.up_to, found.awaited) == (20, {"b": 20})
-    found = known.scanned(50, True, True, [Awaited(4, "a")])
-    assert (found.up_to, found.awaited) == (20, {"a": 20})
-    found = known.scanned(60, True, True, [Awaited(5, "b")])
-    assert (found.up_to, found.awaited) == (50, {"b": 50})
-
-
-@pytest.mark.parametrize(
-    ("complete", "patient", "awaited", "has_takers", "waits"),
-    [
-        (True, True, None, False, False),
-        (False, True, None, True, True),
-        (False, False, None, True, False),
-        (False, False, None, False, True),
-        (True, False, "", True, True),
-        (True, False, "flow", True, True),
-        (True, False, "another", True, False),
-    ],
-)
-def test_which_events_wait(complete: bool, patient: bool, awaited: str | None, has_takers: bool, waits: bool) -> None:
-    missing = {} if awaited is None else {awaited: 5}
-    assert Known(complete, patient, awaited=missing).may_lack_takers(5, ["flow"], has_takers) is waits
-    assert not Known(awaited=missing).may_lack_takers(4, ["flow"], has_takers)
