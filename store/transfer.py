@@ -22,57 +22,30 @@ _TERM_SECONDS = 60.0
 _HOLDER = "migrate-store"
 
 
-def _table(name: str, key: str, others: str = "", large: str | None = None) -> Table:
-    return Table(name, tuple(key.split()), tuple(others.split()), large)
-
-
 TABLES = (
-    _table(
-        "events",
-        "seq",
-        "id webhook received_at delivery_id payload headers query hold_until replay_of status decided_at held"
-        " settled_at type telling origin only_target acknowledged_at resolved_by remote proof scan_at decided_by notes"
-        " claims enclosing",
-        large="payload",
-    ),
-    _table(
-        "tasks",
-        "id",
-        "workflow_id workflow reference_name matches scheduled_at response_timeout domain found_by state broken"
-        " iteration seen_at settled_at",
-    ),
-    _table(
-        "targets",
-        "id",
-        "event_id webhook kind workflow workflow_id task_id reference_name version correlation_id state attempts error"
-        " claimed_by claimed_at due_at not_sent created_at settled_at once_key once_while input failing_since"
-        " only_versions lane otherwise iteration failures",
-    ),
-    _table("conversations", "workflow_id", "workflow lane"),
-    _table("workflows", "id", "version root_id root_started_at root_correlation_id"),
-    _table("onces", "key", "target_id workflow_id"),
-    _table("paces", "webhook", "next_at"),
-    _table("pauses", "webhook", "at"),
-    _table("quarantine", "kind id", "webhook reason since tries due_at"),
-    _table("effects", "kind", "since last"),
-    _table("verifications", "webhook", "fingerprint verified_at"),
-    _table("rejections", "id", "webhook at status reason remote method kept_id"),
-    _table(
-        "kept_deliveries",
-        "id",
-        "webhook at status reason remote method path url query headers size event_id body",
-        large="body",
-    ),
-    _table("duplicates", "id", "webhook at event_id remote method"),
-    _table("raw_deliveries", "id", "webhook at size event_id method query headers body", large="body"),
-    _table("answers", "event_id", "webhook output wait_until workflow_id outcome answered_at size body", large="body"),
-    _table("delivery_counts", "webhook hour outcome", "number"),
-    _table("changes", "id", "at who what webhook detail"),
-    _table("kept_definitions", "file", "text"),
-    _table("sessions_over", "id", "until"),
-    _table("hidden_paths", "webhook", "paths"),
-    _table("saved_deliveries", "webhook name", "saved_at content"),
-    _table("facts", "name", "value at"),
+    Table("events", ("seq",), large="payload"),
+    Table("tasks", ("id",)),
+    Table("targets", ("id",)),
+    Table("conversations", ("workflow_id",)),
+    Table("workflows", ("id",)),
+    Table("onces", ("key",)),
+    Table("paces", ("webhook",)),
+    Table("pauses", ("webhook",)),
+    Table("quarantine", ("kind", "id")),
+    Table("effects", ("kind",)),
+    Table("verifications", ("webhook",)),
+    Table("rejections", ("id",)),
+    Table("kept_deliveries", ("id",), large="body"),
+    Table("duplicates", ("id",)),
+    Table("raw_deliveries", ("id",), large="body"),
+    Table("answers", ("event_id",), large="body"),
+    Table("delivery_counts", ("webhook", "hour", "outcome")),
+    Table("changes", ("id",)),
+    Table("kept_definitions", ("file",)),
+    Table("sessions_over", ("id",)),
+    Table("hidden_paths", ("webhook",)),
+    Table("saved_deliveries", ("webhook", "name")),
+    Table("facts", ("name",)),
 )
 """What is moved, in this order. Leadership and counts are each store's own."""
 
@@ -103,12 +76,12 @@ def transfer(source: Store, to: Store, name: str, say: Say) -> dict[str, int]:
     try:
         terms.append((source, _elect(source, "the store to move from")))
         terms.append((to, _elect(to, "the store to move to")))
-        names = [table.name for table in TABLES]
-        at = names.index(note["table"])
-        for table in TABLES[at:]:
+        tables = [to.tables.with_columns(table) for table in TABLES]
+        at = [table.name for table in tables].index(note["table"])
+        for table in tables[at:]:
             after = tuple(note["after"]) if note["table"] == table.name and note["after"] is not None else None
             _move(source, to, table, after, name, say, terms)
-        totals = {table.name: _compared(source.tables, to.tables, table, say) for table in TABLES}
+        totals = {table.name: _compared(source.tables, to.tables, table, say) for table in tables}
         to.tables.finish()
         return totals
     finally:

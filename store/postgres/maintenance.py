@@ -76,6 +76,11 @@ _NUMBERED = {
 class PostgresTables(Tables):
     """The tables on PostgreSQL."""
 
+    columns = """
+    SELECT attname FROM pg_attribute
+    WHERE attrelid = ('bridge.' || %s)::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+    """
+
     def __init__(self, connections: Connections):
         super().__init__(connections)
         self._connections = connections

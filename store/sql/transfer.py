@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from store.rules.fairness import fitting
 from store.sql.database import Part
@@ -26,18 +26,22 @@ class Table:
     name: str
     key: tuple[str, ...]
     """The primary key."""
-    others: tuple[str, ...]
     large: str | None = None
     """The column whose text may be large."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """All columns, the key's first."""
-        return self.key + self.others
+    columns: tuple[str, ...] = ()
+    """All columns, the key's first: see `Tables.with_columns`."""
 
 
 class Tables(Part, ABC):
     """A store's raw tables, for moving everything to another store (`store.transfer`)."""
+
+    columns: ClassVar[str]
+    """Selects the columns of the table with this name, in their order."""
+
+    def with_columns(self, table: Table) -> Table:
+        """The table with its columns."""
+        found = [name for (name,) in self._database.read(self.columns, (table.name,))]
+        return replace(table, columns=(*table.key, *(name for name in found if name not in table.key)))
 
     @abstractmethod
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:

@@ -45,6 +45,8 @@ class SqliteMaintenance(Maintenance):
 class SqliteTables(Tables):
     """The tables on SQLite."""
 
+    columns = "SELECT name FROM pragma_table_info(?)"
+
     def __init__(self, connections: Connections):
         super().__init__(connections)
         self._connections = connections
