@@ -27,8 +27,6 @@ instead."""
 
 SEARCH_GAP = 1.0
 """Minimum seconds between two searches on behalf of events without a taker."""
-FULL_READ_EVERY = 40
-"""Discoveries between two that read all waiting tasks from the index."""
 _LONGEST_PATIENCE = 60.0
 _PATIENCE = 2.0
 _BETTER_EVERY = 60.0
@@ -64,9 +62,6 @@ class DiscoveryState:
         """Whether any way has worked yet."""
         self._better_at = float("inf")
         self._read_workflows_at = self._check_empty_at = _NEVER
-        # Discoveries.
-        self._discoveries = 0
-        self._distrusted = False
 
     @property
     def _now(self) -> float:
@@ -182,29 +177,3 @@ class DiscoveryState:
             return False
         self._check_empty_at = self._now + _CHECK_EMPTY_EVERY
         return True
-
-    # --- discoveries ---
-
-    def reconciliation_is_due(self) -> bool:
-        """Whether the next discovery begins a reconciliation: the whole index is read, and all running workflows."""
-        return self._discoveries % FULL_READ_EVERY == 0 or self._distrusted
-
-    def reads_everything(self) -> bool:
-        """Whether the next discovery reads the index from the beginning, and not only what is new."""
-        return self.reconciliation_is_due() or self.shown != "tasks"
-
-    def conductor_was_away(self) -> None:
-        """Conductor may have been killed between updating its store and its index: a new reconciliation is due."""
-        self._distrusted = True
-
-    def reconciliation_began(self) -> None:
-        """A discovery begins a reconciliation."""
-        self._distrusted = False
-
-    def reconciliation_broke_off(self) -> None:
-        """The reconciliation couldn't begin."""
-        self._distrusted = True
-
-    def discovered(self) -> None:
-        """A discovery has succeeded."""
-        self._discoveries += 1

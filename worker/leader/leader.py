@@ -236,7 +236,7 @@ class Leader:
     def _conductor_answers(self) -> None:
         if self._failures:
             log.info("Conductor answers again")
-            self.state.conductor_was_away()
+            self._discovery.conductor_was_away()
         self._failures = 0
         metrics.conductor_up(True)
         self._executor.conductor_is_up()

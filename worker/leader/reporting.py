@@ -15,7 +15,7 @@ from store.sql.store import Store
 from worker import metrics
 from worker.conductor.server_webhooks import FACT, Remark, ServerWebhook, as_text
 from worker.discovery.barrier import Barrier
-from worker.discovery.reconciliation import Outcome
+from worker.discovery.discovery import Outcome
 from worker.discovery.state import DiscoveryState
 from worker.discovery.suspects import KINDS, Suspects
 

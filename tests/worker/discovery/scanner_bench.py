@@ -16,9 +16,8 @@ from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.errors import NotNow
 from worker.conductor.responses import Unreadable
 from worker.conductor.search import in_progress
-from worker.discovery.discovery import Discovery, Ended
+from worker.discovery.discovery import Discovery, Ended, Outcome
 from worker.discovery.index import Index
-from worker.discovery.reconciliation import Outcome
 from worker.discovery.scanner import Scanner
 from worker.discovery.state import DiscoveryState
 

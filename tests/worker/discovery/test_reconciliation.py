@@ -9,7 +9,7 @@ import pytest
 from tests.worker.discovery.scanner_bench import Bench, fail
 from tests.worker.discovery.scanner_bench import bench as bench
 from worker.conductor.errors import NotNow
-from worker.discovery.reconciliation import Outcome
+from worker.discovery.discovery import Outcome
 
 
 def unindexed(bench: Bench, number: int = 1) -> list[str]:
@@ -29,7 +29,7 @@ def test_a_task_that_the_index_never_learns_of_is_found_after_conductor_was_away
     bench.ms += 31_000
     bench.discover(discovery)
     assert task not in bench.ids()
-    bench.state.conductor_was_away()
+    discovery.conductor_was_away()
     bench.discover(discovery)
     assert task in bench.ids()
     assert bench.outcomes == [Outcome(waiting=0, unindexed=0), Outcome(waiting=2, unindexed=1)]

@@ -89,17 +89,12 @@ def test_a_better_way_is_tried_again_once_a_minute(state: DiscoveryState) -> Non
     assert at(state, 1e9).ways() == module.WAYS
 
 
-def test_only_what_is_new_is_read_once_the_index_has_shown_a_task_until_it_shows_none(state: DiscoveryState) -> None:
-    state.reconciliation_began()
-    state.discovered()
-    assert state.reads_everything()
-    at(state, 0).worked("search-v2", "", True, True)
-    assert not state.reads_everything()
-    at(state, 1).worked("search-v2", "", False, False)
-    assert not state.reads_everything(), "nothing new is no sign of anything"
-    at(state, 2).worked("search-v2", "", True, False)
-    assert state.shown == "nothing"
-    assert state.reads_everything()
+def test_what_the_index_has_shown_counts_until_it_shows_nothing_at_all(state: DiscoveryState) -> None:
+    shown = []
+    for everything, any_ in ((True, True), (False, False), (True, False)):
+        state.worked("search-v2", "", everything, any_)
+        shown.append(state.shown)
+    assert shown == ["tasks", "tasks", "nothing"], "nothing new is no sign of anything"
 
 
 def test_an_index_that_is_off_proves_by_a_task_that_it_is_on_again(state: DiscoveryState) -> None:
@@ -119,22 +114,3 @@ def test_an_empty_index_is_held_against_workflows_now_and_then_or_when_it_must_b
     assert at(state, 119).may_check_empty(must=True)
     assert not at(state, 238).may_check_empty(must=False)
     assert at(state, 239).may_check_empty(must=False)
-
-
-# --- discoveries ---
-
-
-def test_a_reconciliation_is_due_at_first_rarely_again_and_after_conductor_was_away(state: DiscoveryState) -> None:
-    due = []
-    for number in range(45):
-        if state.reconciliation_is_due():
-            due.append(number)
-            state.reconciliation_began()
-        state.discovered()
-    assert due == [0, 40]
-    state.conductor_was_away()
-    assert state.reconciliation_is_due()
-    state.reconciliation_began()
-    assert not state.reconciliation_is_due()
-    state.reconciliation_broke_off()
-    assert state.reconciliation_is_due()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from worker.discovery.reconciliation import Outcome
+from worker.discovery.discovery import Outcome
 from worker.discovery.state import DiscoveryState
 from worker.leader.reporting import Reporter
 
