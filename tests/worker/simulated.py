@@ -85,7 +85,6 @@ class SimulatedConductor:
     now: Callable[[], int]
     offset: int = 0
     timeout: float = 10.0
-    longest_call: float = 13.0
     known: frozenset[str] = frozenset()
     """Names of the workflows that may be started."""
     server_clock: ServerClock = field(default_factory=ServerClock)

@@ -158,7 +158,7 @@ class Storm:
                     job()
         with suppress(ConductorError):
             self.leader.decide()
-        lease = int(claim_lasts(self.conductor.longest_call) * 1000)
+        lease = int(claim_lasts(self.conductor.timeout) * 1000)
         claimed = self.store.claims.claim("me", self.ms, self.ms - lease, 32)
         events = self.store.queries.events_of([target.event_id for target in claimed])
         self.hands += [(target, events[target.event_id]) for target in claimed]

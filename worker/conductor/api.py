@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 LARGEST_ANSWER = 64 * 1024**2
 """Bytes of an answer that are read at most. Conductor returns up to 10 MB of payload inline."""
 _TO_CONNECT = 3.0
-"""Seconds for the connection, if the time-out isn't less."""
+"""Seconds for the connection to each of the server's addresses, if the call has as many left."""
 _JSON_BEGINS = ("", "[", "{", '"')
 _HEADERS = {
     "Accept": "*/*",
@@ -56,11 +56,6 @@ class Api:
         self.clock = clock
         self.server_clock = ServerClock()
         self._server = server
-
-    @property
-    def longest_call(self) -> float:
-        """Seconds within which any call has ended, one way or another."""
-        return self.timeout + min(_TO_CONNECT, self.timeout)
 
     def call(
         self,

@@ -74,13 +74,8 @@ class Conductor:
 
     @property
     def timeout(self) -> float:
-        """Seconds to wait for one answer."""
+        """Seconds after which a call has ended, one way or another."""
         return self._api.timeout
-
-    @property
-    def longest_call(self) -> float:
-        """Seconds within which any call has ended, one way or another."""
-        return self._api.longest_call
 
     def now(self) -> int:
         """The bridge's time, in Unix milliseconds."""

@@ -106,7 +106,7 @@ class Executor:
         self._inbox = Inbox("the executor")
         # Everything below belongs to the owning thread, as does what is in flight.
         self._recording = Recording(store, worker_id, clock)
-        lasts = claim_lasts(context.conductor.longest_call)
+        lasts = claim_lasts(context.conductor.timeout)
         self._claiming = Claiming(store, worker_id, lasts, context.definitions, self._recording, clock)
         self._claims_now = False
         """Whether targets have been reported due."""

@@ -58,13 +58,13 @@ _OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", 
 _UPDATE_FAILED, _NUL = "Error updating task", re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
-def claim_lasts(longest_call: float) -> float:
+def claim_lasts(timeout: float) -> float:
     """Seconds after which another worker may take over a claim that has no result.
 
-    A request leaves while its claim is fresh, and its call ends within `longest_call` seconds. Its connection is reset
-    then, so this machine sends nothing of it later.
+    A request leaves while its claim is fresh, and its call ends within `timeout` seconds. Its connection is reset then,
+    so this machine sends nothing of it later.
     """
-    return longest_call + FRESH + 1
+    return timeout + FRESH + 1
 
 
 class InDoubt(ConductorError):

@@ -215,7 +215,7 @@ class TaskTimeouts:
         began = self._steady.monotonic()  # first: this thread may be held up before it has the other time
         now = self._clock.now()
         # Any call under an older claim has ended, so it can't overlap with this one.
-        free_before = now - int(claim_lasts(self._conductor.longest_call) * 1000)
+        free_before = now - int(claim_lasts(self._conductor.timeout) * 1000)
         locked, over = self._locks.lock(self._worker_id, [task_id], now, free_before)
         if task_id in over:
             with self._changed:

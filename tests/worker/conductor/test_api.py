@@ -99,8 +99,3 @@ def test_a_process_that_freezes_while_it_connects_does_not_poll_when_it_wakes(
     with pytest.raises(NotNow, match="too late"):
         conductor.poll("me", not_after=now() + 1800)
     assert server.requests == []
-
-
-def test_a_call_has_ended_when_its_longest_time_is_over() -> None:
-    assert Conductor(Server("http://127.0.0.1:1/api"), 10).longest_call == 13
-    assert Conductor(Server("http://127.0.0.1:1/api"), 1).longest_call == 2

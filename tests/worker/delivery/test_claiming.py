@@ -22,7 +22,7 @@ def test_a_clock_that_is_set_forward_makes_no_call_in_flight_look_abandoned(
 ) -> None:
     wall, steady = Clock(time.time()), Clock(1000.0)
     monkeypatch.setattr(time, "time", lambda: wall.seconds)
-    lasts = claim_lasts(bench.conductor.longest_call)
+    lasts = claim_lasts(bench.conductor.timeout)
     claiming = claiming_of(bench, lasts, steady)
     assert claiming.claim(9) == []
     [in_flight] = bench.decide(bench.start())

@@ -353,7 +353,7 @@ class Machine(World):
 
     @rule(limit=st.integers(1, 3))
     def the_helper_claims(self, limit: int) -> None:
-        lease = int(claim_lasts(self.conductor.longest_call) * 1000)
+        lease = int(claim_lasts(self.conductor.timeout) * 1000)
         targets = self.store.claims.claim(self.helper.id, self.ms, self.ms - lease, limit)
         events = self.store.queries.events_of([target.event_id for target in targets])
         self.in_hand += [(self.helper, target, events[target.event_id]) for target in targets]
