@@ -31,6 +31,8 @@ class LiveDelivery:
     event_id: str | None
     """The event; of a duplicate the one that it repeats."""
     reason: str = ""
+    type: str = ""
+    """The event's type, in the sender's words."""
     summary: str = ""
     """What happened, in one line; empty if nothing is known."""
     targets: tuple[Target, ...] = ()
@@ -55,6 +57,7 @@ def _of_event(event: Event, targets: Sequence[Target]) -> LiveDelivery:
         event.received_at,
         event.status,
         event.id,
+        type=event.type or "",
         summary=event.summary,
         targets=tuple(targets),
     )

@@ -30,11 +30,13 @@ def events() -> ResponseReturnValue:
     filters = parts_of(request.args)
     before = request.args.get("before", type=seq)
     problem = None
-    page, many = EventPage(()), 0
+    page, many, replayable = EventPage(()), 0, 0
     try:
         query = search_of(here, filters)
         page = here.page(replace(query, before_seq=before, limit=PAGE + 1))
-        many = len(choose(here, query, most=AT_ONCE + 1)) if filters else 0
+        matching = choose(here, query, most=AT_ONCE + 1) if filters else []
+        many = len(matching)
+        replayable = len(plan_of(here, matching).chosen) if many <= AT_ONCE else 0
     except (BadFilter, NotFound) as error:
         problem = str(error)
     shown = here.summarized(page.events[:PAGE])
@@ -43,6 +45,7 @@ def events() -> ResponseReturnValue:
             "events.html",
             problem=problem,
             many=many,
+            replayable=replayable,
             too_many=many > AT_ONCE,
             rows=rows_of(here, shown),
             filters=filters,

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, cast
 
-from flask import Blueprint, Response, current_app, g, make_response, request, url_for
+from flask import Blueprint, Response, current_app, g, request, url_for
 
 from admin.events.filters import check_webhook, names_for
 from admin.events.newest import LiveDelivery, newest
 from admin.page.context import Source, sessions, source
 from admin.page.feed import Feed, TooManyStreams
-from admin.page.pages import bridge, render
+from admin.page.pages import bridge, render, with_own_scripts
 from store.errors import NewerStore, StoreUnavailable
 
 STREAM = "/deliveries/stream"
@@ -24,8 +24,6 @@ _FIRST = 10.0
 """Seconds within which the store is read once before a stream's snapshot; the page connects again after that."""
 _BEAT = 1.0
 """Seconds between two checks whether anyone still listens."""
-_POLICY = "script-src 'self'; connect-src 'self'"
-"""In addition to that of all pages."""
 
 blueprint = Blueprint("live", __name__)
 
@@ -35,7 +33,7 @@ def deliveries() -> Response:
     here = bridge()
     webhook = request.args.get("webhook") or None
     check_webhook(here, webhook)
-    answer = make_response(
+    answer = with_own_scripts(
         render(
             "deliveries.html",
             deliveries=newest(here, webhook),
@@ -45,7 +43,7 @@ def deliveries() -> Response:
             names=names_for(here, webhook),
         )
     )
-    answer.headers["Content-Security-Policy"] = f"{current_app.config['POLICY']}; {_POLICY}"
+    answer.headers["Content-Security-Policy"] += "; connect-src 'self'"
     return answer
 
 

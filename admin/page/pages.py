@@ -139,6 +139,13 @@ def event(event_id: str) -> str:
     )
 
 
+def with_own_scripts(text: str, status: int = 200) -> Response:
+    """The answer for a page without payloads: it may run the scripts of this server."""
+    answer = make_response(text, status)
+    answer.headers["Content-Security-Policy"] = f"{current_app.config['POLICY']}; script-src 'self'"
+    return answer
+
+
 @blueprint.post("/events/<event_id>/replay")
 def replay(event_id: str) -> Response:
     target = request.form.get("target", type=int)

@@ -35,7 +35,7 @@ from admin.page.charts import deliveries_chart, effect_chart
 from admin.page.context import changed, flash_messages, source
 from admin.page.event_list import rows_of
 from admin.page.form_page import edit_page, form_page
-from admin.page.pages import bridge, render
+from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.receivers import take_search
 from admin.page.runnable import runnable
 from admin.setup_steps import setup_steps
@@ -109,7 +109,8 @@ def new() -> str | Response:
     folder().check_writable()
     guide = guides().get(request.args.get("platform", ""))
     if guide is None:
-        return render("new_platform.html", guides=guides().values())
+        listed = sorted(guides().values(), key=lambda one: (one.platform.name != "custom", one.platform.title.lower()))
+        return with_own_scripts(render("new_platform.html", guides=listed))
     form = WebhookForm(guide.platform.name)
     if guide.platform.made_by == "us":
         form.generate()
@@ -205,7 +206,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         inputs=inputs,
         **{"fresh": False, "secret": None, "answer": None, "said": None, "input": "", "not_run": None, **more},
     )
-    return make_response(text, status)
+    return with_own_scripts(text, status)
 
 
 @blueprint.post("/webhooks/<name>/test")

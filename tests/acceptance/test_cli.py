@@ -71,7 +71,7 @@ def test_an_event_that_does_not_match_is_explained_and_after_all_replayed(
         assert part in explained
 
     # The same event again, as a new one: it doesn't match either. A better one does.
-    bridge.cli("events", "replay", event_id)
+    bridge.cli("events", "replay", event_id, "--yes")
     assert len(bridge.events("orders")) == 2
     bridge.orders("orders", {"order": {"state": "paid"}})
     conductor.wait_for_status(workflow_id)

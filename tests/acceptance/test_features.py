@@ -193,7 +193,7 @@ def test_one_target_of_several_is_replayed_and_no_other(bridge: Bridge, conducto
 
     conductor.register(unique("one_target_missing"), [set_variable("note", kind="${workflow.input.kind}")])
     place = next(number for number, target in enumerate(targets, 1) if target.state == "failed")
-    start = bridge.cli("events", "replay", event_id, "--target", str(place)).strip()
+    start = bridge.cli("events", "replay", event_id, "--yes", "--target", str(place)).strip()
     bridge.wait_for_event(start, "delivered")
     assert [target.kind for target in bridge.targets(start)] == ["start"]
     assert len(started_by(conductor, unique("one_target_missing"), start)) == 1
@@ -202,7 +202,7 @@ def test_one_target_of_several_is_replayed_and_no_other(bridge: Bridge, conducto
     assert "Resolved by replay" in bridge.cli("events", "show", event_id)
 
     place = next(number for number, target in enumerate(targets, 1) if target.workflow_id == loops[1])
-    completion = bridge.cli("events", "replay", event_id, "--target", str(place)).strip()
+    completion = bridge.cli("events", "replay", event_id, "--yes", "--target", str(place)).strip()
     bridge.wait_for_event(completion, "delivered")
     conductor.wait_for_status(loops[1])
     assert [target.workflow_id for target in bridge.targets(completion)] == [loops[1]]

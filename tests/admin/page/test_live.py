@@ -83,11 +83,13 @@ def test_the_page_shows_the_newest_deliveries_without_a_script(client: FlaskClie
     assert event_id not in client.get("/deliveries?webhook=orders").text
 
 
-def test_only_this_page_may_run_a_script_and_only_its_own(client: FlaskClient) -> None:
+def test_only_pages_without_payloads_may_run_scripts_and_only_our_own(client: FlaskClient) -> None:
     policy = client.get("/deliveries").headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
     assert policy.endswith("; script-src 'self'; connect-src 'self'")
     assert "script" not in client.get("/events").headers["Content-Security-Policy"]
+    assert "script" not in client.get("/").headers["Content-Security-Policy"]
+    assert client.get("/webhooks/orders").headers["Content-Security-Policy"].endswith("; script-src 'self'")
 
 
 def test_a_stream_begins_with_the_newest_and_goes_on_with_what_comes(app: Flask, sample: Sample) -> None:

@@ -73,4 +73,4 @@ def test_a_file_instead_of_a_folder_is_said(tmp_path: Path) -> None:
     page = Page(tmp_path, bridge_webhooks=file)
     answer = page.client.get("/new")
     assert answer.status_code == 409
-    assert "is not a folder: to create webhooks, set BRIDGE_WEBHOOKS to one" in answer.text
+    assert "is not a folder: make one" in answer.text
