@@ -153,7 +153,7 @@ class PostgresDeliveries(Deliveries):
             else:
                 outcomes = self._look_up(connection, events, stored, is_first)
             if not all(outcome.duplicate for outcome in outcomes):
-                self._signals.notify_on(connection, "events")
+                self._signals.notify("events")
             return outcomes
 
     def _insert(self, connection: Connection, events: Sequence[NewEvent]) -> set[str]:

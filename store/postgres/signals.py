@@ -1,7 +1,7 @@
 """How one process learns about another's commits at once: LISTEN and NOTIFY, or polling behind a pooler.
 
-NOTIFY in a transaction serializes commits across the whole server. So it is sent after the commit, and at most a
-hundred times a second: at once if the last one was long enough ago, otherwise by a separate thread.
+NOTIFY in a transaction serializes commits across the whole server. So it is sent after the commit by a separate thread,
+at most a hundred times a second.
 """
 
 from __future__ import annotations
@@ -50,7 +50,6 @@ class PostgresSignals(Signals):
 
     def _reset(self) -> None:
         self._wanted: set[Topic] = set()
-        self._rung_at = float("-inf")
         self._rung = threading.Event()
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
@@ -68,14 +67,6 @@ class PostgresSignals(Signals):
                     self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
                     self._thread.start()
 
-    def notify_on(self, connection: Connection, topic: Topic) -> None:
-        """Like `notify`, but on this connection and before returning, if there was no notification a moment ago."""
-        if time.monotonic() < self._rung_at + _GAP:
-            self.notify(topic)
-        else:
-            self._rung_at = time.monotonic()
-            connection.write(_NOTIFY, ([channel(self._connections, topic)],))
-
     def listener(self, topic: Topic) -> Listener:
         return Listener(self._connections, topic)
 
@@ -85,7 +76,6 @@ class PostgresSignals(Signals):
             rung.wait()
             rung.clear()
             wanted, self._wanted = self._wanted, set()
-            self._rung_at = time.monotonic()
             try:
                 self._notify(sorted(wanted))
             except (StoreUnavailable, psycopg.Error):

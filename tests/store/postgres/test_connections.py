@@ -85,21 +85,14 @@ def heard(url: str, action: Callable[[], object], number: int) -> int:
         return found + sum(1 for _ in database.notifies(timeout=0))
 
 
-def test_a_commit_is_told_at_once_and_another_right_after_it_as_well(store: PostgresStore, migrated_url: str) -> None:
-    def two() -> None:
-        store.signals._rung_at = float("-inf")
-        store.deliveries.append([event()])
-        store.signals._rung_at = float("inf")
-        store.deliveries.append([event()])
-
-    assert heard(migrated_url, two, 2) == 2
+def test_a_commit_is_told(store: PostgresStore, migrated_url: str) -> None:
+    assert heard(migrated_url, lambda: store.deliveries.append([event()]), 1) == 1
 
 
 def test_a_duplicate_tells_nobody(store: PostgresStore, migrated_url: str) -> None:
     store.deliveries.append([event("d")])
 
     def duplicate() -> None:
-        store.signals._rung_at = float("-inf")
         assert store.deliveries.append([event("d")])[0].duplicate
 
     assert heard(migrated_url, duplicate, 0) == 0
@@ -125,6 +118,7 @@ def messages(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> i
 
 def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of several writes a host that is cut off may send the first ones, and hold the decider's row for good."""
+    monkeypatch.setattr(store.signals, "notify", lambda _: None)  # its thread may use the same connection
     assert store.leadership.elect("me", 60)
     store.tasks.adopt(ME, [task()], NOW)
     one = event()
