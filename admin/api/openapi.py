@@ -238,6 +238,13 @@ def description() -> Json:
                     "responses": _answers(_ref(objects.Replay), "the new event", "201", "404", "409"),
                 }
             },
+            "/api/events/{eventId}/erase": {
+                "post": {
+                    "summary": "Erase an event's payload, headers and answers; ids, times and targets stay",
+                    "parameters": [event_id],
+                    "responses": _answers(_ref(objects.WholeEvent), "what is left", "200", "404", "409"),
+                }
+            },
             **_notes(event_id),
             "/api/callbacks": {
                 "post": {

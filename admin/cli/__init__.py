@@ -54,6 +54,7 @@ COMMANDS = {
     "import": Place("webhooks", "Turn Orkes' webhook JSON into definitions.", "import_"),
     "notify": Place("notify", "Send a test message to BRIDGE_NOTIFY."),
     "mcp": Place("mcp", "Let a coding assistant look at this bridge."),
+    "prune": Place("prune", "Delete old finished events now."),
     "migrate-store": Place("transfer", "Move everything from one store to another.", "migrate_store"),
     "relay": Place("processes", "Run the relay, which receives deliveries."),
     "worker": Place("processes", "Run a worker, which completes tasks and starts workflows."),

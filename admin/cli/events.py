@@ -20,6 +20,7 @@ from admin.cli.groups import Commands
 from admin.cli.replay import confirm, replay_many
 from admin.cli.story import echo_story
 from admin.cli.tables import compact, counted, plain, pretty
+from admin.events.erase import erase
 from admin.events.replay import NeedsConfirmation
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
@@ -285,6 +286,24 @@ events.add_command(diff)
 
 
 # --- tasks --------------------------------------------------------------------------------------------------
+
+
+@events.command("erase", short_help="Erase an event's payload, headers and answers.")
+@click.argument("event_id")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
+@here
+def erase_event(here: Here, event_id: str, yes: bool) -> None:
+    """Erase what an event says, such as a person's data: payload, headers and answers.
+
+    Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got is Conductor's. If
+    the event is being delivered right now, this waits for half a minute.
+    """
+    event = here.bridge.event_meant(event_id)
+    if not yes:
+        click.confirm(f"Erase the payload of event {event.id} of {event.webhook} for good?", abort=True, err=True)
+    erase(here.bridge, event.id, patience=30.0)
+    here.record("erased", event.webhook, f"event {event.id}")
+    click.echo(f"{event.id} is erased")
 
 
 @click.group(cls=Commands, invoke_without_command=True)

@@ -17,6 +17,7 @@ from config.webhooks import DEFAULT_HOLD
 from store.one_target import OneTarget, place_of
 from store.records import Committed, NewEvent, Target, new_event_id
 from store.rules.transitions import LIVE
+from store.sql.admin import ERASED
 
 
 class CantReplay(CantDo):
@@ -73,6 +74,8 @@ def _target(bridge: Bridge, event_id: str, number: int) -> Target:
 
 def _add(bridge: Bridge, event_id: str, delivery_id: str | None, only: OneTarget | None = None) -> Committed:
     event = bridge.event(event_id)
+    if event.payload == ERASED:
+        raise CantReplay(f"the payload of event {event_id} has been erased")
     if is_undefined(bridge, event.webhook):
         raise CantReplay(f"{undefined(event.webhook)}: nothing would be delivered; define it again first")
     webhook = bridge.definitions.by_name.get(event.webhook)

@@ -19,6 +19,7 @@ from admin.api.whole_event import whole_event
 from admin.check.health import find_issues
 from admin.check.state import state_of
 from admin.events.descriptions import status_context
+from admin.events.erase import erase
 from admin.events.failures import failures as failures_of
 from admin.events.filters import check_webhook, parts_of, search_of
 from admin.events.replay import replay as replay_event
@@ -129,6 +130,14 @@ def replay(event_id: str) -> tuple[Response, int]:
     which = f"event {event_id}" + (f", target {target}" if target is not None else "")
     changed("replayed", here.event(event_id).webhook, f"{which}, as {new_id}")
     return _answer(objects.Replay(event_id=new_id, replay_of=event_id)), 201
+
+
+@blueprint.post("/events/<event_id>/erase")
+def erase_event(event_id: str) -> Response:
+    here = bridge()
+    erase(here, event_id)
+    changed("erased", here.event(event_id).webhook, f"event {event_id}")
+    return _answer(whole_event(here, here.event(event_id)))
 
 
 @blueprint.get("/tasks")

@@ -141,3 +141,35 @@ class Acknowledgements(Part):
 
 def _condition(note: Note) -> str:
     return _TO_ACKNOWLEDGE if note.what == "acknowledged" else _TO_REOPEN
+
+
+ERASED = '{"erased": true}'
+"""The payload of an event whose own has been erased."""
+_IS_OVER = """
+SELECT 1 FROM bridge.events e WHERE id = %s AND status <> 'pending' AND NOT EXISTS (
+    SELECT 1 FROM bridge.targets t WHERE t.event_id = e.id AND t.state IN ('queued', 'pending', 'claimed')
+) FOR UPDATE
+"""
+_ERASE = (
+    f"UPDATE bridge.events SET payload = '{ERASED}', headers = '{{}}', query = '{{}}', type = NULL, telling = NULL,"
+    " claims = NULL, enclosing = NULL, remote = NULL WHERE id = %s",
+    "UPDATE bridge.targets SET input = NULL WHERE event_id = %s",
+    "UPDATE bridge.targets SET correlation_id = NULL WHERE event_id = %s AND kind = 'message'",
+    "UPDATE bridge.answers SET body = NULL WHERE event_id = %s",
+)
+
+
+class Erasures(Part):
+    """Erases what an event says, such as a person's data."""
+
+    def erase(self, event_id: str) -> bool:
+        """Erases payload, headers, inputs and answers; ids, times and targets stay.
+
+        False if the event isn't over yet, or isn't there: nothing has changed then.
+        """
+        with self._database.transaction() as transaction:
+            if not transaction.fetch(_IS_OVER, (event_id,)):
+                return False
+            for statement in _ERASE:
+                transaction.write(statement, (event_id,))
+        return True

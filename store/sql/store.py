@@ -11,7 +11,7 @@ then.
 from __future__ import annotations
 
 from store.protocols import Leadership, Signals
-from store.sql.admin import Acknowledgements, Changes, HiddenPaths, Sessions
+from store.sql.admin import Acknowledgements, Changes, Erasures, HiddenPaths, Sessions
 from store.sql.answers import Answers
 from store.sql.claims import Claims
 from store.sql.conversations import Conversations
@@ -69,6 +69,7 @@ class Store:
         self.facts = Facts(database)
         self.kept_definitions = KeptDefinitions(database)
         self.acknowledgements = Acknowledgements(database)
+        self.erasures = Erasures(database)
         self.changes = Changes(database)
         self.sessions = Sessions(database)
         self.hidden_paths = HiddenPaths(database)

@@ -154,7 +154,7 @@ class Walk:
         if version != self._version_read:
             self._version_read = version
             self._tables = {
-                table.name: self.sample.store.tables.read(table, None, 10**6)
+                table.name: self.sample.store.tables.read(self.sample.store.tables.with_columns(table), None, 10**6)
                 for table in TABLES
                 if table.name not in ("sessions_over", "delivery_counts")
             }

@@ -142,6 +142,26 @@ def test_the_events_of_a_webhook_that_is_gone_are_listed(cli: Cli, sample: Sampl
     assert "no webhook slcak: none is defined" in cli("events", "-w", "slcak", code=1).stderr
 
 
+def test_an_event_is_erased_and_then_not_replayed(cli: Cli, sample: Sample) -> None:
+    event_id = sample.events["delivered"]
+    assert "for good?" in cli("events", "erase", event_id, code=1).stderr, "nobody answers"
+    assert "is erased" in cli("events", "erase", event_id, "--yes").stdout
+    shown = json.loads(cli("events", "show", event_id, "--json").stdout)
+    assert (shown["payload"], shown["status"]) == ({"erased": True}, "delivered")
+    assert "has been erased" in cli("events", "replay", event_id, "--yes", code=1).stderr
+    assert sample.store.changes.newest()[0].what == "erased"
+
+
+def test_finished_events_are_pruned_on_demand(cli: Cli, sample: Sample) -> None:
+    assert "1 events deleted" not in cli("prune", "--older-than", "7d", "--yes").stderr
+    before = len(json.loads(cli("events", "--json").stdout))
+    assert "not a duration" in cli("prune", "--older-than", "soon", code=2).stderr
+    cli("prune", "--older-than", "0s", "--yes")
+    left = json.loads(cli("events", "--json").stdout)
+    assert 0 < len(left) < before
+    assert {one["status"] for one in left} == {"pending"}
+
+
 def test_a_list_as_json_has_payloads_if_they_are_asked_for(cli: Cli, sample: Sample) -> None:
     assert "payload" not in json.loads(cli("events", "--json").stdout)[0]
     listed = {one["eventId"]: one for one in json.loads(cli("events", "--json", "--payloads").stdout)}
