@@ -10,7 +10,6 @@ from functools import partial
 
 import structlog
 
-from config.webhooks import Webhook
 from platforms.bodies import BadBody, Body, UnreadableMediaType
 from platforms.http import Request, Response, error_response
 from platforms.verifiers import KeysUnavailable, Refused
@@ -27,7 +26,7 @@ from relay.reports.kept_deliveries import Keeper
 from relay.reports.outcomes import Outcomes
 from relay.reports.reporter import LONGEST_ADDRESS, Reporter
 from relay.route import Route
-from relay.verify.verification import Key, VerifiedDelivery, VerifiedWebhooks, by_url
+from relay.verify.verification import VerifiedDelivery, VerifiedWebhooks, by_url
 from relay.waiting.senders import Pending, Waiting
 from store.clock import MonotonicClock
 from store.delivery_records import AnswerWanted
@@ -93,7 +92,7 @@ class Receiver:
         self._waiting = waiting
         self._clock = clock
         self._admission = Admission(clock)
-        self._verified = VerifiedWebhooks(store.verifications, _webhooks(routes))
+        self._verified = VerifiedWebhooks(store.verifications)
         self._routes = routes
         self._unavailable = unavailable
         self._gone: dict[str, float] = {}
@@ -107,7 +106,7 @@ class Receiver:
         gone |= dict.fromkeys(self._routes, now + _GONE_FOR)
         self._gone = {url_id: until for url_id, until in gone.items() if url_id not in routes}
         self._routes, self._unavailable = routes, unavailable
-        self._verified.replace(_webhooks(routes))
+        self._verified.replace({route.key for route in routes.values()})
         return left
 
     def receive(self, url_id: str, incoming: Incoming) -> Response | Pending:
@@ -373,7 +372,3 @@ class Receiver:
                 # A bug of ours must not lose the delivery: ask the sender to try again.
                 self._reporter.log("a delivery failed", name, error, exc_info=error)
         return self._reporter.count(name, "rejected", UNAVAILABLE)
-
-
-def _webhooks(routes: Mapping[str, Route]) -> dict[Key, Webhook]:
-    return {route.key: route.webhook for route in routes.values()}

@@ -109,7 +109,7 @@ class KeptRejections:
         now = store.now()
         committed = store.deliveries.append(events_of(route, delivery, now))
         self._store.accepted(delivery.id, committed[0].event_id)
-        VerifiedWebhooks(store.verifications, {route.key: route.webhook}).mark(route.webhook, route.key, now)
+        VerifiedWebhooks(store.verifications).mark(route.webhook, route.key, now)
         return Accepted(committed[0].event_id, all(one.duplicate for one in committed))
 
     def plan(self, webhook: str, since: int) -> Plan:

@@ -8,6 +8,7 @@ as strangers.
 from __future__ import annotations
 
 import math
+import mmap
 import time
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ from functools import lru_cache
 
 from config.webhooks import Accept
 from relay.http.addresses import read_address, subscriber_of
-from relay.http.shared_times import SharedTimes
 from store.clock import MonotonicClock
 
 _LONGEST_ADDRESS = 100
+_WAYS = 8
+"""Slots that a key may use. When all are taken, the one with the earliest time is overwritten."""
+_BYTES = 8
 _NEXT_TO_NOTHING = 1e-6
 """Seconds: the rounding error that sums of times may have."""
 
@@ -42,12 +45,53 @@ class Allowance:
 
 FAILURES = Allowance(rate=5, burst=100)
 """Failed proofs that are computed, and recorded in detail, per address and webhook. A large body counts as several."""
-_BYTES = 32 * 1024
+_BYTES_A_FAILURE = 32 * 1024
 """Of a body whose proof failed, that count as one more failure."""
 PAGES = Allowance(rate=5, burst=100)
 """Pages that are shown per address and webhook, at the links of callbacks: for each, the store is read."""
 PROVEN_FOR = 24 * 3600.0
 """Seconds after a proven delivery during which `FAILURES` doesn't apply to its address."""
+
+
+class SharedTimes:
+    """One time per key, in memory that a process shares with its forks: each reads what the others wrote.
+
+    The table has a fixed size, since strangers choose the keys.
+
+    There is no lock: if two processes write the same key at the same moment, one of the two times may be lost.
+    """
+
+    def __init__(self, places: int = 8192):
+        self._sets = places // _WAYS
+        memory = memoryview(mmap.mmap(-1, 2 * self._sets * _WAYS * _BYTES))
+        half = len(memory) // 2
+        self._keys = memory[:half].cast("Q")
+        self._times = memory[half:].cast("d")
+
+    def get(self, key: Hashable) -> float:
+        """The key's time; 0.0 if it has none."""
+        place = self._find(hash(key))
+        return 0.0 if place is None else self._times[place]
+
+    def set(self, key: Hashable, time: float) -> None:
+        """Sets the key's time."""
+        hashed = hash(key)  # seeded per program and shared by forks, so nobody can choose keys that collide
+        place = self._find(hashed)
+        if place is None:
+            first = hashed % self._sets * _WAYS
+            place = min(range(first, first + _WAYS), key=self._times.__getitem__)
+            self._keys[place] = _as_word(hashed)
+        self._times[place] = time
+
+    def _find(self, hashed: int) -> int | None:
+        first = hashed % self._sets * _WAYS
+        keys, word = self._keys[first : first + _WAYS].tolist(), _as_word(hashed)
+        return first + keys.index(word) if word in keys else None
+
+
+def _as_word(hashed: int) -> int:
+    """Never 0, which marks a free slot."""
+    return hashed & 0xFFFF_FFFF_FFFF_FFFF or 1
 
 
 class Admission:
@@ -90,7 +134,7 @@ class Admission:
     def failed(self, webhook: str, sender: str | None, size: int = 0) -> None:
         """Records a delivery whose proof failed, with a body of this many bytes."""
         if (address := _one_sender(sender)) is not None:
-            key, cost = (webhook, address), 1 + size // _BYTES
+            key, cost = (webhook, address), 1 + size // _BYTES_A_FAILURE
             self._failed.set(key, FAILURES.less(self._failed.get(key), self._clock.monotonic(), cost))
 
 

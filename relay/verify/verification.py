@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +19,7 @@ from platforms.verifiers.hmacs import TimedHmac
 from platforms.verifiers.jwts import Jwt
 from platforms.verifiers.protocol import Verifier, no_fetch
 from relay.callbacks.urls import Call, CallbackUrls
-from relay.verify.fingerprints import fingerprint, is_of_older_version, verifier_text
+from relay.verify.fingerprints import fingerprint, verifier_text
 from store.sql.webhooks import Verifications
 
 _SEAL = object()
@@ -169,11 +168,9 @@ class VerifiedWebhooks:
     """Which webhooks are verified: kept in the store, and cached in this process so that deliveries needn't query
     it."""
 
-    def __init__(self, store: Verifications, webhooks: Mapping[Key, Webhook]):
+    def __init__(self, store: Verifications):
         self._store = store
-        self._lock = threading.Lock()
-        self._webhooks = webhooks
-        self._key: bytes | None = None
+        self._salt: bytes | None = None
         self._verified: set[Key] = set()
 
     @staticmethod
@@ -202,27 +199,11 @@ class VerifiedWebhooks:
             self._store.set_verified(webhook.name, self._fingerprint(webhook, until), at, until)
             self._verified.add(key)
 
-    def replace(self, webhooks: Mapping[Key, Webhook]) -> None:
+    def replace(self, keys: Collection[Key]) -> None:
         """After a reload: these are the webhooks now. Forgets all others."""
-        with self._lock:
-            self._webhooks = webhooks
-            self._key = None
-            self._verified.intersection_update(webhooks)
+        self._verified.intersection_update(keys)
 
     def _fingerprint(self, webhook: Webhook, until: float) -> str:
-        with self._lock:
-            if self._key is None:
-                key = self._store.salt(until)
-                self._replace_older(key, until)
-                self._key = key
-            key = self._key  # `replace` may come before it is used
-        return fingerprint(webhook, key)
-
-    def _replace_older(self, key: bytes, until: float) -> None:
-        """Replaces the fingerprints of an older version, for all webhooks at once, so that later changes are
-        noticed."""
-        stored = self._store.all(until)
-        for webhook in self._webhooks.values():
-            text, at = stored.get(webhook.name, (None, 0))
-            if is_of_older_version(text):
-                self._store.set_verified(webhook.name, fingerprint(webhook, key), at, until)
+        if self._salt is None:
+            self._salt = self._store.salt(until)
+        return fingerprint(webhook, self._salt)

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from config.webhooks import Accept, DefinitionsError
-from relay.http.admission import FAILURES, PROVEN_FOR, Admission, Allowance
-from relay.http.shared_times import SharedTimes
+from relay.http.admission import FAILURES, PROVEN_FOR, Admission, Allowance, SharedTimes
 from relay.reports import metrics
 from relay.verify.verification import Verification
 from tests.relay.bridge import MakeRelay, Relay

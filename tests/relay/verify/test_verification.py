@@ -153,7 +153,7 @@ def test_the_store_is_not_asked_once_a_webhook_is_known_to_be_verified(
     store = make_relay({"name": "hook"} | BASE).store
     definition = webhook(tmp_path, **BASE)
     key = VerifiedWebhooks.key(definition)
-    verified = VerifiedWebhooks(store.verifications, {key: definition})
+    verified = VerifiedWebhooks(store.verifications)
     assert not verified.is_verified(definition, key)
     verified.mark(definition, key, 5)
     verified.mark(definition, key, 6)
