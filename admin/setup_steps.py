@@ -1,9 +1,11 @@
-"""What to do at the sender of a webhook."""
+"""What to do at the sender of a webhook, in words, as a command, and as a text for a coding assistant."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Iterator
 
+from admin.markdown import as_text
 from config.webhooks import Webhook
 from platforms.guide import Guide
 
@@ -16,6 +18,25 @@ def setup_steps(webhook: Webhook, guide: Guide) -> str:
     if webhook.callback is not None:  # each URL is given to somebody else
         return ""
     return guide.setup if webhook.platform != "custom" else " ".join(_of_custom(webhook))
+
+
+def prompts(webhook: Webhook, guide: Guide, url: str, secret: str | None) -> Iterator[tuple[str, str]]:
+    """What it is for, and a text to copy, with URL and secret filled in: nothing here calls anybody.
+
+    `secret`: if it may be shown now; else the texts say where it belongs.
+    """
+    if webhook.callback is not None:
+        return
+    shown = secret or "THE_SECRET"
+    if command := guide.platform.command:
+        yield "A command", command.format(url=shlex.quote(url), secret=shlex.quote(shown))
+    steps = as_text(setup_steps(webhook, guide))
+    needs = f" The secret to enter there is {shown}." if guide.platform.made_by == "us" and webhook.secret else ""
+    yield (
+        "A text for a coding assistant",
+        f"Register a webhook at {'the sender' if webhook.platform == 'custom' else guide.platform.title} that posts to "
+        f"{url}.{needs} {steps} Then trigger one delivery, and check that it is answered 200.",
+    )
 
 
 def _of_custom(webhook: Webhook) -> Iterable[str]:

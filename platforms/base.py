@@ -47,6 +47,8 @@ class Platform:
     """Who generates the secret: the platform, which shows it, or we, when connecting it."""
     secret_label: str = "Secret"
     """What the platform calls the secret."""
+    command: str = ""
+    """How its own command line registers a webhook, with {url} and {secret}; empty if it can't."""
 
     verifier: Verifier | None = None
     """How its deliveries are proven; applies if the webhook has the required settings."""

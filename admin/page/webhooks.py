@@ -38,7 +38,7 @@ from admin.page.form_page import edit_page, form_page
 from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.receivers import take_search
 from admin.page.runnable import runnable
-from admin.setup_steps import setup_steps
+from admin.setup_steps import prompts, setup_steps
 from admin.urls import url_of
 from config.file_stamps import stamp_of
 from config.references import may_hold_reference
@@ -183,6 +183,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         webhook=definition,
         guide=guide,
         setup=setup_steps(definition, guide),
+        prompts=list(prompts(definition, guide, url_of(definition, here.settings), more.get("secret"))),
         url=url_of(definition, here.settings),
         has_public_url=bool(definition.public_url or here.settings.bridge_public_url),
         verified_at=here.verified_at().get(name),

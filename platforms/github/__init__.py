@@ -21,6 +21,11 @@ class GitHub(Platform):
     name = "github"
     title = "GitHub"
     purpose = "pushes, pull requests, issues and releases"
+    # https://cli.github.com/manual/gh_api
+    command = (
+        "gh api repos/OWNER/REPO/hooks -f name=web -F active=true -f 'events[]=push' "
+        "-f config[url]={url} -f config[content_type]=json -f config[secret]={secret}"
+    )
     # The name of the event is in a header, which isn't signed: it is known by what the body has.
     # https://docs.github.com/en/webhooks/webhook-events-and-payloads
     types = (

@@ -10,6 +10,7 @@ class Stripe(Platform):
     name = "stripe"
     title = "Stripe"
     purpose = "payments, checkouts, invoices and subscriptions"
+    command = "stripe webhook_endpoints create --url {url} -d 'enabled_events[]=*'"  # it prints the signing secret
     types = ("$.type",)
     summary = (
         "$.data.object.id",

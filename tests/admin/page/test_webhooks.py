@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,18 @@ def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draf
     changes = page.client.get("/changes").text
     assert "created" in changes
     assert "tested" in changes
+
+
+def test_a_command_and_an_assistants_text_have_url_and_secret_filled_in(page: Page) -> None:
+    made = unescape(page.create(secret="9f86d081884c7d659a2feaa0c55ad015").text)
+    url = "https://hooks.example.com/webhook/deploys"
+    assert (
+        f"-f config[url]={url} -f config[content_type]=json -f config[secret]=9f86d081884c7d659a2feaa0c55ad015" in made
+    )
+    assert f"Register a webhook at GitHub that posts to {url}. The secret to enter there is 9f86d081" in made
+    later = unescape(page.client.get("/webhooks/deploys").text)
+    assert "9f86d081" not in later
+    assert "config[secret]=THE_SECRET" in later
 
 
 def test_mistakes_are_said_beside_the_field_and_nothing_typed_is_lost(page: Page) -> None:
