@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from typing import Any
 
 import structlog
+from flask import Flask
+from waitress.server import create_server
 
 from admin.page.app import BODY, create_app
-from admin.page.server import PageServer
+from admin.page.feed import STREAMS
 from config.logs import configure_logging
 from config.loopback import is_loopback
+from config.open_files import allow_open_files
 from config.settings import Settings, SettingsError, load_settings
 
 USAGE = """usage: python -m admin
@@ -19,6 +23,12 @@ USAGE = """usage: python -m admin
 Serves the admin page and its API on ADMIN_HOST (127.0.0.1) and ADMIN_PORT (8090). To listen on anything but loopback it
 needs BRIDGE_ADMIN_TOKEN. Stop it with SIGTERM or Ctrl-C. Settings come from the environment and .env; README.md lists
 them all."""
+_THREADS = STREAMS + 32
+"""Requests that are answered at a time, beside the live streams, each of which holds a thread."""
+_OTHER_FILES = 200
+"""Open files that are reserved for everything but connections: the store, and long answers."""
+_SILENT = 30
+"""Seconds without a byte after which a connection without a complete request is closed."""
 
 
 def main() -> int:
@@ -37,13 +47,18 @@ def main() -> int:
     application = create_app(settings)
     application.extensions["bridge"].definitions()  # so that the first request doesn't wait for them
     try:
-        server = PageServer(application, host, port, BODY, application.extensions["feed"])
+        server = make_server(application, host, port)
     except (OSError, ValueError) as error:
         print(f"the admin page can't listen on {host} port {port}: {error}", file=sys.stderr)
         return 1
     log = structlog.get_logger()
+
+    def stop(_signal: int, _frame: object) -> None:
+        application.extensions["feed"].stop()  # or its streams would hold up the end
+        sys.exit()  # waitress catches it, and finishes the requests under way
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _signal, _frame: server.stop())
+        signal.signal(number, stop)
     signal.signal(
         signal.SIGHUP, signal.SIG_IGN
     )  # it reloads the definitions elsewhere; the page checks them on each request
@@ -51,6 +66,32 @@ def main() -> int:
     server.run()
     log.info("the admin page stopped")
     return 0
+
+
+def make_server(application: Flask, host: str, port: int) -> Any:
+    """Listens right away. Raises OSError or ValueError.
+
+    An incomplete request, and an answer that nobody reads, hold a connection but no thread.
+    """
+    files = allow_open_files()
+    return create_server(
+        application,
+        host=host,
+        port=port,
+        threads=_THREADS,
+        connection_limit=min(2000, max(files - _OTHER_FILES, files // 2)),
+        channel_timeout=_SILENT,
+        cleanup_interval=_SILENT // 6,
+        channel_request_lookahead=1,  # so that a stream whose client has gone is noticed
+        outbuf_high_watermark=2**62,  # all of an answer is buffered, on disk if it is large
+        max_request_header_size=32 * 1024,
+        max_request_body_size=BODY,
+        asyncore_use_poll=True,
+        # BRIDGE_TRUSTED_PROXIES decides whose headers are believed, so the page needs to see them all.
+        clear_untrusted_proxy_headers=False,
+        server_name=host,
+        ident=None,
+    )
 
 
 def _address(settings: Settings) -> tuple[str, int]:
