@@ -274,7 +274,7 @@ def test_a_replay_goes_to_the_same_task(bridge: Bridge, conductor: Conductor) ->
     bridge.cli("pause", "any")
     event_id = event_of(post(url(bridge, workflow_id)))
     conductor.wait_for_task(workflow_id, "gate")
-    replay = bridge.cli("events", "replay", event_id).strip()
+    replay = bridge.cli("events", "replay", event_id, "--yes").strip()  # the first one is still pending
     conductor.complete(workflow_id, "gate")
     conductor.wait_for_task(workflow_id, "approve")
     bridge.cli("resume", "any")
