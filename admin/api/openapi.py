@@ -180,6 +180,12 @@ def parameters(path: str) -> frozenset[str]:
 
 
 @cache
+def _of_webhook(summary: str) -> dict[str, Any]:
+    name = {"name": "name", "in": "path", "required": True, "schema": TEXT}
+    answers = _answers(_list(objects.Webhook), "all webhooks", "200", "404")
+    return {"post": {"summary": summary, "parameters": [name], "responses": answers}}
+
+
 def description() -> Json:
     """The description of every route under /api."""
     event_id = {"name": "eventId", "in": "path", "required": True, "schema": TEXT}
@@ -201,6 +207,8 @@ def description() -> Json:
                 "What is wrong right now, and counts", _answers(_ref(objects.Overview), "the overview")
             ),
             "/api/webhooks": _get("The webhooks", _answers(_list(objects.Webhook), "all of them")),
+            "/api/webhooks/{name}/pause": _of_webhook("Accept a webhook's deliveries, but decide nothing"),
+            "/api/webhooks/{name}/resume": _of_webhook("Resume a paused webhook"),
             "/api/webhooks/{name}/deliveries": _get(
                 "Deliveries of a webhook with `listen`, as they came; only with BRIDGE_ADMIN_TOKEN",
                 _answers(_ref(deliveries.RawDeliveries), "the next ones", "200", "404", "409"),

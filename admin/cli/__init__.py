@@ -63,15 +63,44 @@ COMMANDS = {
 }
 
 
-@click.group(cls=ImportedCommands, places=COMMANDS, context_settings=CONTEXT, epilog=EPILOG)
+def _is_remote(ctx: click.Context | None) -> bool:
+    return ctx is not None and bool(ctx.params.get("server"))
+
+
+class _Main(ImportedCommands):
+    """With --server, the commands are those of `admin.cli.remote`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._remote().list_commands(ctx) if _is_remote(ctx) else super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if _is_remote(ctx):
+            return self._remote().get_command(ctx, cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def _remote(self) -> click.Group:
+        from admin.cli.remote import remote
+
+        return remote
+
+
+@click.group(cls=_Main, places=COMMANDS, context_settings=CONTEXT, epilog=EPILOG)
+@click.option("--server", metavar="URL", help="Ask the admin page there by its API, instead of this machine's store.")
+@click.option("--token", metavar="@FILE|-|TEXT", help="With --server: its admin or viewer token.")
 @click.version_option(package_name="conductor-webhook-bridge", prog_name="webhook-bridge")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context, server: str | None, token: str | None) -> None:
     """The Conductor Webhook Bridge: webhooks for Conductor OSS.
 
     The bridge verifies and stores what platforms post to it, completes the WAIT_FOR_WEBHOOK tasks that match, and
     starts workflows. These commands check its definitions, show what it received and what came of it, and let an
     admin act. They work whether or not the bridge is running.
     """
+    if server is not None:
+        from admin.cli.common import secret_given
+        from admin.cli.remote import Remote
+
+        ctx.obj = Remote(server, secret_given(token))
 
 
 if __name__ == "__main__":

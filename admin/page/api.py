@@ -80,6 +80,22 @@ def webhooks() -> Response:
     return _answer(webhooks_of(bridge()))
 
 
+@blueprint.post("/webhooks/<name>/pause")
+def pause(name: str) -> Response:
+    here = bridge()
+    here.store.pauses.pause(here.webhook(name).name, here.store.now())
+    changed("paused", name)
+    return _answer(webhooks_of(here))
+
+
+@blueprint.post("/webhooks/<name>/resume")
+def resume(name: str) -> Response:
+    here = bridge()
+    if here.store.pauses.resume(name):
+        changed("resumed", name)
+    return _answer(webhooks_of(here))
+
+
 @blueprint.get("/events")
 def events() -> Response:
     here = bridge()
