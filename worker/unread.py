@@ -13,7 +13,7 @@ from operator import attrgetter
 import structlog
 
 from store.sql.conversations import Conversation
-from worker.conductor.errors import ConductorError, Garbled, Unreachable, is_denied
+from worker.conductor.errors import ConductorError, Garbled, NotThere, Unreachable, is_denied
 from worker.context import Context
 
 log = structlog.get_logger()
@@ -67,13 +67,14 @@ class UnreadMessages:
         try:
             unread = self._conductor.messages.unread(workflow_id, [one.event_id for one in given])
         except ConductorError as error:
-            if not (isinstance(error, Garbled) or is_denied(error)):
+            # A proxy's page in Conductor's place says nothing about the workflow.
+            if isinstance(error, NotThere) or not (isinstance(error, Garbled) or is_denied(error)):
                 raise
             unread = []  # nobody can tell
         if unread is None:
             return
         lost = [one for one in given if one.event_id in unread]
         reason = f"workflow {workflow_id} ended without reading it"
-        self._store.conversations.close(conversation, lost, reason, self._store.now())
+        self._store.conversations.close(conversation, given, lost, reason, self._store.now())
         for one in lost:
             log.warning("a message wasn't read; delivering it again", event_id=one.event_id, workflow_id=workflow_id)

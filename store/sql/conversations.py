@@ -24,7 +24,11 @@ _TAKE_BACK = """
 UPDATE bridge.targets SET state = 'queued', settled_at = NULL, error = %s
 WHERE id = ANY(%s) AND state = 'done' AND workflow_id = %s RETURNING event_id
 """
-_CLOSE = "DELETE FROM bridge.conversations WHERE workflow_id = %s"
+_CLOSE = """
+DELETE FROM bridge.conversations WHERE workflow_id = %s AND NOT EXISTS (
+    SELECT 1 FROM bridge.targets WHERE lane = %s AND state = 'done' AND workflow_id = %s AND NOT id = ANY(%s)
+)
+"""
 
 
 class Conversation(NamedTuple):
@@ -65,12 +69,18 @@ class Conversations:
         found = self._database.read(_GIVEN, (conversation.lane, conversation.workflow_id))
         return [Given(*row) for row in found]
 
-    def close(self, conversation: Conversation, unread: Collection[Given], reason: str, now: int) -> None:
-        """The workflow has ended. What it left unread is no longer delivered: it comes first in its lane."""
+    def close(
+        self, conversation: Conversation, given: Collection[Given], unread: Collection[Given], reason: str, now: int
+    ) -> None:
+        """The workflow has ended. What it left unread is no longer delivered: it comes first in its lane.
+
+        The conversation stays open if a message was recorded that isn't among those `given`: it isn't known whether
+        that was read.
+        """
         with self._database.transaction() as transaction:
+            events = self._events.lock(transaction, {one.event_id for one in unread})
+            self._events.lock_lanes(transaction, [conversation.lane])
             if unread:
-                events = self._events.lock(transaction, {one.event_id for one in unread})
-                self._events.lock_lanes(transaction, [conversation.lane])
                 ids = sorted(one.target_id for one in unread)
                 transaction.write(_QUEUE, (conversation.lane, ids[0]))
                 values = (storable.text_without_nul(reason), ids, conversation.workflow_id)
@@ -79,7 +89,9 @@ class Conversations:
                 changes = {id_: event_after_return(events[id_].hold, states[id_], now) for id_ in sorted(returned)}
                 self._events.change(transaction, changes)
                 advance(transaction, [conversation.lane], now)
-            transaction.write(_CLOSE, (conversation.workflow_id,))
+            workflow_id, _, lane = conversation
+            known = [one.target_id for one in given]
+            transaction.write(_CLOSE, (workflow_id, lane, workflow_id, known))
         if unread:
             self._signals.notify("targets")
 

@@ -26,7 +26,7 @@ def test_a_workflow_is_known_from_its_first_message_until_it_is_settled(store: S
     assert store.conversations.open() == [TALK]
     assert store.conversations.of("w1") == TALK
     assert [one.event_id for one in store.conversations.given(TALK)] == ["e1", "e2"]
-    store.conversations.close(TALK, [], "", NOW)
+    store.conversations.close(TALK, store.conversations.given(TALK), [], "", NOW)
     assert (store.conversations.open(), store.conversations.of("w1")) == ([], None)
     assert event(store, "e2").status == "delivered"
 
@@ -36,9 +36,9 @@ def test_what_was_left_unread_comes_before_what_was_queued_since(store: Store) -
     decide(store, arrive(store, "e4"), message())
     [claimed] = store.claims.claim("me", NOW, 0, 9)
     decide(store, arrive(store, "e5"), message())
-    unread = store.conversations.given(TALK)[1:]
-    store.conversations.close(TALK, unread, "w1 ended", NOW)
-    store.conversations.close(TALK, unread, "w1 ended", NOW)
+    given = store.conversations.given(TALK)
+    for _ in range(2):
+        store.conversations.close(TALK, given, given[1:], "w1 ended", NOW)
     assert [event(store, f"e{number}").status for number in (1, 2, 3)] == ["delivered", "pending", "pending"]
     assert event(store, "e2").settled_at is None
     assert not store.lanes.is_first(claimed)
@@ -52,12 +52,22 @@ def test_what_was_left_unread_comes_before_what_was_queued_since(store: Store) -
     assert [one.workflow_id for one in store.conversations.open()] == ["w2"]
 
 
+def test_it_stays_open_for_a_message_that_was_recorded_while_the_workflow_was_looked_up(store: Store) -> None:
+    delivered(store, "e1")
+    given = store.conversations.given(TALK)
+    delivered(store, "e2")
+    store.conversations.close(TALK, given, given, "w1 ended", NOW)
+    assert store.conversations.open() == [TALK]
+    assert [one.event_id for one in store.conversations.given(TALK)] == ["e2"]
+
+
 def test_one_that_waits_for_another_try_goes_behind_it(store: Store) -> None:
     delivered(store, "e1")
     decide(store, arrive(store, "e2"), message())
     [target] = store.claims.claim("me", NOW, 0, 9)
     store.claims.record_results("me", [Result(target, "pending", "paused", due_at=NOW)], NOW)
-    store.conversations.close(TALK, store.conversations.given(TALK), "w1 ended", NOW)
+    given = store.conversations.given(TALK)
+    store.conversations.close(TALK, given, given, "w1 ended", NOW)
     assert [states(store, id_) for id_ in ("e1", "e2")] == [["pending"], ["queued"]]
 
 
@@ -65,7 +75,8 @@ def test_one_that_is_queued_again_as_the_last_before_it_ends_is_due_at_once(stor
     delivered(store, "e1")
     decide(store, arrive(store, "e2"), message())
     [second] = store.claims.claim("me", NOW, 0, 9)
-    store.conversations.close(TALK, store.conversations.given(TALK), "w1 ended", NOW)
+    given = store.conversations.given(TALK)
+    store.conversations.close(TALK, given, given, "w1 ended", NOW)
     [first] = store.claims.claim("me", NOW, 0, 9)
     store.claims.record_results("me", [Result(first, "done", workflow_id="w2")], NOW)
     store.claims.record_results("me", [Result(second, "queued")], NOW)
@@ -77,7 +88,8 @@ def test_an_event_whose_message_comes_to_nothing_then_is_no_longer_delivered(sto
     decide(store, arrive(store, "e2"), message(otherwise="ignore"), start())
     for target in store.claims.claim("me", NOW, 0, 9):
         store.claims.record_results("me", [Result(target, "done", workflow_id="w1")], NOW)
-    store.conversations.close(TALK, store.conversations.given(TALK), "w1 ended", NOW)
+    given = store.conversations.given(TALK)
+    store.conversations.close(TALK, given, given, "w1 ended", NOW)
     for _ in range(2):
         [target] = store.claims.claim("me", NOW, 0, 9)
         assert target.error == "w1 ended"

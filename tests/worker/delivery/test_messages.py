@@ -12,8 +12,10 @@ from store.records import Event, NewTarget, Otherwise, Result, Target
 from store.rules.keys import lane_of
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
+from worker.conductor.errors import NotThere
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.recording import Recording
+from worker.unread import UnreadMessages
 
 __all__ = ["bench"]
 
@@ -80,6 +82,18 @@ def test_what_the_workflow_left_unread_comes_before_the_next_message(bench: Benc
     assert ended(bench, bench.result(next_one)).state == "queued"
     [again] = bench.store.claims.claim("me", bench.store.now(), 0, 9)
     assert (again.id, again.error) == (unread.id, f"workflow {first.workflow_id} ended without reading it")
+
+
+def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(bench: Bench) -> None:
+    first = ended(bench, bench.result(claimed(bench)))
+    ended(bench, bench.result(claimed(bench)))
+    bench.conductor.workflows[str(first.workflow_id)].ended = True
+    unread = UnreadMessages(bench.context())
+    with mock.patch.object(bench.conductor.messages, "unread", side_effect=NotThere("404", 404)):
+        unread.look()
+    assert bench.stored().status == "delivered"
+    unread.look()
+    assert bench.stored().status == "pending"
 
 
 def test_of_several_running_workflows_the_newest_gets_the_message(bench: Bench) -> None:
