@@ -15,7 +15,7 @@ IMAGE_EXTRAS := postgres notify otel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long fast storms examples cluster lint docs lock bench acceptance setup docs-site clean
+.PHONY: help demo run test test-long fast storms examples judges cluster lint docs lock bench acceptance setup docs-site clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,13 @@ examples: $(INSTALLED) ## The property tests, with EXAMPLES (10) times as many e
 acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, postgres, cluster or redis-es; STORE=sqlite or postgres
 	@$(BIN)/python -m testkit.conductor
 	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(PYTEST) tests/acceptance
+
+judges: $(INSTALLED) ## Ask the platforms' libraries on npm again (needs Node 20), record their verdicts, and print the table
+	mkdir -p build/judges/n8n && cp tests/platforms/judged/npm/* build/judges
+	cd build/judges && npm install --ignore-scripts --no-audit --no-fund && \
+	  tar xzf "$$(npm pack --silent n8n-nodes-base@2.41.2)" -C n8n
+	$(BIN)/python -m tests.platforms.judged npm build/judges/judges.mjs
+	$(BIN)/python -m tests.platforms.judged
 
 cluster: $(INSTALLED) ## The chart on the Kubernetes of KUBECONFIG, whose nodes have the image TEST_CLUSTER_IMAGE=REPOSITORY:TAG
 	@$(BIN)/python -m testkit.conductor
