@@ -66,6 +66,11 @@ class ServerClock:
         """Server minus ours: the value closest to 0 that the bounds allow."""
         return min(max(0.0, self._low), self._high)
 
+    @property
+    def most(self) -> float:
+        """Server minus ours, at most; infinite before the first answer."""
+        return self._high
+
     def to_local(self, server: float) -> float:
         """Our clock's time at that time of the server's."""
         return server - self.offset

@@ -346,7 +346,7 @@ class Conductor:
     def workflow_tasks(self, workflow_id: str) -> WorkflowTasks | None:
         """The workflow with its tasks, of which callbacks are for some; None if Conductor has no such workflow."""
         found = self._workflow(workflow_id, tasks=True)
-        return None if found is None else WorkflowTasks(found, tasks_in(found), self.server_clock.offset)
+        return None if found is None else WorkflowTasks(found, tasks_in(found), self.server_clock.most)
 
     def version(self, workflow_id: str) -> int | None:
         """The workflow's version; None if Conductor has no such workflow."""

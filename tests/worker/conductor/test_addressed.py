@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from store.one_target import callback_to
+from tests.worker.conductor.stand_in import Answer, StandIn
 from worker.conductor.addressed import WorkflowTasks
+from worker.conductor.client import Conductor
 
 WORKFLOW = {"workflowName": "flow", "workflowVersion": 1, "status": "RUNNING"}
 
@@ -50,6 +52,20 @@ def test_a_url_is_used_up_if_such_a_task_was_completed_since_it_was_made(
         assert found.waiting is not None
         assert found.is_used_up == used_up
         assert found.over == (() if ended_at == 1999 else (status,))
+
+
+@pytest.mark.parametrize(("ended_at", "used_up"), [(1399, False), (1400, True)])
+def test_in_doubt_of_the_clocks_a_url_was_made_for_the_task_that_waits(
+    server: StandIn, conductor: Conductor, ended_at: int, used_up: bool
+) -> None:
+    """Conductor's clock may be up to 400 ms ahead."""
+    now = conductor.now()
+    conductor.server_clock.observe(now, sent=now - 400, received=now)
+    tasks = [task("step__1", 1, "COMPLETED") | {"endTime": ended_at}, task("step__1", 1)]
+    server.answers = [Answer({**WORKFLOW, "workflowId": "w", "tasks": tasks})]
+    found = conductor.workflow_tasks("w")
+    assert found is not None
+    assert found.at(callback_to("w", "step__1", 1000)).is_used_up == used_up
 
 
 def test_a_retry_has_the_place_of_the_task_that_failed() -> None:
