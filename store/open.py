@@ -31,7 +31,8 @@ def open_store(
             from store import postgres
         except ImportError as error:
             raise StoreRefused(
-                f"the libraries for PostgreSQL are missing ({error}); pip install 'conductor-webhook-bridge[postgres]'"
+                f"the libraries for PostgreSQL are missing ({error}); "
+                "pip install '.[postgres]' in a checkout, or 'WHEEL[postgres]'"
             ) from None
         return postgres.open_store(url, migrate=migrate, scheduler=scheduler)
     raise StoreRefused(f"no store supports {scheme}: URLs")

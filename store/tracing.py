@@ -102,7 +102,7 @@ def _exporting(process: str) -> Any:
         otlp = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
     except ImportError:
         structlog.get_logger().warning(
-            "no spans: OpenTelemetry isn't installed; install the extra: pip install 'conductor-webhook-bridge[otel]'"
+            "no spans: OpenTelemetry isn't installed; pip install '.[otel]' in a checkout, or 'WHEEL[otel]'"
         )
         return None
     name = os.environ.get("OTEL_SERVICE_NAME") or process

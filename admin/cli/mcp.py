@@ -33,7 +33,7 @@ def mcp(here: Here, allow_send: bool, allow_replay: bool) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("mcp"):
             raise
-        fail("this needs the extra mcp: pip install 'conductor-webhook-bridge[mcp]'")
+        fail("this needs the extra mcp: pip install '.[mcp]' in a checkout, or 'WHEEL[mcp]' with a release's file")
     configure_logging(here.settings.bridge_log_format, "mcp")
     allowed = [name for name, is_allowed in (("send", allow_send), ("replay", allow_replay)) if is_allowed]
     serve(_current(here), allowed)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ class Apprise:
             self._apprise: Any = import_module("apprise")
         except ImportError:
             raise SettingsError(
-                "BRIDGE_NOTIFY: Apprise isn't installed; pip install 'conductor-webhook-bridge[notify]'"
+                "BRIDGE_NOTIFY: Apprise isn't installed; pip install '.[notify]' in a checkout, or 'WHEEL[notify]'"
             ) from None
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would log URLs with their secrets
         self._services = self._apprise.Apprise()
