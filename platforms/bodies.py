@@ -145,9 +145,10 @@ def peek_json(body: bytes) -> Any:
 
     Raises MalformedBody. What only matters to a payload isn't checked.
     """
-    if values_in(body, (b"[", b"{", b",")) > _UNPROVEN:
+    text = _json_text(body)
+    if values_in(text, _UNPROVEN) > _UNPROVEN:
         raise MalformedBody(f"the body has more than {_UNPROVEN} values, too many to look for its proof")
-    return _parsed(_json_text(body))
+    return _parsed(text)
 
 
 def peek_fields(body: bytes, names: Sequence[str]) -> dict[str, Any]:
@@ -190,9 +191,14 @@ def _int(text: str) -> int:
 _decode_json = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_float, parse_int=_int).decode
 
 
-def values_in(text: str | bytes, marks: Sequence[Any] = ("[", "{", ",")) -> int:
-    """How many values a JSON text has at most. Looks only for the characters that begin or part them."""
-    return sum(text.count(mark) for mark in marks)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+
+
+def values_in(text: str, most: int) -> int:
+    """How many values a JSON text may have, counted by the characters that begin or part them; those inside of strings
+    are only told apart if there are more than `most` in all."""
+    number = sum(map(text.count, "[{,"))
+    return number if number <= most else sum(map(_STRING.sub("", text).count, "[{,"))
 
 
 def read_json(text: str, most: int = MAX_VALUES) -> Any:
@@ -200,7 +206,7 @@ def read_json(text: str, most: int = MAX_VALUES) -> Any:
 
     Raises MalformedBody.
     """
-    if len(text) > most and values_in(text) > most:
+    if values_in(text, most) > most:
         raise _BeyondLimits(f"the body has more than {most} values")
     value = _parsed(text)
     if text.count("[") + text.count("{") > MAX_DEPTH:

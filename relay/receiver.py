@@ -125,7 +125,7 @@ class Receiver:
             with incoming.body(route.max_body) as content:
                 request = incoming.request(route, content)
                 del content  # the request has it
-                until = time.monotonic() + PATIENCE
+                until = incoming.arrived_at + PATIENCE
                 with route.span(request) as receiving:
                     if challenge := route.challenge(request):
                         # Anyone may ask. If there is a secret, only a sender that knows it verifies the webhook.

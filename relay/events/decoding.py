@@ -73,7 +73,7 @@ class Decoder:
 
     def decode(self, body: Body) -> Body:
         """The body with its texts decoded; the same one if there is nothing to decode."""
-        budget = _Budget(self._most, MAX_VALUES - values_in(body.text or ""))
+        budget = _Budget(self._most, MAX_VALUES - values_in(body.text or "", MAX_VALUES))
         is_object = isinstance(body.value, dict)
         payload = before = body.value if is_object else {"request": body.value}
         for path, encoding in self._decoding.items():
@@ -129,7 +129,7 @@ def _may_be_json(text: str) -> bool:
 def _from_json(text: str, budget: _Budget, depth: int) -> Any:
     if not _may_be_json(text):
         raise _Stays
-    budget.take(0, values_in(text))
+    budget.take(0, values_in(text, budget.values))
     try:
         value = read_json(text)
     except BadBody:

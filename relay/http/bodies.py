@@ -7,6 +7,7 @@ disk's share, never memory; a complete large one is loaded when it is its turn.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
@@ -56,22 +57,24 @@ class Bodies:
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     @contextmanager
-    def read(self, stream: Stream, size: int) -> Iterator[bytes]:
-        """The first `size` bytes, or all if there are fewer; a large body is in memory only until the block ends.
+    def read(self, stream: Stream, size: int) -> Iterator[tuple[bytes, float]]:
+        """The first `size` bytes, or all if there are fewer, and when the last came (monotonic clock). A large body is
+        in memory only until the block ends.
 
         Raises BodyUnreadable or Overloaded.
         """
         begin = b"".join(pieces(stream, min(size, IN_MEMORY)))
         if len(begin) < IN_MEMORY or size == IN_MEMORY:
-            yield begin
+            yield begin, time.monotonic()
             return
         with self._on_disk(begin, stream, size - IN_MEMORY) as file:
             del begin
+            arrived_at = time.monotonic()
             if not self._turns.acquire(timeout=_LONGEST_WAIT):
                 raise Overloaded("too many large bodies wait to be verified")
             try:
                 file.seek(0)
-                yield file.read()
+                yield file.read(), arrived_at
             finally:
                 self._turns.release()
 

@@ -40,6 +40,8 @@ class Incoming:
         """The same, unless it is the address of an unconfigured proxy."""
         self.wants_page = "text/html" in environ.get("HTTP_ACCEPT", "")
         """Whether a person's browser asks."""
+        self.arrived_at = 0.0
+        """When the body's last byte came (monotonic clock)."""
 
     @contextmanager
     def body(self, max_body: int) -> Iterator[bytes]:
@@ -55,7 +57,7 @@ class Incoming:
             expected = max_body + 1  # chunked: one byte more tells that it is too large
         if length and expected > max_body:
             raise BodyTooLarge
-        with self._bodies.read(environ["wsgi.input"], expected) as body:
+        with self._bodies.read(environ["wsgi.input"], expected) as (body, self.arrived_at):
             if len(body) > max_body:
                 raise BodyTooLarge
             if length and len(body) != expected:

@@ -43,7 +43,7 @@ def test_no_unproven_body_is_parsed_whose_cost_is_not_bounded(
     decode = bodies._decode_json
 
     def counted(text: str) -> Any:
-        parsed.append(bodies.values_in(text))
+        parsed.append(bodies.values_in(text, 0))
         return decode(text)
 
     monkeypatch.setattr(bodies, "_decode_json", counted)

@@ -16,6 +16,7 @@ from platforms.bodies import (
     UnreadableMediaType,
     read_body,
     read_query,
+    values_in,
 )
 from relay.events.payload import payload_of
 from relay.events.splitting import parts_of
@@ -107,6 +108,26 @@ def nested(depth: int) -> bytes:
 def test_too_many_values_are_malformed_whatever_the_content_type(content_type: str | None) -> None:
     with pytest.raises(MalformedBody, match="more than 500000 values"):
         payload(b"[" + b"1," * 500_000 + b"1]", content_type)
+
+
+@pytest.mark.parametrize("text", ['{"a": "' + "[1," * 400_000 + '"}', '["' + '\\\\\\",{' * 400_000 + '"]'])
+def test_what_is_inside_of_strings_is_no_value(text: str) -> None:
+    assert values_in(text, 0) == sum(map(_blanked(text).count, "[{,"))
+    assert payload(text.encode(), JSON)
+
+
+def _blanked(text: str) -> str:
+    """Without what is inside of strings, character by character."""
+    kept, inside, escaped = [], False, False
+    for character in text:
+        if inside:
+            inside = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            inside = True
+        else:
+            kept.append(character)
+    return "".join(kept)
 
 
 @pytest.mark.parametrize("content_type", [JSON, None])

@@ -18,9 +18,9 @@ class Broken(io.BytesIO):
 @pytest.mark.parametrize("more", [0, 1, IN_MEMORY])
 def test_a_body_is_what_was_sent_up_to_the_size_that_is_asked_for(size: int, more: int) -> None:
     sent = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    with Bodies().read(io.BytesIO(sent), size + more) as body:
+    with Bodies().read(io.BytesIO(sent), size + more) as (body, _):
         assert body == sent
-    with Bodies().read(io.BytesIO(sent + b"rest"), size) as body:
+    with Bodies().read(io.BytesIO(sent + b"rest"), size) as (body, _):
         assert body == sent
 
 
@@ -30,9 +30,9 @@ def test_large_bodies_share_a_bounded_part_of_the_disk() -> None:
     with bodies.read(io.BytesIO(large), len(large)):
         with pytest.raises(Overloaded), bodies.read(io.BytesIO(large), len(large)):
             pass
-        with bodies.read(io.BytesIO(b"{}"), 2) as small:
+        with bodies.read(io.BytesIO(b"{}"), 2) as (small, _):
             assert small == b"{}"
-    with bodies.read(io.BytesIO(large), len(large)) as again:  # there is room again, also after the refusal
+    with bodies.read(io.BytesIO(large), len(large)) as (again, _):  # there is room again, also after the refusal
         assert again == large
 
 
@@ -47,7 +47,7 @@ def test_few_large_bodies_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatc
             bodies.read(io.BytesIO(large), len(large)),
         ):
             pass
-    with bodies.read(io.BytesIO(large), len(large)) as body:
+    with bodies.read(io.BytesIO(large), len(large)) as (body, _):
         assert body == large
 
 
