@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, RootModel
 
 from admin.api.base import ApiObject
 from store.records import EventStatus
@@ -47,3 +47,7 @@ class NotePlan(ApiObject):
     by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be")
     left_out: dict[str, int] = Field(description="reason → events that wouldn't be")
     to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
+
+
+class NotesOrPlan(RootModel[Notes | NotePlan]):
+    """What was done; with `dryRun` what would be."""

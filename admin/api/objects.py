@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, ConfigDict, Field, RootModel, ValidationInfo, field_validator
 
 from admin.api.base import ApiObject, Time
 from admin.check.health import Level
@@ -391,3 +391,13 @@ class Tag(ApiObject):
 
     key: str
     value: str
+
+
+class Tags(RootModel[list[Tag]]):
+    """Tags of a webhook."""
+
+
+class OrkesWebhook(ApiObject):
+    """A webhook as Orkes' API knows it; secrets are ***, and *** keeps them."""
+
+    model_config = ConfigDict(extra="allow")

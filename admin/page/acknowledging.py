@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, abort, g, jsonify, make_response, redirect, request, url_for
+from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 from werkzeug.datastructures import MultiDict
 
 from admin.api import notes, objects
-from admin.api.base import ApiObject, as_json
+from admin.api.openapi import answers
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
 from admin.events.filters import PARTS, parts_of
 from admin.events.replay_plan import Plan
 from admin.events.search import BadFilter
 from admin.page.chosen_events import Asked, asked_for, chosen_of
-from admin.page.json_body import object_of
 from admin.page.pages import bridge, render
 from store.story import REASON_KEPT, Noted
 
@@ -77,31 +76,33 @@ def _chosen(verb: str, given: MultiDict[str, str]) -> dict[str, Any]:
 
 @blueprint.post("/api/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/api/events/<event_id>/reopen", defaults=_REOPEN)
-def one_by_api(event_id: str, verb: str) -> Response:
-    what, given = _DONE[verb], object_of(notes.Reason)
-    note(bridge(), event_id, what, g.who, check_reason(what, given.reason))
+@answers(objects.Event, 404, 409)
+def one_by_api(event_id: str, verb: str, json: notes.Reason) -> Any:
+    """Acknowledge an event that is failed, expired or ignored, with nothing more to do; or reopen it"""
+    what = _DONE[verb]
+    note(bridge(), event_id, what, g.who, check_reason(what, json.reason))
     found = bridge().event(event_id)
     targets = bridge().targets_by_event([found])[event_id]
-    return _answer(objects.Event.of(bridge().in_list(found), targets=targets))
+    return objects.Event.of(bridge().in_list(found), targets=targets)
 
 
 @blueprint.post("/api/events/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/api/events/reopen", defaults=_REOPEN)
-def many_by_api(verb: str) -> Response:
-    what, given = _DONE[verb], object_of(notes.ToNote)
+@answers(notes.NotesOrPlan, 404, 409)
+def many_by_api(verb: str, json: notes.ToNote) -> Any:
+    """Acknowledge events, or reopen them; 1000 at most"""
+    what, given = _DONE[verb], json
     filters = parts_of(given.model_dump(include=set(PARTS)))
     if filters and given.event_ids:
         raise BadFilter("select events by a filter, or by their ids")
     plan = plan_notes(chosen_of(bridge(), Asked(filters, given.event_ids)), what)
     if given.dry_run:
-        return _answer(notes.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
+        return notes.NotesOrPlan(notes.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
     by = ", ".join(f"{name} {value}" for name, value in filters.items()) or "id"
     try:
         done = note_all(bridge(), plan, what, g.who, check_reason(what, given.reason), by)
     except CantNote as error:
         abort(400, str(error))
-    return _answer(notes.Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
-
-
-def _answer(found: ApiObject) -> Response:
-    return jsonify(as_json(found))
+    return notes.NotesOrPlan(
+        notes.Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out)
+    )

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import Any, get_args
 
-from flask import Blueprint, Response, abort, jsonify, request, url_for
+from flask import Blueprint, jsonify, url_for
 
 from admin.api import event_list, objects
-from admin.api.base import ApiObject, as_json
-from admin.api.openapi import description, parameters
+from admin.api.openapi import (
+    API,
+    Description,
+    Most,
+    MostEvents,
+    OfEvents,
+    OfRejections,
+    OfTasks,
+    OfWebhook,
+    answers,
+)
 from admin.api.rejections import Rejection
 from admin.api.webhooks import webhooks_of
 from admin.api.whole_event import whole_event
@@ -25,169 +32,151 @@ from admin.events.filters import check_webhook, parts_of, search_of
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
-from admin.page.json_body import object_of
 from admin.page.pages import bridge
-from criteria.suggestions import did_you_mean
 from store.records import EventStatus, iso
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
 
-_STATUSES = get_args(EventStatus)
-_MOST = 1000
-
-
-@blueprint.before_request
-def refuse_unknown_parameters() -> None:
-    """A filter that isn't known must not be ignored: the answer would be taken for a filtered one."""
-    if request.method != "GET" or request.url_rule is None:
-        return
-    known = parameters(re.sub(r"<(\w+?)(_id)?>", _in_openapi, request.url_rule.rule))
-    for name in request.args:
-        if name not in known:
-            remedy = did_you_mean(name, sorted(known)) if known else "this takes none"
-            abort(400, f"unknown parameter {name}: {remedy}")
-
-
-def _in_openapi(found: re.Match[str]) -> str:
-    return f"{{{found[1]}{'Id' if found[2] else ''}}}"
-
 
 @blueprint.get("/openapi.json")
-def openapi() -> Response:
-    return jsonify(description())
+@answers(Description)
+def openapi() -> Any:
+    """This description"""
+    return jsonify(API.spec)
 
 
 @blueprint.get("/overview")
-def overview() -> Response:
+@answers(objects.Overview)
+def overview() -> Any:
+    """What is wrong right now, and counts"""
     here = bridge()
-    now = int(time.time() * 1000)
-    state = state_of(here, now)
-    return _answer(
-        objects.Overview(
-            problems=[objects.Issue.of(issue) for issue in find_issues(state)],
-            events=objects.EventCounts.model_validate(dict.fromkeys(_STATUSES, 0) | dict(state.counts)),
-            unresolved=state.unresolved,
-            oldest_pending_at=state.oldest_pending,
-            waiting_tasks=sum(state.waiting.values()),
-            conductor=state.facts.get("conductor"),
-            discovery=state.facts.get("discovery"),
-        )
+    state = state_of(here, int(time.time() * 1000))
+    return objects.Overview(
+        problems=[objects.Issue.of(issue) for issue in find_issues(state)],
+        events=objects.EventCounts.model_validate(dict.fromkeys(get_args(EventStatus), 0) | dict(state.counts)),
+        unresolved=state.unresolved,
+        oldest_pending_at=state.oldest_pending,
+        waiting_tasks=sum(state.waiting.values()),
+        conductor=state.facts.get("conductor"),
+        discovery=state.facts.get("discovery"),
     )
 
 
 @blueprint.get("/webhooks")
-def webhooks() -> Response:
-    return _answer(webhooks_of(bridge()))
+@answers(list[objects.Webhook])
+def webhooks() -> Any:
+    """The webhooks"""
+    return webhooks_of(bridge())
 
 
 @blueprint.post("/webhooks/<name>/pause")
-def pause(name: str) -> Response:
+@answers(list[objects.Webhook], 404)
+def pause(name: str) -> Any:
+    """Pause a webhook: deliveries are accepted, and nothing is decided until it is resumed"""
     here = bridge()
     here.store.pauses.pause(here.webhook(name).name, here.store.now())
     changed("paused", name)
-    return _answer(webhooks_of(here))
+    return webhooks_of(here)
 
 
 @blueprint.post("/webhooks/<name>/resume")
-def resume(name: str) -> Response:
+@answers(list[objects.Webhook], 404)
+def resume(name: str) -> Any:
+    """Resume a paused webhook"""
     here = bridge()
     if here.store.pauses.resume(name):
         changed("resumed", name)
-    return _answer(webhooks_of(here))
+    return webhooks_of(here)
 
 
 @blueprint.get("/events")
-def events() -> Response:
+@answers(list[event_list.ListedEvent], 404, query=OfEvents)
+def events(query: OfEvents) -> Any:
+    """Events, newest first
+
+    The header Link names the next page; Searched-Since says how far back was searched, if not to the end.
+    """
     here = bridge()
-    filters = parts_of(request.args)
-    before = request.args.get("before")
-    query = search_of(here, filters)
-    limit = _limit(50)
-    page = here.page(replace(query, before_seq=here.event(before).seq if before else None, limit=limit))
+    filters = parts_of(query.model_dump())
+    search, limit, before = search_of(here, filters), query.limit, query.before
+    page = here.page(replace(search, before_seq=here.event(before).seq if before else None, limit=limit))
     shown = here.summarized(page.events)
     targets = here.targets_by_event(shown)
     context = status_context(here, shown, targets)
-    answer = _answer([event_list.event_in_list(event, targets[event.id], context) for event in shown])
+    headers = {}
     older = shown[-1].id if len(shown) == limit else page.searched_to.id if page.searched_to else None
     if older is not None:
         link = url_for(".events", **filters, limit=limit, before=older)  # type: ignore[arg-type]
-        answer.headers["Link"] = f'<{link}>; rel="next"'
+        headers["Link"] = f'<{link}>; rel="next"'
     if page.searched_to is not None and len(shown) < limit:
-        answer.headers["Searched-Since"] = str(iso(page.searched_to.received_at))
-    return answer
+        headers["Searched-Since"] = str(iso(page.searched_to.received_at))
+    return [event_list.event_in_list(event, targets[event.id], context) for event in shown], headers
 
 
 @blueprint.get("/failures")
-def failures() -> Response:
-    here = bridge()
-    webhook = request.args.get("webhook")
-    check_webhook(here, webhook)
-    return _answer(event_list.Failures.of(failures_of(here, webhook)))
+@answers(event_list.Failures, 404, query=OfWebhook)
+def failures(query: OfWebhook) -> Any:
+    """Unresolved failed events, grouped by webhook and reason: the newest 5,000 of them"""
+    check_webhook(bridge(), query.webhook)
+    return event_list.Failures.of(failures_of(bridge(), query.webhook))
 
 
 @blueprint.get("/events/<event_id>")
-def event(event_id: str) -> Response:
-    here = bridge()
-    return _answer(whole_event(here, here.event(event_id)))
+@answers(objects.WholeEvent, 404)
+def event(event_id: str) -> Any:
+    """One event with its payload"""
+    return whole_event(bridge(), bridge().event(event_id))
 
 
 @blueprint.get("/events/<event_id>/why")
-def why(event_id: str) -> Response:
+@answers(objects.Why, 404, query=Most)
+def why(event_id: str, query: Most) -> Any:
+    """Why an event did or didn't match each waiting task"""
     here = bridge()
-    return _answer(objects.why(Explainer(here).event(here.event(event_id), _limit(200))))
+    return objects.why(Explainer(here).event(here.event(event_id), query.limit))
 
 
 @blueprint.post("/events/<event_id>/replay")
-def replay(event_id: str) -> tuple[Response, int]:
+@answers(objects.Replay, 404, 409, status=201)
+def replay(event_id: str, json: objects.ReplayTo) -> Any:
+    """Deliver an event again, as a new event that arrives now"""
     here = bridge()
-    given = object_of(objects.ReplayTo)
-    target = given.target
-    new_id = replay_event(here, event_id, target, given.confirm)
-    which = f"event {event_id}" + (f", target {target}" if target is not None else "")
+    new_id = replay_event(here, event_id, json.target, json.confirm)
+    which = f"event {event_id}" + (f", target {json.target}" if json.target is not None else "")
     changed("replayed", here.event(event_id).webhook, f"{which}, as {new_id}")
-    return _answer(objects.Replay(event_id=new_id, replay_of=event_id)), 201
+    return objects.Replay(event_id=new_id, replay_of=event_id), 201
 
 
 @blueprint.post("/events/<event_id>/erase")
-def erase_event(event_id: str) -> Response:
+@answers(objects.WholeEvent, 404, 409)
+def erase_event(event_id: str) -> Any:
+    """Erase what an event carried: payload, headers and answers; its row, ids, times and targets stay"""
     here = bridge()
     erase(here, event_id)
     changed("erased", here.event(event_id).webhook, f"event {event_id}")
-    return _answer(whole_event(here, here.event(event_id)))
+    return whole_event(here, here.event(event_id))
 
 
 @blueprint.get("/tasks")
-def tasks() -> Response:
-    here = bridge()
-    found = here.store.queries.waiting_tasks(request.args.get("after", ""), _limit(200), request.args.get("workflow"))
-    return _answer(list(map(objects.Task.of, found)))
+@answers(list[objects.Task], query=OfTasks)
+def tasks(query: OfTasks) -> Any:
+    """Waiting tasks, ordered by id"""
+    return list(map(objects.Task.of, bridge().store.queries.waiting_tasks(query.after, query.limit, query.workflow)))
 
 
 @blueprint.get("/tasks/<task_id>")
-def task(task_id: str) -> Response:
+@answers(objects.WholeTask, 404, query=MostEvents)
+def task(task_id: str, query: MostEvents) -> Any:
+    """One task, with the recent events that came closest to it"""
     here = bridge()
     found = here.task(task_id)
-    return _answer(objects.whole_task(found, Explainer(here).task(found, _limit(20))))
+    return objects.whole_task(found, Explainer(here).task(found, query.limit))
 
 
 @blueprint.get("/rejections")
-def rejections() -> Response:
-    check_webhook(bridge(), request.args.get("webhook"))
-    filtered = request.args.get("filtered", "false")
-    if filtered not in ("true", "false"):
-        abort(400, "filtered must be true or false")
-    found = bridge().store.queries.rejections(request.args.get("webhook"), _limit(50), filtered=filtered == "true")
-    return _answer(list(map(Rejection.of, found)))
-
-
-def _answer(found: ApiObject | Sequence[ApiObject]) -> Response:
-    return jsonify(as_json(found))
-
-
-def _limit(default: int) -> int:
-    text = request.args.get("limit")
-    if text is None:
-        return default
-    if not text.isdecimal() or not 0 < int(text[:9]) <= _MOST:
-        abort(400, f"limit must be a number from 1 to {_MOST}")
-    return int(text[:9])
+@answers(list[Rejection], 404, query=OfRejections)
+def rejections(query: OfRejections) -> Any:
+    """The newest rejected deliveries, or the newest that `only` filtered out"""
+    check_webhook(bridge(), query.webhook)
+    found = bridge().store.queries.rejections(query.webhook, query.limit, filtered=query.filtered)
+    return list(map(Rejection.of, found))

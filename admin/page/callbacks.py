@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, jsonify
+from typing import Any
 
-from admin.api.base import as_json
+from flask import Blueprint, abort
+
 from admin.api.callbacks import Callback, ToCallBack
+from admin.api.openapi import answers
 from admin.callbacks import callback_url
 from admin.events.filters import check_webhook
-from admin.page.json_body import object_of
 from admin.page.pages import bridge
 from config.durations import parse_duration
 
@@ -16,9 +17,10 @@ blueprint = Blueprint("callbacks", __name__, url_prefix="/api")
 
 
 @blueprint.post("/callbacks")
-def make() -> tuple[Response, int]:
-    here = bridge()
-    asked = object_of(ToCallBack)
+@answers(Callback, 404, status=201)
+def make(json: ToCallBack) -> Any:
+    """Make a URL that completes one task, once; only with BRIDGE_ADMIN_TOKEN"""
+    here, asked = bridge(), json
     check_webhook(here, asked.webhook)
     webhook = here.definitions.by_name.get(asked.webhook)
     if webhook is None:
@@ -30,4 +32,4 @@ def make() -> tuple[Response, int]:
     made = callback_url(
         webhook, here.settings, here.store.now(), asked.workflow_id, asked.task, asked.iteration, seconds
     )
-    return jsonify(as_json(Callback.of(made))), 201
+    return Callback.of(made), 201

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import structlog
-from flask import Blueprint, Response, abort, g, jsonify, request
+from typing import Any
 
-from admin.api.base import as_json
+import structlog
+from flask import Blueprint, abort, g
+
 from admin.api.deliveries import RawDeliveries, RawDelivery
+from admin.api.openapi import OfDeliveries, answers
 from admin.bridge import Bridge
 from admin.errors import NotFound
 from admin.page.access import NotAllowed
-from admin.page.api import refuse_unknown_parameters
 from admin.page.pages import bridge
 from config.durations import parse_duration
 from store.delivery_records import ListedDelivery, NoLongerKept
@@ -24,24 +25,27 @@ _LEAST = 8
 """Characters of an event's id that may stand for it."""
 
 blueprint = Blueprint("listening", __name__, url_prefix="/api")
-blueprint.before_request(refuse_unknown_parameters)
 
 
 @blueprint.get("/webhooks/<name>/deliveries")
-def deliveries(name: str) -> Response:
-    """Those after `after`, or from `from` on; with neither only where the next one will be."""
+@answers(RawDeliveries, 404, 409, query=OfDeliveries)
+def deliveries(name: str, query: OfDeliveries) -> Any:
+    """Deliveries of a webhook with `listen`, as they came; only with BRIDGE_ADMIN_TOKEN
+
+    Those after `after`, or from `from` on; with neither only where the next one will be.
+    """
     if g.role != "admin":
         raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to listen to deliveries")
     here = bridge()
     if not here.webhook(name).listen:
         abort(409, f"webhook {name} can't be listened to: add listen: true to its definition")
-    after, start = request.args.get("after"), request.args.get("from")
+    after, start = query.after, query.start
     pruned = here.store.raw_deliveries.last_pruned(name)
     if after is not None:
-        last = _number(after)
+        last = after
         if last > here.store.raw_deliveries.greatest_id(name):
             # The store is another one, or an older copy of it was restored: what comes now has lower numbers.
-            return jsonify(as_json(RawDeliveries(webhook=name, next=0, missed=True, deliveries=[])))
+            return RawDeliveries(webhook=name, next=0, missed=True, deliveries=[])
         missed = pruned is not None and pruned.id > last
     else:
         structlog.get_logger().info("somebody listens to deliveries", who=g.who, webhook=name, start=start)
@@ -51,19 +55,12 @@ def deliveries(name: str) -> Response:
     listed = here.store.raw_deliveries.listed(name, last, _MOST)
     ids = _as_many_as_fit(listed)
     kept = here.store.raw_deliveries.read(ids)
-    answer = RawDeliveries(
+    return RawDeliveries(
         webhook=name,
         next=kept[-1].id if kept else max([last, *ids]),  # past those that can't be read
         missed=missed,
         deliveries=[RawDelivery.of(one, received_at=one.at) for one in kept],
     )
-    return jsonify(as_json(answer))
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
-        abort(400, "after must be a number that an earlier answer gave as next")
-    return int(text)
 
 
 def _before(here: Bridge, name: str, start: str | None, pruned: NoLongerKept | None) -> tuple[int, int | None]:

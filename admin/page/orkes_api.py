@@ -10,15 +10,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, jsonify
+from flask import Blueprint, Response, abort, current_app, jsonify, request
 
+from admin.api import objects
+from admin.api.openapi import Decorator, answers
 from admin.bridge import Bridge
 from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
 from admin.errors import NotFound
 from admin.orkes.kept import forget, rename
 from admin.orkes.webhooks import HIDDEN, NotAWebhook, from_orkes, proof_of, to_orkes
 from admin.page.context import changed, role_of_token, sessions
-from admin.page.json_body import any_json
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.references import environment_with_dotenv
@@ -27,6 +28,12 @@ from store.event_filter import EventFilter
 from worker.conductor.server_webhooks import BRIDGE_HEADER
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
+
+
+def orkes(answer: Any, **more: Any) -> Decorator:
+    """Describes a route; what clients send is read with care below, whatever else is in it."""
+    return answers(answer, 404, skip_validation=True, **more)
+
 
 _HISTORY = 10
 _WORDS = ("sourcePlatform", "verifier", "headerKey", "secretKey", "createdBy")
@@ -46,6 +53,7 @@ def _say_whose(response: Response) -> Response:
 
 
 @blueprint.post("/token")
+@orkes(objects.Token, json=objects.Credentials)
 def token() -> Response:
     """A token for `X-Authorization`: keySecret is BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN, keyId any name."""
     given = _body()
@@ -59,14 +67,18 @@ def token() -> Response:
 
 
 @blueprint.get("/metadata/webhook")
+@orkes(list[objects.OrkesWebhook])
 def get_all() -> Response:
+    """Orkes: all webhooks"""
     here = bridge()
     verified, facts = here.verified_at(), here.store.facts.all()
     return jsonify([_shown(one, verified[name] is not None, facts) for name, one in here.definitions.by_name.items()])
 
 
 @blueprint.post("/metadata/webhook")
+@orkes(objects.OrkesWebhook, json=objects.OrkesWebhook)
 def create() -> Response:
+    """Orkes: create a webhook"""
     folder()  # first, so that clients that may not write don't learn which secrets exist
     body, defined = _body(), bridge().definitions.by_name
     tags = _tags_in(body["tags"]) if body.get("tags") else []
@@ -81,12 +93,16 @@ def create() -> Response:
 
 
 @blueprint.get("/metadata/webhook/<webhook_id>")
+@orkes(objects.OrkesWebhook)
 def get(webhook_id: str) -> Response:
+    """Orkes: one webhook"""
     return _one(_webhook(webhook_id).name)
 
 
 @blueprint.put("/metadata/webhook/<webhook_id>")
+@orkes(objects.OrkesWebhook, json=objects.OrkesWebhook)
 def update(webhook_id: str) -> Response:
+    """Orkes: change a webhook"""
     webhook = _webhook(webhook_id)
     written = _written(webhook)
     body = _body()
@@ -100,7 +116,9 @@ def update(webhook_id: str) -> Response:
 
 
 @blueprint.delete("/metadata/webhook/<webhook_id>")
+@orkes(None)
 def delete(webhook_id: str) -> Response:
+    """Orkes: delete a webhook"""
     webhook = _webhook(webhook_id)
     folder().delete(webhook.name, _written(webhook).version)
     forget(bridge().store.facts, webhook.name)
@@ -109,12 +127,16 @@ def delete(webhook_id: str) -> Response:
 
 
 @blueprint.get("/metadata/webhook/<webhook_id>/tags")
+@orkes(list[objects.Tag])
 def get_tags(webhook_id: str) -> Response:
+    """Orkes: a webhook's tags"""
     return jsonify(_tags(_webhook(webhook_id).name))
 
 
 @blueprint.put("/metadata/webhook/<webhook_id>/tags")
+@orkes(None, json=objects.Tags)
 def put_tags(webhook_id: str) -> Response:
+    """Orkes: add or replace tags"""
     name = _webhook(webhook_id).name
     given = _given_tags()
     keys = {tag["key"] for tag in given}
@@ -123,7 +145,9 @@ def put_tags(webhook_id: str) -> Response:
 
 
 @blueprint.delete("/metadata/webhook/<webhook_id>/tags")
+@orkes(None, json=objects.Tags)
 def delete_tags(webhook_id: str) -> Response:
+    """Orkes: delete tags"""
     name = _webhook(webhook_id).name
     given = [(tag["key"], tag["value"]) for tag in _given_tags()]
     _set_tags(name, [tag for tag in _tags(name) if (tag["key"], tag["value"]) not in given])
@@ -193,7 +217,7 @@ def _rename(old: str, new: str) -> None:
 
 
 def _body() -> dict[str, Any]:
-    body = any_json()
+    body = request.get_json()
     if isinstance(body, list) and len(body) == 1:  # the documentation calls it an array but shows an object
         body = body[0]
     if not isinstance(body, dict):
@@ -277,7 +301,7 @@ def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
 
 
 def _given_tags() -> list[dict[str, str]]:
-    return _tags_in(any_json())
+    return _tags_in(request.get_json())
 
 
 def _tags_in(value: Any) -> list[dict[str, str]]:

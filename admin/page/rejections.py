@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort, jsonify, make_response, redirect, request, url_for
+from typing import Any
 
-from admin.api.base import as_json
-from admin.api.rejections import AcceptedRejection, kept_rejection
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
+
+from admin.api.openapi import answers
+from admin.api.rejections import AcceptedRejection, KeptRejection, kept_rejection
 from admin.bridge import Bridge
 from admin.cli.tables import pretty
 from admin.events.filters import check_webhook, names_for
@@ -79,15 +81,19 @@ def retry_many() -> str:
 
 
 @api.get("/rejections/<rejection_id>")
-def api_rejection(rejection_id: str) -> Response:
+@answers(KeptRejection, 404)
+def api_rejection(rejection_id: str) -> Any:
+    """A rejected delivery that was kept, and whether it would be accepted now"""
     refused = KeptRejections(bridge())
-    return jsonify(as_json(kept_rejection(refused.shown(refused.delivery(rejection_id)))))
+    return kept_rejection(refused.shown(refused.delivery(rejection_id)))
 
 
 @api.post("/rejections/<rejection_id>/retry")
-def api_retry(rejection_id: str) -> tuple[Response, int]:
+@answers(AcceptedRejection, 404, 409, status=201)
+def api_retry(rejection_id: str) -> Any:
+    """Verify a rejected delivery again, and accept it as an event that arrives now"""
     event_id, duplicate = _accept(rejection_id)
-    return jsonify(as_json(AcceptedRejection(kept_id=rejection_id, event_id=event_id, duplicate=duplicate))), 201
+    return AcceptedRejection(kept_id=rejection_id, event_id=event_id, duplicate=duplicate), 201
 
 
 def _accept(rejection_id: str) -> tuple[str, bool]:

@@ -45,7 +45,7 @@ def test_the_replay_names_its_one_target(cli: Cli, sample: Sample, partly: str) 
     for command in ("show", "explain"):
         text = cli("events", command, new_id).stdout
         assert f"A replay of {partly}, to one target only: the start of on_push (number 2 of it)." in text
-    assert "the event is a replay to one target only" in cli("events", "explain", new_id).stdout
+    assert "the event is a replay to one target only" in cli("events", "explain", new_id, "--all").stdout
     shown = json.loads(cli("events", "show", new_id, "--json").stdout)
     assert shown["onlyTarget"] == "start of on_push (number 2 of it)"
     assert sample.store.changes.newest(limit=1)[0].detail == f"event {partly}, target 3, as {new_id}"

@@ -9,13 +9,12 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
-from admin.api.openapi import description
 from tests.admin.sample import HOSTILE, Sample
 
 
-def check(path: str, method: str, status: int, body: Any) -> None:
+def check(client: FlaskClient, path: str, method: str, status: int, body: Any) -> None:
     """Fails unless the description has that answer in this form."""
-    document = description()
+    document: Any = client.get("/api/openapi.json").json
     answer = document["paths"][path][method]["responses"][str(status)]
     schema = answer["content"]["application/json"]["schema"]
     jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(body)
@@ -25,33 +24,23 @@ def get(client: FlaskClient, path: str, described: str, status: int = 200) -> An
     answer = client.get(path)
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
-    check(described, "get", status, answer.json)
+    check(client, described, "get", status, answer.json)
     return answer.json
 
 
-def test_the_description_is_valid_openapi() -> None:
-    validate(description())
-
-
-def test_the_description_is_served(client: FlaskClient) -> None:
-    assert client.get("/api/openapi.json").json == description()
+def test_the_description_is_valid_openapi(client: FlaskClient) -> None:
+    validate(client.get("/api/openapi.json").json)  # type: ignore[arg-type]
 
 
 def test_the_description_has_every_route_and_no_other(client: FlaskClient) -> None:
     routes = {
-        (
-            rule.rule.replace("<event_id>", "{eventId}")
-            .replace("<task_id>", "{taskId}")
-            .replace("<rejection_id>", "{rejectionId}")
-            .replace("<webhook_id>", "{webhook_id}")
-            .replace("<name>", "{name}"),
-            method.lower(),
-        )
+        (rule.rule.replace("<", "{").replace(">", "}"), method.lower())
         for rule in client.application.url_map.iter_rules()
         if rule.rule.startswith("/api/")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
     }
-    assert routes == {(path, method) for path, methods in description()["paths"].items() for method in methods}
+    paths: Any = client.get("/api/openapi.json").json["paths"]  # type: ignore[index]
+    assert routes == {(path, method) for path, methods in paths.items() for method in methods}
 
 
 def test_the_overview(client: FlaskClient) -> None:
@@ -82,16 +71,16 @@ def test_events(client: FlaskClient, sample: Sample) -> None:
 
 
 def test_one_event(client: FlaskClient, sample: Sample) -> None:
-    found = get(client, f"/api/events/{sample.events['hostile']}", "/api/events/{eventId}")
+    found = get(client, f"/api/events/{sample.events['hostile']}", "/api/events/{event_id}")
     assert found["payload"] == HOSTILE
     assert found["heldUntil"] == found["holdUntil"]
 
 
 def test_why(client: FlaskClient, sample: Sample) -> None:
     for event_id in sample.events.values():
-        found = get(client, f"/api/events/{event_id}/why", "/api/events/{eventId}/why")
+        found = get(client, f"/api/events/{event_id}/why", "/api/events/{event_id}/why")
         assert found["eventId"] == event_id
-    found = get(client, f"/api/events/{sample.events['delivered']}/why?limit=2", "/api/events/{eventId}/why")
+    found = get(client, f"/api/events/{sample.events['delivered']}/why?limit=2", "/api/events/{event_id}/why")
     assert [one["verdict"] for one in found["tasks"]] == ["taken", "out of reach"]
     assert found["starts"][0]["holds"]
 
@@ -101,8 +90,8 @@ def test_tasks(client: FlaskClient, sample: Sample) -> None:
     assert [one["taskId"] for one in found] == ["task-broken", "task-late", "task-old", "task-other", "task-stranger"]
     assert len(get(client, "/api/tasks?workflow=deploy&after=task-late", "/api/tasks")) == 1
     for one in found:
-        get(client, f"/api/tasks/{one['taskId']}", "/api/tasks/{taskId}")
-    taken = get(client, "/api/tasks/task-main", "/api/tasks/{taskId}")
+        get(client, f"/api/tasks/{one['taskId']}", "/api/tasks/{task_id}")
+    taken = get(client, "/api/tasks/task-main", "/api/tasks/{task_id}")
     assert taken["events"][0]["eventId"] == sample.events["delivered"]
     assert taken["targets"][0]["eventId"] == sample.events["delivered"]
 
@@ -113,17 +102,20 @@ def test_rejections(client: FlaskClient) -> None:
 
 
 def test_replay(client: FlaskClient, sample: Sample) -> None:
-    path = "/api/events/{eventId}/replay"
+    path = "/api/events/{event_id}/replay"
     answer = client.post(f"/api/events/{sample.events['refused']}/replay")
     assert answer.status_code == 201
-    check(path, "post", 201, answer.json)
+    check(client, path, "post", 201, answer.json)
     assert answer.json is not None
     event = sample.store.queries.event(answer.json["eventId"])
     assert event is not None
     assert event.replay_of == sample.events["refused"]
     missing = client.post("/api/events/nothing/replay", json={})
     assert missing.status_code == 404
-    check(path, "post", 404, missing.json)
+    check(client, path, "post", 404, missing.json)
+    for body in (b"{", b"[1]", b'{"target": 1.5}', b'{"targt": 1}', b"\xff"):
+        refused = client.post(f"/api/events/{sample.events['refused']}/replay", data=body)
+        assert refused.status_code == 400, refused.text
     by_form = client.post(f"/api/events/{sample.events['refused']}/replay", data={"a": "b"})
     assert by_form.status_code == 403
     sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
@@ -131,7 +123,7 @@ def test_replay(client: FlaskClient, sample: Sample) -> None:
     gone.application.extensions["bridge"]._read_at = float("-inf")
     refused = gone.post(f"/api/events/{sample.events['refused']}/replay")
     assert refused.status_code == 409
-    check(path, "post", 409, refused.json)
+    check(client, path, "post", 409, refused.json)
 
 
 @pytest.mark.parametrize(
@@ -140,16 +132,16 @@ def test_replay(client: FlaskClient, sample: Sample) -> None:
         ("/api/events?status=odd", "/api/events", 400),
         ("/api/events?newer=2h", "/api/events", 400),
         ("/api/overview?limit=1", "/api/overview", 400),
-        ("/api/events/nothing?limit=1", "/api/events/{eventId}", 400),
+        ("/api/events/nothing?limit=1", "/api/events/{event_id}", 400),
         ("/api/events?limit=0", "/api/events", 400),
-        ("/api/rejections?filtered=yes", "/api/rejections", 400),
+        ("/api/rejections?filtered=perhaps", "/api/rejections", 400),
         ("/api/events?limit=x", "/api/events", 400),
         ("/api/events?limit=1001", "/api/events", 400),
         ("/api/events?before=nothing", "/api/events", 404),
-        ("/api/events/nothing", "/api/events/{eventId}", 404),
-        ("/api/events/nothing/why", "/api/events/{eventId}/why", 404),
+        ("/api/events/nothing", "/api/events/{event_id}", 404),
+        ("/api/events/nothing/why", "/api/events/{event_id}/why", 404),
         ("/api/tasks?limit=²", "/api/tasks", 400),
-        ("/api/tasks/nothing", "/api/tasks/{taskId}", 404),
+        ("/api/tasks/nothing", "/api/tasks/{task_id}", 404),
     ],
 )
 def test_errors_are_json(client: FlaskClient, path: str, described: str, status: int) -> None:
