@@ -20,8 +20,8 @@ log = structlog.get_logger()
 
 EVERY = 2.0
 """Seconds between two looks for workflows that have ended."""
-_MOST = 50
-"""Workflows that one look reads."""
+_MOST_IN_VAIN = 50
+"""Workflows that one look reads although they turn out to run, or can't be read."""
 
 
 class UnreadMessages:
@@ -47,21 +47,26 @@ class UnreadMessages:
                 running = frozenset()
             suspects += [one for one in found if one.workflow_id not in running]
         in_turn = sorted(suspects, key=lambda one: (one.workflow_id <= self._after, one.workflow_id))
-        for conversation in in_turn[:_MOST]:
+        in_vain = 0
+        for conversation in in_turn:
             self._after = conversation.workflow_id
             try:
-                self._settle(conversation)
+                in_vain += not self._settle(conversation)
             except Unreachable:
                 raise
             except ConductorError as error:
                 log.warning("a workflow's messages can't be looked up", workflow_id=self._after, error=str(error))
+                in_vain += 1
+            if in_vain == _MOST_IN_VAIN:
+                break
 
     def settle(self, workflow_id: str) -> None:
         """If the workflow has ended, puts what it left unread back into the lane. Raises ConductorError."""
         if (conversation := self._store.conversations.of(workflow_id)) is not None:
             self._settle(conversation)
 
-    def _settle(self, conversation: Conversation) -> None:
+    def _settle(self, conversation: Conversation) -> bool:
+        """Whether the workflow has ended."""
         workflow_id = conversation.workflow_id
         given = self._store.conversations.given(conversation)
         try:
@@ -72,9 +77,10 @@ class UnreadMessages:
                 raise
             unread = []  # nobody can tell
         if unread is None:
-            return
+            return False
         lost = [one for one in given if one.event_id in unread]
         reason = f"workflow {workflow_id} ended without reading it"
         self._store.conversations.close(conversation, given, lost, reason, self._store.now())
         for one in lost:
             log.warning("a message wasn't read; delivering it again", event_id=one.event_id, workflow_id=workflow_id)
+        return True
