@@ -17,12 +17,11 @@ from config.webhooks import DefinitionsError
 from platforms import PLATFORMS
 from platforms.base import Platform
 from relay import concurrency
-from relay.background import Background
+from relay.background import Background, KeptHiddenPaths
 from relay.definitions import Changes, LoadInThread, Routing, warn
 from relay.http import views
 from relay.http.forwarded import believing
 from relay.receiver import Receiver
-from relay.reports.hidden_paths import KeptHiddenPaths
 from relay.reports.kept_deliveries import Keeper
 from relay.reports.outcomes import Outcomes
 from relay.reports.raw_deliveries import Pruning

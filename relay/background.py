@@ -16,12 +16,13 @@ import structlog
 
 from config.logs import some_of
 from config.watch import STILL_IN_FORCE, DefinitionsSource
+from config.webhooks import Definitions
 from relay.reports import metrics
-from relay.reports.hidden_paths import KeptHiddenPaths
 from relay.reports.outcomes import Outcomes
 from relay.reports.raw_deliveries import Pruning
 from relay.waiting.senders import Waiting
 from store.errors import StoreUnavailable
+from store.sql.admin import HiddenPaths
 
 GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
 """Logged when webhooks disappear from the definitions."""
@@ -29,6 +30,30 @@ CHECK_INTERVAL = 2.0
 """Seconds between two checks of the definitions by gunicorn's parent."""
 FLUSH_INTERVAL = 1.0
 """Seconds between two writes of the outcomes."""
+
+
+class KeptHiddenPaths:
+    """Keeps each webhook's `hide` in the store, so that values stay hidden after the definition is removed."""
+
+    def __init__(self, store: HiddenPaths, definitions: Definitions):
+        self._store = store
+        self._definitions = definitions
+        self._written: Definitions | None = None
+
+    def replace(self, definitions: Definitions) -> None:
+        """These are in force now."""
+        self._definitions = definitions
+
+    def write(self) -> None:
+        """Writes what hasn't been written yet. Raises StoreUnavailable; the next call tries again."""
+        current = self._definitions
+        if current is self._written:
+            return
+        kept = self._store.all()
+        new = {webhook.name: webhook.hide for webhook in current.webhooks if kept.get(webhook.name) != webhook.hide}
+        if new:
+            self._store.keep(new)
+        self._written = current
 
 
 class Background:

@@ -14,11 +14,10 @@ from config.settings import Settings
 from config.watch import STILL_IN_FORCE, Listener
 from config.webhooks import Definitions, DefinitionsError
 from platforms.base import Platform
-from relay.background import GONE, Background
+from relay.background import GONE, Background, KeptHiddenPaths
 from relay.concurrency import run_in_thread
 from relay.receiver import Receiver
 from relay.reports import metrics
-from relay.reports.hidden_paths import KeptHiddenPaths
 from relay.route import Route, routes_of
 from relay.verify.vendor_keys import KeySource
 from store.sql.store import Store

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
+from contextlib import suppress
 
 from flask import Blueprint, Flask, request
 from flask import Response as FlaskResponse
@@ -16,18 +18,48 @@ from relay.background import Background
 from relay.concurrency import alarm, run_in_thread, take_turns
 from relay.http.bodies import Bodies, discard
 from relay.http.incoming import Incoming
-from relay.http.readiness import Readiness
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, Receiver
 from relay.reports import metrics
 from relay.route import CONDUCTORS_PATH, PATH
 from relay.waiting.answering import response_to
 from relay.waiting.senders import Pending, Waiting
+from store.clock import MonotonicClock
+from store.errors import StoreUnavailable
 from store.sql.deliveries import Deliveries
 
 _BODY = frozenset({"CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING"})
 """A request without both has no body."""
+FRESH_FOR = 1.0
+"""Seconds for which a result is reused, since a check costs a write."""
 _LONGEST_ANSWER = 30.0
 """Seconds that a peer may take to read its answer."""
+
+
+class Readiness:
+    """Whether the store can be written, checked once for all callers at about the same time. Thread-safe."""
+
+    def __init__(self, store: Deliveries, patience: float, clock: MonotonicClock = time):
+        """A check takes no more than `patience` seconds."""
+        self._store = store
+        self._patience = patience
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._checked_at = float("-inf")
+        self._ready = False
+
+    def __call__(self) -> bool:
+        """Whether the store could be written within the last second. Callers during a check wait for its result."""
+        with self._lock:
+            now = self._clock.monotonic()
+            if now - self._checked_at >= FRESH_FOR:
+                self._ready = False
+                try:
+                    with suppress(StoreUnavailable):
+                        self._store.check_writable(now + self._patience)
+                        self._ready = True
+                finally:
+                    self._checked_at = self._clock.monotonic()
+            return self._ready
 
 
 class _Answer(FlaskResponse):

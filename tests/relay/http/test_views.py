@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from relay.http.readiness import FRESH_FOR, Readiness
+from relay.http.views import FRESH_FOR, Readiness
 from store.errors import StoreUnavailable
 from testkit import PATIENCE
 
