@@ -62,6 +62,8 @@ class Platform:
     """Whether an answered challenge can stand in for the secret."""
     challenge_settings: frozenset[str] = frozenset()
     """Settings without which its challenge can't be answered."""
+    confirmed: bool = True
+    """Whether somebody else's code or page, which its README names, confirms how its deliveries are proven."""
     vendor_keys: bool = False
     """Whether deliveries are proven by public keys that are fetched from the vendor."""
     pinned_by: tuple[str, ...] = ()

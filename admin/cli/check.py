@@ -79,6 +79,7 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     results += [
         ("BRIDGE_RETENTION", result) for result in on_retention(here.settings.bridge_retention, definitions.webhooks)
     ]
+    results += _on_platforms(definitions)
     results += [("BRIDGE_NOTIFY", result) for result in _on_notify(here)]
     results += [("BRIDGE_ADMIN_WRITES", result) for result in _on_writes(here)]
     results += [("CONDUCTOR_AUTH_KEY", result) for result in _on_key(here)]
@@ -106,6 +107,14 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     for name, result in results:
         click.echo(f"{result.level}: {name}: {plain(result)}", err=True)
     sys.exit(wrong)
+
+
+def _on_platforms(definitions: Definitions) -> list[tuple[str, CheckResult]]:
+    """The platforms in use of which only the bridge's authors say how they prove deliveries."""
+    used = sorted({webhook.platform for webhook in definitions.webhooks})
+    what = "nobody but the bridge's authors has confirmed how it proves its deliveries"
+    remedy = "try it before you rely on it, and tell us"
+    return [(name, CheckResult("note", what, remedy)) for name in used if not PLATFORMS[name].confirmed]
 
 
 def _on_notify(here: Here) -> list[CheckResult]:

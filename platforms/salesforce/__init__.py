@@ -115,6 +115,7 @@ class Salesforce(Platform):
     types = ("$.sObject.type",)
     summary = ("$.sObject.Name", "$.sObject.Id")
     made_by = "nobody"
+    confirmed = False
     required = frozenset()
     proofs = ("mtls", "none")
     secret_in_body = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -86,6 +87,14 @@ def test_check_warns_if_the_page_may_write_webhooks_and_cannot(cli: Cli, sample:
     assert said in cli("check", "--offline").stderr
     cli.environment["BRIDGE_WEBHOOKS"] = str(file.parent)
     assert "BRIDGE_ADMIN_WRITES" not in cli("check", "--offline").stderr
+
+
+def test_check_notes_once_that_nobody_else_has_confirmed_a_platform(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "unconfirmed.yaml"
+    hook = "{{name: {}, platform: salesforce, verifier: none, id: 0123456789abcdef{}, receivers: {{order_flow: any}}}}"
+    file.write_text(f"webhooks:\n  - {hook.format('one', 1)}\n  - {hook.format('two', 2)}\n")
+    cli.environment["BRIDGE_WEBHOOKS"] = str(file)
+    assert cli("check", "--offline").stderr.count("note: salesforce: nobody but the bridge's authors") == 1
 
 
 def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

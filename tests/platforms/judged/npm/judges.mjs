@@ -245,6 +245,18 @@ const JUDGES = {
       return new LinearWebhookClient(delivery.secret).verify(Buffer.from(delivery.body), signature, webhookTimestamp);
     },
   },
+  monday: {
+    from: "jsonwebtoken",
+    asked: "verify, as monday.com's sample calls it, and with the audience of its documentation",
+    verify: (delivery) => {
+      const { authorization } = lower(delivery);
+      return require("jsonwebtoken").verify(authorization, delivery.secret, { audience: delivery.url });
+    },
+    sign: ({ url, secret, now, ...delivery }) => {
+      const authorization = require("jsonwebtoken").sign({ aud: url, iat: now, exp: now + 300 }, secret);
+      return withHeaders({ ...delivery, url, secret, now }, { Authorization: authorization });
+    },
+  },
   notion: {
     from: "@notionhq/client",
     asked: "verifyWebhookSignature",
