@@ -18,8 +18,8 @@ from psycopg import waiting
 from store.sql.database import Parameters, Rows, Statement
 
 _NUMBERS = (
-    "at due_at hold_until hour iteration number received_at response_timeout root_started_at scheduled_at seen_at since"
-    " size status target_id tries version wait_until"
+    "at due_at first_target hold_until hour iteration number received_at response_timeout root_started_at scheduled_at"
+    " seen_at since size status target_id tries version wait_until"
 )
 _TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
 """Types of the inserted columns; all others are text."""

@@ -13,11 +13,11 @@ from store.sql.database import Database, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.keys import advance
 
-_INTO = "bridge.conversations (workflow_id, workflow, lane)"
-_OPEN = "SELECT workflow_id, workflow, lane FROM bridge.conversations ORDER BY workflow_id"
-_ONE = "SELECT workflow_id, workflow, lane FROM bridge.conversations WHERE workflow_id = %s"
+_COLUMNS = "workflow_id, workflow, lane, first_target"
+_OPEN = f"SELECT {_COLUMNS} FROM bridge.conversations ORDER BY workflow_id"
+_ONE = f"SELECT {_COLUMNS} FROM bridge.conversations WHERE workflow_id = %s"
 _GIVEN = """
-SELECT id, event_id FROM bridge.targets WHERE lane = %s AND state = 'done' AND workflow_id = %s ORDER BY id
+SELECT id, event_id FROM bridge.targets WHERE lane = %s AND id >= %s AND state = 'done' AND workflow_id = %s ORDER BY id
 """
 _QUEUE = "UPDATE bridge.targets SET state = 'queued' WHERE state = 'pending' AND lane = %s AND id > %s"
 _TAKE_BACK = """
@@ -26,7 +26,8 @@ WHERE id = ANY(%s) AND state = 'done' AND workflow_id = %s RETURNING event_id
 """
 _CLOSE = """
 DELETE FROM bridge.conversations WHERE workflow_id = %s AND NOT EXISTS (
-    SELECT 1 FROM bridge.targets WHERE lane = %s AND state = 'done' AND workflow_id = %s AND NOT id = ANY(%s)
+    SELECT 1 FROM bridge.targets
+    WHERE lane = %s AND id >= %s AND state = 'done' AND workflow_id = %s AND NOT id = ANY(%s)
 )
 """
 
@@ -39,6 +40,8 @@ class Conversation(NamedTuple):
     """Its name."""
     lane: str
     """Of its messages."""
+    first_target: int
+    """The first of them. What a restarted workflow was given before it has been settled."""
 
 
 class Given(NamedTuple):
@@ -66,7 +69,8 @@ class Conversations:
 
     def given(self, conversation: Conversation) -> list[Given]:
         """The workflow's messages, in the order in which it was given them."""
-        found = self._database.read(_GIVEN, (conversation.lane, conversation.workflow_id))
+        workflow_id, _, lane, first = conversation
+        found = self._database.read(_GIVEN, (lane, first, workflow_id))
         return [Given(*row) for row in found]
 
     def close(
@@ -89,19 +93,19 @@ class Conversations:
                 changes = {id_: event_after_return(events[id_].hold, states[id_], now) for id_ in sorted(returned)}
                 self._events.change(transaction, changes)
                 advance(transaction, [conversation.lane], now)
-            workflow_id, _, lane = conversation
+            workflow_id, _, lane, first = conversation
             known = [one.target_id for one in given]
-            transaction.write(_CLOSE, (workflow_id, lane, workflow_id, known))
+            transaction.write(_CLOSE, (workflow_id, lane, first, workflow_id, known))
         if unread:
             self._signals.notify("targets")
 
 
 def note(transaction: Transaction, results: Iterable[Result]) -> None:
     """Opens the conversations of messages that were delivered."""
-    found = {
-        (workflow_id, result.target.workflow, result.target.lane)
-        for result in results
-        if result.state == "done" and result.target.lane is not None
-        if (workflow_id := result.workflow_id or result.target.workflow_id) is not None
-    }
-    transaction.insert(_INTO, sorted(found), "ON CONFLICT (workflow_id) DO NOTHING")
+    found: dict[str, Conversation] = {}
+    for result in sorted(results, key=lambda result: result.target.id):
+        target, workflow_id = result.target, result.workflow_id or result.target.workflow_id
+        if result.state == "done" and target.lane is not None and workflow_id is not None:
+            found.setdefault(workflow_id, Conversation(workflow_id, target.workflow, target.lane, target.id))
+    into = f"bridge.conversations ({_COLUMNS})"
+    transaction.insert(into, sorted(found.values()), "ON CONFLICT (workflow_id) DO NOTHING")

@@ -141,7 +141,8 @@ CREATE INDEX targets_delivered ON bridge.targets (lane, id) WHERE lane IS NOT NU
 CREATE TABLE bridge.conversations (
     workflow_id TEXT PRIMARY KEY,
     workflow TEXT NOT NULL,
-    lane TEXT NOT NULL
+    lane TEXT NOT NULL,
+    first_target BIGINT NOT NULL
 );
 
 -- who holds a once key: a target, or of one that was pruned the workflow that it started

@@ -9,7 +9,7 @@ from store.sql.store import Store
 from tests.store.contract.makers import NOW, arrive, decide, event, message, start, states
 
 LANE = lane_of("agent", "k")
-TALK = Conversation("w1", "agent", LANE)
+TALK = Conversation("w1", "agent", LANE, 1)
 
 
 def delivered(store: Store, *ids: str) -> None:
@@ -59,6 +59,14 @@ def test_it_stays_open_for_a_message_that_was_recorded_while_the_workflow_was_lo
     store.conversations.close(TALK, given, given, "w1 ended", NOW)
     assert store.conversations.open() == [TALK]
     assert [one.event_id for one in store.conversations.given(TALK)] == ["e2"]
+
+
+def test_what_a_restarted_workflow_was_given_before_is_settled(store: Store) -> None:
+    delivered(store, "e1", "e2")
+    store.conversations.close(TALK, store.conversations.given(TALK), [], "", NOW)
+    delivered(store, "e3")
+    [again] = store.conversations.open()
+    assert [one.event_id for one in store.conversations.given(again)] == ["e3"]
 
 
 def test_one_that_waits_for_another_try_goes_behind_it(store: Store) -> None:
