@@ -26,8 +26,8 @@ _DEFINITIONS = f"""webhooks:
     starts: [{{workflow: {_WORKFLOW}}}]
     respond: {{wait: 60s, output: $.id}}
 """
-GOALS = {"sqlite": 50, "postgres": 100}
-"""The bridge's store → milliseconds."""
+GOAL = 200
+"""Milliseconds."""
 _OUTLIER = 1000
 """Milliseconds; of later answers it is told what the worker did when."""
 
@@ -128,7 +128,7 @@ def _measure_with(
     what = (
         f"answer after a workflow's end, {effort.at_a_time} at a time, {kind}, Conductor on {chosen_kind()}: ms (95 %)"
     )
-    return Figure("answers", what, p95, f"<= {GOALS[kind]}", details)
+    return Figure("answers", what, p95, f"<= {GOAL}", details)
 
 
 def _ended_at(conductor: Conductor, workflow_id: str) -> float:

@@ -70,7 +70,7 @@ def create_app(
     keeper = Keeper(store.kept_deliveries)
     outcomes = Outcomes(store.deliveries, store.without_events, keeper)
     routing = Routing(settings, platforms, keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)))
-    waiting = Waiting(store.answers, store.signals, store)
+    waiting = Waiting(store.answers, store.signals)
     receiver = Receiver(store, routing.routes(definitions), outcomes, keeper, waiting, definitions.unavailable, clock)
     hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
 

@@ -69,7 +69,6 @@ class Answered(NamedTuple):
     """An answer that is there, without its body."""
 
     event_id: str
-    answered_at: int
     size: int
     """Characters of the body."""
 
@@ -119,16 +118,14 @@ def _as_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")) if _SURROGATE.search(text) else text
 
 
-def workflow_of(
-    is_settled: bool, targets: Iterable[TargetOf], reached: Mapping[int, str | None] = MappingProxyType({})
-) -> tuple[bool, AnsweringWorkflow | None]:
+def workflow_of(is_settled: bool, targets: Iterable[TargetOf]) -> tuple[bool, AnsweringWorkflow | None]:
     """Whether it is known by now which workflow answers an event, and that workflow; None if there won't be any.
 
     It is the first that the event started, else the first that it resumed, else the first that got a message of it; a
     start that was skipped by `once` counts, with the workflow that is there. It can't be told while the first may still
-    be made. `reached`: targets whose calls are known to have taken effect, recorded or not → the workflow started.
+    be made.
     """
-    ordered = sorted(_with_result(target, reached) for target in targets)
+    ordered = sorted(targets)
     for kind in ANSWERING:
         first = next((target for target in ordered if target.kind == kind and not _is_given_up(target)), None)
         if first is not None:
@@ -140,9 +137,3 @@ def workflow_of(
 
 def _is_given_up(target: TargetOf) -> bool:
     return target.state in _GIVEN_UP or (target.kind == "message" and target.state == "skipped")
-
-
-def _with_result(target: TargetOf, reached: Mapping[int, str | None]) -> TargetOf:
-    if target.state in _REACHED or target.id not in reached:
-        return target
-    return target._replace(state="done", workflow_id=reached[target.id] or target.workflow_id)

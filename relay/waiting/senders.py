@@ -15,23 +15,21 @@ from typing import Literal
 
 import structlog
 
-from config.respond import LONGEST_WAIT, Respond
+from config.respond import Respond
 from relay.reports import metrics
 from relay.waiting.places import WaitingPlaces
 from store.answers import Answer, Answered
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.protocols import Clock, Listener, Signals
+from store.protocols import Listener, Signals
 from store.records import Committed
 from store.rules import fairness
 from store.sql.answers import Answers
 
 _LOOK_EVERY = 1.0
 """Seconds between two polls if no worker reports an answer."""
-_OVERLAP = 500
-"""Milliseconds: answers become visible later than the time at which they were recorded."""
-_FAR_BACK = 2000
-"""Milliseconds; older answers are found by asking for each event."""
+_GATHER = 0.05
+"""Seconds between two polls at least: each asks for all senders that wait."""
 _LISTEN_ON = 30.0
 """Seconds for which a process keeps listening after the last sender has its answer."""
 _OF_ONE_EVENT = 20
@@ -65,6 +63,8 @@ class Pending:
 
 @dataclass(slots=True, eq=False)
 class _Waiter:
+    wanted: AnswerWanted | None
+    """What workers must be asked to watch for, of a duplicate; None once that is done."""
     over: threading.Event = field(default_factory=threading.Event)
     ending: Ending = "late"
     answer: Answer | None = None
@@ -78,13 +78,13 @@ class _Waiter:
 class Waiting:
     """The senders that wait in this process. Safe for threads, and for greenlets of one thread."""
 
-    def __init__(self, answers: Answers, signals: Signals, clock: Clock):
-        """`clock` is the store's."""
+    def __init__(self, answers: Answers, signals: Signals):
         self.places = WaitingPlaces()
         self._signals = signals
         self._waiters: dict[str, list[_Waiter]] = {}
         """Event id → who waits for its answer."""
-        self._reader = _Reader(answers, clock, self._waiters)
+        self._reader = _Reader(answers, self._waiters)
+        self._wake: Callable[[], None] = _nothing
         self._lock = threading.Lock()
         self._has_waiters = threading.Event()
         self._thread: threading.Thread | None = None
@@ -117,7 +117,7 @@ class Waiting:
                 waiter.end("stopping")
 
     def _wait(self, pending: Pending) -> tuple[Ending, Answer | None]:
-        waiter = _Waiter()
+        waiter = _Waiter(pending.wanted if pending.is_duplicate else None)
         with self.places.one(pending.webhook), metrics.waiting(), self._listed(pending, waiter):
             waiter.over.wait(max(0.0, pending.until - time.monotonic()))
         return waiter.ending, waiter.answer
@@ -136,9 +136,9 @@ class Waiting:
                 self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
                 self._thread.start()
         try:
-            if pending.is_duplicate and pending.wanted is not None and not waiter.over.is_set():
-                self._reader.want(pending.event_id, pending.wanted)
             self._has_waiters.set()
+            if pending.is_duplicate:  # it may have an answer already
+                self._wake()
             yield
         finally:
             with self._lock:
@@ -152,12 +152,12 @@ class Waiting:
             self._has_waiters.wait()
             try:
                 with closing(self._signals.listener("answers")) as listener:
-                    self._reader.wake = listener.wake
+                    self._wake = listener.wake
                     self._look_with(listener)
             except Exception:
                 structlog.get_logger().exception("could not listen for answers")
                 time.sleep(_AFTER_ERROR)
-            self._reader.wake = _nothing
+            self._wake = _nothing
 
     def _look_with(self, listener: Listener) -> None:
         """Looks until no sender has waited for `_LISTEN_ON` seconds. Keeps taking wake-ups, so that none pile up."""
@@ -173,7 +173,8 @@ class Waiting:
                 except Exception:
                     structlog.get_logger().exception("could not look for answers")
                     time.sleep(_AFTER_ERROR)
-            listener.wait(max(0.0, self._reader.due - time.monotonic()) if self._waiters else _LOOK_EVERY)
+            time.sleep(_GATHER)
+            listener.wait(_LOOK_EVERY)
 
 
 def _nothing() -> None:
@@ -181,69 +182,34 @@ def _nothing() -> None:
 
 
 class _Reader:
-    """Reads the answers for all senders that wait. For one thread, except `want`."""
+    """Reads the answers for all senders that wait. For one thread."""
 
-    def __init__(self, answers: Answers, clock: Clock, waiters: dict[str, list[_Waiter]]):
+    def __init__(self, answers: Answers, waiters: dict[str, list[_Waiter]]):
         self._answers = answers
-        self._clock = clock
         self._waiters = waiters
-        self._new: dict[str, AnswerWanted] = {}
-        self._extended: dict[str, int] = {}
-        """Event id → until when this process has asked workers to watch (Unix milliseconds)."""
-        self._cursor = 0
-        self.wake: Callable[[], None] = _nothing
-        self.due = 0.0
-        """When to look at all of them again (monotonic clock)."""
-
-    def want(self, event_id: str, wanted: AnswerWanted) -> None:
-        """The delivery is a duplicate: its event may have an answer already, or one that is no longer open."""
-        self._new[event_id] = wanted
-        self.wake()
 
     def look(self) -> None:
-        """Hands over the answers that have been recorded. Raises StoreUnavailable."""
-        new, self._new = self._new, {}
-        try:
-            self._look_for(new)
-        except Exception:
-            self._new = {**new, **self._new}
-            raise
-
-    def _look_for(self, new: dict[str, AnswerWanted]) -> None:
-        if time.monotonic() >= self.due:
-            self._look_among(list(self._waiters))
-            self._extended = {event_id: at for event_id, at in self._extended.items() if event_id in self._waiters}
-            self.due = time.monotonic() + _LOOK_EVERY
-        elif new:
-            self._look_among(list(new))
-        self._look_since(max(self._cursor, self._clock.now() - _FAR_BACK) - _OVERLAP)
-        self._open(new)
-
-    def _look_among(self, event_ids: Sequence[str]) -> None:
+        """Hands over the answers that have been recorded, and has workers watch for the others for as long as their
+        senders wait. Raises StoreUnavailable."""
+        event_ids = list(self._waiters)
         for first in range(0, len(event_ids), _PAGE):
             self._hand_over(self._answers.among(event_ids[first : first + _PAGE]))
             time.sleep(0)  # lets other greenlets run
+        self._open()
 
-    def _look_since(self, at: int) -> None:
-        after, page = "", self._answers.since(at, "", _PAGE)
-        while page:
-            self._hand_over(page)
-            at, after = page[-1].answered_at, page[-1].event_id
-            self._cursor = max(self._cursor, at)
-            page = self._answers.since(at, after, _PAGE) if len(page) == _PAGE else []
-
-    def _open(self, new: dict[str, AnswerWanted]) -> None:
-        """Reopens the unanswered ones of these duplicates: for longer than needed, so that the next duplicate costs
-        nothing."""
-        until = self._clock.now() + int(LONGEST_WAIT * 1000)
-        wanted = {
-            event_id: AnswerWanted(one.output, until)
-            for event_id, one in new.items()
-            if event_id in self._waiters and self._extended.get(event_id, 0) < one.wait_until
-        }
-        if wanted:
-            self._answers.want(wanted)
-            self._extended |= dict.fromkeys(wanted, until)
+    def _open(self) -> None:
+        """Opens the answers that duplicates wait for, or extends their time: once for each sender."""
+        new = [
+            (event_id, waiter, waiter.wanted)
+            for event_id, waiters in list(self._waiters.items())
+            for waiter in waiters
+            if waiter.wanted is not None and not waiter.over.is_set()
+        ]
+        if new:
+            in_order = sorted(new, key=lambda one: one[2].wait_until)
+            self._answers.want({event_id: wanted for event_id, _, wanted in in_order})
+            for _, waiter, _ in new:
+                waiter.wanted = None
 
     def _hand_over(self, found: Sequence[Answered]) -> None:
         here = [one for one in found if not self._is_over(one.event_id)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from store.answers import (
@@ -24,7 +23,6 @@ from store.rules.transitions import LIVE
 from store.sql import rows, storable
 from store.sql.database import Database, Transaction
 
-_NONE: Mapping[int, str | None] = MappingProxyType({})
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
 # Events could be pruned meanwhile, and their answers would outlive them. Locked in the order in which all others lock
 # them, or these transactions and the leader's could deadlock.
@@ -38,9 +36,6 @@ WHERE answers.answered_at IS NULL AND answers.wait_until < excluded.wait_until
 _OPEN = """
 SELECT event_id, webhook, output, wait_until FROM bridge.answers
 WHERE answered_at IS NULL AND (wait_until, event_id) > (%s, %s) ORDER BY wait_until, event_id LIMIT %s
-"""
-_WANTED = """
-SELECT event_id, webhook, output, wait_until FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NULL
 """
 _STATES = sorted(
     (kind, state)
@@ -64,14 +59,12 @@ _RECORD = """
 UPDATE bridge.answers SET outcome = %s, workflow_id = %s, answered_at = %s, size = %s, body = %s
 WHERE event_id = %s AND answered_at IS NULL
 """
-_ANSWERED = "SELECT event_id, answered_at, size FROM bridge.answers WHERE answered_at IS NOT NULL AND"
 REOPEN = f"""
 UPDATE bridge.answers SET outcome = NULL, answered_at = NULL, size = NULL
 WHERE event_id = %s AND outcome IN ({", ".join(f"'{outcome}'" for outcome in NO_WORKFLOW.values())})
 """
 """For an event that a replay has resolved: the next to repeat its delivery gets the replay's answer."""
-_SINCE = f"{_ANSWERED} (answered_at, event_id) > (%s, %s) ORDER BY answered_at, event_id LIMIT %s"
-_AMONG = f"{_ANSWERED} event_id = ANY(%s)"
+_AMONG = "SELECT event_id, size FROM bridge.answers WHERE answered_at IS NOT NULL AND event_id = ANY(%s)"
 _ANSWER = "event_id, outcome, workflow_id, body, answered_at"
 _OF_EVENTS = f"SELECT {_ANSWER} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL"
 _WAITED = f"SELECT output, wait_until, {_ANSWER} FROM bridge.answers WHERE event_id = %s"
@@ -129,18 +122,11 @@ class Answers:
         first = (now, "") if after is None else (max(now, after.wait_until), after.event_id)
         return [OpenAnswer(*row) for row in self._database.read(_OPEN, (*first, limit))]
 
-    def wanted(self, event_ids: Sequence[str]) -> list[OpenAnswer]:
-        """The open answers among those of these events, whether or not a sender still waits."""
-        return [OpenAnswer(*row) for row in self._database.read(_WANTED, (list(event_ids),))]
-
-    def workflows(
-        self, event_ids: Sequence[str], reached: Mapping[int, str | None] = _NONE
-    ) -> dict[str, AnsweringWorkflow | str]:
+    def workflows(self, event_ids: Sequence[str]) -> dict[str, AnsweringWorkflow | str]:
         """event id → the workflow whose end is the answer; if the event ended without one, the outcome (`NO_WORKFLOW`).
 
         Of an event that a replay has resolved it is the replay's workflow. Events for which that isn't known yet, or
-        that don't exist, are left out. `reached`: targets whose calls have
-        taken effect, although that may not be recorded yet → the workflow started. See `store.answers.workflow_of`.
+        that don't exist, are left out. See `store.answers.workflow_of`.
         """
         found: dict[str, AnsweringWorkflow | str] = {}
         for step in rows.steps(event_ids):
@@ -152,7 +138,7 @@ class Answers:
                 targets.setdefault(event_id, []).append(TargetOf(*target))
             for event_id, _, status, settled_at in events:
                 own = targets.get(of[event_id], ())
-                is_known, workflow = workflow_of(settled_at is not None, own, reached)
+                is_known, workflow = workflow_of(settled_at is not None, own)
                 if is_known:
                     found[event_id] = workflow or NO_WORKFLOW.get(status, "ignored")
         return found
@@ -167,11 +153,6 @@ class Answers:
         with self._database.transaction() as transaction:
             transaction.fetch_together([(_RECORD, _values(answer, now)) for answer in in_order])
         self._signals.notify("answers")
-
-    def since(self, at: int, after: str = "", limit: int = 1000) -> list[Answered]:
-        """The answers recorded later than that time, or at that time for an event whose id is greater than `after`: in
-        the order of time and id. One that is recorded meanwhile may become visible after a later one."""
-        return [Answered(*row) for row in self._impatient.read(_SINCE, (at, after, limit))]
 
     def among(self, event_ids: Sequence[str]) -> list[Answered]:
         """Those of these events that have been answered."""

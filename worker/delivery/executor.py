@@ -30,13 +30,11 @@ from collections.abc import Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol
 
 import structlog
 
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target
-from store.rules.transitions import ENDED
 from store.tracing import in_logs
 from worker import metrics
 from worker.conductor.backoff import wait_before
@@ -69,13 +67,6 @@ WAIT_FOR_STORE = 6.5
 """Seconds to keep trying to record results after a stop."""
 
 
-class EndListener(Protocol):
-    """Is told of targets that have ended."""
-
-    def target_ended(self, event: Event, result: Result) -> None:
-        """A target of the event has ended; that may not be recorded yet. Thread-safe."""
-
-
 class Executor:
     """Makes the calls for targets that this worker has claimed, and claims more while there is room.
 
@@ -87,16 +78,11 @@ class Executor:
         self,
         context: Context,
         worker_id: str,
-        end_listener: EndListener | None = None,
         payload: int = PAYLOAD,
         pool: Pool | None = None,
     ):
-        """Makes up to BRIDGE_CALLS calls at a time, on the `pool`, for up to `payload` characters of payload.
-
-        `end_listener` is told how each target has ended, on a thread of the pool, before that is recorded.
-        """
+        """Makes up to BRIDGE_CALLS calls at a time, on the `pool`, for up to `payload` characters of payload."""
         self._store = store = context.store
-        self._end_listener = end_listener
         self._calls = TargetCalls(context, worker_id)
         self._health = context.health
         self._clock = clock = context.clock
@@ -348,8 +334,6 @@ class Executor:
         if outcome is None:
             return
         result = outcome.result
-        if result.state in ENDED and self._end_listener is not None:
-            self._end_listener.target_ended(event, result)
         since_arrival = (self._store.now() - event.received_at) / 1000
         metrics.target_call(target, result, self._clock.monotonic() - started, since_arrival)
         log.log(

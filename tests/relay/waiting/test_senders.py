@@ -254,7 +254,7 @@ def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypa
         return among(ids)
 
     monkeypatch.setattr(relay.store.answers, "among", perhaps)
-    waiting = Waiting(relay.store.answers, relay.store.signals, relay.store)
+    waiting = Waiting(relay.store.answers, relay.store.signals)
     answer = waiting_for(waiting, replace(one, is_duplicate=True))
     assert tried.wait(PATIENCE)
     relay.store.answers.record([Answer(one.event_id, "COMPLETED", "w1", "1")])
@@ -267,7 +267,7 @@ def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypa
 
 def test_senders_of_a_process_that_stops_wait_no_longer(relay: Relay) -> None:
     one = pending(relay)
-    waiting = Waiting(relay.store.answers, relay.store.signals, relay.store)
+    waiting = Waiting(relay.store.answers, relay.store.signals)
     stopped = waiting_for(waiting, one)
     eventually(lambda: waiting.waiters == 1)
     waiting.stop()

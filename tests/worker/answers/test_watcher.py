@@ -21,7 +21,6 @@ from store.sqlite import open_store
 from tests.settings import settings_with
 from tests.store.contract.makers import ME
 from tests.worker.clock import Clock
-from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor, failed, forbidden
 from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import Unreachable
@@ -35,7 +34,7 @@ def definition(name: str, waits: bool = True) -> Webhook:
 
 
 class Bench:
-    """A watcher whose threads run when the test says so."""
+    """A watcher that takes a step when the test says so."""
 
     def __init__(self, folder: Path) -> None:
         self.store = open_store(f"sqlite:///{folder}/bridge.db")
@@ -43,7 +42,6 @@ class Bench:
         self.began = self.store.now()
         self.conductor = SimulatedConductor(lambda: self.store.now())
         self.is_leader = True
-        self.pool = Later()
         self.watcher = self.another()
         self.store.leadership.elect("me", 10**9)
 
@@ -53,7 +51,7 @@ class Bench:
         settings = settings_with(bridge_database="sqlite:////unused.db")
         conductor: Any = self.conductor
         context = Context(settings, self.store, conductor, source, Health(self.store.leadership), self.clock)
-        return AnswerWatcher(context, self, pool=self.pool)
+        return AnswerWatcher(context, self)
 
     def arrive(self, id_: str = "e1", wait: float = 20, output: str = "$.reply", webhook: str = "w") -> str:
         """An event for whose answer somebody waits."""
@@ -67,35 +65,22 @@ class Bench:
         return self.store.decisions.decide(ME, [Decision(id_, "pending", "no", targets)], [], now, "me", 99)
 
     def started(self, id_: str = "e1", workflow: str = "flow", **more: object) -> str:
-        """The event starts a workflow, as the executor tells; its id."""
+        """The event starts a workflow; its id."""
         self.arrive(id_, **more)  # type: ignore[arg-type]
         [target] = self.decide(id_, NewTarget("start", workflow, correlation_id=id_))
         workflow_id = self.conductor.begin(workflow).id
-        self.result = Result(target, "done", workflow_id=workflow_id)
-        self.tell(self.result)
+        self.record(Result(target, "done", workflow_id=workflow_id))
         return workflow_id
 
-    def record(self) -> None:
-        """The result of the last start is recorded."""
-        self.store.claims.record_results("me", [self.result], self.store.now())
-
-    def tell(self, result: Result) -> None:
-        event = self.store.queries.event(result.target.event_id)
-        assert event is not None
-        self.watcher.target_ended(event, result)
+    def record(self, *results: Result) -> None:
+        self.store.claims.record_results("me", results, self.store.now())
 
     def run(self, seconds: float = 0.5, step: float = 0.01) -> None:
         """Lets time pass."""
         end = self.clock.seconds + seconds
         while self.clock.seconds < end:
-            self.work()
-            self.pool.run_all()
+            assert self.watcher.step() >= 0
             self.clock.seconds += step
-
-    def work(self) -> None:
-        """One step of the watcher's thread."""
-        self.watcher.take_messages(0)
-        self.watcher.work(self.clock.seconds)
 
     def answer(self, id_: str = "e1") -> Answer | None:
         return self.store.answers.of_events([id_]).get(id_)
@@ -167,54 +152,6 @@ def test_the_first_end_counts_even_if_the_workflow_is_retried_then(bench: Bench)
     assert found.outcome == "FAILED"
 
 
-def test_conductor_is_asked_on_before_answers_are_recorded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
-    record = bench.store.answers.record
-    ids = [bench.started(f"e{number}") for number in range(3)]
-    bench.run()
-    for ended in (0, 1):
-        bench.conductor.finish(ids[ended], {"reply": ended})
-        while len(bench.pool.jobs) <= ended:  # a list; then one more beside the read of what the first one left out
-            bench.work()
-            bench.clock.seconds += 0.01
-        for _ in range(ended + 1):
-            bench.pool.run()
-        if not ended:
-            bench.work()
-    monkeypatch.setattr(
-        bench.store.answers, "record", lambda found: (asked.append(len(bench.pool.jobs)), record(found))
-    )
-    bench.work()
-    assert asked == [1], "the other one that has ended is being read"
-    bench.run(0.1)
-    assert bench.answer("e1") is not None
-
-
-def test_an_event_whose_second_call_ends_as_its_answer_is_there_is_answered_once(bench: Bench) -> None:
-    def count() -> float:
-        return REGISTRY.get_sample_value("bridge_answers_total", {"outcome": "completed"}) or 0
-
-    before = count()
-    bench.arrive()
-    first, second = bench.decide(
-        "e1", *(NewTarget("start", "flow", correlation_id=correlation_id) for correlation_id in ("one", "two"))
-    )
-    ids = [bench.conductor.begin("flow").id for _ in range(2)]
-    bench.result = Result(first, "done", workflow_id=ids[0])
-    bench.tell(bench.result)
-    bench.record()
-    bench.run()
-    bench.conductor.finish(ids[0], {"reply": 1})
-    while not bench.pool.jobs:
-        bench.work()
-        bench.clock.seconds += 0.01
-    bench.pool.run_all()
-    bench.tell(Result(second, "done", workflow_id=ids[1]))
-    bench.run(3)
-    assert bench.answer() is not None
-    assert count() == before + 1
-
-
 def test_the_time_since_the_end_is_measured(bench: Bench) -> None:
     def count() -> float:
         return REGISTRY.get_sample_value("bridge_answer_seconds_count") or 0
@@ -229,22 +166,15 @@ def test_the_time_since_the_end_is_measured(bench: Bench) -> None:
 # --- which workflow
 
 
-def test_a_call_counts_before_it_is_recorded(bench: Bench) -> None:
-    bench.is_leader = False  # nothing is read from the store but by its message
-    bench.conductor.finish(bench.started(), {"reply": 1})
-    bench.run(0.05)
-    assert bench.answer() is not None
-
-
 def test_the_first_started_workflow_answers_even_if_another_is_started_earlier(bench: Bench) -> None:
     bench.arrive()
     first, second = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"), NewTarget("start", "flow"))
     ids = [bench.conductor.begin("flow").id for _ in range(2)]
-    bench.tell(Result(second, "done", workflow_id=ids[1]))
+    bench.record(Result(second, "done", workflow_id=ids[1]))
     bench.conductor.finish(ids[1], {"reply": 2})
     bench.run(5)
     assert bench.answer() is None
-    bench.tell(Result(first, "done", workflow_id=ids[0]))
+    bench.record(Result(first, "done", workflow_id=ids[0]))
     bench.conductor.finish(ids[0], {"reply": 1})
     bench.run()
     found = bench.answer()
@@ -257,7 +187,7 @@ def test_a_resumed_workflow_answers(bench: Bench) -> None:
     bench.store.tasks.adopt(ME, [Task("t1", workflow.id, "flow", "wait", {}, 0)], 0)
     bench.arrive()
     [target] = bench.decide("e1", NewTarget("complete", "flow", workflow.id, "t1", "wait"))
-    bench.tell(Result(target, "done"))
+    bench.record(Result(target, "done"))
     bench.conductor.finish(workflow.id, {"reply": 1})
     bench.run()
     assert bench.answer() is not None
@@ -275,11 +205,8 @@ def test_a_workflow_that_got_a_message_answers_unless_the_message_went_nowhere(b
     first, second = messages(bench)
     workflow = bench.conductor.begin("flow")
     results = [Result(first, "done", workflow_id=workflow.id), Result(second, "skipped", "none runs")]
-    for result in results:
-        bench.tell(result)
     bench.conductor.finish(workflow.id, {"reply": 1})
-    bench.run()
-    bench.store.claims.record_results("me", results, bench.store.now())
+    bench.record(*results)
     bench.run(3)
     found = bench.answer("e1"), bench.answer("e2")
     assert [one and (one.outcome, one.body) for one in found] == [("COMPLETED", "1"), ("ignored", None)]
@@ -297,21 +224,10 @@ def test_an_event_that_comes_to_nothing_is_answered_so_soon(bench: Bench) -> Non
 # --- who watches
 
 
-def test_webhooks_that_dont_wait_cost_nothing(bench: Bench) -> None:
-    bench.is_leader = False
-    now = bench.store.now()
-    bench.store.deliveries.append([NewEvent("e1", "other", now, "{}", {}, {}, now)])
-    [target] = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"))
-    with mock.patch.object(bench.store.answers, "wanted") as wanted:
-        bench.tell(Result(target, "done", workflow_id="w"))
-        bench.run()
-    wanted.assert_not_called()
-
-
 def test_the_leader_looks_into_the_store_rarely_where_no_webhook_waits(bench: Bench) -> None:
     with mock.patch.object(bench.store.answers, "open", wraps=bench.store.answers.open) as open_:
         bench.run(10)
-        assert 30 <= open_.call_count <= 41
+        assert 80 <= open_.call_count <= 101
         bench.watcher._definitions.current.by_name.pop("w")  # type: ignore[attr-defined]
         open_.reset_mock()
         bench.run(10)
@@ -323,33 +239,31 @@ def test_a_replay_is_answered_to_nobody(bench: Bench) -> None:
     bench.store.deliveries.append([NewEvent("e1", "w", now, "{}", {}, {}, now)])
     [target] = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"))
     workflow = bench.conductor.begin("flow")
-    bench.tell(Result(target, "done", workflow_id=workflow.id))
+    bench.record(Result(target, "done", workflow_id=workflow.id))
     bench.run()
     assert not bench.conductor.workflow_lookups
 
 
-def test_the_leader_takes_on_what_a_killed_worker_watched(bench: Bench) -> None:
-    bench.is_leader = False
+def test_the_next_leader_takes_on_what_a_killed_one_watched(bench: Bench) -> None:
     workflow_id = bench.started()
-    bench.record()
+    bench.run()
     bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.watcher, bench.is_leader = bench.another(), True
-    bench.run(3)
+    bench.watcher = bench.another()
+    bench.run()
     assert bench.answer() is not None
 
 
-def test_a_worker_that_doesnt_lead_lets_go_after_a_while(bench: Bench) -> None:
-    bench.is_leader = False
+def test_a_worker_that_leads_no_more_asks_nothing(bench: Bench) -> None:
     bench.started()
-    bench.run(16)
+    bench.run()
+    bench.is_leader = False
     before = len(bench.conductor.workflow_lookups)
     bench.run(3)
-    assert len(bench.conductor.workflow_lookups) == before
+    assert len(bench.conductor.workflow_lookups) == before > 0
 
 
 def test_nothing_is_asked_once_nobody_waits_until_somebody_waits_again(bench: Bench) -> None:
     workflow_id = bench.started(wait=2)
-    bench.record()
     ahead = bench.store.now() + 3000
     bench.run(3)
     before = len(bench.conductor.workflow_lookups)
@@ -381,10 +295,8 @@ def test_an_unavailable_store_loses_no_answer(bench: Bench) -> None:
     bench.conductor.finish(workflow_id, {"reply": 1})
     with mock.patch.object(bench.store.answers, "record", side_effect=StoreUnavailable("no")):
         bench.run(3)
-    before = len(bench.conductor.workflow_lookups)
-    bench.run(1)
+    bench.run(5)
     assert bench.answer() is not None
-    assert len(bench.conductor.workflow_lookups) == before
 
 
 def test_an_answer_that_the_store_refuses_holds_up_no_others(bench: Bench) -> None:
@@ -414,34 +326,6 @@ def test_a_workflow_that_cant_be_read_for_now_is_answered_later(bench: Bench, er
     assert bench.answer() is not None
 
 
-def test_a_thread_that_cant_be_started_delays_and_loses_nothing(bench: Bench) -> None:
-    bench.conductor.finish(bench.started(), {"reply": 1})
-    with mock.patch.object(bench.pool, "submit", side_effect=RuntimeError("can't start new thread")):
-        bench.run(1)
-    bench.run(3)
-    assert bench.answer() is not None
-
-
-def test_a_look_that_the_pool_has_queued_and_refused_is_made_once(bench: Bench) -> None:
-    """As ThreadPoolExecutor does where no thread can be started: a thread that it has makes the poll later."""
-    submit = bench.pool.submit
-
-    def refuse(*given: Any) -> None:
-        submit(*given)
-        raise RuntimeError("can't start new thread")
-
-    workflow_id = bench.started()
-    with mock.patch.object(bench.pool, "submit", refuse):
-        bench.run(0.02)
-    bench.run(1)
-    bench.conductor.sick, bench.conductor.sick_answer = {workflow_id}, lambda: Unreachable("away")
-    bench.run(1)
-    bench.conductor.sick.clear()
-    bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.run(5)
-    assert bench.answer() is not None
-
-
 def test_a_key_that_may_not_list_workflows_may_still_read_them(bench: Bench) -> None:
     bench.conductor.ailing = {"flow": "403"}
     workflows = [bench.started(id_) for id_ in ("e1", "e2")]
@@ -462,7 +346,7 @@ def test_workflows_that_the_key_may_not_read_hold_up_no_others(bench: Bench) -> 
     assert bench.answer("open") is not None
 
 
-def test_that_many_answers_are_open_delays_only_a_little_what_nobody_watches(bench: Bench) -> None:
+def test_that_many_answers_are_open_delays_others_only_a_little(bench: Bench) -> None:
     now = bench.store.now()
     wanted = AnswerWanted("$.reply", now + 60_000)
     bench.store.deliveries.append(
@@ -470,7 +354,7 @@ def test_that_many_answers_are_open_delays_only_a_little_what_nobody_watches(ben
     )
     [target] = bench.decide("m007999", NewTarget("start", "flow", correlation_id="m007999"))
     workflow_id = bench.conductor.begin("flow").id
-    bench.store.claims.record_results("me", [Result(target, "done", workflow_id=workflow_id)], now)
+    bench.record(Result(target, "done", workflow_id=workflow_id))
     bench.conductor.finish(workflow_id, {"reply": 1})
     bench.run(2.5, step=0.02)
     assert bench.answer("m007999") is not None
