@@ -1,8 +1,8 @@
 """Verdicts of the platforms' own libraries in other languages, recorded: one JSON file for each platform.
 
-``make judges`` asks the libraries on npm that ``npm/judges.mjs`` knows, and writes what they think: of a delivery that
-they sign, if they can, of the platform's sample that the bridge signs, as `webhook-bridge send --sample` does, and of
-each with one bit changed in every place that may matter.
+``make judges`` asks the libraries that ``npm/judges.mjs`` and ``go/main.go`` know, and writes what they think: of a
+delivery that they sign, if they can, of the platform's sample that the bridge signs, as `webhook-bridge send --sample`
+does, and of the first with one bit changed in every place that may matter.
 
 Other libraries are asked by hand: ``python -m tests.platforms.judged PLATFORM "NAME VERSION, what of it was asked" --
 COMMAND``. COMMAND reads a JSON list of deliveries (`secret`, `now`, `method`, `url`, `headers`, `body`) on its standard
@@ -189,9 +189,8 @@ def ask(command: list[str], question: Any) -> Any:
     return json.loads(subprocess.run(command, input=written, text=True, check=True, stdout=subprocess.PIPE).stdout)
 
 
-def ask_npm(script: Path) -> None:
-    """Asks every judge of npm/judges.mjs, installed in another folder, for its verdicts, and writes them down."""
-    command = ["node", str(script)]
+def ask_all(command: list[str]) -> None:
+    """Asks every judge that a command knows for its verdicts, and writes them down."""
     signed = {name: sent and Delivery(**sent) for name, sent in ask(command, {"sign": _samples(command)}).items()}
     asked: dict[str, list[dict[str, Any]]] = {}
     for name, by_judge in signed.items():
@@ -222,12 +221,12 @@ def table() -> str:
 
 
 def main() -> None:
-    """Asks a command, or those on npm, for verdicts, and writes them down; without arguments, prints the table."""
+    """Asks a command for the verdicts of one judge or of all that it knows; without arguments, prints the table."""
     match sys.argv[1:]:
         case []:
             print(table())
-        case ["npm", script]:
-            ask_npm(Path(script))
+        case ["--", *command]:
+            ask_all(command)
         case [name, judge, "--", *command]:
             platform = PLATFORMS[name]
             sent = signed_sample(platform)
