@@ -1,8 +1,8 @@
 """A database with the bridge's tables, as the shared parts of the store see it.
 
 Shared statements are written as PostgreSQL takes them: ``bridge.`` before the name of a table, ``%s`` or ``%(name)s``
-for a parameter, ``= ANY(%s)`` or ``unnest(%s::text[])`` for a list, ``FOR UPDATE`` to lock rows. `store.sqlite.dialect`
-translates them for SQLite.
+for a parameter, ``= ANY(%s)`` or ``unnest(%s::text[])`` for a list, ``FOR UPDATE`` to lock rows.
+`store.sqlite.connection` translates them for SQLite.
 """
 
 from __future__ import annotations

@@ -6,9 +6,8 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from store.errors import RowsUnavailable, StoreMissing, StoreRefused, StoreUnava
 from store.sql import storable
 from store.sql.database import Parameters, Rows, Statement, WaitLimits
 from store.sql.group_commit import Scheduler
-from store.sqlite.dialect import in_sqlite, parameters_in_sqlite
-from store.sqlite.schema import SCHEMA, statements
+from store.sqlite.connection import Connection
+from store.sqlite.schema import SCHEMA, in_sqlite_schema
 
 BUSY_TIMEOUT = 2.5
 """Seconds that a write waits for another process's transaction before the store counts as unavailable: less than the
@@ -37,49 +36,6 @@ _CODES = {
     "not a database": _SQLITE_NOTADB,
 }
 """Words of an error → its code, for Python 3.10."""
-
-_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-
-
-class Connection(sqlite3.Connection):
-    """The entrance to the store: makes any text storable."""
-
-    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
-        try:
-            return super().execute(sql, parameters)
-        except UnicodeEncodeError:  # nothing was executed
-            if isinstance(parameters, dict):
-                return super().execute(sql, {name: _storable(value) for name, value in parameters.items()})
-            return super().execute(sql, tuple(map(_storable, parameters)))
-
-    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
-        return super().executemany(sql, (tuple(map(_storable, row)) for row in parameters))
-
-    def fetch(self, statement: str, parameters: Parameters = ()) -> Rows:
-        """Executes a statement, possibly a shared one; returns its rows."""
-        return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).fetchall()
-
-    def write(self, statement: str, parameters: Parameters = ()) -> int:
-        """Executes a statement without result rows, possibly a shared one; returns the number of rows written."""
-        return self.execute(in_sqlite(statement), parameters_in_sqlite(parameters)).rowcount
-
-    def fetch_together(self, statements: Sequence[Statement]) -> list[Rows]:
-        """Executes statements. Returns the rows of each."""
-        return [self.fetch(*statement) for statement in statements]
-
-    def insert(self, into: str, rows: Sequence[Sequence[Any]], rest: str = "") -> Rows:
-        """Inserts rows `into` ``bridge.TABLE (COLUMNS)``. Returns the rows of RETURNING, if the `rest` has it."""
-        if not rows:
-            return []
-        statement = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(rows[0]))}) {rest}"
-        if "RETURNING" not in rest:
-            self.executemany(in_sqlite(statement), rows)
-            return []
-        return [found for row in rows for found in self.fetch(statement, row)]
-
-
-def _storable(value: Any) -> Any:
-    return storable.text(value) if isinstance(value, str) else value
 
 
 class Connections:
@@ -119,11 +75,11 @@ class Connections:
             check_same_thread=False,
             timeout=self.busy_timeout,
             cached_statements=256,
-            factory=Connection,
         )
         connection.text_factory = storable.stored
-        connection.execute("PRAGMA synchronous=FULL")
-        return connection
+        db = Connection(connection, execute_plugins=False)
+        db.execute("PRAGMA synchronous=FULL")
+        return db
 
     def _open_writer(self) -> Connection:
         db = self._open()
@@ -158,12 +114,8 @@ class Connections:
     def _raise_if_of_rows(self, error: sqlite3.Error) -> None:
         """Raises RowsUnavailable if a part of the file is damaged, but the database can still be opened and read."""
         if error_code(error) == _SQLITE_CORRUPT:
-            with translated():
-                db = self._open()
-                try:
-                    db.execute(_TABLES).fetchall()
-                finally:
-                    db.close()
+            with translated(), self._open() as db:
+                db.table_names()
             raise RowsUnavailable(f"SQLite: {error}") from error
 
     def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
@@ -209,14 +161,8 @@ class Connections:
         try:
             if self._writer is None:
                 self._writer = self._open_writer()
-            db = self._writer
-            begin(db, until, self._nap)
-            try:
+            with self._committing(self._writer, until) as db:
                 yield db
-                db.execute("COMMIT")
-            except BaseException:
-                roll_back(db)
-                raise
         except sqlite3.Error as error:
             if _is_stale_after(error):
                 self._close_writer()
@@ -225,6 +171,18 @@ class Connections:
             raise
         finally:
             self._writing.release()
+
+    @contextmanager
+    def _committing(self, db: Connection, until: float) -> Iterator[Connection]:
+        """One write transaction. Not `db.atomic()`: that is a deferred BEGIN, whose first write may fail at once."""
+        begin(db, until, self._nap)
+        try:
+            yield db
+            db.commit()
+        except BaseException:
+            with suppress(sqlite3.Error):
+                db.rollback()
+            raise
 
     def close(self) -> None:
         """Closes this process's writer and this thread's reader."""
@@ -256,41 +214,29 @@ class Connections:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise StoreUnavailable(f"the folder of {self.path} can't be created: {error.strerror}") from error
-            db = self._open(create=True)
-            try:
+            with self._open(create=True) as db:
                 self._version(db)  # before anything is written to it
-                mode = db.execute("PRAGMA journal_mode").fetchone()[0]
-                if mode != "wal" and db.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+                db.enable_wal()
+                if db.journal_mode != "wal":
                     raise StoreUnavailable(
                         f"{self.path}: this file system doesn't support SQLite's WAL; use a local disk"
                     )
                 while self._version(db) < SCHEMA.newest:
                     # If several processes start at once, one migrates, and the others find it done.
-                    begin(db, self.wait_limits.until(_MIGRATION), self._nap)
-                    try:
+                    with self._committing(db, self.wait_limits.until(_MIGRATION)):
                         if (version := self._version(db)) < SCHEMA.newest:
-                            SCHEMA.advance(db, version, partial(_run, db))
-                        db.execute("COMMIT")
-                    except BaseException:
-                        roll_back(db)
-                        raise
-            finally:
-                db.close()
+                            SCHEMA.advance(db, version, lambda text: db.executescript(in_sqlite_schema(text)))
 
     def check_version(self) -> None:
         """Raises StoreMissing if there is no database, StoreUnavailable for an older one, NewerStore for a newer,
         StoreRefused for a file that is none, for another program's, and for one from before the first release."""
         if not self.path.exists():
             raise StoreMissing(f"no database at {self.path}; start the relay, or set BRIDGE_DATABASE to yours")
-        with translated(), self._naming_the_file():
-            db = self._open()
-            try:
-                if self._version(db) < SCHEMA.newest:
-                    raise StoreUnavailable(
-                        f"the database at {self.path} is older than this program; start the relay to migrate it"
-                    )
-            finally:
-                db.close()
+        with translated(), self._naming_the_file(), self._open() as db:
+            if self._version(db) < SCHEMA.newest:
+                raise StoreUnavailable(
+                    f"the database at {self.path} is older than this program; start the relay to migrate it"
+                )
 
     @contextmanager
     def _naming_the_file(self) -> Iterator[None]:
@@ -311,7 +257,7 @@ class Connections:
 
     def _version(self, db: Connection) -> int:
         """The version of its tables; 0 for a new file. Raises NewerStore, StoreRefused."""
-        tables = {name for (name,) in db.execute(_TABLES)}
+        tables = {name for name in db.table_names() if not name.startswith("sqlite_")}
         version = SCHEMA.version_of(db, tables, str(self.path))
         if tables and not version:
             raise StoreRefused(
@@ -319,11 +265,6 @@ class Connections:
                 "of the bridge's; set BRIDGE_DATABASE to the bridge's own file, or to a new one"
             )
         return version
-
-
-def _run(db: Connection, text: str) -> None:
-    for statement in statements(text):
-        db.execute(statement)
 
 
 def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
@@ -348,13 +289,6 @@ def begin(db: Connection, until: float, nap: Callable[[float], None]) -> None:
         else:
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_SLEEP)
-
-
-def roll_back(db: Connection) -> None:
-    """Ends the transaction if it is still open: after some errors SQLite has already ended it."""
-    if db.in_transaction:
-        with suppress(sqlite3.Error):
-            db.rollback()
 
 
 def error_code(error: sqlite3.Error) -> int:

@@ -15,7 +15,6 @@ from store.sql.event_rows import EventRows
 from store.sql.rows import jumps, number_of, size
 from store.sql.webhooks import PAUSED
 from store.sqlite.connections import Connections
-from store.sqlite.dialect import marks
 
 _UNDECIDED = "decided_at IS NULL"
 _WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"
@@ -87,8 +86,9 @@ class SqliteDecisions(Decisions):
 
     def _freed(self, limit: int, without: Collection[str]) -> tuple[list[Event], bool]:
         # They are few, even with paused webhooks: no more than calls can be in flight.
-        others = f" AND webhook NOT IN ({marks(tuple(without))})" if without else ""
-        found, cut = self._some_events(f"WHERE {_has_hold('recheck')}{others} ORDER BY seq LIMIT ?", (*without, limit))
+        others = "webhook NOT IN (SELECT value FROM json_each(?))"
+        first = f"WHERE {_has_hold('recheck')} AND {others} ORDER BY seq LIMIT ?"
+        found, cut = self._some_events(first, (list(without), limit))
         return found, cut or len(found) == limit
 
     def _some_events(self, where: str, parameters: Iterable[Any]) -> tuple[list[Event], bool]:

@@ -11,11 +11,11 @@ from store.sql.deliveries import CAME_TO, Deliveries
 from store.sql.group_commit import Scheduler, Take
 from store.sql.raw_deliveries import keep
 from store.sql.rows import NEW_EVENT, new_event_row
-from store.sqlite.connections import Connection, Connections
-from store.sqlite.dialect import marks
+from store.sqlite.connection import Connection
+from store.sqlite.connections import Connections
 
 _ROWS_A_STATEMENT = 200
-_ROW = f"({marks(NEW_EVENT.split(','))})"
+_ROW = f"({', '.join('?' for _ in NEW_EVENT.split(','))})"
 
 
 class SqliteDeliveries(Deliveries):

@@ -12,7 +12,8 @@ from pathlib import Path
 from store.errors import LeadershipLost
 from store.protocols import Leadership
 from store.records import Term
-from store.sqlite.connections import Connection, Connections
+from store.sqlite.connection import Connection
+from store.sqlite.connections import Connections
 from store.sqlite.signals import SqliteSignals
 
 

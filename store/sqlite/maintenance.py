@@ -9,7 +9,6 @@ from store.sql.facts import SET_FACT
 from store.sql.maintenance import Maintenance
 from store.sql.transfer import TRANSFER, Row, Table, Tables
 from store.sqlite.connections import BUSY_TIMEOUT, Connections
-from store.sqlite.dialect import marks
 
 _LONG_LOG = 4000
 """Pages of the write-ahead log after which it is restarted."""
@@ -53,12 +52,9 @@ class SqliteTables(Tables):
 
     def write(self, table: Table, rows: Sequence[Row], note: str) -> None:
         with self._connections.transaction() as db:
-            db.executemany(
-                f"INSERT OR REPLACE INTO {table.name} ({', '.join(table.columns)}) VALUES ({marks(table.columns)})",
-                rows,
-            )
+            db.table(table.name).insert_all([table.columns, *rows], replace=True)
             db.write(SET_FACT, (TRANSFER, note, self._connections.now()))
 
     def finish(self) -> None:
         with self._connections.transaction() as db:
-            db.execute("DELETE FROM facts WHERE name = ?", (TRANSFER,))
+            db.table("facts").delete_where("name = ?", [TRANSFER])

@@ -12,7 +12,7 @@ import pytest
 
 from store.sql.store import Store
 from store.sqlite import SqliteStore, open_store
-from store.sqlite.connections import Connection
+from store.sqlite.connection import Connection
 from testkit import PATIENCE
 from tests.store.postgres_backend import PostgresBackend
 
@@ -70,7 +70,7 @@ class SqliteBackend:
 
         def traced(**options: bool) -> Connection:
             db = connect(**options)
-            db.set_trace_callback(self._statements.add)
+            db.conn.set_trace_callback(self._statements.add)
             return db
 
         store._connections._open = traced  # type: ignore[method-assign, assignment]

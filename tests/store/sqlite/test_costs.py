@@ -32,7 +32,7 @@ def steps(store: SqliteStore, action: Callable[[], object]) -> int:
         counted += _EVERY
         return 0
 
-    connection = store._connections.reader
+    connection = store._connections.reader.conn
     connection.set_progress_handler(count, _EVERY)
     action()
     connection.set_progress_handler(None, _EVERY)
@@ -84,9 +84,9 @@ def test_what_is_unresolved_of_one_webhook_is_listed_without_that_of_others(stor
 
 def test_what_is_unresolved_is_counted_without_reading_the_events(store: SqliteStore) -> None:
     statements: list[str] = []
-    store._connections.reader.set_trace_callback(statements.append)
+    store._connections.reader.conn.set_trace_callback(statements.append)
     assert store.queries.unresolved() == 0
-    store._connections.reader.set_trace_callback(None)
+    store._connections.reader.conn.set_trace_callback(None)
     plan = store._connections.reader.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
     assert "USING COVERING INDEX events_unresolved" in str(plan)
 
