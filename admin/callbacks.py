@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import Field
+
+from admin.api.base import ApiObject, Time
 from admin.errors import CantDo
 from admin.urls import base_url_of
 from config.callbacks import check_expires
@@ -11,6 +14,23 @@ from config.settings import Settings
 from config.webhooks import Webhook
 from relay.callbacks.tokens import Address, NoSuchTask, make_token
 from store.one_target import names_of
+
+
+class ToCallBack(ApiObject):
+    """Which task a URL is to complete."""
+
+    webhook: str = Field(description="a webhook with `callback`")
+    workflow_id: str = Field(description="as in ${workflow.workflowId}")
+    task: str = Field(description="the task's reference name")
+    iteration: int | None = Field(None, ge=1, description="of a task in a loop, from 1; any will do without it")
+    expires: str | None = Field(None, description="how long it can be used, such as 2h; by default as defined")
+
+
+class Callback(ApiObject):
+    """A URL that completes one task, once."""
+
+    url: str
+    expires_at: Time
 
 
 class CantMakeUrl(CantDo):

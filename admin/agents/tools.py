@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from admin.agents.actions import ReplayEvent, SendSample, replay_event, send_sample
 from admin.api import objects
 from admin.api.base import as_json
+from admin.api.built import webhooks_of, whole_event
+from admin.api.objects import Replay
 from admin.api.rejections import Rejection
-from admin.api.webhooks import webhooks_of
-from admin.api.whole_event import whole_event
 from admin.bridge import Bridge
-from admin.check.health import find_issues
-from admin.check.state import state_of
+from admin.check.health import find_issues, state_of
+from admin.errors import NotFound
 from admin.events.filters import check_webhook, parts_of, search_of
+from admin.events.replay import replay
+from admin.events.send import for_relay, post, wait_of
 from admin.explain.explainer import Explainer
-from store.records import EventStatus, Waiting
+from criteria.suggestions import did_you_mean
+from platforms.guide import samples
+from store.records import Change, EventStatus, Waiting
 
 Allowed = Literal["send", "replay"]
 """What has to be allowed expressly."""
@@ -145,6 +150,62 @@ def _list_rejections(bridge: Bridge, given: ListRejections) -> Any:
     check_webhook(bridge, given.webhook)
     found = bridge.store.queries.rejections(given.webhook, given.limit, given.filtered)
     return as_json(list(map(Rejection.of, found)))
+
+
+class SendSample(Arguments):
+    """A sample to send."""
+
+    webhook: str = Field(description="The webhook's name (see list_webhooks).")
+    sample: str | None = Field(None, description="The sample's name; without it, the samples are listed.")
+
+
+class ReplayEvent(OneEvent):
+    """An event to replay."""
+
+    event_id: str = Field(description="The event's whole id.")
+    confirm: bool = Field(
+        False, description="Needed if the event had an effect, which the refusal names; ask the user first."
+    )
+
+
+def send_sample(bridge: Bridge, given: SendSample) -> Any:
+    """Raises NotFound, CannotSign, NotReachable."""
+    webhook = bridge.definitions.by_name.get(given.webhook)
+    if webhook is None:
+        raise NotFound(f"no webhook {given.webhook}: {did_you_mean(given.webhook, sorted(bridge.definitions.by_name))}")
+    found = samples(webhook.platform)
+    if given.sample is None:
+        return {"samples": sorted(found)}
+    if given.sample not in found:
+        raise NotFound(
+            f"{webhook.platform} has no sample {given.sample}; there are: {', '.join(sorted(found)) or 'none'}"
+        )
+    sample = found[given.sample].made_anew()
+    headers = {"Content-Type": sample.content_type, **sample.headers}
+    answer = post(*for_relay(webhook, bridge.settings, sample.body, headers), wait_of(webhook))
+    _record(bridge, "tested", webhook.name, f"sample {given.sample}: {answer.status}")
+    return {
+        "status": answer.status,
+        "accepted": answer.is_good,
+        "duplicate": answer.is_duplicate,
+        "answer": answer.said,
+    }
+
+
+def replay_event(bridge: Bridge, given: ReplayEvent) -> Any:
+    """Raises NotFound, CantReplay, NeedsConfirmation."""
+    event = bridge.event(given.event_id)
+    new_id = replay(bridge, event.id, confirmed=given.confirm)
+    _record(bridge, "replayed", event.webhook, f"event {event.id}, as {new_id}")
+    return as_json(Replay(event_id=new_id, replay_of=event.id))
+
+
+def _record(bridge: Bridge, what: str, webhook: str, detail: str) -> None:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = f"user {os.getuid()}"
+    bridge.store.changes.record(Change(bridge.store.now(), f"assistant of {user}", what, webhook, detail))
 
 
 TOOLS: Sequence[Tool] = (

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from admin.bridge import DAY, Bridge
+from admin.events.kept_rejections import KeptRejections
 from admin.explain.set_aside import describe_set_aside, name_of
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
+from store.event_filter import EventFilter
 from store.records import Event, SetAside, SetAsideKind, Task
 from store.sql.facts import gone_webhooks
 from worker.conductor.server_webhooks import FACT, from_text, remarks
@@ -264,3 +267,38 @@ def ago(milliseconds: int) -> str:
         if seconds >= 2 * length or (seconds >= length and unit == "min"):
             return f"{seconds // length} {unit}"
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
+
+
+_SET_ASIDE_SHOWN = 100
+
+
+def state_of(bridge: Bridge, now: int) -> State:
+    """What `find_issues` needs."""
+    store = bridge.store
+    decider = store.leadership.leader()
+    return State(
+        facts=store.facts.all(),
+        problems=bridge.definitions.errors,
+        warnings=bridge.definitions.warnings,
+        webhooks=bridge.definitions.by_name,
+        verified_at=bridge.verified_at(),
+        counts=store.queries.event_counts(),
+        oldest_pending=store.queries.oldest_pending(),
+        unresolved=store.queries.unresolved(),
+        failed=failed_since(bridge, now - DAY),
+        broken=bridge.broken_tasks(BROKEN_READ),
+        waiting=store.queries.waiting_by_workflow(),
+        deliveries=store.queries.delivery_counts(now - DAY),
+        set_aside=store.quarantine.items(limit=_SET_ASIDE_SHOWN),
+        set_aside_counts=store.quarantine.counts(),
+        deciding_until=decider[1] if decider else None,
+        now=now,
+        acceptable=KeptRejections(bridge).acceptable(),
+        left=bridge.settings.bridge_leave_to_conductor,
+    )
+
+
+def failed_since(bridge: Bridge, since: int) -> list[Event]:
+    """The newest failed events of that time or later that are unresolved, newest first; a page of them at most."""
+    newest = bridge.events(EventFilter(unresolved=True, limit=FAILED_READ))
+    return [event for event in newest if event.received_at > since]

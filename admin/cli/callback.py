@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from admin.api.callbacks import Callback
-from admin.callbacks import callback_url
+from admin.callbacks import Callback, callback_url
 from admin.cli.common import Here, as_json_option, complete_webhook, echo_json, here, webhook_named
 from admin.cli.tables import plain
 from config.durations import parse_duration

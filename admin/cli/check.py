@@ -8,11 +8,8 @@ from typing import Literal
 import click
 
 from admin.api.objects import problem, setting_problem
+from admin.check.advice import find_secrets_in_git, on_proxies, on_retention, sample_events
 from admin.check.health import would_be_accepted
-from admin.check.proxies import on_proxies
-from admin.check.retention import on_retention
-from admin.check.sample_events import sample_events
-from admin.check.secrets_in_git import find_secrets_in_git
 from admin.cli.common import (
     Here,
     as_json_option,

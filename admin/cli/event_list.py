@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import click
 
-from admin.api import event_list
-from admin.api.whole_event import whole_event
+from admin.api.built import Failures, event_in_list, whole_event
 from admin.cli.common import Here, complete_webhook, echo_json, echo_table
-from admin.cli.tables import counted
+from admin.cli.tables import counted, plain
 from admin.events.descriptions import describe_effects, describe_status, status_context
 from admin.events.failures import failures
 from admin.events.filters import STATUSES, parts_of, search_of
 from admin.events.replay_plan import Chosen, choose
 from admin.events.search import BadFilter, Search
+from admin.explain.results import StoryStep
 from store.records import Event, iso
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -97,7 +97,7 @@ def list_events(here: Here, query: Search, before: str | None, limit: int, as_js
     if as_json and payloads:
         echo_json([whole_event(bridge, event) for one in found if (event := bridge.store.queries.event(one.id))])
     elif as_json:
-        echo_json([event_list.event_in_list(event, targets[event.id], context) for event in found])
+        echo_json([event_in_list(event, targets[event.id], context) for event in found])
     else:
         rows = [
             [
@@ -128,7 +128,7 @@ def show_failures(here: Here, parts: Mapping[str, str], as_json: bool) -> None:
     search_for(here, parts)
     found = failures(here.bridge, parts.get("webhook"))
     if as_json:
-        echo_json(event_list.Failures.of(found))
+        echo_json(Failures.of(found))
         return
     rows = [
         [group.number, group.webhook, group.reason, iso(group.first_at), iso(group.last_at), group.last_event]
@@ -139,3 +139,10 @@ def show_failures(here: Here, parts: Mapping[str, str], as_json: bool) -> None:
         click.echo(f"only the newest {found.events} are counted, back to {iso(found.searched_to)}", err=True)
     if found.groups:
         click.echo("to list those of a group: --status unresolved --webhook WEBHOOK --failure REASON", err=True)
+
+
+def echo_story(story: Iterable[StoryStep]) -> None:
+    """What happened to an event, a line each."""
+    click.echo("\nstory:")
+    for one in story:
+        click.echo(f"  {iso(one.at)}  {plain(one.what)}")

@@ -10,15 +10,14 @@ from typing import Any
 import click
 
 from admin.api import objects
-from admin.api.whole_event import whole_event
+from admin.api.built import whole_event
 from admin.cli.acknowledge import acknowledge, reopen
 from admin.cli.common import LIMIT, Here, as_json_option, echo_fields, echo_json, echo_table, echo_values, here
 from admin.cli.diff import diff
-from admin.cli.event_list import filter_options, list_events, parts_given, search_for, show_failures
+from admin.cli.event_list import echo_story, filter_options, list_events, parts_given, search_for, show_failures
 from admin.cli.follow import follow_events
 from admin.cli.groups import Commands
 from admin.cli.replay import confirm, replay_many
-from admin.cli.story import echo_story
 from admin.cli.tables import compact, counted, plain, pretty
 from admin.events.erase import erase
 from admin.events.replay import NeedsConfirmation

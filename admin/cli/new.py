@@ -18,9 +18,8 @@ from admin.cli.tables import plain
 from admin.definitions.fields import BY_NAME, FIELDS
 from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import DefinitionsFolder, Invalid
-from admin.events.how_to_try import how_to_try
 from admin.markdown import as_text
-from admin.setup_steps import setup_steps
+from admin.setup_steps import how_to_try, setup_steps
 from admin.urls import url_of
 from platforms import PLATFORMS
 from platforms.guide import Guide, guides

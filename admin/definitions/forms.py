@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin.definitions.fields import FIELDS, FURTHER, BadValue, Field, field_at, parsed, put, value_of
-from admin.definitions.secret_rotation import Proof, generated_for
+from admin.definitions.rotation import Proof, generated_for
 from admin.definitions.values import Secret
 from config.problems import Problem
 from platforms import PLATFORMS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from admin.bridge import Bridge
-from admin.events.failure_reasons import UNKNOWN, reason_of
+from admin.events.search import UNKNOWN, reason_of
 from admin.events.targets import TARGETS_LISTED
 from store.event_filter import EventFilter, EventPage
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from admin.bridge import Bridge
-from admin.events.failure_reasons import reason_of
-from admin.events.search import Search
+from admin.events.search import Search, reason_of
 from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter
 from store.records import Event, Target

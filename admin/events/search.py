@@ -17,7 +17,6 @@ from itertools import islice
 from typing import Any
 
 from admin.errors import CantDo
-from admin.events.failure_reasons import reason_of
 from admin.events.targets import TARGETS_LISTED
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
@@ -25,6 +24,25 @@ from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
 from store.records import Event
 from store.sql.queries import Queries
+
+UNKNOWN = "no reason is known"
+_LONGEST = 200
+_VARIABLE = re.compile(
+    r"""[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}  # a UUID
+      | \b(?=[\w-]*\d)[\w-]{6,}\b                                                    # an id with a digit in it
+      | \b\d+(?:[.,:]\d+)*\b                                                         # a number, or a time
+    """,
+    re.VERBOSE,
+)
+
+
+def reason_of(error: str | None) -> str:
+    """The error with ``…`` for ids and numbers, on one line."""
+    if not error or not error.strip():
+        return UNKNOWN
+    text = _VARIABLE.sub("…", " ".join(error[: 4 * _LONGEST].split()))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
 
 _STEP = 200
 """Events that are looked at together."""
@@ -107,7 +125,7 @@ class Search(EventFilter):
     where: tuple[Where, ...] = ()
     """All of these must hold."""
     failure: str | None = None
-    """Only failed events with this reason (`admin.events.failure_reasons`)."""
+    """Only failed events with this reason (`admin.events.search`)."""
 
 
 def search(

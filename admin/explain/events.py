@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from admin.events.families import Family
 from admin.events.targets import TARGETS_LISTED, EventTargets
-from admin.explain.context import Context, because
-from admin.explain.entries import what_prevents
+from admin.explain.context import Context, because, is_left
 from admin.explain.inputs import input_shown
-from admin.explain.messages import explain_messages
-from admin.explain.no_effect import failed_callback, messages_without_effect, single_target_without_effect
 from admin.explain.pairs import compare
-from admin.explain.results import Comparison, EventExplanation, StartExplanation
+from admin.explain.results import Comparison, EventExplanation, MessageExplanation, StartExplanation
 from admin.explain.set_aside import describe_set_aside
 from admin.explain.targets import describe_target
 from config.rates import format_rate
-from config.webhooks import Start, Webhook
-from store.hiding import Hidden, shown_of
-from store.one_target import OneTarget, place_of
-from store.records import Event, TargetState, Task, iso
+from config.webhooks import Message, Start, Webhook
+from criteria.conditions import Conditions
+from criteria.descriptions import describe_criterion
+from criteria.matches import BadMatches, Criterion
+from store.hiding import Hidden, hidden, shown_of
+from store.one_target import NO_SUCH_WORKFLOW, OneTarget, place_of
+from store.records import Event, Target, TargetState, Task, iso
+from store.rules.keys import NoKey, message_key
+
+
+def what_prevents(
+    entry: Start | Message, document: Mapping[str, Any], hide: Hidden, context: Context
+) -> tuple[str | None, tuple[Criterion, ...]]:
+    """Why the entry isn't for this document, None if it is; and what its `when` found, as people may see it."""
+    if entry.workflow in context.left:
+        return is_left(entry.workflow), ()
+    try:
+        criteria = hidden(Conditions.parse(entry.when).explain(document), document, hide)
+    except BadMatches as error:
+        return f"`when` can't be parsed: {error}", ()
+    failed = next((criterion for criterion in criteria if not criterion.holds), None)
+    return None if failed is None else describe_criterion(failed), criteria
 
 
 def explain_event(
@@ -201,3 +216,100 @@ def _meaning(
         if not reached:
             yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to be waiting."
             yield "If Conductor shows one that waits, is it in a task domain? Then BRIDGE_TASK_DOMAINS must name that."
+
+
+_OTHERWISE = {
+    "start": "if none runs, it is started",
+    "hold": "if none runs, the message is held for one",
+    "ignore": "if none runs, the message is ignored",
+}
+
+
+def explain_messages(
+    event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
+) -> Iterator[MessageExplanation]:
+    """In the order of the entries: an event gives each workflow at most one message."""
+    hide = context.hide(event.webhook)
+    given: set[str] = set()
+    for message in webhook.messages:
+        found = _explain(message, document, hide, context)
+        reason = None
+        if found.holds and message.workflow in given:
+            reason = f"an earlier entry gives {message.workflow} the message"
+        elif found.holds and event.only not in (None, OneTarget("message", message.workflow)):
+            reason = f"the event is a replay to one target only: the {event.only}"
+        if reason is not None:
+            found = MessageExplanation(message, False, reason)
+        elif found.holds:
+            given.add(message.workflow)
+        yield found
+
+
+def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, context: Context) -> MessageExplanation:
+    prevented, criteria = what_prevents(message, document, hide, context)
+    if prevented is not None:
+        return MessageExplanation(message, False, prevented, criteria)
+    try:
+        message_key(message.key, document)
+    except NoKey as error:
+        return MessageExplanation(message, False, f"it has no key: {error}")
+    try:
+        key = message_key(message.key, shown_of(document, hide))
+    except NoKey:  # a part of the path is hidden
+        key = "hidden"
+    to = f"to the running {message.workflow} whose correlation id is the value at {message.key} ({key})"
+    return MessageExplanation(message, True, f"{to}; {_OTHERWISE[message.else_]}")
+
+
+def single_target_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
+    """Of an event that is expired or ignored: a replay to one target, or a callback."""
+    if only.kind == "callback":
+        return _callback_without_effect(event, only, targets)
+    if event.status == "expired":
+        return f"Expired: the {only}, the only target it may have, didn't wait for it until {iso(event.hold_until)}."
+    if only.kind == "complete":
+        return f"Ignored: {only.workflow} is no longer a receiver, and the event may go to no other."
+    return f"Ignored: the webhook no longer makes the {only} for it, and it may have no other target."
+
+
+def _callback_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
+    if event.status == "ignored" and only.made_at is not None:
+        return f"Ignored: the {only} that its URL was made for was completed by another event, which came first."
+    if event.status == "ignored":
+        return "Ignored: Conductor has no such workflow, so somebody made the URL up. The event will be deleted soon."
+    if not targets:
+        return (
+            f"Expired: the {only} didn't start waiting until {iso(event.hold_until)}. If it waits now, or still will, "
+            "replay the event: it is held for it again."
+        )
+    return (
+        f"Expired: the {only} has ended without it, so a replay alone finds nothing to complete. To use it after all, "
+        "have Conductor run the task again (rerun or retry its workflow), then replay the event; for a task of another "
+        "workflow make a new URL. If nothing is left to do, acknowledge it."
+    )
+
+
+def failed_callback(targets: Sequence[Target]) -> str:
+    """Of a callback that failed."""
+    if any((target.error or "").startswith(NO_SUCH_WORKFLOW) for target in targets):
+        return (
+            "Failed: its workflow is not in Conductor: it was removed, or is on another server. Until that changes a "
+            "replay can't help; make a new URL for a workflow that runs, and acknowledge the event."
+        )
+    return "Failed: its task couldn't be completed. Do what its target says, and replay the event while the task waits."
+
+
+def messages_without_effect(event: Event, targets: Sequence[Target], webhook: Webhook | None) -> str | None:
+    """Of an event that is expired or ignored: why its messages went nowhere; None if it has none of these."""
+    ends = {target.state for target in targets if target.kind == "message"}
+    reasons = []
+    if event.status == "expired" and event.only is None and webhook is not None and webhook.receivers:
+        reasons.append("no matching task started waiting for it in time")
+    if "skipped" in ends:
+        reasons.append("no workflow with its key was running, and `else: ignore` starts none")
+    if "cancelled" in ends:
+        until = iso(event.hold_until)
+        reasons.append(f"by `else: hold` it was held until {until}, and no workflow with its key started running")
+    if not ends & {"skipped", "cancelled"}:
+        return None
+    return f"{event.status.capitalize()}: {'; '.join(reasons)}."

@@ -12,13 +12,11 @@ from admin.events.families import families
 from admin.events.targets import EventTargets, read_targets
 from admin.explain.context import Context
 from admin.explain.events import explain_event
-from admin.explain.nearness import Nearness
-from admin.explain.pairs import compare
+from admin.explain.pairs import Nearness, compare
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation
 from admin.explain.set_aside import SetAsides, by_item, item_of
-from admin.explain.story import story_of
+from admin.explain.story import story_of, waiting_sender_steps
 from admin.explain.tasks import describe_task, explain_task
-from admin.explain.waiting_sender import waiting_sender_steps
 from config.webhooks import Webhook
 from store.event_filter import EventFilter
 from store.records import Event, Target, Task, Workflow

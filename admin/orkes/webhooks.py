@@ -19,6 +19,7 @@ from admin.orkes.importing import SOURCES, URL_ID, VERIFIERS, Imported, convert,
 from config.webhooks import Webhook
 from criteria.descriptions import shown
 from platforms.verifiers.public_keys import decode_base64
+from store.sql.facts import Facts
 
 HIDDEN = "***"
 _WORDS = {
@@ -291,3 +292,21 @@ def _nobodys_key() -> str:
     """The same placeholder for a secret that is a public key."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
+
+
+KINDS = ("tags", "orkes")
+"""Its tags, and its client's own words for it: the facts ``KIND:NAME``."""
+
+
+def forget(facts: Facts, webhook: str) -> None:
+    """The webhook is gone, or is a new one that has nothing to do with an earlier one of its name."""
+    for kind in KINDS:
+        facts.set(f"{kind}:{webhook}", None)
+
+
+def rename(facts: Facts, old: str, new: str) -> None:
+    """The webhook has another name now."""
+    known = facts.all()
+    for kind in KINDS:
+        facts.set(f"{kind}:{new}", known.get(f"{kind}:{old}"))
+    forget(facts, old)

@@ -6,9 +6,10 @@ import time
 from dataclasses import replace
 from typing import Any, get_args
 
-from flask import Blueprint, jsonify, url_for
+from flask import Blueprint, abort, jsonify, url_for
 
-from admin.api import event_list, objects
+from admin.api import objects
+from admin.api.built import Failures, ListedEvent, event_in_list, webhooks_of, whole_event
 from admin.api.openapi import (
     API,
     Description,
@@ -21,10 +22,8 @@ from admin.api.openapi import (
     answers,
 )
 from admin.api.rejections import Rejection
-from admin.api.webhooks import webhooks_of
-from admin.api.whole_event import whole_event
-from admin.check.health import find_issues
-from admin.check.state import state_of
+from admin.callbacks import Callback, ToCallBack, callback_url
+from admin.check.health import find_issues, state_of
 from admin.events.descriptions import status_context
 from admin.events.erase import erase
 from admin.events.failures import failures as failures_of
@@ -33,6 +32,7 @@ from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
 from admin.page.context import changed
 from admin.page.pages import bridge
+from config.durations import parse_duration
 from store.records import EventStatus, iso
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
@@ -90,7 +90,7 @@ def resume(name: str) -> Any:
 
 
 @blueprint.get("/events")
-@answers(list[event_list.ListedEvent], 404, query=OfEvents)
+@answers(list[ListedEvent], 404, query=OfEvents)
 def events(query: OfEvents) -> Any:
     """Events, newest first
 
@@ -110,15 +110,15 @@ def events(query: OfEvents) -> Any:
         headers["Link"] = f'<{link}>; rel="next"'
     if page.searched_to is not None and len(shown) < limit:
         headers["Searched-Since"] = str(iso(page.searched_to.received_at))
-    return [event_list.event_in_list(event, targets[event.id], context) for event in shown], headers
+    return [event_in_list(event, targets[event.id], context) for event in shown], headers
 
 
 @blueprint.get("/failures")
-@answers(event_list.Failures, 404, query=OfWebhook)
+@answers(Failures, 404, query=OfWebhook)
 def failures(query: OfWebhook) -> Any:
     """Unresolved failed events, grouped by webhook and reason: the newest 5,000 of them"""
     check_webhook(bridge(), query.webhook)
-    return event_list.Failures.of(failures_of(bridge(), query.webhook))
+    return Failures.of(failures_of(bridge(), query.webhook))
 
 
 @blueprint.get("/events/<event_id>")
@@ -180,3 +180,22 @@ def rejections(query: OfRejections) -> Any:
     check_webhook(bridge(), query.webhook)
     found = bridge().store.queries.rejections(query.webhook, query.limit, filtered=query.filtered)
     return list(map(Rejection.of, found))
+
+
+@blueprint.post("/callbacks")
+@answers(Callback, 404, status=201)
+def make_callback(json: ToCallBack) -> Any:
+    """Make a URL that completes one task, once; only with BRIDGE_ADMIN_TOKEN"""
+    here, asked = bridge(), json
+    check_webhook(here, asked.webhook)
+    webhook = here.definitions.by_name.get(asked.webhook)
+    if webhook is None:
+        abort(404, f"the webhook {asked.webhook} is no longer defined")
+    try:
+        seconds = None if asked.expires is None else parse_duration(asked.expires)
+    except ValueError as error:
+        abort(400, f"expires: {error}")
+    made = callback_url(
+        webhook, here.settings, here.store.now(), asked.workflow_id, asked.task, asked.iteration, seconds
+    )
+    return Callback.of(made), 201

@@ -12,7 +12,6 @@ from admin.errors import CantDo
 from admin.page import (
     acknowledging,
     api,
-    callbacks,
     criteria,
     event_list,
     listening,
@@ -24,12 +23,19 @@ from admin.page import (
     sending,
     webhooks,
 )
-from admin.page.access import COOKIE, NotAllowed, Role, Sessions, check_local, check_same_site
-from admin.page.context import Source, role_of_token, sessions, set_cookie, source
+from admin.page.access import (
+    COOKIE,
+    NotAllowed,
+    Role,
+    Sessions,
+    TooManyWrongTokens,
+    WrongTokens,
+    check_local,
+    check_same_site,
+)
+from admin.page.context import FlashMessages, Source, role_of_token, sessions, set_cookie, source
 from admin.page.feed import Feed
-from admin.page.flash import FlashMessages
 from admin.page.readiness import Readiness
-from admin.page.wrong_tokens import TooManyWrongTokens, WrongTokens
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
 from relay.http.forwarded import believing
@@ -118,7 +124,6 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(rejections.api)
     app.register_blueprint(live.blueprint)
     app.register_blueprint(api.blueprint)
-    app.register_blueprint(callbacks.blueprint)
     app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)
     app.register_blueprint(runs.blueprint)

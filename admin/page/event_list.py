@@ -16,7 +16,7 @@ from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, s
 from admin.events.replay import replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
 from admin.events.search import BadFilter
-from admin.page.chosen_events import AT_ONCE, Asked, asked_for, chosen_of
+from admin.page.acknowledging import AT_ONCE, Asked, asked_for, chosen_of
 from admin.page.context import changed
 from admin.page.pages import PAGE, bridge, render, seq
 from admin.page.pages import blueprint as blueprint

@@ -17,8 +17,7 @@ from admin.api.openapi import Decorator, answers
 from admin.bridge import Bridge
 from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
 from admin.errors import NotFound
-from admin.orkes.kept import forget, rename
-from admin.orkes.webhooks import HIDDEN, NotAWebhook, from_orkes, proof_of, to_orkes
+from admin.orkes.webhooks import HIDDEN, NotAWebhook, forget, from_orkes, proof_of, rename, to_orkes
 from admin.page.context import changed, role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder

@@ -23,8 +23,7 @@ from flask import (
 )
 
 from admin.bridge import DAY, Bridge
-from admin.check.health import ago, find_issues
-from admin.check.state import state_of
+from admin.check.health import ago, find_issues, state_of
 from admin.cli.tables import plain, pretty
 from admin.events.descriptions import describe_status, status_context
 from admin.events.paths import select

@@ -10,8 +10,7 @@ from flask import Blueprint, Response, abort, make_response, redirect, request, 
 from admin.errors import NotFound
 from admin.page.context import changed, source
 from admin.page.pages import render
-from admin.page.runnable import runnable
-from admin.page.webhooks import check_may_write, defined, webhook_page
+from admin.page.webhooks import check_may_write, defined, runnable, webhook_page
 from config.webhooks import Webhook
 from platforms.bodies import MalformedBody, read_json
 from worker.conductor.errors import ConductorError, OutcomeUnknown

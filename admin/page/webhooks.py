@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
@@ -12,9 +14,8 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, reques
 from admin.bridge import DAY
 from admin.definitions.entry_text import UnknownSecret, masked
 from admin.definitions.forms import WebhookForm
-from admin.definitions.rotation import ValueMissing, remove_old
+from admin.definitions.rotation import ValueMissing, may_add_secret, proofs_of, proves_by_secret, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
-from admin.definitions.secret_rotation import may_add_secret, proofs_of, proves_by_secret
 from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import (
     CantWrite,
@@ -26,19 +27,16 @@ from admin.definitions.writer import (
 )
 from admin.definitions.written import files_in
 from admin.errors import NotFound
-from admin.events.how_to_try import how_to_try
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.explain.inputs import inputs_for_newest
-from admin.orkes.kept import forget
+from admin.orkes.webhooks import forget
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_chart
 from admin.page.context import changed, flash_messages, source
 from admin.page.event_list import rows_of
-from admin.page.form_page import edit_page, form_page
+from admin.page.form_page import edit_page, form_page, take_search
 from admin.page.pages import bridge, render, with_own_scripts
-from admin.page.receivers import take_search
-from admin.page.runnable import runnable
-from admin.setup_steps import prompts, setup_steps
+from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
 from config.file_stamps import stamp_of
 from config.references import may_hold_reference
@@ -348,3 +346,34 @@ def _to(name: str, **note: Any) -> Response:
     """Leads on to the webhook's page, which then says what is in the note."""
     left = flash_messages().leave(g.cookie, name, note) if note else None
     return make_response(redirect(url_for("webhooks.webhook", name=name, note=left), 303))
+
+
+@dataclass(frozen=True, order=True)
+class Runnable:
+    """A workflow to run."""
+
+    workflow: str
+    version: int | None
+    """None for the latest."""
+
+    @property
+    def key(self) -> str:
+        """What a form sends to name it."""
+        return json.dumps([self.workflow, self.version])
+
+    @property
+    def label(self) -> str:
+        """The name, and the version if it is a certain one."""
+        return self.workflow if self.version is None else f"{self.workflow}, version {self.version}"
+
+
+def runnable(webhook: Webhook) -> list[Runnable]:
+    """The workflows that the webhook resumes, starts or gives messages, each in the versions that it names."""
+    named = [
+        Runnable(workflow, version)
+        for workflow, versions in webhook.receivers.items()
+        for version in (sorted(versions) if versions else [None])
+    ]
+    started = [Runnable(start.workflow, start.version) for start in webhook.starts]
+    given = [Runnable(message.workflow, message.version) for message in webhook.messages]
+    return list(dict.fromkeys([*named, *started, *given]))

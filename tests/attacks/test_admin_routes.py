@@ -189,7 +189,7 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong tokens are slowed down elsewhere; here each is to be looked at."""
-    monkeypatch.setattr("admin.page.wrong_tokens.WrongTokens.check", lambda self, address: None)
+    monkeypatch.setattr("admin.page.access.WrongTokens.check", lambda self, address: None)
 
 
 @pytest.mark.parametrize("way", WAYS)

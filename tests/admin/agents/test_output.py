@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from admin.agents.output import LONGEST, as_text
+from admin.agents.server import LONGEST, as_text
 
 
 def nested(depth: int) -> Any:

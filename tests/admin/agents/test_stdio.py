@@ -20,7 +20,7 @@ from unittest import mock
 
 import pytest
 
-from admin.agents.output import LONGEST
+from admin.agents.server import LONGEST
 from admin.agents.tools import TOOLS
 from store.records import NewEvent, new_event_id
 from testkit import PATIENCE

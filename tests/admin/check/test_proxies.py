@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from admin.check.proxies import on_proxies
+from admin.check.advice import on_proxies
 from config.settings import Settings
 from config.webhooks import load_definitions
 from platforms import PLATFORMS

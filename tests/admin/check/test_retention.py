@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from admin.check.retention import on_retention
+from admin.check.advice import on_retention
 from config.webhooks import Webhook
 
 HOUR = 3600.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from admin.check.sample_events import sample_events
+from admin.check.advice import sample_events
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from admin.check.secrets_in_git import find_secrets_in_git, not_ignored
+from admin.check.advice import find_secrets_in_git, not_ignored
 from config.webhooks import load_definitions
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"

@@ -7,7 +7,7 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from admin.check.state import failed_since
+from admin.check.health import failed_since
 from tests.admin.conftest import Cli
 from tests.admin.events.test_replay import MARKED, arrive, fail, replayed
 from tests.admin.page.test_app import form_of

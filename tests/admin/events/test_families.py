@@ -7,7 +7,7 @@ import json
 import pytest
 from flask.testing import FlaskClient
 
-from admin.check.state import failed_since
+from admin.check.health import failed_since
 from admin.events.families import families
 from admin.events.replay import replay
 from store.records import Decision, Event, EventStatus, NewTarget, Result, Term

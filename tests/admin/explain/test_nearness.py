@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from admin.explain import explainer, nearness
+from admin.explain import explainer, pairs
 from admin.explain.context import Context
 from admin.explain.explainer import Explainer
-from admin.explain.nearness import Nearness
-from admin.explain.pairs import compare
+from admin.explain.pairs import Nearness, compare
 from store.one_target import OneTarget
 from store.records import Event, NewEvent, Task, Term, Workflow, new_event_id
 from tests.admin.explain.test_explain import NOW, event, target, task, webhook
@@ -65,7 +64,7 @@ def test_tasks_that_differ_are_not_compared_in_full(monkeypatch: pytest.MonkeyPa
         compared.append(candidate.id)
         return compare(one, document, candidate, context)
 
-    monkeypatch.setattr(nearness, "compare", counting)
+    monkeypatch.setattr(pairs, "compare", counting)
     context = Context({"hook": webhook()}, {}, {}, {}, NOW)
     rank = Nearness(event(), event().document(), context)
     for candidate in [task({"$.type": f"pull {number}"}, id=str(number)) for number in range(50)]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from admin.explain.waiting_sender import waiting_sender_steps
+from admin.explain.story import waiting_sender_steps
 from store.answers import Answer, Waited
 from store.delivery_records import AnswerWanted
 from tests.admin.conftest import Cli

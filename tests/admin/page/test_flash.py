@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from admin.page.flash import KEPT, MOST, FlashMessages
+from admin.page.context import KEPT, MOST, FlashMessages
 
 
 def test_a_note_is_read_again_until_its_time_is_over() -> None:

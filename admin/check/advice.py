@@ -1,0 +1,195 @@
+"""What `check` advises besides errors: about proxies, retention, samples, and secrets that git may see."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from config.durations import format_duration
+from config.settings import Settings
+from config.webhooks import Definitions, Problem, Webhook
+from platforms import PLATFORMS
+from platforms.bodies import Body
+from platforms.guide import samples
+from platforms.http import Request
+from relay.events.payload import payload_of
+from relay.events.preview import shaped
+from worker.discovery.probe import CheckResult
+
+_LIST_THEM = "list the proxies' own addresses or networks"
+
+
+def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult]:
+    """What is risky about BRIDGE_TRUSTED_PROXIES."""
+    proxies = settings.bridge_trusted_proxies
+    by_certificate = [webhook.name for webhook in definitions.webhooks if webhook.mtls is not None]
+    if by_certificate and not proxies:
+        return [
+            CheckResult(
+                "error",
+                f"no proxy is named, so nobody vouches for the client certificates of {by_certificate[0]}: it refuses "
+                "every delivery",
+                "set it to the address or network of the proxy that verifies them, such as 127.0.0.1",
+            )
+        ]
+    if by_certificate and (proxies.hops or proxies.everyone):
+        return [
+            CheckResult(
+                "warning",
+                "a client that bypasses the proxy can claim any client certificate, even the one that "
+                f"{by_certificate[0]} asks for",
+                _LIST_THEM,
+            )
+        ]
+    if proxies.everyone:
+        return [
+            CheckResult(
+                "warning",
+                "every client counts as a proxy and can claim any address, for `allow_ips` and the limit on failed "
+                "proofs",
+                _LIST_THEM,
+            )
+        ]
+    if not proxies and (settings.bridge_public_url or "").startswith("https:"):
+        return [
+            CheckResult(
+                "warning",
+                "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come "
+                "from its address: `allow_ips` and the limit on failed proofs see no other",
+                "set it to that proxy's address or network, such as 127.0.0.1",
+            )
+        ]
+    restricted = [webhook.name for webhook in definitions.webhooks if webhook.allow_ips]
+    if proxies.hops and restricted:
+        return [
+            CheckResult(
+                "note",
+                "a client that bypasses the proxy can claim any address, even one in the `allow_ips` of "
+                f"{restricted[0]}",
+                _LIST_THEM,
+            )
+        ]
+    return []
+
+
+_SHORTEST = 86_400.0
+"""Seconds: within a day, most platforms have repeated what they repeat."""
+
+
+def on_retention(seconds: float, webhooks: Sequence[Webhook]) -> list[CheckResult]:
+    """What is wrong with BRIDGE_RETENTION, and what is risky about it.
+
+    While a signed time is accepted, its event must be known: whoever has seen a delivery could make it an event again.
+    """
+    windows = {webhook.name: window for webhook in webhooks if (window := _window(webhook)) is not None}
+    longest = max(windows, key=windows.__getitem__, default=None)
+    if longest is not None and windows[longest] > seconds:
+        ago = format_duration(windows[longest])
+        what = f"webhook {longest} accepts what was signed {ago} ago, and after {format_duration(seconds)} forgets it"
+        return [CheckResult("error", what, f"write {ago} or more, or give the webhook a shorter tolerance")]
+    if seconds >= _SHORTEST:
+        return []
+    what = f"what a platform delivers again more than {format_duration(seconds)} later is an event again"
+    return [CheckResult("warning", what, "write 1d or more: platforms repeat deliveries for hours or days")]
+
+
+def _window(webhook: Webhook) -> float | None:
+    """Seconds for which a signed time is accepted; None for ever, or if there is none."""
+    if webhook.verifier == "none":
+        return None
+    if webhook.signature is not None and webhook.signature.timestamp_header is not None:
+        return webhook.signature.tolerance
+    return PLATFORMS[webhook.platform].tolerance if webhook.tolerance is None else webhook.tolerance
+
+
+_ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
+"""Platforms whose senders decide what is in an event: a sample says nothing about others."""
+
+
+def sample_events(webhook: Webhook) -> Sequence[Mapping[str, Any]]:
+    """The payloads of the samples of the webhook's platform; none if they tell nothing."""
+    if webhook.platform in _ANYTHING:
+        return ()
+    platform = PLATFORMS[webhook.platform]
+    events = [event for body in _bodies(webhook.platform) for event in shaped(webhook, platform, body)]
+    return [json.loads(payload_of(event, {})) for event in events]
+
+
+@cache
+def _bodies(platform: str) -> Sequence[Body]:
+    """As the platform reads them."""
+    found = []
+    for sample in samples(platform).values():
+        headers = {"content-type": sample.content_type} | {name.lower(): text for name, text in sample.headers.items()}
+        request = Request("POST", "", "", headers, sample.body, None, 0.0)
+        found.append(PLATFORMS[platform].read(request, signed=False))
+    return found
+
+
+_PATIENCE = 5.0
+"""Seconds that git may take to answer."""
+
+
+def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
+    """A warning for each secret whose file is committed or could be. None where there is no git."""
+    places = [place for place in definitions.secrets if place.path.exists()]
+    dotenv = Path(".env")
+    exposed = not_ignored({place.path for place in places} | ({dotenv} if dotenv.exists() else set()))
+    found = [
+        Problem(
+            str(place.file),
+            place.line,
+            place.where,
+            "this file holds the secret, and git doesn't ignore it"
+            if place.path == place.file
+            else f"{place.path} holds the secret, and git doesn't ignore it",
+            "refer to a variable, or to a file outside the work tree"
+            if place.path == place.file
+            else "add it to .gitignore, or move it out of the work tree",
+            warning=True,
+        )
+        for place in places
+        if place.path in exposed
+    ]
+    if dotenv in exposed:
+        what = "this file holds secrets, and git doesn't ignore it"
+        found.append(Problem(str(dotenv), 1, "git", what, "add it to .gitignore", warning=True))
+    return sorted(found)
+
+
+def not_ignored(paths: Iterable[Path]) -> set[Path]:
+    """The files that are in a git work tree and not ignored."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path in paths:
+        by_folder.setdefault(path.absolute().parent, []).append(path)
+    return {
+        path
+        for folder, inside in by_folder.items()
+        if any((above / ".git").exists() for above in (folder, *folder.parents))
+        for path in _not_ignored_in(folder, inside)
+    }
+
+
+def _not_ignored_in(folder: Path, paths: Sequence[Path]) -> list[Path]:
+    """The paths, all in the folder, that git doesn't ignore."""
+    try:
+        # 0: some are ignored, and it names them. 1: none is, or they are committed already. 128: not a work tree, or
+        # git rejects one of the paths.
+        answer = subprocess.run(  # noqa: S603
+            ["git", "-C", str(folder), "check-ignore", "--stdin", "-z"],  # noqa: S607
+            input=b"\0".join(os.fsencode(path.name) for path in paths),
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    if answer.returncode not in (0, 1):
+        return [one for path in paths for one in _not_ignored_in(folder, [path])] if len(paths) > 1 else []
+    ignored = set(answer.stdout.split(b"\0"))
+    return [path for path in paths if os.fsencode(path.name) not in ignored]
