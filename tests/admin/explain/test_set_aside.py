@@ -60,7 +60,7 @@ def test_an_event_that_is_set_aside_says_so(cli: Cli, client: FlaskClient, sampl
     assert said in cli("events", "show", event_id).stdout
     assert said in cli("events", "explain", event_id).stdout
     assert said in words(client, f"/events/{event_id}")
-    whole = get(client, f"/api/events/{event_id}", "/api/events/{eventId}")
+    whole = get(client, f"/api/events/{event_id}", "/api/events/{event_id}")
     assert whole["setAside"] == {
         "kind": "event",
         "reason": "500 from Conductor.",
@@ -70,7 +70,7 @@ def test_an_event_that_is_set_aside_says_so(cli: Cli, client: FlaskClient, sampl
     }
     assert whole == json.loads(cli("events", "show", event_id, "--json").stdout)
     other = sample.events["delivered"]
-    assert get(client, f"/api/events/{other}", "/api/events/{eventId}")["setAside"] is None
+    assert get(client, f"/api/events/{other}", "/api/events/{event_id}")["setAside"] is None
 
 
 def test_a_call_that_is_set_aside_or_waits_says_so(cli: Cli, client: FlaskClient, sample: Sample) -> None:
@@ -82,7 +82,7 @@ def test_a_call_that_is_set_aside_or_waits_says_so(cli: Cli, client: FlaskClient
     )
     store.claims.record_results("sample", [Result(target, "pending", "500 oh no", due_at=DUE)], SINCE)
     assert f"the last one failed: 500 oh no; the next one is at {iso(DUE)}." in cli("events", "show", event_id).stdout
-    [shown] = get(client, f"/api/events/{event_id}", "/api/events/{eventId}")["targets"]
+    [shown] = get(client, f"/api/events/{event_id}", "/api/events/{event_id}")["targets"]
     assert shown["dueAt"] == iso(DUE)
     put_aside(sample, "target", str(target.id))
     assert f"This call is set aside: {WHY}; {AGAIN}." in cli("events", "explain", event_id).stdout
@@ -99,10 +99,10 @@ def test_a_task_that_is_set_aside_says_so(
     expected = f"{said} set aside: {WHY}; {AGAIN}."
     assert expected in cli("tasks", "show", "task-late").stdout
     assert expected in words(client, "/tasks/task-late")
-    whole = get(client, "/api/tasks/task-late", "/api/tasks/{taskId}")
+    whole = get(client, "/api/tasks/task-late", "/api/tasks/{task_id}")
     assert whole["setAside"]["kind"] == kind
     assert whole == json.loads(cli("tasks", "show", "task-late", "--json", "-n", "20").stdout)
-    assert get(client, "/api/tasks/task-other", "/api/tasks/{taskId}")["setAside"] is None
+    assert get(client, "/api/tasks/task-other", "/api/tasks/{task_id}")["setAside"] is None
 
 
 def test_a_task_that_was_never_read_is_known_by_its_reason(cli: Cli, sample: Sample) -> None:
