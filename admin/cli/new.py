@@ -15,7 +15,7 @@ from admin.bridge import read_definitions
 from admin.cli.common import Here, echo_json, here, secret_given
 from admin.cli.groups import fail
 from admin.cli.tables import plain
-from admin.definitions.fields import BY_NAME, FIELDS
+from admin.definitions.fields import BY_NAME, FIELDS, Field
 from admin.definitions.forms import WebhookForm
 from admin.definitions.writer import DefinitionsFolder, Invalid
 from admin.markdown import as_text
@@ -25,31 +25,37 @@ from platforms import PLATFORMS
 from platforms.guide import Guide, guides
 from store.errors import StoreUnavailable
 
-_OPTIONS = (
-    ("--algorithm", "signature_algorithm", "With --signature: sha1, sha256 (the default) or sha512."),
-    ("--encoding", "signature_encoding", "With --signature: its encoding, hex (the default) or base64."),
-    ("--key-encoding", "signature_key_encoding", "With --signature: the secret's encoding, text, hex or base64."),
-    ("--prefix", "signature_prefix", "With --signature: text before it, such as 'sha256='."),
-    ("--signed", "signature_signed", "With --signature: what is signed, such as '{timestamp}.{body}'."),
-    ("--format", "signature_format", "With --signature: the header's form, 't={timestamp},v1={signature}'."),
-    ("--timestamp-header", "signature_timestamp_header", "With --signature: the header that carries the signed time."),
-    ("--issuer", "jwt_issuer", "custom: the issuer of the bearer token (JWT) that proves deliveries."),
-    ("--jwks", "jwt_jwks", "With --issuer: the URL of its keys, if it has no OpenID discovery."),
-    ("--claim", "jwt_claims", "With --issuer: a claim that the token must have, '$.scope: orders'."),
-    (
-        "--subject",
-        "mtls_subject",
-        "custom, salesforce: the client certificate's subject, which a proxy forwards in --header.",
-    ),
-    ("--san", "mtls_san", "The same, by its alternative name."),
-    ("--challenge", "challenge_name", "custom: the query parameter or JSON field of the sender's challenge."),
-    ("--expires", "callback_expires", "With --callback: how long a URL can be used, such as 2h."),
-    ("--task", "callback_tasks", "With --callback: the reference name of a task that its URLs may complete."),
-    ("--query", "callback_query", "With --callback: a query parameter that becomes part of the output."),
-    ("--service-account", "service_account", "google-pubsub: the e-mail of its service account."),
-    ("--topic", "topic", "aws-sns: the ARN of the topic."),
-)
-"""Options for fields of the form: option, field, help."""
+_LIST = ("lines", "yaml")
+_FOR = {
+    "signature": "with --signature",
+    "jwt": "with --issuer",
+    "mtls": "with --subject or --san",
+    "challenge": "with --challenge",
+    "callback": "with --callback",
+    "own": "of some platforms",
+}
+"""What each group of fields goes with."""
+_PROOF_OF = {
+    "no_proof": "none",
+    **dict.fromkeys(("callback", "by_id", "expires", "task", "query"), "callback"),
+    "issuer": "jwt",
+    "subject": "mtls",
+    "san": "mtls",
+    "signature": "signature",
+}
+"""The kind of proof that an option chooses, the first of them that is given."""
+
+
+def _option_of(field: Field) -> str:
+    """The option for this field, and for those of the same name in other groups."""
+    name = "challenge" if field.path == ("challenge", "name") else field.path[-1]
+    return name.removesuffix("s") if field.kind in _LIST else name
+
+
+_OPTIONS: dict[str, list[Field]] = {}
+for _field in FIELDS:
+    if _field.kind != "tick" and _field.path != ("callback", "by"):
+        _OPTIONS.setdefault(_option_of(_field), []).append(_field)
 _ASKED = {
     "headers": (),
     "signature": ("signature_signed", "signature_encoding"),
@@ -62,15 +68,18 @@ _ASKED = {
 """The fields that a terminal is asked for by each kind of proof that a definition chooses."""
 _OF_START = re.compile(r"start_([a-z]+)_([0-9]+)")
 """The name of a field of a start: its part, and which start."""
-_HEADERS = {"headers": "header", "signature": "signature_header", "jwt": "jwt_header", "mtls": "mtls_header"}
-"""The field that --header is for."""
+_USUAL_HEADERS = {"headers": "X-Api-Key", "signature": "X-Signature", "mtls": "X-SSL-Client-S-DN"}
 
 
 def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option, name, text in reversed(_OPTIONS):
-        kind = BY_NAME[name].kind
-        metavar = "'PATH: VALUE'" if kind == "yaml" else "TEXT"
-        command = click.option(option, name, metavar=metavar, multiple=kind in ("yaml", "lines"), help=text)(command)
+    for option, fields in reversed(_OPTIONS.items()):
+        texts = [f"{_FOR[one.group]}: {one.label} ({one.hint or ' or '.join(one.choices)})." for one in fields]
+        if option == "header":
+            texts.append("Without these: the header with the secret.")
+        name = f"--{option.replace('_', '-')}"
+        multiple = fields[0].kind in _LIST
+        text = " ".join(texts)
+        command = click.option(name, option, multiple=multiple, help=text[0].upper() + text[1:])(command)
     return command
 
 
@@ -95,14 +104,12 @@ def _with_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--more", metavar="'KEY: VALUE'", multiple=True, help="A further setting, such as 'split: $.items' or 'hold: 1m'."
 )
-@click.option("--header", help="custom: the header with the secret, signature, token or certificate's name.")
 @click.option("--signature", is_flag=True, help="custom: the header carries an HMAC signature of the body, or of more.")
 @click.option("--callback", is_flag=True, help="custom: its URLs complete one task each (webhook-bridge callback).")
 @click.option("--by-id", is_flag=True, help="With --callback: unsigned URLs, which workflows make with their own id.")
 @_with_options
 @click.option("--no-proof", is_flag=True, help="custom: nothing proves deliveries; anyone who knows the URL can post.")
 @click.option("--verify-token", help="facebook, whatsapp: the token of Meta's challenge.")
-@click.option("--audience", help="google-pubsub, google-chat, or with --issuer: the audience of the token.")
 @click.option("--dry-run", is_flag=True, help="Only print the YAML, and what the check says about it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
@@ -145,21 +152,18 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
 
 def _useless(form: WebhookForm, guide: Guide, given: dict[str, Any]) -> list[str]:
     """The options that were given and have no place in this webhook."""
-    own = guide.platform.own_settings
     proof = form.proof if form.proofs else None
     fits = {
-        "header": proof in _HEADERS,
         "signature": proof == "signature",
         "callback": proof == "callback",
         "by_id": proof == "callback",
         "no_proof": proof == "none",
         "secret": proof is None or form.has_secret,
-        "verify_token": "verify_token" in own,
-        "audience": "audience" in own or proof == "jwt",
+        "verify_token": "verify_token" in guide.platform.own_settings,
     }
-    fits |= {name: form.takes(BY_NAME[name]) for _, name, _ in _OPTIONS}
-    options = {name: option for option, name, _ in _OPTIONS}
-    return [options.get(name, f"--{name.replace('_', '-')}") for name, does in fits.items() if given[name] and not does]
+    fits |= {option: any(map(form.takes, fields)) for option, fields in _OPTIONS.items()}
+    fits["header"] |= proof == "headers"
+    return sorted(f"--{name.replace('_', '-')}" for name, does in fits.items() if given[name] and not does)
 
 
 def _named(field: str) -> str:
@@ -184,20 +188,31 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
     if name is None and not asks:
         raise click.UsageError("NAME is missing")
     form = WebhookForm(guide.platform.name, name=name or str(click.prompt("Name (the URL ends with it)")))
-    form.values = _typed(given)
-    asked_for = _proof(given)
+    if given["by_id"]:
+        form.values["callback_by"] = "id"
+    usual = "challenge" if given["challenge"] and not given["header"] else "headers"
+    asked_for = next((proof for option, proof in _PROOF_OF.items() if given[option]), usual)
     form.proof = asked_for if asked_for in form.proofs else form.proof
-    if form.proofs and asks and not any((given["header"], given["signature"], asked_for != "headers")):
+    if form.proofs and asks and not given["header"] and asked_for == "headers":
         form.proof = str(click.prompt("Proven by", type=click.Choice(form.proofs), default=form.proof))
-    own = [one.name for one in FIELDS if one.group == "own" and one.fits(guide.platform)]
+    if given["challenge"] and form.proof != "callback":
+        form.besides = ("challenge",)
+    for option, fields in _OPTIONS.items():
+        if (typed := given[option]) and (field := next(filter(form.takes, fields), None)):
+            form.values[field.name] = typed if isinstance(typed, str) else "\n".join(typed)
     form.verify_token = given["verify_token"] or ""
     if not form.verify_token and asks and "verify_token" in guide.platform.own_settings:
         form.verify_token = str(click.prompt("Verify token", default="", show_default=False))
-    if given["audience"]:
-        form.values["audience" if "audience" in own else "jwt_audience"] = given["audience"]
-    if given["challenge_name"] and form.proof != "callback":
-        form.besides = ("challenge",)
-    _prove(form, given["header"] or "", asks)
+    header = given["header"] or ""
+    if form.proofs and form.proof in _USUAL_HEADERS:
+        if not header and asks:
+            carries = {"headers": "secret", "signature": "signature", "mtls": "certificate's name"}[form.proof]
+            header = str(click.prompt(f"Header that carries the {carries}", default=_USUAL_HEADERS[form.proof]))
+        if form.proof == "headers":
+            form.header = header
+        else:
+            form.values[f"{form.proof}_header"] = header
+    own = [one.name for one in FIELDS if one.group == "own" and one.fits(guide.platform)]
     for name in (*own, *(_ASKED[form.proof] if form.proofs else ())):
         if asks and not form.values.get(name):
             label = f"{BY_NAME[name].label} ({BY_NAME[name].hint or ' or '.join(BY_NAME[name].choices)})"
@@ -226,41 +241,6 @@ def _form(guide: Guide, name: str | None, given: dict[str, Any], asks: bool) -> 
         when, its_input = "\n".join(given["when"]), "\n".join(given["inputs"])
         form.starts.append({"workflow": workflow, "version": version, "when": when, "input": its_input})
     return form
-
-
-def _typed(given: dict[str, Any]) -> dict[str, str]:
-    """The fields' texts, as the options have them."""
-    typed = {name: given[name] for _, name, _ in _OPTIONS if given[name]}
-    texts = {name: text if isinstance(text, str) else "\n".join(text) for name, text in typed.items()}
-    return texts | ({"callback_by": "id"} if given["by_id"] else {})
-
-
-def _prove(form: WebhookForm, header: str, asks: bool) -> None:
-    """Puts the header where its kind of proof has it; asks for it if that needs one."""
-    if not form.proofs or form.proof not in _HEADERS:
-        return
-    if not header and asks and form.proof != "jwt":
-        usual = {"headers": "X-Api-Key", "signature": "X-Signature", "mtls": "X-SSL-Client-S-DN"}[form.proof]
-        carries = {"headers": "secret", "signature": "signature", "mtls": "certificate's name"}[form.proof]
-        header = str(click.prompt(f"Header that carries the {carries}", default=usual))
-    if form.proof == "headers":
-        form.header = header
-    elif header:
-        form.values[_HEADERS[form.proof]] = header
-
-
-def _proof(given: dict[str, Any]) -> str:
-    if given["no_proof"]:
-        return "none"
-    if any(given[name] for name in ("callback", "by_id", "callback_expires", "callback_tasks", "callback_query")):
-        return "callback"
-    if given["jwt_issuer"]:
-        return "jwt"
-    if given["mtls_subject"] or given["mtls_san"]:
-        return "mtls"
-    if given["signature"]:
-        return "signature"
-    return "challenge" if given["challenge_name"] and not given["header"] else "headers"
 
 
 def _done(here: Here, form: WebhookForm, guide: Guide, as_json: bool) -> None:
