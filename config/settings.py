@@ -137,6 +137,9 @@ class Settings(BaseSettings):
         description="who to notify when something is wrong: Apprise URLs (Slack, e-mail, Teams, PagerDuty, plain JSON, "
         "…), separated by spaces; extra `notify`",
     )
+    bridge_admin_url: str | None = Field(
+        default=None, description="where people open the admin page: messages to `BRIDGE_NOTIFY` link to it"
+    )
     bridge_log_format: Literal["text", "json"] | None = Field(
         default=None, description="text or json; text on a terminal and json elsewhere by default"
     )

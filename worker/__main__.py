@@ -52,7 +52,7 @@ def main() -> int:
     health = Health(store.leadership)
     conductor = Conductor(Server.of(settings), settings.bridge_call_timeout, store)
     worker = Worker(Context(settings, store, conductor, source, health))
-    notifier = Notifier(store, sender, worker) if sender is not None else None
+    notifier = Notifier(store, sender, worker, settings.bridge_admin_url) if sender is not None else None
 
     hard_stop = HardStop()
     hard_stop.watch()

@@ -16,8 +16,8 @@ def notify(here: Here, test: bool) -> None:
     """Send a test message to BRIDGE_NOTIFY.
 
     The leading worker sends messages there: about failed events, a webhook that rejects everything, an unreachable
-    Conductor or store, broken definitions, and events that pile up. Of each kind it sends at most one in ten minutes,
-    and one when the problem is over.
+    Conductor or store, broken definitions, and events that pile up. It sends one when the problem begins, and one when
+    it is over.
     """
     urls = here.settings.bridge_notify
     if urls is None:

@@ -119,8 +119,10 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
 _UNRESOLVED = "bridge.ended_events AS part WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
 # A function of the status: SQLite would read all that failed, whenever that was.
 _FAILED = """
-SELECT seq, webhook, settled_at FROM bridge.ended_events WHERE settled_at > %s AND settled_at <= %s
-AND coalesce(status, '') = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL
+SELECT e.id, e.webhook FROM (
+    SELECT seq FROM bridge.ended_events WHERE settled_at > %s
+    AND coalesce(status, '') = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL LIMIT %s
+) AS failed JOIN bridge.events e ON e.seq = failed.seq ORDER BY e.seq
 """
 _COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
 
@@ -202,9 +204,9 @@ class Queries(Part, ABC):
         """Number of failed events that are neither acknowledged nor resolved; counts at most 10,000."""
         return int(self._database.read(_COUNT_UNRESOLVED)[0][0])
 
-    def failed_between(self, after: int, until: int) -> list[tuple[int, str, int]]:
-        """(`seq`, webhook, when) of the unresolved events that failed after `after`, up to `until`."""
-        return [(seq, webhook, at) for seq, webhook, at in self._database.read(_FAILED, (after, until))]
+    def failed_since(self, after: int, limit: int) -> list[tuple[str, str]]:
+        """(id, webhook) of the unresolved events that failed after `after`, oldest arrivals first; up to `limit`."""
+        return [(event_id, webhook) for event_id, webhook in self._database.read(_FAILED, (after, limit))]
 
     def event_ids(self, first: str, last: str, limit: int) -> list[str]:
         """The ids from `first` to `last`, both included, in their order."""

@@ -255,7 +255,7 @@ webhooks:
         bridge.wait_for_event(event_id, "failed")
         wait_for(lambda: bool(received), "somebody is told")
         assert received[0]["title"] == "Webhook bridge: 1 event failed"
-        assert "lost (1)" in received[0]["message"]
+        assert f"lost, event {event_id}: " in received[0]["message"]
         told = json.dumps(received)
         assert "4111" not in told
         assert API_KEY not in told

@@ -110,11 +110,12 @@ def test_what_failed_within_a_time_is_found_unless_somebody_has_acknowledged_it(
     failed = {event.webhook: event for event in full.queries.events(EventFilter(status="failed"))}
     (at,) = {event.settled_at for event in failed.values()}
     assert at is not None
-    found = [(event.seq, webhook, at) for webhook, event in sorted(failed.items())]
-    assert sorted(full.queries.failed_between(at - 1, at), key=lambda one: one[1]) == found
-    assert full.queries.failed_between(at, at + 1) == full.queries.failed_between(at - 2, at - 1) == []
+    found = [(event.id, webhook) for webhook, event in sorted(failed.items())]
+    assert sorted(full.queries.failed_since(at - 1, 9), key=lambda one: one[1]) == found
+    assert len(full.queries.failed_since(at - 1, 1)) == 1
+    assert full.queries.failed_since(at, 9) == []
     full.acknowledgements.record([failed["a"].id], Note(NOW, "ada", "acknowledged", "known"))
-    assert full.queries.failed_between(at - 1, at) == found[1:]
+    assert sorted(full.queries.failed_since(at - 1, 9), key=lambda one: one[1]) == found[1:]
 
 
 def test_the_newest_delivered_events_of_all_webhooks_are_listed_in_order(store: Store) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, get_args
@@ -17,205 +17,141 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.settings import SettingsError
+from store.delivery_records import Rejection
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside
 from store.sqlite import SqliteStore, open_store
 from store.story import Note
-from worker.notify.messages import AWAY, QUIET, RESOLVED, Kind, Message, Notices, Observation
-from worker.notify.notifier import Notifier, Observer
+from worker.notify.messages import OVER, QUIET, Kind, Message, Notices
+from worker.notify.notifier import Notifier
 from worker.notify.sender import Apprise
+from worker.notify.troubles import Troubles
 
 MINUTE = 60_000
 
 
-def said(notices: Notices, now: int, **seen: Any) -> list[tuple[str, bool]]:
-    return [(one.kind, one.resolved) for one in notices.observe(Observation(now=now, **seen))]
+def said(notices: Notices, now: int, reached: bool = True, **troubles: str) -> list[tuple[str, bool]]:
+    """What is sent, and whether it says that something is over; `troubles`: kind → what it is about."""
+    current = [Message(kind, kind, kind, tuple(about.split())) for kind, about in troubles.items()]  # type: ignore[arg-type]
+    messages = notices.due(current, now)
+    for message in messages:
+        notices.sent(message, now, reached)
+    return [(message.kind, not message.about) for message in messages]
 
 
-def test_nothing_is_said_while_all_is_well() -> None:
+def test_trouble_is_told_when_it_begins_and_when_it_is_over_and_not_between() -> None:
     notices = Notices()
-    for now in range(0, 10 * QUIET, MINUTE):
-        assert said(notices, now, deliveries={"a": {"accepted": 5, "rejected": 50}}, oldest_pending=now - 1000) == []
+    assert said(notices, 0) == []
+    assert said(notices, 1, gone="a") == [("gone", False)]
+    for now in range(2, 5 * QUIET, MINUTE):
+        assert said(notices, now, gone="a") == []
+    assert said(notices, 5 * QUIET) == [("gone", True)]
+    assert said(notices, 5 * QUIET + 1) == []
 
 
-def test_conductor_must_be_away_for_a_minute_and_its_return_is_told() -> None:
+def test_what_may_be_over_in_a_moment_must_last() -> None:
     notices = Notices()
-    assert said(notices, 0, conductor_away=True) == []
-    assert said(notices, AWAY - 1, conductor_away=True) == []
-    assert said(notices, AWAY, conductor_away=True) == [("conductor", False)]
-    assert said(notices, AWAY + 5, conductor_away=True) == []
-    assert said(notices, 10 * QUIET, conductor_away=True) == [], "nothing new"
-    assert said(notices, 10 * QUIET + 1) == [("conductor", True)]
-    assert said(notices, 10 * QUIET + 2) == []
+    assert said(notices, 0, conductor="c", store="s") == []
+    assert said(notices, 5000, conductor="c", store="s") == [("store", False)]
+    assert said(notices, MINUTE - 1, conductor="c", store="s") == []
+    assert said(notices, MINUTE, store="s") == []
+    assert said(notices, MINUTE + 1, conductor="c", store="s") == [], "it began anew"
+    assert said(notices, 2 * MINUTE + 1, conductor="c", store="s") == [("conductor", False)]
 
 
-def test_a_short_absence_is_not_worth_a_word() -> None:
+def test_what_comes_and_goes_is_told_once_in_ten_minutes() -> None:
     notices = Notices()
-    said(notices, 0, conductor_away=True)
-    said(notices, AWAY - 5, conductor_away=False)
-    assert said(notices, AWAY, conductor_away=True) == []
+    assert said(notices, 0, definitions="relay") == [("definitions", False)]
+    assert said(notices, 1) == [("definitions", True)]
+    assert said(notices, 2, definitions="relay") == []
+    assert said(notices, 3) == [], "no one was told that it had begun again"
+    assert said(notices, QUIET - 1, definitions="relay") == []
+    assert said(notices, QUIET, definitions="relay") == [("definitions", False)]
+
+
+def test_something_new_is_told_while_the_trouble_lasts() -> None:
+    notices = Notices()
+    assert said(notices, 0, rejecting="a") == [("rejecting", False)]
+    assert said(notices, MINUTE, rejecting="a b") == []
+    assert said(notices, QUIET, rejecting="a b") == [("rejecting", False)]
+    assert said(notices, 3 * QUIET, rejecting="b") == []
+    assert said(notices, 3 * QUIET + 1) == [("rejecting", True)]
+
+
+def test_a_message_that_could_not_be_sent_is_tried_again_in_a_minute() -> None:
+    notices = Notices()
+    assert said(notices, 0, reached=False, failed="a") == [("failed", False)]
+    assert said(notices, MINUTE - 1, failed="a") == []
+    assert said(notices, MINUTE, failed="a") == [("failed", False)]
+    assert said(notices, 2 * MINUTE, reached=False) == [("failed", True)]
+    assert said(notices, 3 * MINUTE - 1) == []
+    assert said(notices, 3 * MINUTE) == [("failed", True)]
 
 
 def test_a_clock_that_is_set_back_silences_nothing_for_longer_than_usual() -> None:
     hour = 60 * MINUTE
     notices = Notices()
-    broken = ("relay",)
-    told = [("failed", False), ("definitions", False)]
-    assert said(notices, hour, broken_definitions=broken, failed={"a": 1}) == told
-    [message] = notices.observe(Observation(hour, broken_definitions=broken, conductor_away=True, gone=("b",)))
-    notices.not_sent(message, hour)
-    assert said(notices, 0, broken_definitions=broken, conductor_away=True) == []
-    found = said(notices, QUIET, broken_definitions=("worker",), conductor_away=True, gone=("b",), failed={"a": 1})
-    assert sorted(found) == sorted([*told, ("conductor", False), ("gone", False)])
+    assert said(notices, hour, definitions="relay") == [("definitions", False)]
+    assert said(notices, hour, reached=False, definitions="relay", gone="a") == [("gone", False)]
+    assert said(notices, 0, definitions="relay", conductor="c") == []
+    found = said(notices, QUIET, definitions="worker", conductor="c", gone="a")
+    assert sorted(found) == [("conductor", False), ("definitions", False), ("gone", False)]
 
 
-def test_what_comes_and_goes_is_told_once_in_ten_minutes() -> None:
+def test_of_what_is_unknown_nothing_is_said() -> None:
     notices = Notices()
-    broken = ("relay",)
-    assert said(notices, 0, broken_definitions=broken) == [("definitions", False)]
-    assert said(notices, 1) == [("definitions", True)]
-    assert said(notices, 2, broken_definitions=broken) == []
-    assert said(notices, 3) == [], "no one was told that it had begun again"
-    assert said(notices, QUIET - 1, broken_definitions=broken) == []
-    assert said(notices, QUIET, broken_definitions=broken) == [("definitions", False)]
-
-
-def test_a_webhook_that_has_gone_is_told_by_its_name() -> None:
-    notices = Notices()
-    [message] = notices.observe(Observation(now=0, gone=("orders",)))
-    assert (message.kind, message.title) == ("gone", "orders is gone from the definitions")
-    assert "503 for a minute, then 404" in message.body
-    assert said(notices, MINUTE, gone=("orders",)) == []
-    assert said(notices, QUIET, gone=("orders", "shop")) == [("gone", False)]
-    assert said(notices, 2 * QUIET) == [("gone", True)]
-
-
-def test_failed_events_are_told_together() -> None:
-    notices = Notices()
-    [message] = notices.observe(Observation(now=0, failed={"orders": 2, "b": 1}))
-    assert message.title == "3 events failed"
-    assert "b (1), orders (2)" in message.body
-    assert said(notices, MINUTE, failed={"orders": 1}) == []
-    assert said(notices, 2 * MINUTE, failed={"orders": 4}) == []
-    [message] = notices.observe(Observation(now=QUIET))
-    assert message.title == "5 events failed"
-    assert said(notices, QUIET + MINUTE) == []
-    assert said(notices, 2 * MINUTE + QUIET) == [("failed", True)]
-
-
-def test_a_webhook_that_rejects_everything_is_named_and_another_one_later() -> None:
-    notices = Notices()
-    few = {"a": {"rejected": 2}, "": {"unknown": 90}}
-    assert said(notices, 0, deliveries=few) == []
-    assert said(notices, 0, deliveries={"a": {"rejected": 9, "filtered": 1}}) == []
-    [message] = notices.observe(Observation(now=0, deliveries={"a": {"rejected": 3}}))
-    assert message.title == "a rejects every delivery"
-    both = {"a": {"rejected": 9}, "b": {"rejected": 9}}
-    assert said(notices, MINUTE, deliveries=both) == []
-    [message] = notices.observe(Observation(now=QUIET, deliveries=both))
-    assert message.title == "a, b reject every delivery"
-    assert said(notices, QUIET + 1, deliveries={"a": {"rejected": 9}}) == []
-    assert said(notices, QUIET + 2) == [("rejecting", True)]
-
-
-def test_a_store_that_stays_away_is_told_and_says_nothing_of_other_things() -> None:
-    notices = Notices()
-    assert said(notices, 0, conductor_away=True) == []
-    assert said(notices, AWAY, conductor_away=True) == [("conductor", False)]
-    assert said(notices, AWAY + 1, store_unavailable=True) == [], "a hiccup"
-    assert said(notices, AWAY + 5001, store_unavailable=True) == [("store", False)]
-    assert sorted(said(notices, AWAY + 6000)) == [("conductor", True), ("store", True)]
-
-
-def test_events_that_wait_while_conductor_is_away_are_not_told_as_well() -> None:
-    notices = Notices()
-    said(notices, AWAY, conductor_away=True)
-    assert said(notices, 3 * AWAY, conductor_away=True, oldest_pending=0) == [("conductor", False)]
-    assert said(notices, 3 * AWAY + 1, oldest_pending=0) == [("conductor", True), ("waiting", False)]
-
-
-def test_a_message_that_could_not_be_sent_is_tried_again_in_a_minute() -> None:
-    notices = Notices()
-    [message] = notices.observe(Observation(now=0, failed={"a": 1}))
-    notices.not_sent(message, 0)
-    assert said(notices, MINUTE - 1, failed={"a": 1}) == []
-    [message] = notices.observe(Observation(now=MINUTE))
-    assert message.title == "2 events failed"
-    [over] = notices.observe(Observation(now=MINUTE + QUIET))
-    assert over.resolved
-    notices.not_sent(over, MINUTE + QUIET)
-    assert said(notices, 2 * MINUTE + QUIET) == [("failed", True)]
+    assert said(notices, 0, waiting="events") == [("waiting", False)]
+    assert notices.due([], MINUTE, ["waiting"]) == []
+    assert said(notices, MINUTE) == [("waiting", True)]
 
 
 def test_the_next_worker_that_decides_says_nothing_twice() -> None:
     notices = Notices()
-    assert said(notices, 0, broken_definitions=("relay",)) == [("definitions", False)]
+    assert said(notices, 0, definitions="relay") == [("definitions", False)]
     next_one = Notices(notices.memory())
-    assert said(next_one, MINUTE, broken_definitions=("relay",)) == []
+    assert said(next_one, MINUTE, definitions="relay") == []
     assert said(next_one, 2 * MINUTE) == [("definitions", True)]
     for unreadable in (None, "", "{", "[]", '{"failed": 5}', '{"failed": {"x": 1}}'):
         assert said(Notices(unreadable), 0) == []
 
 
-def test_what_is_set_aside_for_a_minute_is_told_by_name_and_its_end() -> None:
-    notices = Notices()
-    assert said(notices, 0, set_aside=("task t1",)) == []
-    assert said(notices, AWAY - 1) == []
-    assert said(notices, AWAY, set_aside=("task t1",)) == []
-    [message] = notices.observe(Observation(now=2 * AWAY, set_aside=("task t1",)))
-    assert (message.kind, message.title) == ("set aside", "task t1 fails")
-    assert said(notices, QUIET, set_aside=("task t1", "event e1")) == []
-    [message] = notices.observe(Observation(now=2 * AWAY + QUIET, set_aside=("task t1", "event e1")))
-    assert message.title == "task t1, event e1 fail"
-    assert said(notices, 3 * QUIET) == [("set aside", True)]
-
-
-observations = st.builds(
-    dict,
-    conductor_away=st.booleans(),
-    store_unavailable=st.booleans(),
-    broken_definitions=st.sampled_from([(), ("relay",), ("relay", "worker")]),
-    failed=st.dictionaries(st.sampled_from("ab"), st.integers(1, 3), max_size=2),
-    deliveries=st.dictionaries(st.sampled_from("ab"), st.sampled_from([{"rejected": 5}, {"accepted": 1}]), max_size=2),
-    oldest_pending=st.sampled_from([None, 0]),
-    set_aside=st.sampled_from([(), ("task t1",), ("task t1", "event e1")]),
-)
-
-
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(1, QUIET), observations), max_size=30))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, QUIET),
+            st.dictionaries(st.sampled_from(get_args(Kind)), st.sampled_from(["a", "b", "a b"])),
+        ),
+        max_size=30,
+    )
+)
 def test_no_kind_is_told_twice_in_ten_minutes_and_every_end_follows_a_beginning(steps: list[Any]) -> None:
     notices = Notices()
     now = 0
     last: dict[str, int] = {}
     begun: set[str] = set()
-    for after, seen in steps:
+    for after, troubles in steps:
         now += after
-        for message in notices.observe(Observation(now=now, **seen)):
-            if message.resolved:
-                assert message.kind in begun
-                begun.remove(message.kind)
+        for kind, is_over in said(notices, now, **troubles):
+            if is_over:
+                assert kind in begun
+                begun.remove(kind)
             else:
-                assert now - last.get(message.kind, -QUIET) >= QUIET
-                last[message.kind] = now
-                begun.add(message.kind)
+                assert now - last.get(kind, -QUIET) >= QUIET
+                last[kind] = now
+                begun.add(kind)
         notices = Notices(notices.memory())
-    assert begun <= set(get_args(Kind))
 
 
-def test_the_observer_names_what_is_set_aside_the_longest_first(tmp_path: Path) -> None:
-    store = open_store(f"sqlite:///{tmp_path}/bridge.db")
-    store.quarantine.set_aside(
-        [SetAside("task", f"t{number}", None, "why", 100 - number, 1, number) for number in range(60)]
-    )
-    seen = Observer(store).observe()
-    store.close()
-    assert seen.set_aside[:2] == ("task t59", "task t58")
-    assert len(seen.set_aside) == 50
-    notices = Notices()
-    notices.observe(seen)
-    [message] = notices.observe(replace(seen, now=seen.now + AWAY))
-    assert message.title == "task t59, task t58, task t57, task t56, task t55 and 55 more fail"
+def test_every_kind_has_words_for_its_end() -> None:
+    assert set(OVER) == set(get_args(Kind))
+
+
+# --- what is wrong ---
+
+
+def troubles(store: SqliteStore, admin_url: str | None = None) -> dict[str, Message]:
+    return {trouble.kind: trouble for trouble in Troubles(store, admin_url).now()}
 
 
 def fail(store: SqliteStore, *ids: str) -> None:
@@ -229,81 +165,54 @@ def fail(store: SqliteStore, *ids: str) -> None:
     store.claims.record_results("me", [Result(target, "failed", "no such workflow") for target in targets], now)
 
 
-def test_the_observer_tells_of_no_failed_event_that_was_acknowledged(store: SqliteStore) -> None:
-    fail(store, "e1", "e2")
-    store.acknowledgements.record(["e1"], Note(store.now(), "ada", "acknowledged", "known"))
-    assert Observer(store).observe().failed == {"orders": 1}
-
-
-def test_the_observer_counts_all_that_failed_since_however_many(store: SqliteStore) -> None:
-    observer = Observer(store)
-    assert observer.observe().failed == {}
-    fail(store, *(f"e{number}" for number in range(120)))
-    assert observer.observe().failed == {"orders": 120}
-    assert observer.observe().failed == {}
-
-
-def test_what_failed_is_told_although_the_store_went_away_in_the_middle_of_a_look(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    observer = Observer(store)
+def test_failed_events_are_named_with_webhook_reason_and_link(store: SqliteStore) -> None:
     fail(store, "e1")
-
-    def away(*_: object) -> None:
-        raise StoreUnavailable("away")
-
-    parts = ((store.queries, "delivery_counts"), (store.quarantine, "items"), (store.queries, "oldest_pending"))
-    for part, method in parts:
-        with monkeypatch.context() as patches:
-            patches.setattr(part, method, away)
-            assert observer.observe().store_unavailable
-    assert observer.observe().failed == {"orders": 1}
+    found = troubles(store, "https://admin.example/")["failed"]
+    assert (found.title, found.about) == ("1 event failed", ("orders",))
+    assert found.body.startswith("orders, event e1: no such workflow. See https://admin.example/events/e1\n")
+    assert "See: webhook-bridge events show e1\n" in troubles(store)["failed"].body
+    fail(store, *(f"f{number}" for number in range(120)))
+    many = troubles(store)["failed"]
+    assert (many.title, many.body.count("orders, event"), "and 116 more" in many.body) == ("121 events failed", 5, True)
 
 
-def test_an_event_that_becomes_visible_after_one_that_failed_later_is_told_of(store: SqliteStore) -> None:
-    observer = Observer(store)
-    now = time.time()
-    with mock.patch.object(time, "time", lambda: now):
-        fail(store, "e1")
-        assert observer.observe().failed == {"orders": 1}
-    with mock.patch.object(time, "time", lambda: now - 1):
-        fail(store, "e2")  # its result was recorded by another worker, and committed a second later
-    with mock.patch.object(time, "time", lambda: now + 1):
-        assert observer.observe().failed == {"orders": 1}
+def test_events_that_were_acknowledged_or_failed_long_ago_are_no_trouble(store: SqliteStore) -> None:
+    fail(store, "e1")
+    later = time.time() + QUIET / 1000 + 1
+    with mock.patch.object(time, "time", lambda: later):
+        assert "failed" not in troubles(store)
+    store.acknowledgements.record(["e1"], Note(store.now(), "ada", "acknowledged", "known"))
+    assert "failed" not in troubles(store)
 
 
-def test_events_that_fail_after_the_clock_was_set_back_are_told_of_once(store: SqliteStore) -> None:
-    observer = Observer(store)
+def test_a_webhook_that_rejects_everything_is_named_with_its_last_reason(store: SqliteStore) -> None:
+    def count(**outcomes: int) -> dict[str, Any]:
+        return {"a": outcomes, "": {"unknown": 90}}
 
-    def failed(id_: str | None, now: float) -> int:
-        with mock.patch.object(time, "time", lambda: now):
-            if id_ is not None:
-                fail(store, id_)
-            return observer.observe().failed.get("orders", 0)
+    store.deliveries.record_rejections([Rejection("a", store.now(), 401, "bad signature")], {})
+    for outcomes in ({"rejected": 2}, {"rejected": 9, "filtered": 1}):
+        with mock.patch.object(store.queries, "delivery_counts", return_value=count(**outcomes)):
+            assert "rejecting" not in troubles(store)
+    with mock.patch.object(store.queries, "delivery_counts", return_value=count(rejected=3)):
+        found = troubles(store)["rejecting"]
+    assert found.title == "a rejects every delivery"
+    assert found.body == "a: the last one for: bad signature. See: webhook-bridge rejections --webhook a"
 
-    now = time.time()
-    assert [failed("e1", now), failed("e2", now - 3600), failed("e3", now - 3590)] == [1] * 3
-    assert failed(None, now + 1) == 0, "the clock has caught up with the first"
+
+def test_what_is_set_aside_is_named_with_its_reason_the_longest_first(store: SqliteStore) -> None:
+    store.quarantine.set_aside(
+        [SetAside("task", f"t{number}", "orders", "why", 100 - number, 1, number) for number in range(60)]
+    )
+    found = troubles(store)["set aside"]
+    assert found.title == "task t59, task t58, task t57, task t56, task t55 and 55 more fail"
+    assert found.body.startswith("task t59 of orders: why.\ntask t58 of orders: why.\n")
 
 
-@pytest.mark.parametrize(("back", "by_another"), [(5, False), (3600, False), (3600, True)])
-def test_a_clock_that_passes_the_same_time_again_tells_nothing_again(
-    store: SqliteStore, back: int, by_another: bool
-) -> None:
-    observer = Observer(store)
-    now = time.time()
-
-    def look(at: float, *new: str) -> int:
-        with mock.patch.object(time, "time", lambda: now + at):
-            if new:
-                fail(store, *new)
-            return observer.observe().failed.get("orders", 0)
-
-    assert [look(0, "e1"), look(10.5, "e2"), look(12)] == [1, 1, 0]
-    if by_another:
-        observer = Observer(store, store.now() + 12_000)  # the next leader's
-    assert [look(12 - back + back * tenth / 10) for tenth in range(12)] == [0] * 12
-    assert look(14 + back, "e3") == 1
+def test_webhooks_that_have_gone_are_named(store: SqliteStore) -> None:
+    store.facts.set("webhook_gone:orders", str(store.now()))
+    found = troubles(store)["gone"]
+    assert found.title == "orders is gone from the definitions"
+    assert "503 for a minute, then 404" in found.body
 
 
 # --- sending ---
@@ -402,32 +311,6 @@ def test_only_the_worker_that_decides_speaks_and_the_next_one_goes_on(inbox: Inb
     assert [message["type"] for message in inbox.received] == ["warning", "success"]
 
 
-@pytest.mark.parametrize("told_before", [True, False])
-def test_the_next_leader_tells_of_what_failed_since_the_last_one_looked(store: SqliteStore, told_before: bool) -> None:
-    sender, first, second = Sender(True), Worker(True), Worker(False)
-    one, two = Notifier(store, sender, first), Notifier(store, sender, second)
-    now = time.time()
-
-    def at(seconds: float) -> Any:
-        return mock.patch.object(time, "time", lambda: now + seconds)
-
-    for notifier in (one, two):
-        notifier.step()
-    if told_before:
-        fail(store, "e1")
-        with at(1):
-            one.step()
-    first.is_leader = False  # it was killed
-    with at(2):
-        fail(store, "e2")
-        two.step()
-    second.is_leader = True
-    with at(QUIET / 1000 + 1):
-        two.step()
-        two.step()
-    assert sender.titles == ["1 event failed"] * (2 if told_before else 1)
-
-
 def test_a_sender_that_fails_harms_nothing(store: SqliteStore) -> None:
     sender = Sender(False)
     notifier = Notifier(store, sender, Worker(True))
@@ -475,11 +358,6 @@ def test_no_message_has_anything_of_a_payload(store: SqliteStore) -> None:
     Notifier(store, sender, Worker(True)).step()
     assert sender.titles == ["Events are piling up"]
     assert "hunter2" not in sender.bodies[0]
-
-
-def test_every_kind_has_words_for_its_end() -> None:
-    assert set(RESOLVED) == set(get_args(Kind))
-    assert all(Message(kind, text, text).title for kind, text in RESOLVED.items())
 
 
 def test_the_command_sends_a_test_message(inbox: Inbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
