@@ -47,7 +47,7 @@ COMMANDS = {
     "tasks": Place("events", "List waiting tasks, and why they wait."),
     "rejections": Place("rejections", "List rejected deliveries with their reasons."),
     "send": Place("send", "Post a delivery, signed as the platform would."),
-    "callback": Place("callback", "Make a URL that completes one task."),
+    "callback": Place("webhooks", "Make a URL that completes one task."),
     "try": Place("try_criteria", "Try criteria on a webhook's newest events.", "try_criteria"),
     "listen": Place("listen", "Fetch a public bridge's deliveries to this machine."),
     "schema": Place("webhooks", "Print the JSON Schema of the YAML, for editors."),

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from admin.errors import CantDo
 from config.references import has_secret, may_hold_reference
-from config.yaml_lines import Located, Where
+from config.yaml_lines import BadYaml, Located, Where, parse_yaml
 
 MASK = "***"
 """Stands for a secret that the YAML contains itself."""
@@ -149,3 +152,33 @@ def _spliced(text: str, node: Node, new: str) -> str:
         end = last.end_mark.index
     old = text[node.start_mark.index : end]
     return f"{text[: node.start_mark.index]}{new}{old[len(old.rstrip()) :]}{text[end:]}"
+
+
+parsed = lru_cache(maxsize=1)(parse_yaml)
+"""For a large file that is looked at several times. What it returns must not be changed."""
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Its files of definitions, in the order of their names; none if it can't be read."""
+    try:
+        return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def items_in(file: Path, names: Collection[str]) -> tuple[str, list[Any]]:
+    """The file's text, and its webhooks as they are written, if it contains one of these names and can be read."""
+    try:
+        text = file.read_bytes().decode("utf-8-sig")
+        # Most files needn't be parsed.
+        document = parsed(text).value if any(name in text for name in names) else None
+    except (OSError, UnicodeDecodeError, BadYaml):
+        return "", []
+    items = document.get("webhooks") if isinstance(document, dict) else None
+    return text, items if isinstance(items, list) else []
+
+
+def names_taken(folder: Path, names: Collection[str]) -> set[str]:
+    """Those of the names that webhooks have in files of the folder that can be read. Reads each file once."""
+    items = (keys for file in files_in(folder) for keys in items_in(file, names)[1] if isinstance(keys, dict))
+    return {name for keys in items if isinstance(name := keys.get("name"), str) and name in names}

@@ -22,9 +22,8 @@ from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from admin.definitions.entry_text import Entry, cut_out, with_secrets, with_value
+from admin.definitions.entry_text import Entry, cut_out, files_in, items_in, parsed, with_secrets, with_value
 from admin.definitions.values import Keys, Secret, Verbatim, as_yaml, to_yaml_value, without_secrets
-from admin.definitions.written import files_in, items_in, parsed
 from admin.errors import CantDo
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from admin.definitions.entry_text import names_taken
 from admin.definitions.writer import CantWrite, NameTaken
-from admin.definitions.written import names_taken
 from admin.orkes.importing import Imported, to_yaml
 from config.yaml_lines import BadYaml, parse_yaml
 

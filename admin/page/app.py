@@ -33,9 +33,8 @@ from admin.page.access import (
     check_local,
     check_same_site,
 )
-from admin.page.context import FlashMessages, Source, role_of_token, sessions, set_cookie, source
+from admin.page.context import FlashMessages, Readiness, Source, role_of_token, sessions, set_cookie, source
 from admin.page.feed import Feed
-from admin.page.readiness import Readiness
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
 from relay.http.forwarded import believing

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
 from admin.bridge import DAY
-from admin.definitions.entry_text import UnknownSecret, masked
+from admin.definitions.entry_text import UnknownSecret, files_in, masked
 from admin.definitions.forms import WebhookForm
 from admin.definitions.rotation import ValueMissing, may_add_secret, proofs_of, proves_by_secret, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
@@ -25,7 +25,6 @@ from admin.definitions.writer import (
     NameTaken,
     Written,
 )
-from admin.definitions.written import files_in
 from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.explain.inputs import inputs_for_newest

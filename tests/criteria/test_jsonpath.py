@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonpath_ng.ext.parser import parse
 
-from admin.events.paths import select
+from admin.events.tree import select
 from criteria import evaluator
 from criteria.evaluator import MAX_STEPS, Node
 from criteria.jsonpath import BadPath, blank, compile_path

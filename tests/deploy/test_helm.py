@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from admin.cli.processes import PROCESSES
-from admin.page.readiness import PATIENCE
+from admin.page.context import PATIENCE
 from config.settings import Settings
 from tests.deploy.chart import CHART, ROOT, VALUES, Refused, of_kind, pods, render, run_helm, with_values
 from tests.deploy.restricted import beyond, containers, violations

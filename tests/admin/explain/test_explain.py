@@ -11,10 +11,10 @@ import pytest
 
 from admin.explain.context import Context
 from admin.explain.events import explain_event
+from admin.explain.explainer import describe_task, explain_task
 from admin.explain.pairs import compare
 from admin.explain.results import Comparison
 from admin.explain.targets import describe_target
-from admin.explain.tasks import describe_task, explain_task
 from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion, shown
 from criteria.matches import Criterion

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from admin.explain.events import explain_event
-from admin.explain.tasks import describe_task
+from admin.explain.explainer import describe_task
 from config.webhooks import Definitions
 from store.one_target import callback_to
 from store.records import Target

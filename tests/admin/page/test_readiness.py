@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.page.app import create_app
-from admin.page.readiness import Readiness
+from admin.page.context import Readiness
 from config.settings import Settings
 from testkit import PATIENCE
 from tests.admin.sample import Sample
