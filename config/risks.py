@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from config.copied_text import why_mistaken
 from config.durations import parse_duration
 from config.path_risks import find_path_risks
 from config.problems import ProblemAt
@@ -33,6 +32,11 @@ _PLACEHOLDER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
+_UNSEEN = re.compile("[\u00a0\u00ad\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\ufeff]")
+"""Spaces unlike the usual one, and characters without a width; not those that join letters or emoji."""
+_QUOTED = re.compile(r"""(["'`]).*\1|[“”„«‘’‚‹].*[“”»‘’›]""", re.DOTALL)
+_PEM = "-----BEGIN "
+"""How a key begins whose text ends with a line break."""
 _SCHEME = re.compile(r"(?:Bearer|Basic|Token|ApiKey)\s+", re.IGNORECASE)
 
 
@@ -167,11 +171,23 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
             yield _placeholder(place)
         elif mistaken is not None and re.match(mistaken[0], secret):
             yield ProblemAt(place, mistaken[1], "enter the right one; no delivery would be accepted", warning=True)
-        elif (odd := why_mistaken(secret)) is not None:
+        elif (odd := _why_mistaken(secret)) is not None:
             yield ProblemAt(place, *odd, warning=True)
         elif is_guessable(secret) and place[0] != "verify_token":
             remedy = "use at least 16 random characters"
             yield ProblemAt(place, "a short secret, which can be guessed", remedy, warning=True)
+
+
+def _why_mistaken(secret: str) -> tuple[str, str] | None:
+    """What came along when the secret was copied, hardly meant as a part of it, and the remedy; None if nothing did."""
+    if not secret.isascii() and (unseen := _UNSEEN.search(secret)) is not None:
+        what = f"a secret with a character that nobody sees (U+{ord(unseen[0]):04X})"
+        return what, "remove it, unless the sender has it too"
+    if secret != secret.strip() and not secret.lstrip().startswith(_PEM):
+        return "a secret that starts or ends with a space or line break", "remove it, unless the sender has it too"
+    if len(secret) > 1 and _QUOTED.fullmatch(secret):
+        return "a secret in quotes that are part of it", "remove them: Docker's --env-file, for one, doesn't"
+    return None
 
 
 def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
@@ -184,7 +200,7 @@ def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
     for place, value in bare.items():
         if is_placeholder(value):
             yield _placeholder(place)
-        elif (odd := why_mistaken(value)) is not None:
+        elif (odd := _why_mistaken(value)) is not None:
             yield ProblemAt(place, *odd, warning=True)
     proven = any(webhook.get(key) for key in ("secret", "signature", "audience", "jwt", "mtls"))
     if proven or {place[1] for place in bare} != set(names) or {place[1] for place in weak} != set(names):

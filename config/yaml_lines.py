@@ -19,7 +19,6 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from config.yaml_faults import Complaint, explain
 from criteria.equality import shortest_text
 
 Where = tuple[str | int, ...]
@@ -32,6 +31,34 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NODES = 200_000
 """More places than any sensible file has: ends the expansion of aliases within aliases."""
 _MAX_DEPTH = 100
+
+
+_PATH_IN_FLOW = re.compile(r"""[{\[,:]\s*\$[^\s,:'"{}\[\]]*\[""")
+"""A text that begins with $ and isn't quoted, as far as its first bracket, which isn't part of it inside {…} or […]."""
+_FAULTS = (
+    (r"'\\t'", "a tab, where YAML takes only spaces", "indent with spaces"),
+    (r"character '([^'])' that cannot start", "a value that begins with {0}", 'put it in quotes: "{0}…"'),
+    ("undefined alias", "an undefined alias: a value that begins with * stands for another", 'put it in quotes: "*…"'),
+    ("while.*quoted scalar", "a quote that isn't closed", "close it with the same quote at the end of its text"),
+    ("while.*simple key.*':'", "a key without a colon", "write KEY: VALUE"),
+    (
+        "while.*flow",
+        "a {{ or [ that isn't closed, or a comma that is missing in it",
+        "close it with }} or ], with a comma between its parts",
+    ),
+    (
+        "<block end>",
+        "a line that doesn't belong where its indentation puts it",
+        "indent it like the lines that it belongs with: a list's items begin with a dash, keys don't",
+    ),
+    (
+        "mapping values are not allowed",
+        "a colon where no key can be",
+        "put a text that has a colon in quotes, or indent the key like those above it",
+    ),
+)
+"""The parser's words, if need be with what it was reading (then the fault is where that begins) → what is wrong, and
+the remedy."""
 
 
 class BadYaml(Exception):
@@ -105,12 +132,25 @@ def _compose(text: str) -> Node | None:
 
 
 def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
+    """The fault that most likely caused the parser's error. No value is repeated: it may be a secret."""
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark else 1
-    problem = " ".join((error.problem or error.context or "not YAML").split())
     begin = error.context_mark.line + 1 if error.context_mark else line
-    fault = explain(Complaint(problem, line, error.context or "", begin), text)
-    return BadYaml(fault.what, fault.line, fault.remedy)
+    problem = " ".join((error.problem or error.context or "not YAML").split())
+    there = text.splitlines()[line - 1 : line]
+    if there and "${" in there[0] and "'{'" in problem:
+        remedy = 'put it in quotes, as in {X-Api-Key: "${NAME}"}'
+        return BadYaml("a reference that isn't quoted inside {…} or […]", line, remedy)
+    complaint = f"{error.context or ''}: {problem}"
+    if there and _PATH_IN_FLOW.search(there[0]) and re.search("flow|alphabetic or numeric", complaint):
+        remedy = """put it in quotes, as in {"$.items[0].id": 7}"""
+        return BadYaml("a JSONPath with [ that isn't quoted inside {…} or […]", line, remedy)
+    for pattern, what, remedy in _FAULTS:
+        if found := re.search(pattern, complaint):
+            character = found[1] if found.re.groups else ""
+            at = begin if found[0].startswith("while") else line
+            return BadYaml(what.format(character), at, remedy.format(character))
+    return BadYaml(problem, line)
 
 
 class _Reading:

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from config.yaml_lines import BadYaml, Located, read_yaml
+from config.yaml_lines import BadYaml, Located, parse_yaml, read_yaml
+
+HEAD = "webhooks:\n  - name: a\n    platform: github\n"
 
 
 @pytest.fixture
@@ -88,7 +90,7 @@ def test_a_character_escaped_as_json_does_is_one(read: Any) -> None:
         ("a:\n  b: {c: 1\n  d: 2\n", 2, "isn't closed"),
         ("a: 1\nb: {X: ${NAME}}\n", 2, "a reference that isn't quoted"),
         ("a: b: c\n", 1, "a colon where no key can be"),
-        ("a: 1\n---\nb: 2\n", 2, "a second document"),
+        ("a: 1\n---\nb: 2\n", 2, "another document"),
         ("a: *nowhere\n", 1, "undefined alias"),
         ("a: 1\nb: \x01\n", 2, "unacceptable character"),
         ("a: 1\nb: !ruby/object {}\n", 2, "the tag"),
@@ -137,3 +139,52 @@ def test_very_deep_nesting_is_an_error(read: Any) -> None:
 def test_a_missing_file_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         read_yaml(tmp_path / "nothing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what", "remedy"),
+    [
+        (HEAD + "    - name: b\n", 4, "doesn't belong where its indentation puts it", "begin with a dash"),
+        (HEAD + "   secret: s\n", 4, "doesn't belong where its indentation puts it", "begin with a dash"),
+        (HEAD + "      secret: s\n", 4, "a colon where no key can be", "indent the key like those above it"),
+        (HEAD + '    secret: "s\n    receivers: {a: any}\n', 4, "a quote that isn't closed", "close it"),
+        (HEAD + "    secret: 's\n", 4, "a quote that isn't closed", "close it"),
+        (HEAD + "    secret: @abc\n", 4, "a value that begins with @", 'put it in quotes: "@…"'),
+        (HEAD + "    secret: `abc`\n", 4, "a value that begins with `", 'put it in quotes: "`…"'),
+        (HEAD + "    secret: %abc\n", 4, "a value that begins with %", 'put it in quotes: "%…"'),
+        (HEAD + "    secret: *abc\n", 4, "an undefined alias", 'put it in quotes: "*…"'),
+        (HEAD + "    secret\n    receivers: {a: any}\n", 4, "a key without a colon", "write KEY: VALUE"),
+        (HEAD + "    receivers: {a: any\n    hold: 1m\n", 4, "isn't closed", "close it with } or ]"),
+        (
+            HEAD + "    only: {$.items[*].id: 7}\n",
+            4,
+            "a JSONPath with [ that isn't quoted",
+            'as in {"$.items[0].id": 7}',
+        ),
+        (HEAD + "    only: {$['event']['type']: a}\n", 4, "a JSONPath with [", "in quotes"),
+        (HEAD + "    only: {a: b, $.items[0].id: 7}\n", 4, "a JSONPath with [", "in quotes"),
+        (HEAD + "    hide: [$.a, $.items[*].id]\n", 4, "a JSONPath with [", "in quotes"),
+        (
+            HEAD + "    starts: [{workflow: a, input: {b: $.c[*].d}}]\n",
+            4,
+            "a JSONPath with [ that isn't quoted",
+            "in q",
+        ),
+        (HEAD + "    secret: a: b\n", 4, "a colon where no key can be", "in quotes"),
+    ],
+)
+def test_a_mistake_has_its_own_line_and_remedy(text: str, line: int, what: str, remedy: str) -> None:
+    with pytest.raises(BadYaml) as caught:
+        parse_yaml(text)
+    assert (caught.value.line, what in str(caught.value), remedy in caught.value.remedy) == (line, True, True), (
+        caught.value.line,
+        str(caught.value),
+        caught.value.remedy,
+    )
+
+
+@pytest.mark.parametrize("written", ["@sEcReT", "*sEcReT", '"sEcReT', "a: sEcReT", "{sEcReT"])
+def test_no_value_is_repeated(written: str) -> None:
+    with pytest.raises(BadYaml) as caught:
+        parse_yaml(f"{HEAD}    secret: {written}\n")
+    assert "sEcReT" not in str(caught.value) + caught.value.remedy
