@@ -21,6 +21,9 @@ DOTENV = Path(".env")
 UNRESOLVED = "a reference that can't be resolved"
 """Placeholder for an unresolved reference until the problem is reported: nothing is loaded with it."""
 
+NOT_SET = "is not set"
+"""How a problem ends that is only about this machine: an environment variable is missing here."""
+
 NOT_LOOKED_UP = "a secret that this process doesn't need"
 """Placeholder for secrets in processes that verify nothing."""
 
@@ -133,7 +136,7 @@ class References:
             return None, f"${{{reference}}} names no variable", remedy
         text = environment.get(reference, "")
         if not text.strip():
-            state = "is empty" if reference in environment else "is not set"
+            state = "is empty" if reference in environment else NOT_SET
             remedy = f"set it, or put {reference}=… into .env"
             return None, f"the environment variable {reference} {state}", remedy
         return text, "", ""

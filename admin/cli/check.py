@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Literal
 
 import click
@@ -21,7 +22,7 @@ from admin.conductor import connect
 from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.kept_rejections import KeptRejections
 from admin.explain.set_aside import name_of, next_try, why
-from config.references import environment_with_dotenv
+from config.references import NOT_SET, environment_with_dotenv
 from config.settings import SettingsError, find_unknown_settings
 from config.webhooks import Definitions, DefinitionsError, Problem
 from platforms import PLATFORMS
@@ -37,11 +38,15 @@ _BROKEN_SHOWN = 20
 
 
 @click.command()
+@click.argument("path", required=False, type=click.Path(path_type=Path))
 @click.option("--offline", is_flag=True, help="Check only the definitions and settings: contact no server.")
+@click.option("--without-secrets", is_flag=True, help="Accept that variables are not set: for Git hooks, CI.")
 @as_json_option
 @here
-def check(here: Here, offline: bool, as_json: bool) -> None:
+def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, as_json: bool) -> None:
     """Check the webhook definitions, the settings, and the Conductor and database that they name.
+
+    The definitions are those of PATH, a file or a folder, or of BRIDGE_WEBHOOKS.
 
     Prints each problem as `FILE:LINE: where: what is wrong; remedy`, and warns of what is risky. Exits with 1 if there
     is an error; with warnings only, it exits with 0.
@@ -57,19 +62,15 @@ def check(here: Here, offline: bool, as_json: bool) -> None:
     Examples:
       webhook-bridge check
       webhook-bridge check --offline
-      BRIDGE_WEBHOOKS=new.yaml webhook-bridge check && mv new.yaml config/webhooks.yaml
+      webhook-bridge check new.yaml && mv new.yaml config/webhooks.yaml
+      webhook-bridge check --offline --without-secrets config/webhooks
     """
+    if path is not None:
+        here.settings = here.settings.model_copy(update={"bridge_webhooks": path})
     try:
         definitions = here.definitions
     except DefinitionsError as error:
-        if as_json:
-            echo_json(list(map(problem, (*error.problems, *error.warnings))))
-        else:
-            for found in sorted((*error.problems, *error.warnings)):
-                click.echo(plain(found))
-            errors = counted(len(error.problems), "error")
-            click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
-        sys.exit(1)
+        sys.exit(_on_definitions(error, without_secrets, as_json))
     unknown = find_unknown_settings(environment_with_dotenv())
     results = [(name, CheckResult("warning", "the bridge knows no such setting", remedy)) for name, remedy in unknown]
     results += [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
@@ -112,6 +113,23 @@ def _on_platforms(definitions: Definitions) -> list[tuple[str, CheckResult]]:
     what = "nobody but the bridge's authors has confirmed how it proves its deliveries"
     remedy = "try it before you rely on it, and tell us"
     return [(name, CheckResult("note", what, remedy)) for name in used if not PLATFORMS[name].confirmed]
+
+
+def _on_definitions(error: DefinitionsError, without_secrets: bool, as_json: bool) -> bool:
+    """Prints what is wrong with the definitions; whether it's more than secrets that are left out on purpose."""
+    unset = {one for one in error.problems if without_secrets and one.what.endswith(NOT_SET)}
+    wrong = [one for one in error.problems if one not in unset]
+    if as_json:
+        echo_json(list(map(problem, (*wrong, *error.warnings))))
+        return bool(wrong)
+    for found in sorted((*wrong, *error.warnings)):
+        click.echo(plain(found))
+    errors = counted(len(wrong), "error")
+    if without_secrets:
+        click.echo(f"{errors}; left out: {counted(len(unset), 'secret')}, not set here", err=True)
+    else:
+        click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
+    return bool(wrong)
 
 
 def _on_notify(here: Here) -> list[CheckResult]:

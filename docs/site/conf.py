@@ -18,14 +18,19 @@ version = release = current_version(ROOT)
 # Pages keep their places, so that their links lead to the same as on a code host.
 include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**.md"]
 exclude_patterns = [".*", "build", "data"]
-extensions = ["myst_parser", "sphinx_external_toc"]
+extensions = ["myst_parser", "sphinx_external_toc", "sphinx_llms_txt"]
 external_toc_path = "docs/site/contents.yml"
 myst_heading_anchors = 4
 # A console's text in quotes may go over several lines, and names of languages may be anything: neither is a mistake.
 suppress_warnings = ["misc.highlighting_failure"]
 
+# For assistants: llms.txt names every page, llms-full.txt holds them all.
+llms_txt_title = project
+llms_txt_summary = "Webhooks for Conductor OSS: verifies and stores events, and completes WAIT_FOR_WEBHOOK tasks."
+llms_txt_uri_template = "_sources/{docname}{suffix}{sourcelink_suffix}"
+
 html_theme = "furo"
-html_copy_source = False
+html_show_sourcelink = False
 html_static_path = ["static"]
 html_js_files = ["versions.js"]
 templates_path = ["templates"]

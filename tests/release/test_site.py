@@ -59,6 +59,13 @@ def test_links_within_the_site_lead_somewhere(site: Path) -> None:
     assert checked > 1000
 
 
+def test_assistants_find_every_page_by_llms_txt(site: Path) -> None:
+    latest = site / "latest"
+    sources = re.findall(r"\]\(([^)]+)\)", (latest / "llms.txt").read_text())
+    assert len(sources) == len(list(latest.joinpath("_sources").rglob("*.md.txt")))
+    assert [source for source in sources if not (latest / source).exists()] == []
+
+
 def test_pages_load_nothing_from_another_host(site: Path) -> None:
     loads = re.compile(
         r'<(?:script|img|iframe|source)\b[^>]*?\bsrc="((?:https?:)?//[^"]+)"'

@@ -125,6 +125,17 @@ def test_check_prints_every_problem_with_its_line_and_is_1(cli: Cli, sample: Sam
     assert set(found[0]) == {"file", "line", "where", "what", "remedy", "warning"}
 
 
+def test_where_no_secrets_are_only_the_rest_is_checked(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "in-git.yaml"
+    good = "webhooks: [{name: a, platform: github, secret: '${NOT_SET_HERE}', receivers: {deploy: any}}]"
+    file.write_text(good)
+    command = ("check", str(file), "--offline")
+    assert "NOT_SET_HERE" in cli(*command, code=1).stdout
+    assert "NOT_SET_HERE" not in cli(*command, "--without-secrets").stdout
+    file.write_text(good.replace("deploy: any", "deploy: [a"))
+    cli(*command, "--without-secrets", code=1)
+
+
 def test_a_setting_that_the_bridge_does_not_know_is_a_warning(cli: Cli) -> None:
     cli.environment |= {
         "BRIDGE_RETENTON": "3d",
