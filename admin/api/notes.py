@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, RootModel
 
 from admin.api.base import ApiObject
-from store.records import EventStatus
+from admin.api.openapi import Parts
 
 
 class Reason(ApiObject):
@@ -16,18 +14,10 @@ class Reason(ApiObject):
     reason: str = ""
 
 
-class ToNote(Reason):
+class ToNote(Reason, Parts):
     """Which events to acknowledge, or to reopen: by their ids, or those that match."""
 
-    event_ids: list[str] = Field(default_factory=list)
-    webhook: str = ""
-    status: EventStatus | Literal["unresolved", "resolved"] | None = None
-    type: str = Field("", description="only of this type; with a final *, of the types that begin like it")
-    text: str = Field("", description="only with this text in their id, delivery id or payload")
-    where: str = Field("", description="only where $.path=value holds; one condition per line")
-    failure: str = Field("", description="only failed events with this reason")
-    since: str = Field("", description="only those of this time or later: 2h, or ISO 8601")
-    until: str = Field("", description="only those before this time")
+    event_ids: list[str] = Field([], description="instead of a filter")
     dry_run: bool = Field(False, description="only say what would happen")
 
 

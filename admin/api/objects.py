@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, RootModel, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, ValidationInfo, field_validator
 
 from admin.api.base import ApiObject, Time
 from admin.check.health import Level
@@ -368,36 +368,3 @@ class Error(ApiObject):
 
     error: str
     message: str
-
-
-# --- the API of Orkes ---------------------------------------------------------------------------------------
-
-
-class Credentials(ApiObject):
-    """One of the bridge's tokens, as Orkes' clients send it; `keyId` is any name."""
-
-    key_id: str
-    key_secret: str
-
-
-class Token(ApiObject):
-    """What goes into X-Authorization."""
-
-    token: str
-
-
-class Tag(ApiObject):
-    """A tag of a webhook."""
-
-    key: str
-    value: str
-
-
-class Tags(RootModel[list[Tag]]):
-    """Tags of a webhook."""
-
-
-class OrkesWebhook(ApiObject):
-    """A webhook as Orkes' API knows it; secrets are ***, and *** keeps them."""
-
-    model_config = ConfigDict(extra="allow")

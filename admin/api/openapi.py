@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, cast
 
 from flask import abort
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 from spectree import Response, SpecTree
@@ -119,7 +119,7 @@ class OfWebhook(ApiObject):
     webhook: str | None = Field(None, description="only of this webhook")
 
 
-class OfEvents(OfWebhook):
+class Parts(OfWebhook):
     """The parts of a filter; `admin.events.filters` reads them, for page, API and command line alike."""
 
     status: str | None = Field(
@@ -136,6 +136,14 @@ class OfEvents(OfWebhook):
     failure: str | None = Field(None, description="only failed events with this reason, as /api/failures says it")
     since: str | None = Field(None, description="only those of this time or later: 2h, or ISO 8601")
     until: str | None = Field(None, description="only those before this time")
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _where(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
+
+
+class OfEvents(Parts):
     before: str | None = Field(None, description="only those that arrived before the event with this id (for paging)")
     limit: int = limited(50)
 

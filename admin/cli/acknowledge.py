@@ -14,6 +14,7 @@ from admin.bridge import Bridge
 from admin.cli.common import Here, echo_by_webhook, echo_json, echo_left_out, here, user
 from admin.cli.event_list import filter_options, parts_given
 from admin.cli.event_list import matching as matching_of_filter
+from admin.cli.replay import confirm
 from admin.cli.tables import counted
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.replay_plan import Chosen, Plan, chosen
@@ -95,7 +96,7 @@ def _run(
         _say_plan(plan, what, as_json)
         sys.exit(0 if dry_run or not event_ids else 1)
     if not event_ids and not yes and plan.to_confirm:
-        _confirm(plan, what)
+        confirm("; ".join(plan.to_confirm), f"{_VERBS[what]} {len(plan.chosen)} events?".capitalize(), what)
     by = ", ".join(f"--{name} {value}" for name, value in chosen_by.items()) or "id"
     _say_done(note_all(here.bridge, plan, what, user(), text, by), plan, what, as_json)
 
@@ -103,13 +104,6 @@ def _run(
 def _single(bridge: Bridge, event_ids: tuple[str, ...]) -> list[Chosen]:
     events = {event.id: event for event in map(bridge.event_meant, event_ids)}
     return sorted(map(chosen, events.values()), key=lambda event: event.seq)
-
-
-def _confirm(plan: Plan, what: Noted) -> None:
-    reasons = "; ".join(plan.to_confirm)
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"nothing was {what}: {reasons}. To do it anyway, add --yes")
-    click.confirm(f"{reasons}.\n{_VERBS[what].capitalize()} {len(plan.chosen)} events?", abort=True, err=True)
 
 
 def _say_plan(plan: Plan, what: Noted, as_json: bool) -> None:

@@ -79,10 +79,10 @@ def replay_many(
     _say_end(progress, stopped, as_json)
 
 
-def confirm(reason: str, question: str) -> None:
+def confirm(reason: str, question: str, done: str = "replayed") -> None:
     """Returns if the answer is yes. Exits with 2 if nobody can be asked."""
     if not sys.stdin.isatty():
-        raise click.UsageError(f"nothing was replayed: {reason}. To replay anyway, add --yes")
+        raise click.UsageError(f"nothing was {done}: {reason}. To do it anyway, add --yes")
     click.confirm(f"{reason}.\n{question}", abort=True, err=True)
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, current_app, jsonify, request
+from pydantic import ConfigDict, RootModel
 
-from admin.api import objects
+from admin.api.base import ApiObject
 from admin.api.openapi import Decorator, answers
 from admin.bridge import Bridge
 from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
@@ -27,6 +28,36 @@ from store.event_filter import EventFilter
 from worker.conductor.server_webhooks import BRIDGE_HEADER
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
+
+
+class Credentials(ApiObject):
+    """One of the bridge's tokens, as Orkes' clients send it; `keyId` is any name."""
+
+    key_id: str
+    key_secret: str
+
+
+class Token(ApiObject):
+    """What goes into X-Authorization."""
+
+    token: str
+
+
+class Tag(ApiObject):
+    """A tag of a webhook."""
+
+    key: str
+    value: str
+
+
+class Tags(RootModel[list[Tag]]):
+    """Tags of a webhook."""
+
+
+class OrkesWebhook(ApiObject):
+    """A webhook as Orkes' API knows it; secrets are ***, and *** keeps them."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 def orkes(answer: Any, **more: Any) -> Decorator:
@@ -52,7 +83,7 @@ def _say_whose(response: Response) -> Response:
 
 
 @blueprint.post("/token")
-@orkes(objects.Token, json=objects.Credentials)
+@orkes(Token, json=Credentials)
 def token() -> Response:
     """A token for `X-Authorization`: keySecret is BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN, keyId any name."""
     given = _body()
@@ -66,7 +97,7 @@ def token() -> Response:
 
 
 @blueprint.get("/metadata/webhook")
-@orkes(list[objects.OrkesWebhook])
+@orkes(list[OrkesWebhook])
 def get_all() -> Response:
     """Orkes: all webhooks"""
     here = bridge()
@@ -75,7 +106,7 @@ def get_all() -> Response:
 
 
 @blueprint.post("/metadata/webhook")
-@orkes(objects.OrkesWebhook, json=objects.OrkesWebhook)
+@orkes(OrkesWebhook, json=OrkesWebhook)
 def create() -> Response:
     """Orkes: create a webhook"""
     folder()  # first, so that clients that may not write don't learn which secrets exist
@@ -92,14 +123,14 @@ def create() -> Response:
 
 
 @blueprint.get("/metadata/webhook/<webhook_id>")
-@orkes(objects.OrkesWebhook)
+@orkes(OrkesWebhook)
 def get(webhook_id: str) -> Response:
     """Orkes: one webhook"""
     return _one(_webhook(webhook_id).name)
 
 
 @blueprint.put("/metadata/webhook/<webhook_id>")
-@orkes(objects.OrkesWebhook, json=objects.OrkesWebhook)
+@orkes(OrkesWebhook, json=OrkesWebhook)
 def update(webhook_id: str) -> Response:
     """Orkes: change a webhook"""
     webhook = _webhook(webhook_id)
@@ -126,14 +157,14 @@ def delete(webhook_id: str) -> Response:
 
 
 @blueprint.get("/metadata/webhook/<webhook_id>/tags")
-@orkes(list[objects.Tag])
+@orkes(list[Tag])
 def get_tags(webhook_id: str) -> Response:
     """Orkes: a webhook's tags"""
     return jsonify(_tags(_webhook(webhook_id).name))
 
 
 @blueprint.put("/metadata/webhook/<webhook_id>/tags")
-@orkes(None, json=objects.Tags)
+@orkes(None, json=Tags)
 def put_tags(webhook_id: str) -> Response:
     """Orkes: add or replace tags"""
     name = _webhook(webhook_id).name
@@ -144,7 +175,7 @@ def put_tags(webhook_id: str) -> Response:
 
 
 @blueprint.delete("/metadata/webhook/<webhook_id>/tags")
-@orkes(None, json=objects.Tags)
+@orkes(None, json=Tags)
 def delete_tags(webhook_id: str) -> Response:
     """Orkes: delete tags"""
     name = _webhook(webhook_id).name
