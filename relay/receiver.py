@@ -164,7 +164,7 @@ class Receiver:
         route = self._routes.get(url_id)
         if route is None or route.callback is None:
             refuse(rest)
-            return self._unknown(url_id)
+            return self._unknown(url_id, incoming)
         name = route.webhook.name
         try:
             call = route.callback.read(rest, self._store.now() // 1000)
@@ -196,11 +196,12 @@ class Receiver:
             return None
         return call.find_use(lambda ids: self._deliveries.received_at(webhook, ids, until))
 
-    def _unknown(self, url_id: str) -> Response:
+    def _unknown(self, url_id: str, incoming: Incoming) -> Response:
         """No such webhook. If it was just removed, the file may be half written, so its sender should try again."""
         if url_id in self._unavailable or self._gone.get(url_id, 0.0) > self._clock.monotonic():
             return self._reporter.count("", "unknown", GONE)
-        return self._reporter.count("", "unknown", NOT_FOUND)
+        self._reporter.unknown(incoming, url_id)
+        return NOT_FOUND
 
     # --- step by step
 

@@ -43,7 +43,14 @@ class Outcomes:
 
     def reject(self, rejection: Rejection) -> None:
         """Counts a rejected or filtered delivery, and keeps it with its reason."""
-        self.count(rejection.webhook, "filtered" if rejection.filtered else "rejected", rejection.status)
+        self._keep(rejection, "filtered" if rejection.filtered else "rejected")
+
+    def unknown(self, rejection: Rejection) -> None:
+        """Counts a delivery to a URL that no webhook has, and keeps it with the URL."""
+        self._keep(rejection, "unknown")
+
+    def _keep(self, rejection: Rejection, outcome: Outcome) -> None:
+        self.count(rejection.webhook, outcome, rejection.status)
         key = rejection.webhook, rejection.filtered
         with self._lock:
             self._rejections.setdefault(key, deque(maxlen=KEPT)).append(rejection)
@@ -72,7 +79,7 @@ class Outcomes:
         if not self._unwritten:
             return
         for (webhook, filtered), kept in rejections.items():
-            log, outcome = structlog.get_logger(), "filtered" if filtered else "rejected"
+            log, outcome = structlog.get_logger(), "filtered" if filtered else "rejected" if webhook else "unknown"
             number = max(totals[webhook, outcome], len(kept))  # not all are kept, and some may have been counted before
             if filtered:
                 log.info("deliveries filtered", webhook=webhook, number=number)

@@ -23,6 +23,7 @@ from store.sql.store import Store
 LONGEST_ADDRESS = 100
 """Characters of a sender's address that are recorded."""
 _LONGEST_REASON = 500
+_LONGEST_URL = 100
 
 
 class Reporter:
@@ -47,16 +48,24 @@ class Reporter:
 
     def record(self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None) -> None:
         """Counts a rejected or filtered delivery, and records its reason."""
-        self._outcomes.reject(
-            Rejection(
-                webhook=route.webhook.name,
-                at=self._store.now(),
-                status=status,
-                reason=reason[:_LONGEST_REASON],
-                remote=incoming.remote and incoming.remote[:LONGEST_ADDRESS],
-                method=incoming.method,
-                kept_id=kept_id,
-            )
+        self._outcomes.reject(self._rejection(route.webhook.name, incoming, status, reason, kept_id))
+
+    def unknown(self, incoming: Incoming, url_id: str) -> None:
+        """Counts a delivery to a URL that no webhook has, and records the URL's beginning: people mistype them."""
+        reason = f"no webhook has the URL /webhook/{url_id[:_LONGEST_URL]}"
+        self._outcomes.unknown(self._rejection("", incoming, 404, reason))
+
+    def _rejection(
+        self, webhook: str, incoming: Incoming, status: int, reason: str, kept_id: str | None = None
+    ) -> Rejection:
+        return Rejection(
+            webhook=webhook,
+            at=self._store.now(),
+            status=status,
+            reason=reason[:_LONGEST_REASON],
+            remote=incoming.remote and incoming.remote[:LONGEST_ADDRESS],
+            method=incoming.method,
+            kept_id=kept_id,
         )
 
     def misfit(self, route: Route, incoming: Incoming, request: Request | None, reasons: Sequence[str]) -> None:

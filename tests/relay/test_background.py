@@ -121,6 +121,19 @@ def test_metrics_name_no_webhook_that_does_not_exist(make_relay: MakeRelay) -> N
     assert b'bridge_deliveries_total{code="401",outcome="rejected",webhook="plain"}' in text
 
 
+def test_a_mistyped_url_is_found_among_the_rejections_without_what_follows_the_id(make_relay: MakeRelay) -> None:
+    relay = make_relay(PLAIN)
+    for number in range(200):
+        relay.post(f"plian/{number}", "{}")
+    relay.background.outcomes.flush()
+    found = relay.store.queries.rejections()
+    assert {(one.webhook, one.status, one.reason) for one in found} == {
+        ("", 404, "no webhook has the URL /webhook/plian")
+    }
+    assert len(found) == KEPT
+    assert relay.store.queries.delivery_counts(0)[""] == {"unknown": 200}
+
+
 def test_metrics_are_on_the_public_port_only_if_asked_for(make_relay: MakeRelay, tmp_path: Path) -> None:
     relay = make_relay(PLAIN)
     assert relay.client.get("/metrics").status_code == 404
