@@ -21,7 +21,7 @@ from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve
 from worker.leader.definitions import open_definitions
 from worker.leader.worker import Worker
-from worker.notify.notifier import Notifier
+from worker.notify.notifier import EVERY, Notifier
 from worker.notify.sender import Apprise
 
 USAGE = """usage: python -m worker
@@ -52,7 +52,8 @@ def main() -> int:
     health = Health(store.leadership)
     conductor = Conductor(Server.of(settings), settings.bridge_call_timeout, store)
     worker = Worker(Context(settings, store, conductor, source, health))
-    notifier = Notifier(store, sender, worker, settings.bridge_admin_url) if sender is not None else None
+    if sender is not None:
+        worker.every(EVERY, "notifications", Notifier(store, sender, worker, settings.bridge_admin_url).step)
 
     hard_stop = HardStop()
     hard_stop.watch()
@@ -68,11 +69,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, on_signal)
     serve(settings.bridge_worker_metrics, health)  # whoever sees that it is alive may end it, too
-    if notifier is not None:
-        notifier.start()
     worker.run()
-    if notifier is not None:
-        notifier.stop()
     return 0
 
 

@@ -50,7 +50,6 @@ class Intervals:
         self._scheduler = scheduler or BackgroundScheduler(timezone=timezone.utc)
         self._clock = clock
         self._jobs = 0
-        self._often: list[tuple[threading.Thread, WakeUp]] = []
         self._stop = WakeUp()
         self._watch = threading.Thread(target=self._watch_clock, name="clock", daemon=True)
 
@@ -59,28 +58,16 @@ class Intervals:
         self._scheduler.add_job(job, Every(seconds), id=name, misfire_grace_time=None, coalesce=True, max_instances=1)
         self._jobs += 1
 
-    def often(self, name: str, job: Callable[[], float], due: WakeUp) -> None:
-        """Adds a job that may be due several times a second, before the start, on a thread of its own.
-
-        The job returns the seconds until its next run, and must not raise. It runs at once when `due` is rung. To begin
-        a run takes APScheduler several times as much of the processor as most of these jobs.
-        """
-        self._often.append((threading.Thread(target=self._repeat, args=(job, due), name=name, daemon=True), due))
-
     def start(self) -> None:
         """Begins."""
         # A thread for each job, since the heartbeat mustn't wait for a search.
         self._scheduler.add_executor(ThreadPoolExecutor(self._jobs, {"thread_name_prefix": "job"}))
         self._scheduler.start()
         self._watch.start()
-        for thread, _ in self._often:
-            thread.start()
 
     def stop(self) -> None:
         """Starts no more runs, and doesn't wait for those in progress."""
         self._stop.ring()
-        for _, due in self._often:
-            due.ring()
         if self._scheduler.running:
             self._watch.join()
             self._scheduler.shutdown(wait=False)
@@ -95,11 +82,6 @@ class Intervals:
             job.modify(next_run_time=now)  # wakes the scheduler, which on Python 3.10 waits by the wall clock too
         if late:
             log.warning("the machine's clock was set back; running the jobs that would have waited", jobs=len(late))
-
-    def _repeat(self, job: Callable[[], float], due: WakeUp) -> None:
-        while not self._stop.wait(0):
-            due.clear()  # first: what is told meanwhile is for the next run
-            due.wait(job())
 
     def _watch_clock(self) -> None:
         while not self._stop.wait(_LOOK_EVERY):  # by the monotonic clock, on every Python

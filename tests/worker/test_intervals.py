@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from config.wakeup import WakeUp
 from testkit import PATIENCE
 from testkit.wall_clock import WallClock
 from worker import intervals
@@ -131,32 +130,6 @@ def test_no_job_waits_for_another() -> None:
     together.wait(PATIENCE)
     intervals.stop()
     together.abort()
-
-
-def test_a_job_that_may_be_due_often_runs_when_it_says_so_or_somebody_else() -> None:
-    intervals = Intervals()
-    runs = threading.Semaphore(0)
-    intervals.every(3600, "another", lambda: None)
-
-    def job() -> float:
-        runs.release()
-        return 0.01 if told.is_set() else 3600
-
-    told = threading.Event()
-    due = WakeUp()
-    intervals.often("job", job, due)
-    due.ring()  # before the start
-    intervals.start()
-    assert runs.acquire(timeout=PATIENCE)
-    told.set()
-    due.ring()
-    for _ in range(3):
-        assert runs.acquire(timeout=PATIENCE)
-    told.clear()
-    intervals.stop()
-    ((thread, _),) = intervals._often
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
 
 
 def test_nothing_is_begun_after_the_stop() -> None:

@@ -79,7 +79,6 @@ class Leader:
         self.state = DiscoveryState(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
         self._workflow_check = WorkflowCheck(conductor, clock)
-        self.decider.tasks.tell_of_timed = timeouts.due.ring
         self.adoption = Adoption(store, term, self.decider, self.state.barrier, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, self.state)
         self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
@@ -115,7 +114,6 @@ class Leader:
         self._set_definitions(self._definitions)
         self.decider.load(self._health)
         self._timeouts.load()
-        self._timeouts.due.ring()
         self.scanner.searched_to = self._reporter.recall(self.state.barrier, self._index.suspects)
         metrics.DECIDING.set(1)
         log.info(
@@ -331,11 +329,6 @@ class Leader:
         """
         if self.scanner.searched_to and (problems := self._workflow_check.run(self._definitions)) is not None:
             self._send(partial(self._reporter.workflows, problems))
-
-    @property
-    def has_timeouts(self) -> bool:
-        """Whether there are tasks with a response time-out, waiting or taken."""
-        return bool(self.decider.tasks.timed or self._timeouts.has_any)
 
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""

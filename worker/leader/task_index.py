@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import structlog
@@ -87,8 +87,6 @@ class TaskIndex:
         self.timed: dict[str, WaitingTask] = {}
         """Tasks whose definition has a response time-out."""
         self._newly_timed: deque[WaitingTask] = deque()
-        self.tell_of_timed: Callable[[], None] = lambda: None
-        """Called when there is one in `newly_timed`."""
         # workflow → paths → (how to select each, tree: value at the first path → … → {task id: task})
         self._groups: dict[str, dict[tuple[str, ...], tuple[tuple[Select, ...], dict[Any, Any]]]] = {}
 
@@ -124,8 +122,6 @@ class TaskIndex:
         if task.response_timeout:
             self.timed[task.id] = task
             self._newly_timed.append(task)
-            if len(self._newly_timed) == 1:
-                self.tell_of_timed()
         criteria = task.criteria
         if criteria is None or None in criteria.keys:  # matches nothing: broken, or an expected null
             return

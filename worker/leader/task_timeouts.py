@@ -13,7 +13,6 @@ from contextlib import contextmanager
 
 import structlog
 
-from config.wakeup import WakeUp
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Clock
@@ -68,8 +67,6 @@ class TaskTimeouts:
         self._worker_id = worker_id
         self._pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="time-outs")
         self._patience = patience
-        self.due = WakeUp()
-        """Rung when some may have to be extended sooner than was known."""
         self._steady = steady
         self._changed = threading.Condition()
         # Guards everything below.
@@ -81,11 +78,6 @@ class TaskTimeouts:
         self._extending: set[str] = set()
         """Waiting tasks with an extension in flight."""
         self._being_given: Collection[str] = ()
-
-    @property
-    def has_any(self) -> bool:
-        """Whether there are time-outs that are extended. Any thread may ask."""
-        return bool(self._timers)
 
     def load(self) -> None:
         """Reads which tasks events have taken. Raises StoreUnavailable."""

@@ -12,7 +12,6 @@ from functools import partial
 import structlog
 
 from config.settings import without_user
-from config.wakeup import WakeUp
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Task
 from worker.answers.watcher import AnswerWatcher
@@ -39,8 +38,6 @@ _HEAR_EVERY = 1.0
 """Seconds between the leader's polls for what other processes tell followers."""
 _EXTEND_EVERY = 0.2
 """Seconds between two checks for response time-outs that must be extended."""
-_EXTEND_NONE = 5.0
-"""The same while there are none: the first one makes itself known."""
 _AFTER_STORE = 0.5
 """Seconds before the store is tried again."""
 _AFTER_BUG = 2.0
@@ -80,7 +77,6 @@ class Worker:
         self._unread = UnreadMessages(context)
         self._maintenance = Maintenance(context, tuning.once_key_gap)
         self._intervals = Intervals()
-        self._intervals.often("extending", self._extend_timeouts, self._timeouts.due)
         self.leader: Leader | None = None
         """The current term's; None for a follower. Other threads read it once, and keep using that one, over or not."""
         self._unstored: list[Task] = []
@@ -162,6 +158,9 @@ class Worker:
         }
         as_leader: dict[str, tuple[float, Callable[[Leader], object]]] = {
             "heartbeat": (_HEARTBEAT, Leader.renew),
+            "extending time-outs": (_EXTEND_EVERY, Leader.extend_timeouts),
+            "suspects": (1.0, Leader.read_suspects),
+            "upkeep": (1.0, lambda _: self._store.maintenance.run()),
             "discovery": (settings.bridge_discovery_interval, Leader.discover),
             "missing calls": (settings.bridge_discovery_interval, Leader.check_calls),
             "Conductor's webhooks": (settings.bridge_discovery_interval, Leader.look_at_webhooks),
@@ -171,25 +170,14 @@ class Worker:
             "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),
             "metrics": (10.0, jobs.measure),
         }
-        each_second: dict[str, Callable[[Leader], object]] = {
-            "suspects": Leader.read_suspects,
-            "upkeep": lambda _: self._store.maintenance.run(),
-        }
         for name, (seconds, job) in always.items():
-            self._intervals.every(seconds, name, partial(_run, name, job))
+            self.every(seconds, name, job)
         for name, (seconds, leaders_job) in as_leader.items():
-            self._intervals.every(seconds, name, partial(_run, name, partial(self.as_leader, leaders_job)))
-        for name, leaders_job in each_second.items():
-            self._intervals.often(name, partial(self._each_second, name, leaders_job), WakeUp())
+            self.every(seconds, name, partial(self.as_leader, leaders_job))
 
-    def _each_second(self, name: str, job: Callable[[Leader], object]) -> float:
-        _run(name, partial(self.as_leader, job))
-        return 1.0
-
-    def _extend_timeouts(self) -> float:
-        _run("extending time-outs", partial(self.as_leader, Leader.extend_timeouts))
-        leader = self.leader
-        return _EXTEND_EVERY if leader is not None and leader.has_timeouts else _EXTEND_NONE
+    def every(self, seconds: float, name: str, job: Callable[[], object]) -> None:
+        """Has the job run at that interval; to be called before `run`. What it raises is logged."""
+        self._intervals.every(seconds, name, partial(_run, name, job))
 
     def as_leader(self, job: Callable[[Leader], object]) -> None:
         """Runs the job if this worker is leader. The job keeps the term in which it began, over or not."""

@@ -1,15 +1,13 @@
-"""Looks for trouble in the store, and tells people about it, on a separate thread. A failure stops nothing else."""
+"""Looks for trouble in the store, and tells people about it: a job of its own, so a failure stops nothing else."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
 import structlog
 
-from config.wakeup import WakeUp
 from store.errors import StoreUnavailable
 from store.sql.store import Store
 from worker.notify.messages import KINDS, Kind, Message, Notices
@@ -32,7 +30,7 @@ class Worker(Protocol):
 
 
 class Notifier:
-    """The thread that looks, and sends, while its worker is leader."""
+    """Looks, and sends, while its worker is leader."""
 
     def __init__(self, store: Store, sender: Sender, worker: Worker, admin_url: str | None = None):
         self._store = store
@@ -41,23 +39,6 @@ class Notifier:
         self._troubles = Troubles(store, admin_url)
         self._notices: Notices | None = None
         self._memory = ""
-        self._stop = WakeUp()
-        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
-
-    def start(self) -> None:
-        """Starts looking."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stops, without waiting for a message that is being sent."""
-        self._stop.ring()
-
-    def _run(self) -> None:
-        while not self._stop.wait(EVERY):
-            try:
-                self.step()
-            except Exception:  # a bug must not end the thread: people would never be told again
-                log.exception("looking for trouble failed unexpectedly; trying again")
 
     def step(self) -> None:
         """Looks once, and sends what is due."""

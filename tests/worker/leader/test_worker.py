@@ -287,26 +287,6 @@ def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_term_only(bench:
     assert extended == []
 
 
-def test_time_outs_are_looked_at_soon_once_there_are_any_and_otherwise_rarely(bench: Bench) -> None:
-    worker = bench.worker()
-    assert worker._extend_timeouts() > 1, "no leader"
-    due = worker._timeouts.due
-    assert worker.elect()
-    assert due.wait(0)
-    assert worker._extend_timeouts() > 1, "no task"
-    workflow = bench.conductor.begin("flow")
-    id_ = bench.conductor.schedule(workflow.id, "wait", {}).id
-    due.clear()
-    leader_of(worker)._adopt([Task(id_, workflow.id, "flow", "wait", {}, 0, 30)])
-    assert due.wait(0)
-    worker._timeouts._pool = Later()
-    assert worker._extend_timeouts() < 1
-    leader_of(worker).decider.tasks.remove(id_)
-    assert worker._extend_timeouts() < 1, "its time-out may still be extended, if an event has taken it"
-    worker.end_term()
-    assert worker._extend_timeouts() > 1
-
-
 # --- the whole loop ---
 
 
