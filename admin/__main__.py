@@ -16,7 +16,7 @@ from admin.page.feed import STREAMS
 from config.logs import configure_logging
 from config.loopback import is_loopback
 from config.open_files import allow_open_files
-from config.settings import Settings, SettingsError, load_settings
+from config.settings import Settings, SettingsError, load_settings, port_of
 
 USAGE = """usage: python -m admin
 
@@ -97,15 +97,13 @@ def make_server(application: Flask, host: str, port: int) -> Any:
 def _address(settings: Settings) -> tuple[str, int]:
     """Where to listen. Raises SettingsError for an invalid port, and if others could see the page without a token."""
     host = os.environ.get("ADMIN_HOST") or "127.0.0.1"
-    text = os.environ.get("ADMIN_PORT") or "8090"
-    if not text.isdecimal() or not 0 < int(text[:6]) < 65536:
-        raise SettingsError(f"ADMIN_PORT: {text[:20]!r} is not a port; write a number from 1 to 65535")
+    port = port_of(os.environ, "ADMIN_PORT", 8090)
     if settings.bridge_admin_token is None and not is_loopback(host):
         raise SettingsError(
             f"the admin page would listen on {host}, not on loopback: "
             "set BRIDGE_ADMIN_TOKEN to a long random string, or ADMIN_HOST to 127.0.0.1"
         )
-    return host, int(text)
+    return host, port
 
 
 if __name__ == "__main__":

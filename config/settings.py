@@ -238,6 +238,14 @@ def find_unknown_settings(environment: Mapping[str, str]) -> list[tuple[str, str
     ]
 
 
+def port_of(environment: Mapping[str, str], name: str, default: int) -> int:
+    """The port that PORT or ADMIN_PORT names. Raises SettingsError."""
+    text = environment.get(name) or str(default)
+    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536):
+        raise SettingsError(f"{name}: {text[:20]!r} is not a port; write a number from 1 to 65535")
+    return int(text)
+
+
 def load_settings() -> Settings:
     """Reads `.env` (if there is one, without overriding what is set) and the environment.
 

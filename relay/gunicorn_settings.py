@@ -24,6 +24,7 @@ from gunicorn import glogging
 
 from config.open_files import allow_open_files
 from config.references import environment_with_dotenv
+from config.settings import SettingsError, port_of
 from relay.reports.log_throttle import LogThrottle
 
 _LONGEST_LINE = 300
@@ -44,14 +45,14 @@ class Logger(glogging.Logger):  # type: ignore[misc]
             super().warning(msg[:_LONGEST_LINE], *args, **kwargs)
 
 
-def _port() -> str:
-    text = environment_with_dotenv().get("PORT") or "8000"
-    if not (text.isascii() and text.isdecimal() and 0 < int(text[:6]) < 65536):
-        sys.exit(f"the relay can't start:\nPORT: {text[:20]!r} is not a port; write a number from 1 to 65535")
-    return text
+def _port() -> int:
+    try:
+        return port_of(environment_with_dotenv(), "PORT", 8000)
+    except SettingsError as error:
+        sys.exit(f"the relay can't start:\n{error}")
 
 
-def _every_address(port: str) -> list[str]:
+def _every_address(port: int) -> list[str]:
     """IPv6 and IPv4, if the machine has both."""
     try:
         with socket.socket(socket.AF_INET6) as probe:

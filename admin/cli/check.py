@@ -23,7 +23,7 @@ from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.kept_rejections import KeptRejections
 from admin.explain.set_aside import name_of, next_try, why
 from config.references import NOT_SET, environment_with_dotenv
-from config.settings import SettingsError, find_unknown_settings
+from config.settings import SettingsError, find_unknown_settings, port_of
 from config.webhooks import Definitions, DefinitionsError, Problem
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
@@ -73,6 +73,7 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
         sys.exit(_on_definitions(error, without_secrets, as_json))
     unknown = find_unknown_settings(environment_with_dotenv())
     results = [(name, CheckResult("warning", "the bridge knows no such setting", remedy)) for name, remedy in unknown]
+    results += [(name, result) for name in ("PORT", "ADMIN_PORT") for result in _on_port(name)]
     results += [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
     results += [
         ("BRIDGE_RETENTION", result) for result in on_retention(here.settings.bridge_retention, definitions.webhooks)
@@ -130,6 +131,15 @@ def _on_definitions(error: DefinitionsError, without_secrets: bool, as_json: boo
     else:
         click.echo(f"{errors}; the bridge keeps using the last good definitions of each file", err=True)
     return bool(wrong)
+
+
+def _on_port(name: str) -> list[CheckResult]:
+    """Why the relay or the admin page wouldn't start."""
+    try:
+        port_of(environment_with_dotenv(), name, 8000)
+    except SettingsError as error:
+        return [_result("error", str(error).removeprefix(f"{name}: "))]
+    return []
 
 
 def _on_notify(here: Here) -> list[CheckResult]:

@@ -136,6 +136,13 @@ def test_where_no_secrets_are_only_the_rest_is_checked(cli: Cli, tmp_path: Path)
     cli(*command, "--without-secrets", code=1)
 
 
+def test_a_port_that_is_none_fails_the_check(cli: Cli) -> None:
+    cli.environment |= {"PORT": "abc", "ADMIN_PORT": "0"}
+    said = cli("check", "--offline", code=1).stderr
+    assert "error: PORT: 'abc' is not a port; write a number from 1 to 65535" in said
+    assert "error: ADMIN_PORT: '0' is not a port" in said
+
+
 def test_a_setting_that_the_bridge_does_not_know_is_a_warning(cli: Cli) -> None:
     cli.environment |= {
         "BRIDGE_RETENTON": "3d",
