@@ -100,7 +100,11 @@ def main(ctx: click.Context, server: str | None, token: str | None) -> None:
         from admin.cli.common import secret_given
         from admin.cli.remote import Remote
 
-        ctx.obj = Remote(server, secret_given(token))
+        if not server.startswith(("http://", "https://")):
+            raise click.BadParameter(
+                f"{server!r} is not a URL; write one such as https://bridge.internal", ctx, param_hint="--server"
+            )
+        ctx.obj = Remote(server, secret_given(token, "--token"))
 
 
 if __name__ == "__main__":

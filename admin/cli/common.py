@@ -154,7 +154,7 @@ def webhook_named(here: Here, name: str) -> Webhook:
     return webhook
 
 
-def secret_given(text: str | None) -> str:
+def secret_given(text: str | None, option: str = "--secret") -> str:
     """The secret of an option: @FILE, - for standard input, or the text itself; empty for none."""
     if text == "-":
         return sys.stdin.read().strip()
@@ -165,7 +165,7 @@ def secret_given(text: str | None) -> str:
             return file.read().strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint="--secret") from None
+        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint=option) from None
 
 
 def check_webhook(here: Here, name: str | None) -> None:

@@ -36,7 +36,7 @@ class Remote:
                 answer = pool.request(method, url, json=body, headers=headers, timeout=_TIMEOUT, redirect=False)
             found = json.loads(answer.data)
         except urllib3.exceptions.HTTPError as error:
-            fail(f"{self.url} can't be reached: {error}")
+            fail(f"{self.url} can't be reached: {getattr(error, 'reason', None) or error}")
         except ValueError:
             fail(f"{self.url} is no admin page of a bridge: it answered {answer.status} without JSON")
         if answer.status >= 400:

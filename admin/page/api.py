@@ -125,7 +125,7 @@ def failures(query: OfWebhook) -> Any:
 @answers(objects.WholeEvent, 404)
 def event(event_id: str) -> Any:
     """One event with its payload"""
-    return whole_event(bridge(), bridge().event(event_id))
+    return whole_event(bridge(), bridge().event_meant(event_id))
 
 
 @blueprint.get("/events/<event_id>/why")
@@ -133,7 +133,7 @@ def event(event_id: str) -> Any:
 def why(event_id: str, query: Most) -> Any:
     """Why an event did or didn't match each waiting task"""
     here = bridge()
-    return objects.why(Explainer(here).event(here.event(event_id), query.limit))
+    return objects.why(Explainer(here).event(here.event_meant(event_id), query.limit))
 
 
 @blueprint.post("/events/<event_id>/replay")
@@ -141,10 +141,11 @@ def why(event_id: str, query: Most) -> Any:
 def replay(event_id: str, json: objects.ReplayTo) -> Any:
     """Deliver an event again, as a new event that arrives now"""
     here = bridge()
-    new_id = replay_event(here, event_id, json.target, json.confirm)
-    which = f"event {event_id}" + (f", target {json.target}" if json.target is not None else "")
-    changed("replayed", here.event(event_id).webhook, f"{which}, as {new_id}")
-    return objects.Replay(event_id=new_id, replay_of=event_id), 201
+    event = here.event_meant(event_id)
+    new_id = replay_event(here, event.id, json.target, json.confirm)
+    which = f"event {event.id}" + (f", target {json.target}" if json.target is not None else "")
+    changed("replayed", event.webhook, f"{which}, as {new_id}")
+    return objects.Replay(event_id=new_id, replay_of=event.id), 201
 
 
 @blueprint.post("/events/<event_id>/erase")
@@ -152,9 +153,10 @@ def replay(event_id: str, json: objects.ReplayTo) -> Any:
 def erase_event(event_id: str) -> Any:
     """Erase what an event carried: payload, headers and answers; its row, ids, times and targets stay"""
     here = bridge()
-    erase(here, event_id)
-    changed("erased", here.event(event_id).webhook, f"event {event_id}")
-    return whole_event(here, here.event(event_id))
+    event = here.event_meant(event_id)
+    erase(here, event.id)
+    changed("erased", event.webhook, f"event {event.id}")
+    return whole_event(here, here.event(event.id))
 
 
 @blueprint.get("/tasks")

@@ -29,6 +29,7 @@ def test_events_are_found_explained_and_replayed_elsewhere(elsewhere: tuple[str,
     assert delivered in [one["eventId"] for one in listed]
     assert json.loads(cli(*elsewhere, "events", "show", delivered).stdout)["payload"]["ref"] == "refs/heads/main"
     assert json.loads(cli(*elsewhere, "events", "explain", delivered).stdout)["tasks"]
+    assert json.loads(cli(*elsewhere, "events", "explain", "last").stdout)["tasks"] is not None
     assert "a replay does that again" in cli(*elsewhere, "events", "replay", delivered, code=1).stderr
     assert f'"replayOf": "{delivered}"' in cli(*elsewhere, "events", "replay", delivered, "--yes").stdout
     assert json.loads(cli(*elsewhere, "tasks", "--workflow", "deploy").stdout)
@@ -47,4 +48,5 @@ def test_a_wrong_token_and_a_wrong_address_are_said(elsewhere: tuple[str, ...]) 
     cli = Cli({})
     assert "401" in cli("--server", elsewhere[1], "--token", "wrong", "webhooks", code=1).stderr
     assert "can't be reached" in cli("--server", "http://127.0.0.1:9", "webhooks", code=1).stderr
+    assert "'localhost:8090' is not a URL" in cli("--server", "localhost:8090", "webhooks", code=2).stderr
     assert "pause" in cli("--server", elsewhere[1], "--help").stdout
