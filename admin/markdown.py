@@ -22,13 +22,13 @@ def as_html(text: str) -> Markup:
         elif soft is not None:
             made += Markup("<em>{}</em>").format(soft)
         elif url.startswith("https://"):
-            made += Markup('<a href="{}" rel="noreferrer">{}</a>').format(url, words)
+            made += Markup('<a href="{}" rel="noreferrer">{}</a>').format(url, as_html(words))
         else:
-            made += escape(words)
+            made += as_html(words)
         at = match.end()
     return made + escape(text[at:])
 
 
 def as_text(text: str) -> str:
     """One paragraph for a terminal."""
-    return _MARKS.sub(lambda match: next(filter(None, match.groups())), text)
+    return _MARKS.sub(lambda match: as_text(next(filter(None, match.groups()))), text)

@@ -15,3 +15,5 @@ def test_nothing_of_a_text_becomes_markup_but_its_few_marks() -> None:
     assert "javascript" not in html
     assert html.endswith("&lt;b&gt;")
     assert as_text("Set `a`, **now**") == "Set a, now"
+    assert as_html("see [`respond`](../a.md)") == "see <code>respond</code>"
+    assert as_text("see [`respond`](../a.md)") == "see respond"

@@ -23,7 +23,9 @@ def test_every_platform_says_what_it_is_for_and_has_a_form(page: Page) -> None:
     text = page.client.get("/new").text
     for name in PLATFORMS:
         assert f"/new?platform={name}" in text
-        assert page.client.get(f"/new?platform={name}").status_code == 200
+        form = page.client.get(f"/new?platform={name}")
+        assert form.status_code == 200
+        assert ("You may leave it out" in form.text) <= PLATFORMS[name].challenge_only
 
 
 def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draft]) -> None:
