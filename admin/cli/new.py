@@ -167,7 +167,9 @@ def _useless(form: WebhookForm, guide: Guide, given: dict[str, Any]) -> list[str
 
 
 def _named(field: str) -> str:
-    """A field's setting, as the YAML has it; of a start with its place among them."""
+    """A field's setting, as the YAML has it; of a start with its place among them; the option of the secret."""
+    if field == "secret":
+        return "--secret"
     if (of_start := _OF_START.fullmatch(field)) is not None:
         return f"starts[{of_start[2]}].{of_start[1]}"
     return ".".join(BY_NAME[field].path) if field in BY_NAME else field or "webhook"

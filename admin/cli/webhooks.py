@@ -26,7 +26,7 @@ from admin.cli.common import (
 )
 from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
-from admin.definitions.rotation import remove_old
+from admin.definitions.rotation import ValueMissing, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.schema import json_schema
 from admin.definitions.values import as_yaml, without_secrets
@@ -137,12 +137,14 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
             click.echo("only the newest counts now")
             return
         rotated = rotate_proof(folder, written, header, secret_given(secret), written.version)
+    except ValueMissing as error:
+        fail(f"--secret: {error}")
     except Invalid as error:
         fail(error)
     here.record("added a secret" if rotated.added else "rotated the secret", webhook, header or "")
     if rotated.made_up is not None:
         click.echo(rotated.made_up)
-    click.echo("both count now; once the sender uses the new one, add --forget", err=True)
+    click.echo("both count now; once the sender uses the new one, run this again with --forget", err=True)
 
 
 @webhooks.command(short_help="Delete a webhook.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin.definitions.fields import FIELDS, FURTHER, BadValue, Field, field_at, parsed, put, value_of
-from admin.definitions.rotation import Proof, generated_for
+from admin.definitions.rotation import Proof, asked_of, generated_for
 from admin.definitions.values import Secret
 from config.problems import Problem
 from platforms import PLATFORMS
@@ -135,6 +135,8 @@ class WebhookForm:
         if not self.proofs:
             if self.secret:
                 keys["secret"] = Secret(self.secret)
+            elif "secret" in guide.platform.required and not guide.platform.challenge_only:
+                self.errors["secret"] = asked_of(guide.platform)
         elif self.proof == "none":
             keys["verifier"] = "none"
         elif self.has_secret:

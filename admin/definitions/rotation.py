@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from admin.definitions.values import Keys, Secret, Verbatim
 from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import CantDo
+from platforms.base import Platform
 from platforms.guide import Guide, guides
 
 
@@ -66,6 +67,11 @@ def may_add_secret(written: dict[str, Any], guide: Guide) -> bool:
     return not secrets_of(written) and not other_proof and "secret" in guide.platform.required
 
 
+def asked_of(platform: Platform) -> str:
+    """How to ask for a secret that the platform makes."""
+    return f"enter the {platform.secret_label.lower()} that {platform.title} shows"
+
+
 def place_of(written: dict[str, Any], header: str | None) -> tuple[str, ...]:
     """The keys that lead to the header's value, or to the secret."""
     if header is not None:
@@ -111,14 +117,20 @@ def rotate(folder: DefinitionsFolder, written: Written, header: str | None, type
     keys, proof = written.keys, _proof(written, header)
     guide = guides()[str(keys.get("platform", "custom"))]
     if not proof.values and (header or not may_add_secret(keys, guide)):
-        raise CantRotate("the webhook isn't proven by a secret: change its proof in the file")
+        raise CantRotate(_why_not(keys))
     if not typed and header is None and guide.platform.made_by != "us":
-        raise ValueMissing(f"enter the {guide.platform.secret_label.lower()} that {guide.platform.title} shows")
+        raise ValueMissing(asked_of(guide.platform))
     value = typed or generated_for(keys, proof)
     new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
     folder.put_value(str(keys["name"]), place_of(keys, header), new, version)
     # A callback's secret is entered nowhere, so nobody needs to see it.
     return Rotated(None if typed or keys.get("callback") else value, not proof.values)
+
+
+def _why_not(keys: dict[str, Any]) -> str:
+    if isinstance(headers := keys.get("headers"), dict):
+        return f"the webhook isn't proven by a secret, but by a header: rotate that ({', '.join(headers)})"
+    return "the webhook isn't proven by a secret: change its proof in the file"
 
 
 def remove_old(folder: DefinitionsFolder, written: Written, header: str | None, version: str) -> None:

@@ -153,7 +153,7 @@ class DefinitionsFolder:
         written = to_yaml_value(keys, self._referring(name, files))
         file = self.folder / f"{name}.yaml"
         if file.exists():
-            raise NameTaken(f"the file {file.name} already exists")
+            raise NameTaken(f"the file {file.name} already exists: choose another name, or edit that file")
         text = "# Created by webhook-bridge; yours to edit.\n" + as_yaml({"webhooks": [written]})
         return self._checked(file, text, files, name, as_yaml({"webhooks": [without_secrets(written)]}))
 

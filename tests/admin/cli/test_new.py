@@ -96,7 +96,7 @@ def test_a_dry_run_writes_nothing(cli: Cli) -> None:
     [
         (("no spaces", "--platform", "github", "--receiver", "a"), "name:"),
         (("x", "--platform", "github"), "neither `receivers` nor `starts`"),
-        (("x", "--platform", "stripe", "--receiver", "a"), "secret:"),
+        (("x", "--platform", "stripe", "--receiver", "a"), "--secret: enter the signing secret that Stripe shows"),
         (("x", "--receiver", "a"), "header:"),
         (("x", "--platform", "github", "--receiver", "a:first"), "receivers:"),
     ],
