@@ -54,7 +54,7 @@ def _of_custom(webhook: Webhook) -> Iterable[str]:
     if webhook.jwt is not None:
         audience = " or ".join(f"`{one}`" for one in webhook.jwt.audience or ())
         token = f"`{webhook.jwt.issuer}`" + (f" for {audience}" if audience else "")
-        yield f"Have the sender get a token of {token}, and put it into the header `{webhook.jwt.header}`."
+        yield f"Have the sender get a token from {token}, and send it in the header `{webhook.jwt.header}`."
     if webhook.mtls is not None:
         yield (
             "The proxy in front must verify the sender’s certificate and overwrite the header "

@@ -145,7 +145,7 @@ class Loader:
             if not path.is_dir():
                 if path.exists():
                     return [path]
-                remedy = "create it, or set BRIDGE_WEBHOOKS to yours"
+                remedy = "create it, as webhook-bridge init does, or set BRIDGE_WEBHOOKS to yours"
                 self._problem(path, 1, "webhooks", "no such file or folder", remedy)
                 return []
             # Hidden files are editors' and Kubernetes' own; a link to nothing is read, and so reported.

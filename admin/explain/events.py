@@ -215,7 +215,7 @@ def _meaning(
         reached = [comparison for comparison in comparisons if comparison.task.workflow in webhook.receivers]
         if not reached:
             yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to be waiting."
-            yield "If Conductor shows one that waits, is it in a task domain? Then BRIDGE_TASK_DOMAINS must name that."
+            yield "If Conductor shows one waiting in a task domain, name the domain in BRIDGE_TASK_DOMAINS."
 
 
 _OTHERWISE = {

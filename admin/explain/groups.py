@@ -26,7 +26,7 @@ class Group:
             case "differs" if failed is not None:
                 return f"{tasks} {'differ' if number > 1 else 'differs'} in {failed.path}"
             case "taken":
-                return f"{tasks} {'are' if number > 1 else 'is'} this event's"
+                return f"this event took {tasks}"
             case "matches":
                 return f"{tasks} {'match' if number > 1 else 'matches'}"
             case verdict:
@@ -62,4 +62,4 @@ def answer(comparisons: Sequence[Comparison]) -> str:
         return f"No waiting task could take it: all {len(comparisons)} that were compared are out of reach."
     told = "; ".join(map(str, groups[:2])) + ("; …" if len(groups) > 2 else "")
     is_taken = any(group.tasks[0].verdict == "taken" for group in groups)
-    return f"{'Of the tasks, ' if is_taken else 'No waiting task took it: '}{told}."
+    return f"{told[0].upper()}{told[1:]}." if is_taken else f"No waiting task took it: {told}."

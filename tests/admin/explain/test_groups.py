@@ -43,4 +43,4 @@ def test_who_matches_but_is_out_of_reach_is_told() -> None:
 
 def test_takers_come_first() -> None:
     tasks = [compared("deploy", "taken", ref=True)] * 2 + [compared("deploy", "differs")] * 9
-    assert answer(tasks) == "Of the tasks, 2 tasks of deploy are this event's; 9 tasks of deploy differ in $.ref."
+    assert answer(tasks) == "This event took 2 tasks of deploy; 9 tasks of deploy differ in $.ref."
