@@ -32,7 +32,7 @@ OWN_SESSION = {"pages.log_in", "pages.logout", "orkes.token"}
 """What begins or ends the sender's own session, and nothing else."""
 ELSEWHERE = {"webhooks.test", "runs.run"}
 """What changes something in a relay or in Conductor, which are not there here."""
-ONLY_TELLS = {"callbacks.make"}
+ONLY_TELLS = {"api.make_callback"}
 """What gives an admin a URL, and records nothing."""
 KEEPER = """\
   - name: keeper
