@@ -111,8 +111,8 @@ def answered(status: int, reason: str, body: Any, call: str) -> ConductorError:
 
 def _kind(status: int, message: str) -> type[ConductorError]:
     if status == 404:
-        # A proxy, or a server that is starting, also answers 404; Conductor names what it doesn't know.
-        return NotFound if message and not message.startswith(_NO_SUCH_PATH) else NotThere
+        # A gateway, or a server that is starting, also answers 404; Conductor names what it doesn't know.
+        return NotFound if any(words in message for words in _NO_SUCH_ITEM) else NotThere
     if status in (405, 501) or message.startswith("Request method "):  # 405 in Conductor 3.32, 500 in 3.13
         return NotThere
     if status in _TRY_AGAIN:
@@ -122,8 +122,8 @@ def _kind(status: int, message: str) -> type[ConductorError]:
     return OutcomeUnknown
 
 
-_NO_SUCH_PATH = ("No static resource", "No message available")
-"""Spring's message for an unknown path; older versions have none."""
+_NO_SUCH_ITEM = ("No such ", " not found")
+"""In Conductor's messages, and in none of Spring's or a gateway's for an unknown path: Kong's is `no Route matched`."""
 
 # Texts in answers of 500 that every try would get, and what to do about each.
 _FINAL = (

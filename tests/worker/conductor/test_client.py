@@ -224,6 +224,9 @@ def test_an_earlier_start_is_found_by_its_correlation_id_also_when_it_has_ended(
         (Answer({"message": "No such workflow defined. name=x, version=null"}, 404), NotFound),
         (Answer({"message": "No static resource api/workflow."}, 404), NotThere),
         (Answer({"message": "No message available"}, 404), NotThere),
+        (Answer({"message": "no Route matched with those values"}, 404), NotThere),  # Kong
+        (Answer({"message": "Not Found"}, 404), NotThere),  # Amazon's API Gateway
+        (Answer({"message": None}, 404), NotThere),  # Spring Cloud Gateway
         (Answer("<html>nothing here</html>", 404, "text/html"), NotThere),
         (Answer("", 404), NotThere),
         (Answer("", 405), NotThere),
