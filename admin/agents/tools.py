@@ -194,7 +194,7 @@ def send_sample(bridge: Bridge, given: SendSample) -> Any:
 
 def replay_event(bridge: Bridge, given: ReplayEvent) -> Any:
     """Raises NotFound, CantReplay, NeedsConfirmation."""
-    event = bridge.event(given.event_id)
+    event = bridge.event_meant(given.event_id)
     new_id = replay(bridge, event.id, confirmed=given.confirm)
     _record(bridge, "replayed", event.webhook, f"event {event.id}, as {new_id}")
     return as_json(Replay(event_id=new_id, replay_of=event.id))

@@ -40,7 +40,9 @@ class Remote:
         except ValueError:
             fail(f"{self.url} is no admin page of a bridge: it answered {answer.status} without JSON")
         if answer.status >= 400:
-            fail(f"{answer.status}: {found.get('message') or found}" if isinstance(found, dict) else answer.status)
+            remedy = "; give its token with --token @FILE" if answer.status == 401 else ""
+            said = f": {found.get('message') or found}" if isinstance(found, dict) else ""
+            fail(f"{answer.status}{said}{remedy}")
         click.echo(plain(json.dumps(found, indent=2), lines=True))
 
 

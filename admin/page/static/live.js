@@ -65,7 +65,7 @@
     pause.setAttribute("aria-pressed", String(paused));
     if (trouble) state.textContent = `The store can't be read now: ${trouble}`;
     else if (source === null) state.textContent = "Not live.";
-    else if (paused) state.textContent = `Paused; ${waiting.size} wait.`;
+    else if (paused) state.textContent = `Paused; ${waiting.size} waiting.`;
     else state.textContent = "Live.";
   }
 

@@ -46,7 +46,7 @@ def test_a_webhook_is_paused_and_resumed_elsewhere(elsewhere: tuple[str, ...], s
 
 def test_a_wrong_token_and_a_wrong_address_are_said(elsewhere: tuple[str, ...]) -> None:
     cli = Cli({})
-    assert "401" in cli("--server", elsewhere[1], "--token", "wrong", "webhooks", code=1).stderr
+    assert "give its token with --token" in cli("--server", elsewhere[1], "--token", "wrong", "webhooks", code=1).stderr
     assert "can't be reached" in cli("--server", "http://127.0.0.1:9", "webhooks", code=1).stderr
     assert "'localhost:8090' is not a URL" in cli("--server", "localhost:8090", "webhooks", code=2).stderr
     assert "pause" in cli("--server", elsewhere[1], "--help").stdout

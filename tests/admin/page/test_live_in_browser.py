@@ -89,7 +89,7 @@ def test_the_keyboard_pauses_and_resumes(driver: Chrome, url: str, sample: Sampl
     assert reached.get_attribute("aria-pressed") == "true"
     assert text(driver, "#said") == "Paused."
     event_id = arrive(sample)
-    await_true(driver, lambda: text(driver, "#state") == "Paused; 1 wait.")
+    await_true(driver, lambda: text(driver, "#state") == "Paused; 1 waiting.")
     assert event_id not in rows(driver)
     reached.send_keys(Keys.ENTER)
     await_true(driver, lambda: rows(driver)[0] == event_id)
