@@ -158,7 +158,7 @@ def _meaning(
         case "pending" if event.hold == "held":
             yield (
                 f"Held until {iso(event.hold_until)}: no waiting task matched. "
-                "The first matching task that starts waiting takes it, in a workflow that was running by then."
+                "The first matching task to wait takes it, if its workflow was running when the event arrived."
             )
         case "pending" if event.hold == "recheck":
             yield "All tasks that took it had already ended, so it is free again: the worker will look for others."
