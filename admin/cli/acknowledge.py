@@ -110,8 +110,8 @@ def _say_plan(plan: Plan, what: Noted, as_json: bool) -> None:
     if as_json:
         echo_json(NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
         return
-    events = counted(len(plan.chosen), "event")
-    click.echo(f"{events} would be {what}" if plan.total else "no event matches", err=not plan.chosen)
+    events = f"{counted(len(plan.chosen), 'event')} would be" if plan.chosen else "no event can be"
+    click.echo(f"{events} {what}" if plan.total else "no event matches", err=not plan.chosen)
     echo_by_webhook(plan)
     echo_left_out(plan.left_out)
 

@@ -122,7 +122,7 @@ def echo_fields(fields: Mapping[str, object]) -> None:
     """A line for each field that has a value."""
     for name, value in fields.items():
         if value is not None:
-            click.echo(f"{name + ':':<13}{plain(value)}")
+            click.echo(f"{name + ':':<12} {plain(value)}")
 
 
 def echo_values(heading: str, values: Mapping[str, Any] | None) -> None:

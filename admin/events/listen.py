@@ -138,7 +138,7 @@ class PublicBridge:
         if status == 429 or status >= 500:
             raise Away(f"the public bridge answers {status}")
         if status != 200:
-            said = Answer(status, body).said
+            said = Answer(status, body).message
             if not said or _RELAYS in said:
                 said = "is this the address of an admin page? A relay has a different one"
             raise CantListen(f"the public bridge answers {Answer(status, b'').phrase}: {said}")

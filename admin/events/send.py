@@ -79,6 +79,11 @@ class Answer:
         return ", ".join(f"{name} {text[:_LONGEST_FIELD]}" for name, text in texts.items())
 
     @property
+    def message(self) -> str:
+        """Why a bridge refuses, in its words; empty if it is no bridge's answer."""
+        return str(self._fields.get("message", ""))[:_LONGEST_FIELD]
+
+    @property
     def _fields(self) -> dict[str, Any]:
         try:
             fields = read_json(self.body.decode())

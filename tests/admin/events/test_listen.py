@@ -185,7 +185,7 @@ def test_a_public_bridge_that_is_away_is_asked_again_from_the_same_place(public:
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
-        ((401, b'{"error": "unauthorized", "message": "use a token"}'), "401 Unauthorized: error unauthorized"),
+        ((401, b'{"error": "unauthorized", "message": "use a token"}'), "401 Unauthorized: use a token"),
         ((404, b"<html>"), "is this the address of an admin page"),
         ((404, NOT_FOUND.body), "A relay has a different one"),
         ((302, b""), "302"),
@@ -260,7 +260,7 @@ def test_one_line_per_delivery_and_how_it_ended(cli: Cli, public: Server, local:
     assert "401 Unauthorized" in second
     assert "\x1b" not in result.output
     assert "see --resign" in result.stderr
-    assert "403 Forbidden: message no" in result.stderr
+    assert "403 Forbidden: no" in result.stderr
     assert public.asked[0][2]["authorization"] == "Bearer the-token-of-admins"
 
 
