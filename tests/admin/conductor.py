@@ -40,7 +40,7 @@ def standing_in() -> Iterator[StandIn]:
             path = urlsplit(self.path).path
             stand_in.asked.append(path)
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            answer = stand_in.answers.get(path, (404, {"message": "nothing of that name"}))
+            answer = stand_in.answers.get(path, (404, {"message": "No such item"}))
             status, value = answer(json.loads(body or b"null")) if callable(answer) else answer
             text = json.dumps(value).encode()
             self.send_response(status)
