@@ -235,7 +235,7 @@ def test_an_input_that_is_no_json_object_starts_nothing(
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(404, "It was not started: 404 No such"), (403, "It was not started: 403 no such"), (500, "It may have been")],
+    [(404, "It was not started: 404 No such"), (403, "It was not started: 403 No such"), (500, "It may have been")],
 )
 def test_a_start_that_fails_is_said_with_what_was_typed(
     page: FlaskClient, conductor: StandIn, status: int, said: str
