@@ -177,12 +177,6 @@ class Barrier:
         return "alone" in self._doubts
 
     @property
-    def explains_a_task(self) -> bool:
-        """Whether a poll may just have taken unseen tasks: then one that the index alone shows says nothing."""
-        now = self._now
-        return any(doubt.settled_by > _NEVER and now < doubt.until + LAG for doubt in self._doubts.values())
-
-    @property
     def settled(self) -> bool:
         """Whether the last look began late enough for all polls that were lost: this leader's and its predecessor's."""
         lost = (doubt for key, doubt in self._doubts.items() if key != "resigned")

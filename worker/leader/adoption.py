@@ -73,8 +73,7 @@ class Adoption:
                 found_by=task.found_by,
                 **({"broken": task.broken} if task.broken else {}),
             )
-        alone = not suspects and any(task.found_by == "index" for task in fresh)
-        if alone and not self._barrier.explains_a_task:
+        if not suspects and any(task.found_by == "index" for task in fresh):
             self._reporter.found_by_index_alone(self._barrier)
 
     def _refuse(self, task: Task, error: Exception) -> None:

@@ -298,7 +298,7 @@ class World:
                 self._read(task)
                 continue
             self.known.add(task.id)
-            if not by_poll and task.by != "leader" and not self.state.barrier.explains_a_task:
+            if not by_poll and task.by != "leader":
                 self.state.barrier.found_alone(self.clock.now)
                 self.alone_ever = True
 

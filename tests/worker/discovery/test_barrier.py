@@ -131,15 +131,6 @@ def test_once_the_index_alone_has_found_a_task_each_drain_is_followed_by_a_look_
     assert (barrier.knows(began, ["flow"]), barrier.needs_index) == (True, False)
 
 
-def test_a_lost_poll_explains_for_a_while_what_the_index_alone_shows(barrier: Barrier) -> None:
-    at(barrier, 0).term_began()
-    assert not barrier.explains_a_task
-    at(barrier, 10).poll_lost(10)
-    scan(barrier, 13)
-    assert at(barrier, 10 + LATE).explains_a_task
-    assert not at(barrier, 10 + LATE + LAG).explains_a_task
-
-
 def test_what_an_unreadable_task_holds_up(barrier: Barrier) -> None:
     scan(barrier, 5)
     at(barrier, 6).unread({"t1": (6.0, "flow")})
