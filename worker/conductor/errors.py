@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 # Nothing has happened, and a later try may succeed.
-_TRY_AGAIN = frozenset((401, 403, 429))
+_TRY_AGAIN = frozenset((401, 403, 407, 421, 429))
 
 
 class ConductorError(Exception):

@@ -237,6 +237,8 @@ def test_an_earlier_start_is_found_by_its_correlation_id_also_when_it_has_ended(
         (Answer("", 401), NotNow),
         (Answer({"message": "no permission"}, 403), NotNow),
         (Answer("slow down", 429), NotNow),
+        (Answer("whose proxy is this?", 407), NotNow),
+        (Answer("another server's name", 421), NotNow),
         (Answer("", 408), OutcomeUnknown),
         (Answer({"message": "oops"}, 500), OutcomeUnknown),
         (Answer("", 502), OutcomeUnknown),
