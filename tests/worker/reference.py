@@ -7,7 +7,7 @@ checked.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -105,10 +105,14 @@ class Rules:
         else:
             event.starts[target.workflow, str(target.correlation_id)] = state
 
-    def decide(self, waiting: Iterable[RefTask], began: int, now: int) -> None:
-        """One decision, after a scan that began then and found these tasks waiting."""
+    def decide(self, waiting: Iterable[RefTask], began: int, now: int, undefined: Collection[str] = ()) -> None:
+        """One decision, after a scan that began then and found these tasks waiting.
+
+        `undefined`: webhooks whose definition is awaited, so that what became free again waits, too.
+        """
         free = sorted(waiting, key=lambda task: (task.scheduled_at, task.id))
-        events = sorted(self.events.values(), key=lambda event: event.seq)
+        decidable = (event for event in self.events.values() if not (event.recheck and event.webhook in undefined))
+        events = sorted(decidable, key=lambda event: event.seq)
         # The hold: tasks in the order in which they came take the oldest event that they may take.
         for task in free[:]:
             for event in events:

@@ -171,6 +171,7 @@ class World(RuleBasedStateMachine):
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
                 committed = False
+                undefined = self.undefined(now)
                 decide = machine.store.decisions.decide
 
                 def store_decide(*given: Any) -> Any:
@@ -192,7 +193,7 @@ class World(RuleBasedStateMachine):
                         in_doubt = self.workflows.in_doubt
                         assert in_doubt.keys() <= machine.were_sick
                         tasks = [machine.ref_task(task_id, in_doubt) for task_id in waiting]
-                        machine.reference.decide(tasks, began, now)
+                        machine.reference.decide(tasks, began, now, undefined)
                 return answer
 
         return Spy(*given)

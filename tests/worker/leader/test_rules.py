@@ -345,6 +345,7 @@ class Machine(World):
         except LeadershipLost:
             pass
         old.end_term()
+        assert not old.elect()  # as it asks again: if it couldn't resign, it lets go of its lock
         self.leader.renew()  # its death would be noticed from now on
         self.helper = old
         self.compare()
