@@ -12,12 +12,12 @@ LONGEST = 15.0
 RARELY = 300.0
 """Longest pause in seconds for an item that fails alone."""
 _JITTER = 0.25
-_draw = random.Random().random  # noqa: S311 - nothing secret
+JITTER = random.Random()  # noqa: S311 - nothing secret
 """Of our own: nobody who seeds Python's shared one, or restores its state, gets draws of ours between theirs."""
 
 
 def wait_before(
-    attempts: int, longest: float = LONGEST, first: float = FIRST, draw: Callable[[], float] = _draw
+    attempts: int, longest: float = LONGEST, first: float = FIRST, draw: Callable[[], float] = JITTER.random
 ) -> float:
     """Seconds until the next try after this many tries: doubles each time, from `first` up to `longest`.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from hypothesis import register_random
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize
 
@@ -23,6 +24,7 @@ from tests.criteria import naive
 from tests.settings import settings_with
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
+from worker.conductor import backoff
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost
 from worker.discovery import barrier
@@ -32,6 +34,7 @@ from worker.leader.decider import Decider
 from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
+register_random(backoff.JITTER)  # so that a story can be told again
 SKEW = 2000
 ALL = tuple(
     map(
