@@ -100,7 +100,8 @@ def test_an_unknown_id_is_not_found(make_relay: MakeRelay) -> None:
     for method in ("POST", "GET", "PUT"):
         assert error_of(relay.client.open("/webhook/nobody", method=method)) == "not_found"
     assert error_of(relay.client.post("/webhook/plain/more")) == "not_found"
-    assert relay.rejections() == []
+    unknown = [f"no webhook has the URL /webhook/{name}" for name in ("plain", "nobody", "nobody", "nobody")]
+    assert [(one.webhook, one.reason) for one in relay.rejections()] == [("", reason) for reason in unknown]
     assert relay.store.queries.delivery_counts(0)[""] == {"unknown": 4}
 
 

@@ -181,7 +181,7 @@ def test_an_answer_that_does_not_tell_of_webhooks_changes_nothing(
     bench: Bench, own_webhooks: OwnWebhooks, fault: Fault
 ) -> None:
     worker = bench.deciding()
-    worker.step()
+    eventually(lambda: worker.step() or leader_of(worker).scanner.searched_to)
     own_webhooks.fault = fault
     leader_of(worker).look_at_webhooks()
     assert own_webhooks.asked == 1
