@@ -46,7 +46,7 @@ def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_workers_beside_those_of_another_checkout(tmp_path: Path) -> None:
-    effort = workers.Effort(rounds=1, events=2000, workers=2, settling=0.2)
+    effort = workers.Effort(rounds=1, events=6000, workers=2, settling=0.2)
     (tmp_path / "other").symlink_to(workers.ROOT)
     found = workers.measure(tmp_path, say, tmp_path / "other", effort)
     assert [figure.goal for figure in found] == ["", "", ">= 1", "<= 1", "<= 1"]
