@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -155,7 +156,9 @@ def test_it_serves_reloads_survives_and_stops(relay: Process) -> None:
     ],
 )
 def test_what_is_no_http_is_refused(raw: bytes, running: Process) -> None:
-    with socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as connection:
+    # gunicorn closes with the rest of a long head unread, and the reset may overtake its answer.
+    may_be_reset = suppress(OSError) if len(raw) > 8192 else nullcontext()
+    with may_be_reset, socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE) as connection:
         connection.sendall(raw)
         connection.shutdown(socket.SHUT_WR)
         response = http.client.HTTPResponse(connection)
