@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -26,10 +27,11 @@ class Remote:
     url: str
     token: str
 
-    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, **parameters: object) -> None:
-        """Prints the answer's JSON; exits with 1 if it is a refusal, or there is none."""
-        fields = {name: str(value) for name, value in parameters.items() if value is not None}
-        url = f"{self.url.rstrip('/')}/api/{path}" + (f"?{urlencode(fields)}" if fields else "")
+    def ask(self, method: str, *path: str, body: object = None, query: Mapping[str, object] | None = None) -> None:
+        """Prints the answer's JSON; exits with 1 if it refuses, or there is none. `path`: its parts, below `/api`."""
+        fields = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        below = "/".join(quote(part, safe="") for part in path)
+        url = f"{self.url.rstrip('/')}/api/{below}" + (f"?{urlencode(fields)}" if fields else "")
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             with pool_for(url) as pool:
@@ -73,7 +75,7 @@ def _webhooks(at: Remote) -> None:
 @_pass
 def _pause(at: Remote, webhook: str) -> None:
     """Accept the webhook's deliveries, but decide nothing until it is resumed."""
-    at.ask("POST", f"webhooks/{quote(webhook, safe='')}/pause")
+    at.ask("POST", "webhooks", webhook, "pause")
 
 
 @remote.command("resume")
@@ -81,7 +83,7 @@ def _pause(at: Remote, webhook: str) -> None:
 @_pass
 def _resume(at: Remote, webhook: str) -> None:
     """Resume a paused webhook."""
-    at.ask("POST", f"webhooks/{quote(webhook, safe='')}/resume")
+    at.ask("POST", "webhooks", webhook, "resume")
 
 
 def _with_filters(command: Any) -> Any:
@@ -99,7 +101,7 @@ def _events(ctx: click.Context, /, limit: int, **filters: str | None) -> None:
     if ctx.invoked_subcommand is None:
         at = ctx.find_object(Remote)
         assert at is not None  # it is set with --server
-        at.ask("GET", "events", None, limit=limit, **filters)
+        at.ask("GET", "events", query={"limit": limit, **filters})
 
 
 @_events.command("show")
@@ -107,7 +109,7 @@ def _events(ctx: click.Context, /, limit: int, **filters: str | None) -> None:
 @_pass
 def _show(at: Remote, event_id: str) -> None:
     """Show an event with its payload."""
-    at.ask("GET", f"events/{quote(event_id, safe='')}")
+    at.ask("GET", "events", event_id)
 
 
 @_events.command("explain")
@@ -115,7 +117,7 @@ def _show(at: Remote, event_id: str) -> None:
 @_pass
 def _explain(at: Remote, event_id: str) -> None:
     """Explain why an event did or didn't match each waiting task."""
-    at.ask("GET", f"events/{quote(event_id, safe='')}/why")
+    at.ask("GET", "events", event_id, "why")
 
 
 @_events.command("replay")
@@ -126,7 +128,7 @@ def _explain(at: Remote, event_id: str) -> None:
 def _replay(at: Remote, event_id: str, target: int | None, yes: bool) -> None:
     """Deliver an event again, as a new one."""
     body = {"confirm": yes} | ({} if target is None else {"target": target})
-    at.ask("POST", f"events/{quote(event_id, safe='')}/replay", body)
+    at.ask("POST", "events", event_id, "replay", body=body)
 
 
 @_events.command("erase")
@@ -135,7 +137,7 @@ def _replay(at: Remote, event_id: str, target: int | None, yes: bool) -> None:
 @_pass
 def _erase(at: Remote, event_id: str) -> None:
     """Erase an event's payload, headers and answers."""
-    at.ask("POST", f"events/{quote(event_id, safe='')}/erase")
+    at.ask("POST", "events", event_id, "erase")
 
 
 @remote.command("tasks")
@@ -143,7 +145,7 @@ def _erase(at: Remote, event_id: str) -> None:
 @_pass
 def _tasks(at: Remote, workflow: str | None) -> None:
     """List waiting tasks."""
-    at.ask("GET", "tasks", workflow=workflow)
+    at.ask("GET", "tasks", query={"workflow": workflow})
 
 
 @remote.command("rejections")
@@ -151,4 +153,4 @@ def _tasks(at: Remote, workflow: str | None) -> None:
 @_pass
 def _rejections(at: Remote, webhook: str | None) -> None:
     """List rejected deliveries."""
-    at.ask("GET", "rejections", webhook=webhook)
+    at.ask("GET", "rejections", query={"webhook": webhook})
