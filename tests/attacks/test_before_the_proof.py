@@ -16,7 +16,7 @@ import pytest
 from platforms import bodies
 from tests.relay.bridge import MakeRelay
 from tests.relay.http.test_peers import connect
-from tests.relay.test_gunicorn import KEY, Process, eventually
+from tests.relay.test_gunicorn import KEY, Process, serving
 
 SECRET = "0123456789abcdef0123456789abcdef"
 INSIDE: dict[str, dict[str, Any]] = {
@@ -67,15 +67,10 @@ def test_a_genuine_large_delivery_of_such_a_platform_is_accepted(make_relay: Mak
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("unproven"))
     webhooks = [{"name": name, "platform": name, **more, "receivers": {"a": "any"}} for name, more in INSIDE.items()]
     webhooks.append({"name": "one", "headers": {"X-Api-Key": KEY}, "receivers": {"a": "any"}})
-    process.file.write_text(json.dumps({"webhooks": webhooks}))
-    process.start()
-    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
-    yield process
-    assert process.stop() == 0
-    assert "Traceback" not in process.log.read_text()
+    with serving(tmp_path_factory.mktemp("unproven"), json.dumps({"webhooks": webhooks})) as process:
+        yield process
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from statistics import median
 import pytest
 
 from testkit import PATIENCE
-from tests.relay.test_gunicorn import KEY, Process, definitions, eventually, free_port
+from tests.relay.test_gunicorn import KEY, Process, definitions, eventually, free_port, serving
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx")
@@ -27,12 +27,8 @@ HEAD = f"POST /webhook/one HTTP/1.1\r\nHost: h\r\nX-Api-Key: {KEY}\r\nContent-Ty
 
 @pytest.fixture
 def relay(tmp_path: Path) -> Iterator[Process]:
-    process = Process(tmp_path)
-    process.file.write_text(definitions("one"))
-    process.start(BRIDGE_TRUSTED_PROXIES="127.0.0.1")
-    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
-    yield process
-    assert process.stop() == 0
+    with serving(tmp_path, definitions("one"), BRIDGE_TRUSTED_PROXIES="127.0.0.1") as process:
+        yield process
 
 
 @pytest.fixture

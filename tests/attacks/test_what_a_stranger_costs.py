@@ -17,8 +17,8 @@ from relay.verify.vendor_keys import KeyCache
 from testkit import PATIENCE
 from testkit.strangers import NO_HTTP
 from tests.relay.bridge import MakeRelay
-from tests.relay.http.test_peers import Answers, connect, request
-from tests.relay.test_gunicorn import KEY, Process, eventually
+from tests.relay.http.test_peers import Answers, connect, request, status_at_end
+from tests.relay.test_gunicorn import KEY, Process, eventually, serving
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}
@@ -32,13 +32,8 @@ MB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("strangers"))
-    process.file.write_text(DEFINITIONS)
-    process.start()
-    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
-    yield process
-    assert process.stop() == 0
-    assert "Traceback" not in process.log.read_text()
+    with serving(tmp_path_factory.mktemp("strangers"), DEFINITIONS) as process:
+        yield process
 
 
 def children_of(relay: Process) -> set[str]:
@@ -108,12 +103,7 @@ def test_what_two_servers_could_read_differently_is_never_a_delivery(frame: str,
     "raw", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"\0" * 8000 + b"\r\n\r\n"]
 )
 def test_other_protocols_are_bad_requests(raw: bytes, relay: Process) -> None:
-    with connect(relay) as connection:
-        connection.sendall(raw)
-        connection.shutdown(socket.SHUT_WR)
-        answers = Answers(connection)
-        assert answers.status() in NO_HTTP
-        assert answers.ended()
+    assert status_at_end(relay, raw) in NO_HTTP
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "HEAD", "PATCH", "CONNECT"])
@@ -174,10 +164,8 @@ def test_what_strangers_have_sent_leaves_nothing_behind(relay: Process) -> None:
 
 def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> None:
     relay = Process(tmp_path)
-    relay.file.write_text(DEFINITIONS)
-    relay.start(GUNICORN_CMD_ARGS="--worker-connections 40")
     try:
-        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        relay.start_ready(DEFINITIONS, GUNICORN_CMD_ARGS="--worker-connections 40")
         with ExitStack() as stack:
             strangers = [stack.enter_context(connect(relay)) for _ in range(400)]
             for number, stranger in enumerate(strangers):
@@ -188,9 +176,7 @@ def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> 
             assert [relay.status("POST", "/webhook/one", b"{}") for _ in range(12)] == [200] * 12
         assert relay.stop() == 0
     finally:
-        if relay.process is not None and relay.process.poll() is None:
-            relay.process.kill()
-            relay.process.wait(PATIENCE)
+        relay.kill()
 
 
 def test_ipv6_and_ipv4_are_both_served(relay: Process) -> None:
@@ -213,10 +199,8 @@ def test_a_large_body_is_not_read_for_a_challenge_before_it_is_proven(make_relay
 
 def test_bodies_that_never_end_take_no_more_memory_than_they_may(tmp_path: Path) -> None:
     relay = Process(tmp_path)
-    relay.file.write_text(DEFINITIONS.replace("8MB", "25MB, split: true"))
-    relay.start()
     try:
-        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        relay.start_ready(DEFINITIONS.replace("8MB", "25MB, split: true"))
         held = memory_of(relay)
         head = b"POST /webhook/large HTTP/1.1\r\nContent-Length: 25000000\r\n\r\n"
         with ExitStack() as stack:

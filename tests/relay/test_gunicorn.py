@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,12 @@ class Process:
         command = [sys.executable, "-m", "gunicorn", "-c", "relay/gunicorn_settings.py", "relay:create_app()"]
         self.child = Child("the relay", command, self.log, environment | settings)
 
+    def start_ready(self, text: str, **settings: str) -> None:
+        """Starts it with these definitions, and waits until it is ready."""
+        self.file.write_text(text)
+        self.start(**settings)
+        assert eventually(lambda: self.status("GET", "/readyz") == 200), self.log.read_text()
+
     @property
     def process(self) -> subprocess.Popen[bytes]:
         """It, once it was started."""
@@ -92,6 +98,16 @@ class Process:
         a second more, even those meant for the next relay."""
         if self.child is not None:
             self.child.kill()
+
+
+@contextmanager
+def serving(folder: Path, text: str, **settings: str) -> Iterator[Process]:
+    """A relay with these definitions, which stops well in the end."""
+    process = Process(folder)
+    process.start_ready(text, **settings)
+    yield process
+    assert process.stop() == 0
+    assert "Traceback" not in process.log.read_text()
 
 
 @pytest.fixture
@@ -169,12 +185,8 @@ def test_what_is_no_http_is_refused(raw: bytes, running: Process) -> None:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     """One relay for several tests."""
-    process = Process(tmp_path_factory.mktemp("running"))
-    process.file.write_text(definitions("one"))
-    process.start()
-    assert eventually(lambda: process.status("GET", "/readyz") == 200)
-    yield process
-    process.stop()
+    with serving(tmp_path_factory.mktemp("running"), definitions("one")) as process:
+        yield process
 
 
 def test_definitions_that_cannot_be_used_end_the_start(relay: Process) -> None:

@@ -25,7 +25,7 @@ from store.event_filter import EventFilter
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
 from testkit.strangers import ANSWERS, NO_HTTP, attack
-from tests.relay.test_gunicorn import KEY, Process, eventually
+from tests.relay.test_gunicorn import KEY, Process, eventually, serving
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, dedup: {{header: X-Id}}, receivers: {{a: any}}}}
@@ -39,13 +39,8 @@ LARGE = f"""\
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("peers"))
-    process.file.write_text(DEFINITIONS + LARGE)
-    process.start()
-    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
-    yield process
-    assert process.stop() == 0
-    assert "Traceback" not in process.log.read_text()
+    with serving(tmp_path_factory.mktemp("peers"), DEFINITIONS + LARGE) as process:
+        yield process
 
 
 @pytest.fixture
@@ -85,6 +80,17 @@ class Answers:
     def ended(self) -> bool:
         """Whether the relay has closed the connection."""
         return self._file.read() == b""
+
+
+def status_at_end(relay: Process, raw: bytes) -> int:
+    """The status of the one answer to this, after which the connection must end."""
+    with connect(relay) as connection:
+        connection.sendall(raw)
+        connection.shutdown(socket.SHUT_WR)
+        answers = Answers(connection)
+        status = answers.status()
+        assert answers.ended()
+    return status
 
 
 def test_every_delivery_of_many_connections_at_once_is_stored_once_and_gets_its_own_answer(
@@ -184,12 +190,7 @@ def test_larger_and_chunked_bodies_and_old_clients_are_served_too(relay: Process
     ],
 )
 def test_what_is_no_http_is_refused_also_when_it_comes_whole(raw: bytes, relay: Process) -> None:
-    with connect(relay) as connection:
-        connection.sendall(raw)
-        connection.shutdown(socket.SHUT_WR)
-        answers = Answers(connection)
-        assert answers.status() in NO_HTTP
-        assert answers.ended()
+    assert status_at_end(relay, raw) in NO_HTTP
 
 
 def test_whoever_hangs_up_before_the_answer_harms_nobody(relay: Process) -> None:
@@ -427,9 +428,7 @@ def test_a_large_answer_arrives_whole_over_a_slow_link(relay: Process, slow_link
 def own_relay(tmp_path: Path) -> Iterator[Process]:
     """A relay that a test may stop."""
     process = Process(tmp_path)
-    process.file.write_text(DEFINITIONS)
-    process.start()
-    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
+    process.start_ready(DEFINITIONS)
     yield process
     if process.process is not None and process.process.poll() is None:
         process.process.kill()
@@ -463,10 +462,8 @@ def test_a_body_under_way_is_answered_after_sigterm_and_idle_connections_delay_n
 
 def test_a_connection_on_which_nothing_comes_is_ended(tmp_path: Path) -> None:
     relay = Process(tmp_path)
-    relay.file.write_text(DEFINITIONS)
-    relay.start(GUNICORN_CMD_ARGS="--keep-alive 1")
     try:
-        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        relay.start_ready(DEFINITIONS, GUNICORN_CMD_ARGS="--keep-alive 1")
         with connect(relay) as silent:
             assert silent.recv(1) == b""
     finally:
@@ -516,10 +513,8 @@ def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: p
         "SigningCertURL": "https://sns.eu-central-1.amazonaws.com/SimpleNotificationService-1.pem",
     }  # fmt: skip
     relay = Process(tmp_path_factory.mktemp("keys"))
-    relay.file.write_text(DEFINITIONS)
     try:
-        relay.start(BRIDGE_KEY_MIRROR=f"http://127.0.0.1:{mirror.server_port}")
-        assert eventually(lambda: relay.status("GET", "/readyz") == 200), relay.log.read_text()
+        relay.start_ready(DEFINITIONS, BRIDGE_KEY_MIRROR=f"http://127.0.0.1:{mirror.server_port}")
         with connect(relay) as waiting:
             waiting.sendall(request(json.dumps(message).encode(), path="/webhook/topic"))
             assert asked.wait(PATIENCE)

@@ -15,7 +15,7 @@ import pytest
 from store.answers import Answer
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
-from tests.relay.test_gunicorn import KEY, Process, eventually
+from tests.relay.test_gunicorn import KEY, Process, eventually, serving
 
 DEFINITIONS = f"""webhooks:
   - name: ask
@@ -30,17 +30,8 @@ MANY = 300
 
 @pytest.fixture(scope="module")
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    process = Process(tmp_path_factory.mktemp("waiting"))
-    process.file.write_text(DEFINITIONS)
-    started(process)
-    yield process
-    assert process.stop() == 0
-    assert "Traceback" not in process.log.read_text()
-
-
-def started(process: Process) -> None:
-    process.start()
-    assert eventually(lambda: process.status("GET", "/readyz") == 200), process.log.read_text()
+    with serving(tmp_path_factory.mktemp("waiting"), DEFINITIONS) as process:
+        yield process
 
 
 @pytest.fixture
@@ -140,8 +131,7 @@ def test_the_next_request_on_a_connection_waits_its_turn(relay: Process, store: 
 
 def test_a_killed_relay_loses_nothing_and_a_stopped_one_answers_at_once(tmp_path: Path, ask: Ask) -> None:
     relay = Process(tmp_path)
-    relay.file.write_text(DEFINITIONS)
-    started(relay)
+    relay.start_ready(DEFINITIONS)
     store = open_store(f"sqlite:///{tmp_path}/b.db")
     try:
         asked = ask(relay, "d1")
@@ -149,7 +139,7 @@ def test_a_killed_relay_loses_nothing_and_a_stopped_one_answers_at_once(tmp_path
         relay.kill()
         assert asked.socket.recv(1) == b""
 
-        started(relay)
+        relay.start_ready(DEFINITIONS)
         again = ask(relay, "d1")
         assert eventually(lambda: metric(relay, "bridge_senders_waiting") == 1)
         end(store, [event_id])
