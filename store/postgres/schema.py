@@ -62,7 +62,20 @@ CREATE VIEW bridge.held_events AS
     SELECT stage AS held, webhook, seq, status FROM bridge.unsettled_events WHERE stage > 0;
 
 """
-_TRIGGERS = """
+_UNLIST_ENDED = """IF EXISTS (SELECT FROM before WHERE status <> 'pending') THEN
+        DELETE FROM bridge.ended_events WHERE ctid = ANY(ARRAY(
+            SELECT ended.ctid FROM before CROSS JOIN LATERAL (
+                SELECT e.ctid FROM bridge.ended_events e
+                WHERE e.webhook = before.webhook AND e.status = before.status AND e.seq = before.seq OFFSET 0
+            ) AS ended WHERE before.status <> 'pending'
+        ));
+    END IF;"""
+_LIST_ENDED = """IF EXISTS (SELECT FROM after WHERE status <> 'pending') THEN
+        INSERT INTO bridge.ended_events (seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by)
+            SELECT seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by
+            FROM after WHERE status <> 'pending';
+    END IF;"""
+_TRIGGERS = f"""
 CREATE FUNCTION bridge.events_before() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     DELETE FROM bridge.unsettled_events WHERE ctid = ANY(ARRAY(
@@ -72,14 +85,7 @@ BEGIN
             AND u.webhook = before.webhook AND u.seq = before.seq OFFSET 0
         ) AS unsettled WHERE before.settled_at IS NULL
     ));
-    IF EXISTS (SELECT FROM before WHERE status <> 'pending') THEN
-        DELETE FROM bridge.ended_events WHERE ctid = ANY(ARRAY(
-            SELECT ended.ctid FROM before CROSS JOIN LATERAL (
-                SELECT e.ctid FROM bridge.ended_events e
-                WHERE e.webhook = before.webhook AND e.status = before.status AND e.seq = before.seq OFFSET 0
-            ) AS ended WHERE before.status <> 'pending'
-        ));
-    END IF;
+    {_UNLIST_ENDED}
     RETURN NULL;
 END $$;
 CREATE FUNCTION bridge.events_after() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -87,11 +93,7 @@ BEGIN
     INSERT INTO bridge.unsettled_events (seq, stage, webhook, status, origin)
         SELECT seq, CASE WHEN decided_at IS NULL THEN -1 ELSE held END, webhook, status, origin
         FROM after WHERE settled_at IS NULL;
-    IF EXISTS (SELECT FROM after WHERE status <> 'pending') THEN
-        INSERT INTO bridge.ended_events (seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by)
-            SELECT seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by
-            FROM after WHERE status <> 'pending';
-    END IF;
+    {_LIST_ENDED}
     RETURN NULL;
 END $$;
 CREATE FUNCTION bridge.events_changed() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
@@ -127,19 +129,8 @@ BEGIN
             UPDATE bridge.unsettled_events SET stage = part.stage, status = part.status WHERE ctid = ANY(part.places);
         END IF;
     END LOOP;
-    IF EXISTS (SELECT FROM before WHERE status <> 'pending') THEN
-        DELETE FROM bridge.ended_events WHERE ctid = ANY(ARRAY(
-            SELECT ended.ctid FROM before CROSS JOIN LATERAL (
-                SELECT e.ctid FROM bridge.ended_events e
-                WHERE e.webhook = before.webhook AND e.status = before.status AND e.seq = before.seq OFFSET 0
-            ) AS ended WHERE before.status <> 'pending'
-        ));
-    END IF;
-    IF EXISTS (SELECT FROM after WHERE status <> 'pending') THEN
-        INSERT INTO bridge.ended_events (seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by)
-            SELECT seq, settled_at, acknowledged_at, webhook, status, origin, resolved_by
-            FROM after WHERE status <> 'pending';
-    END IF;
+    {_UNLIST_ENDED}
+    {_LIST_ENDED}
     RETURN NULL;
 END $$;
 CREATE TRIGGER follow_1_deleted AFTER DELETE ON bridge.events REFERENCING OLD TABLE AS before
