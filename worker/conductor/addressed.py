@@ -10,7 +10,7 @@ from typing import Any
 from store.one_target import OneTarget, plain_name
 from store.records import Task
 from worker.conductor.errors import Garbled
-from worker.conductor.responses import iteration_of, task_of, version_of
+from worker.conductor.responses import UNDER_WAY, iteration_of, task_of, version_of, workflow_name
 from worker.conductor.search import TASK_TYPE
 
 _QUEUED = ("SIMPLE", TASK_TYPE)
@@ -87,15 +87,14 @@ class WorkflowTasks:
 def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place: OneTarget, ahead: float) -> Addressed:
     """What the workflow's tasks that the address names come to."""
     pending = [task for task in found if _can_be_completed(task)]
-    definition = workflow.get("workflowDefinition")
-    name = workflow.get("workflowName") or (definition.get("name") if isinstance(definition, dict) else None)
+    name = workflow_name(workflow)
     status = workflow.get("status")
     if not isinstance(name, str) or not isinstance(status, str):
         raise Garbled(f"the workflow has no name or status: {str(name)[:100]!r}, {str(status)[:100]!r}")
     return Addressed(
         name,
         version_of(workflow),
-        None if status in ("RUNNING", "PAUSED") else status,
+        None if status in UNDER_WAY else status,
         _addressed_task(pending[-1]) if pending else None,
         tuple(_text(task.get("status")) for task in found if _is_over(task, place, ahead)),
         frozenset(_text(task.get("workerId")) for task in found),

@@ -20,17 +20,16 @@ from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere
 from worker.conductor.messages import Messages
 from worker.conductor.responses import (
+    UNDER_WAY,
     End,
     Progress,
     TaskStatus,
     Unreadable,
-    about_workflow,
     checked,
     end_of,
     id_of,
     moment_of,
     named_in,
-    objects,
     progress_of,
     status_of,
     task_of,
@@ -155,7 +154,7 @@ class Conductor:
         """
         return [
             (task_of(item, "index", item.get("domain")), moment_of(item) or 0)
-            for item in tasks_in(self._workflow(workflow_id, tasks=True))
+            for item in tasks_in(self.messages.workflow(workflow_id, tasks=True))
             if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
         ]
 
@@ -266,12 +265,7 @@ class Conductor:
         """
         if not search.fits_path(name):
             return search.started_in_index(self._search, name, correlation_id)
-        query: list[tuple[str, Any]] = [("includeClosed", "true"), ("includeTasks", "false")]
-        # The GET form of this call refuses ids with a slash.
-        found = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [correlation_id])
-        if checked(dict, found).keys() - {correlation_id}:
-            raise Garbled(f"the answer isn't about that correlation id: {str(found)[:100]!r}")
-        workflows = objects(found.get(correlation_id) or [])
+        workflows = self.messages.correlated(name, correlation_id, ended=True)
         return id_of(workflows[0].get("workflowId")) if workflows else None
 
     def indexes_workflows(self) -> bool:
@@ -283,24 +277,21 @@ class Conductor:
         share."""
         return any(
             task.get("referenceTaskName") == reference_name and task.get("workerId") == event_id
-            for task in tasks_in(self._workflow(workflow_id, tasks=True))
+            for task in tasks_in(self.messages.workflow(workflow_id, tasks=True))
         )
 
     def correlation_id(self, workflow_id: str) -> str | None:
         """The workflow's correlation id; None if it has none, or Conductor has no such workflow."""
-        found: str | None = (self._workflow(workflow_id) or {}).get("correlationId")
+        found: str | None = (self.messages.workflow(workflow_id) or {}).get("correlationId")
         return found
 
     def runs(self, workflow_id: str) -> bool:
         """Whether the workflow is still running; False if Conductor doesn't have it."""
-        found = self._workflow(workflow_id)
-        if found is not None and not found.get("status"):
-            raise Garbled("the workflow has no status")
-        return found is not None and found["status"] in ("RUNNING", "PAUSED")
+        return self.messages.status(workflow_id) in UNDER_WAY
 
     def outcome(self, workflow_id: str) -> End | None:
         """How the workflow ended; None if it hasn't. Raises NotFound if Conductor has no such workflow."""
-        found = self._workflow(workflow_id)
+        found = self.messages.workflow(workflow_id)
         if found is None:
             raise NotFound(f"no such workflow: {workflow_id}", 404)
         return end_of(found)
@@ -319,14 +310,14 @@ class Conductor:
 
     def goes(self, workflow_id: str) -> bool:
         """Whether the workflow has begun or ended: a running one without any task never began."""
-        workflow = self._workflow(workflow_id, tasks=True)
+        workflow = self.messages.workflow(workflow_id, tasks=True)
         return workflow is None or bool(tasks_in(workflow)) or workflow.get("status") != "RUNNING"
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Its version, and its outermost parent's start and correlation id; None if Conductor has no such workflow."""
-        own = root = self._workflow(workflow_id)
+        own = root = self.messages.workflow(workflow_id)
         while root is not None and root.get("parentWorkflowId"):
-            parent = self._workflow(root["parentWorkflowId"])
+            parent = self.messages.workflow(root["parentWorkflowId"])
             if parent is None:
                 break
             root = parent
@@ -345,17 +336,17 @@ class Conductor:
 
     def workflow_tasks(self, workflow_id: str) -> WorkflowTasks | None:
         """The workflow with its tasks, of which callbacks are for some; None if Conductor has no such workflow."""
-        found = self._workflow(workflow_id, tasks=True)
+        found = self.messages.workflow(workflow_id, tasks=True)
         return None if found is None else WorkflowTasks(found, tasks_in(found), self.server_clock.most)
 
     def version(self, workflow_id: str) -> int | None:
         """The workflow's version; None if Conductor has no such workflow."""
-        own = self._workflow(workflow_id)
+        own = self.messages.workflow(workflow_id)
         return None if own is None else version_of(own)
 
     def progress(self, workflow_id: str) -> Progress | None:
         """How far the workflow has come; None if Conductor has no such workflow."""
-        found = self._workflow(workflow_id, tasks=True)
+        found = self.messages.workflow(workflow_id, tasks=True)
         return None if found is None else progress_of(found, tasks_in(found))
 
     # --- workflow definitions ---
@@ -378,14 +369,6 @@ class Conductor:
     def messages(self) -> Messages:
         """The server's message queues."""
         return Messages(self._call)
-
-    def _workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
-        query = [("includeTasks", "true" if tasks else "false")]
-        try:
-            found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
-        except NotFound:
-            return None
-        return about_workflow(workflow_id, found)
 
     def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
         parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]

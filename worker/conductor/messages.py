@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worker.conductor.errors import ConductorError, Garbled, NotFound
-from worker.conductor.responses import about_workflow, checked, id_of, objects
+from worker.conductor.responses import UNDER_WAY, about_workflow, checked, id_of, objects, workflow_status
 
 PULL_TYPE = "PULL_WORKFLOW_MESSAGES"
 """The type of the tasks that read a workflow's queue."""
@@ -31,11 +31,37 @@ class Keyed:
 
 
 class Messages:
-    """Calls about message queues, to one server. A failed one raises a ConductorError. Thread-safe."""
+    """Calls about message queues, and the workflows that have them. A failed one raises ConductorError. Thread-safe."""
 
     def __init__(self, call: Callable[..., Any]):
         """`call`: as `Api.call`."""
         self._call = call
+
+    # --- the workflows that have them
+
+    def workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
+        """The workflow as it came, with its tasks or without; None if Conductor has no such workflow."""
+        query = [("includeTasks", "true" if tasks else "false")]
+        try:
+            found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
+        except NotFound:
+            return None
+        return about_workflow(workflow_id, found)
+
+    def correlated(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[dict[str, Any]]:
+        """The workflows of this name with the key as correlation id; those that have ended or are paused, if `ended`.
+
+        `largest`: as of `Api.call`.
+        """
+        query = [("includeClosed", "true" if ended else "false"), ("includeTasks", "false")]
+        # The GET form refuses keys with a slash.
+        answer = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [key], largest=largest)
+        found = checked(dict, answer)
+        if found.keys() - {key}:
+            raise Garbled(f"the answer isn't about that correlation id: it has {len(found)} of them")
+        return objects(found.get(key) or [])
+
+    # --- messages
 
     def push(self, workflow_id: str, message: str, not_after: float = float("inf")) -> None:
         """Puts the message, the text of a JSON object, at the end of the workflow's queue.
@@ -50,32 +76,25 @@ class Messages:
         If `ended`, those that are paused or have ended too. `largest`: as of `Api.call`. Raises Garbled for one without
         a status: it may be running.
         """
-        query = [("includeClosed", "true" if ended else "false"), ("includeTasks", "false")]
-        # The GET form refuses keys with a slash.
-        found = checked(
-            dict, self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [key], largest=largest)
-        )
-        if found.keys() - {key}:
-            raise Garbled(f"the answer isn't about that correlation id: it has {len(found)} of them")
         keyed = [
             Keyed(
                 id_of(item.get("workflowId")),
-                _status_of(item),
+                workflow_status(item),
                 created if isinstance(created := item.get("createTime"), int) else 0,
                 _event_of(item.get("input")),
             )
-            for item in objects(found.get(key) or [])
+            for item in self.correlated(name, key, ended, largest)
         ]
         return sorted(keyed, key=lambda one: (one.created_at, one.id), reverse=True)
 
     def status(self, workflow_id: str) -> str | None:
         """The workflow's status, such as ``RUNNING``; None if Conductor has no such workflow."""
-        found = self._workflow(workflow_id, tasks=False)
-        return None if found is None else _status_of(found)
+        found = self.workflow(workflow_id)
+        return None if found is None else workflow_status(found)
 
     def was_pulled(self, workflow_id: str, event_id: str) -> bool:
         """Whether a task of the workflow has read the message of this event."""
-        return event_id in _read_in(self._workflow(workflow_id, tasks=True) or {})
+        return event_id in _read_in(self.workflow(workflow_id, tasks=True) or {})
 
     def unread(self, workflow_id: str, event_ids: Sequence[str]) -> list[str] | None:
         """Which of these events' messages, pushed in this order, the workflow has ended without reading; None if it
@@ -83,9 +102,9 @@ class Messages:
 
         None of them if that can't be told: Conductor no longer has it, or has put what a task read elsewhere.
         """
-        if self.status(workflow_id) in ("RUNNING", "PAUSED"):
+        if self.status(workflow_id) in UNDER_WAY:
             return None
-        found = self._workflow(workflow_id, tasks=True)
+        found = self.workflow(workflow_id, tasks=True)
         if found is None or any("externalOutputPayloadStoragePath" in task for task in _pulls(found)):
             return []
         read = _read_in(found)
@@ -105,21 +124,6 @@ class Messages:
                 return error.status == 405
             raise
         return True
-
-    def _workflow(self, workflow_id: str, tasks: bool) -> dict[str, Any] | None:
-        query = [("includeTasks", "true" if tasks else "false")]
-        try:
-            found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
-        except NotFound:
-            return None
-        return about_workflow(workflow_id, found)
-
-
-def _status_of(workflow: dict[str, Any]) -> str:
-    status = workflow.get("status")
-    if not isinstance(status, str) or not status:
-        raise Garbled("the workflow has no status")
-    return status
 
 
 def _pulls(workflow: dict[str, Any]) -> list[dict[str, Any]]:

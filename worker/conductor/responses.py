@@ -12,6 +12,8 @@ from criteria.matches import matches_of
 from store.records import Task
 from worker.conductor.errors import Garbled, NotThere, OutcomeUnknown
 
+UNDER_WAY = ("RUNNING", "PAUSED")
+"""The statuses of a workflow that hasn't ended."""
 _T = TypeVar("_T", list[Any], dict[str, Any])
 _LAST_MOMENT = 253_402_300_800_000
 """The year 10,000, in Unix milliseconds."""
@@ -74,7 +76,7 @@ class Progress:
     @property
     def has_ended(self) -> bool:
         """Whether nothing more will happen."""
-        return self.status not in ("RUNNING", "PAUSED")
+        return self.status not in UNDER_WAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +94,30 @@ class End:
 
 def end_of(workflow: dict[str, Any]) -> End | None:
     """How the workflow ended; None while it runs or is paused. Raises Garbled if it has no status."""
-    status = workflow.get("status")
-    if not status:
-        raise Garbled("the workflow has no status")
-    if status in ("RUNNING", "PAUSED"):
+    status = workflow_status(workflow)
+    if status in UNDER_WAY:
         return None
     apart = bool(workflow.get("externalOutputPayloadStoragePath"))
-    return End(_text(status), workflow.get("output"), _shown_moment(workflow.get("endTime")), apart)
+    return End(status, workflow.get("output"), _shown_moment(workflow.get("endTime")), apart)
+
+
+def workflow_status(workflow: dict[str, Any]) -> str:
+    """Its status. Raises Garbled if it has none: it may be running."""
+    status = workflow.get("status")
+    if not isinstance(status, str) or not status:
+        raise Garbled("the workflow has no status")
+    return status
+
+
+def workflow_name(workflow: dict[str, Any]) -> Any:
+    """Its name, as it came; older workflows have it in their definition only."""
+    return workflow.get("workflowName") or _definition_of(workflow).get("name")
 
 
 def progress_of(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> Progress:
     """What people are shown of a workflow. Raises NotThere if it is none."""
     return Progress(
-        workflow=_text(workflow.get("workflowName") or _definition_of(workflow).get("name")),
+        workflow=_text(workflow_name(workflow)),
         version=version_of(workflow),
         status=_text(workflow.get("status")),
         reason=_text(workflow.get("reasonForIncompletion")),

@@ -25,6 +25,7 @@ from store.sql.queries import Queries
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Unreachable, is_denied
 from worker.conductor.messages import Keyed
+from worker.conductor.responses import UNDER_WAY
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.held_look_ups import HeldLookUps
 from worker.delivery.stuck_workflows import ensure_it_goes_on
@@ -225,7 +226,7 @@ class MessageCalls:
         if status == "RUNNING" and refused.status == 404:
             text = "Conductor's message queues are off; set conductor.workflow-message-queue.enabled=true there"
             raise _named(NotNow(text, 404), workflow_id)
-        if status in ("RUNNING", "PAUSED"):
+        if status in UNDER_WAY:
             raise _named(NotNow(f"workflow {workflow_id} is paused"), workflow_id)
         return "over"
 
