@@ -7,7 +7,7 @@ jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -127,7 +127,8 @@ def blank(document: Any, path: str, value: Any) -> Any:
     """
     try:
         nodes = _find(path)(Node(document), Steps())
-        nodes += [node for node in _on_the_way(path, document) if isinstance(node.value, str)]
+        for find in _ways(path):
+            nodes += [node for node in find(Node(document), Steps()) if isinstance(node.value, str)]
     except TooCostly:
         return value
     for node in nodes:
@@ -137,14 +138,17 @@ def blank(document: Any, path: str, value: Any) -> Any:
     return document
 
 
-def _on_the_way(path: str, document: Any) -> Iterator[Node]:
-    """What the beginnings of the path select, up to each segment that names members or elements. Raises TooCostly."""
+@lru_cache(maxsize=1024)
+def _ways(path: str) -> tuple[Find, ...]:
+    """The beginnings of the path, up to each segment that names members or elements. Raises BadPath."""
+    ways = []
     expression = _expression(path)
     while type(expression).__name__ == "Child":
         expression = expression.left
         last = expression.right if type(expression).__name__ == "Child" else expression
         if type(last).__name__ not in ("Wildcard", "Descendants"):
-            yield from compile_expression(expression)(Node(document), Steps())
+            ways.append(compile_expression(expression))
+    return tuple(ways)
 
 
 def _plain(path: str) -> tuple[str | int, ...] | None:
