@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field, RootModel
 
 from admin.api.base import ApiObject
-from admin.api.openapi import Parts
+from admin.api.queries import Parts
 
 
 class Reason(ApiObject):

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from typing import Any, cast
 
 from flask import abort
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import core_schema
 from spectree import Response, SpecTree
@@ -16,7 +16,6 @@ from spectree.model_adapter.pydantic_adapter import PydanticModelAdapter
 
 from admin.api.base import ApiObject, Json
 from admin.api.objects import Error
-from admin.events.filters import STATUSES
 from criteria.suggestions import did_you_mean
 
 _ERRORS = {
@@ -105,72 +104,3 @@ class Description(ApiObject):
     """An OpenAPI document."""
 
     model_config = ConfigDict(extra="allow")
-
-
-# --- queries ------------------------------------------------------------------------------------------------
-
-
-def limited(default: int) -> Any:
-    """The field for how many are wanted."""
-    return Field(default, ge=1, le=1000, description="how many at most")
-
-
-class OfWebhook(ApiObject):
-    webhook: str | None = Field(None, description="only of this webhook")
-
-
-class Parts(OfWebhook):
-    """The parts of a filter; `admin.events.filters` reads them, for page, API and command line alike."""
-
-    status: str | None = Field(
-        None,
-        description="only of this status; held, paused, retrying, quarantined: what pending ones wait for; unresolved: "
-        "failed, neither acknowledged nor resolved; resolved: by a replay",
-        json_schema_extra={"enum": list(STATUSES)},
-    )
-    type: str | None = Field(None, description="only of this type; with a final *, of the types that begin like it")
-    text: str | None = Field(
-        None, description="only with this text in their id, delivery id or payload, whatever its case"
-    )
-    where: list[str] = Field([], description="only where $.path=value holds; may be repeated, or have one per line")
-    failure: str | None = Field(None, description="only failed events with this reason, as /api/failures says it")
-    since: str | None = Field(None, description="only those of this time or later: 2h, or ISO 8601")
-    until: str | None = Field(None, description="only those before this time")
-
-    @field_validator("where", mode="before")
-    @classmethod
-    def _where(cls, given: Any) -> Any:
-        return [given] if isinstance(given, str) else given
-
-
-class OfEvents(Parts):
-    before: str | None = Field(None, description="only those that arrived before the event with this id (for paging)")
-    limit: int = limited(50)
-
-
-class OfTasks(ApiObject):
-    workflow: str | None = Field(None, description="only of this workflow")
-    after: str = Field("", description="only those after this task id (for paging)")
-    limit: int = limited(200)
-
-
-class Most(ApiObject):
-    limit: int = limited(200)
-
-
-class MostEvents(ApiObject):
-    limit: int = limited(20)
-
-
-class OfRejections(OfWebhook):
-    filtered: bool = Field(False, description="true: those that `only` filtered out")
-    limit: int = limited(50)
-
-
-class OfDeliveries(ApiObject):
-    after: int | None = Field(
-        None, ge=0, lt=10**18, description="those after the number that an earlier answer gave as next"
-    )
-    start: str | None = Field(
-        None, alias="from", description="begin with: last, the id of an event, or how long ago, such as 2h"
-    )

@@ -10,17 +10,8 @@ from flask import Blueprint, abort, jsonify, url_for
 
 from admin.api import objects
 from admin.api.built import Failures, ListedEvent, event_in_list, webhooks_of, whole_event
-from admin.api.openapi import (
-    API,
-    Description,
-    Most,
-    MostEvents,
-    OfEvents,
-    OfRejections,
-    OfTasks,
-    OfWebhook,
-    answers,
-)
+from admin.api.openapi import API, Description, answers
+from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks, OfWebhook
 from admin.api.rejections import Rejection
 from admin.callbacks import Callback, ToCallBack, callback_url
 from admin.check.health import find_issues, state_of

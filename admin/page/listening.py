@@ -8,7 +8,8 @@ import structlog
 from flask import Blueprint, abort, g
 
 from admin.api.deliveries import RawDeliveries, RawDelivery
-from admin.api.openapi import OfDeliveries, answers
+from admin.api.openapi import answers
+from admin.api.queries import OfDeliveries
 from admin.bridge import Bridge
 from admin.errors import NotFound
 from admin.page.access import NotAllowed

@@ -1,0 +1,76 @@
+"""The queries that the API understands; without Flask, as the command line uses them too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from admin.api.base import ApiObject
+from admin.events.filters import STATUSES
+
+
+def limited(default: int) -> Any:
+    """The field for how many are wanted."""
+    return Field(default, ge=1, le=1000, description="how many at most")
+
+
+class OfWebhook(ApiObject):
+    webhook: str | None = Field(None, description="only of this webhook")
+
+
+class Parts(OfWebhook):
+    """The parts of a filter; `admin.events.filters` reads them, for page, API and command line alike."""
+
+    status: str | None = Field(
+        None,
+        description="only of this status; held, paused, retrying, quarantined: what pending ones wait for; unresolved: "
+        "failed, neither acknowledged nor resolved; resolved: by a replay",
+        json_schema_extra={"enum": list(STATUSES)},
+    )
+    type: str | None = Field(None, description="only of this type; with a final *, of the types that begin like it")
+    text: str | None = Field(
+        None, description="only with this text in their id, delivery id or payload, whatever its case"
+    )
+    where: list[str] = Field([], description="only where $.path=value holds; may be repeated, or have one per line")
+    failure: str | None = Field(None, description="only failed events with this reason, as /api/failures says it")
+    since: str | None = Field(None, description="only those of this time or later: 2h, or ISO 8601")
+    until: str | None = Field(None, description="only those before this time")
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _where(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
+
+
+class OfEvents(Parts):
+    before: str | None = Field(None, description="only those that arrived before the event with this id (for paging)")
+    limit: int = limited(50)
+
+
+class OfTasks(ApiObject):
+    workflow: str | None = Field(None, description="only of this workflow")
+    after: str = Field("", description="only those after this task id (for paging)")
+    limit: int = limited(200)
+
+
+class Most(ApiObject):
+    limit: int = limited(200)
+
+
+class MostEvents(ApiObject):
+    limit: int = limited(20)
+
+
+class OfRejections(OfWebhook):
+    filtered: bool = Field(False, description="true: those that `only` filtered out")
+    limit: int = limited(50)
+
+
+class OfDeliveries(ApiObject):
+    after: int | None = Field(
+        None, ge=0, lt=10**18, description="those after the number that an earlier answer gave as next"
+    )
+    start: str | None = Field(
+        None, alias="from", description="begin with: last, the id of an event, or how long ago, such as 2h"
+    )
