@@ -41,8 +41,6 @@ from config.value_types import (
 
 DEFAULT_HOLD = 600.0
 """Seconds for which an event without a taker is held, unless its webhook says otherwise."""
-DEFAULT_MAX_BODY = 1024 * 1024
-"""Bytes that a body may have, unless the webhook or its platform says otherwise."""
 
 
 class Accept(StrictModel):

@@ -10,7 +10,6 @@ from config.loader import load_definitions
 from config.messages import Message
 from config.model import (
     DEFAULT_HOLD,
-    DEFAULT_MAX_BODY,
     Accept,
     Webhook,
     WebhooksFile,
@@ -22,7 +21,6 @@ from config.starts import Start
 
 __all__ = [
     "DEFAULT_HOLD",
-    "DEFAULT_MAX_BODY",
     "DEFAULT_TOLERANCE",
     "Accept",
     "Callback",

@@ -201,13 +201,13 @@ def values_in(text: str, most: int) -> int:
     return number if number <= most else sum(map(_STRING.sub("", text).count, "[{,"))
 
 
-def read_json(text: str, most: int = MAX_VALUES) -> Any:
-    """The value of an RFC 8259 text that is nested no deeper than `MAX_DEPTH`, and has `most` values at most.
+def read_json(text: str) -> Any:
+    """The value of an RFC 8259 text that is nested no deeper than `MAX_DEPTH`, and has `MAX_VALUES` at most.
 
     Raises MalformedBody.
     """
-    if values_in(text, most) > most:
-        raise _BeyondLimits(f"the body has more than {most} values")
+    if values_in(text, MAX_VALUES) > MAX_VALUES:
+        raise _BeyondLimits(f"the body has more than {MAX_VALUES} values")
     value = _parsed(text)
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value)

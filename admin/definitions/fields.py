@@ -40,10 +40,6 @@ class Field:
         """The field's name in the form."""
         return "_".join(self.path)
 
-    def is_typed(self, text: str) -> bool:
-        """Whether the text means a value other than none."""
-        return bool(text.strip()) and not (self.kind == "choice" and text == self.choices[0])
-
     def fits(self, platform: Platform) -> bool:
         """Whether webhooks of the platform may have the setting."""
         return self.path[0] not in PLATFORM_SETTINGS or self.path[0] in platform.settings | platform.challenge_settings

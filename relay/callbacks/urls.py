@@ -108,11 +108,6 @@ class CallbackUrls:
         self._allowed = frozenset(callback.query)
         self._tokens = Tokens(webhook, [secret.get_secret_value() for secret in callback.secret or ()])
 
-    @property
-    def description(self) -> str:
-        """By what its calls are proven, for people."""
-        return "the token in its URL" if self.is_signed else "the workflow's id in its URL"
-
     def read(self, path: str, now: int) -> Call:
         """The call; `path` is what follows the webhook's id in the URL, `now` is Unix seconds.
 

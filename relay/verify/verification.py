@@ -18,7 +18,7 @@ from platforms.verifiers.custom import CustomHmac
 from platforms.verifiers.hmacs import TimedHmac
 from platforms.verifiers.jwts import Jwt
 from platforms.verifiers.protocol import Verifier, no_fetch
-from relay.callbacks.urls import Call, CallbackUrls
+from relay.callbacks.urls import Call
 from relay.verify.fingerprints import fingerprint, verifier_text
 from store.sql.webhooks import Verifications
 
@@ -126,7 +126,7 @@ class Verification:
         self.description = " and ".join(sorted({_describe(verifier, webhook.platform) for verifier, _ in verifiers}))
         """By what a delivery is verified, for people; empty if by nothing."""
         if webhook.callback is not None:
-            self.description = CallbackUrls(webhook.name, webhook.callback).description
+            self.description = "the token in its URL" if webhook.callback.by is None else "the workflow's id in its URL"
         self.secret_headers = frozenset(
             str(header).lower() for verifier, _ in verifiers if (header := getattr(verifier, "header", None))
         )

@@ -45,16 +45,13 @@ _NEW_TARGET = rows.NEW_TARGET.split(", ")
 _NEW_TARGET_COLUMNS = [Longs if name in _NUMBERS else Texts for name in _NEW_TARGET]
 _NEW_TARGET_ARRAYS = ", ".join(f"%b::{_NUMBERS.get(name, 'text')}[]" for name in _NEW_TARGET)
 _ADD_TARGETS = (
-    f"INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
+    f"WITH added AS (INSERT INTO bridge.targets ({rows.NEW_TARGET}, webhook) SELECT {rows.NEW_TARGET},"
     " (SELECT e.webhook FROM bridge.events e WHERE e.id = event_id)"
     f" FROM unnest({_NEW_TARGET_ARRAYS}) WITH ORDINALITY AS new ({rows.NEW_TARGET}, number)"
-    f" ORDER BY number {{}}RETURNING {rows.TARGET}"
+    f" ORDER BY number RETURNING {rows.TARGET})"
+    " SELECT * FROM added WHERE state = 'claimed' OR once_key IS NOT NULL"
 )
-
-_ADD_AND_RETURN_SOME = (
-    f"WITH added AS ({_ADD_TARGETS}) SELECT * FROM added WHERE state = 'claimed' OR once_key IS NOT NULL"
-)
-"""The same for a decision: nobody needs the other targets before they are claimed."""
+"""Returns some only: nobody needs the other targets before they are claimed."""
 
 _NOT_DECIDED = Decided()
 
@@ -84,12 +81,12 @@ class PostgresEventRows(EventRows):
         by: Decided,
     ) -> list[Target]:
         statements = [
-            _changing(changes, one, _LOCK_DECIDED) for changes, one in ((decided, by), (over, Decided())) if changes
+            _changing(changes, one, _LOCK_DECIDED) for changes, one in ((decided, by), (over, _NOT_DECIDED)) if changes
         ]
         if taken := tasks_of(new_rows):
             statements.append((TAKE, (Texts(taken),)))
         if new_rows:
-            statements.append((_ADD_AND_RETURN_SOME.format(""), _columns(new_rows)))
+            statements.append((_ADD_TARGETS, _columns(new_rows)))
         found = transaction.fetch_together(statements)
         return _in_order(found[-1]) if new_rows else []
 

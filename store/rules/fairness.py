@@ -72,7 +72,7 @@ def allowed_by_pace(rate: float, next_at: float, now: float) -> int:
 
 
 def next_by_pace(calls: int, rate: float, next_at: float, now: float) -> float:
-    """When the next call may be made, next_by_pace this many were made now."""
+    """When the next call may be made, after this many were made now."""
     return _begin(rate, next_at, now) + calls * 1000 / rate
 
 

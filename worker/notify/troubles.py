@@ -129,7 +129,7 @@ class Troubles:
             ]
             title = f"{_listed(names, number)} {'fails' if number == 1 else 'fail'}"
             advice = f"Everything else continues, and these are retried. {self._see('/', 'check')}"
-            yield Message("set aside", title, _text(lines, number, advice), tuple(names[:_READ]))
+            yield Message("set aside", title, _text(lines, number, advice), tuple(names))
 
     def _tokens(self, wrong: int) -> Iterator[Message]:
         if wrong >= WRONG_TOKENS:
