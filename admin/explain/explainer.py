@@ -140,6 +140,9 @@ class Explainer:
         return waiting_sender_steps(waited, event.received_at, self._store.now(), shows_body)
 
     def _repeated_at(self, event: Event) -> list[int]:
+        """When its sender delivered it again, if that matters: what came to nothing isn't helped by it."""
+        if event.status not in ("expired", "failed"):
+            return []
         newest = self._store.without_events.newest(event.webhook)
         return [one.at for one in newest if one.event_id == event.id]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flask import make_response, request, url_for
+from flask import g, make_response, request, url_for
 from flask.typing import ResponseReturnValue
 
 from admin.bridge import Bridge
@@ -34,7 +34,8 @@ def events() -> ResponseReturnValue:
     try:
         query = search_of(here, filters)
         page = here.page(replace(query, before_seq=before, limit=PAGE + 1))
-        matching = choose(here, query, most=AT_ONCE + 1) if filters else []
+        # Only those who may replay them are told how many match.
+        matching = choose(here, query, most=AT_ONCE + 1) if filters and g.role == "admin" else []
         many = len(matching)
         replayable = len(plan_of(here, matching).chosen) if many <= AT_ONCE else 0
     except (BadFilter, NotFound) as error:
@@ -117,7 +118,7 @@ def replay_many() -> str:
         return render("replay.html", asked=asked, filters=asked.filters, plan=plan, changed=True)
     *_, progress = replay_all(bridge(), plan)
     for webhook, number in sorted(progress.replayed.items()):
-        changed("replayed", webhook, f"{number} events, by {asked}")
+        changed("replayed", webhook, f"{number} events, by {str(asked) or 'hand'}")
     return render("replayed.html", filters=asked.filters, progress=progress)
 
 
