@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -167,9 +169,9 @@ class Bridge:
             raise NotFound(f"no task {task_id} is known: the worker hasn't found it, or it was pruned")
         return task
 
-    def broken_tasks(self, limit: int) -> list[Task]:
-        """Waiting tasks that no event can take, though they wait for some."""
-        return self.store.queries.broken_tasks(limit, self.definitions.for_callbacks_only)
+    def broken_tasks(self, limit: int, workflow: str | None = None) -> list[Task]:
+        """Waiting tasks that no event can take, though they wait for some; of this workflow, or of all."""
+        return self.store.queries.broken_tasks(limit, self.definitions.for_callbacks_only, workflow)
 
     def targets_by_event(self, events: Iterable[Event]) -> dict[str, list[Target]]:
         """event id → its targets, for each of these events; of one with more than `TARGETS_LISTED`, so many of each
@@ -181,3 +183,11 @@ class Bridge:
             for target in self.store.queries.some_targets_of(part, TARGETS_LISTED):
                 found[target.event_id].append(masked_target(target, hide[target.event_id]))
         return found
+
+
+def os_user() -> str:
+    """Who runs this program, for the list of changes."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"

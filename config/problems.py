@@ -37,6 +37,10 @@ class Problem:
     fails_check: bool = False
     """Whether `webhook-bridge check` fails for the warning, though the bridge runs with it."""
 
+    def is_about(self, webhook: str) -> bool:
+        """Whether it is about the webhook with this name."""
+        return self.where.split(":")[0] == f"webhook {webhook}"
+
     def __str__(self) -> str:
         kind = "warning: " if self.warning and not self.fails_check else ""
         return f"{self.file}:{self.line}: {self.where}: {kind}{self.what}; {self.remedy}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -15,7 +13,7 @@ from admin.api.base import as_json
 from admin.api.built import webhooks_of, whole_event
 from admin.api.objects import Replay
 from admin.api.rejections import Rejection
-from admin.bridge import Bridge
+from admin.bridge import Bridge, os_user
 from admin.check.health import find_issues, state_of
 from admin.errors import NotFound
 from admin.events.filters import check_webhook, parts_of, search_of
@@ -201,11 +199,7 @@ def replay_event(bridge: Bridge, given: ReplayEvent) -> Any:
 
 
 def _record(bridge: Bridge, what: str, webhook: str, detail: str) -> None:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):
-        user = f"user {os.getuid()}"
-    bridge.store.changes.record(Change(bridge.store.now(), f"assistant of {user}", what, webhook, detail))
+    bridge.store.changes.record(Change(bridge.store.now(), f"assistant of {os_user()}", what, webhook, detail))
 
 
 TOOLS: Sequence[Tool] = (

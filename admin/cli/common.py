@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from admin.api.base import ApiObject, as_json
-from admin.bridge import Bridge, open_definitions, read_definitions
+from admin.bridge import Bridge, open_definitions, os_user, read_definitions
 from admin.cli.groups import fail
 from admin.cli.tables import compact, counted, plain, table
 from admin.events.filters import check_webhook as check
@@ -100,10 +98,7 @@ def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def user() -> str:
     """Who is using the command line, for the list of changes."""
-    try:
-        return f"command line ({getpass.getuser()})"
-    except (KeyError, OSError):
-        return f"command line (user {os.getuid()})"
+    return f"command line ({os_user()})"
 
 
 def echo_json(found: ApiObject | Sequence[ApiObject]) -> None:

@@ -23,7 +23,7 @@ from admin.events.erase import erase
 from admin.events.replay import NeedsConfirmation
 from admin.events.replay import replay as replay_event
 from admin.explain.explainer import Explainer
-from admin.explain.groups import answer, closest
+from admin.explain.groups import answer, shown_first
 from admin.explain.results import Comparison, EventExplanation
 from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
@@ -171,12 +171,12 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
     echo_story(found.story)
     _echo_starts(found)
     _echo_messages(found)
-    shown = [(one, 1) for one in found.tasks] if all_tasks else closest(found.tasks)
+    shown, others = shown_first(found.tasks, each=all_tasks)
     for comparison, number in shown:
         _echo_task(comparison)
         if number > 1:
             click.echo(f"  and {counted(number - 1, 'more task')} like it")
-    if others := len(found.tasks) - sum(number for _, number in shown):
+    if others:
         click.echo(f"\n{counted(others, 'other task')}: --all lists them")
     if len(found.tasks) == limit:
         click.echo(f"\nOnly the closest {limit} tasks are listed; see --limit", err=True)
@@ -347,12 +347,13 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
 
 
 def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list[Task]:
+    if broken:
+        return here.bridge.broken_tasks(limit, workflow)
     found: list[Task] = []
-    after = ""
-    fine = frozenset(here.bridge.definitions.for_callbacks_only if broken else ())
-    while len(found) < limit and (page := here.store.queries.waiting_tasks(after, _PAGE, workflow)):
-        found += (task for task in page if not broken or (task.broken is not None and task.workflow not in fine))
-        after = page[-1].id
+    while len(found) < limit and (
+        page := here.store.queries.waiting_tasks(found[-1].id if found else "", _PAGE, workflow)
+    ):
+        found += page
     return found[:limit]
 
 

@@ -105,7 +105,7 @@ def show(here: Here, webhook: str) -> None:
         click.echo(plain(f"setup:       {as_text(setup)}"))
     if (how := how_to_try(definition, url)) is not None:
         click.echo(plain(f"try it:      {how}"))
-    errors = [problem for problem in here.readable.errors if problem.where.split(":")[0] == f"webhook {webhook}"]
+    errors = [problem for problem in here.readable.errors if problem.is_about(webhook)]
     for problem in errors:
         click.echo(plain(problem), err=True)
     written = _folder(here).find(webhook) if not here.readable.errors else None

@@ -314,7 +314,10 @@ class DefinitionsFolder:
                     file.write(value)
                     _sync(file)
             for path, text in change.texts.items():
-                self._replace(path, text, new)
+                if text is None:
+                    path.unlink()
+                else:
+                    replace_file(path, text, new)
         except BaseException:
             for path in made:
                 with suppress(OSError):
@@ -331,30 +334,6 @@ class DefinitionsFolder:
                 file.write("# Secrets: never commit them.\n*\n")
                 _sync(file)
 
-    def _replace(self, path: Path, text: str | None, new: bool) -> None:
-        if text is None:
-            path.unlink()
-            return
-        mode = 0o644 if new else path.stat().st_mode & 0o7777
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with open(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                os.fchmod(descriptor, mode)
-                _sync(file)
-            if new:
-                os.link(name, path)  # never replaces a file that has appeared meanwhile
-                os.unlink(name)
-            else:
-                os.replace(name, path)
-        except FileExistsError:
-            os.unlink(name)
-            raise NameTaken(f"the file {path.name} already exists") from None
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(name)
-            raise
-
     def _forget(self, paths: set[Path]) -> None:
         """Removes secret files that no webhook refers to any more."""
         texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files_in(self.folder))
@@ -363,6 +342,29 @@ class DefinitionsFolder:
             if f"/{path.name}}}" not in texts:
                 with suppress(OSError):
                     path.unlink()
+
+
+def replace_file(path: Path, text: str, new: bool) -> None:
+    """Writes the file in one step, with the mode that it has. Raises NameTaken if a `new` one is there already."""
+    mode = 0o644 if new else path.stat().st_mode & 0o7777
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            os.fchmod(descriptor, mode)
+            _sync(file)
+        if new:
+            os.link(name, path)  # never replaces a file that has appeared meanwhile
+            os.unlink(name)
+        else:
+            os.replace(name, path)
+    except FileExistsError:
+        os.unlink(name)
+        raise NameTaken(f"the file {path.name} already exists") from None
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(name)
+        raise
 
 
 def _expect(text: str, value: Any, file: Path) -> None:
@@ -400,5 +402,4 @@ def _sync(file: Any) -> None:
 
 def _of(warnings: Iterable[Problem], file: Path, name: str) -> tuple[Problem, ...]:
     """The warnings about this webhook."""
-    label = f"webhook {name}"
-    return tuple(one for one in warnings if one.file == str(file) and one.where.split(":")[0] == label)
+    return tuple(one for one in warnings if one.file == str(file) and one.is_about(name))

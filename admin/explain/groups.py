@@ -45,6 +45,13 @@ def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
     return [Group(tasks) for tasks in found.values()]
 
 
+def shown_first(comparisons: Sequence[Comparison], each: bool = False) -> tuple[list[tuple[Comparison, int]], int]:
+    """The tasks to show first, and for how many each of them stands; and how many others there are. `each`: all of
+    them, one by one."""
+    found = [(one, 1) for one in comparisons] if each else closest(comparisons)
+    return found, len(comparisons) - sum(number for _, number in found)
+
+
 def closest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, int]]:
     """The tasks to show first, and for how many each of them stands."""
     groups = grouped(comparisons)

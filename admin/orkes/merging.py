@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from admin.definitions.entry_text import names_taken
-from admin.definitions.writer import CantWrite, NameTaken
+from admin.definitions.writer import CantWrite, NameTaken, replace_file
 from admin.orkes.importing import Imported, to_yaml
 from config.yaml_lines import BadYaml, parse_yaml
 
@@ -25,7 +23,7 @@ def write_into(place: Path, webhooks: Sequence[Imported]) -> list[Path]:
     texts = _in_folder(place, webhooks) if place.is_dir() else {place: _in_file(place, webhooks)}
     try:
         for path, text in texts.items():
-            _replace(path, text)
+            replace_file(path, text, new=not path.exists())
     except OSError as error:
         raise CantWrite(f"{error.filename or place} can't be written: {error.strerror}") from None
     return list(texts)
@@ -88,17 +86,3 @@ def _with_entries(text: str, added: str) -> str:
     while end > key + 1 and not lines[end - 1].strip():
         end -= 1
     return "\n".join([*lines[:end], "", *entries, *([""] if end < len(lines) else []), *lines[end:]]).rstrip() + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Writes the file in one step, with the mode that it has."""
-    mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            os.fchmod(descriptor, mode)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -34,17 +34,19 @@ class Asked:
     to: int | None = None
     """The last event that was seen; those that arrived later aren't chosen."""
 
+    def __post_init__(self) -> None:
+        """Raises BadFilter."""
+        if self.event_ids and self.filters:
+            raise BadFilter("select events by a filter, or by their ids")
+
     def __str__(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in self.filters.items()) or "hand"
+        return ", ".join(f"{name} {value}" for name, value in self.filters.items())
 
 
 def asked_for(given: MultiDict[str, str]) -> Asked:
     """What the parameters ask for: events one by one, or all that match a filter. Raises BadFilter."""
     to = given.get("to", type=int)
-    event_ids, filters = given.getlist("event"), parts_of(given)
-    if event_ids and filters:
-        raise BadFilter("select events by a filter, or by their ids")
-    return Asked(filters, event_ids, to if to is not None and 0 <= to < 2**62 else None)
+    return Asked(parts_of(given), given.getlist("event"), to if to is not None and 0 <= to < 2**62 else None)
 
 
 def chosen_of(here: Bridge, asked: Asked) -> list[Chosen]:
@@ -135,13 +137,11 @@ def one_by_api(event_id: str, verb: str, json: notes.Reason) -> Any:
 def many_by_api(verb: str, json: notes.ToNote) -> Any:
     """Acknowledge events, or reopen them; 1000 at most"""
     what, given = _DONE[verb], json
-    filters = parts_of(given.model_dump(include=set(PARTS)))
-    if filters and given.event_ids:
-        raise BadFilter("select events by a filter, or by their ids")
-    plan = plan_notes(chosen_of(bridge(), Asked(filters, given.event_ids)), what)
+    asked = Asked(parts_of(given.model_dump(include=set(PARTS))), given.event_ids)
+    plan = plan_notes(chosen_of(bridge(), asked), what)
     if given.dry_run:
         return notes.NotesOrPlan(notes.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
-    by = ", ".join(f"{name} {value}" for name, value in filters.items()) or "id"
+    by = str(asked) or "id"
     try:
         done = note_all(bridge(), plan, what, g.who, check_reason(what, given.reason), by)
     except CantNote as error:

@@ -32,7 +32,7 @@ from admin.events.send import as_curl, delivery_of
 from admin.events.targets import TARGETS_LISTED, read_targets
 from admin.events.tree import select
 from admin.explain.explainer import Explainer
-from admin.explain.groups import answer, closest
+from admin.explain.groups import answer, shown_first
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.charts import deliveries_chart, effect_chart, waiting_chart
@@ -116,12 +116,12 @@ def event(event_id: str) -> str:
     url = url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
     paths = request.args.get("paths", "")
     shows_all = request.args.get("all") == "true"
-    near = [(one, 1) for one in explained.tasks] if shows_all else closest(explained.tasks)
+    near, others = shown_first(explained.tasks, each=shows_all)
     return render(
         "event.html",
         why=answer(explained.tasks),
         closest=near,
-        others=len(explained.tasks) - sum(number for _, number in near),
+        others=others,
         event=shown,
         curl=as_curl(delivery_of(shown, url)),
         paths=paths,

@@ -316,14 +316,16 @@ class Queries(Part, ABC):
         # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come again.
         return [task for task in map(rows.task, found) if task.id > after]
 
-    def broken_tasks(self, limit: int = 50, without: Collection[str] = ()) -> list[Task]:
-        """Waiting tasks whose matches are missing or can't be parsed, without those of these workflows."""
+    def broken_tasks(self, limit: int = 50, without: Collection[str] = (), workflow: str | None = None) -> list[Task]:
+        """Waiting tasks whose matches are missing or can't be parsed, without those of these workflows; or only those
+        of one workflow."""
         sql = (
             f"SELECT {rows.TASK} FROM bridge.tasks"
             " WHERE state = 'waiting' AND broken IS NOT NULL AND NOT workflow = ANY(%s)"
-            " ORDER BY id LIMIT %s"
+            f"{'' if workflow is None else ' AND workflow = %s'} ORDER BY id LIMIT %s"
         )
-        return [rows.task(row) for row in self._database.read(sql, (list(without), limit))]
+        only = [] if workflow is None else [workflow]
+        return [rows.task(row) for row in self._database.read(sql, (list(without), *only, limit))]
 
     def waiting_by_workflow(self) -> dict[str, int]:
         """workflow → number of waiting tasks."""
