@@ -53,7 +53,8 @@ def main() -> int:
     conductor = Conductor(Server.of(settings), settings.bridge_call_timeout, store)
     worker = Worker(Context(settings, store, conductor, source, health))
     if sender is not None:
-        worker.every(EVERY, "notifications", Notifier(store, sender, worker, settings.bridge_admin_url).step)
+        notifier = Notifier(store, sender.send, lambda: worker.is_leader, settings.bridge_admin_url)
+        worker.every(EVERY, "notifications", notifier.step)
 
     hard_stop = HardStop()
     hard_stop.watch()

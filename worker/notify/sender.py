@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import logging
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any
 
 from config.settings import SettingsError
-
-
-class Sender(Protocol):
-    """Sends a message to every URL."""
-
-    def send(self, title: str, body: str, resolved: bool) -> list[bool]:
-        """Sends the message; returns for each URL whether that succeeded. Never raises."""
 
 
 class Apprise:
@@ -29,14 +22,12 @@ class Apprise:
             ) from None
         logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)  # it would log URLs with their secrets
         self._services = self._apprise.Apprise()
-        for number, url in enumerate(urls.split(), 1):
+        for number, url in enumerate(urls.split() or [""], 1):
             if not self._services.add(url):
                 raise SettingsError(
                     f"BRIDGE_NOTIFY: Apprise doesn't know URL number {number}; write one such as slack://TOKEN, "
                     "mailto://USER:PASSWORD@HOST or json://HOST/PATH (https://github.com/caronc/apprise/wiki)"
                 )
-        if not len(self._services):
-            raise SettingsError("BRIDGE_NOTIFY: no URL; write one such as json://HOST/PATH, or leave it out")
 
     def send(self, title: str, body: str, resolved: bool) -> list[bool]:
         """Sends the message; returns for each URL whether that succeeded. Never raises."""
