@@ -114,7 +114,7 @@ class World:
     def _decider(self, definitions: Path) -> Decider:
         here = cast(Conductor, self)
         workflows = Workflows(self.store, here, pool=None)
-        timeouts = TaskTimeouts(Conductor(Server("http://127.0.0.1:1/api"), 1), self.store.task_locks, self.store, ME)
+        timeouts = TaskTimeouts(Conductor(Server("http://127.0.0.1:1/api"), 1), self.store, ME)
         callbacks = Callbacks(here, None, self.store)
         decider = Decider(self.store, workflows, ServerClock(), timeouts, callbacks, 2.0)
         decider.set_definitions(load_definitions(definitions))

@@ -99,7 +99,7 @@ class PostgresClaims(Claims):
             " FROM unnest(%b::bigint[], %b::int[], %b::text[], %b::text[], %b::text[], %b::bigint[], %b::bool[],"
             " %b::bigint[], %b::bigint[], %b::text[])"
             " AS c (id, attempts, state, error, workflow_id, due_at, not_sent, settled_at, failing_since, failures)"
-            # As in `IS_CLAIM`.
+            # As in `_IS_CLAIM`.
             " WHERE t.id = c.id AND coalesce(t.state, '') = 'claimed' AND t.claimed_by = %s AND t.attempts = c.attempts"
             " RETURNING t.id",
             (

@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Literal
 
 from store.protocols import Signals
 from store.records import Result, Target
@@ -43,9 +44,18 @@ _PACES = """
 SELECT webhook, next_at FROM bridge.paces WHERE webhook = ANY(%s) ORDER BY webhook FOR UPDATE SKIP LOCKED
 """
 _INTO_PACES = "bridge.paces (webhook, next_at)"
-IS_CLAIM = f"id = %s AND {_IS_CLAIMED} AND claimed_by = %s AND attempts = %s"
-_RENEW = f"UPDATE bridge.targets SET claimed_at = %s WHERE {IS_CLAIM}"
-_GIVE_BACK = f"UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE {IS_CLAIM}"
+# By the index over tasks that are taken, not by that of all pending targets.
+_IS_OF_TASK = "task_id = %s AND state IN ('pending', 'claimed')"
+_CLAIM_COMPLETION = f"""{CLAIM}
+WHERE id IN (
+    SELECT id FROM bridge.targets WHERE {_IS_OF_TASK} AND coalesce(state, '') = 'pending'
+    AND (attempts = 0 OR not_sent OR claimed_at < %s) FOR UPDATE SKIP LOCKED
+) RETURNING {rows.TARGET}
+"""
+_IS_TAKEN = f"SELECT 1 FROM bridge.targets WHERE {_IS_OF_TASK}"
+_IS_CLAIM = f"id = %s AND {_IS_CLAIMED} AND claimed_by = %s AND attempts = %s"
+_RENEW = f"UPDATE bridge.targets SET claimed_at = %s WHERE {_IS_CLAIM}"
+_GIVE_BACK = f"UPDATE bridge.targets SET state = 'pending', due_at = %s, attempts = attempts - 1 WHERE {_IS_CLAIM}"
 _HURRY = """
 UPDATE bridge.targets SET due_at = %s WHERE id IN (
     SELECT id FROM bridge.targets WHERE state = 'pending' AND due_at > %s AND not_sent LIMIT %s FOR UPDATE SKIP LOCKED
@@ -231,6 +241,19 @@ class Claims(ABC):
             self._signals.notify("events")
         if more:
             self._signals.notify("targets")
+
+    def claim_completion(
+        self, worker: str, task_id: str, now: int, free_before: int
+    ) -> Target | Literal["in flight", "over"]:
+        """Claims the completion of a taken task, due or not, for another call about the task; to be given back.
+
+        `in flight` if the completion may be: it is claimed, or its last try, under a claim that isn't older than
+        `free_before`, may have reached Conductor. `over` if no event has the task any more.
+        """
+        with self._database.transaction() as transaction:
+            for row in transaction.fetch(_CLAIM_COMPLETION, (worker, now, task_id, free_before)):
+                return rows.target(row)
+            return "in flight" if transaction.fetch(_IS_TAKEN, (task_id,)) else "over"
 
     @abstractmethod
     def _record(self, transaction: Transaction, worker: str, by_id: Mapping[int, Result], now: int) -> Iterable[int]:

@@ -25,7 +25,7 @@ from store.sql.maintenance import Maintenance
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries
 from store.sql.raw_deliveries import KeptDeliveries, RawDeliveries, SavedDeliveries
-from store.sql.tasks import KnownWorkflows, TaskLocks, Tasks
+from store.sql.tasks import KnownWorkflows, Tasks
 from store.sql.transfer import Tables
 from store.sql.webhooks import KeptDefinitions, Pauses, Verifications
 
@@ -59,7 +59,6 @@ class Store:
         self.verifications = Verifications(impatient)
         self.tasks = Tasks(database, leadership, signals)
         self.workflows = KnownWorkflows(database)
-        self.task_locks = TaskLocks(database, signals)
         self.once_keys = OnceKeys(database)
         self.lanes = Lanes(database)
         self.conversations = Conversations(database, events, signals)

@@ -20,7 +20,6 @@ from tests.settings import settings_with
 from tests.store.contract.backends import BACKENDS, Backend
 from tests.storms import SEED, lasting
 from tests.worker.simulated import Ailment, SimulatedConductor
-from worker.conductor.backoff import RARELY
 from worker.conductor.errors import ConductorError, OutcomeUnknown
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost, claim_lasts
@@ -28,6 +27,7 @@ from worker.health import Health
 from worker.leader.leader import Leader
 from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
+from worker.retries import RARELY
 
 pytestmark = [pytest.mark.slow, pytest.mark.storm]
 

@@ -20,10 +20,10 @@ import structlog
 
 from store.answers import AnsweringWorkflow
 from store.clock import MonotonicClock
-from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, Unreachable, is_denied
 from worker.conductor.responses import End
+from worker.retries import wait_before
 
 log = structlog.get_logger()
 

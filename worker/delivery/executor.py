@@ -37,7 +37,6 @@ from store.errors import StoreUnavailable
 from store.records import Event, Result, Target
 from store.tracing import in_logs
 from worker import metrics
-from worker.conductor.backoff import wait_before
 from worker.context import Context
 from worker.delivery.claiming import CLAIM_EVERY, Claiming
 from worker.delivery.in_flight import InFlight
@@ -46,6 +45,7 @@ from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_last
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, Slot
 from worker.inbox import Inbox
+from worker.retries import wait_before
 
 log = structlog.get_logger()
 

@@ -20,7 +20,6 @@ from store.records import Event, Result, Target, TargetKind
 from store.rules.keys import standing
 from store.rules.transitions import failed_alone, others_since
 from store.tracing import span
-from worker.conductor.backoff import RARELY, wait_before
 from worker.conductor.errors import (
     ConductorError,
     NotNow,
@@ -35,6 +34,7 @@ from worker.delivery.callbacks import refused_callback
 from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.messages import MessageCalls
 from worker.delivery.stuck_workflows import ensure_it_goes_on
+from worker.retries import RARELY, wait_before
 from worker.unread import UnreadMessages
 
 log = structlog.get_logger()

@@ -15,8 +15,8 @@ from store.errors import RowsUnavailable
 from store.records import Result, SetAside, Target
 from store.rules.transitions import ENDED
 from store.sql.store import Store
-from worker.conductor.backoff import RARELY, wait_before
 from worker.failing_items import concerns_all, failing_items
+from worker.retries import RARELY, wait_before
 
 log = structlog.get_logger()
 

@@ -11,8 +11,8 @@ import time
 from typing import Literal, get_args
 
 from store.clock import MonotonicClock
-from worker.conductor.backoff import wait_before
 from worker.discovery.barrier import Barrier
+from worker.retries import wait_before
 
 Way = Literal["search-v2", "search", "workflows"]
 """search-v2: the index returns whole tasks. search: it returns ids, and each new task is read. workflows: there is no

@@ -13,9 +13,9 @@ import structlog
 from store.clock import MonotonicClock
 from store.records import SetAside
 from store.sql.store import Store
-from worker.conductor.backoff import LONGEST, wait_before
 from worker.discovery.barrier import WAIT
 from worker.failing_items import failing_items
+from worker.retries import LONGEST, wait_before
 
 log = structlog.get_logger()
 

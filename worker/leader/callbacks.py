@@ -23,10 +23,10 @@ from store.one_target import OneTarget, names_of
 from store.protocols import Clock, Listener
 from store.records import Event
 from worker.conductor.addressed import Addressed, WorkflowTasks
-from worker.conductor.backoff import wait_before
 from worker.conductor.client import Conductor
 from worker.leader.callback_agenda import Agenda
 from worker.leader.held_index import HeldEvent
+from worker.retries import wait_before
 
 log = structlog.get_logger()
 

@@ -11,7 +11,6 @@ from config.settings import without_user
 from config.webhooks import Definitions
 from store.records import Event, Task
 from worker import metrics
-from worker.conductor.backoff import wait_before
 from worker.conductor.errors import ConductorError
 from worker.conductor.server_webhooks import remarks
 from worker.context import Context
@@ -32,6 +31,7 @@ from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.tuning import Pools, Tuning
 from worker.leader.workflow_check import WorkflowCheck
 from worker.leader.workflows import Workflows
+from worker.retries import wait_before
 
 log = structlog.get_logger()
 

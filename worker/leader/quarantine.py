@@ -14,8 +14,8 @@ import structlog
 from store.records import Event, SetAside
 from store.rules import fairness
 from store.sql.store import Store
-from worker.conductor.backoff import RARELY, wait_before
 from worker.failing_items import concerns_all, failing_items
+from worker.retries import RARELY, wait_before
 
 log = structlog.get_logger()
 

@@ -7,23 +7,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Clock
-from store.sql.tasks import TaskLocks
-from worker.conductor.backoff import wait_before
+from store.records import Task
+from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused
 from worker.delivery.outcomes import FRESH, claim_lasts
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.task_index import WaitingTask
-from worker.leader.timer_agenda import Timer, TimerAgenda
+from worker.retries import Retries, wait_before
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ _THREADS = 16
 _FAILING = _THREADS // 2
 """Most extensions in flight for tasks whose last one failed, so that those that hang hold up no other."""
 _IN_HAND = 128
-"""Most extensions that are in flight or wait for a thread: few enough that the most urgent ones always come next."""
+"""Most other extensions that are in flight or wait for a thread."""
 _PAGE = 2000
 _LEFT_OVER = 1000
 """Timers of tasks that no longer wait, beyond as many as there are others, after which they are looked for."""
@@ -41,39 +41,56 @@ PATIENCE = 0.1
 """Seconds that a decision waits for extensions in flight. Each takes a few milliseconds unless it hangs."""
 
 
+@dataclass(eq=False)
+class _Timer:
+    """One task's time-out. Times are seconds by the monotonic clock."""
+
+    task: WaitingTask | Task
+    due: float
+    """When it is to be extended."""
+    taken: bool = False
+    """Whether an event has taken the task."""
+    failures: int = 0
+    effect_until: float = float("-inf")
+    """Until when an extension with a lost answer may still take effect."""
+
+    @property
+    def within(self) -> float:
+        """Seconds for one call, so that several tries fit within the time-out."""
+        return max(1.0, self.task.response_timeout / 6)
+
+
 class TaskTimeouts:
     """Extends each time-out a third of its length after the last extension; after a failure, several times sooner.
 
     Conductor reads a task, changes it and writes it back, so an extension could undo a concurrent completion. So no
     task is given to an event while its extension is in flight, or else its completion isn't due until that has ended.
-    While a taken task is extended, its completion is locked in the store against all workers; and no task is extended
-    while its completion may be in flight.
+    A taken task is extended under a claim of its completion, as any call for it is made.
     """
 
     def __init__(
         self,
         conductor: Conductor,
-        locks: TaskLocks,
-        clock: Clock,
+        store: Store,
         worker_id: str,
         pool: Executor | None = None,
         patience: float = PATIENCE,
-        steady: MonotonicClock = time,
+        clock: MonotonicClock = time,
     ):
         """`patience`: seconds that a decision waits for extensions in flight."""
         self._conductor = conductor
-        self._locks = locks
-        self._clock = clock
-        self._worker_id = worker_id
+        self._store = store
+        # Not the worker's own id: its executor may give a claim back again if it doesn't know whether it has done so.
+        self._claimant = f"{worker_id}/time-outs"
         self._pool = pool or ThreadPoolExecutor(_THREADS, thread_name_prefix="time-outs")
         self._patience = patience
-        self._steady = steady
+        self._clock = clock
         self._changed = threading.Condition()
         # Guards everything below.
-        self._timers: dict[str, Timer] = {}
-        self._agenda = TimerAgenda()
-        """Those that aren't running; and some that were forgotten since."""
-        self._running: set[Timer] = set()
+        self._timers: dict[str, _Timer] = {}
+        self._retries = Retries[str, tuple[bool, int]]()
+        """Those that aren't running. Each length of time-outs has its turns, apart for those that failed."""
+        self._running: set[_Timer] = set()
         self._most = _LEFT_OVER
         self._extending: set[str] = set()
         """Waiting tasks with an extension in flight."""
@@ -82,15 +99,15 @@ class TaskTimeouts:
     def load(self) -> None:
         """Reads which tasks events have taken. Raises StoreUnavailable."""
         after = ""
-        while page := self._locks.taken_in_time(after, _PAGE):
+        while page := self._store.tasks.taken_in_time(after, _PAGE):
             with self._changed:
                 for task in page:
-                    self._add(Timer(task, self._steady.monotonic(), taken=True))
+                    self._add(_Timer(task, self._clock.monotonic(), taken=True))
             after = page[-1].id
 
-    def _add(self, timer: Timer) -> None:
+    def _add(self, timer: _Timer) -> None:
         self._timers[timer.task.id] = timer
-        self._agenda.add(timer)
+        self._retries.put(timer.task.id, timer.due, (timer.failures > 0, timer.task.response_timeout))
 
     def extend(
         self, new: Iterable[WaitingTask], waiting: Container[str], receivers: Container[str], heartbeat: Heartbeat
@@ -105,71 +122,47 @@ class TaskTimeouts:
         def waits(task_id: str) -> bool:
             return not heartbeat.over and task_id in waiting
 
-        now = self._steady.monotonic()
+        now = self._clock.monotonic()
         with self._changed:
             for task in new:
                 if task.id not in self._timers:
-                    self._add(Timer(task, now))
+                    self._add(_Timer(task, now))
             if len(self._timers) > self._most:
                 self._forget_others(waits)
-            failing = sum(timer.failures > 0 for timer in self._running)
-            chosen = [
-                *self._take(now, False, _IN_HAND - len(self._running), waits, receivers),
-                *self._take(now, True, _FAILING - failing, waits, receivers),
-            ]
-            for timer in chosen:
-                timer.running = True
-            self._running.update(chosen)
-        self._begin(chosen, waits, heartbeat)
+            while (task_id := self._retries.pop(now, self._has_room)) is not None:
+                timer = self._timers[task_id]
+                if not self._is_needed(timer, waits, receivers):
+                    del self._timers[task_id]
+                    continue
+                self._running.add(timer)
+                try:
+                    self._pool.submit(self._put_off, timer, waits, heartbeat)
+                except RuntimeError as error:  # no thread could be started; the pool has queued this one all the same
+                    log.error("time-outs can't be extended now", error=str(error))
+                    return
 
-    def _take(
-        self, now: float, failing: bool, most: int, waits: Callable[[str], bool], receivers: Container[str]
-    ) -> list[Timer]:
-        """The next due timers, `most` at most; forgets those on the way that aren't needed any more."""
-        found: list[Timer] = []
-        while len(found) < most and (timer := self._agenda.next(now, failing)) is not None:
-            task_id = timer.task.id
-            if self._timers.get(task_id) is not timer:
-                continue
-            if waits(task_id):
-                timer.taken = False
-                is_needed = timer.task.workflow in receivers
-            else:
-                is_needed = timer.taken or task_id in self._being_given
-            if is_needed:
-                found.append(timer)
-            else:
-                del self._timers[task_id]
-        return found
+    def _has_room(self, group: tuple[bool, int]) -> bool:
+        is_failing, _ = group
+        alike = sum((timer.failures > 0) == is_failing for timer in self._running)
+        return alike < (_FAILING if is_failing else _IN_HAND)
+
+    def _is_needed(self, timer: _Timer, waits: Callable[[str], bool], receivers: Container[str]) -> bool:
+        if waits(timer.task.id):
+            timer.taken = False
+            return timer.task.workflow in receivers
+        return timer.taken or timer.task.id in self._being_given
 
     def _forget_others(self, waits: Callable[[str], bool]) -> None:
         """Forgets the timers of tasks that no longer wait, which may be due only in days."""
-        for timer in list(self._timers.values()):
-            task_id = timer.task.id
-            if not (timer.taken or timer.running or task_id in self._being_given or waits(task_id)):
+        for task_id, timer in list(self._timers.items()):
+            if not (timer.taken or timer in self._running or task_id in self._being_given or waits(task_id)):
                 del self._timers[task_id]
-        self._agenda = TimerAgenda()
-        for timer in self._timers.values():
-            if not timer.running:
-                self._agenda.add(timer)
+                self._retries.forget(task_id)
         self._most = 2 * len(self._timers) + _LEFT_OVER
-
-    def _begin(self, chosen: Sequence[Timer], waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
-        for number, timer in enumerate(chosen):
-            try:
-                self._pool.submit(self._put_off, timer, waits, heartbeat)
-            except RuntimeError as error:  # no thread could be started; the pool has queued this one all the same
-                log.error("time-outs can't be extended now", error=str(error))
-                with self._changed:
-                    for other in chosen[number + 1 :]:
-                        other.running = False
-                        self._running.discard(other)
-                        self._agenda.add(other)
-                return
 
     # --- on the pool's threads ---
 
-    def _put_off(self, timer: Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
+    def _put_off(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
         try:
             if timer.taken:
                 self._put_off_taken(timer)
@@ -183,16 +176,15 @@ class TaskTimeouts:
                 log.exception("extending a task's time-out failed unexpectedly", task_id=timer.task.id)
         finally:
             with self._changed:
-                timer.running = False
                 self._running.discard(timer)
                 if self._timers.get(timer.task.id) is timer:
-                    self._agenda.add(timer)
+                    self._add(timer)
 
-    def _put_off_waiting(self, timer: Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
+    def _put_off_waiting(self, timer: _Timer, waits: Callable[[str], bool], heartbeat: Heartbeat) -> None:
         task_id = timer.task.id
         with self._changed:
             if task_id in self._being_given or not waits(task_id):
-                timer.due = self._steady.monotonic() + _SOONEST
+                timer.due = self._clock.monotonic() + _SOONEST
                 return
             self._extending.add(task_id)
         try:
@@ -202,28 +194,27 @@ class TaskTimeouts:
                 self._extending.discard(task_id)
                 self._changed.notify_all()
 
-    def _put_off_taken(self, timer: Timer) -> None:
-        task_id = timer.task.id
-        began = self._steady.monotonic()  # first: this thread may be held up before it has the other time
-        now = self._clock.now()
-        # Any call under an older claim has ended, so it can't overlap with this one.
-        free_before = now - int(claim_lasts(self._conductor.timeout) * 1000)
-        locked, over = self._locks.lock(self._worker_id, [task_id], now, free_before)
-        if task_id in over:
+    def _put_off_taken(self, timer: _Timer) -> None:
+        claims, task_id = self._store.claims, timer.task.id
+        began = self._clock.monotonic()  # first: this thread may be held up before it has the other time
+        now = self._store.now()
+        lasts = int(claim_lasts(self._conductor.timeout) * 1000)
+        claimed = claims.claim_completion(self._claimant, task_id, now, now - lasts)
+        if claimed == "over":
             with self._changed:
                 self._timers.pop(task_id, None)
-        elif not locked:  # the completion is in flight
+        elif claimed == "in flight":
             self._again(timer)
         else:
             try:
                 self._call(timer, began + FRESH)
             finally:
-                left = int(1000 * max(0.0, timer.effect_until - self._steady.monotonic()))
-                due_at = max(locked[0].due_at, self._clock.now() + left) if left else locked[0].due_at
-                self._locks.unlock(self._worker_id, [(locked[0], due_at)])
+                left = max(0.0, timer.effect_until - self._clock.monotonic())
+                due_at = max(claimed.due_at, self._store.now() + int(1000 * left)) if left else claimed.due_at
+                claims.give_back(self._claimant, [claimed], due_at)
 
-    def _call(self, timer: Timer, not_after: float) -> None:
-        task, began = timer.task, self._steady.monotonic()
+    def _call(self, timer: _Timer, not_after: float) -> None:
+        task, began = timer.task, self._clock.monotonic()
         try:
             self._conductor.within(timer.within).extend_lease(task.id, task.workflow_id, not_after)
         except ConductorError as error:
@@ -231,16 +222,16 @@ class TaskTimeouts:
                 "could not extend a task's time-out", task_id=task.id, workflow_id=task.workflow_id, error=str(error)
             )
             if not isinstance(error, (NotSent, Refused)):
-                timer.effect_until = self._steady.monotonic() + self._conductor.timeout
+                timer.effect_until = self._clock.monotonic() + self._conductor.timeout
             self._again(timer)
         else:
             timer.failures = 0
             timer.due = began + task.response_timeout / 3
 
-    def _again(self, timer: Timer) -> None:
+    def _again(self, timer: _Timer) -> None:
         timer.failures += 1
         pause = min(timer.task.response_timeout / 12, wait_before(timer.failures))
-        timer.due = self._steady.monotonic() + max(_SOONEST, pause)
+        timer.due = self._clock.monotonic() + max(_SOONEST, pause)
 
     # --- decisions ---
 
@@ -255,13 +246,13 @@ class TaskTimeouts:
         with self._changed:
             self._being_given = timed
             self._changed.wait_for(lambda: self._extending.isdisjoint(timed), self._patience)
-            now = self._steady.monotonic()
+            now = self._clock.monotonic()
             not_before: dict[str, int] = {}
             for timer in (self._timers[task_id] for task_id in timed if task_id in self._timers):
                 hangs = timer.task.id in self._extending
                 until = now + timer.within + self._conductor.timeout if hangs else timer.effect_until
                 if until > now:
-                    not_before[timer.task.id] = self._clock.now() + int(1000 * (until - now)) + 1
+                    not_before[timer.task.id] = self._store.now() + int(1000 * (until - now)) + 1
         given = False
         try:
             yield not_before
@@ -271,13 +262,14 @@ class TaskTimeouts:
                 self._being_given = ()
                 for task in timed.values() if given else ():
                     if task.id not in self._timers:
-                        self._add(Timer(task, self._steady.monotonic() + task.response_timeout / 3))
+                        self._add(_Timer(task, self._clock.monotonic() + task.response_timeout / 3))
                     self._timers[task.id].taken = True
 
     def finish(self) -> bool:
         """Forgets all tasks, once the term is over; returns whether no extension of a waiting one is still in
         flight."""
         with self._changed:
+            for task_id in self._timers:
+                self._retries.forget(task_id)
             self._timers.clear()
-            self._agenda = TimerAgenda()
             return self._changed.wait_for(lambda: not self._extending, 1.0)

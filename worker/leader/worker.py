@@ -71,7 +71,7 @@ class Worker:
         self._clock = context.clock
         self._answers = AnswerWatcher(context, self)
         self._executor = Executor(context, self.id)
-        self._timeouts = TaskTimeouts(context.conductor, store.task_locks, store, self.id, steady=self._clock)
+        self._timeouts = TaskTimeouts(context.conductor, store, self.id, clock=self._clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
         self._pools = Pools(index_threads, tuning.workflow_threads)
         self._unread = UnreadMessages(context)

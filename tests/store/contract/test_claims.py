@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from store.records import EventStatus, Hold, Result, TargetState
+from store.records import EventStatus, Hold, Result, Target, TargetState
 from store.rules.transitions import Effects
 from store.sql.store import Store
 from tests.store.contract.backends import Backend
@@ -269,53 +269,44 @@ def test_a_completion_that_may_not_be_made_yet_is_claimed_by_nobody(store: Store
     assert [target.task_id for target in store.claims.claim("two", NOW + 5, 0, 9)] == ["t1"]
 
 
-def test_a_completion_is_locked_against_all_others_while_its_tasks_time_out_is_put_off(
+def test_a_completion_is_claimed_against_all_others_while_its_tasks_time_out_is_extended(
     backend: Backend, store: Store
 ) -> None:
     timed = [replace(task(n), response_timeout=30) for n in (1, 2, 3)]
     store.tasks.adopt(ME, [*timed, task(4)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2, 4)))
-    assert [(t.id, t.response_timeout) for t in store.task_locks.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
-    assert [t.id for t in store.task_locks.taken_in_time("t1", 9)] == ["t2"]
+    assert [(t.id, t.response_timeout) for t in store.tasks.taken_in_time("", 9)] == [("t1", 30), ("t2", 30)]
+    assert [t.id for t in store.tasks.taken_in_time("t1", 9)] == ["t2"]
     other = backend.open()
-    assert store.task_locks.lock("me", ["t3"], NOW, NOW - 100) == ([], []), "it still waits"
-    store.tasks.drop(ME, ["t3"], NOW)
-    locked, over = store.task_locks.lock("me", ["t1", "t2", "t3"], NOW, NOW - 100)
-    assert ([t.task_id for t in locked], over) == (["t1", "t2"], ["t3"])
+    assert store.claims.claim_completion("me", "t3", NOW, NOW - 100) == "over", "it still waits"
+    first, second = (claimed_completion(store, name) for name in ("t1", "t2"))
     assert [t.task_id for t in other.claims.claim("two", NOW, NOW - 100, 9)] == ["t4"]
-    assert other.task_locks.lock("two", ["t1"], NOW, NOW - 100) == ([], [])
+    assert other.claims.claim_completion("two", "t1", NOW, NOW - 100) == "in flight"
     other.claims.hurry(NOW + 1)
-    store.task_locks.unlock("me", [(locked[0], NOW + 7), (locked[1], NOW)])
+    store.claims.give_back("me", [first], NOW + 7)
+    store.claims.give_back("me", [second], NOW)
     assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 6, NOW - 100, 9)] == [("t2", 1)]
     assert [(t.task_id, t.attempts) for t in other.claims.claim("two", NOW + 7, NOW - 100, 9)] == [("t1", 1)]
-    store.task_locks.unlock("me", [(locked[0], NOW)])
+    store.claims.give_back("me", [first], NOW)
     assert states(store, "e1") == ["claimed"] * 3, "another's claims stand"
 
 
-def test_a_claim_that_is_given_back_again_unlocks_no_completion(store: Store, other: Store) -> None:
-    store.tasks.adopt(ME, [replace(task(), response_timeout=30)], NOW)
-    [claimed] = decide(store, arrive(store), completion(), claim=1)
-    store.claims.give_back("me", [claimed], NOW)
-    [locked], _ = store.task_locks.lock("me", ["t1"], NOW, NOW - 100)
-    store.claims.give_back("me", [claimed], NOW)  # the answer to the first one was lost
-    assert other.claims.claim("two", NOW, NOW - 100, 9) == []
-    store.task_locks.unlock("me", [(locked, NOW)])
-    assert ids(other.claims.claim("two", NOW, NOW - 100, 9)) == [claimed.id]
+def claimed_completion(store: Store, task_id: str, now: int = NOW, free_before: int = NOW - 100) -> Target:
+    found = store.claims.claim_completion("me", task_id, now, free_before)
+    assert isinstance(found, Target)
+    return found
 
 
-def test_no_completion_is_locked_of_which_a_call_may_be_under_way(store: Store) -> None:
+def test_no_completion_is_claimed_for_another_call_of_which_a_call_may_be_under_way(store: Store) -> None:
     store.tasks.adopt(ME, [replace(task(n), response_timeout=30) for n in (1, 2)], NOW)
     decide(store, arrive(store), *map(completion, (1, 2)))
     for target in store.claims.claim("two", NOW, 0, 9):
-        assert store.task_locks.lock("me", ["t1", "t2"], NOW, NOW - 100) == ([], [])
+        for name in ("t1", "t2"):
+            assert store.claims.claim_completion("me", name, NOW, NOW - 100) == "in flight"
         lost = Result(target, "pending", "lost", due_at=NOW + 50, not_sent=target.task_id == "t2")
         store.claims.record_results("two", [lost], NOW)
         if target.task_id == "t2":
             break
-    [free], _ = store.task_locks.lock("me", ["t1", "t2"], NOW + 60, NOW - 40)
-    assert (free.task_id, free.due_at) == ("t2", NOW + 50), "Conductor wasn't reached"
-    [free], _ = store.task_locks.lock("me", ["t1", "t2"], NOW + 200, NOW + 100)
-    assert (free.task_id, free.claimed_at) == ("t1", NOW)
-    store.task_locks.unlock("me", [(free, free.due_at)])
-    [again], _ = store.task_locks.lock("me", ["t1"], NOW + 201, NOW + 101)
-    assert again.claimed_at == NOW, "to put it off was no call"
+    assert claimed_completion(store, "t2", NOW + 60, NOW - 40).due_at == NOW + 50, "Conductor wasn't reached"
+    assert store.claims.claim_completion("me", "t1", NOW + 60, NOW - 40) == "in flight"
+    assert claimed_completion(store, "t1", NOW + 200, NOW + 100).attempts == 2

@@ -42,7 +42,7 @@ class Bench:
     def another(self) -> Decider:
         conductor: Any = self.conductor
         workflows = Workflows(self.store, conductor, pool=None, clock=self)
-        timeouts = TaskTimeouts(conductor, self.store.task_locks, self.store, "me", Later(), steady=self)
+        timeouts = TaskTimeouts(conductor, self.store, "me", Later(), clock=self)
         callbacks = Callbacks(conductor, None, self, clock=self)
         return Decider(self.store, workflows, self.conductor.server_clock, timeouts, callbacks, skew=2.0)
 

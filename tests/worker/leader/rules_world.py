@@ -24,7 +24,7 @@ from tests.criteria import naive
 from tests.settings import settings_with
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
-from worker.conductor import backoff
+from worker import retries
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost
 from worker.discovery import barrier
@@ -34,7 +34,7 @@ from worker.leader.decider import Decider
 from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
-register_random(backoff.JITTER)  # so that a story can be told again
+register_random(retries.JITTER)  # so that a story can be told again
 SKEW = 2000
 ALL = tuple(
     map(

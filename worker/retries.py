@@ -1,0 +1,87 @@
+"""When what failed is tried again. Pure."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Hashable
+from itertools import count
+from typing import Generic, TypeVar
+
+FIRST = 0.25
+"""Seconds until the second try, for failures that may be over in a moment."""
+LONGEST = 15.0
+"""Longest pause in seconds where everything waits for the same thing: Conductor, or the store."""
+RARELY = 300.0
+"""Longest pause in seconds for an item that fails alone."""
+_JITTER = 0.25
+JITTER = random.Random()  # noqa: S311 - nothing secret
+"""Of our own: nobody who seeds Python's shared one, or restores its state, gets draws of ours between theirs."""
+_NEVER = float("inf")
+_OUTDATED = 1000
+"""Outdated entries of a group, beyond twice as many as there are items, after which they are removed."""
+
+Key = TypeVar("Key", bound=Hashable)
+Group = TypeVar("Group", bound=Hashable)
+
+
+def wait_before(
+    attempts: int, longest: float = LONGEST, first: float = FIRST, draw: Callable[[], float] = JITTER.random
+) -> float:
+    """Seconds until the next try after this many tries: doubles each time, from `first` up to `longest`.
+
+    `draw` returns the jitter, between 0 and 1, so that items that failed together aren't retried together.
+    """
+    doublings = min(max(attempts - 1, 0), 30)  # by then the limit has long been reached
+    return min(longest, first * 2.0**doublings) + _JITTER * draw()
+
+
+class Retries(Generic[Key, Group]):
+    """Which item is tried next. Each is due at its own time. Groups take turns: however many items one has, another's
+    don't wait for them. For one thread at a time. Costs as much as what is due, however many items there are."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Key, tuple[float, int, Key]] = {}
+        self._groups: dict[Group, list[tuple[float, int, Key]]] = {}
+        """Heaps, which may hold outdated entries. First comes the group whose turn it is."""
+        self._number = count()
+
+    def put(self, key: Key, at: float, group: Group) -> None:
+        """The item is due then, in that group; no longer as before."""
+        entry = self._entries[key] = (at, next(self._number), key)
+        heap = self._groups.setdefault(group, [])
+        heapq.heappush(heap, entry)
+        if len(heap) > 2 * len(self._entries) + _OUTDATED:
+            heap[:] = filter(self._is_valid, heap)
+            heapq.heapify(heap)
+
+    def forget(self, key: Key) -> None:
+        """The item isn't tried any more."""
+        self._entries.pop(key, None)
+
+    def due_at(self, may: Callable[[Group], bool] = lambda _: True) -> float:
+        """When the next item is due, of the groups that `may` be next; infinite if there is none."""
+        return min((self._first_at(group) for group in list(self._groups) if may(group)), default=_NEVER)
+
+    def pop(self, now: float, may: Callable[[Group], bool] = lambda _: True) -> Key | None:
+        """Takes out the next item that is due, of the groups that `may` be next; None if there is none."""
+        for group in list(self._groups):
+            if may(group) and self._first_at(group) <= now:
+                heap = self._groups.pop(group)
+                _, _, key = heapq.heappop(heap)
+                self._groups[group] = heap
+                del self._entries[key]
+                return key
+        return None
+
+    def _first_at(self, group: Group) -> float:
+        heap = self._groups[group]
+        while heap and not self._is_valid(heap[0]):
+            heapq.heappop(heap)
+        if not heap:
+            del self._groups[group]
+            return _NEVER
+        return heap[0][0]
+
+    def _is_valid(self, entry: tuple[float, int, Key]) -> bool:
+        return self._entries.get(entry[2]) is entry
