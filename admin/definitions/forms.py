@@ -1,240 +1,253 @@
-"""From what people type to a webhook's keys. Pure: text in, keys out, or an error next to the field that is wrong."""
+"""The form of a new webhook: what was typed becomes its keys, or an error beside the field. Pure.
+
+A few fields for what every webhook has; everything else is typed as YAML.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from admin.definitions.fields import FIELDS, FURTHER, BadValue, Field, field_at, parsed, put, value_of
 from admin.definitions.rotation import Proof, asked_of, generated_for
 from admin.definitions.values import Secret
 from config.problems import Problem
-from platforms import PLATFORMS
+from config.yaml_lines import BadYaml, parse_yaml
 from platforms.guide import Guide
 
-START_PARTS = ("workflow", "version", "when", "input")
-"""The keys of an entry of `starts` that have fields."""
-_STARTS = 10
-"""Rows of workflows to start, at most."""
+
+class Kind(NamedTuple):
+    """A way in which senders can prove their deliveries."""
+
+    label: str
+    yaml: str = ""
+    """The settings to begin with."""
+
+
+KINDS = {
+    "headers": Kind("a header with a secret value"),
+    "signature": Kind(
+        "a header with an HMAC signature of the body, or of more",
+        """\
+signature:
+  header: X-Signature
+  algorithm: sha256     # or sha1, sha512
+  encoding: hex         # or base64
+  # prefix: "sha256="   # text before the signature
+  # format: t={timestamp},v1={signature}   # of a header with several parts, instead of prefix
+  # signed: "{body}"    # also {timestamp}, {method}, {url}, {path}, {query}, {header:NAME}
+  # key_encoding: hex   # or base64, if the secret isn't the key itself
+""",
+    ),
+    "jwt": Kind(
+        "a bearer token (JWT) of an issuer",
+        """\
+jwt:
+  issuer: https://login.example.com
+  audience: hooks
+  # jwks: https://login.example.com/keys   # if it has no OpenID discovery
+  # claims: {$.scope: orders}
+""",
+    ),
+    "mtls": Kind(
+        "a client certificate, which a trusted proxy verifies",
+        """\
+mtls:
+  header: X-SSL-Client-S-DN   # of the proxy, which overwrites it
+  subject: CN=partner,O=Example,C=SE
+  # san: partner.example.com   # if it isn't the subject that counts
+  # form: name                 # or certificate, envoy
+""",
+    ),
+    "challenge": Kind("a challenge only", "challenge:\n  name: challenge   # the query parameter or JSON field\n"),
+    "callback": Kind(
+        "its URL, which is for one task and is used once (callback)",
+        """\
+callback:
+  expires: 7d
+  # tasks: [approve]     # reference names; all if absent
+  # query: [decision]    # query parameters that become part of the output
+  # by: id               # workflows make the URLs themselves, and nothing signs them
+""",
+    ),
+    "none": Kind("not at all (anyone who knows the URL can post)"),
+}
+"""The kinds of proof that a webhook can choose from if its platform has none of its own."""
+_OWN = {
+    "audience": "as at Google: of the push subscription, or of the Chat app",
+    "service_account": "its e-mail address, as in the push subscription",
+    "topic": "its ARN, such as arn:aws:sns:eu-west-1:123456789012:alarms",
+}
+"""Settings that only some platforms have."""
+_HAVE_FIELDS = ("name", "platform", "secret", "verify_token", "headers", "receivers")
+_ORDER = ("name", "header", "secret", "verify_token", "receiver", "start", "more", "")
+
+
+class BadValue(ValueError):
+    """What was typed can't be a value of the setting; the text says what can be."""
 
 
 @dataclass
 class WebhookForm:
     """What was typed."""
 
-    platform: str
+    guide: Guide
+    proof: str = ""
+    """One of `KINDS`, or "" for a platform with a proof of its own."""
     name: str = ""
     secret: str = ""
-    proof: str = "headers"
-    """One of `proofs`: by `headers`, a `signature`, a token (`jwt`), a client certificate (`mtls`), a `challenge`, its
-    URLs (`callback`), or `none`."""
-    besides: tuple[str, ...] = ()
-    """Kinds of proof beside that one, whose fields count too."""
     header: str = ""
-    """custom: the header with the secret value."""
+    """The header with the secret value, for the proof `headers`."""
     verify_token: str = ""
-    values: dict[str, str] = field(default_factory=dict)
-    """What was typed in the fields of `admin.definitions.fields`, by their names; those that were not there are not."""
-    receivers: str = ""
-    chosen: list[str] = field(default_factory=list)
-    """Receivers that were ticked, as they are typed: `NAME`, or `NAME: 1, 2`."""
-    search: str = ""
-    """A workflow to be added, or a part of its name."""
-    search_versions: str = ""
-    search_problem: str = ""
-    """What is wrong with what was looked for."""
-    starts: list[dict[str, str]] = field(default_factory=list)
-    """Each with the parts of `START_PARTS`."""
+    receivers: list[str] = field(default_factory=list)
+    """Each `NAME`, or `NAME: 1, 2` for certain versions."""
+    starts: list[str] = field(default_factory=list)
+    """Each `NAME`, or `NAME: 2` for a certain version."""
     more: str = ""
+    """The other settings, as YAML."""
     generated: bool = False
     """Whether the bridge generated the secret."""
     errors: dict[str, str] = field(default_factory=dict)
     """field → what is wrong with it; "" for the form as a whole."""
+    wrong: dict[str, str] = field(default_factory=dict)
+    """`receiver` or `start` → the text there that can't be understood."""
 
     def __post_init__(self) -> None:
-        if self.proofs and self.proof not in self.proofs:
-            self.proof = self.proofs[0]
+        if self.proof not in self.proofs:
+            self.proof = next(iter(self.proofs), "")
 
     @property
     def proofs(self) -> tuple[str, ...]:
         """The kinds of proof to choose from; none for a platform that has its own."""
-        return PLATFORMS[self.platform].proofs if self.platform in PLATFORMS else ()
+        return self.guide.platform.proofs
 
     @property
-    def has_secret(self) -> bool:
-        """Whether the kind of proof that was chosen needs a secret."""
+    def asks_for_secret(self) -> bool:
+        """Whether the kind of proof needs a secret."""
         if self.proof == "callback":
-            return self.values.get("callback_by") != "id"
-        return self.proof in ("headers", "signature")
+            return self._inside("callback").get("by") != "id"
+        return self.proof in ("", "headers", "signature") and self.guide.platform.made_by != "nobody"
 
     @property
     def first_wrong(self) -> str | None:
         """The field to begin with: the first on the page that is wrong, "" if only the form as a whole is."""
-        fields = [one.name for one in FIELDS]
-        rows = [f"start_{part}_{row}" for row in range(_STARTS) for part in START_PARTS]
-        order = ("name", "header", *fields, "secret", "verify_token", "receiver", "receivers", *rows, "more", "")
-        return next((one for one in order if one in self.errors), None)
+        return next((one for one in _ORDER if one in self.errors), None)
 
-    @classmethod
-    def read(cls, values: Mapping[str, Any], chosen: Iterable[str], platform: str) -> WebhookForm:
-        """From a posted form."""
-        form = cls(platform, chosen=list(chosen))
-        for name in ("name", "header", "secret", "verify_token"):
-            setattr(form, name, str(values.get(name, "")).strip())
-        form.values = {one.name: str(values.get(one.name, "")) for one in FIELDS}
-        form.receivers, form.more = str(values.get("receivers", "")), str(values.get("more", ""))
-        form.search = str(values.get("receiver", "")).strip()
-        form.search_versions = str(values.get("receiver_versions", "")).strip()
-        form.proof = str(values.get("proof") or form.proof)
-        for row in range(_STARTS):
-            start = {part: str(values.get(f"start_{part}_{row}", "")).strip() for part in START_PARTS}
-            if any(start.values()):
-                form.starts.append(start)
-        return form
+    def begin(self) -> None:
+        """Fills in what the kind of proof, or the platform, needs."""
+        own = (one for one in self.guide.platform.own_settings if one in _OWN)
+        self.more = KINDS[self.proof].yaml if self.proof else "".join(f"{one}:   # {_OWN[one]}\n" for one in own)
+        if self.guide.platform.made_by == "us":
+            self.generate()
 
     def generate(self) -> None:
         """Generates a secret, for platforms that let their users choose it."""
-        encoding = self.values.get("signature_key_encoding") if self.proof == "signature" else None
-        self.secret, self.generated = generated_for({"signature": {"key_encoding": encoding}}, Proof(None, [])), True
+        self.secret = generated_for({"signature": self._inside("signature")}, Proof(None, []))
+        self.generated = True
 
-    def keys(self, guide: Guide) -> dict[str, Any]:
+    def keys(self) -> dict[str, Any]:
         """The webhook's keys; fields that can't be understood are in `errors`."""
-        self.errors = {"receiver": self.search_problem} if self.search_problem else {}
+        self.errors, self.wrong = {}, {}
+        platform = self.guide.platform
         keys: dict[str, Any] = {"name": self.name}
-        if self.platform != "custom":
-            keys["platform"] = self.platform
-        self._prove(keys, guide)
-        if self.verify_token and "verify_token" in guide.platform.own_settings:
-            keys["verify_token"] = Secret(self.verify_token)
-        for one in FIELDS:
-            if self.takes(one):
-                put(keys, one.path, self.typed(one))
-        if self.proof in self.proofs and self.proof in ("jwt", "mtls", "challenge", "callback"):
-            keys.setdefault(self.proof, {})  # so that the check says what is missing
-        keys |= self._workflows()
-        for key, value in self.further().items():
-            keys[key] = value
-        return keys
-
-    def takes(self, one: Field) -> bool:
-        """Whether what is typed in the field becomes part of the webhook."""
-        asked = one.group == "own" or (one.group in (self.proof, *self.besides) and one.group in self.proofs)
-        return asked and one.fits(PLATFORMS[self.platform])
-
-    def typed(self, one: Field) -> Any:
-        """The value typed in the field; None for none, or one that can't be understood, which is in `errors`."""
+        if platform.name != "custom":
+            keys["platform"] = platform.name
         try:
-            return value_of(one, self.values.get(one.name, ""))
+            further = self._further()
         except BadValue as error:
-            self.errors[one.name] = str(error)
-            return None
-
-    def _prove(self, keys: dict[str, Any], guide: Guide) -> None:
-        if not self.proofs:
-            if self.secret:
-                keys["secret"] = Secret(self.secret)
-            elif "secret" in guide.platform.required and not guide.platform.challenge_only:
-                self.errors["secret"] = asked_of(guide.platform)
+            self.errors["more"], further = str(error), {}
+        if self.asks_for_secret and not self.secret:
+            if self.proof:
+                self.errors |= {"secret": "enter the secret, or have one generated"}
+            elif "secret" in platform.required and not platform.challenge_only:
+                self.errors["secret"] = asked_of(platform)
+        if self.proof == "headers":
+            keys["headers"] = {self.header: Secret(self.secret)}
+            if not self.header:
+                self.errors["header"] = "enter the header's name, such as X-Api-Key"
+        elif self.proof and self.asks_for_secret:
+            further[self.proof] = {**self._inside(self.proof), "secret": Secret(self.secret)}
         elif self.proof == "none":
             keys["verifier"] = "none"
-        elif self.has_secret:
-            if not self.secret:
-                self.errors |= {"secret": "enter the secret, or have one generated"}
-            if self.proof in ("signature", "callback"):
-                keys[self.proof] = {"secret": Secret(self.secret)}
-            elif self.header:
-                keys["headers"] = {self.header: Secret(self.secret)}
-            else:
-                self.errors["header"] = "enter the header's name, such as X-Api-Key"
+        elif not self.proof and self.secret:
+            keys["secret"] = Secret(self.secret)
+        if self.verify_token and "verify_token" in platform.own_settings:
+            keys["verify_token"] = Secret(self.verify_token)
+        if receivers := dict(self._each("receiver", self.receivers)):
+            keys["receivers"] = receivers
+        starts = [_start(workflow, version) for workflow, version in self._each("start", self.starts)]
+        typed = further.get("starts", [])  # with what only YAML says, such as a condition
+        if starts and isinstance(typed, list):
+            further["starts"] = [*starts, *typed]
+        return keys | further
 
-    def _workflows(self) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        receivers: dict[str, Any] = {}
-        for line in (*self.chosen, *filter(None, map(str.strip, self.receivers.splitlines()))):
-            workflow, versions = _receiver(line)
-            if versions is None:
-                self.errors["receivers"] = f"{line!r}: write a workflow's name, or NAME: 1, 2 for certain versions"
-            receivers[workflow] = versions
-        if receivers:
-            found["receivers"] = receivers
-        starts = []
-        for row, start in enumerate(self.starts):
-            made: dict[str, Any] = {"workflow": start["workflow"]}
-            if not start["workflow"]:
-                self.errors[f"start_workflow_{row}"] = "which workflow?"
-            if start["version"]:
-                if start["version"].isdecimal() and len(start["version"]) < 10:
-                    made["version"] = int(start["version"])
-                else:
-                    self.errors[f"start_version_{row}"] = "a version must be a number; leave it empty for the latest"
-            when = self._mapping(start["when"], f"start_when_{row}", "$.action: opened")
-            if when:
-                made["when"] = when
-            if start["input"]:  # even {}: without the key the workflow gets the payload
-                made["input"] = self._mapping(start["input"], f"start_input_{row}", "order: $.data.id")
-            starts.append(made)
-        if starts:
-            found["starts"] = starts
+    def _each(self, name: str, lines: list[str]) -> list[tuple[str, Any]]:
+        """Workflow and versions of each line; the one that can't be understood is in `wrong`."""
+        found = []
+        lines[:] = dict.fromkeys(lines)
+        for line in [*lines]:
+            try:
+                found.append(_workflow_and_versions(line, most=1 if name == "start" else None))
+            except BadValue as error:
+                self.errors[name], self.wrong[name] = str(error), line
+                lines.remove(line)
         return found
 
-    def further(self) -> dict[str, Any]:
-        """The settings that were typed as YAML; what can't be understood is in `errors`."""
-        typed = self._mapping(self.more, "more", "hold: 10m")
-        if unknown := [key for key in typed if key not in FURTHER]:
-            self.errors["more"] = f"{unknown[0]} is not one of the further settings: {', '.join(FURTHER)}"
-        return {key: value for key, value in typed.items() if key in FURTHER}
-
-    def _mapping(self, text: str, place: str, example: str) -> dict[str, Any]:
+    def _further(self) -> dict[str, Any]:
+        """What was typed as YAML. Raises BadValue."""
         try:
-            found: dict[str, Any] = parsed(text, example) if text.strip() else {}
-        except BadValue as error:
-            self.errors[place] = str(error)
+            located = parse_yaml(self.more)
+        except BadYaml as error:
+            raise BadValue(f"line {error.line}: {error}; {error.remedy}") from None
+        typed = {} if located.value is None else located.value
+        if not isinstance(typed, dict) or located.repeated:
+            raise BadValue("write each setting once, on a line of its own, such as hold: 10m")
+        if there := [key for key in _HAVE_FIELDS if key in typed]:
+            raise BadValue(f"{there[0]} has a field of its own")
+        return {str(key): value for key, value in typed.items()}
+
+    def _inside(self, key: str) -> dict[str, Any]:
+        try:
+            found = self._further().get(key)
+        except BadValue:
             return {}
-        return found
+        return found if isinstance(found, dict) else {}
 
     def place(self, problems: Iterable[Problem]) -> None:
         """Puts the check's problems beside the fields."""
         for problem in problems:
             path = problem.where.partition(": ")[2]
-            self.errors.setdefault(self._field(path), f"{problem.what}; {problem.remedy}")
-
-    def _field(self, path: str) -> str:
-        first = re.split(r"[.\[]", path, maxsplit=1)[0]
-        row = re.match(r"starts\[(\d+)\](?:\.(workflow|version|when|input))?", path)
-        if row:
-            return f"start_{row[2] or 'workflow'}_{row[1]}"
-        if path.startswith(("signature.secret", "callback.secret")):
-            return "secret"
-        if first == "headers":
-            return "header"
-        if first in ("name", "secret", "verify_token", "receivers"):
-            return first
-        if first in FURTHER:
-            return "more"
-        if (found := field_at(path)) is not None:
-            return found.name
-        return "receivers" if "receivers" in path or not path else ""
+            name = _field(path)
+            where = f"{path}: " if name in ("start", "more") else ""
+            self.errors.setdefault(name, f"{where}{problem.what}; {problem.remedy}")
 
 
-def _receiver(line: str) -> tuple[str, Any]:
-    """Workflow and versions; None for versions that can't be understood."""
+def _field(path: str) -> str:
+    """The field for what the check names."""
+    first = re.split(r"[.\[]", path, maxsplit=1)[0]
+    if path.startswith(("signature.secret", "callback.secret")):
+        return "secret"
+    if first in ("name", "secret", "verify_token"):
+        return first
+    if first in ("headers", "receivers", "starts"):
+        return first.removesuffix("s")
+    return "more" if first else "receiver"  # of the webhook as a whole: that it reaches no workflow
+
+
+def _workflow_and_versions(line: str, most: int | None) -> tuple[str, Any]:
+    """Workflow, and a version, several, or `any`. Raises BadValue."""
     workflow, colon, text = line.rpartition(":")
     if not colon:
         return line, "any"
-    text = text.strip()
-    if text in ("", "any"):
+    if text.strip() in ("", "any"):
         return workflow.strip(), "any"
-    numbers = [part.strip() for part in text.strip("[]").split(",")]
-    if not all(number.isdecimal() and len(number) < 10 and int(number) > 0 for number in numbers):
-        return line, None
-    versions = [int(number) for number in numbers]
-    return workflow.strip(), versions[0] if len(versions) == 1 else versions
+    numbers = [part.strip() for part in text.split(",")]
+    if len(numbers) > (most or len(numbers)) or not all(re.fullmatch(r"[1-9][0-9]{0,8}", one) for one in numbers):
+        versions = "NAME: 2 for a certain version" if most else "NAME: 1, 2 for certain versions"
+        raise BadValue(f"{line!r}: write a workflow's name, or {versions}")
+    return workflow.strip(), int(numbers[0]) if len(numbers) == 1 else list(map(int, numbers))
 
 
-def receiver_line(workflow: str, versions: Any) -> str:
-    """A receiver as it is typed."""
-    if versions == "any":
-        return workflow if ":" not in workflow else f"{workflow}: any"
-    return f"{workflow}: {', '.join(map(str, versions if isinstance(versions, list) else [versions]))}"
+def _start(workflow: str, version: Any) -> dict[str, Any]:
+    return {"workflow": workflow} | ({} if version == "any" else {"version": version})

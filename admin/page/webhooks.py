@@ -33,7 +33,7 @@ from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_chart
 from admin.page.context import changed, flash_messages, source
 from admin.page.event_list import rows_of
-from admin.page.form_page import edit_page, form_page, take_search
+from admin.page.form_page import edit_page, form_page
 from admin.page.pages import bridge, render, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
@@ -108,36 +108,39 @@ def new() -> str | Response:
     if guide is None:
         listed = sorted(guides().values(), key=lambda one: (one.platform.name != "custom", one.platform.title.lower()))
         return with_own_scripts(render("new_platform.html", guides=listed))
-    form = WebhookForm(guide.platform.name)
-    if guide.platform.made_by == "us":
-        form.generate()
-    return form_page(form, guide)
+    form = WebhookForm(guide, request.args.get("proof", ""))
+    form.begin()
+    return form_page(form, form.keys())
 
 
 @blueprint.post("/new")
 def create() -> Response:
     here = folder()
     guide = guides().get(request.form.get("platform", "")) or abort(400, "no such platform")
-    form = WebhookForm.read(request.form, request.form.getlist("chosen"), guide.platform.name)
+    form = WebhookForm(guide, request.form.get("proof", ""), more=request.form.get("more", ""))
+    for name in ("name", "header", "secret", "verify_token"):
+        setattr(form, name, request.form.get(name, "").strip())
+    form.receivers, form.starts = (
+        list(filter(None, map(str.strip, request.form.getlist(name)))) for name in ("receiver", "start")
+    )
     do = request.form.get("do")
     if do == "generate":
         form.generate()
-        return form_page(form, guide)
-    take_search(form, source().workflows.catalogue().versions, do == "create")
-    keys = form.keys(guide)
+    keys = form.keys()
+    if do != "create":
+        return form_page(form, keys)
     try:
-        if do != "create" or form.errors:
-            return form_page(form, guide, keys, 422 if do == "create" else 200)
-        here.create(keys)
+        if not form.errors:
+            here.create(keys)
     except NameTaken as error:
         form.errors["name"] = f"{error}; choose another name"
     except CantWrite as error:
         form.errors[""] = str(error)
-        return form_page(form, guide, keys, 409)
+        return form_page(form, keys, 409)
     except Invalid as error:
         form.place(error.problems)
     if form.errors:
-        return form_page(form, guide, keys, 422)
+        return form_page(form, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
     forget(bridge().store.facts, form.name)
     shown = form.secret if guide.platform.made_by == "us" and proves_by_secret(keys) else None

@@ -129,7 +129,7 @@ class Walk:
             "platform": "github",
             "name": "made-by-a-request",
             "secret": "a-secret-of-more-than-16-characters",
-            "receivers": "another_workflow",
+            "receiver": "another_workflow",
             "sample": "push",
             "reason": "known",
             "save_as": "made-by-a-request",

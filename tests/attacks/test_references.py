@@ -41,19 +41,17 @@ def test_whatever_is_typed_is_text(page: Page, reference: str) -> None:
         name="custom",
         platform="custom",
         proof="signature",
-        signature_header="X-Signature",
-        signature_prefix=reference,
         secret=reference + STRONG,
-        receivers="flow",
-        start_workflow_0=reference,
-        start_when_0=f"$.x: '{reference}'",
-        more=f"respond: {{body: '{reference}'}}",
+        receiver="flow",
+        start=f"{reference}: any",
+        more=f"respond: {{body: '{reference}'}}\nsignature: {{header: X-Signature, prefix: '{reference}'}}\n"
+        f"starts: [{{workflow: '{reference}', when: {{$.x: '{reference}'}}}}]",
     )
     webhook = page.defined["custom"]
     assert webhook.signature.prefix == reference
     assert webhook.signature.secret[0].get_secret_value() == reference + STRONG
-    assert webhook.starts[0].workflow == reference
-    assert webhook.starts[0].when == {"$.x": reference}
+    assert [start.workflow for start in webhook.starts] == [reference, reference]
+    assert webhook.starts[1].when == {"$.x": reference}
     assert webhook.respond.body == reference
     assert SECRET not in page.client.get("/webhooks/custom").text
 
@@ -125,7 +123,7 @@ def test_editing_one_further_setting_leaves_the_others_as_they_are_written(page:
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_a_receiver_or_header_with_a_reference_for_its_name_is_refused(page: Page, reference: str) -> None:
     answers = [
-        page.create(receivers=reference),
+        page.create(receiver=reference),
         page.create(platform="custom", proof="headers", header=reference),
         page.client.post(
             "/api/metadata/webhook",

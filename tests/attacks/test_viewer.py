@@ -30,10 +30,10 @@ def test_edit_shows_no_inline_secret_after_an_error_either(page: Page) -> None:
     version = page.version("mine")
     texts = [page.client.get(path).text for path in ("/webhooks/mine", "/webhooks/mine/edit")]
     for do in ("save", "check"):
-        for values in ({"start_workflow_0": "w", "start_version_0": "x"}, {"more": "hold: soon"}, {"more": "- a"}):
-            texts.append(page.post("/webhooks/mine/edit", do=do, version=version, receivers="flow", **values).text)
+        for yaml in ("name: mine\nstarts: [{workflow: w, version: x}]", "name: mine\nhold: soon", "- a"):
+            texts.append(page.post("/webhooks/mine/edit", do=do, version=version, yaml=yaml).text)
     file.write_text(file.read_text() + "    hold: 1m\n")
-    texts.append(page.post("/webhooks/mine/edit", do="save", version=version, receivers="other").text)
+    texts.append(page.post("/webhooks/mine/edit", do="save", version=version, yaml="name: mine").text)
     assert "somebody else has changed mine" in texts[-1]
     for text in texts:
         assert SECRET not in text
@@ -115,7 +115,7 @@ def test_no_version_makes_it_fail(page: Page, version: Any) -> None:
     }
     assert page.client.post("/api/metadata/webhook", json=body).status_code in (200, 400)
     assert page.client.put("/api/metadata/webhook/w", json=body).status_code in (200, 400, 404)
-    answer = page.create(name="f", receivers=f"a: {version}", start_workflow_0="b", start_version_0=str(version))
+    answer = page.create(name="f", receiver=f"a: {version}", start=f"b: {version}")
     assert answer.status_code in (200, 422)
 
 
@@ -124,7 +124,7 @@ def test_no_further_setting_makes_the_form_fail(page: Page, more: str) -> None:
     page.create()
     version = page.version("deploys")
     for do in ("save", "check", ""):
-        answer = page.post("/webhooks/deploys/edit", do=do, version=version, receivers="deploy", more=more, unknown="x")
+        answer = page.post("/webhooks/deploys/edit", do=do, version=version, yaml=more, unknown="x")
         assert answer.status_code in (200, 422)
         assert page.create(name="other", more=more, do=do or "check", unknown="x").status_code in (200, 422)
 

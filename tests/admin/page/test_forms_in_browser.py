@@ -63,51 +63,35 @@ def defined(folder: Path) -> dict[str, Any]:
 def test_a_token_with_a_schema_and_an_input_by_keyboard_alone(driver: Chrome, url: str, folder: Path) -> None:
     (folder / "order.schema.json").write_text("{}")
     driver.get(f"{url}/new?platform=custom")
-    driver.find_element(By.ID, "name").send_keys("orders")
-    driver.switch_to.active_element.send_keys(Keys.TAB, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
-    assert driver.switch_to.active_element.get_attribute("value") == "jwt"
-    assert not driver.find_element(By.ID, "secret").is_displayed()
-    tab_to(driver, "jwt_issuer").send_keys("http://login.example.com")
-    tab_to(driver, "jwt_claims").send_keys("$.scope: orders")
-    tab_to(driver, "start_workflow_0").send_keys("order_flow")
-    tab_to(driver, "start_input_0").send_keys("id: $.order.id")
-    tab_to(driver, "Further settings, as YAML").send_keys(Keys.ENTER)
-    tab_to(driver, "more").send_keys("decode: {$.order: odd}\nschema: order.schema.json")
-    tab_to(driver, "Create").send_keys(Keys.ENTER)
-    await_true(driver, lambda: driver.find_elements(By.ID, "jwt_issuer-error"))
-    assert driver.switch_to.active_element.get_attribute("id") == "jwt_issuer"
-    assert "is not an encoding" in driver.find_element(By.ID, "more-error").text
-    issuer = driver.switch_to.active_element
-    issuer.clear()
-    issuer.send_keys("https://login.example.com")
-    more = driver.find_element(By.ID, "more")
-    assert more.is_displayed(), "the section with a mistake is open"
+    tab_to(driver, "a bearer token (JWT) of an issuer").send_keys(Keys.ENTER)
+    await_true(driver, lambda: "issuer: " in driver.find_element(By.ID, "more").text)
+    assert not driver.find_elements(By.ID, "secret")
+    tab_to(driver, "name").send_keys("orders")
+    more = tab_to(driver, "more")
     more.clear()
-    more.send_keys("decode: {$.order: json}\nschema: order.schema.json")
+    starts = "starts: [{workflow: order_flow, input: {id: $.order.id}}]\nschema: order.schema.json"
+    more.send_keys(f"jwt: {{issuer: 'http://login.example.com', audience: hooks}}\n{starts}")
+    tab_to(driver, "Create").send_keys(Keys.ENTER)
+    await_true(driver, lambda: driver.find_elements(By.ID, "more-error"))
+    assert "jwt.issuer: " in driver.find_element(By.ID, "more-error").text
+    more = driver.switch_to.active_element
+    assert more.get_attribute("id") == "more", "the mistake has the focus"
+    more.clear()
+    more.send_keys(f"jwt: {{issuer: 'https://login.example.com', audience: hooks}}\n{starts}")
     tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: "/webhooks/orders" in driver.current_url)
     made = defined(folder)["orders"]
-    assert (made.jwt.issuer, made.jwt.claims) == ("https://login.example.com", {"$.scope": "orders"})
-    assert (made.decode, made.payload_schema.file) == ({"$.order": "json"}, "order.schema.json")
+    assert (made.jwt.issuer, made.payload_schema.file) == ("https://login.example.com", "order.schema.json")
     assert made.starts[0].input == {"id": "$.order.id"}
 
 
 def test_callback_urls_by_keyboard_alone(driver: Chrome, url: str, folder: Path) -> None:
-    driver.get(f"{url}/new?platform=custom")
-    driver.find_element(By.ID, "name").send_keys("approvals")
-    driver.switch_to.active_element.send_keys(Keys.TAB, *[Keys.ARROW_DOWN] * 5)
-    assert driver.switch_to.active_element.get_attribute("value") == "callback"
-    assert not driver.find_element(By.ID, "header").is_displayed()
-    assert driver.find_element(By.ID, "secret").is_displayed()
-    tab_to(driver, "callback_expires").send_keys("two days")
-    tab_to(driver, "callback_query").send_keys("decision")
+    driver.get(f"{url}/new?platform=custom&proof=callback")
+    assert not driver.find_elements(By.ID, "header")
+    tab_to(driver, "name").send_keys("approvals")
     tab_to(driver, "receiver").send_keys("order_flow")
-    tab_to(driver, "Create").send_keys(Keys.ENTER)
-    await_true(driver, lambda: driver.find_elements(By.ID, "callback_expires-error"))
-    expires = driver.switch_to.active_element
-    assert expires.get_attribute("id") == "callback_expires", "the mistake has the focus"
-    expires.clear()
-    expires.send_keys("2d")
+    tab_to(driver, "more").send_keys(Keys.CONTROL, Keys.HOME)
+    driver.switch_to.active_element.send_keys(Keys.ARROW_DOWN, "  query: [decision]\n")
     tab_to(driver, "Create").send_keys(Keys.ENTER)
     await_true(driver, lambda: "/webhooks/approvals" in driver.current_url)
     assert not driver.find_elements(By.ID, "new-secret"), "its secret is entered nowhere"
@@ -123,8 +107,7 @@ def test_callback_urls_by_keyboard_alone(driver: Chrome, url: str, folder: Path)
 def test_what_a_start_would_get_is_shown_for_a_sample_before_any_event(driver: Chrome, url: str) -> None:
     driver.get(f"{url}/new?platform=github")
     driver.find_element(By.ID, "name").send_keys("pushes")
-    driver.find_element(By.ID, "start_workflow_0").send_keys("on_push")
-    driver.find_element(By.ID, "start_input_0").send_keys("branch: $.ref")
+    driver.find_element(By.ID, "more").send_keys("starts: [{workflow: on_push, input: {branch: $.ref}}]")
     driver.find_element(By.XPATH, "//button[text()='Check']").click()
     await_true(driver, lambda: driver.find_elements(By.ID, "inputs"))
     aside = driver.find_element(By.TAG_NAME, "aside").text

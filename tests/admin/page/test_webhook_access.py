@@ -20,8 +20,8 @@ def test_who_must_log_in_is_told_of_both_tokens(tmp_path: Path) -> None:
 
 def routes() -> list[tuple[str, dict[str, str]]]:
     return [
-        ("/new", {"platform": "github", "do": "create", "name": "x", "receivers": "x"}),
-        ("/webhooks/deploys/edit", {"do": "save", "receivers": "x"}),
+        ("/new", {"platform": "github", "do": "create", "name": "x", "receiver": "x"}),
+        ("/webhooks/deploys/edit", {"do": "save", "yaml": "x"}),
         ("/webhooks/deploys/secret", {"do": "rotate"}),
         ("/webhooks/deploys/delete", {"confirm": "deploys"}),
         ("/webhooks/deploys/test", {}),

@@ -42,7 +42,7 @@ def test_mistakes_are_said_with_their_lines_and_nothing_typed_is_lost(page: Page
 
 
 def test_the_check_shows_what_a_start_would_get(page: Page, relay: list[Draft]) -> None:
-    page.create(start_workflow_0="on_push", start_input_0="branch: $.ref", more="hide: [$.pusher]")
+    page.create(more="hide: [$.pusher]\nstarts: [{workflow: on_push, input: {branch: $.ref}}]")
     page.post("/webhooks/deploys/test", sample="push")
     assert '"branch": "refs/heads/' in unescape(page.client.get("/webhooks/deploys").text)
     checked = unescape(page.edit("deploys", "branch: $.ref", "who: $.pusher.name", do="check").text)
@@ -53,9 +53,9 @@ def test_the_check_shows_what_a_start_would_get(page: Page, relay: list[Draft]) 
 
 @pytest.mark.parametrize("given", ["x: $5", "- $.a", "x: $.[", "$.a"])
 def test_a_wrong_input_is_told_at_its_field(page: Page, given: str) -> None:
-    answer = page.create(start_workflow_0="on_push", start_input_0=given)
+    answer = page.create(more=f"starts:\n- workflow: on_push\n  input:\n    {given}")
     assert answer.status_code == 422
-    assert 'id="start_input_0-error"' in answer.text
+    assert 'id="start-error"' in answer.text
 
 
 def test_two_who_edit_at_once_are_told(page: Page) -> None:

@@ -65,9 +65,9 @@ def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_re
 
 def test_a_webhook_with_callback_is_made_edited_and_its_secret_rotated(page: Page) -> None:
     form = page.client.get("/new?platform=custom").text
-    assert 'name="proof" value="callback"' in form
-    given = {"callback_expires": "2d", "callback_tasks": "approve", "callback_query": "decision"}
-    made = page.create(platform="custom", name="approvals", proof="callback", **given)
+    assert "proof=callback" in form
+    more = "callback: {expires: 2d, tasks: [approve], query: [decision]}"
+    made = page.create(platform="custom", name="approvals", proof="callback", more=more)
     assert made.status_code == 200, made.text
     callback = page.defined["approvals"].callback
     assert (callback.expires, callback.tasks, callback.query) == (2 * 86_400.0, ("approve",), ("decision",))
@@ -95,14 +95,14 @@ def test_a_webhook_with_callback_is_made_edited_and_its_secret_rotated(page: Pag
 
 
 def test_urls_that_nothing_signs_have_no_secret_to_rotate(page: Page) -> None:
-    made = page.create(platform="custom", name="open", proof="callback", callback_by="id")
+    made = page.create(platform="custom", name="open", proof="callback", more="callback: {by: id}")
     assert page.defined["open"].callback.secret is None
     assert "Nothing to rotate" in made.text
     assert page.post("/webhooks/open/secret", do="rotate", version=page.version("open")).status_code == 409
-    wrong = page.create(platform="custom", name="other", proof="callback", callback_by="id", callback_expires="1d")
-    assert 'id="callback_expires-error"' in wrong.text
-    wrong = page.create(platform="custom", name="other", proof="callback", start_workflow_0="on_push")
-    assert 'id="start_workflow_0-error"' in wrong.text or "starts nothing" in wrong.text
+    wrong = page.create(platform="custom", name="other", proof="callback", more="callback: {by: id, expires: 1d}")
+    assert 'id="more-error"' in wrong.text
+    wrong = page.create(platform="custom", name="other", proof="callback", start="on_push")
+    assert "starts nothing" in wrong.text
 
 
 @pytest.mark.parametrize(("encoding", "length"), [("base64", 44), ("hex", 64)])

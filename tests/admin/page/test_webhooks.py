@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from admin.definitions import writer as definitions_writer
+from admin.definitions.forms import KINDS
 from admin.page import webhooks
 from platforms import PLATFORMS
 from platforms.verifiers import Draft
@@ -35,8 +36,7 @@ def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draf
     assert secret, "a secret is made up"
     made = page.create(
         secret=secret[1],
-        start_workflow_0="on_push",
-        start_when_0="$._webhook.headers['x-github-event']: push",
+        more="starts: [{workflow: on_push, when: {\"$._webhook.headers['x-github-event']\": push}}]",
     )
     assert made.status_code == 200
     assert "https://hooks.example.com/webhook/deploys" in made.text
@@ -71,24 +71,22 @@ def test_a_command_and_an_assistants_text_have_url_and_secret_filled_in(page: Pa
 def test_mistakes_are_said_beside_the_field_and_nothing_typed_is_lost(page: Page) -> None:
     answer = page.create(
         name="no spaces",
-        receivers="deploy: first",
-        start_workflow_0="",
-        start_version_0="latest",
-        start_when_0="$[: 1",
-        more="holdd: 5m",
+        receiver="deploy: first",
+        start="on_push: latest",
+        more="secret: holdd",
         secret="kept-secret-0123456789",
     )
     assert answer.status_code == 422
-    for field in ("name", "receivers", "start_workflow_0", "start_version_0", "start_when_0", "more"):
+    for field in ("name", "receiver", "start", "more"):
         assert f'id="{field}-error"' in answer.text, field
         assert re.search(rf'id="{field}"[^>]*aria-invalid="true"', answer.text), field
-    for typed in ("no spaces", "deploy: first", "latest", "$[: 1", "holdd: 5m", "kept-secret-0123456789"):
+    for typed in ("no spaces", "deploy: first", "on_push: latest", "secret: holdd", "kept-secret-0123456789"):
         assert typed in answer.text
     assert not list(page.folder.iterdir())
 
 
 def test_the_check_says_what_check_says(page: Page) -> None:
-    answer = page.create(do="check", secret="short", receivers="")
+    answer = page.create(do="check", secret="short", receiver="")
     assert "neither `receivers` nor `starts`" in answer.text
     assert "a short secret, which can be guessed" in page.create(do="check", secret="short").text
     assert not list(page.folder.iterdir())
@@ -106,7 +104,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_nothing_typed_is_lost(
 
     monkeypatch.setattr(definitions_writer.DefinitionsFolder, "_write", full)
     answers = (
-        page.create(receivers="typed_by_me"),
+        page.create(receiver="typed_by_me"),
         page.post("/webhooks/old/edit", do="save", version=version, yaml=yaml),
     )
     for answer in answers:
@@ -135,8 +133,8 @@ def test_enter_in_a_field_presses_the_main_button(page: Page) -> None:
     ("values", "field"),
     [
         ({"name": "no spaces", "more": "odd: 1"}, "name"),
-        ({"receivers": "a: first", "start_version_0": "x"}, "receivers"),
-        ({"start_workflow_0": "a", "start_version_0": "x", "start_when_0": "$["}, "start_version_0"),
+        ({"receiver": "a: first", "start": "b: x"}, "receiver"),
+        ({"start": "a: 1, 2", "more": "odd: ["}, "start"),
         ({"more": "odd: 1"}, "more"),
     ],
 )
@@ -219,7 +217,7 @@ def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
     custom = {"platform": "custom", "secret": "9f86d081884c7d659a2feaa0c55ad015"}
     assert page.create(**custom, name="one", header="X-Api-Key").status_code == 200
     signed = page.create(
-        **custom, name="two", proof="signature", signature_header="X-Signature", signature_prefix="sha256="
+        **custom, name="two", proof="signature", more="signature: {header: X-Signature, prefix: sha256=}"
     )
     assert signed.status_code == 200
     assert page.defined["one"].headers["X-Api-Key"][0].get_secret_value() == custom["secret"]
@@ -229,38 +227,45 @@ def test_custom_senders_get_a_header_or_a_signature(page: Page) -> None:
 
 def test_a_platform_that_signs_nothing_asks_for_a_client_certificate(page: Page) -> None:
     shown = page.client.get("/new?platform=salesforce").text
-    assert 'value="mtls" checked' in shown
-    assert 'value="none"' in shown
-    assert 'value="headers"' not in shown
-    deals = {"platform": "salesforce", "name": "deals", "secret": "", "mtls_header": "X-DN"}
-    assert "add subject" in page.create(**deals).text
+    assert re.findall(r"proof=(\w+)", shown) == ["mtls", "none"]
+    assert "subject: CN=partner" in shown
+    deals = {"platform": "salesforce", "name": "deals", "secret": ""}
+    assert "add subject" in page.create(**deals, more="mtls: {header: X-DN}").text
     assert page.defined == {}
-    assert page.create(**deals, mtls_subject="CN=a,O=b").status_code == 200
+    assert page.create(**deals, more="mtls: {header: X-DN, subject: 'CN=a,O=b'}").status_code == 200
     assert page.defined["deals"].mtls.subject == ("CN=a,O=b",)
 
 
 def test_custom_senders_may_have_a_token_or_a_client_certificate(page: Page) -> None:
     custom = {"platform": "custom", "secret": "9f86d081884c7d659a2feaa0c55ad015"}
-    token = page.create(**custom, name="one", proof="jwt", jwt_issuer="https://login.example.com", jwt_audience="hooks")
+    jwt, mtls = "jwt: {issuer: %s, audience: hooks}", "mtls: {header: X-DN, subject: '%s'}"
+    token = page.create(**custom, name="one", proof="jwt", more=jwt % "https://login.example.com")
     assert token.status_code == 200
     assert custom["secret"] not in token.text
-    assert (
-        page.create(**custom, name="two", proof="mtls", mtls_header="X-DN", mtls_subject="CN=a,O=b").status_code == 200
-    )
+    assert page.create(**custom, name="two", proof="mtls", more=mtls % "CN=a,O=b").status_code == 200
     one, two = page.defined["one"], page.defined["two"]
     assert (one.jwt.issuer, one.jwt.audience, one.headers, one.signature) == (
         "https://login.example.com", ("hooks",), None, None
     )  # fmt: skip
     assert (two.mtls.header, two.mtls.subject, two.headers) == ("X-DN", ("CN=a,O=b",), None)
-    assert (
-        'id="jwt_issuer-error"'
-        in page.create(**custom, name="three", proof="jwt", jwt_issuer="http://login.example").text
-    )
-    assert 'id="mtls_header-error"' in page.create(**custom, name="four", proof="mtls", mtls_header="X-DN").text
-    adjacent = page.create(
-        **custom, name="five", proof="signature", signature_header="X-S", signature_signed="{header:X-Id}{body}"
-    )
-    assert 'id="signature_signed-error"' in adjacent.text
+    wrong = {"jwt": jwt % "http://login.example", "mtls": mtls % "", "signature": "signature: {header: X, signed: x}"}
+    for proof, more in wrong.items():
+        answer = page.create(**custom, name="three", proof=proof, more=more)
+        assert re.search(rf'id="more-error">{proof}\.\w+: ', answer.text), proof
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_proof_begins_with_settings_that_can_be_saved(page: Page, kind: str) -> None:
+    form = unescape(page.client.get(f"/new?platform=custom&proof={kind}").text)
+    yaml = re.search(r'name="more"[^>]*>(.*?)</textarea>', form, re.S)
+    secret = re.search(r'id="secret"[^>]*value="([\w-]{40,})"', form)
+    assert yaml
+    assert (secret is not None) == (kind in ("headers", "signature", "callback"))
+    given = {"header": "X-Key", "proof": kind, "secret": secret[1] if secret else ""}
+    assert page.create(platform="custom", more=yaml[1], **given).status_code == 200
+    every = re.sub(r"(?m)^  # (?!format|key_encoding|by)", "  ", yaml[1])
+    answer = page.create(do="check", platform="custom", name="b", more=every, **given)
+    assert "-error" not in answer.text, "each setting that is suggested exists"
 
 
 def test_a_webhook_is_paused_and_resumed(page: Page) -> None:

@@ -107,48 +107,37 @@ def test_a_conductor_that_lists_nothing_leaves_a_form_to_type_names_in(page: Fla
     conductor.answers[LIST] = 403, {"message": "no"}
     text = unescape(page.get("/new?platform=github").text)
     assert "Conductor's workflows can't be listed now: 403 no" in text
-    answer = post(page, "/new", platform="github", name="new", secret="x" * 32, receivers="anything", do="create")
+    answer = post(page, "/new", platform="github", name="new", secret="x" * 32, receiver="anything", do="create")
     assert answer.status_code == 303
 
 
 def test_a_chosen_workflow_is_added_to_the_receivers(page: FlaskClient, conductor: StandIn, folder: Path) -> None:
-    conductor.has("flow", "a:b")
-    added = post(
-        page, "/new", platform="github", do="add", receiver="flow", receiver_versions="2, 3", receivers="other"
-    )
-    assert 'name="chosen" value="flow: 2, 3" checked' in added.text
-    assert ">other</textarea>" in added.text
-    values = {"platform": "github", "name": "new", "secret": "x" * 32, "chosen": ["deploy", "release: 1, 2"]}
-    post(page, "/new", do="create", receiver="a:b", **values)
-    assert "a:b: any" in (folder / "new.yaml").read_text().replace("'", "")
-
-
-def test_a_part_of_a_name_finds_workflows_to_tick_and_is_never_saved_as_one(
-    page: FlaskClient, conductor: StandIn
-) -> None:
-    conductor.has(*(f"orders_{number:03}" for number in range(300)), "refund_order", "billing")
-    found = unescape(post(page, "/new", platform="github", do="add", receiver="ORDER").text)
-    assert "301 workflows contain “ORDER”; the first 50 are below" in found
-    assert '<input type="checkbox" name="chosen" value="orders_000">' in found
-    assert 'value="billing">' not in found.partition("<fieldset>")[2]
-    values = {"platform": "github", "name": "new", "secret": "x" * 32}
-    refused = post(page, "/new", do="create", receiver="refund", **values)
-    assert refused.status_code == 422
-    assert "no workflow is named refund: tick one of those" in unescape(refused.text)
-    assert 'value="refund_order">' in refused.text
-    assert post(page, "/new", do="create", receiver="refund_order", **values).status_code == 303
+    conductor.has("flow", "other")
+    added = post(page, "/new", platform="github", do="check", receiver=["other", "", "flow: 2, 3"]).text
+    for chosen in ("other", "flow: 2, 3"):
+        assert f'name="receiver" value="{chosen}" checked' in added
+    assert 'name="receiver" value="deploy">' in added, "it is suggested"
+    values = {
+        "platform": "github",
+        "name": "new",
+        "secret": "x" * 32,
+        "receiver": ["deploy", "release: 1, 2", "a:b: any"],
+    }
+    post(page, "/new", do="create", **values, start=["on_push", "deploy: 3"])
+    found = (folder / "new.yaml").read_text().replace("'", "")
+    assert "a:b: any" in found
+    assert "- workflow: deploy\n        version: 3" in found
 
 
 def test_what_does_not_fit_is_said_beside_the_yaml(page: FlaskClient, conductor: StandIn) -> None:
     conductor.has("deploy", "release")
     wait = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "w", "inputParameters": {"matches": {"$.nothing": 1}}}
     conductor.defines("deploy", wait)
-    values = {"platform": "github", "name": "new", "secret": "x" * 32, "receivers": "deploy\nreleas\nrelease: 2"}
-    text = unescape(post(page, "/new", do="check", start_workflow_0="deploy", start_version_0="9", **values).text)
+    values = {"platform": "github", "name": "new", "secret": "x" * 32, "receiver": ["deploy", "releas", "release: 2"]}
+    text = unescape(post(page, "/new", do="check", start="deploy: 9", **values).text)
     assert "Conductor has no workflow releas; did you mean release?" in text
     assert "Conductor has no version 9 of deploy; it has 2" in text
     assert "task w of deploy needs $.nothing, which no sample event of github has" in text
-    assert '<datalist id="versions_0"><option value="2">' in text
 
 
 def test_a_list_that_is_being_asked_for_keeps_nobody_else_waiting() -> None:

@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.admin.conductor import StandIn, standing_in
 from tests.admin.page import browser
-from tests.admin.page.test_browser import await_true
+from tests.admin.page.browser import await_true, tab_to
 from tests.admin.sample import settings_for
 
 if TYPE_CHECKING:
@@ -48,18 +48,18 @@ def url(tmp_path: Path, conductor: StandIn) -> Iterator[str]:
 def test_a_receiver_is_chosen_from_five_thousand_by_keyboard(driver: Chrome, url: str) -> None:
     driver.get(f"{url}/new?platform=github")
     assert len(driver.find_elements(By.CSS_SELECTOR, "#workflows option")) == 5000
-    field = driver.find_element(By.NAME, "receiver")
+    field = driver.find_element(By.ID, "receiver")
     assert driver.execute_script("return arguments[0].list.id", field) == "workflows"
     field.send_keys("flow_4711")
-    driver.find_element(By.NAME, "receiver_versions").send_keys("2", Keys.TAB)
-    driver.switch_to.active_element.send_keys(Keys.ENTER)
+    field.send_keys(": 2")
+    tab_to(driver, "Check").send_keys(Keys.ENTER)
     await_true(driver, lambda: driver.find_element(By.CSS_SELECTOR, "input[value='flow_4711: 2']").is_selected())
 
 
 def test_enter_creates_and_the_first_mistake_has_the_focus(driver: Chrome, url: str) -> None:
     driver.get(f"{url}/new?platform=github")
     secret = driver.find_element(By.NAME, "secret").get_attribute("value")
-    driver.find_element(By.NAME, "receivers").send_keys("flow_1")
+    driver.find_element(By.ID, "receiver").send_keys("flow_1")
     driver.find_element(By.NAME, "name").send_keys("no spaces", Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "name-error"))
     assert driver.switch_to.active_element.get_attribute("id") == "name"

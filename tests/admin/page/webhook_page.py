@@ -49,7 +49,7 @@ class Page:
         return match[1]
 
     def create(self, **values: Any) -> TestResponse:
-        given = {"do": "create", "platform": "github", "name": "deploys", "receivers": "deploy"}
+        given = {"do": "create", "platform": "github", "name": "deploys", "receiver": "deploy"}
         return self.post("/new", **{**given, "secret": "9f86d081884c7d659a2feaa0c55ad015", **values})
 
     def text(self, name: str) -> str:
