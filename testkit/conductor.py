@@ -22,7 +22,7 @@ from testkit.java import QuickStart, find_java
 from testkit.processes import Child, Failed, free_port, status_of
 
 RELEASE = "3.32.3"
-"""The release of Conductor OSS that tests, demo and compose file run on; a test keeps the documentation in step."""
+"""The release of Conductor OSS that tests and demo run on; a test keeps the documentation in step."""
 VERSION = os.environ.get("CONDUCTOR_VERSION") or RELEASE
 """The release that runs here."""
 JAR_MEGABYTES = 458

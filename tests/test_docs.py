@@ -146,7 +146,6 @@ def test_the_names_of_tests_have_less_than_a_hundred_characters() -> None:
         ("README.md", "a server of Conductor OSS {}"),
         ("docs/conductor.md", "built and tested on Conductor OSS {}"),
         ("docs/orkes.md", "No release up to {} has any"),
-        ("deploy/compose.yaml", "conductor-server/{0}/conductor-server-{0}-boot.jar"),
     ],
 )
 def test_conductors_release_is_the_one_that_is_tested(file: str, words: str) -> None:

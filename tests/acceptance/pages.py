@@ -35,9 +35,17 @@ OTHERS = {
     "docs/scaling.md": "needs a PostgreSQL server and an account that makes databases: tests/store",
 }
 """Pages whose commands are not run, and why."""
+BESIDE_DOCKER = [
+    step
+    for step in PAGES["docs/quickstart.md"].steps
+    if step.command.startswith("docker compose exec") or "//localhost:8080/" in step.command
+]
+"""The commands of the quick start for a second terminal, where `docker compose up` runs."""
 LEFT_OUT = {
     "make demo": "tests/acceptance/test_demo.py runs it",
     "make run": "it is what the pages are run in",
+    "docker compose up": "needs Docker; tests/deploy/test_compose.py runs the containers' commands without it",
+    **{step.command: "tests/deploy/test_compose.py runs it" for step in BESIDE_DOCKER},
     ".venv/bin/python -m testkit.services": "the tests play the services on a port of their own",
     "webhook-bridge listen https://bridge-admin.example.com --forward http://localhost:8000/webhook/github-deploys": (
         "follows a public bridge; tests/acceptance/test_listen.py does"

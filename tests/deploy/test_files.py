@@ -139,15 +139,12 @@ def test_systemd_itself_accepts_the_units(unit: Path, tmp_path: Path) -> None:
     assert said == [], answer.stderr
 
 
-@pytest.mark.parametrize(
-    "file", [*(f"systemd/{name}.env" for name in ("bridge", "worker", "admin")), "compose.env.example"]
-)
-def test_environment_files_name_only_settings_that_exist(file: str) -> None:
-    text = (DEPLOY / file).read_text(encoding="utf-8")
+@pytest.mark.parametrize("process", ["bridge", "worker", "admin"])
+def test_environment_files_name_only_settings_that_exist(process: str) -> None:
+    text = (DEPLOY / "systemd" / f"{process}.env").read_text(encoding="utf-8")
     named = set(re.findall(r"^#? ?((?:BRIDGE|CONDUCTOR)_[A-Z_]+)=", text, re.MULTILINE))
     assert named
-    # Compose itself reads the folder's name, for the mount.
-    assert named - {"BRIDGE_CONFIG_FOLDER"} <= {setting.upper() for setting in Settings.model_fields}
+    assert named <= {setting.upper() for setting in Settings.model_fields}
 
 
 PRIVATE = {"CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET", "BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN", "BRIDGE_NOTIFY"}
@@ -173,42 +170,7 @@ def test_each_unit_reads_the_secrets_that_it_needs_and_no_other(unit: Path) -> N
     assert ("SLACK_SIGNING_SECRET" in named) is (name != "worker")
 
 
-def test_in_compose_each_process_has_the_secrets_that_it_needs_and_no_other() -> None:
-    services = yaml(DEPLOY / "compose.yaml")["services"]
-    files = {
-        name: [file["path"].removesuffix(".env") for file in services[name]["env_file"]]
-        for name in ("relay", "worker", "admin")
-    }
-    assert files == {
-        "relay": ["bridge", "relay"],
-        "worker": ["bridge", "worker"],
-        "admin": ["bridge", "relay", "admin"],
-    }
-    assert not PRIVATE & set(services["relay"]["environment"])
-    assert not PRIVATE & set(services["worker"]["environment"])
-    assert PRIVATE & set(services["admin"]["environment"]) == {"BRIDGE_ADMIN_TOKEN"}
-
-
 # --- containers
-
-
-def test_the_compose_file_runs_every_process_beside_a_conductor_server() -> None:
-    compose = yaml(DEPLOY / "compose.yaml")
-    assert set(compose["services"]) == {"conductor", "relay", "worker", "admin"}
-    for name in ("relay", "worker", "admin"):
-        service = compose["services"][name]
-        assert "data:/data" in service["volumes"]
-        named = {key for key in service["environment"] if key.startswith(("BRIDGE_", "CONDUCTOR_"))}
-        assert named <= {setting.upper() for setting in Settings.model_fields}
-    for name in ("conductor", "admin"):
-        for port in compose["services"][name]["ports"]:
-            assert port.startswith("127.0.0.1:"), f"{name} must not be public"
-
-
-def test_in_compose_what_serves_is_healthy_when_it_is_ready() -> None:
-    services = yaml(DEPLOY / "compose.yaml")["services"]
-    for name, port in (("relay", 8000), ("admin", 8090)):
-        assert f"http://127.0.0.1:{port}/readyz" in services[name]["healthcheck"]["test"][-1]
 
 
 def test_the_containerfile_copies_every_package() -> None:
@@ -227,41 +189,6 @@ def test_a_build_is_given_what_the_containerfile_copies_and_nothing_else() -> No
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     assert lines[1] == "*"
     assert {line[1:] for line in lines if line.startswith("!")} == copied
-
-
-def merged(name: str) -> dict[str, Any]:
-    """A service of compose.yaml with compose.postgres.yaml beside it: as compose merges what they hold."""
-    both = [yaml(DEPLOY / file)["services"].get(name, {}) for file in ("compose.yaml", "compose.postgres.yaml")]
-    service = both[0] | both[1]
-    for key in ("environment", "depends_on"):
-        service[key] = both[0].get(key, {}) | both[1].get(key, {})
-    return service
-
-
-def test_with_postgresql_every_process_uses_it_and_waits_for_it() -> None:
-    compose = yaml(DEPLOY / "compose.postgres.yaml")
-    assert set(compose["services"]) == {"postgres", "relay", "worker", "admin"}
-    database = compose["services"]["postgres"]
-    assert "ports" not in database
-    assert database["volumes"] == ["postgres:/var/lib/postgresql/data"]
-    assert set(compose["volumes"]) == {"postgres"}
-    user, name = database["environment"]["POSTGRES_USER"], database["environment"]["POSTGRES_DB"]
-    for process in ("relay", "worker", "admin"):
-        service = merged(process)
-        assert service["environment"]["BRIDGE_DATABASE"] == f"postgresql://{user}@postgres:5432/{name}"
-        assert service["environment"]["PGPASSWORD"] == database["environment"]["POSTGRES_PASSWORD"]
-        assert service["environment"]["CONDUCTOR_SERVER_URL"], "what the first file says stays"
-        assert service["depends_on"]["postgres"] == {"condition": "service_healthy"}
-
-
-@pytest.mark.parametrize("files", [["compose.yaml"], ["compose.yaml", "compose.postgres.yaml"]], ids=len)
-def test_docker_itself_accepts_the_compose_files(files: list[str]) -> None:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
-        pytest.skip("docker compose is not installed")
-    environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "BRIDGE_ADMIN_TOKEN": "t", "POSTGRES_PASSWORD": "p"}
-    named = [part for file in files for part in ("-f", str(DEPLOY / file))]
-    subprocess.run([docker, "compose", *named, "config", "--quiet"], env=environment, check=True)
 
 
 # --- nginx

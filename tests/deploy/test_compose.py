@@ -1,0 +1,224 @@
+"""Compose takes compose.yaml, and its settings make a bridge that works: they run here without containers."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from admin.cli.processes import PROCESSES
+from config.settings import Settings
+from testkit import PATIENCE
+from testkit.client import http, wait_for
+from testkit.conductor import RELEASE, ConductorServer
+from testkit.postgres import Postgres
+from testkit.processes import Child, bridge_environment, free_port, status_of, stop_all_on_exit
+from tests.acceptance.document import Step
+from tests.acceptance.pages import BESIDE_DOCKER
+from tests.deploy.chart import CACHE, ROOT
+
+FILE = ROOT / "compose.yaml"
+COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+BIN = Path(sys.executable).parent
+OURS = ("prepare", *PROCESSES)
+IN_RELAY = "docker compose exec relay "
+
+
+def test_composes_own_library_takes_the_file_without_any_variable() -> None:
+    tool = CACHE / "bin" / "compose-go"
+    if not tool.exists():
+        pytest.skip("compose-go is not installed, which .ci/run builds where Go is")
+    environment = {"PATH": os.defpath, "HOME": "/nonexistent"}
+    command = [str(tool), "-format", "json", str(FILE)]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    services = json.loads(answer.stdout)["services"]
+    assert set(services) == {*OURS, "postgres", "conductor"}
+    assert "variable is not set" not in answer.stderr
+    for name in OURS:
+        expected = {key: _default(value) for key, value in SERVICES[name]["environment"].items()}
+        assert services[name]["environment"] == expected, "as the other tests read it"
+
+
+def test_nothing_is_built_or_pulled_but_what_the_file_names() -> None:
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["prepare"]
+    for name in OURS:
+        assert (SERVICES[name]["image"], SERVICES[name]["pull_policy"]) == ("webhook-bridge", "never")
+    assert SERVICES["postgres"]["image"] == "postgres:17-bookworm"
+    minor = RELEASE.rpartition(".")[0]
+    assert SERVICES["conductor"]["image"].startswith(f"conductoross/conductor:{minor}.")
+
+
+def test_each_process_runs_its_command_with_settings_that_exist() -> None:
+    known = {setting.upper() for setting in Settings.model_fields} | {"PGPASSWORD", "ADMIN_HOST"}
+    for name in PROCESSES:
+        assert SERVICES[name]["command"] == ["webhook-bridge", name]
+        assert set(SERVICES[name]["environment"]) <= known
+        assert SERVICES[name]["depends_on"] == {"prepare": {"condition": "service_completed_successfully"}}
+    assert SERVICES["prepare"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+def test_each_process_has_the_secrets_that_it_needs_and_no_other() -> None:
+    key = {"CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"}
+    secret = key | {"BRIDGE_ADMIN_TOKEN", "BRIDGE_VIEWER_TOKEN", "BRIDGE_NOTIFY"}
+    has = {name: secret & set(SERVICES[name]["environment"]) for name in PROCESSES}
+    assert has == {"relay": set(), "worker": key | {"BRIDGE_NOTIFY"}, "admin": key}
+    assert {name for name, service in SERVICES.items() if "admin:/data" in service["volumes"]} == {"prepare", "admin"}
+    writable = {name for name in OURS if "definitions:/etc/webhook-bridge" in SERVICES[name]["volumes"]}
+    assert writable == {"prepare", "admin"}
+
+
+def test_only_this_machine_reaches_it_and_the_store_is_the_bridges_own() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert ports
+    assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
+    assert {name for name, service in SERVICES.items() if "store" in service.get("networks", ())} == {*OURS, "postgres"}
+    assert COMPOSE["networks"]["store"] == {"internal": True}
+    database = SERVICES["postgres"]
+    assert "ports" not in database
+    assert database["networks"] == ["store"]
+    of_database = {name: database["environment"][f"POSTGRES_{name}"] for name in ("USER", "DB", "PASSWORD")}
+    for name in OURS:
+        environment = SERVICES[name]["environment"]
+        assert environment["BRIDGE_DATABASE"] == "postgresql://{USER}@postgres:5432/{DB}".format(**of_database)
+        assert environment["PGPASSWORD"] == of_database["PASSWORD"]
+
+
+def test_what_serves_is_healthy_when_it_is_ready() -> None:
+    for name, port in (("relay", 8000), ("admin", 8090)):
+        assert f"http://127.0.0.1:{port}/readyz" in SERVICES[name]["healthcheck"]["test"][-1]
+
+
+def test_the_image_has_the_folders_of_its_volumes_as_its_user_may_write_them() -> None:
+    """A new volume gets owner and mode from the image."""
+    mounts = {volume.split(":")[1] for name in OURS for volume in SERVICES[name]["volumes"]}
+    text = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
+    [folders] = re.findall(r"install -d -o 10001 -g 10001 -m 0750 (.*)$", text, re.MULTILINE)
+    assert set(folders.split()) == mounts
+    assert set(COMPOSE["volumes"]) == {
+        volume.split(":")[0] for service in SERVICES.values() for volume in service["volumes"]
+    }
+
+
+# --- run without containers
+
+
+def _default(value: str) -> str:
+    """A value as Compose reads it where no variable is set."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
+
+
+class Machine:
+    """What compose.yaml starts, with its commands and settings, on free ports of this machine, in a folder."""
+
+    def __init__(self, folder: Path, postgres: Postgres) -> None:
+        self._folder = folder
+        options = shlex.split(_default(SERVICES["conductor"]["environment"]["JAVA_OPTS"]))
+        (folder / "conductor").mkdir()
+
+        class Composed(ConductorServer):
+            java_options = [option.replace("/data/", f"{folder}/conductor/") for option in options]  # noqa: RUF012
+
+        self.conductor = Composed(folder / "conductor", say=lambda text: None)
+        self.ports = {"relay": free_port(), "admin": free_port()}
+        self._places = {
+            SERVICES["relay"]["environment"]["BRIDGE_DATABASE"]: postgres.new_database("compose"),
+            "http://conductor:8080": self.conductor.ui_url,
+            "http://relay:8000": self.url("relay"),
+            "http://localhost:8000": self.url("relay"),
+            "/etc/webhook-bridge": str(folder / "definitions"),
+        }
+        (folder / "definitions").mkdir()
+
+    def url(self, service: str) -> str:
+        """Where the service listens."""
+        return f"http://127.0.0.1:{self.ports[service]}"
+
+    def environment(self, service: str) -> dict[str, str]:
+        """What the image and the file set, with this machine's addresses."""
+        values = {"BRIDGE_LOG_FORMAT": "json", **SERVICES[service]["environment"]}
+        for name, value in values.items():
+            values[name] = _default(value)
+            for place, here in self._places.items():
+                values[name] = values[name].replace(place, here)
+        own = {"BRIDGE_RELAY_METRICS": "off", "BRIDGE_WORKER_METRICS": "off"}
+        own |= {"PORT": str(self.ports["relay"]), "ADMIN_PORT": str(self.ports["admin"])}
+        return bridge_environment() | {"PATH": f"{BIN}:{os.environ['PATH']}"} | values | own
+
+    def data(self, service: str) -> Path:
+        """The service's /data: a volume of its own, or a named one."""
+        folder = self._folder / ("admin" if "admin:/data" in SERVICES[service]["volumes"] else service)
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def run(self, service: str, command: list[str] | None = None) -> str:
+        """What the service's command prints, or another one in its place."""
+        answer = subprocess.run(
+            command or SERVICES[service]["command"],
+            env=self.environment(service),
+            cwd=self.data(service),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+        return answer.stdout
+
+    def start(self, service: str) -> None:
+        """Starts the service; returns once it is ready."""
+        program, *arguments = SERVICES[service]["command"]
+        command = [str(BIN / program), *arguments]
+        log = self._folder / f"{service}.log"
+        child = Child(service, command, log, self.environment(service), self.data(service))
+        if service in self.ports:
+            child.wait_until(lambda: status_of(f"{self.url(service)}/readyz") == 200)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, postgres: Postgres) -> Iterator[Machine]:
+    machine = Machine(tmp_path, postgres)
+    stop_all_on_exit()
+    yield machine
+    machine.conductor.stop()
+
+
+@pytest.mark.slow(60)
+@pytest.mark.long
+def test_its_settings_make_a_bridge_that_completes_a_task(machine: Machine) -> None:
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed, which the page's commands use")
+    said = machine.run("prepare")
+    token = re.search(r"^BRIDGE_ADMIN_TOKEN=(\w{48})$", said, re.MULTILINE)
+    assert token is not None
+    assert "Secret: " in said
+    assert machine.run("prepare") == f"{token[0]}\n", "the next start only shows the token"
+    for service in PROCESSES:
+        machine.start(service)
+    webhooks = f"{machine.url('admin')}/api/webhooks"
+    assert http("GET", webhooks).status == 401
+    assert http("GET", webhooks, headers={"Authorization": f"Bearer {token[1]}"}).status == 200
+    machine.conductor.start()
+    assert len(BESIDE_DOCKER) > 3
+    for step in BESIDE_DOCKER:
+        command = step.command.removeprefix(IN_RELAY).replace("http://localhost:8080", machine.conductor.ui_url)
+
+        def shown(step: Step = step, command: str = command) -> bool:
+            return step.is_shown(machine.run("relay", ["bash", "-c", command]))
+
+        if step.command.endswith("events"):  # as soon as it took effect
+            wait_for(shown, command)
+        else:
+            assert shown(), command
+    assert (machine.data("conductor") / "conductor.db").exists(), "what is in the volume stays"
