@@ -12,7 +12,7 @@ from flask import Flask
 from waitress.server import create_server
 
 from admin.page.app import BODY, create_app
-from admin.page.feed import STREAMS
+from admin.page.live import STREAMS
 from config.logs import configure_logging
 from config.loopback import is_loopback
 from config.open_files import allow_open_files
@@ -54,7 +54,7 @@ def main() -> int:
     log = structlog.get_logger()
 
     def stop(_signal: int, _frame: object) -> None:
-        application.extensions["feed"].stop()  # or its streams would hold up the end
+        application.extensions["feed"].stopping.set()  # or its streams would hold up the end
         sys.exit()  # waitress catches it, and finishes the requests under way
 
     for number in (signal.SIGTERM, signal.SIGINT):

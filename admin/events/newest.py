@@ -1,8 +1,8 @@
-"""The newest deliveries of every kind, and what becomes of them."""
+"""The newest deliveries of every kind."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -65,33 +65,3 @@ def _of_event(event: Event, targets: Sequence[Target]) -> LiveDelivery:
 
 def _of_other(one: WithoutEvent) -> LiveDelivery:
     return LiveDelivery(one.key, one.kind, one.webhook, one.at, one.kind, one.event_id, one.reason, kept_id=one.kept_id)
-
-
-class Watch:
-    """Finds which of the newest deliveries are new, or whose status has changed."""
-
-    def __init__(self) -> None:
-        self._known: Mapping[str, str] | None = None
-        """key → the status that was reported last, of what is among the newest; None before the first call."""
-
-    def look(self, bridge: Bridge) -> list[LiveDelivery]:
-        """What is new or changed since the last call, in order of arrival; nothing the first time.
-
-        Reads the newest `SHOWN` events without payloads, whatever came: what is older by then isn't shown any more.
-        """
-        events = bridge.events(EventFilter(limit=SHOWN))
-        others = bridge.store.without_events.newest(limit=SHOWN)
-        now = {**{event.id: event.status for event in events}, **{one.key: one.kind for one in others}}
-        found = [] if self._known is None else self._changes(bridge, self._known, events, others)
-        self._known = now  # only now: what couldn't be read is still new at the next call
-        return found
-
-    @staticmethod
-    def _changes(
-        bridge: Bridge, known: Mapping[str, str], events: Sequence[Event], others: Sequence[WithoutEvent]
-    ) -> list[LiveDelivery]:
-        changed = [event for event in events if known.get(event.id) != event.status]
-        targets = bridge.targets_by_event(changed)
-        found = [_of_event(event, targets[event.id]) for event in reversed(changed)]
-        found += [_of_other(one) for one in others if one.key not in known]
-        return sorted(found, key=lambda one: one.at)

@@ -34,7 +34,6 @@ from admin.page.access import (
     check_same_site,
 )
 from admin.page.context import FlashMessages, Readiness, Source, role_of_token, sessions, set_cookie, source
-from admin.page.feed import Feed
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
 from relay.http.forwarded import believing
@@ -105,7 +104,7 @@ def create_app(settings: Settings) -> Flask:
     )
     app.extensions["wrong_tokens"] = WrongTokens()
     app.extensions["flash_messages"] = FlashMessages()
-    app.extensions["feed"] = Feed(made)
+    app.extensions["feed"] = live.Feed(made)
     app.config["POLICY"] = _POLICY
     proxies = settings.bridge_trusted_proxies
     app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]

@@ -3,29 +3,82 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
+import structlog
 from flask import Blueprint, Response, current_app, g, request, url_for
 
 from admin.events.filters import check_webhook, names_for
 from admin.events.newest import LiveDelivery, newest
-from admin.page.context import Source, sessions, source
-from admin.page.feed import Feed, TooManyStreams
+from admin.page.context import Source, sessions
 from admin.page.pages import bridge, render, with_own_scripts
 from store.errors import NewerStore, StoreUnavailable
 
 STREAM = "/deliveries/stream"
+EVERY = 1.0
+"""Seconds between two reads of the store."""
+STREAMS = 32
+"""Streams of one process, each of which holds a thread."""
+STREAMS_OF_ONE = 4
+"""Streams of one person: a browser keeps at most six connections to a server, and the page itself needs some."""
+STREAMS_OF_TOKEN = 24
+"""Streams of all who have the same token, however often they log in: the others' holders have room then."""
 _LASTS = 60.0
 """Seconds until a stream ends and the page connects again: so a session that is over, or another `hide`, ends it."""
-_FIRST = 10.0
-"""Seconds within which the store is read once before a stream's snapshot; the page connects again after that."""
-_BEAT = 1.0
-"""Seconds between two checks whether anyone still listens."""
 
 blueprint = Blueprint("live", __name__)
+
+
+class TooManyStreams(Exception):
+    """The text says whose."""
+
+    def __init__(self, message: str, is_own: bool):
+        super().__init__(message)
+        self.is_own = is_own
+        """Whether they are all of the same person."""
+
+
+class Feed:
+    """What all streams of the process share: how many there may be, and one read of the store a second. Thread-safe."""
+
+    def __init__(self, source: Source):
+        self.stopping = threading.Event()
+        """Set when the process is about to end: all streams end, and none begins."""
+        self._source = source
+        self._counting, self._reading = threading.Lock(), threading.Lock()
+        self._streams: Counter[tuple[str, str]] = Counter()
+        self._read: dict[str | None, tuple[float, list[LiveDelivery]]] = {}
+
+    @contextmanager
+    def watching(self, person: str, role: str = "admin") -> Iterator[None]:
+        """Counts one more stream of this person, whose token has this role. Raises TooManyStreams."""
+        with self._counting:
+            if self._streams[role, person] >= STREAMS_OF_ONE:
+                raise TooManyStreams(f"{STREAMS_OF_ONE} pages of yours are live already; close one", True)
+            of_token = sum(number for (one, _), number in self._streams.items() if one == role)
+            if of_token >= STREAMS_OF_TOKEN or self._streams.total() >= STREAMS or self.stopping.is_set():
+                raise TooManyStreams("too many pages are live; reload the page instead", False)
+            self._streams[role, person] += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._streams[role, person] -= 1
+                self._streams += Counter()  # forgets those with none left
+
+    def newest(self, webhook: str | None) -> list[LiveDelivery]:
+        """The newest deliveries, newest first, as they were less than a second ago. Raises what the store raises."""
+        with self._reading:
+            now = time.monotonic()
+            self._read = {name: read for name, read in self._read.items() if now - read[0] < EVERY}
+            if webhook not in self._read:
+                self._read[webhook] = now, newest(self._source.bridge(), webhook)
+            return self._read[webhook][1]
 
 
 @blueprint.get("/deliveries")
@@ -49,9 +102,10 @@ def deliveries() -> Response:
 
 @blueprint.get(STREAM)
 def stream() -> Response:
-    """Server-sent events: `snapshot` (the newest deliveries), `delivery` (new or changed), `trouble` (its reason)."""
+    """Server-sent events: `deliveries` (the newest, then what is new or changed), `trouble` (its reason)."""
     if request.method == "HEAD":
         return Response(mimetype="text/event-stream")
+    webhook = request.args.get("webhook") or None
     feed = cast(Feed, current_app.extensions["feed"])
     stack = ExitStack()
     try:
@@ -60,9 +114,7 @@ def stream() -> Response:
         answer = Response(f"{error}\n", 429 if error.is_own else 503, mimetype="text/plain")
         answer.headers["Retry-After"] = "10"
         return answer
-    last = request.headers.get("Last-Event-ID") or request.args.get("last", "")
-    watching = _Stream(feed, source(), request.args.get("webhook") or None, request.environ)
-    answer = Response(watching.events(last), mimetype="text/event-stream")
+    answer = Response(_Stream(feed, webhook, request.environ).events(), mimetype="text/event-stream")
     answer.call_on_close(stack.close)
     answer.headers["X-Accel-Buffering"] = "no"  # nginx passes each event on at once
     return answer
@@ -85,9 +137,8 @@ def _before_id(endpoint: str, name: str) -> str:
 class _Stream:
     """One stream. It goes on after the request's context has ended, so it has what it needs."""
 
-    def __init__(self, feed: Feed, source: Source, webhook: str | None, environ: dict[str, Any]):
+    def __init__(self, feed: Feed, webhook: str | None, environ: dict[str, Any]):
         self._feed = feed
-        self._source = source
         self._webhook = webhook
         self._is_gone = environ.get("waitress.client_disconnected", lambda: False)
         self._template = current_app.jinja_env.get_template("delivery.html")
@@ -96,52 +147,29 @@ class _Stream:
             "rejection_url": _before_id("pages.rejection", "rejection_id"),
         }
 
-    def events(self, last: str) -> Iterator[str]:
-        """`last`: the id of the last event that was seen."""
-        feed, webhook = self._feed, self._webhook
+    def events(self) -> Iterator[str]:
+        known: dict[str, LiveDelivery] = {}
+        trouble = ""
         until = time.monotonic() + _LASTS
         yield "retry: 2000\n\n"
-        number = _number_in(last, feed)
-        # The changes don't tell what became of older deliveries of one webhook.
-        if number is None or webhook is not None:
-            if not feed.wait_for_first(_FIRST):  # what came before it, but after the snapshot, would be in neither
-                if feed.problem:
-                    yield _trouble(feed.problem)
-                return
-            number = feed.number
+        while True:
+            told, trouble = trouble, ""
             try:
-                found = newest(self._source.bridge(), webhook)
+                found = self._feed.newest(self._webhook)
             except (StoreUnavailable, NewerStore) as error:
-                yield _trouble(str(error))
-                return  # the page connects again
-            yield self._event("snapshot", number, found[::-1])
-        told: str | None = None
-        while time.monotonic() < until and not self._is_gone() and not feed.is_stopping:
-            changes = feed.since(number)
-            if changes is None:
-                return  # it can't keep up, and gets a snapshot when it comes again
-            number += len(changes)
-            if wanted := [one for one in changes if webhook in (None, one.webhook)]:
-                yield self._event("delivery", number, wanted)
-            if feed.problem != told:
-                told = feed.problem
-                yield _trouble(told or "")
-            if not changes:
-                yield ":\n\n"
-            feed.wait(number, _BEAT)
+                trouble = str(error)
+            except Exception:  # the next second is another chance
+                structlog.get_logger().exception("the newest deliveries can't be read")
+                trouble = "see the log"
+            else:
+                news = [one for one in reversed(found) if known.get(one.key) != one]
+                known = {one.key: one for one in found}
+                yield self._event(news) if news else ":\n\n"
+            if trouble != told:
+                yield f"event: trouble\ndata: {json.dumps(trouble)}\n\n"
+            if time.monotonic() >= until or self._is_gone() or self._feed.stopping.wait(EVERY):
+                return
 
-    def _event(self, name: str, number: int, found: list[LiveDelivery]) -> str:
+    def _event(self, found: list[LiveDelivery]) -> str:
         rows = [{"key": one.key, "row": self._template.render(one=one, **self._urls)} for one in found]
-        return f"event: {name}\nid: {self._feed.name}-{number}\ndata: {json.dumps(rows)}\n\n"
-
-
-def _trouble(reason: str) -> str:
-    return f"event: trouble\ndata: {json.dumps(reason)}\n\n"
-
-
-def _number_in(last: str, feed: Feed) -> int | None:
-    """The number of changes that were seen; None if the feed can't go on from there."""
-    name, _, number = last.partition("-")
-    if name != feed.name or not (number.isascii() and number.isdecimal()) or len(number) > 15:
-        return None
-    return int(number) if feed.since(int(number)) is not None else None
+        return f"event: deliveries\ndata: {json.dumps(rows)}\n\n"

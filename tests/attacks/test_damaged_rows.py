@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from admin.events.newest import Watch
+from admin.events.newest import newest
 from admin.page.app import create_app
 from store.delivery_records import Duplicate, SavedDelivery
 from store.records import NewEvent, new_event_id
@@ -104,10 +104,8 @@ def test_what_is_beside_a_damaged_row_is_shown(sample: Sample, client: FlaskClie
 
 
 def test_the_live_stream_tells_what_comes_beside_a_damaged_row(sample: Sample) -> None:
-    watch = Watch()
-    watch.look(sample.bridge())
     damage(sample, f"UPDATE events SET received_at = {FAR} WHERE id = '{sample.events['refused']}'")
     damage(sample, "UPDATE rejections SET at = 'late'")
     event_id = new_event_id()
     sample.store.deliveries.append([NewEvent(event_id, "orders", sample.store.now(), "{}", {}, {}, 0)])
-    assert [seen.event_id for seen in watch.look(sample.bridge())] == [event_id]
+    assert event_id in [one.event_id for one in newest(sample.bridge())]

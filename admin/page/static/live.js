@@ -8,8 +8,8 @@
   const said = document.getElementById("said");
   const most = Number(list.dataset.most);
   const ANNOUNCED_EVERY = 10000; // milliseconds: a screen reader is told of many deliveries at once
+  const shown = new Map(); // key → row, as the server sent it
   let source = null;
-  let last = "";
   let waiting = new Map(); // while paused: key → row
   let paused = false;
   let arrived = 0;
@@ -24,8 +24,8 @@
   function show({ key, row }) {
     const made = rowOf(row);
     const old = [...list.children].find((one) => one.dataset.key === key);
+    shown.set(key, row);
     if (old) {
-      if (old.outerHTML.replace(/\s+/g, " ") === made.outerHTML.replace(/\s+/g, " ")) return;
       const hadFocus = old.contains(document.activeElement);
       old.replaceWith(made);
       if (hadFocus) made.querySelector("a")?.focus();
@@ -33,7 +33,10 @@
     }
     list.prepend(made);
     arrived += 1;
-    while (list.children.length > most) list.lastElementChild.remove();
+    while (list.children.length > most) {
+      shown.delete(list.lastElementChild.dataset.key);
+      list.lastElementChild.remove();
+    }
   }
 
   function announce() {
@@ -47,8 +50,8 @@
   }
 
   function take(event) {
-    last = event.lastEventId;
     for (const item of JSON.parse(event.data)) {
+      if (shown.get(item.key) === item.row) continue; // a new stream begins with the newest
       if (!paused) {
         show(item);
         continue;
@@ -71,11 +74,8 @@
 
   function connect() {
     if (source !== null) return;
-    const url = new URL(list.dataset.stream, location.href);
-    if (last) url.searchParams.set("last", last);
-    source = new EventSource(url);
-    source.addEventListener("snapshot", take);
-    source.addEventListener("delivery", take);
+    source = new EventSource(list.dataset.stream);
+    source.addEventListener("deliveries", take);
     source.addEventListener("trouble", (event) => tell(JSON.parse(event.data)));
     source.addEventListener("open", () => tell());
     source.addEventListener("error", () => {

@@ -6,12 +6,10 @@ import json
 
 import pytest
 
-from admin.bridge import Bridge
 from admin.events.filters import search_of
 from admin.events.follow import Follower
-from admin.events.newest import SHOWN, Watch, newest
+from admin.events.newest import newest
 from store.delivery_records import Duplicate, Rejection
-from store.errors import StoreUnavailable
 from store.event_filter import EventFilter, EventPage
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
@@ -62,48 +60,6 @@ def test_the_list_has_deliveries_of_every_kind_newest_first(sample: Sample) -> N
     assert len({one.key for one in found}) == len(found)
     assert {one.webhook for one in newest(sample.bridge(), "orders")} == {"orders"}
     assert len(newest(sample.bridge(), limit=3)) == 3
-
-
-def test_news_is_what_came_and_what_changed_since_the_last_look(sample: Sample) -> None:
-    watch = Watch()
-    assert watch.look(sample.bridge()) == [], "what was there is no news"
-    first = arrive(sample)
-    refuse(sample, "wrong header")
-    repeat(sample, first)
-    found = watch.look(sample.bridge())
-    assert sorted((one.kind, one.status) for one in found) == [
-        ("duplicate", "duplicate"),
-        ("event", "pending"),
-        ("rejected", "rejected"),
-    ]
-    assert watch.look(sample.bridge()) == []
-    expire(sample, first)
-    second = arrive(sample)
-    assert [(one.key, one.status) for one in watch.look(sample.bridge())] == [(first, "expired"), (second, "pending")]
-
-
-def test_what_came_while_the_store_could_not_be_read_is_news_afterwards(
-    sample: Sample, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watch = Watch()
-    watch.look(sample.bridge())
-    event_id = arrive(sample)
-
-    def unavailable(*_: object) -> None:
-        raise StoreUnavailable("locked")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Bridge, "targets_by_event", unavailable)
-        with pytest.raises(StoreUnavailable):
-            watch.look(sample.bridge())
-    assert [one.key for one in watch.look(sample.bridge())] == [event_id]
-
-
-def test_of_very_many_the_newest_are_news(sample: Sample) -> None:
-    watch = Watch()
-    watch.look(sample.bridge())
-    ids = [arrive(sample) for _ in range(SHOWN + 20)]
-    assert [one.key for one in watch.look(sample.bridge())] == ids[20:]
 
 
 def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample) -> None:

@@ -193,7 +193,7 @@ def serving_page(settings: Settings, port: int = 0) -> Iterator[str]:
         try:
             yield url
         finally:
-            app.extensions["feed"].stop()
+            app.extensions["feed"].stopping.set()
 
 
 def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:

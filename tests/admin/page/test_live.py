@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
@@ -14,16 +13,12 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from admin.bridge import Bridge
-from admin.events.newest import LiveDelivery, Watch
-from admin.page import feed as feeds
 from admin.page import live
 from admin.page.app import create_app
-from admin.page.feed import Feed, TooManyStreams
+from admin.page.live import Feed, TooManyStreams
 from store.delivery_records import Rejection
 from store.errors import StoreUnavailable
-from store.records import NewEvent, new_event_id
-from testkit import PATIENCE
+from store.records import Decision, NewEvent, Term, new_event_id
 from tests.admin.sample import Sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
@@ -31,14 +26,14 @@ ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feeds, "EVERY", 0.02)
+    monkeypatch.setattr(live, "EVERY", 0.02)
 
 
 @pytest.fixture
 def app(sample: Sample) -> Iterator[Flask]:
     app = create_app(sample.settings)
     yield app
-    app.extensions["feed"].stop()
+    app.extensions["feed"].stopping.set()
 
 
 def arrive(sample: Sample, webhook: str = "slack", delivery_id: str | None = None) -> str:
@@ -55,7 +50,6 @@ class Reading:
         assert response.status_code == 200, response.status
         self._parts = iter(response.response)
         self._text = ""
-        self.last = ""
 
     def until(self, name: str) -> Any:
         """The data of the next event of this name."""
@@ -65,7 +59,6 @@ class Reading:
                 self._text += piece.decode() if isinstance(piece, bytes) else piece
             event, _, self._text = self._text.partition("\n\n")
             fields = dict(line.split(": ", 1) for line in event.splitlines() if ": " in line)
-            self.last = fields.get("id", self.last)
             if fields.get("event") == name:
                 return json.loads(fields["data"])
 
@@ -95,73 +88,39 @@ def test_only_pages_without_payloads_may_run_scripts_and_only_our_own(client: Fl
 def test_a_stream_begins_with_the_newest_and_goes_on_with_what_comes(app: Flask, sample: Sample) -> None:
     with ExitStack() as stack:
         reading = watch(stack, app.test_client())
-        snapshot = reading.until("snapshot")
+        snapshot = reading.until("deliveries")
         assert {one["key"] for one in snapshot} >= set(sample.events.values())
         event_id = arrive(sample)
-        [row] = reading.until("delivery")
+        [row] = reading.until("deliveries")
         assert row["key"] == event_id
         assert f'href="/events/{event_id}"' in row["row"]
         sample.store.deliveries.record_rejections(
             [Rejection("orders", sample.store.now(), 401, "<script>alert(1)</script>")], {}
         )
-        [row] = reading.until("delivery")
+        [row] = reading.until("deliveries")
         assert "&lt;script&gt;" in row["row"]
         assert "<script>" not in row["row"]
-
-
-def test_what_comes_as_the_first_stream_begins_is_in_it(
-    app: Flask, sample: Sample, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arrived, look = threading.Event(), Watch.look
-
-    def look_late(watch: Watch, bridge: Bridge) -> list[LiveDelivery]:
-        arrived.wait(0.5)
-        return look(watch, bridge)
-
-    monkeypatch.setattr(Watch, "look", look_late)
-    monkeypatch.setattr(live, "_LASTS", 10)
-    with ExitStack() as stack:
-        reading = watch(stack, app.test_client())
-        reading.until("snapshot")
-        event_id = arrive(sample)
-        arrived.set()
-        [row] = reading.until("delivery")
-        assert row["key"] == event_id
 
 
 def test_a_stream_of_one_webhook_has_no_others(app: Flask, sample: Sample) -> None:
     with ExitStack() as stack:
         reading = watch(stack, app.test_client(), query_string={"webhook": "slack"})
-        assert {one["key"] for one in reading.until("snapshot")} == {sample.events["hostile"], "r2"}
+        assert {one["key"] for one in reading.until("deliveries")} == {sample.events["hostile"], "r2"}
         arrive(sample, "orders")
         event_id = arrive(sample)
-        assert [one["key"] for one in reading.until("delivery")] == [event_id]
+        assert [one["key"] for one in reading.until("deliveries")] == [event_id]
 
 
-def test_after_a_break_it_goes_on_where_it_was(app: Flask, sample: Sample) -> None:
+def test_a_status_that_changes_is_told(app: Flask, sample: Sample) -> None:
+    event_id = arrive(sample)
     with ExitStack() as stack:
-        other = watch(stack, app.test_client())
-        other.until("snapshot")
-        with ExitStack() as first:
-            reading = watch(first, app.test_client())
-            reading.until("snapshot")
-            arrive(sample)
-            reading.until("delivery")
-        missed = arrive(sample)
-        while missed not in [one["key"] for one in other.until("delivery")]:
-            pass  # on a busy machine, both may come as one
-        again = watch(stack, app.test_client(), headers={"Last-Event-ID": reading.last})
-        assert [one["key"] for one in again.until("delivery")] == [missed]
-        again = watch(stack, app.test_client(), query_string={"last": reading.last})
-        assert [one["key"] for one in again.until("delivery")] == [missed]
-
-
-@pytest.mark.parametrize("last", ["", "x", "0-0", "NAME-9999", "NAME--1", "NAME-1x", "NAME-" + "9" * 400])
-def test_where_it_cant_go_on_it_begins_anew(app: Flask, last: str) -> None:
-    with ExitStack() as stack:
-        watch(stack, app.test_client()).until("snapshot")
-        last = last.replace("NAME", app.extensions["feed"].name)
-        assert watch(stack, app.test_client(), headers={"Last-Event-ID": last}).until("snapshot")
+        reading = watch(stack, app.test_client())
+        reading.until("deliveries")
+        decision = Decision(event_id, "expired", "no")
+        sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), "sample", 0)
+        [row] = reading.until("deliveries")
+        assert row["key"] == event_id
+        assert "expired" in row["row"]
 
 
 def test_a_stream_ends_and_proxies_pass_it_on_at_once(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +129,7 @@ def test_a_stream_ends_and_proxies_pass_it_on_at_once(app: Flask, monkeypatch: p
     assert answer.headers["X-Accel-Buffering"] == "no"
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.mimetype == "text/event-stream"
-    assert "event: snapshot" in answer.text, "it comes to its end"
+    assert "event: deliveries" in answer.text, "it comes to its end"
 
 
 def test_viewers_may_watch_and_strangers_not(sample: Sample) -> None:
@@ -183,8 +142,8 @@ def test_viewers_may_watch_and_strangers_not(sample: Sample) -> None:
     assert app.test_client().get(live.STREAM).status_code == 302
     with ExitStack() as stack:
         reading = watch(stack, app.test_client(), headers={"Authorization": f"Bearer {VIEWER}"})
-        assert reading.until("snapshot")
-    app.extensions["feed"].stop()
+        assert reading.until("deliveries")
+    app.extensions["feed"].stopping.set()
 
 
 def test_what_is_hidden_is_in_no_stream(app: Flask, sample: Sample) -> None:
@@ -193,16 +152,16 @@ def test_what_is_hidden_is_in_no_stream(app: Flask, sample: Sample) -> None:
     file.write_text(text, encoding="utf-8")
     with ExitStack() as stack:
         reading = watch(stack, app.test_client())
-        snapshot = reading.until("snapshot")
+        snapshot = reading.until("deliveries")
         arrive(sample, delivery_id="4111 1111")
-        assert "4111 1111" not in json.dumps(snapshot) + json.dumps(reading.until("delivery"))
+        assert "4111 1111" not in json.dumps(snapshot) + json.dumps(reading.until("deliveries"))
 
 
 def test_one_person_may_watch_a_few_times_and_all_together_a_bounded_number(
     app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feeds, "STREAMS", 6)
-    monkeypatch.setattr(feeds, "STREAMS_OF_ONE", 4)
+    monkeypatch.setattr(live, "STREAMS", 6)
+    monkeypatch.setattr(live, "STREAMS_OF_ONE", 4)
     with ExitStack() as stack:
         me, you, they = app.test_client(), app.test_client(), app.test_client()
         for client in (me, you, they):
@@ -221,7 +180,7 @@ def test_one_person_may_watch_a_few_times_and_all_together_a_bounded_number(
 def test_requests_without_a_session_are_one_persons(app: Flask) -> None:
     """As another site's page makes a browser send them, since the cookie is only for requests from here."""
     with ExitStack() as stack:
-        for _ in range(feeds.STREAMS_OF_ONE):
+        for _ in range(live.STREAMS_OF_ONE):
             watch(stack, app.test_client())
         assert app.test_client().get(live.STREAM).status_code == 429
         own = app.test_client()
@@ -234,7 +193,7 @@ def test_a_store_that_is_away_is_told_and_so_is_its_return(
 ) -> None:
     with ExitStack() as stack:
         reading = watch(stack, app.test_client())
-        reading.until("snapshot")
+        reading.until("deliveries")
         with monkeypatch.context() as patch:
 
             def fails(self: object) -> None:
@@ -244,59 +203,45 @@ def test_a_store_that_is_away_is_told_and_so_is_its_return(
             assert reading.until("trouble") == "no disk"
         assert reading.until("trouble") == ""
         event_id = arrive(sample)
-        assert [one["key"] for one in reading.until("delivery")] == [event_id]
+        assert [one["key"] for one in reading.until("deliveries")] == [event_id]
 
 
 def test_head_holds_no_stream(app: Flask) -> None:
-    for _ in range(2 * feeds.STREAMS_OF_ONE):
+    for _ in range(2 * live.STREAMS_OF_ONE):
         assert app.test_client().head(live.STREAM).status_code == 200
 
 
 # --- the feed ---
 
 
-def test_one_reader_serves_everybody_and_ends_with_the_last(sample: Sample) -> None:
-    looks = 0
-
-    def bridge() -> Any:
-        nonlocal looks
-        looks += 1
-        return sample.bridge()
-
+def test_all_streams_share_one_read_a_second(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "EVERY", 3600.0)
+    bridge = mock.Mock(side_effect=sample.bridge)
     feed = Feed(mock.Mock(bridge=bridge))
-    before = threading.active_count()
-    with ExitStack() as stack:
-        for number in range(10):
-            stack.enter_context(feed.watching(f"person {number}"))
-        assert threading.active_count() <= before + 1
-    deadline = threading.Event()
-    while threading.active_count() > before and not deadline.wait(0.01):
-        pass
-    assert looks
-    number = looks
-    with feed.watching("another"):
-        while looks == number:
-            deadline.wait(0.01)
-    feed.stop()
+    event_id = arrive(sample)
+    for _ in range(10):
+        assert feed.newest(None)[0].key == event_id
+    assert bridge.call_count == 1
+    assert feed.newest("orders")[0].webhook == "orders"
+    arrive(sample)
+    assert feed.newest(None)[0].key == event_id
+    monkeypatch.setattr(live, "EVERY", 0.0)
+    assert feed.newest(None)[0].key != event_id
 
 
 def test_one_token_leaves_room_for_the_other_however_often_it_logs_in(sample: Sample) -> None:
     feed = Feed(mock.Mock(bridge=sample.bridge))
     with ExitStack() as stack:
-        for number in range(feeds.STREAMS_OF_TOKEN):
+        for number in range(live.STREAMS_OF_TOKEN):
             stack.enter_context(feed.watching(f"log-in {number}", "viewer"))
         with pytest.raises(TooManyStreams), feed.watching("one more", "viewer"):
             pass
         stack.enter_context(feed.watching("me", "admin"))
-    feed.stop()
+    feed.stopping.set()
 
 
-def test_changes_that_are_forgotten_are_not_made_up(sample: Sample) -> None:
+def test_no_stream_begins_once_the_process_ends(sample: Sample) -> None:
     feed = Feed(mock.Mock(bridge=sample.bridge))
-    assert feed.since(0) == []
-    assert feed.since(1) is None
-    assert feed.since(-1) is None
-    feed.stop()
+    feed.stopping.set()
     with pytest.raises(TooManyStreams), feed.watching("me"):
         pass
-    feed.wait(0, PATIENCE)  # returns at once

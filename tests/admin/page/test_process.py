@@ -18,7 +18,7 @@ from unittest import mock
 import pytest
 
 from admin.__main__ import main
-from admin.page.feed import STREAMS_OF_ONE, STREAMS_OF_TOKEN
+from admin.page.live import STREAMS_OF_ONE, STREAMS_OF_TOKEN
 from testkit import PATIENCE
 from testkit.processes import dies_with_us, free_port
 from tests.admin.sample import Sample, make_sample
