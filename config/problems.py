@@ -7,19 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from config.callbacks import Callback
 from config.file_stamps import Stamp
-from config.messages import Message
 from config.model import Webhook
-from config.payload_keys import SchemaFile
-from config.proof_keys import Challenge, Dedup, Jwt, Mtls, Signature
-from config.respond import Respond
-from config.starts import Once, Start
 from config.yaml_lines import Where
 from criteria.suggestions import did_you_mean
 
@@ -44,35 +38,6 @@ class Problem:
     def __str__(self) -> str:
         kind = "warning: " if self.warning and not self.fails_check else ""
         return f"{self.file}:{self.line}: {self.where}: {kind}{self.what}; {self.remedy}"
-
-
-class Problems:
-    """The problems found so far, each once, in the order in which they were found."""
-
-    def __init__(self) -> None:
-        self._found: list[Problem] = []
-        self._known: set[Problem] = set()
-
-    def add(self, problem: Problem) -> None:
-        """Adds it, unless it is among them."""
-        if problem not in self._known:
-            self._known.add(problem)
-            self._found.append(problem)
-
-    def since(self, number: int) -> list[Problem]:
-        """Those after the first `number`."""
-        return self._found[number:]
-
-    def errors(self, since: int = 0) -> list[Problem]:
-        """Those after the first `since` that aren't warnings."""
-        return [problem for problem in self.since(since) if not problem.warning]
-
-    def warnings(self) -> list[Problem]:
-        """Those that are warnings."""
-        return [problem for problem in self._found if problem.warning]
-
-    def __len__(self) -> int:
-        return len(self._found)
 
 
 @dataclass(frozen=True)
@@ -110,83 +75,48 @@ def dotted(where: Iterable[str | int]) -> str:
     return text
 
 
-def describe_error(location: Where, kind: str, message: str, context: Mapping[str, Any]) -> tuple[str, str]:
+_WORDS = {
+    "dict_type": "not keys with values",
+    "model_type": "not keys with values",
+    "tuple_type": "not a list",
+    "too_short": "empty",
+    "string_too_short": "empty",
+}
+"""Our words for those of Pydantic's errors that are about Python."""
+
+
+def describe_error(location: Where, kind: str, message: str) -> tuple[str, str]:
     """Pydantic's error in terms of the file: what is wrong, and the remedy."""
     model, field = _at(location)
     key = str(location[-1]) if location else ""
     example = field.examples[0] if field is not None and field.examples else None
-    write = f"write {_flow(example)}" if example is not None else "correct the value"
-    match kind:
-        case "extra_forbidden":
-            return "unknown key", did_you_mean(key, _fields(model))
-        case "missing":
-            return "missing", f"add {key}: {_flow(example) if example is not None else '…'}"
-        case "string_type":
-            return (
-                "not text",
-                "put it in quotes" if example is None else f"{write}, in quotes if it is a number",
-            )
-        case "bool_type":
-            return "neither true nor false", "write true or false"
-        case "int_type" | "int_from_float":
-            return "not a whole number", write.replace("write", "write one such as")
-        case "greater_than_equal":
-            return f"less than {context.get('ge')}", write
-        case "less_than_equal":
-            return f"more than {context.get('le')}", write
-        case "literal_error":
-            return "an unknown value", f"write {str(context.get('expected')).replace(chr(39), '')}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return "not keys with values", write
-        case "tuple_type":
-            return "not a list", write
-        case "too_short" | "string_too_short":
-            return "empty", write
+    if kind == "extra_forbidden":
+        return "unknown key", did_you_mean(key, _fields(model))
+    if kind == "missing":
+        return "missing", f"add {key}: {'…' if example is None else _flow(example)}"
     what, _, remedy = message.removeprefix("Value error, ").partition("; ")
-    return what, remedy or write
-
-
-def rewritten(location: Where, written: Any) -> str | None:
-    """How to write the workflows that were written in another form; None for what isn't such a form."""
-    names = [written] if isinstance(written, str) else written
-    if not isinstance(names, list) or not names:
-        return None
-    if location == ("receivers",):
-        entries = [{one: "any"} if isinstance(one, str) else one for one in names]
-        if all(isinstance(one, dict) for one in entries):
-            return f"write {_flow({key: value for one in entries for key, value in one.items()})}"
-    if location == ("starts",) and isinstance(written, str):
-        return f"write {_flow([{'workflow': written}])}"
-    if len(location) == 2 and location[0] == "starts" and isinstance(written, str):
-        return f"write {_flow({'workflow': written})}"
-    return None
-
-
-_NESTED: dict[tuple[type[BaseModel], str], type[BaseModel]] = {
-    (Webhook, "starts"): Start,
-    (Webhook, "messages"): Message,
-    (Webhook, "callback"): Callback,
-    (Webhook, "signature"): Signature,
-    (Webhook, "dedup"): Dedup,
-    (Webhook, "jwt"): Jwt,
-    (Webhook, "mtls"): Mtls,
-    (Webhook, "challenge"): Challenge,
-    (Webhook, "respond"): Respond,
-    (Webhook, "schema"): SchemaFile,
-    (Start, "once"): Once,
-}
+    return _WORDS.get(kind, what), remedy or ("correct the value" if example is None else f"write {_flow(example)}")
 
 
 def _at(location: Where) -> tuple[type[BaseModel], FieldInfo | None]:
     """The model that the place's last key belongs to, and the field that it names or is inside of."""
     model: type[BaseModel] = Webhook
     field: FieldInfo | None = None
-    names = [part for part in location if not isinstance(part, int)]
-    for depth, name in enumerate(names):
-        field = _fields(model).get(name, field)
-        if depth < len(names) - 1 and (model, name) in _NESTED:
-            model, field = _NESTED[model, name], None
+    for name in location:
+        if isinstance(name, int):
+            continue
+        if field is not None and (inner := _model_in(field.annotation)) is not None:
+            model, field = inner, None
+        if field is None:
+            field = _fields(model).get(name)
     return model, field
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field's value is, or has in a list; None if there is none."""
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, BaseModel) else None
+    return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
 def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from config.durations import parse_duration
-from config.path_risks import find_path_risks
 from config.problems import ProblemAt
 from config.references import UNRESOLVED
 from config.value_types import why_never
 from config.yaml_lines import Where
+from criteria.missing import why_nothing
 from criteria.operators import find_faults, is_operators
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
@@ -73,7 +73,9 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
     yield from _conditions(webhook)
-    yield from find_path_risks(webhook)
+    for place, text in _texts({key: webhook.get(key) for key in ("only", "starts", "messages", "hide")}, ()):
+        if (nothing := why_nothing(text)) is not None:
+            yield ProblemAt(place, *nothing, warning=True)
     signature = webhook.get("signature")
     scheme = signature if isinstance(signature, dict) else {}
     timed_by = "timestamp_header" if "timestamp_header" in scheme else "format"
@@ -105,6 +107,20 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             "identical bytes",
             warning=True,
         )
+
+
+def _texts(value: object, place: Where) -> Iterator[tuple[Where, str]]:
+    """Every text in the value, also as a key."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str):
+                yield (*place, key), key
+            yield from _texts(item, (*place, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _texts(item, (*place, number))
+    elif isinstance(value, str):
+        yield place, value
 
 
 def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Iterator[ProblemAt]:

@@ -19,8 +19,6 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from criteria.equality import shortest_text
-
 Where = tuple[str | int, ...]
 """The keys and indexes that lead to a place."""
 
@@ -79,8 +77,6 @@ class Located:
     """The line of the key, or of the item in a list."""
     repeated: list[tuple[Where, int]] = field(default_factory=list)
     """Keys that a mapping has more than once, with the line of each repetition; the first one counts."""
-    unlike_json: dict[Where, str] = field(default_factory=dict)
-    """Numbers and booleans whose shortest JSON text isn't what is written, such as 1.10 or True, with what is."""
 
     def line(self, where: Where) -> int:
         """The line of that place, or of the nearest enclosing one."""
@@ -185,10 +181,7 @@ class _Reading:
             return [
                 self.value(item, (*where, index), item.start_mark.line + 1) for index, item in enumerate(node.value)
             ]
-        value = self.scalar(node)
-        if isinstance(value, (bool, int, float)) and shortest_text(value) != node.value:
-            self.located.unlike_json[where] = str(node.value)
-        return value
+        return self.scalar(node)
 
     def entries(self, node: MappingNode, where: Where, depth: int = 0) -> list[tuple[Any, Node, int]]:
         """key, value and the key's line; a mapping's own keys win over merged ones."""

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from criteria.jsonpath import plain_steps
-from criteria.metadata import why_nothing
+from criteria.suggestions import did_you_mean
 
+MEMBERS = ("name", "eventId", "receivedAt", "headers", "query", "claims", "enclosing")
+"""All that `store.documents` may put into `_webhook`."""
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _COMPARED = 1000
 """Keys of one object among which a similar one is looked for."""
@@ -32,6 +34,23 @@ def why_missing(path: str, document: Mapping[str, Any]) -> str:
             return f"{_path(steps[:number])} has {len(value)} element{'' if len(value) == 1 else 's'}"
         value = value[step]
     return ""
+
+
+def why_nothing(path: str) -> tuple[str, str] | None:
+    """Why a path selects nothing in any event's `_webhook`, and the remedy; None if it may select something."""
+    steps = plain_steps(path.strip()) or ()
+    if len(steps) < 2 or steps[0] != "_webhook":
+        return None
+    member = steps[1]
+    if member not in MEMBERS:
+        return f"`_webhook` has no {member}, so the path selects nothing", did_you_mean(str(member), MEMBERS)
+    name = steps[2] if member == "headers" and len(steps) > 2 else ""
+    if isinstance(name, str) and name != name.lower():
+        return (
+            f"header names are in lower case in `_webhook.headers`, so {name} selects nothing",
+            f"write $._webhook.headers['{name.lower()}']",
+        )
+    return None
 
 
 def _path(steps: tuple[str | int, ...]) -> str:

@@ -306,7 +306,7 @@ def test_a_process_that_verifies_nothing_reads_no_schema(folder: Path) -> None:
         ),
         ("../x.json", "a.yaml:5: webhook a: schema: a schema outside the definition's folder; move it there"),
         ("bad.json", 'bad.json:3: webhook a: schema: properties.a: "x" is not of types'),
-        ("{file: order.json, else: drop}", "a.yaml:5: webhook a: schema.else: an unknown value; write refuse or keep"),
+        ("{file: order.json, else: drop}", "a.yaml:5: webhook a: schema.else: Input should be 'refuse' or 'keep'; "),
         ("{fiel: order.json}", "a.yaml:5: webhook a: schema.fiel: unknown key; did you mean file?"),
         ("5", "a.yaml:5: webhook a: schema: not keys with values; write order.schema.json"),
     ],

@@ -48,7 +48,10 @@ _SIGNATURE = "signature: {secret: 0123456789abcdef, header: X-S, "
         ("mtls: {header: X-DN, subject: /C=SE/CN=a}", "mtls.subject: '/C=SE/CN=a' can be the text of several cert"),
         ("mtls: {header: X-DN, subject: [CN=a, 'C = SE, CN = a']}", "mtls.subject: 'C = SE, CN = a' can be the text"),
         ("jwt: {issuer: a, jwks: 'https://a/k', claims: {scope: x}}", "jwt.claims.scope: 'scope' doesn't begin with $"),
-        ("mtls: {header: X-DN, subject: CN=a, form: pem}", "mtls.form: an unknown value; write"),
+        (
+            "mtls: {header: X-DN, subject: CN=a, form: pem}",
+            "mtls.form: Input should be 'name', 'certificate' or 'envoy'; write certificate",
+        ),
         ("challenge: {}", "challenge: no challenge; add name: NAME, or head: true"),
         ("challenge: {head: true}", "platform: nothing verifies its deliveries; add headers:"),
         ("challenge: {head: true, answer: json}", "challenge.answer: an answer to no challenge; add name: NAME"),

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from criteria.metadata import MEMBERS
+from criteria.missing import MEMBERS
 from store.records import Event, iso, new_event_id
 
 

@@ -11,7 +11,7 @@ from config.problems import dotted
 from config.webhooks import Definitions, Message, Problem, Webhook
 from config.yaml_lines import Where
 from criteria.matches import BadMatches, Criteria
-from criteria.metadata import why_nothing
+from criteria.missing import why_nothing
 from criteria.suggestions import nearest
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Unreachable
