@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.answers_log import Story, stories
 from bench.figures import Figure
 from testkit.backends import chosen_kind, new_conductor
 from testkit.client import Conductor
@@ -28,8 +27,6 @@ _DEFINITIONS = f"""webhooks:
 """
 GOAL = 200
 """Milliseconds."""
-_OUTLIER = 1000
-"""Milliseconds; of later answers it is told what the worker did when."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ def measure_on(url: str, folder: Path, say: Callable[[str], None], effort: Effor
             ("postgres", postgres.new_database("answers")),
         ):
             say(f"Measuring: answers, the store on {kind}\n")
-            found.append(_measure_with(kind, database, url, conductor, folder, effort, say))
+            found.append(_measure_with(kind, database, url, conductor, folder, effort))
         return found
     finally:
         postgres.stop()
@@ -86,7 +83,6 @@ def _measure_with(
     conductor: Conductor,
     folder: Path,
     effort: Effort,
-    say: Callable[[str], None],
 ) -> Figure:
     definitions = folder / "answers.yaml"
     definitions.write_text(_DEFINITIONS, encoding="utf-8")
@@ -111,20 +107,7 @@ def _measure_with(
     if not late or senders.failures:
         raise Failed(f"of the senders that waited, {len(senders.failures)} got no answer: {senders.failures[:3]}")
     median, p95, p99 = (late[int(len(late) * share)] for share in (0.5, 0.95, 0.99))
-    told = stories((folder / f"answers-worker-{kind}.log").read_text(encoding="utf-8").splitlines())
-    for at, workflow_id in answers:
-        if 1000 * at - ended_at[workflow_id] > _OUTLIER:
-            story = told.get(workflow_id, Story())
-            say(f"  answered {1000 * at - ended_at[workflow_id]:,.0f} ms late: {story.told(ended_at[workflow_id])}\n")
-    recorded = sorted(
-        story.recorded_at - ended_at[workflow_id]
-        for workflow_id, story in told.items()
-        if workflow_id in ended_at and story.recorded_at is not None
-    )
-    details = (
-        f"{len(late)} answers: median {median:.0f}, 95 % {p95:.0f}, 99 % {p99:.0f}, worst {late[-1]:.0f} ms;"
-        f" recorded after {recorded[len(recorded) // 2]:.0f}, {recorded[int(len(recorded) * 0.95)]:.0f} (95 %) ms"
-    )
+    details = f"{len(late)} answers: median {median:.0f}, 95 % {p95:.0f}, 99 % {p99:.0f}, worst {late[-1]:.0f} ms"
     what = (
         f"answer after a workflow's end, {effort.at_a_time} at a time, {kind}, Conductor on {chosen_kind()}: ms (95 %)"
     )

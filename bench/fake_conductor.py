@@ -1,5 +1,4 @@
-"""``python -m bench.fake_conductor PORT [SECONDS]``: answers calls after so many seconds, everything else at once, at a
-cost of microseconds."""
+"""``python -m bench.fake_conductor PORT``: answers at once, at a cost of microseconds."""
 
 from __future__ import annotations
 
@@ -23,8 +22,6 @@ _numbers = itertools.count(1)
 class _Server(asyncio.Protocol):
     called = 0
     """Completions and starts so far."""
-    takes = 0.0
-    """Seconds that each of these takes."""
 
     def __init__(self) -> None:
         self._received = b""
@@ -45,16 +42,8 @@ class _Server(asyncio.Protocol):
             method, path, _ = head.split(b" ", 2)
             kind, body, is_call = _answer(method, path.partition(b"?")[0])
             answer = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n%b" % (kind, len(body), body)
-            if not is_call:
-                self._transport.write(answer)
-            elif _Server.takes:  # a connection has one request at a time, so no answer overtakes another
-                asyncio.get_running_loop().call_later(_Server.takes, self._made, answer)
-            else:
-                self._made(answer)
-
-    def _made(self, answer: bytes) -> None:
-        _Server.called += 1
-        self._transport.write(answer)
+            _Server.called += is_call
+            self._transport.write(answer)
 
 
 def _answer(method: bytes, path: bytes) -> tuple[bytes, bytes, bool]:
@@ -82,15 +71,15 @@ def task_of(workflow_id: str) -> str:
 
 
 @contextmanager
-def fake_conductor(folder: Path, seconds: float = 0.0) -> Iterator[tuple[Child, str]]:
-    """Runs it. Yields its process and URL."""
+def fake_conductor(folder: Path) -> Iterator[str]:
+    """Runs it. Yields its URL."""
     port = free_port()
-    command = [sys.executable, "-m", "bench.fake_conductor", str(port), str(seconds)]
+    command = [sys.executable, "-m", "bench.fake_conductor", str(port)]
     child = Child("the fake Conductor", command, folder / "fake-conductor.log", os.environ)
     url = f"http://127.0.0.1:{port}"
     try:
         child.wait_until(lambda: status_of(f"{url}/called") == 200)
-        yield child, url
+        yield url
     finally:
         child.kill()
 
@@ -101,11 +90,10 @@ def called(url: str) -> int:
         return int(answer.read())
 
 
-async def _main(port: int, takes: float) -> None:
-    _Server.takes = takes
+async def _main(port: int) -> None:
     server = await asyncio.get_running_loop().create_server(_Server, "127.0.0.1", port)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
+    asyncio.run(_main(int(sys.argv[1])))

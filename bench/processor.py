@@ -22,14 +22,6 @@ def seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def nanoseconds(pid: int) -> int:
-    """The same in nanoseconds, of its first thread alone; 0 once it has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-
-
 def wait_until_idle(longest: float = LONGEST_WAIT) -> float:
     """Waits, that long at most, until the whole machine takes less than a tenth of a core; the seconds until then.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import figures, held, matching, postgres, relay, strangers, webhooks, workers
+from bench import figures, matching, relay, strangers, webhooks, workers
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 
@@ -26,7 +26,7 @@ def test_webhooks_of_many_kinds_are_definitions(tmp_path: Path) -> None:
     assert len(kinds) > 50
     (tmp_path / "schema.json").write_text("{}")
     (tmp_path / "webhooks.yaml").write_text(webhooks.text_of(kinds, 200), encoding="utf-8")
-    assert len(load_definitions(tmp_path / "webhooks.yaml", PLATFORMS, {}).webhooks) == 201
+    assert len(load_definitions(tmp_path / "webhooks.yaml", PLATFORMS, {}).webhooks) == 200
 
 
 @pytest.mark.usefixtures("only_new_garbage")
@@ -36,26 +36,10 @@ def test_matching(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_postgresql_beside_sqlite(tmp_path: Path) -> None:
-    effort = postgres.Effort(rounds=1, seconds=0.2, calls=500, miles=1, idle=0.1, settling=0.1, lives=16)
-    found = postgres.measure(tmp_path, say, effort)
+def test_two_workers_beside_one(tmp_path: Path) -> None:
+    found = workers.measure(tmp_path, say, workers.Effort(rounds=1, events=6000, settling=0.2, idle=0.1))
     figures.write(found, tmp_path / "bench.json")
-    assert "calls of two workers" in (tmp_path / "bench.json").read_text(encoding="utf-8")
-
-
-@pytest.mark.slow
-@pytest.mark.long
-def test_workers_beside_those_of_another_checkout(tmp_path: Path) -> None:
-    effort = workers.Effort(rounds=1, events=6000, workers=2, settling=0.2)
-    (tmp_path / "other").symlink_to(workers.ROOT)
-    found = workers.measure(tmp_path, say, tmp_path / "other", effort)
-    assert [figure.goal for figure in found] == ["", "", ">= 1", "<= 1", "<= 1"]
-
-
-@pytest.mark.long
-def test_a_snapshot_that_is_held(tmp_path: Path) -> None:
-    found = held.measure(tmp_path, say, held.Effort(events=256, measured=128))
-    assert found[0].what == "an event's life"
+    assert "two / one" in (tmp_path / "bench.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
