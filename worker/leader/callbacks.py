@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import deque
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,18 +24,16 @@ from store.protocols import Clock, Listener
 from store.records import Event
 from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.client import Conductor
-from worker.leader.callback_agenda import Agenda
 from worker.leader.held_index import HeldEvent
-from worker.retries import wait_before
+from worker.retries import Retries, wait_before
 
 log = structlog.get_logger()
 
 Proof = Literal["signed", "by id"]
 """What the URL has: a token, or just the workflow's id."""
 Turn = Literal["first", "again", "failing"]
-"""Which look-up of an event it is. Each kind has its turns, so none waits for all of another."""
+"""Which look-up of an event it is. Each kind of each webhook has its turns, so none waits for all of another."""
 
-_TURNS: tuple[Turn, ...] = ("first", "again", "failing")
 _AT_ONCE: dict[Proof, int] = {"signed": 8, "by id": 2}
 """Look-ups at a time. Half of them may be failing ones, each of which may hang until its time-out."""
 _NEW_FOR = 10.0
@@ -71,21 +69,17 @@ class _Lookups:
     """The look-ups for URLs with one kind of proof."""
 
     proof: Proof
-    agendas: dict[Turn, Agenda] = field(default_factory=lambda: {turn: Agenda() for turn in _TURNS})
-    """When each event is due (monotonic clock). May contain outdated entries."""
-    running: dict[Turn, int] = field(default_factory=lambda: dict.fromkeys(_TURNS, 0))
+    retries: Retries[int, tuple[Turn, str]] = field(default_factory=Retries)
+    """When each event that isn't being looked up is due (monotonic clock); the groups are a turn and a webhook."""
+    running: Counter[Turn] = field(default_factory=Counter)
     next_at: float = float("-inf")
     fresh: dict[str, set[int]] = field(default_factory=dict)
     """Webhook → its events that haven't been looked up yet."""
-    turns: deque[Turn] = field(default_factory=lambda: deque(_TURNS))
-    """Whose turn it is, in this order."""
 
-    def open_turns(self) -> list[Turn]:
-        """Those of which another look-up may begin, in their order."""
-        at_once = _AT_ONCE[self.proof]
-        if sum(self.running.values()) >= at_once:
-            return []
-        return [turn for turn in self.turns if turn != "failing" or self.running[turn] < at_once // 2]
+    def may_begin(self, group: tuple[Turn, str]) -> bool:
+        """Whether another look-up of this kind may begin."""
+        turn, at_once = group[0], _AT_ONCE[self.proof]
+        return self.running.total() < at_once and (turn != "failing" or self.running[turn] < at_once // 2)
 
     def no_longer_fresh(self, event: HeldEvent) -> None:
         """The event has been looked up, or is no longer held."""
@@ -188,6 +182,7 @@ class Callbacks:
         if waiting is None:
             return
         self._lookups[waiting.proof].no_longer_fresh(waiting.event)
+        self._lookups[waiting.proof].retries.forget(event.seq)
         workflow_id, name = waiting.place.workflow_id, waiting.place.reference_name
         workflow = self._workflows[workflow_id]
         workflow.unsigned -= waiting.proof == "by id"
@@ -237,13 +232,8 @@ class Callbacks:
 
     def due_in(self) -> float:
         """Seconds until something is to be looked up; infinite if nothing is, or answers are awaited."""
-        now = self._clock.monotonic()
-        due = [
-            max(lookups.agendas[turn].due_at(), lookups.next_at) - now
-            for lookups in self._lookups.values()
-            for turn in lookups.open_turns()
-        ]
-        return max(0.0, min(due, default=float("inf")))
+        due_at = min(max(one.retries.due_at(one.may_begin), one.next_at) for one in self._lookups.values())
+        return max(0.0, due_at - self._clock.monotonic())
 
     def looked_up(self) -> list[LookedUp]:
         """What was found since the last call, and begins the look-ups that are due."""
@@ -289,7 +279,7 @@ class Callbacks:
 
     def _schedule(self, waiting: _Waiting, at: float) -> None:
         waiting.due_at = at
-        self._lookups[waiting.proof].agendas[waiting.turn].add(waiting.event.webhook, at, waiting.event.seq)
+        self._lookups[waiting.proof].retries.put(waiting.event.seq, at, (waiting.turn, waiting.event.webhook))
 
     def _begin_due(self, lookups: _Lookups) -> None:
         now = self._clock.monotonic()
@@ -297,6 +287,7 @@ class Callbacks:
             together = [first] if lookups.proof == "signed" else self._due_with(first, now)
             is_first = first.tries == 0
             for waiting in together:
+                lookups.retries.forget(waiting.event.seq)
                 waiting.running, waiting.is_outdated = True, False
                 waiting.tries += 1
             lookups.running[first.turn] += 1
@@ -307,21 +298,15 @@ class Callbacks:
                 self._pool.submit(self._find, together, first.turn, self._store.now(), is_first)
 
     def _next_due(self, lookups: _Lookups, now: float) -> _Waiting | None:
-        for turn in lookups.open_turns():
-            while (due := lookups.agendas[turn].pop(now)) is not None:
-                due_at, seq = due
-                waiting = self._waiting.get(seq)
-                if waiting is None or waiting.running or (waiting.due_at, waiting.turn) != (due_at, turn):
-                    continue  # it was rescheduled, or is no longer held
-                if lookups.proof == "by id":
-                    workflow = self._workflows[waiting.place.workflow_id]
-                    if now < workflow.unsigned_at + _SAME_WORKFLOW:
-                        self._schedule(waiting, workflow.unsigned_at + _SAME_WORKFLOW)
-                        continue
-                    workflow.unsigned_at = now
-                lookups.turns.remove(turn)
-                lookups.turns.append(turn)
-                return waiting
+        while (seq := lookups.retries.pop(now, lookups.may_begin)) is not None:
+            waiting = self._waiting[seq]
+            if lookups.proof == "by id":
+                workflow = self._workflows[waiting.place.workflow_id]
+                if now < workflow.unsigned_at + _SAME_WORKFLOW:
+                    self._schedule(waiting, workflow.unsigned_at + _SAME_WORKFLOW)
+                    continue
+                workflow.unsigned_at = now
+            return waiting
         return None
 
     def _due_with(self, first: _Waiting, now: float) -> list[_Waiting]:
