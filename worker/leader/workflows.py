@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import queue
 import time
 from collections import deque
@@ -18,6 +17,7 @@ from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.discovery.suspects import Suspects
 from worker.failing_items import failing_items
+from worker.retries import Retries
 
 log = structlog.get_logger()
 
@@ -66,18 +66,13 @@ class Workflows:
         self._running: set[str] = set()
         self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception | None, bool]] = queue.SimpleQueue()
         self._doubts = Suspects(clock, _LONGEST_PAUSE)
-        self._agenda: list[tuple[float, str]] = []
+        self._retries = Retries[str, None]()
         self._ready: set[str] = set()
         self._until = float("-inf")
         self._shown_at = float("-inf")
 
     def __contains__(self, workflow_id: str) -> bool:
         return workflow_id in self._known
-
-    @property
-    def in_doubt(self) -> dict[str, str]:
-        """workflow id → why its last look-up failed."""
-        return {doubt.id: doubt.reason for doubt in self._doubts.all()}
 
     def begin(self) -> set[str]:
         """A decision begins. Returns the workflows about which more may be known than at the last one."""
@@ -87,14 +82,14 @@ class Workflows:
             self._known = dict(self._unsaved)
         while not self._answers.empty():
             self._take(*self._answers.get_nowait())
-        while self._agenda and self._agenda[0][0] <= self._clock.monotonic():
-            self._ready.add(heapq.heappop(self._agenda)[1])
+        while (due := self._retries.pop(self._clock.monotonic())) is not None:
+            self._ready.add(due)
         ready, self._ready = self._ready, set()
         return ready
 
     def due_in(self) -> float:
         """Seconds until a look-up should be retried, or may have been answered; infinite if there is none."""
-        next_try = self._agenda[0][0] - self._clock.monotonic() if self._agenda else float("inf")
+        next_try = self._retries.due_at() - self._clock.monotonic()
         return max(0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf")))
 
     def get(self, workflow_id: str) -> Workflow | None:
@@ -217,7 +212,7 @@ class Workflows:
     def _fail(self, workflow_id: str, error: Exception) -> None:
         reason = f"workflow {workflow_id} can't be looked up: {str(error) or type(error).__name__}"
         doubt = self._doubts.failed("workflow", workflow_id, reason)
-        heapq.heappush(self._agenda, (doubt.due_at, workflow_id))
+        self._retries.put(workflow_id, doubt.due_at, None)
         if doubt.tries == 1:
             log.warning("a workflow can't be looked up; only its own tasks wait for it", error=reason)
             if len(self._doubts) > _IN_DOUBT:

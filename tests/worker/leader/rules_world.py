@@ -193,7 +193,7 @@ class World(RuleBasedStateMachine):
                     committed = True
                 finally:
                     if committed:
-                        in_doubt = self.workflows.in_doubt
+                        in_doubt = {doubt.id: doubt for doubt in self.workflows._doubts.all()}
                         assert in_doubt.keys() <= machine.were_sick
                         tasks = [machine.ref_task(task_id, in_doubt) for task_id in waiting]
                         machine.reference.decide(tasks, began, now, undefined)

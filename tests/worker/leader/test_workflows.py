@@ -142,12 +142,12 @@ def test_a_failed_look_up_is_tried_again_ever_more_rarely(bench: Bench) -> None:
             tries.append(second)
         assert shown(bench.alone, "ill") == "in doubt"
     assert len(bench.asked) == len(tries) < 15, "in the end every half minute"
-    assert bench.alone.in_doubt == {"ill": "workflow ill can't be looked up: 500"}
+    with pytest.raises(InDoubt, match="workflow ill can't be looked up: 500"):
+        bench.alone.get("ill")
     bench.failing = set()
     bench.clock.seconds += 31
     assert bench.alone.begin() == {"ill"}
     assert shown(bench.alone, "ill") == "ill"
-    assert bench.alone.in_doubt == {}
 
 
 def test_what_conductor_has_not_got_is_in_no_doubt(bench: Bench) -> None:
@@ -212,7 +212,8 @@ def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_
         bench.clock.seconds = second
         bench.alone.begin()
         bench.alone.save()
-    assert (bench.store.aside, bench.alone.in_doubt) == ({}, {})
+    assert bench.store.aside == {}
+    assert not len(bench.alone._doubts)
 
 
 def test_a_first_look_has_less_time_than_a_call_so_that_many_which_hang_take_no_place_for_long() -> None:
