@@ -35,7 +35,7 @@ from admin.explain.explainer import Explainer
 from admin.explain.groups import answer, shown_first
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
-from admin.page.charts import deliveries_chart, effect_chart, waiting_chart
+from admin.page.charts import deliveries_chart, effect_times
 from admin.page.context import Readiness, changed, role_of_token, sessions, set_cookie, source
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
@@ -91,8 +91,7 @@ def overview() -> str:
         after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         issues=find_issues(state),
         chart=deliveries_chart(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
-        effect=effect_chart(newest, here.targets_by_event(newest)),
-        waits=waiting_chart(state.waiting),
+        effect=effect_times(newest, here.targets_by_event(newest)),
         counts={**state.counts, "failed": state.unresolved},
         webhooks=webhooks,
         waiting=sum(state.waiting.values()),

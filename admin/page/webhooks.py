@@ -30,7 +30,7 @@ from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.explain.inputs import inputs_for_newest
 from admin.orkes.webhooks import forget
 from admin.page.access import NotAllowed
-from admin.page.charts import deliveries_chart, effect_chart
+from admin.page.charts import deliveries_chart, effect_times
 from admin.page.context import changed, flash_messages, source
 from admin.page.event_list import rows_of
 from admin.page.form_page import edit_page, form_page
@@ -197,7 +197,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=rows_of(here, here.summarized(events[:10])),
         chart=deliveries_chart(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
-        effect=effect_chart(events, here.targets_by_event(events)),
+        effect=effect_times(events, here.targets_by_event(events)),
         changes=here.store.changes.newest(name, 10),
         paused_at=here.store.pauses.paused().get(name),
         rejections=here.store.queries.rejections(name, 1),
