@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -19,13 +17,13 @@ from config.last_good import LastGood
 from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions, Webhook
+from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
 from relay.verify.fingerprints import verified_since
 from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list, masked_target
-from store.records import Event, Target, Task
+from store.records import Change, Event, Target, Task
 from store.sql.store import Store
-from store.summary import Summarizer
 
 DAY = 86_400_000
 """Milliseconds."""
@@ -33,8 +31,6 @@ _BATCH = 500
 _FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _LEAST = 8
 """Characters of an event's id that may stand for it."""
-_SMALL = 20_000
-"""Characters of a payload that is read for a list."""
 _NAMED = 5
 """Ids that are listed if several begin alike."""
 
@@ -54,22 +50,33 @@ def read_definitions(path: Path, may_be_empty: bool = False) -> Definitions:
     return LastGood(PLATFORMS, may_be_empty=may_be_empty, partial=True).load(path)
 
 
+def webhook_of(definitions: Definitions, name: str) -> Webhook:
+    """The webhook of that name. Raises NotFound, with the names there are."""
+    known = definitions.by_name
+    if name not in known:
+        raise NotFound(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")
+    return known[name]
+
+
 class Bridge:
     """The bridge at one moment: its store and the definitions in force."""
 
-    def __init__(self, settings: Settings, store: Store, definitions: Definitions):
+    def __init__(self, settings: Settings, store: Store, definitions: Definitions, who: str = ""):
+        """`who` acts, for the list of changes."""
         self.settings = settings
         self.store = store
         self.definitions = definitions
+        self.who = who
+
+    def record(self, what: str, webhook: str, detail: str = "") -> None:
+        """Adds to the list of changes what somebody did. Raises StoreUnavailable."""
+        self.store.changes.record(Change(self.store.now(), self.who, what, webhook, detail))
 
     # --- webhooks -------------------------------------------------------------------------------------------
 
     def webhook(self, name: str) -> Webhook:
-        """The webhook of that name. Raises NotFound."""
-        webhook = self.definitions.by_name.get(name)
-        if webhook is None:
-            raise NotFound(f"no webhook {name}")
-        return webhook
+        """The webhook of that name. Raises NotFound, with the names there are."""
+        return webhook_of(self.definitions, name)
 
     def verified_at(self) -> dict[str, int | None]:
         """webhook → since when it has been verified with its present verifier and secrets, None if it isn't."""
@@ -135,26 +142,6 @@ class Bridge:
     def events(self, query: EventFilter) -> list[Event]:
         """The events of that page."""
         return list(self.page(query).events)
-
-    def summarized(self, events: Sequence[Event]) -> list[Event]:
-        """The events of a list, with summaries of those of an older version too, unless they are large."""
-        unknown = [event.id for event in events if event.summary_parts is None]
-        if not unknown:
-            return list(events)
-        small = self.store.queries.events_up_to(unknown, _SMALL)
-        return [self._summarized(event, small.get(event.id)) for event in events]
-
-    def _summarized(self, event: Event, whole: Event | None) -> Event:
-        webhook = self.definitions.by_name.get(event.webhook)
-        if event.summary_parts is not None or whole is None or whole.unreadable is not None or webhook is None:
-            return event
-        try:
-            payload = json.loads(whole.payload)
-        except ValueError:
-            return event
-        value = payload["request"] if isinstance(payload, dict) and list(payload) == ["request"] else payload
-        kind, parts = Summarizer(PLATFORMS[webhook.platform], self.hide(event.webhook)).summarize(value)
-        return replace(event, type=kind, summary_parts=parts)
 
     def in_list(self, event: Event) -> Event:
         """The event as people may see it in a list, without its payload."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from pydantic import Field
 
 from admin.api.base import ApiObject, Time
+from admin.bridge import Bridge
 from admin.errors import CantDo
 from admin.urls import base_url_of
 from config.callbacks import check_expires
-from config.settings import Settings
-from config.webhooks import Webhook
+from config.durations import Duration
 from relay.callbacks.tokens import Address, NoSuchTask, make_token
 from store.one_target import names_of
 
@@ -23,7 +21,7 @@ class ToCallBack(ApiObject):
     workflow_id: str = Field(description="as in ${workflow.workflowId}")
     task: str = Field(description="the task's reference name")
     iteration: int | None = Field(None, ge=1, description="of a task in a loop, from 1; any will do without it")
-    expires: str | None = Field(None, description="how long it can be used, such as 2h; by default as defined")
+    expires: Duration | None = Field(None, description="how long it can be used, such as 2h; by default as defined")
 
 
 class Callback(ApiObject):
@@ -39,47 +37,31 @@ class CantMakeUrl(CantDo):
     status = 400
 
 
-@dataclass(frozen=True)
-class CallbackUrl:
-    """A URL, and until when it can be used (Unix milliseconds; None for as long as its task waits)."""
+def make_callback(bridge: Bridge, asked: ToCallBack) -> Callback:
+    """The URL that completes this task. Nobody asks Conductor whether there is such a task: it may be to come.
 
-    url: str
-    expires_at: int | None
-
-
-def callback_url(
-    webhook: Webhook,
-    settings: Settings,
-    now: int,
-    workflow_id: str,
-    task: str,
-    iteration: int | None = None,
-    expires: float | None = None,
-) -> CallbackUrl:
-    """The URL that completes this task; `now` is the store's time in Unix milliseconds.
-
-    `task` is its reference name. `iteration`: of the loop that it is in, from 1; None for a task in no loop, or the one
-    of any iteration. `expires`: seconds for which it can be used, by default as the definition says. Nobody asks
-    Conductor whether there is such a task: it may be to come. Raises CantMakeUrl.
+    Raises NotFound, CantMakeUrl, StoreUnavailable.
     """
+    webhook, task = bridge.webhook(asked.webhook), asked.task
     callback = webhook.callback
     if callback is None:
         raise CantMakeUrl(f"{webhook.name} has no `callback`; add callback: {{secret: ${{NAME}}}} to its definition")
     try:
-        address = Address.of(workflow_id, task, iteration)
-        seconds = callback.expires if expires is None else check_expires(expires)
+        address = Address.of(asked.workflow_id, task, asked.iteration)
+        seconds = callback.expires if asked.expires is None else check_expires(asked.expires)
     except NoSuchTask as error:
         raise CantMakeUrl(str(error)) from None
     except ValueError as error:
         raise CantMakeUrl(f"how long it can be used is {error}") from None
     if callback.tasks and not set(callback.tasks).intersection(names_of(address.reference_name)):
         raise CantMakeUrl(f"{webhook.name} completes only {', '.join(callback.tasks)}; add {task} to callback.tasks")
-    base = base_url_of(webhook, settings)
+    base = base_url_of(webhook, bridge.settings)
     if callback.secret is None:
         raise CantMakeUrl(
             f"{webhook.name} says `by: id`, so the workflow makes its URLs itself: "
             f"{base}/${{workflow.workflowId}}/{task}"
         )
+    now = bridge.store.now()
     expires_at = int(now / 1000 + seconds)
     token = make_token(webhook.name, callback.secret[0].get_secret_value(), address, expires_at, now)
-    return CallbackUrl(f"{base}/{token}", expires_at * 1000)
+    return Callback(url=f"{base}/{token}", expires_at=expires_at * 1000)

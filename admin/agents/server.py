@@ -6,17 +6,18 @@ import json
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
-from typing import Any
+from inspect import getdoc
+from typing import Any, cast, get_type_hints
 
 import anyio
 import structlog
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
-from mcp.types import CallToolResult, ListToolsResult, TextContent, ToolAnnotations
-from mcp.types import Tool as ToolDescription
-from pydantic import ValidationError
+from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAnnotations
+from pydantic import BaseModel, ValidationError
 
-from admin.agents.tools import TOOLS, Allowed, Tool
+from admin.agents.tools import TOOLS, Allowed
+from admin.api.base import as_json, what_is_wrong
 from admin.bridge import Bridge
 from admin.errors import CantDo
 from admin.events.send import NotReachable
@@ -108,13 +109,15 @@ async def _serve(made: Server[Any]) -> None:
 
 def server(bridge: Callable[[], Bridge], allowed: Collection[Allowed]) -> Server[Any]:
     """The server, with the tools that only read and those that are `allowed`."""
-    tools = {tool.name: tool for tool in TOOLS if tool.needs is None or tool.needs in allowed}
+    tools = {tool.__name__: tool for tool, needs in TOOLS.items() if needs is None or needs in allowed}
 
     async def list_tools(_: Any, __: Any) -> ListToolsResult:
-        return ListToolsResult(tools=list(map(_described, tools.values())))
+        return ListToolsResult(tools=[_described(tool, reads=TOOLS[tool] is None) for tool in tools.values()])
 
     async def call_tool(_: Any, params: Any) -> CallToolResult:
-        return await anyio.to_thread.run_sync(_call, tools, bridge, params.name, params.arguments or {})
+        if (tool := tools.get(params.name)) is None:
+            return _error(_no_tool(params.name, tools))
+        return await anyio.to_thread.run_sync(_call, tool, bridge, params.arguments or {})
 
     return Server(
         "conductor-webhook-bridge",
@@ -125,33 +128,32 @@ def server(bridge: Callable[[], Bridge], allowed: Collection[Allowed]) -> Server
     )
 
 
-def _described(tool: Tool) -> ToolDescription:
-    reads = tool.needs is None
-    return ToolDescription(
-        name=tool.name,
-        description=tool.description,
-        input_schema=tool.arguments.model_json_schema(),
+def _arguments(tool: Callable[..., Any]) -> type[BaseModel]:
+    _, given, _ = get_type_hints(tool).values()
+    return cast(type[BaseModel], given)
+
+
+def _described(tool: Callable[..., Any], reads: bool) -> Tool:
+    return Tool(
+        name=tool.__name__,
+        description=getdoc(tool),
+        input_schema=_arguments(tool).model_json_schema(),
         annotations=ToolAnnotations(
             read_only_hint=reads, destructive_hint=not reads, idempotent_hint=reads, open_world_hint=not reads
         ),
     )
 
 
-def _call(
-    tools: Mapping[str, Tool], bridge: Callable[[], Bridge], name: str, arguments: Mapping[str, Any]
-) -> CallToolResult:
-    tool = tools.get(name)
-    if tool is None:
-        return _error(_no_tool(name, tools))
+def _call(tool: Callable[..., Any], bridge: Callable[[], Bridge], given: Mapping[str, Any]) -> CallToolResult:
+    arguments = _arguments(tool)
     try:
-        given = tool.arguments.model_validate(arguments)
-        found = as_text(tool.run(bridge(), given))
+        found = as_text(as_json(tool(bridge(), arguments.model_validate(given, strict=True))))
     except ValidationError as error:
-        return _error(_describe(tool, error))
+        return _error(what_is_wrong(error, arguments.model_fields))
     except _EXPECTED as error:
         return _error(str(error))
     except Exception:
-        structlog.get_logger().exception("a tool failed", tool=name)
+        structlog.get_logger().exception("a tool failed", tool=tool.__name__)
         return _error("something went wrong in the bridge; its log on stderr says more")
     return CallToolResult(content=[TextContent(type="text", text=text) for text in (UNTRUSTED, found)])
 
@@ -160,20 +162,8 @@ def _error(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=as_text(text)[1:-1])], is_error=True)
 
 
-def _no_tool(name: str, tools: Mapping[str, Tool]) -> str:
-    needs = next((tool.needs for tool in TOOLS if tool.name == name), None)
+def _no_tool(name: str, tools: Collection[str]) -> str:
+    needs = next((needs for tool, needs in TOOLS.items() if tool.__name__ == name), None)
     if needs is not None:
         return f"{name} isn't allowed here: whoever started this server must add --allow-{needs}"
     return f"no tool {name[:100]}: {did_you_mean(name[:100], sorted(tools))}"
-
-
-def _describe(tool: Tool, error: ValidationError) -> str:
-    """What is wrong with the arguments, without their values."""
-    known = sorted(tool.arguments.model_fields)
-    found = []
-    for one in error.errors(include_input=False, include_url=False):
-        name = ".".join(map(str, one["loc"]))[:100]
-        unknown = one["type"] == "extra_forbidden"
-        remedy = did_you_mean(name, known) if known else "this tool takes none"
-        found.append(f"unknown argument {name}: {remedy}" if unknown else f"{name}: {one['msg']}")
-    return "; ".join(found)

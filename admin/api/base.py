@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
+from criteria.suggestions import did_you_mean
 from store.records import iso
 
 if TYPE_CHECKING:
@@ -34,11 +35,26 @@ class ApiObject(BaseModel):
         return cls.model_validate(_Joined(records, more))
 
 
-def as_json(found: ApiObject | Sequence[ApiObject]) -> Any:
-    """One object, or a list of them, for `json.dumps`."""
+def as_json(found: Any) -> Any:
+    """The objects in it for `json.dumps`."""
     if isinstance(found, ApiObject):
         return found.model_dump(by_alias=True, exclude_defaults=True)
-    return list(map(as_json, found))
+    if isinstance(found, Mapping):
+        return {name: as_json(value) for name, value in found.items()}
+    return list(map(as_json, found)) if isinstance(found, list) else found
+
+
+def what_is_wrong(error: ValidationError, known: Collection[str]) -> str:
+    """The first thing that doesn't fit, without its value. `known`: the names of the fields there are."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))[:100]
+    if first["type"] == "extra_forbidden":
+        return f"unknown {place}: {did_you_mean(place, known) if known else 'this takes none'}"
+    return f"{place}: {first['msg']}" if place else "send a JSON object"
+
+
+class NoQuery(ApiObject):
+    """No parameters."""
 
 
 class _Joined:

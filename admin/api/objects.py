@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, RootModel, ValidationInfo, field_validator
 
 from admin.api.base import ApiObject, Time
 from admin.check.health import Level
@@ -78,6 +78,15 @@ class Event(_EventBase):
     )
 
 
+class ListedEvent(Event):
+    """An event in a list, with what happened in words."""
+
+    type: str | None = Field(description="in the sender's words")
+    summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
+    status_in_words: str = Field(description="such as held until 12:31 UTC, or retrying (3 tries, next 12:02 UTC)")
+    effects: str = Field(description="such as completed 2 tasks; empty if there are none")
+
+
 class EventNews(Event):
     """A line of ``events --follow --json``."""
 
@@ -133,7 +142,7 @@ class TriedEvent(_EventKey):
 class ReplayTo(ApiObject):
     """Which target a replay is for, every one without it; and whether what was done may be done again."""
 
-    target: int | None = Field(None, ge=1, description="only this one, by its place among the event's targets, from 1")
+    target: int | None = Field(None, description="only this one, by its place among the event's targets, from 1")
     confirm: bool = Field(
         False, description="needed if the event had an effect: without it the answer is 409, and says which"
     )
@@ -167,6 +176,28 @@ class Replays(ManyReplays):
 
     last: str | None
     stopped: str | None
+
+
+class Notes(ApiObject):
+    """Events that were acknowledged or reopened."""
+
+    chosen: int = Field(description="events that match")
+    webhooks: dict[str, int] = Field(description="webhook → events that were acknowledged, or reopened")
+    changed: int
+    left_out: dict[str, int] = Field(description="reason → events that weren't")
+
+
+class NotePlan(ApiObject):
+    """What would be acknowledged or reopened."""
+
+    chosen: int = Field(description="events that match")
+    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be")
+    left_out: dict[str, int] = Field(description="reason → events that wouldn't be")
+    to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
+
+
+class NotesOrPlan(RootModel[Notes | NotePlan]):
+    """What was done; with `dryRun` what would be."""
 
 
 # --- why an event did or didn't match -----------------------------------------------------------------------

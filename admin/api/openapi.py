@@ -14,9 +14,8 @@ from pydantic_core import core_schema
 from spectree import Response, SpecTree
 from spectree.model_adapter.pydantic_adapter import PydanticModelAdapter
 
-from admin.api.base import ApiObject, Json
+from admin.api.base import ApiObject, Json, NoQuery, what_is_wrong
 from admin.api.objects import Error
-from criteria.suggestions import did_you_mean
 
 _ERRORS = {
     401: "the token is missing or wrong",
@@ -50,16 +49,8 @@ class _Models(PydanticModelAdapter):
 
 def _refuse(_request: Any, _answer: Any, error: Exception | None, *_: Any) -> None:
     """Answers 400 with the first thing that doesn't fit."""
-    if not isinstance(error, ValidationError):
-        return
-    first = error.errors()[0]
-    place = ".".join(map(str, first["loc"]))[:100]
-    if not place:
-        abort(400, "send a JSON object")
-    if first["type"] == "extra_forbidden":
-        known = API.models[error.title].get("properties")
-        abort(400, f"unknown {place}: {did_you_mean(place, known) if known else 'this takes none'}")
-    abort(400, f"{place}: {first['msg']}")
+    if isinstance(error, ValidationError):
+        abort(400, what_is_wrong(error, API.models[error.title].get("properties", ())))
 
 
 API = SpecTree(
@@ -84,10 +75,6 @@ API = SpecTree(
 
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-
-class NoQuery(ApiObject):
-    """No parameters."""
 
 
 def answers(answer: Any, *codes: int, status: int = 200, query: type[ApiObject] = NoQuery, **more: Any) -> Decorator:

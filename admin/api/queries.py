@@ -16,7 +16,7 @@ def limited(default: int) -> Any:
 
 
 class OfWebhook(ApiObject):
-    webhook: str | None = Field(None, description="only of this webhook")
+    webhook: str | None = Field(None, description="only those of this webhook")
 
 
 class Parts(OfWebhook):
@@ -24,18 +24,18 @@ class Parts(OfWebhook):
 
     status: str | None = Field(
         None,
-        description="only of this status; held, paused, retrying, quarantined: what pending ones wait for; unresolved: "
-        "failed, neither acknowledged nor resolved; resolved: by a replay",
+        description="only those with this status; held, paused, retrying, quarantined: what pending ones wait for; "
+        "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay",
         json_schema_extra={"enum": list(STATUSES)},
     )
-    type: str | None = Field(None, description="only of this type; with a final *, of the types that begin like it")
-    text: str | None = Field(
-        None, description="only with this text in their id, delivery id or payload, whatever its case"
+    type: str | None = Field(None, description="only those of this type, or of types that begin like 'invoice.*'")
+    text: str | None = Field(None, description="only those with this text in their id, delivery id or payload")
+    where: list[str] = Field([], description="only those with this value there: $.path=value; may be repeated")
+    failure: str | None = Field(None, description="only those that failed for this reason")
+    since: str | None = Field(
+        None, description="only those since then: 2h means two hours ago, or 2026-01-31T12:00 (UTC)"
     )
-    where: list[str] = Field([], description="only where $.path=value holds; may be repeated, or have one per line")
-    failure: str | None = Field(None, description="only failed events with this reason, as /api/failures says it")
-    since: str | None = Field(None, description="only those of this time or later: 2h, or ISO 8601")
-    until: str | None = Field(None, description="only those before this time")
+    until: str | None = Field(None, description="only those before then")
 
     @field_validator("where", mode="before")
     @classmethod
@@ -74,3 +74,16 @@ class OfDeliveries(ApiObject):
     start: str | None = Field(
         None, alias="from", description="begin with: last, the id of an event, or how long ago, such as 2h"
     )
+
+
+class Reason(ApiObject):
+    """Why an event is acknowledged, or reopened."""
+
+    reason: str = ""
+
+
+class ToNote(Reason, Parts):
+    """Which events to acknowledge, or to reopen: by their ids, or those that match."""
+
+    event_ids: list[str] = Field([], description="instead of a filter")
+    dry_run: bool = Field(False, description="only say what would happen")

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 import click
+from pydantic import ValidationError
 
-from admin.api.base import ApiObject, as_json
-from admin.bridge import Bridge, open_definitions, os_user, read_definitions
-from admin.cli.groups import fail
+from admin.api.base import ApiObject, Json, what_is_wrong
+from admin.api.base import as_json as to_json
+from admin.bridge import Bridge, open_definitions, os_user, read_definitions, webhook_of
 from admin.cli.tables import compact, counted, plain, table
-from admin.events.filters import check_webhook as check
-from admin.events.replay_plan import Plan
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, Webhook, load_definitions
-from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.records import Change
 from store.sql.store import Store
 
 
@@ -74,13 +71,11 @@ class Here:
     @cached_property
     def bridge(self) -> Bridge:
         """Store and definitions together."""
-        return Bridge(self.settings, self.store, self.readable)
-
-    def record(self, what: str, webhook: str, detail: str = "") -> None:
-        """Adds to the list of changes what the user did. Raises StoreUnavailable."""
-        self.store.changes.record(Change(self.store.now(), user(), what, webhook, detail))
+        return Bridge(self.settings, self.store, self.readable, f"command line ({os_user()})")
 
 
+Columns = Mapping[str, str | Callable[[Json], object]]
+"""Heading of a table → the field of the JSON that is below it, or what to make of all of the JSON."""
 here = click.make_pass_decorator(Here, ensure=True)
 LIMIT = click.IntRange(1, 1_000_000_000)
 """How many may be asked for: fewer than any database counts to."""
@@ -96,13 +91,19 @@ def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str
     return [name for name in names if name.startswith(incomplete)]
 
 
-def user() -> str:
-    """Who is using the command line, for the list of changes."""
-    return f"command line ({os_user()})"
-
-
 def echo_json(found: ApiObject | Sequence[ApiObject]) -> None:
-    click.echo(json.dumps(as_json(found), indent=2))
+    click.echo(json.dumps(to_json(found), indent=2))
+
+
+def echo_list(found: Sequence[ApiObject], columns: Columns, nothing: str, as_json: bool) -> None:
+    """The objects as JSON, or as a table. `columns`: heading → the field in the JSON, or what to make of all of it."""
+    if as_json:
+        echo_json(found)
+        return
+    rows = [
+        [one.get(cell) if isinstance(cell, str) else cell(one) for cell in columns.values()] for one in to_json(found)
+    ]
+    echo_table(list(columns), rows, nothing)
 
 
 def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> None:
@@ -134,19 +135,9 @@ def echo_left_out(left_out: Mapping[str, int], to_stderr: bool = True) -> None:
         click.echo(f"{number} left out: {plain(reason)}", err=to_stderr)
 
 
-def echo_by_webhook(plan: Plan, to_stderr: bool = False) -> None:
-    """The chosen events of each webhook by status."""
-    for webhook, statuses in plan.by_webhook.items():
-        each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
-        click.echo(f"  {plain(webhook)}: {each}", err=to_stderr)
-
-
 def webhook_named(here: Here, name: str) -> Webhook:
-    """The webhook, as far as the definitions can be read; exits with the names there are if it isn't one of them."""
-    webhook = here.readable.by_name.get(name)
-    if webhook is None:
-        fail_unknown(name, here.readable)
-    return webhook
+    """The webhook, as far as the definitions can be read. Raises NotFound, with the names there are."""
+    return webhook_of(here.readable, name)
 
 
 def secret_given(text: str | None, option: str = "--secret") -> str:
@@ -163,15 +154,12 @@ def secret_given(text: str | None, option: str = "--secret") -> str:
         raise click.BadParameter(f"{text[1:]}: {reason}", param_hint=option) from None
 
 
-def check_webhook(here: Here, name: str | None) -> None:
-    """Exits with the names there are if a filter names a webhook that isn't defined and has never received anything.
-
-    While definitions can't be read, any webhook may be in them.
-    """
-    check(here.bridge, name)
+_Asked = TypeVar("_Asked", bound=ApiObject)
 
 
-def fail_unknown(name: str, definitions: Definitions) -> NoReturn:
-    """Exits with the names there are, for a webhook that isn't one of them."""
-    known = definitions.by_name
-    fail(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")
+def given(model: type[_Asked], **options: object) -> _Asked:
+    """The options as an operation takes them. Exits with 2 if they don't fit."""
+    try:
+        return model.model_validate(options)
+    except ValidationError as error:
+        raise click.UsageError(f"--{what_is_wrong(error, ())}") from None

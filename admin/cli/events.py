@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from textwrap import indent
 from typing import Any
 
 import click
 
+from admin import operations
 from admin.api import objects
-from admin.api.built import whole_event
-from admin.cli.acknowledge import acknowledge, reopen
-from admin.cli.common import LIMIT, Here, as_json_option, echo_fields, echo_json, echo_table, echo_values, here
-from admin.cli.diff import diff
-from admin.cli.event_list import echo_story, filter_options, list_events, parts_given, search_for, show_failures
+from admin.cli.common import (
+    LIMIT,
+    Columns,
+    Here,
+    as_json_option,
+    echo_fields,
+    echo_json,
+    echo_list,
+    echo_table,
+    echo_values,
+    here,
+)
+from admin.cli.filters import filter_options, parts_given, search_for
 from admin.cli.follow import follow_events
-from admin.cli.groups import Commands
-from admin.cli.replay import confirm, replay_many
-from admin.cli.tables import compact, counted, plain, pretty
-from admin.events.erase import erase
-from admin.events.replay import NeedsConfirmation
-from admin.events.replay import replay as replay_event
+from admin.cli.groups import Commands, fail
+from admin.cli.replay import acknowledge, erase, reopen, replay
+from admin.cli.tables import compact, counted, cut, plain, pretty
+from admin.events.differences import compared, differences, place
+from admin.events.failures import failures
 from admin.explain.explainer import Explainer
 from admin.explain.groups import answer, shown_first
-from admin.explain.results import Comparison, EventExplanation
+from admin.explain.results import Comparison, EventExplanation, StoryStep
 from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
-from store.records import Event, Task, iso
+from store.records import Event, iso
 
-_PAGE = 500
+_COLUMNS = {
+    "EVENT": "eventId",
+    "WEBHOOK": "webhook",
+    "WHAT HAPPENED": "summary",
+    "STATUS": "statusInWords",
+    "EFFECTS": "effects",
+    "RECEIVED AT": "receivedAt",
+}
+_FAILURES = {
+    "EVENTS": "number",
+    "WEBHOOK": "webhook",
+    "REASON": "reason",
+    "FIRST": "firstAt",
+    "LAST": "lastAt",
+    "LAST EVENT": "lastEvent",
+}
+_LONGEST = 60
+"""Characters of a value in a table."""
+_LONGEST_FIELD = 200
+"""Characters of a field's path there: all rows are as wide as the widest, and a sender may choose long keys."""
 
 
 # --- events -------------------------------------------------------------------------------------------------
@@ -82,26 +110,52 @@ def events(
     if ctx.invoked_subcommand is not None:
         return
     parts = parts_given(filters)
+    search = search_for(here, parts)
+    if in_groups and set(parts) - {"webhook"}:
+        raise click.UsageError("--failures can only be narrowed by --webhook")
     if in_groups:
-        show_failures(here, parts, as_json)
+        _list_failures(here, parts.get("webhook"), as_json)
+    elif not follow:
+        _list_events(here, search, limit, before, as_json, payloads)
+    elif before:
+        raise click.UsageError("--follow shows new events: leave out --before")
+    elif search.waiting is not None or search.resolved:
+        raise click.UsageError(
+            f"--follow can't wait for {parts['status']}, which an event is only for a while or becomes by another: "
+            f"list those that are {parts['status']} without --follow"
+        )
+    else:
+        follow_events(here.bridge, search, as_json)
+
+
+def _list_events(here: Here, search: Any, limit: int, before: str | None, as_json: bool, payloads: bool) -> None:
+    bridge = here.bridge
+    found = operations.list_events(bridge, search, limit, before)
+    if as_json and payloads:
+        whole = (bridge.store.queries.event(one.event_id) for one in found.events)
+        echo_json([operations.show_event(bridge, event) for event in whole if event is not None])
+    else:
+        echo_list(found.events, _COLUMNS, "no events", as_json)
+    if found.searched_to is not None:
+        click.echo(
+            f"searched back to {iso(found.searched_to.received_at)}; for older ones narrow the time with --since and "
+            f"--until, or go on with --before {found.older}",
+            err=True,
+        )
+    elif found.older is not None:
+        click.echo(f"for older ones: --before {found.older}", err=True)
+
+
+def _list_failures(here: Here, webhook: str | None, as_json: bool) -> None:
+    found = failures(here.bridge, webhook)
+    if as_json:
+        echo_json(found)
         return
-    query = search_for(here, parts)
-    if follow:
-        if before:
-            raise click.UsageError("--follow shows new events: leave out --before")
-        if query.waiting is not None:
-            raise click.UsageError(
-                f"--follow can't wait for {query.waiting}, which an event is only for a while: follow "
-                f"--status pending, or list those that are {query.waiting} without --follow"
-            )
-        if query.resolved:
-            raise click.UsageError(
-                "--follow can't wait for resolved: a replay resolves an earlier event, and is an event of its own; "
-                "follow --status delivered, or list the resolved ones without --follow"
-            )
-        follow_events(here.bridge, query, as_json)
-        return
-    list_events(here, query, before, limit, as_json, payloads)
+    echo_list(found.groups, _FAILURES, "no failed event is unresolved", as_json)
+    if found.searched_to is not None:
+        click.echo(f"only the newest {found.events} are counted, back to {iso(found.searched_to)}", err=True)
+    if found.groups:
+        click.echo("to list those of a group: --status unresolved --webhook WEBHOOK --failure REASON", err=True)
 
 
 @events.command(short_help="Show an event: story, targets and payload.")
@@ -116,24 +170,18 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
     bridge = here.bridge
     event = bridge.event_meant(event_id)
     if as_json:
-        echo_json(whole_event(bridge, event))
+        echo_json(operations.show_event(bridge, event))
         return
     found = Explainer(bridge).event(event, 50)
     event = bridge.shown(event)
-    _echo_event(event, found.meaning)
-    echo_story(found.story)
-    for name, values in (
-        ("enclosing", event.enclosing),
-        ("claims", event.claims),
-        ("headers", event.headers),
-        ("query", event.query),
-    ):
-        echo_values(name, values)
+    _echo_event(event, found.meaning, found.story)
+    for name in ("enclosing", "claims", "headers", "query"):
+        echo_values(name, getattr(event, name))
     click.echo("\npayload:")
     click.echo(pretty(json.loads(event.payload)))
 
 
-def _echo_event(event: Event, meaning: Sequence[str]) -> None:
+def _echo_event(event: Event, meaning: Sequence[str], story: Iterable[StoryStep]) -> None:
     fields = {
         "event": event.id,
         "happened": event.summary or None,
@@ -146,6 +194,9 @@ def _echo_event(event: Event, meaning: Sequence[str]) -> None:
     echo_fields(fields)
     for sentence in meaning:
         click.echo(f"  {plain(sentence)}")
+    click.echo("\nstory:")
+    for step in story:
+        click.echo(f"  {iso(step.at)}  {plain(step.what)}")
 
 
 @events.command(short_help="Explain why an event did or didn't match.")
@@ -167,13 +218,14 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
     if as_json:
         echo_json(list(map(objects.compared_task, found.tasks)))
         return
-    _echo_event(bridge.shown(found.event), (answer(found.tasks), *found.meaning))
-    echo_story(found.story)
-    _echo_starts(found)
-    _echo_messages(found)
+    _echo_event(bridge.shown(found.event), (answer(found.tasks), *found.meaning), found.story)
+    _echo_entries(found)
     shown, others = shown_first(found.tasks, each=all_tasks)
     for comparison, number in shown:
-        _echo_task(comparison)
+        task = comparison.task
+        click.echo(f"\n{comparison.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
+        click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
+        _echo_comparison(comparison)
         if number > 1:
             click.echo(f"  and {counted(number - 1, 'more task')} like it")
     if others:
@@ -182,31 +234,18 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
         click.echo(f"\nOnly the closest {limit} tasks are listed; see --limit", err=True)
 
 
-def _echo_task(comparison: Comparison) -> None:
-    task = comparison.task
-    click.echo(f"\n{comparison.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
-    click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
-    _echo_comparison(comparison)
-
-
-def _echo_starts(found: EventExplanation) -> None:
+def _echo_entries(found: EventExplanation) -> None:
+    """What the webhook's `starts` and `messages` made of the event."""
     for start in found.starts:
         version = f" version {start.start.version}" if start.start.version else ""
         verdict = "STARTS" if start.holds else "DOESN'T START"
         click.echo(f"\n{verdict}  {plain(start.start.workflow)}{version}")
-        if not start.criteria:
-            click.echo(f"  {plain(start.reason)}")
-        _echo_criteria(start.criteria)
+        _echo_criteria(start.criteria, start.reason)
         if start.input_text is not None:
             click.echo(indent(plain(f"input: {start.input_text}", lines=True), "  "))
-
-
-def _echo_messages(found: EventExplanation) -> None:
     for one in found.messages:
         click.echo(f"\n{'SENDS' if one.holds else 'SENDS NO'} MESSAGE  to {plain(one.message.workflow)}")
-        if not one.criteria:
-            click.echo(f"  {plain(one.reason)}")
-        _echo_criteria(one.criteria)
+        _echo_criteria(one.criteria, one.reason)
 
 
 def _echo_comparison(comparison: Comparison) -> None:
@@ -215,94 +254,58 @@ def _echo_comparison(comparison: Comparison) -> None:
     _echo_criteria(comparison.criteria)
 
 
-def _echo_criteria(criteria: Sequence[Criterion]) -> None:
+def _echo_criteria(criteria: Sequence[Criterion], otherwise: str = "") -> None:
+    """The criteria, or else why there are none."""
+    if not criteria and otherwise:
+        click.echo(f"  {plain(otherwise)}")
     for criterion in criteria:
         click.echo(f"    {'ok ' if criterion.holds else 'NOT'} {plain(describe_criterion(criterion))}")
 
 
-@events.command(short_help="Deliver events again, as new ones.")
-@click.argument("event_id", required=False)
-@filter_options("Many: those")
-@click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
-@click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
-@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="The highest rate, such as 20/s.")
-@click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
-@click.option("--dry-run", is_flag=True, help="Only show what it would do.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
+@events.command(short_help="Compare two events, field by field.")
+@click.argument("before")
+@click.argument("after")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
-def replay(here: Here, /, event_id: str | None, as_json: bool, **many: Any) -> None:
-    """Deliver an event, or many, again, as new events that arrive now.
+def diff(here: Here, before: str, after: str, as_json: bool) -> None:
+    """Compare the payloads of two events, field by field, headers and query included.
 
-    A new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
-    whatever it matches: nothing that the old event did is undone. If it had an effect, or is pending, this says so and
-    asks first. The new event's id is printed.
-
-    With --target, whose numbers `events show` lists, the new event has only that one: the same task of the same
-    workflow, or the same start. Everything else that it matches is left alone.
-
-    Many are selected by the filter of the list, --status, --webhook, --since and so on, and replayed in the order in
-    which they arrived.
-    Left out are acknowledged events, those with a replay that was delivered or is pending, and those of webhooks that
-    are no longer defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if
-    they are pending, or if they belong to several webhooks; where nobody can be asked it needs --yes. Ctrl-C stops
-    between two events and prints how to continue.
+    Exits with 1 if they differ. What `hide` names is not compared.
 
     \b
-    Examples:
-      webhook-bridge events replay 01935c2e-6f3a-7000-8000-000000000000
-      webhook-bridge events replay 01935c2e-6f3a-7000-8000-000000000000 --target 2
-      webhook-bridge events replay --status failed --webhook orders --since 2h --dry-run
-      webhook-bridge events replay --status failed --webhook orders --since 2h --rate 20/s
+    Example:
+      webhook-bridge events diff 01935c2e-6f3a last
     """
-    chosen_by = parts_given(many, "after")
-    if event_id is None:
-        if not chosen_by or many["target"] is not None:
-            raise click.UsageError(
-                "which events? Give EVENT_ID, or options of a filter: --status, --webhook, --since …"
-            )
-        replay_many(here, chosen_by, many["rate"], many["dry_run"], many["yes"], as_json, many["acknowledged"])
-        return
-    if chosen_by or many["dry_run"] or many["acknowledged"]:
-        raise click.UsageError("EVENT_ID is one event: leave out the options that select many")
-    event = here.bridge.event_meant(event_id)
-    try:
-        new_id = replay_event(here.bridge, event.id, many["target"], many["yes"])
-    except NeedsConfirmation as error:
-        confirm(f"event {event.id}: {error}", "Replay it?")
-        new_id = replay_event(here.bridge, event.id, many["target"], True)
-    which = f"event {event.id}" + (f", target {many['target']}" if many["target"] is not None else "")
-    here.record("replayed", event.webhook, f"{which}, as {new_id}")
+    bridge = here.bridge
+    one, other = (bridge.shown(bridge.event_meant(event_id)) for event_id in (before, after))
+    for event in (one, other):
+        if event.unreadable is not None:
+            fail(f"event {event.id} can't be read: {event.unreadable}")
+    result = differences(compared(one), compared(other))
     if as_json:
-        echo_json(objects.Replay(event_id=new_id, replay_of=event.id))
-        return
-    click.echo(new_id)
+        found = [{"what": it.kind, "path": it.path, "before": it.before, "after": it.after} for it in result.found]
+        click.echo(json.dumps({"complete": result.complete, "differences": found}, indent=2))
+    else:
+        rows = [
+            [
+                it.kind,
+                cut(place(it), _LONGEST_FIELD),
+                compact(it.before, _LONGEST) if it.kind != "added" else "",
+                compact(it.after, _LONGEST) if it.kind != "removed" else "",
+            ]
+            for it in result.found
+        ]
+        echo_table(["WHAT", "FIELD", "BEFORE", "AFTER"], rows, "they are the same")
+        if not result.complete:
+            click.echo("there is too much to compare all of it", err=True)
+    sys.exit(1 if result.found or not result.complete else 0)
 
 
-events.add_command(acknowledge)
-events.add_command(reopen)
-events.add_command(diff)
+for command in (replay, acknowledge, reopen, erase):
+    events.add_command(command)
 
 
 # --- tasks --------------------------------------------------------------------------------------------------
-
-
-@events.command("erase", short_help="Erase an event's payload, headers and answers.")
-@click.argument("event_id")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
-@here
-def erase_event(here: Here, event_id: str, yes: bool) -> None:
-    """Erase what an event says, such as a person's data: payload, headers and answers.
-
-    Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got is Conductor's. If
-    the event is being delivered right now, this waits for half a minute.
-    """
-    event = here.bridge.event_meant(event_id)
-    if not yes:
-        click.confirm(f"Erase the payload of event {event.id} of {event.webhook} for good?", abort=True, err=True)
-    erase(here.bridge, event.id, patience=30.0)
-    here.record("erased", event.webhook, f"event {event.id}")
-    click.echo(f"{event.id} is erased")
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -322,39 +325,21 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
     """
     if ctx.invoked_subcommand is not None:
         return
-    found = _waiting(here, workflow, broken, limit)
-    if as_json:
-        echo_json(list(map(objects.Task.of, found)))
-        return
-    rows = [
-        [
-            task.id,
-            task.workflow,
-            task.workflow_id,
-            task.reference_name,
-            iso(task.scheduled_at),
-            compact(task.matches) if task.broken is None else f"BROKEN: {task.broken}",
-        ]
-        for task in found
-    ]
-    echo_table(
-        ["TASK", "WORKFLOW", "WORKFLOW ID", "REFERENCE", "WAITING SINCE", "MATCHES"],
-        rows,
-        "no task is known to be waiting",
-    )
+    if broken:
+        found = list(map(objects.Task.of, here.bridge.broken_tasks(limit, workflow)))
+    else:
+        found = operations.list_tasks(here.bridge, workflow, limit)
+    columns: Columns = {
+        "TASK": "taskId",
+        "WORKFLOW": "workflow",
+        "WORKFLOW ID": "workflowId",
+        "REFERENCE": "referenceName",
+        "WAITING SINCE": "waitingSince",
+        "MATCHES": lambda task: f"BROKEN: {task['broken']}" if "broken" in task else compact(task["matches"]),
+    }
+    echo_list(found, columns, "no task is known to be waiting", as_json)
     if len(found) == limit:
         click.echo(f"only {limit} tasks are listed; see --limit", err=True)
-
-
-def _waiting(here: Here, workflow: str | None, broken: bool, limit: int) -> list[Task]:
-    if broken:
-        return here.bridge.broken_tasks(limit, workflow)
-    found: list[Task] = []
-    while len(found) < limit and (
-        page := here.store.queries.waiting_tasks(found[-1].id if found else "", _PAGE, workflow)
-    ):
-        found += page
-    return found[:limit]
 
 
 @tasks.command("show", short_help="Show a task, and which events came close.")
@@ -367,12 +352,11 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
 
     For a task that is set aside, because it or its workflow can't be read: the reason, and when it is tried next.
     """
-    bridge = here.bridge
-    task = bridge.task(task_id)
-    found = Explainer(bridge).task(task, limit)
     if as_json:
-        echo_json(objects.whole_task(task, found))
+        echo_json(operations.show_task(here.bridge, task_id, limit))
         return
+    task = here.bridge.task(task_id)
+    found = Explainer(here.bridge).task(task, limit)
     fields = {
         "task": task.id,
         "reference": task.reference_name,
@@ -382,9 +366,7 @@ def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
         "domain": task.domain,
     }
     echo_fields(fields)
-    click.echo(f"  {plain(found.meaning)}")
-    click.echo("\nmatches:")
-    click.echo(pretty(task.matches))
+    click.echo(f"  {plain(found.meaning)}\n\nmatches:\n{pretty(task.matches)}")
     if not found.near:
         click.echo("\nNo event of its webhooks is stored.")
     for comparison in found.near:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import click
 
-from admin.bridge import Bridge, open_definitions
+from admin.bridge import Bridge, open_definitions, os_user
 from admin.cli.common import Here, here
 from admin.cli.groups import fail
 from config.logs import configure_logging
@@ -47,6 +47,6 @@ def _current(here: Here) -> Callable[[], Bridge]:
     def bridge() -> Bridge:
         with lock:
             definitions.check()
-            return Bridge(settings, store, definitions.current)
+            return Bridge(settings, store, definitions.current, f"assistant of {os_user()}")
 
     return bridge

@@ -142,7 +142,7 @@ def _done(here: Here, form: WebhookForm, as_json: bool) -> None:
     webhook = read_definitions(here.settings.bridge_webhooks, True).by_name[form.name]
     url = url_of(webhook, here.settings)
     with suppress(StoreUnavailable):  # before the first start there is no store
-        here.record("created", form.name, f"platform {guide.platform.name}")
+        here.bridge.record("created", form.name, f"platform {guide.platform.name}")
     is_shown = form.generated and webhook.callback is None  # whose secret is entered nowhere
     if as_json:
         secret = form.secret if is_shown else None

@@ -37,4 +37,4 @@ def prune(here: Here, older_than: str, yes: bool) -> None:
         number, more = number + step.events, step.more
         click.echo(f"\r{number} events deleted", err=True, nl=False)
     click.echo(err=True)
-    here.record("pruned", "", f"{number} events that finished before {iso(before)}")
+    here.bridge.record("pruned", "", f"{number} events that finished before {iso(before)}")

@@ -11,7 +11,6 @@ from admin.cli.common import (
     LIMIT,
     Here,
     as_json_option,
-    check_webhook,
     complete_webhook,
     echo_fields,
     echo_json,
@@ -22,6 +21,7 @@ from admin.cli.common import (
 )
 from admin.cli.groups import Commands
 from admin.cli.tables import plain, pretty
+from admin.events.filters import check_webhook
 from admin.events.kept_rejections import KeptRejections, Plan, Retried
 from config.durations import parse_duration
 from store.records import iso
@@ -48,7 +48,7 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
     """
     if ctx.invoked_subcommand is not None:
         return
-    check_webhook(here, webhook)
+    check_webhook(here.bridge, webhook)
     found = here.store.queries.rejections(webhook, limit, filtered)
     if as_json:
         echo_json(list(map(Rejection.of, found)))
@@ -123,7 +123,7 @@ def retry(
     if webhook is None:
         plan = _plan_of(refused, ids)
     else:
-        check_webhook(here, webhook)
+        check_webhook(here.bridge, webhook)
         plan = refused.plan(webhook, _begin(here, since))
     if dry_run or not plan.ready:
         _say(as_json, len(plan.ready), "would be accepted", RetryOfMany(
@@ -171,7 +171,7 @@ def _record(here: Here, done: Retried, ids: tuple[str, ...]) -> None:
     which = ", ".join(ids) if ids else "all that a signature now proves"
     for webhook, number in sorted(done.accepted.items()):
         text = f"{number} rejected deliveries accepted: {which}"
-        here.record("retried", webhook, text)
+        here.bridge.record("retried", webhook, text)
 
 
 def _say(as_json: bool, number: int, what: str, found: RetryOfMany) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,13 +11,12 @@ from urllib.parse import quote, urlencode
 import click
 import urllib3
 
+from admin.cli.filters import filter_options
 from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
-from admin.events.filters import PARTS
 from admin.events.send import pool_for
 
 _TIMEOUT = 30.0
-_FILTERS = tuple(part for part in PARTS if part != "where")
 
 
 @dataclass(frozen=True)
@@ -27,15 +26,21 @@ class Remote:
     url: str
     token: str
 
-    def ask(self, method: str, *path: str, body: object = None, query: Mapping[str, object] | None = None) -> None:
-        """Prints the answer's JSON; exits with 1 if it refuses, or there is none. `path`: its parts, below `/api`."""
-        fields = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        below = "/".join(quote(part, safe="") for part in path)
-        url = f"{self.url.rstrip('/')}/api/{below}" + (f"?{urlencode(fields)}" if fields else "")
+    def ask(self, method: str, path: str, given: Mapping[str, Any]) -> None:
+        """Prints the answer's JSON; exits with 1 if it refuses, or there is none.
+
+        `path`: below `/api`, with the names of those that it takes of `given`. The others are a GET's query, or else
+        the body.
+        """
+        below = path.format_map({name: quote(str(value), safe="") for name, value in given.items()})
+        others = {name: value for name, value in given.items() if f"{{{name}}}" not in path and value not in (None, ())}
+        url, body = f"{self.url.rstrip('/')}/api/{below}", others
+        if method == "GET":
+            url, body = f"{url}?{urlencode(others, doseq=True)}", {}
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             with pool_for(url) as pool:
-                answer = pool.request(method, url, json=body, headers=headers, timeout=_TIMEOUT, redirect=False)
+                answer = pool.request(method, url, json=body or None, headers=headers, timeout=_TIMEOUT, redirect=False)
             found = json.loads(answer.data)
         except urllib3.exceptions.HTTPError as error:
             fail(f"{self.url} can't be reached: {getattr(error, 'reason', None) or error}")
@@ -60,97 +65,69 @@ def remote() -> None:
     """
 
 
-_pass = click.make_pass_decorator(Remote)
+_Option = Callable[[Callable[..., None]], Callable[..., None]]
+_WEBHOOK, _EVENT = click.argument("webhook"), click.argument("event_id")
 
 
-@remote.command("webhooks")
-@_pass
-def _webhooks(at: Remote) -> None:
-    """List the webhooks."""
-    at.ask("GET", "webhooks")
+def _command(group: click.Group, name: str, request: str, text: str, *options: _Option, **more: Any) -> None:
+    """A command that makes the request: what its path names comes from arguments, the rest of a GET from options."""
+    method, path = request.split()
 
-
-@remote.command("pause")
-@click.argument("webhook")
-@_pass
-def _pause(at: Remote, webhook: str) -> None:
-    """Accept the webhook's deliveries, but decide nothing until it is resumed."""
-    at.ask("POST", "webhooks", webhook, "pause")
-
-
-@remote.command("resume")
-@click.argument("webhook")
-@_pass
-def _resume(at: Remote, webhook: str) -> None:
-    """Resume a paused webhook."""
-    at.ask("POST", "webhooks", webhook, "resume")
-
-
-def _with_filters(command: Any) -> Any:
-    for name in reversed(_FILTERS):
-        command = click.option(f"--{name}")(command)
-    return command
-
-
-@remote.group("events", cls=Commands, invoke_without_command=True)
-@_with_filters
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True)
-@click.pass_context
-def _events(ctx: click.Context, /, limit: int, **filters: str | None) -> None:
-    """List events; show, explain, replay or erase one."""
-    if ctx.invoked_subcommand is None:
+    @click.pass_context
+    def ask(ctx: click.Context, /, **given: Any) -> None:
         at = ctx.find_object(Remote)
         assert at is not None  # it is set with --server
-        at.ask("GET", "events", query={"limit": limit, **filters})
+        if ctx.invoked_subcommand is None:
+            at.ask(method, path, given)
+
+    for option in reversed(options):
+        ask = option(ask)
+    group.command(name, help=text, **more)(ask)
 
 
-@_events.command("show")
-@click.argument("event_id")
-@_pass
-def _show(at: Remote, event_id: str) -> None:
-    """Show an event with its payload."""
-    at.ask("GET", "events", event_id)
-
-
-@_events.command("explain")
-@click.argument("event_id")
-@_pass
-def _explain(at: Remote, event_id: str) -> None:
-    """Explain why an event did or didn't match each waiting task."""
-    at.ask("GET", "events", event_id, "why")
-
-
-@_events.command("replay")
-@click.argument("event_id")
-@click.option("--target", type=click.IntRange(min=1), help="Only to this one of its targets.")
-@click.option("-y", "--yes", is_flag=True, help="Although it repeats an effect.")
-@_pass
-def _replay(at: Remote, event_id: str, target: int | None, yes: bool) -> None:
-    """Deliver an event again, as a new one."""
-    body = {"confirm": yes} | ({} if target is None else {"target": target})
-    at.ask("POST", "events", event_id, "replay", body=body)
-
-
-@_events.command("erase")
-@click.argument("event_id")
-@click.confirmation_option("-y", "--yes", prompt="Erase the event's payload for good?")
-@_pass
-def _erase(at: Remote, event_id: str) -> None:
-    """Erase an event's payload, headers and answers."""
-    at.ask("POST", "events", event_id, "erase")
-
-
-@remote.command("tasks")
-@click.option("--workflow", help="Only tasks of workflows with this name.")
-@_pass
-def _tasks(at: Remote, workflow: str | None) -> None:
-    """List waiting tasks."""
-    at.ask("GET", "tasks", query={"workflow": workflow})
-
-
-@remote.command("rejections")
-@click.option("--webhook", help="Only of this webhook.")
-@_pass
-def _rejections(at: Remote, webhook: str | None) -> None:
-    """List rejected deliveries."""
-    at.ask("GET", "rejections", query={"webhook": webhook})
+_command(remote, "webhooks", "GET webhooks", "List the webhooks.")
+_command(remote, "pause", "POST webhooks/{webhook}/pause", "Accept deliveries, but decide nothing.", _WEBHOOK)
+_command(remote, "resume", "POST webhooks/{webhook}/resume", "Resume a paused webhook.", _WEBHOOK)
+_command(
+    remote,
+    "events",
+    "GET events",
+    "List events; show, explain, replay or erase one.",
+    filter_options("Only events"),
+    click.option(
+        "-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most."
+    ),
+    cls=Commands,
+    invoke_without_command=True,
+)
+_events = remote.commands["events"]
+assert isinstance(_events, click.Group)
+_command(_events, "show", "GET events/{event_id}", "Show an event with its payload.", _EVENT)
+_command(_events, "explain", "GET events/{event_id}/why", "Explain why an event did or didn't match.", _EVENT)
+_command(
+    _events,
+    "replay",
+    "POST events/{event_id}/replay",
+    "Deliver an event again, as a new one.",
+    _EVENT,
+    click.option("--target", type=click.IntRange(min=1), help="Only to this one of its targets."),
+    click.option("-y", "--yes", "confirm", is_flag=True, help="Although it repeats an effect."),
+)
+_command(
+    _events,
+    "erase",
+    "POST events/{event_id}/erase",
+    "Erase an event's payload, headers and answers.",
+    _EVENT,
+    click.confirmation_option("-y", "--yes", prompt="Erase the event's payload for good?", help="Don't ask."),
+)
+_command(
+    remote, "tasks", "GET tasks", "List waiting tasks.", click.option("--workflow", help="Only tasks of this workflow.")
+)
+_command(
+    remote,
+    "rejections",
+    "GET rejections",
+    "List rejected deliveries.",
+    click.option("-w", "--webhook", help="Only those of this webhook."),
+)

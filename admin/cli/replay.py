@@ -1,4 +1,4 @@
-"""``events replay`` of many: shows what it will do, asks, shows progress, and can be stopped and continued."""
+"""What is done with events, one or many: replay, acknowledge and reopen, erase."""
 
 from __future__ import annotations
 
@@ -6,34 +6,92 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from admin.api.objects import ReplayPlan, Replays
-from admin.cli.common import Here, echo_by_webhook, echo_json, echo_left_out
-from admin.cli.event_list import matching
+from admin import operations
+from admin.api.objects import NotePlan, Notes, ReplayPlan, Replays, ReplayTo
+from admin.cli.common import Here, echo_json, echo_left_out, here
+from admin.cli.filters import filter_options, matching, parts_given
 from admin.cli.groups import fail
-from admin.cli.tables import counted
-from admin.events.replay import Progress, replay_all
-from admin.events.replay_plan import SETTLED, Plan, plan_of
+from admin.cli.tables import counted, plain
+from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
+from admin.events.replay import NeedsConfirmation, Progress, replay_all
+from admin.events.replay_plan import SETTLED, Plan, chosen, plan_of
 from config.rates import parse_rate
 from store.errors import StoreUnavailable
 from store.records import iso
+from store.story import Noted
 
 _SAY_EVERY = 2.0
 """Seconds between lines of progress where there is no terminal."""
+_WHICH = "which events? Give EVENT_ID, or options of a filter: --status, --webhook, --since …"
+_ONE = "EVENT_ID is one event: leave out the options that select many"
 
 
-def replay_many(
-    here: Here,
-    chosen_by: Mapping[str, Any],
-    rate: str,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-    acknowledged: bool = False,
+# --- replay -------------------------------------------------------------------------------------------------
+
+
+@click.command(short_help="Deliver events again, as new ones.")
+@click.argument("event_id", required=False)
+@filter_options("Many: those")
+@click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
+@click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
+@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="The highest rate, such as 20/s.")
+@click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
+@click.option("--dry-run", is_flag=True, help="Only show what it would do.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@here
+def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, as_json: bool, **many: Any) -> None:
+    """Deliver an event, or many, again, as new events that arrive now.
+
+    A new event has the old one's payload and headers, is held as the webhook now says, and completes or starts
+    whatever it matches: nothing that the old event did is undone. If it had an effect, or is pending, this says so and
+    asks first. The new event's id is printed.
+
+    With --target, whose numbers `events show` lists, the new event has only that one: the same task of the same
+    workflow, or the same start. Everything else that it matches is left alone.
+
+    Many are selected by the filter of the list, --status, --webhook, --since and so on, and replayed in the order in
+    which they arrived.
+    Left out are acknowledged events, those with a replay that was delivered or is pending, and those of webhooks that
+    are no longer defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if
+    they are pending, or if they belong to several webhooks; where nobody can be asked it needs --yes. Ctrl-C stops
+    between two events and prints how to continue.
+
+    \b
+    Examples:
+      webhook-bridge events replay 01935c2e-6f3a-7000-8000-000000000000
+      webhook-bridge events replay 01935c2e-6f3a-7000-8000-000000000000 --target 2
+      webhook-bridge events replay --status failed --webhook orders --since 2h --dry-run
+      webhook-bridge events replay --status failed --webhook orders --since 2h --rate 20/s
+    """
+    chosen_by = parts_given(many, "after")
+    if event_id is None:
+        if not chosen_by or target is not None:
+            raise click.UsageError(_WHICH)
+        _replay_many(here, chosen_by, many["rate"], many["dry_run"], yes, as_json, many["acknowledged"])
+        return
+    if chosen_by or many["dry_run"] or many["acknowledged"]:
+        raise click.UsageError(_ONE)
+    event = here.bridge.event_meant(event_id)
+    try:
+        made = operations.replay_event(here.bridge, event.id, ReplayTo(target=target, confirm=yes))
+    except NeedsConfirmation as error:
+        _confirm(f"event {event.id}: {error}", "Replay it?")
+        made = operations.replay_event(here.bridge, event.id, ReplayTo(target=target, confirm=True))
+    if as_json:
+        echo_json(made)
+    else:
+        click.echo(made.event_id)
+
+
+def _replay_many(
+    here: Here, chosen_by: Mapping[str, str], rate: str, dry_run: bool, yes: bool, as_json: bool, acknowledged: bool
 ) -> None:
     """Replays the events that match; exits with 1 if it was stopped or some couldn't be replayed."""
     try:
@@ -43,23 +101,24 @@ def replay_many(
     bridge = here.bridge
     plan = plan_of(bridge, matching(here, chosen_by), acknowledged)
     if dry_run or not plan.total:
-        _say_dry(plan, as_json)
+        if as_json:
+            webhooks = {name: sum(statuses.values()) for name, statuses in plan.by_webhook.items()}
+            echo_json(ReplayPlan.of(plan, chosen=plan.total, webhooks=webhooks, replayed=0))
+        else:
+            _say_plan(plan, "would be replayed")
         return
-    _say_plan(plan, "will be", to_stderr=True)
+    _say_plan(plan, "will be replayed", to_stderr=True)
     if plan.to_confirm and not yes:
-        confirm("; ".join(plan.to_confirm), "Replay them?")
+        _confirm("; ".join(plan.to_confirm), "Replay them?")
     progress = Progress(plan.total, plan.left_out)
     stopped: str | None = None
     said = time.monotonic()
-    on_terminal = sys.stderr.isatty()
     stop = threading.Event()
     # Not as an exception, which could be raised between a commit and its count.
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         for progress in replay_all(bridge, plan, per_second, stop.wait, stop.is_set, acknowledged=acknowledged):
-            if on_terminal:
-                click.echo(f"\r{progress.done} of {progress.total}", err=True, nl=False)
-            elif time.monotonic() - said > _SAY_EVERY:
+            if time.monotonic() - said > _SAY_EVERY:
                 said = time.monotonic()
                 click.echo(f"{progress.done} of {progress.total}", err=True)
         if progress.done < progress.total:
@@ -68,58 +127,21 @@ def replay_many(
         stopped = f"the store can't be used: {error}"
     finally:
         signal.signal(signal.SIGINT, before)
-    if on_terminal:
-        click.echo(err=True)
-    for webhook, number in sorted(progress.replayed.items()):
-        text = f"{number} events, by --" + ", --".join(f"{name} {value}" for name, value in chosen_by.items())
-        try:
-            here.record("replayed", webhook, text)
-        except StoreUnavailable:
-            break
+    with suppress(StoreUnavailable):
+        for webhook, number in sorted(progress.replayed.items()):
+            bridge.record("replayed", webhook, f"{number} events, by {_words_of(chosen_by)}")
     _say_end(progress, stopped, as_json)
 
 
-def confirm(reason: str, question: str, done: str = "replayed") -> None:
-    """Returns if the answer is yes. Exits with 2 if nobody can be asked."""
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"nothing was {done}: {reason}. To do it anyway, add --yes")
-    click.confirm(f"{reason}.\n{question}", abort=True, err=True)
-
-
-def _say_dry(plan: Plan, as_json: bool) -> None:
-    if as_json:
-        webhooks = {name: sum(statuses.values()) for name, statuses in plan.by_webhook.items()}
-        echo_json(ReplayPlan.of(plan, chosen=plan.total, webhooks=webhooks, replayed=0))
-    elif not plan.total:
-        click.echo("no event matches", err=True)
-    else:
-        _say_plan(plan, "would be", to_stderr=False)
-
-
-def _say_plan(plan: Plan, will_be: str, to_stderr: bool) -> None:
-    arrived = ""
-    if len(plan.chosen) == 1:
-        arrived = f", which arrived at {iso(plan.chosen[0].received_at)}"
-    elif plan.chosen:
-        arrived = f", which arrived from {iso(plan.chosen[0].received_at)} to {iso(plan.chosen[-1].received_at)}"
-    events = counted(len(plan.chosen), "event")
-    click.echo(f"{events} {will_be} replayed{arrived}", err=to_stderr)
-    echo_by_webhook(plan, to_stderr)
-    echo_left_out(plan.left_out, to_stderr)
+def _words_of(chosen_by: Mapping[str, str]) -> str:
+    return ", ".join(f"--{name} {value}" for name, value in chosen_by.items())
 
 
 def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
     replayed = progress.replayed.total()
     if as_json:
         echo_json(
-            Replays(
-                chosen=progress.total,
-                webhooks=progress.replayed,
-                replayed=replayed,
-                left_out=progress.left_out,
-                last=progress.last,
-                stopped=stopped,
-            )
+            Replays.of(progress, chosen=progress.total, webhooks=progress.replayed, replayed=replayed, stopped=stopped)
         )
     else:
         click.echo(f"{replayed} of {progress.total} events replayed")
@@ -129,3 +151,138 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
         fail(f"{stopped}: {progress.total - progress.done} are left{rest}")
     if not SETTLED.issuperset(progress.left_out):
         sys.exit(1)
+
+
+# --- acknowledge and reopen ---------------------------------------------------------------------------------
+
+
+def _noting(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of both commands."""
+    for option in reversed(
+        (
+            click.argument("event_ids", metavar="[EVENT_ID]...", nargs=-1),
+            filter_options("Many: those"),
+            click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one."),
+            click.option("-r", "--reason", help="Why, for others to read."),
+            click.option("--dry-run", is_flag=True, help="Only show what it would do."),
+            click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts."),
+            click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+            here,
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@click.command(short_help="Acknowledge events that need nothing more.")
+@_noting
+def acknowledge(here: Here, **options: Any) -> None:
+    """Acknowledge events that failed, expired or were ignored: they need nothing, and no longer count as failed.
+
+    Say why with --reason. Who did it, when and why is shown with the event, and in the list of changes. No replay of
+    many takes an acknowledged event, unless it is run with --acknowledged.
+
+    \b
+    Examples:
+      webhook-bridge events acknowledge 01935c2e-6f3a-7000-8000-000000000000 --reason 'refunded by hand'
+      webhook-bridge events acknowledge --status failed --webhook orders --since 2h --reason 'test orders'
+    """
+    _note(here, "acknowledged", "Acknowledge", **options)
+
+
+@click.command(short_help="Let acknowledged events count again.")
+@_noting
+def reopen(here: Here, **options: Any) -> None:
+    """Reopen acknowledged events: they count as failed, expired or ignored again.
+
+    \b
+    Examples:
+      webhook-bridge events reopen 01935c2e-6f3a-7000-8000-000000000000 --reason 'the customer asks again'
+      webhook-bridge events reopen --status failed --webhook orders --since 2h
+    """
+    _note(here, "reopened", "Reopen", **options)
+
+
+def _note(
+    here: Here,
+    what: Noted,
+    verb: str,
+    event_ids: tuple[str, ...],
+    reason: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **many: Any,
+) -> None:
+    chosen_by = parts_given(many, "after")
+    if bool(event_ids) == bool(chosen_by):
+        raise click.UsageError(_ONE if event_ids else _WHICH)
+    try:
+        text = check_reason(what, reason) if reason is not None or not dry_run else ""
+    except CantNote as error:
+        raise click.UsageError(f"--reason: {error}") from None
+    if event_ids:
+        named = {event.id: event for event in map(here.bridge.event_meant, event_ids)}
+        events = sorted(map(chosen, named.values()), key=lambda event: event.seq)
+    else:
+        events = matching(here, chosen_by)
+    plan = plan_notes(events, what)
+    if dry_run or not plan.chosen:
+        if as_json:
+            echo_json(NotePlan.of(plan, chosen=plan.total))
+        else:
+            _say_plan(plan, f"would be {what}", to_stderr=not dry_run)
+        sys.exit(0 if dry_run or not event_ids else 1)
+    if not event_ids and not yes and plan.to_confirm:
+        _confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
+    done = note_all(here.bridge, plan, what, text, _words_of(chosen_by) or "id")
+    if as_json:
+        echo_json(Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
+        return
+    click.echo(f"{done.total()} of {plan.total} events {what}")
+    echo_left_out(plan.left_out)
+
+
+# --- what both say ------------------------------------------------------------------------------------------
+
+
+def _confirm(reason: str, question: str, done: str = "replayed") -> None:
+    """Returns if the answer is yes. Exits with 2 if nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"nothing was {done}: {reason}. To do it anyway, add --yes")
+    click.confirm(f"{reason}.\n{question}", abort=True, err=True)
+
+
+def _say_plan(plan: Plan, will_be: str, to_stderr: bool = False) -> None:
+    """How many events of each webhook and status, and how many are left out."""
+    if not plan.total:
+        click.echo("no event matches", err=True)
+        return
+    arrived = ""
+    if plan.chosen:
+        arrived = f", which arrived from {iso(plan.chosen[0].received_at)} to {iso(plan.chosen[-1].received_at)}"
+    click.echo(f"{counted(len(plan.chosen), 'event')} {will_be}{arrived}", err=to_stderr)
+    for webhook, statuses in plan.by_webhook.items():
+        each = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
+        click.echo(f"  {plain(webhook)}: {each}", err=to_stderr)
+    echo_left_out(plan.left_out, to_stderr)
+
+
+# --- erase --------------------------------------------------------------------------------------------------
+
+
+@click.command(short_help="Erase an event's payload, headers and answers.")
+@click.argument("event_id")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
+@here
+def erase(here: Here, event_id: str, yes: bool) -> None:
+    """Erase what an event says, such as a person's data: payload, headers and answers.
+
+    Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got is Conductor's. If
+    the event is being delivered right now, this waits for half a minute.
+    """
+    event = here.bridge.event_meant(event_id)
+    if not yes:
+        click.confirm(f"Erase the payload of event {event.id} of {event.webhook} for good?", abort=True, err=True)
+    operations.erase_event(here.bridge, event.id, patience=30.0)
+    click.echo(f"{event.id} is erased")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import get_args
 
 import click
 
+from admin.api.base import Json
 from admin.api.objects import TriedEvent
-from admin.cli.common import Here, as_json_option, complete_webhook, echo_json, echo_table, fail_unknown, here
+from admin.cli.common import Columns, Here, as_json_option, complete_webhook, echo_list, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written
 from criteria.jsonpath import BadPath, compile_path
 from store.hiding import Hidden
-from store.records import iso
 
 
 @click.command("try")
@@ -43,8 +44,7 @@ def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind
       webhook-bridge try orders --kind once '$.order.id'
     """
     bridge = here.bridge
-    if webhook not in bridge.definitions.by_name:
-        fail_unknown(webhook, bridge.definitions)
+    bridge.webhook(webhook)
     if kind == "once" and len(criteria) > 1:
         raise click.UsageError("once has one key: give one JSONPATH")
     lines = [_line(text, kind, bridge.hide(webhook)) for text in criteria]
@@ -53,21 +53,22 @@ def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind
             fail(f"{line.path}: {line.problem}")
     trier = Trier(kind, lines)
     found = try_newest(bridge, webhook, trier)
+    tried = [TriedEvent.of(one, one.event, failed=list(one.failed)) for one in found.tried]
+    columns: Columns = {"EVENT": "eventId", "RECEIVED AT": "receivedAt", "RESULT": partial(_result, kind)}
+    echo_list(tried, columns, "no events", as_json)
     if as_json:
-        echo_json([TriedEvent.of(one, one.event, failed=list(one.failed)) for one in found.tried])
         sys.exit(0 if found.fitting else 1)
-    rows = []
-    for trial in found.tried:
-        result = "starts" if kind == "once" else "fits"
-        if not trial.fits:
-            result = f"same key as {trial.same_as}" if trial.same_as else "; ".join(trial.failed)
-        rows.append([trial.event.id, iso(trial.event.received_at), result])
-    echo_table(["EVENT", "RECEIVED AT", "RESULT"], rows, "no events")
     click.echo(f"{found.fitting} of {len(found.tried)} would have fitted", err=True)
     if found.left_out:
         click.echo(f"{found.left_out} more were not tried: their payloads are too large", err=True)
     click.echo(plain(f"\n{written(kind, trier.criteria).rstrip()}", lines=True))
     sys.exit(0 if found.fitting else 1)
+
+
+def _result(kind: Kind, tried: Json) -> str:
+    if tried["fits"]:
+        return "starts" if kind == "once" else "fits"
+    return f"same key as {tried['sameAs']}" if "sameAs" in tried else "; ".join(tried["failed"])
 
 
 def _line(text: str, kind: Kind, hide: Hidden) -> Line:

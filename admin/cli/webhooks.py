@@ -9,17 +9,17 @@ from typing import TextIO
 
 import click
 
+from admin import operations
 from admin.api.objects import WebhookStatus
-from admin.bridge import Bridge
-from admin.callbacks import Callback, callback_url
+from admin.callbacks import ToCallBack, make_callback
 from admin.cli.common import (
     Here,
     as_json_option,
     complete_webhook,
     echo_fields,
     echo_json,
-    echo_table,
-    fail_unknown,
+    echo_list,
+    given,
     here,
     secret_given,
     webhook_named,
@@ -31,13 +31,13 @@ from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.schema import json_schema
 from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import DefinitionsFolder, Invalid, Written
+from admin.errors import NotFound
 from admin.markdown import as_text
 from admin.orkes.importing import convert, read_webhooks, to_yaml
 from admin.orkes.merging import write_into
 from admin.orkes.webhooks import forget as forget_facts
 from admin.setup_steps import how_to_try, setup_steps
 from admin.urls import url_of
-from config.durations import parse_duration
 from platforms import PLATFORMS
 from platforms.guide import guides
 from store.errors import StoreMissing
@@ -66,8 +66,7 @@ def webhooks(ctx: click.Context, here: Here, as_json: bool) -> None:
     verified: dict[str, int | None] = {}
     paused: dict[str, int] = {}
     try:
-        verified = Bridge(here.settings, here.store, definitions).verified_at()
-        paused = here.store.pauses.paused()
+        verified, paused = here.bridge.verified_at(), here.store.pauses.paused()
     except StoreMissing as error:
         click.echo(f"note: {error}; so nothing is verified yet", err=True)
     found = [
@@ -81,15 +80,8 @@ def webhooks(ctx: click.Context, here: Here, as_json: bool) -> None:
     ]
     for problem in definitions.errors:
         click.echo(plain(problem), err=True)
-    if as_json:
-        echo_json(found)
-        sys.exit(bool(definitions.errors))
-    headings = ["NAME", "URL", "PLATFORM", "STATUS", "VERIFIED AT", "PAUSED AT"][: 6 if paused else 5]
-    rows = [
-        [one.name, one.url, one.platform, one.status, iso(one.verified_at), iso(one.paused_at)][: len(headings)]
-        for one in found
-    ]
-    echo_table(headings, rows, "no webhooks are defined")
+    columns = {"NAME": "name", "URL": "url", "PLATFORM": "platform", "STATUS": "status", "VERIFIED AT": "verifiedAt"}
+    echo_list(found, columns | ({"PAUSED AT": "pausedAt"} if paused else {}), "no webhooks are defined", as_json)
     sys.exit(bool(definitions.errors))
 
 
@@ -133,7 +125,7 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
     try:
         if forget:
             remove_old(folder, written, header, written.version)
-            here.record("removed the old secret", webhook, header or "")
+            here.bridge.record("removed the old secret", webhook, header or "")
             click.echo("only the newest counts now")
             return
         rotated = rotate_proof(folder, written, header, secret_given(secret), written.version)
@@ -141,7 +133,7 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
         fail(f"--secret: {error}")
     except Invalid as error:
         fail(error)
-    here.record("added a secret" if rotated.added else "rotated the secret", webhook, header or "")
+    here.bridge.record("added a secret" if rotated.added else "rotated the secret", webhook, header or "")
     if rotated.made_up is not None:
         click.echo(rotated.made_up)
     click.echo("both count now; once the sender uses the new one, run this again with --forget", err=True)
@@ -157,7 +149,7 @@ def delete(here: Here, webhook: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"Delete {webhook} from {written.file}?", abort=True, err=True)
     _folder(here).delete(webhook, written.version)
-    here.record("deleted", webhook)
+    here.bridge.record("deleted", webhook)
     forget_facts(here.store.facts, webhook)
     click.echo(plain(f"{webhook} is deleted"))
 
@@ -172,7 +164,8 @@ def _written(here: Here, name: str) -> Written:
     folder.check_writable()
     written = folder.find(name)
     if written is None:
-        fail_unknown(name, here.readable)
+        webhook_named(here, name)
+        raise NotFound(f"{name} is written nowhere in {here.settings.bridge_webhooks}")
     return written
 
 
@@ -189,11 +182,9 @@ def pause(here: Here, webhook: str) -> None:
     Example:
       webhook-bridge pause orders
     """
-    name = webhook_named(here, webhook).name
-    store = here.store
-    store.pauses.pause(name, store.now())
-    here.record("paused", name)
-    click.echo(plain(f"{name} is paused: deliveries are accepted, nothing is decided; webhook-bridge resume {name}"))
+    operations.pause(here.bridge, webhook)
+    remedy = f"webhook-bridge resume {webhook}"
+    click.echo(plain(f"{webhook} is paused: deliveries are accepted, nothing is decided; {remedy}"))
 
 
 @click.command()
@@ -209,10 +200,8 @@ def resume(here: Here, webhook: str) -> None:
     Example:
       webhook-bridge resume orders
     """
-    store = here.store
-    if not store.pauses.resume(webhook):  # the definition of a paused webhook may be gone
-        fail(f"{webhook} isn't paused; paused webhooks: {', '.join(store.pauses.paused()) or 'none'}")
-    here.record("resumed", webhook)
+    if not operations.resume(here.bridge, webhook):
+        fail(f"{webhook} isn't paused; paused webhooks: {', '.join(here.store.pauses.paused()) or 'none'}")
     click.echo(plain(f"{webhook} is resumed"))
 
 
@@ -295,14 +284,10 @@ def callback(
       webhook-bridge callback approvals --workflow 7d0c3a30-… --task approve
       webhook-bridge callback approvals --workflow 7d0c3a30-… --task approve --iteration 2 --expires 2h
     """
-    definition = webhook_named(here, webhook)
-    try:
-        seconds = None if expires is None else parse_duration(expires)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--expires") from None
-    made = callback_url(definition, here.settings, here.store.now(), workflow_id, task, iteration, seconds)
+    asked = {"webhook": webhook, "workflow_id": workflow_id, "task": task, "iteration": iteration, "expires": expires}
+    made = make_callback(here.bridge, given(ToCallBack, **asked))
     if as_json:
-        echo_json(Callback.of(made))
+        echo_json(made)
         return
     click.echo(made.url)
     click.echo(plain(f"until {iso(made.expires_at)}"), err=True)

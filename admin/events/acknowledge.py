@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from admin.bridge import Bridge
 from admin.errors import CantDo
 from admin.events.replay_plan import REPLAY_DELIVERED, Chosen, Plan, chosen
-from store.records import Change
 from store.story import REASON_KEPT, Note, Noted
 
 ALREADY = "it is acknowledged already"
@@ -32,12 +31,12 @@ def check_reason(what: Noted, reason: str | None) -> str:
     return text
 
 
-def note(bridge: Bridge, event_id: str, what: Noted, who: str, reason: str) -> None:
+def note(bridge: Bridge, event_id: str, what: Noted, reason: str) -> None:
     """Acknowledges or reopens one event, and records the change. Raises NotFound, CantNote, StoreUnavailable."""
     event = bridge.event(event_id)
     if (why_not := _why_not(chosen(event), what)) is not None:
         raise CantNote(f"event {event_id} can't be {what}: {why_not}")
-    made = Note(bridge.store.now(), who, what, reason)
+    made = Note(bridge.store.now(), bridge.who, what, reason)
     if not bridge.store.acknowledgements.record([event.id], made):
         raise CantNote(f"event {event_id} can't be {what}: {CHANGED}")
     _record(bridge, made, event.webhook, f"event {event.id}")
@@ -54,12 +53,12 @@ def plan_notes(matching: Sequence[Chosen], what: Noted) -> Plan:
     return plan
 
 
-def note_all(bridge: Bridge, plan: Plan, what: Noted, who: str, reason: str, chosen_by: str) -> Counter[str]:
+def note_all(bridge: Bridge, plan: Plan, what: Noted, reason: str, chosen_by: str) -> Counter[str]:
     """Acknowledges or reopens the chosen events, and records the changes; returns webhook → number of events.
 
     Adds to what the plan leaves out those that have changed meanwhile. Raises StoreUnavailable, with some done.
     """
-    made = Note(bridge.store.now(), who, what, reason)
+    made = Note(bridge.store.now(), bridge.who, what, reason)
     done: Counter[str] = Counter()
     try:
         for first in range(0, len(plan.chosen), _STEP):
@@ -75,8 +74,7 @@ def note_all(bridge: Bridge, plan: Plan, what: Noted, who: str, reason: str, cho
 
 
 def _record(bridge: Bridge, made: Note, webhook: str, which: str) -> None:
-    text = f"{which}: {made.reason}" if made.reason else which
-    bridge.store.changes.record(Change(made.at, made.who, made.what, webhook, text))
+    bridge.record(made.what, webhook, f"{which}: {made.reason}" if made.reason else which)
 
 
 def _why_not(event: Chosen, what: Noted) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pydantic import Field
 
+from admin.api.base import ApiObject, Time
 from admin.bridge import Bridge
 from admin.events.search import UNKNOWN, reason_of
 from admin.events.targets import TARGETS_LISTED
@@ -14,30 +15,23 @@ _EXAMINED = 5000
 """Failed events that are looked at, at most."""
 
 
-@dataclass(slots=True)
-class Failure:
+class Failure(ApiObject):
     """Failed events of one webhook that have one reason."""
 
     webhook: str
-    reason: str
-    """Without ids and numbers."""
+    reason: str = Field(description="with … for ids and numbers; `failure` of GET /api/events takes it")
     number: int
-    first_at: int
-    """When the first of them arrived."""
-    last_at: int
+    first_at: Time
+    last_at: Time
     last_event: str
-    """The id of the last."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failures:
-    """All of them, the most frequent first."""
+class Failures(ApiObject):
+    """Failed events that are neither acknowledged nor resolved, by webhook and reason."""
 
-    groups: tuple[Failure, ...]
-    events: int
-    """Failed events that were looked at."""
-    searched_to: int | None
-    """When the oldest of these arrived, if there are more; None if these are all."""
+    groups: list[Failure] = Field(description="the most frequent first")
+    events: int = Field(description="failed events that were looked at")
+    searched_to: Time | None = Field(description="when the oldest of these arrived, if there are more")
 
 
 def failures(bridge: Bridge, webhook: str | None = None) -> Failures:
@@ -58,13 +52,14 @@ def failures(bridge: Bridge, webhook: str | None = None) -> Failures:
         for event in page.events:
             for reason in reasons[event.id] or {UNKNOWN}:
                 key, at = (event.webhook, reason), event.received_at
-                group = groups.setdefault(key, Failure(*key, 0, at, at, event.id))
+                new = Failure(webhook=key[0], reason=reason, number=0, first_at=at, last_at=at, last_event=event.id)
+                group = groups.setdefault(key, new)
                 group.number += 1
                 group.first_at, group.last_at = min(group.first_at, at), max(group.last_at, at)
         number += len(page.events)
         if len(page.events) < _PAGE:
             break
         before = page.events[-1].seq
-    in_order = tuple(sorted(groups.values(), key=lambda group: (-group.number, -group.last_at)))
-    is_cut = len(page.events) == _PAGE
-    return Failures(in_order, number, page.events[-1].received_at if is_cut else None)
+    in_order = sorted(groups.values(), key=lambda group: (-group.number, -group.last_at))
+    searched_to = page.events[-1].received_at if len(page.events) == _PAGE else None
+    return Failures(groups=in_order, events=number, searched_to=searched_to)

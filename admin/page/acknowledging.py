@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 from werkzeug.datastructures import MultiDict
 
-from admin.api import notes, objects
+from admin.api import objects
 from admin.api.openapi import answers
+from admin.api.queries import Reason, ToNote
 from admin.bridge import Bridge
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
 from admin.events.filters import PARTS, parts_of, search_of
@@ -75,7 +76,7 @@ _ACKNOWLEDGE, _REOPEN = {"verb": "acknowledge"}, {"verb": "reopen"}
 @blueprint.post("/events/<event_id>/reopen", defaults=_REOPEN)
 def one(event_id: str, verb: str) -> Response:
     what = _DONE[verb]
-    note(bridge(), event_id, what, g.who, check_reason(what, request.form.get("reason")))
+    note(bridge(), event_id, what, check_reason(what, request.form.get("reason")))
     return make_response(redirect(url_for("pages.event", event_id=event_id), 303))
 
 
@@ -100,7 +101,7 @@ def many(verb: str) -> str:
     what = _DONE[verb]
     reason = check_reason(what, request.form.get("reason"))
     by = ", ".join(f"{name} {value}" for name, value in found["filters"].items()) or "id"
-    done = note_all(bridge(), plan, what, g.who, reason, by)
+    done = note_all(bridge(), plan, what, reason, by)
     return render("acknowledged.html", what=what, done=done, filters=found["filters"], plan=plan)
 
 
@@ -122,10 +123,10 @@ def _chosen(verb: str, given: MultiDict[str, str]) -> dict[str, Any]:
 @blueprint.post("/api/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/api/events/<event_id>/reopen", defaults=_REOPEN)
 @answers(objects.Event, 404, 409)
-def one_by_api(event_id: str, verb: str, json: notes.Reason) -> Any:
+def one_by_api(event_id: str, verb: str, json: Reason) -> Any:
     """Acknowledge an event that is failed, expired or ignored, with nothing more to do; or reopen it"""
     what = _DONE[verb]
-    note(bridge(), event_id, what, g.who, check_reason(what, json.reason))
+    note(bridge(), event_id, what, check_reason(what, json.reason))
     found = bridge().event(event_id)
     targets = bridge().targets_by_event([found])[event_id]
     return objects.Event.of(bridge().in_list(found), targets=targets)
@@ -133,19 +134,19 @@ def one_by_api(event_id: str, verb: str, json: notes.Reason) -> Any:
 
 @blueprint.post("/api/events/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/api/events/reopen", defaults=_REOPEN)
-@answers(notes.NotesOrPlan, 404, 409)
-def many_by_api(verb: str, json: notes.ToNote) -> Any:
+@answers(objects.NotesOrPlan, 404, 409)
+def many_by_api(verb: str, json: ToNote) -> Any:
     """Acknowledge events, or reopen them; 1000 at most"""
     what, given = _DONE[verb], json
     asked = Asked(parts_of(given.model_dump(include=set(PARTS))), given.event_ids)
     plan = plan_notes(chosen_of(bridge(), asked), what)
     if given.dry_run:
-        return notes.NotesOrPlan(notes.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
+        return objects.NotesOrPlan(objects.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
     by = str(asked) or "id"
     try:
-        done = note_all(bridge(), plan, what, g.who, check_reason(what, given.reason), by)
+        done = note_all(bridge(), plan, what, check_reason(what, given.reason), by)
     except CantNote as error:
         abort(400, str(error))
-    return notes.NotesOrPlan(
-        notes.Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out)
+    return objects.NotesOrPlan(
+        objects.Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out)
     )

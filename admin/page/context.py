@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import structlog
-from flask import Response, current_app, g, request
+from flask import Response, current_app, g, has_app_context, request
 
 from admin.bridge import Bridge, open_definitions
 from admin.conductor import Workflows, connect
@@ -22,7 +22,6 @@ from store.clock import MonotonicClock
 from store.delivery_records import WRONG_TOKEN
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
-from store.records import Change
 from store.sql.store import Store
 
 KEPT = 600.0
@@ -68,6 +67,16 @@ _CONDUCTOR = 5.0
 """Seconds that a page waits for one answer of Conductor."""
 
 
+class _LoggingBridge(Bridge):
+    def record(self, what: str, webhook: str, detail: str = "") -> None:
+        """Logs the change too, which has been made whether or not it can be recorded."""
+        structlog.get_logger().info("changed by a person", who=self.who, what=what, webhook=webhook, detail=detail)
+        try:
+            super().record(what, webhook, detail)
+        except StoreUnavailable as error:
+            structlog.get_logger().error("the change can't be recorded", error=str(error))
+
+
 class Source:
     """Store, definitions and Conductor, each opened or asked when a request first needs it, for all threads."""
 
@@ -92,7 +101,8 @@ class Source:
     def bridge(self) -> Bridge:
         """Raises StoreUnavailable, NewerStore."""
         with self._lock:
-            return Bridge(self.settings, self._opened(), self._current())
+            who = g.get("who", "") if has_app_context() else ""
+            return _LoggingBridge(self.settings, self._opened(), self._current(), who)
 
     def definitions(self) -> Definitions:
         """Those in force now; the files are read again only if they have changed."""
@@ -124,12 +134,7 @@ def source() -> Source:
 
 def changed(what: str, webhook: str, detail: str = "") -> None:
     """Logs who did what, and records it for the page."""
-    structlog.get_logger().info("changed by a person", who=g.who, what=what, webhook=webhook, detail=detail)
-    now = int(time.time() * 1000)
-    try:
-        source().bridge().store.changes.record(Change(now, g.who, what, webhook, detail))
-    except StoreUnavailable as error:
-        structlog.get_logger().error("the change can't be recorded", error=str(error))
+    source().bridge().record(what, webhook, detail)
 
 
 def sessions() -> Sessions:

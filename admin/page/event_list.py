@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,7 +41,7 @@ def events() -> ResponseReturnValue:
         replayable = len(plan_of(here, matching).chosen) if many <= AT_ONCE else 0
     except (BadFilter, NotFound) as error:
         problem = str(error)
-    shown = here.summarized(page.events[:PAGE])
+    shown = page.events[:PAGE]
     answer = make_response(
         render(
             "events.html",
@@ -71,7 +72,7 @@ def _older(page: EventPage, filters: dict[str, str]) -> str | None:
     return url_for(".events", **filters, before=before) if before is not None else None  # type: ignore[arg-type]
 
 
-def rows_of(here: Bridge, events: list[Event]) -> list[dict[str, Any]]:
+def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:
     """For each event of a list its status and effects in words, and the targets that failed."""
     targets = here.targets_by_event(events)
     context = status_context(here, events, targets)

@@ -22,12 +22,13 @@ from flask import (
     url_for,
 )
 
+from admin import operations
+from admin.api.objects import ReplayTo
 from admin.bridge import DAY, Bridge
 from admin.check.health import ago, find_issues, state_of
 from admin.cli.tables import plain, pretty
 from admin.events.descriptions import describe_status, status_context
 from admin.events.replay import NeedsConfirmation
-from admin.events.replay import replay as replay_event
 from admin.events.send import as_curl, delivery_of
 from admin.events.targets import TARGETS_LISTED, read_targets
 from admin.events.tree import select
@@ -36,7 +37,7 @@ from admin.explain.groups import answer, shown_first
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.charts import deliveries_chart, effect_times
-from admin.page.context import Readiness, changed, role_of_token, sessions, set_cookie, source
+from admin.page.context import Readiness, role_of_token, sessions, set_cookie, source
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
@@ -106,7 +107,7 @@ def event(event_id: str) -> str:
     found = here.event(event_id)
     targets = read_targets(here.store.queries, event_id)
     explained = Explainer(here).event(found, _TASKS_EXPLAINED, targets)
-    shown = here.summarized([here.shown(found)])[0]
+    shown = here.shown(found)
     try:
         document, payload = shown.document(), pretty(json.loads(shown.payload), _LONGEST_SHOWN)
     except ValueError:  # it can't be read
@@ -147,12 +148,11 @@ def with_own_scripts(text: str, status: int = 200) -> Response:
 def replay(event_id: str) -> Response:
     target = request.form.get("target", type=int)
     try:
-        new_id = replay_event(bridge(), event_id, target, request.form.get("confirm") == "yes")
+        asked = ReplayTo(target=target, confirm=request.form.get("confirm") == "yes")
+        made = operations.replay_event(bridge(), event_id, asked)
     except NeedsConfirmation as error:
         return make_response(render("replay_one.html", event_id=event_id, target=target, effect=str(error)), 409)
-    which = f"event {event_id}" + (f", target {target}" if target is not None else "")
-    changed("replayed", bridge().event(event_id).webhook, f"{which}, as {new_id}")
-    return _redirect(url_for(".event", event_id=new_id))
+    return _redirect(url_for(".event", event_id=made.event_id))
 
 
 @blueprint.get("/tasks")

@@ -11,6 +11,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
+from admin import operations
 from admin.bridge import DAY
 from admin.definitions.entry_text import UnknownSecret, files_in, masked
 from admin.definitions.forms import WebhookForm
@@ -195,7 +196,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         errors=[one for one in here.definitions.errors if one.is_about(name)],
         risks=[one for one in here.definitions.warnings if one.is_about(name)],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
-        events=rows_of(here, here.summarized(events[:10])),
+        events=rows_of(here, events[:10]),
         chart=deliveries_chart(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_times(events, here.targets_by_event(events)),
         changes=here.store.changes.newest(name, 10),
@@ -307,13 +308,7 @@ def rotate(name: str) -> Response:
 @blueprint.post("/webhooks/<name>/pause")
 def pause(name: str) -> Response:
     """Pauses or resumes the webhook: that is kept in the store, so no definition is written."""
-    store = bridge().store
-    if request.form.get("do") == "resume":
-        if store.pauses.resume(name):
-            changed("resumed", name)
-        return _to(name)
-    store.pauses.pause(defined(name).name, store.now())
-    changed("paused", name)
+    (operations.resume if request.form.get("do") == "resume" else operations.pause)(bridge(), name)
     return _to(name)
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
+from platforms import PLATFORMS
 from relay.verify.fingerprints import fingerprint
 from store.delivery_records import KeptDelivery, Rejection
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
+from store.summary import Summarizer
 from testkit import signing
 from tests.settings import settings_with
 
@@ -205,7 +207,10 @@ def _fill(sample: Sample, now: int) -> None:
     }
     for name, (webhook, payload, kept, at, hold, delivery) in rows.items():
         sample.events[name] = event_id = new_event_id()
-        store.deliveries.append([NewEvent(event_id, webhook, at, json.dumps(payload), kept, {}, at + hold, delivery)])
+        platform = PLATFORMS[{"orders": "custom", "slack": "slack"}.get(webhook, "github")]
+        kind, parts = Summarizer(platform, ()).summarize(payload)
+        event = NewEvent(event_id, webhook, at, json.dumps(payload), kept, {}, at + hold, delivery)
+        store.deliveries.append([replace(event, type=kind, summary_parts=parts)])
 
     ids = sample.events
     store.decisions.decide(

@@ -126,9 +126,9 @@ def test_an_assistant_finds_out_why_a_workflow_did_not_continue(sample: Sample) 
 
 def test_wrong_arguments_and_unknown_names_are_told(sample: Sample) -> None:
     async def ask(client: Client) -> None:
-        assert "unknown argument webhok" in await fail(client, "list_events", webhok="orders")
+        assert "unknown webhok" in await fail(client, "list_events", webhok="orders")
         assert "webhook" in await fail(client, "list_events", webhok="orders")
-        assert "'pending'" in await fail(client, "list_events", status="done")
+        assert "pending" in await fail(client, "list_events", status="done")
         assert "limit" in await fail(client, "list_events", limit=10**6)
         assert "limit" in await fail(client, "list_events", limit="many")
         assert "event_id" in await fail(client, "show_event")
@@ -153,7 +153,7 @@ def test_without_leave_there_are_only_tools_that_read_and_say_so(sample: Sample)
         return (await client.list_tools()).tools
 
     tools = {tool.name: tool for tool in asking(sample, ask)}
-    assert set(tools) == {tool.name for tool in TOOLS if tool.needs is None}
+    assert set(tools) == {tool.__name__ for tool, needs in TOOLS.items() if needs is None}
     assert all(tool.annotations.read_only_hint for tool in tools.values())
     assert all(tool.input_schema["additionalProperties"] is False for tool in tools.values())
     assert sample.store.queries.event_counts() == before

@@ -51,7 +51,7 @@ def test_failures_are_grouped_counted_and_linked_to_their_events(sample: Sample,
     refused = [fail(sample, f"422: order {number} is closed") for number in range(4711, 4714)]
     missing = fail(sample, "404: no workflow flow")
     elsewhere = fail(sample, "404: no workflow flow", webhook="slack")
-    note(sample.bridge(), fail(sample, "404: no workflow flow"), "acknowledged", "me", "a test")
+    note(sample.bridge(), fail(sample, "404: no workflow flow"), "acknowledged", "a test")
     found = client.get("/api/failures").get_json()
     groups = {(one["webhook"], one["reason"]): (one["number"], one["lastEvent"]) for one in found["groups"]}
     assert groups[("orders", "…: order … is closed")] == (3, refused[-1])

@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from admin.page.app import create_app
 from relay.callbacks.tokens import Tokens
 from store.one_target import callback_to
-from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
+from store.records import Decision, NewEvent, NewTarget, Result, Term
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample, settings_for
 
@@ -53,11 +53,6 @@ def read(url: str, sample: Sample, secret: str = SECRET) -> tuple[str, str, int]
     assert claims.expires_at is not None
     assert abs(claims.made_at / 1000 - now) < 60
     return claims.address.workflow_id, claims.address.reference_name, claims.expires_at - now
-
-
-def test_a_webhook_that_is_no_longer_defined_is_called_that(client: FlaskClient, sample: Sample) -> None:
-    sample.store.deliveries.append([NewEvent(new_event_id(), "gone", 1, "{}", {}, {}, 2)])
-    assert "gone is no longer defined" in post(client, 404, webhook="gone")["message"]
 
 
 def test_a_workflow_asks_for_a_url(client: FlaskClient, sample: Sample) -> None:

@@ -1,0 +1,166 @@
+"""What people, programs and assistants ask of a bridge: each once, with what it takes and returns as types."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+
+from admin.api import objects
+from admin.api.objects import ListedEvent, Replay, ReplayTo, Task, Webhook, WholeEvent, WholeTask, Why
+from admin.api.rejections import Rejection
+from admin.bridge import DAY, Bridge
+from admin.errors import CantDo
+from admin.events.descriptions import describe_effects, describe_status, status_context
+from admin.events.filters import check_webhook
+from admin.events.replay import replay
+from admin.events.search import Search
+from admin.events.targets import EventTargets
+from admin.explain.explainer import Explainer
+from admin.urls import url_of
+from store.hiding import masked_target
+from store.records import Event
+
+_TASKS_READ = 50
+"""Tasks that an event is compared with, to say what its status means."""
+_AGAIN = 0.5
+"""Seconds between two looks whether an event is over."""
+
+
+class CantErase(CantDo):
+    """The event isn't over; the text says what to do."""
+
+
+# --- webhooks -----------------------------------------------------------------------------------------------
+
+
+def list_webhooks(bridge: Bridge) -> list[Webhook]:
+    """The webhooks in the order of their definitions. Raises StoreUnavailable."""
+    verified, paused = bridge.verified_at(), bridge.store.pauses.paused()
+    counts = bridge.store.queries.delivery_counts(bridge.store.now() - DAY)
+    return [
+        Webhook.of(
+            webhook,
+            url=url_of(webhook, bridge.settings),
+            verified_at=verified.get(name),
+            paused_at=paused.get(name),
+            deliveries_last_day=counts.get(name, {}),
+        )
+        for name, webhook in bridge.definitions.by_name.items()
+    ]
+
+
+def pause(bridge: Bridge, name: str) -> None:
+    """Lets the webhook accept deliveries of which none is decided. Raises NotFound, StoreUnavailable."""
+    bridge.store.pauses.pause(bridge.webhook(name).name, bridge.store.now())
+    bridge.record("paused", name)
+
+
+def resume(bridge: Bridge, name: str) -> bool:
+    """Whether the webhook was paused; its definition may be gone. Raises StoreUnavailable."""
+    was_paused = bridge.store.pauses.resume(name)
+    if was_paused:
+        bridge.record("resumed", name)
+    return was_paused
+
+
+# --- events -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EventList:
+    """Events of a list, newest first."""
+
+    events: list[ListedEvent]
+    older: str | None
+    """The event before which the list goes on; None at its end."""
+    searched_to: Event | None
+    """The event back to which they were searched for, if the search ended before the list was full."""
+
+
+def list_events(bridge: Bridge, search: Search, limit: int, before: str | None = None) -> EventList:
+    """`before`: the event that all of them arrived before. Raises NotFound, StoreUnavailable."""
+    before_seq = bridge.event_meant(before).seq if before else None
+    page = bridge.page(replace(search, before_seq=before_seq, limit=limit))
+    targets = bridge.targets_by_event(page.events)
+    context = status_context(bridge, page.events, targets)
+    events = [
+        ListedEvent.of(
+            event,
+            targets=targets[event.id],
+            status_in_words=describe_status(event, targets[event.id], context),
+            effects=describe_effects(targets[event.id]),
+        )
+        for event in page.events
+    ]
+    if len(events) == limit:
+        return EventList(events, events[-1].event_id, None)
+    return EventList(events, page.searched_to.id if page.searched_to else None, page.searched_to)
+
+
+def show_event(bridge: Bridge, event: Event) -> WholeEvent:
+    """The event as people may see it. Raises StoreUnavailable."""
+    hide = bridge.hide(event.webhook)
+    targets = [masked_target(one, hide) for one in bridge.store.queries.targets_of([event.id])]
+    explained = Explainer(bridge).event(event, _TASKS_READ, EventTargets(targets))
+    shown = bridge.shown(event)
+    try:
+        payload = json.loads(shown.payload)
+    except ValueError:  # `explained` says that it can't be read
+        payload = {}
+    held_until = shown.hold_until if shown.hold != "no" else None
+    only = str(shown.only) if shown.only is not None else None
+    given = {"targets": targets, "held_until": held_until, "payload": payload, "only_target": only}
+    return WholeEvent.of(shown, explained, **given)
+
+
+def explain_event(bridge: Bridge, event_id: str, limit: int) -> Why:
+    """Why the event did or didn't match each waiting task, the closest `limit` first. Raises NotFound."""
+    return objects.why(Explainer(bridge).event(bridge.event_meant(event_id), limit))
+
+
+def replay_event(bridge: Bridge, event_id: str, asked: ReplayTo) -> Replay:
+    """Adds the event once more. Raises NotFound, CantReplay, NeedsConfirmation, StoreUnavailable."""
+    event = bridge.event_meant(event_id)
+    new_id = replay(bridge, event.id, asked.target, asked.confirm)
+    which = f"event {event.id}" + (f", target {asked.target}" if asked.target is not None else "")
+    bridge.record("replayed", event.webhook, f"{which}, as {new_id}")
+    return Replay(event_id=new_id, replay_of=event.id)
+
+
+def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
+    """Erases payload, headers and answers of an event; ids, times and targets stay. Returns its whole id.
+
+    While a call for it is in flight, waits for its end, `patience` seconds at most. Raises NotFound, CantErase,
+    StoreUnavailable.
+    """
+    event, until = bridge.event_meant(event_id), time.monotonic() + patience
+    while not bridge.store.erasures.erase(event.id):
+        if time.monotonic() >= until:
+            raise CantErase(
+                f"event {event.id} is still pending: its workflows need its payload. Try again once it is over, or "
+                "remove what it waits for: its hold, or its webhook"
+            )
+        time.sleep(_AGAIN)
+    bridge.record("erased", event.webhook, f"event {event.id}")
+    return event.id
+
+
+# --- tasks and rejections -----------------------------------------------------------------------------------
+
+
+def list_tasks(bridge: Bridge, workflow: str | None, limit: int, after: str = "") -> list[Task]:
+    """Waiting tasks, of this workflow or of all, ordered by id. Raises StoreUnavailable."""
+    return list(map(Task.of, bridge.store.queries.waiting_tasks(after, limit, workflow)))
+
+
+def show_task(bridge: Bridge, task_id: str, limit: int) -> WholeTask:
+    """The task with the recent events that came closest to it. Raises NotFound, StoreUnavailable."""
+    task = bridge.task(task_id)
+    return objects.whole_task(task, Explainer(bridge).task(task, limit))
+
+
+def list_rejections(bridge: Bridge, webhook: str | None, limit: int, filtered: bool = False) -> list[Rejection]:
+    """The newest deliveries that were rejected, or that `only` filtered out. Raises NotFound, StoreUnavailable."""
+    check_webhook(bridge, webhook)
+    return list(map(Rejection.of, bridge.store.queries.rejections(webhook, limit, filtered)))
