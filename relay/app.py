@@ -22,9 +22,8 @@ from relay.definitions import Changes, LoadInThread, Routing, warn
 from relay.http import views
 from relay.http.forwarded import believing
 from relay.receiver import Receiver
-from relay.reports.kept_deliveries import Keeper
 from relay.reports.outcomes import Outcomes
-from relay.reports.raw_deliveries import Pruning
+from relay.reports.raw_deliveries import Keeper
 from relay.verify.vendor_keys import HttpsDownload, KeyCaches, KeySource
 from relay.waiting.senders import Waiting
 from store import tracing
@@ -67,20 +66,20 @@ def create_app(
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     warn(definitions)
     store = store or open_store(settings.bridge_database, scheduler=concurrency)
-    keeper = Keeper(store.kept_deliveries)
+    source = DefinitionsSource(settings.bridge_webhooks, LoadInThread(last_good), definitions)
+    keeper = Keeper(store.raw_deliveries, source, settings.bridge_retention)
     outcomes = Outcomes(store.deliveries, store.without_events, keeper)
     routing = Routing(settings, platforms, keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)))
     waiting = Waiting(store.answers, store.signals)
     receiver = Receiver(store, routing.routes(definitions), outcomes, keeper, waiting, definitions.unavailable, clock)
     hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
 
-    source = DefinitionsSource(settings.bridge_webhooks, LoadInThread(last_good), definitions)
     where = settings.bridge_relay_metrics
     background = Background(
         source,
         outcomes,
         hidden_paths,
-        Pruning(store.raw_deliveries, source),
+        keeper,
         waiting,
         metrics_address=None if where in ("off", "public") else where,
     )

@@ -19,7 +19,7 @@ from config.watch import STILL_IN_FORCE, DefinitionsSource
 from config.webhooks import Definitions
 from relay.reports import metrics
 from relay.reports.outcomes import Outcomes
-from relay.reports.raw_deliveries import Pruning
+from relay.reports.raw_deliveries import Keeper
 from relay.waiting.senders import Waiting
 from store.errors import StoreUnavailable
 from store.sql.admin import HiddenPaths
@@ -64,14 +64,14 @@ class Background:
         definitions: DefinitionsSource,
         outcomes: Outcomes,
         hidden_paths: KeptHiddenPaths,
-        pruning: Pruning,
+        keeper: Keeper,
         waiting: Waiting,
         metrics_address: str | None,
     ):
         self._definitions = definitions
         self.outcomes = outcomes
         self._hidden_paths = hidden_paths
-        self._pruning = pruning
+        self.keeper = keeper
         self.waiting = waiting
         self._metrics_address = metrics_address
         self._pid: int | None = None
@@ -163,7 +163,7 @@ class Background:
                     self._definitions.announce()
                     announced = True
                 self._hidden_paths.write()
-                self._pruning.run()
+                self.keeper.prune()
             except StoreUnavailable as error:
                 structlog.get_logger().warning("can't keep the store in order yet", error=str(error))
             except Exception:  # the next second is another chance

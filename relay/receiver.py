@@ -22,8 +22,8 @@ from relay.events.schema_check import Misfit
 from relay.http.admission import Admission
 from relay.http.bodies import BodyTooLarge, BodyUnreadable, Overloaded
 from relay.http.incoming import Incoming
-from relay.reports.kept_deliveries import Keeper
 from relay.reports.outcomes import Outcomes
+from relay.reports.raw_deliveries import Keeper
 from relay.reports.reporter import LONGEST_ADDRESS, Reporter
 from relay.route import Route
 from relay.verify.verification import VerifiedDelivery, VerifiedWebhooks, by_url

@@ -3,20 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+Verdict = Literal["accepted", "rejected", "saved", "pruned"]
+"""What a delivery is kept as. `pruned` stands for the last accepted one that is no longer kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawDelivery:
-    """An accepted delivery as it came, without headers that are secrets."""
+    """A delivery as it came, without headers that are secrets; or as somebody wrote it, unsigned."""
 
-    method: str
-    query: str
-    """Raw, as in the URL."""
-    headers: Mapping[str, str]
-    """Lower-case name → value, in Latin-1 as in WSGI."""
-    body: bytes
+    id: str
+    """Of an accepted one that of the first event that it left; of a rejected one made like an event's, so that ids are
+    in order of arrival."""
+    webhook: str
+    verdict: Verdict
+    at: int
+    """When it arrived (its signed time must have been fresh then), or was saved."""
+    number: int = 0
+    """Of an accepted one: later ones of its webhook have a greater one."""
+    event_id: str | None = None
+    """The event that it left; of a rejected one the event that it became when it was verified again: its body is no
+    longer kept then."""
+    remote: str | None = None
+    """Of a rejected one."""
+    status: int = 0
+    """With which it was rejected."""
+    reason: str = ""
+    """Why it was rejected, at its arrival."""
+    name: str = ""
+    """Under which it was saved."""
+    method: str = "POST"
+    path: str = ""
+    """Of a rejected one: which of the relay's paths it came by, such as ``/webhook/``."""
+    url: str = ""
+    """Of a rejected one: the URL as the relay saw it, without the query."""
+    query: str = ""
+    """Raw, as in the URL, without ``?``."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """In Latin-1 as in WSGI; with lower-case names, unless it was saved."""
+    body: bytes = b""
+
+    @property
+    def size(self) -> int:
+        """Bytes of body, headers and query."""
+        return len(self.body) + len(self.query) + sum(len(name) + len(value) for name, value in self.headers.items())
+
+    @property
+    def text(self) -> str:
+        """The body, for people."""
+        return self.body.decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +64,6 @@ class AnswerWanted:
     """JSONPath into the workflow's output."""
     wait_until: int
     """Until when, by the store's clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListedDelivery:
-    """A kept delivery's place in the order of arrival."""
-
-    id: int
-    at: int
-    size: int
-    """Bytes of the body."""
-    event_id: str
-    """The first event that it left."""
-
-
-@dataclass(frozen=True, slots=True)
-class NoLongerKept:
-    """The last delivery of a webhook that is no longer kept."""
-
-    id: int
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class NumberedDelivery:
-    """A `RawDelivery` as the store keeps it, with its place in the order of arrival."""
-
-    id: int
-    """Later deliveries of its webhook have a greater one."""
-    at: int
-    event_id: str
-    method: str
-    query: str
-    headers: Mapping[str, str]
-    body: str
-    """In base64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Rejection:
     remote: str | None = None
     method: str = "POST"
     kept_id: str | None = None
-    """The id of its `KeptDelivery`; None if its bytes weren't kept."""
+    """The id of its `RawDelivery`; None if its bytes weren't kept."""
 
     @property
     def filtered(self) -> bool:
@@ -116,50 +118,3 @@ class Rejection:
 
 WRONG_TOKEN = "wrong_token"  # noqa: S105
 """Counted among the outcomes of deliveries, for no webhook: somebody gave the admin page a wrong token."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeptDelivery:
-    """A rejected delivery that can be verified again, since its webhook has `keep_rejected`."""
-
-    id: str
-    """Made like an event's, so that ids are in order of arrival."""
-    webhook: str
-    at: int
-    """When it arrived: its signed time must have been fresh then."""
-    status: int
-    reason: str
-    """Why it was refused, at its arrival."""
-    remote: str | None
-    method: str
-    path: str
-    """Which of the relay's paths it came by, such as ``/webhook/``."""
-    url: str
-    """The URL as the relay saw it, without the query."""
-    query: str
-    """Raw, as in the URL."""
-    headers: dict[str, str]
-    """Lower-case name → value, without those that may hold a password or token."""
-    body: bytes
-    event_id: str | None = None
-    """The event that it became when it was verified again; its body is then no longer kept."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of body, headers and query."""
-        return len(self.body) + len(self.query) + sum(len(name) + len(value) for name, value in self.headers.items())
-
-
-@dataclass(frozen=True, slots=True)
-class SavedDelivery:
-    """A delivery that somebody wrote for a webhook, and saved by name: unsigned, and without what `hide` names."""
-
-    webhook: str
-    name: str
-    saved_at: int
-    method: str
-    query: str
-    """Without ``?``."""
-    headers: dict[str, str]
-    """In their order; the content type is one of them."""
-    body: str

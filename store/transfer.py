@@ -35,7 +35,6 @@ TABLES = (
     Table("effects", ("kind",)),
     Table("verifications", ("webhook",)),
     Table("rejections", ("id",)),
-    Table("kept_deliveries", ("id",), large="body"),
     Table("duplicates", ("id",)),
     Table("raw_deliveries", ("id",), large="body"),
     Table("answers", ("event_id",), large="body"),
@@ -44,7 +43,6 @@ TABLES = (
     Table("kept_definitions", ("file",)),
     Table("sessions_over", ("id",)),
     Table("hidden_paths", ("webhook",)),
-    Table("saved_deliveries", ("webhook", "name")),
     Table("facts", ("name",)),
 )
 """What is moved, in this order. Leadership and counts are each store's own."""

@@ -20,7 +20,7 @@ from config.webhooks import Webhook
 from platforms.guide import SampleEvent, samples
 from platforms.verifiers import CannotSign, Draft
 from platforms.verifiers.jwts import Jwt
-from store.delivery_records import SavedDelivery
+from store.delivery_records import RawDelivery
 
 
 @click.command()
@@ -93,7 +93,7 @@ def send(
         if data is not None or sample is not None:
             raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
         found = _saved(here, definition, saved)
-        body, query = found.body.encode("utf-8", "replace"), query or found.query
+        body, query = found.body, query or found.query
         method = found.method if method == "POST" else method
         typed = {name.lower(): value for name, value in found.headers.items()}
         content_type = content_type or typed.get("content-type")
@@ -162,7 +162,7 @@ def _sample(webhook: Webhook, name: str) -> SampleEvent:
     return found[name]
 
 
-def _saved(here: Here, webhook: Webhook, name: str) -> SavedDelivery:
+def _saved(here: Here, webhook: Webhook, name: str) -> RawDelivery:
     try:
         found = saved_delivery(here.bridge, webhook, name)
     except CantKeep as error:

@@ -1,6 +1,6 @@
 """Deliveries that people write: made of an event, a sample or a rejected delivery, blanked, and sent again.
 
-What is written is a `SavedDelivery`, whether or not it has been saved.
+What is written is a `RawDelivery` with the verdict `saved`, whether or not it has been saved.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json, read_query
 from platforms.guide import SampleEvent, of_the_same_form, samples
 from platforms.http import Request
-from relay.reports.kept_deliveries import without_secrets
-from relay.reports.raw_deliveries import NEVER_KEPT
+from relay.verify.secrets import without_secrets
 from relay.verify.verification import Verification
-from store.delivery_records import KeptDelivery, SavedDelivery
+from store.delivery_records import RawDelivery
 from store.hiding import BLANK, Hidden, shown_of
 from store.records import Event
 
@@ -50,36 +49,36 @@ class CantKeep(CantDo):
 # --- what deliveries are made of ----------------------------------------------------------------------------
 
 
-def of_event(shown: Event) -> SavedDelivery:
+def of_event(shown: Event) -> RawDelivery:
     """The event, as people may see it, as a delivery: its payload is the body, whatever it arrived as."""
     draft = delivery_of(shown, "")
     body = shown.payload
     if len(body) <= _LAID_OUT:
         laid_out = as_seen(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
         body = laid_out if len(laid_out) <= LARGEST else body
-    return _new(shown.webhook, "POST", urlencode(shown.query, doseq=True), draft.headers, body)
+    return written(shown.webhook, "POST", urlencode(shown.query, doseq=True), draft.headers, body)
 
 
-def of_sample(webhook: Webhook, sample: SampleEvent) -> SavedDelivery:
+def of_sample(webhook: Webhook, sample: SampleEvent) -> RawDelivery:
     """The sample, with ids of its own."""
     sample = sample.made_anew()
     body = sample.body.decode()
     if sample.content_type == "application/json":
         body = json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    return _new(webhook.name, "POST", "", {"Content-Type": sample.content_type, **sample.headers}, body)
+    return written(webhook.name, "POST", "", {"Content-Type": sample.content_type, **sample.headers}, body)
 
 
-def of_refused(webhook: Webhook, kept: KeptDelivery, hide: Hidden) -> SavedDelivery:
+def of_refused(webhook: Webhook, kept: RawDelivery, hide: Hidden) -> RawDelivery:
     """A rejected delivery that was kept, as people may see it. Raises CantKeep."""
     headers = {name: value for name, value in kept.headers.items() if name not in _UNSENT}
-    body = kept.body.decode("utf-8", "replace")
+    body = kept.text
     try:
         read_json(body)
     except BadBody:
         pass
     else:
         body = as_seen(body)
-    return presentable(_new(webhook.name, kept.method, kept.query, headers, body), webhook, hide)
+    return presentable(written(webhook.name, kept.method, kept.query, headers, body), webhook, hide)
 
 
 def as_seen(text: str) -> str:
@@ -93,8 +92,12 @@ def as_seen(text: str) -> str:
     )
 
 
-def _new(webhook: str, method: str, query: str, headers: dict[str, str], body: str) -> SavedDelivery:
-    return SavedDelivery(webhook, "", 0, method, query, headers, body)
+def written(
+    webhook: str, method: str, query: str, headers: Mapping[str, str], body: str, name: str = ""
+) -> RawDelivery:
+    """What somebody wrote, perhaps to save it by that name."""
+    content = body.encode("utf-8", "replace")
+    return RawDelivery("", webhook, "saved", 0, name=name, method=method, query=query, headers=headers, body=content)
 
 
 # --- what must not be shown or saved ------------------------------------------------------------------------
@@ -107,37 +110,28 @@ def unsigned(headers: Mapping[str, str], webhook: Webhook) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() not in proof | _UNSENT}
 
 
-def saved(bridge: Bridge, webhook: Webhook, name: str) -> SavedDelivery:
+def saved(bridge: Bridge, webhook: Webhook, name: str) -> RawDelivery:
     """The webhook's saved delivery, blanked by what `hide` names now. Raises NotFound, CantKeep."""
-    found = bridge.store.saved_deliveries.find(webhook.name, name)
+    found = bridge.store.raw_deliveries.find_saved(webhook.name, name)
     if found is None:
         raise NotFound(f"{webhook.name} has no saved delivery {name}")
     return presentable(found, webhook, bridge.hide(webhook.name))
 
 
-def presentable(delivery: SavedDelivery, webhook: Webhook, hide: Hidden) -> SavedDelivery:
+def presentable(delivery: RawDelivery, webhook: Webhook, hide: Hidden) -> RawDelivery:
     """The delivery without headers that prove it or are secrets, and with what `hide` names blanked.
 
     Raises CantKeep if a secret of the webhook is elsewhere in it, or what must be blank can't be blanked.
     """
     platform = PLATFORMS[webhook.platform]
-    dropped = NEVER_KEPT | platform.secret_headers | Verification(webhook, platform).secret_headers
-    headers = {
-        name: value
-        for name, value in delivery.headers.items()
-        if name.lower() not in dropped and "signature" not in name.lower()
-    }
-    lower = {name.lower(): value for name, value in headers.items()}
-    body = delivery.body.encode("utf-8", "replace")
-    kept = KeptDelivery("", webhook.name, 0, 0, "", None, delivery.method, "", "", delivery.query, lower, body)
-    bare = without_secrets(kept, webhook, frozenset())
+    proof = platform.secret_headers | Verification(webhook, platform).secret_headers
+    bare = without_secrets(delivery, webhook, proof)
     if bare is None:
         raise CantKeep("one of the webhook's secrets is in it")
-    headers = {name: value for name, value in headers.items() if name.lower() in bare.headers}
-    return _blanked(replace(delivery, headers=headers), webhook, hide)
+    return _blanked(bare, webhook, hide)
 
 
-def _blanked(delivery: SavedDelivery, webhook: Webhook, hide: Hidden) -> SavedDelivery:
+def _blanked(delivery: RawDelivery, webhook: Webhook, hide: Hidden) -> RawDelivery:
     if hide == ():
         return delivery
     value = _as_read(delivery, webhook)
@@ -149,18 +143,17 @@ def _blanked(delivery: SavedDelivery, webhook: Webhook, hide: Hidden) -> SavedDe
         delivery,
         headers={name: about["headers"][name.lower()] for name in delivery.headers},
         query=urlencode(about["query"], doseq=True) if query else "",
-        body=as_seen(json.dumps(value, indent=2, ensure_ascii=False)) if delivery.body.strip() else "",
+        body=as_seen(json.dumps(value, indent=2, ensure_ascii=False)).encode() if delivery.body.strip() else b"",
     )
 
 
-def _as_read(delivery: SavedDelivery, webhook: Webhook) -> Any:
+def _as_read(delivery: RawDelivery, webhook: Webhook) -> Any:
     """The body's JSON value, {} for none. Raises CantKeep if the relay would read it as anything else: `hide` is about
     what the relay reads."""
     headers = {name.lower(): value for name, value in with_content_type(delivery).headers.items()}
-    body = delivery.body.encode("utf-8", "replace")
-    sent = Request(delivery.method, "", delivery.query, headers, body, None, 0.0)
+    sent = Request(delivery.method, "", delivery.query, headers, delivery.body, None, 0.0)
     try:
-        value = read_json(delivery.body) if delivery.body.strip() else {}
+        value = read_json(delivery.text) if delivery.body.strip() else {}
         read_query(delivery.query)
         for signed in (True, False):
             if PLATFORMS[webhook.platform].read(sent, signed).value != value:
@@ -170,7 +163,7 @@ def _as_read(delivery: SavedDelivery, webhook: Webhook) -> Any:
     return value
 
 
-def _shown(value: Any, query: dict[str, Any], delivery: SavedDelivery, hide: Hidden) -> tuple[Any, dict[str, Any]]:
+def _shown(value: Any, query: dict[str, Any], delivery: RawDelivery, hide: Hidden) -> tuple[Any, dict[str, Any]]:
     """The body, and headers and query, as people may see them. Raises CantKeep."""
     fields = value if isinstance(value, dict) else {"request": value}
     headers = {name.lower(): text for name, text in delivery.headers.items()}
@@ -195,7 +188,7 @@ def _of_both(shown: Any, merged: Any, is_in_body: bool) -> Any:
 # --- sent again ---------------------------------------------------------------------------------------------
 
 
-def identifying(delivery: SavedDelivery, webhook: Webhook) -> dict[str, str]:
+def identifying(delivery: RawDelivery, webhook: Webhook) -> dict[str, str]:
     """Where the delivery has ids → the text there: what makes it another delivery if it is another one."""
     lower = {name.lower(): name for name in delivery.headers}
     header = webhook.dedup.header.lower() if webhook.dedup is not None and webhook.dedup.header else None
@@ -204,7 +197,7 @@ def identifying(delivery: SavedDelivery, webhook: Webhook) -> dict[str, str]:
     if webhook.dedup is not None and webhook.dedup.path:
         paths.add(webhook.dedup.path)
     try:
-        value = read_json(delivery.body)
+        value = read_json(delivery.text)
     except BadBody:
         value = None
     for path in sorted(paths):
@@ -214,14 +207,14 @@ def identifying(delivery: SavedDelivery, webhook: Webhook) -> dict[str, str]:
     return {place: text for place, text in found.items() if len(text) >= _SHORTEST and text != BLANK}
 
 
-def renewed(delivery: SavedDelivery, webhook: Webhook) -> SavedDelivery:
+def renewed(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
     """Another delivery: each identifying text is a new one of the same form, wherever it occurs."""
-    body, headers = delivery.body, dict(delivery.headers)
+    body, headers = delivery.text, dict(delivery.headers)
     for text in set(identifying(delivery, webhook).values()):
         other = text[:-_RENEWED] + of_the_same_form(text[-_RENEWED:])
         body = body.replace(text, other)
         headers = {name: value.replace(text, other) for name, value in headers.items()}
-    return replace(delivery, body=body, headers=headers)
+    return replace(delivery, body=body.encode(), headers=headers)
 
 
 def _places(platform: str) -> Iterable[str]:
@@ -260,13 +253,13 @@ def in_latin_1(text: str) -> bool:
     return all(ord(character) < 256 for character in text)
 
 
-def lines_of(headers: dict[str, str]) -> str:
+def lines_of(headers: Mapping[str, str]) -> str:
     """The headers, one per line."""
     return "\n".join(f"{name}: {value}" for name, value in headers.items())
 
 
-def with_content_type(delivery: SavedDelivery) -> SavedDelivery:
+def with_content_type(delivery: RawDelivery) -> RawDelivery:
     """The delivery with the content type that its body seems to have, unless one is written."""
     if not delivery.body or any(name.lower() == "content-type" for name in delivery.headers):
         return delivery
-    return replace(delivery, headers={"Content-Type": content_type_of(delivery.body.encode()), **delivery.headers})
+    return replace(delivery, headers={"Content-Type": content_type_of(delivery.body), **delivery.headers})

@@ -17,7 +17,7 @@ from relay.events.preview import decoded
 from relay.reports.retry import StillRejected, events_of, request_of, verify
 from relay.route import Route
 from relay.verify.verification import VerifiedWebhooks
-from store.delivery_records import KeptDelivery
+from store.delivery_records import RawDelivery
 from store.hiding import BLANK, Hidden, shown_of
 
 _JUDGED = 100
@@ -30,7 +30,7 @@ _ACCEPTED = "it was accepted meanwhile"
 class Shown:
     """A rejected delivery as people may see it."""
 
-    delivery: KeptDelivery
+    delivery: RawDelivery
     still_rejected: str | None
     """Why it would be rejected now; None if it would be accepted."""
     headers: dict[str, Any]
@@ -80,19 +80,19 @@ class KeptRejections:
 
     def __init__(self, bridge: Bridge):
         self._bridge = bridge
-        self._store = bridge.store.kept_deliveries
+        self._store = bridge.store.raw_deliveries
         self._routes: dict[str, Route] = {}
 
-    def delivery(self, kept_id: str) -> KeptDelivery:
+    def delivery(self, kept_id: str) -> RawDelivery:
         """Raises NotFound."""
-        found = self._store.delivery(kept_id)
+        found = self._store.rejected(kept_id)
         if found is None:
             raise NotFound(
                 f"no rejected delivery {kept_id} is kept: it was pruned, or its webhook has no keep_rejected"
             )
         return found
 
-    def why_still_rejected(self, delivery: KeptDelivery) -> str | None:
+    def why_still_rejected(self, delivery: RawDelivery) -> str | None:
         """Why it would be rejected now; None if it would be accepted. Changes nothing."""
         try:
             verify(self._route(delivery.webhook), delivery)
@@ -100,7 +100,7 @@ class KeptRejections:
             return str(error)
         return None
 
-    def accept(self, delivery: KeptDelivery) -> Accepted:
+    def accept(self, delivery: RawDelivery) -> Accepted:
         """Makes it an event that arrives now. Raises StillRejected, StoreUnavailable.
 
         A second call, or one by somebody else meanwhile, finds the same event.
@@ -149,16 +149,16 @@ class KeptRejections:
         if not any(webhook.keep_rejected for webhook in self._bridge.definitions.webhooks):
             return {}
         ready, seen = Counter[str](), Counter[str]()
-        for delivery in self._store.newest(_JUDGED):
+        for delivery in self._store.newest_rejected(_JUDGED):
             seen[delivery.webhook] += 1
             ready[delivery.webhook] += self.why_still_rejected(delivery) is None
         return {webhook: (number, seen[webhook]) for webhook, number in ready.items() if number}
 
-    def shown(self, delivery: KeptDelivery) -> Shown:
+    def shown(self, delivery: RawDelivery) -> Shown:
         """The delivery without what must not be seen: a body that can't be read isn't shown, nor a signature."""
         return Shown(delivery, self.why_still_rejected(delivery), *self._visible(delivery))
 
-    def _visible(self, delivery: KeptDelivery) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
+    def _visible(self, delivery: RawDelivery) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
         """Headers, query and payload, without what `hide` names."""
         hide = self._bridge.hide(delivery.webhook)
         payload, proof = self._parsed(delivery)
@@ -177,7 +177,7 @@ class KeptRejections:
         may_show = payload is not None and hide is not None
         return _dict(about.get("headers")), _dict(about.get("query")), shown if may_show else None
 
-    def _parsed(self, delivery: KeptDelivery) -> tuple[dict[str, Any] | None, frozenset[str]]:
+    def _parsed(self, delivery: RawDelivery) -> tuple[dict[str, Any] | None, frozenset[str]]:
         """The payload, None if the body can't be read; and the names of the headers that prove it."""
         try:
             route = self._route(delivery.webhook)
@@ -193,9 +193,9 @@ class KeptRejections:
             return None, proof
         return payload, proof
 
-    def _of(self, webhook: str, since: int) -> Iterator[KeptDelivery]:
+    def _of(self, webhook: str, since: int) -> Iterator[RawDelivery]:
         after = ""
-        while page := self._store.next(webhook, since, after):
+        while page := self._store.next_rejected(webhook, since, after):
             yield from page
             after = page[-1].id
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import structlog
@@ -15,11 +16,9 @@ from admin.errors import NotFound
 from admin.page.access import NotAllowed
 from admin.page.pages import bridge
 from config.durations import parse_duration
-from store.delivery_records import ListedDelivery, NoLongerKept
+from store.delivery_records import RawDelivery as Kept
 
 _MOST = 50
-_BYTES = 4 * 1024 * 1024
-"""Bytes of the bodies in one answer; a larger body is alone in its."""
 _ALL = 100_000
 """More than any webhook's kept deliveries."""
 _LEAST = 8
@@ -44,55 +43,42 @@ def deliveries(name: str, query: OfDeliveries) -> Any:
     pruned = here.store.raw_deliveries.last_pruned(name)
     if after is not None:
         last = after
-        if last > here.store.raw_deliveries.greatest_id(name):
+        if last > here.store.raw_deliveries.greatest_number(name):
             # The store is another one, or an older copy of it was restored: what comes now has lower numbers.
             return RawDeliveries(webhook=name, next=0, missed=True, deliveries=[])
-        missed = pruned is not None and pruned.id > last
+        missed = pruned is not None and pruned.number > last
     else:
         structlog.get_logger().info("somebody listens to deliveries", who=g.who, webhook=name, start=start)
         last, since = _before(here, name, start, pruned)
         missed = pruned is not None and since is not None and pruned.at >= since
     # Without a place to begin at, `last` is the newest.
-    listed = here.store.raw_deliveries.listed(name, last, _MOST)
-    ids = _as_many_as_fit(listed)
-    kept = here.store.raw_deliveries.read(ids)
-    return RawDeliveries(
-        webhook=name,
-        next=kept[-1].id if kept else max([last, *ids]),  # past those that can't be read
-        missed=missed,
-        deliveries=[RawDelivery.of(one, received_at=one.at) for one in kept],
-    )
+    kept, last = here.store.raw_deliveries.next_accepted(name, last, _MOST)
+    return RawDeliveries(webhook=name, next=last, missed=missed, deliveries=list(map(_shown, kept)))
 
 
-def _before(here: Bridge, name: str, start: str | None, pruned: NoLongerKept | None) -> tuple[int, int | None]:
+def _shown(kept: Kept) -> RawDelivery:
+    body = base64.b64encode(kept.body).decode()
+    return RawDelivery.of(kept, id=kept.number, received_at=kept.at, body=body)
+
+
+def _before(here: Bridge, name: str, start: str | None, pruned: Kept | None) -> tuple[int, int | None]:
     """The id after which to begin: the newest, one event's, or that of a duration ago; and that time."""
     listed = here.store.raw_deliveries.listed(name, 0, _ALL)
-    newest = listed[-1].id if listed else pruned.id if pruned is not None else 0
+    newest = listed[-1].number if listed else pruned.number if pruned is not None else 0
     if start is None:
         return newest, None
     if start == "last":
         return max(0, newest - 1), None
     since = None
-    found = next((one for one in listed if _is_meant(start, one.event_id)), None)
+    found = next((one for one in listed if _is_meant(start, one.id)), None)
     if found is None:
         try:
             since = here.store.now() - int(parse_duration(start) * 1000)
         except ValueError:
             raise NotFound(f"no kept delivery of {name} left an event {start}") from None
         found = next((one for one in listed if one.at >= since), None)
-    return newest if found is None else found.id - 1, since
+    return newest if found is None else found.number - 1, since
 
 
 def _is_meant(start: str, event_id: str) -> bool:
     return event_id == start or (len(start) >= _LEAST and event_id.startswith(start.lower()))
-
-
-def _as_many_as_fit(listed: list[ListedDelivery]) -> list[int]:
-    ids: list[int] = []
-    size = 0
-    for one in listed:
-        size += one.size
-        if ids and size > _BYTES:
-            break
-        ids.append(one.id)
-    return ids

@@ -22,7 +22,7 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.guide import samples
 from platforms.verifiers import CannotSign
-from store.delivery_records import SavedDelivery
+from store.delivery_records import RawDelivery
 from store.hiding import BLANK
 
 blueprint = Blueprint("sending", __name__)
@@ -43,7 +43,7 @@ def write(name: str) -> Response:
         abort(409, f"the delivery can't be edited: {error}")
 
 
-def _to_begin_with(here: Bridge, webhook: Webhook) -> SavedDelivery:
+def _to_begin_with(here: Bridge, webhook: Webhook) -> RawDelivery:
     """What the address names, or else the platform's first sample. Raises NotFound, CantKeep."""
     asked, name = request.args, webhook.name
     if saved := asked.get("saved"):
@@ -56,14 +56,14 @@ def _to_begin_with(here: Bridge, webhook: Webhook) -> SavedDelivery:
             abort(409, f"the event can't be read: {event.unreadable}")
         return deliveries.of_event(here.shown(event))
     if kept_id := asked.get("rejected"):
-        kept = here.store.kept_deliveries.delivery(kept_id)
+        kept = here.store.raw_deliveries.rejected(kept_id)
         if kept is None or kept.webhook != name or kept.event_id is not None:
             raise NotFound(f"no rejected delivery {kept_id} of {name}")
         return deliveries.of_refused(webhook, kept, here.hide(name))
     found = samples(webhook.platform)
     wanted = asked.get("sample") or next(iter(found), None)
     if wanted is None:
-        return SavedDelivery(name, "", 0, "POST", "", {}, "")
+        return deliveries.written(name, "POST", "", {}, "")
     if wanted not in found:
         raise NotFound(f"{webhook.platform} has no sample {wanted}")
     return deliveries.of_sample(webhook, found[wanted])
@@ -87,7 +87,7 @@ def act(name: str) -> Response:
     return _send(webhook, written)
 
 
-def _written(name: str, headers: Mapping[str, str] | None = None) -> SavedDelivery:
+def _written(name: str, headers: Mapping[str, str] | None = None) -> RawDelivery:
     """What the form has. Raises ValueError for a line that is no header."""
     form = request.form
     method = form.get("method", "POST")
@@ -96,24 +96,23 @@ def _written(name: str, headers: Mapping[str, str] | None = None) -> SavedDelive
     found = deliveries.headers_of(form.get("headers", "")) if headers is None else dict(headers)
     body = form.get("body", "").replace("\r\n", "\n")
     save_as, query = form.get("save_as", "").strip(), form.get("query", "").lstrip("?")
-    return SavedDelivery(name, save_as, 0, method, query, found, body)
+    return deliveries.written(name, method, query, found, body, save_as)
 
 
-def _doubt(webhook: Webhook, written: SavedDelivery) -> str | None:
+def _doubt(webhook: Webhook, written: RawDelivery) -> str | None:
     content_type = next((value for name, value in written.headers.items() if name.lower() == "content-type"), None)
     # A content type that says JSON is no reason to believe it.
     stated = None if content_type is None or "json" in content_type.lower() else content_type
-    return doubt(webhook, written.body.encode("utf-8", "replace"), written.method, stated)
+    return doubt(webhook, written.body, written.method, stated)
 
 
-def _send(webhook: Webhook, written: SavedDelivery) -> Response:
+def _send(webhook: Webhook, written: RawDelivery) -> Response:
     if request.form.get("renew"):
         written = deliveries.renewed(written, webhook)
     sent = deliveries.with_content_type(written)
     note: dict[str, Any] = {"written": written}
     try:
-        body = sent.body.encode("utf-8", "replace")
-        answer = deliver(webhook, body, deliveries.unsigned(sent.headers, webhook), sent.method, sent.query)
+        answer = deliver(webhook, sent.body, deliveries.unsigned(sent.headers, webhook), sent.method, sent.query)
     except CannotSign as error:
         note["problem"] = str(error)
     except NotReachable as error:
@@ -124,17 +123,17 @@ def _send(webhook: Webhook, written: SavedDelivery) -> Response:
     return _to(webhook.name, note)
 
 
-def _save(here: Bridge, webhook: Webhook, written: SavedDelivery) -> Response:
+def _save(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
     name = written.name
     if not name or len(name) > deliveries.LONGEST_NAME or not name.isprintable():
         return _page(here, webhook, written, 422, problem=f"give a name of 1 to {deliveries.LONGEST_NAME} characters")
-    if len(written.body) > LARGEST:
+    if len(written.text) > LARGEST:
         return _page(here, webhook, written, 422, problem=f"a body of more than {LARGEST} characters isn't saved")
     try:
         saved = deliveries.presentable(written, webhook, here.hide(webhook.name))
     except CantKeep as error:
         return _page(here, webhook, written, 422, problem=f"it isn't saved: {error}")
-    if not here.store.saved_deliveries.save(replace(saved, saved_at=here.store.now()), deliveries.MOST):
+    if not here.store.raw_deliveries.save(replace(saved, at=here.store.now()), deliveries.MOST):
         return _page(here, webhook, written, 409, problem=f"{deliveries.MOST} are saved already: delete one first")
     changed("saved a delivery to", webhook.name, name)
     left_out = sorted(written.headers.keys() - saved.headers.keys())
@@ -145,7 +144,7 @@ def _save(here: Bridge, webhook: Webhook, written: SavedDelivery) -> Response:
 
 def _delete(here: Bridge, webhook: Webhook) -> Response:
     name = request.form.get("saved", "")
-    if here.store.saved_deliveries.delete(webhook.name, name):
+    if here.store.raw_deliveries.delete_saved(webhook.name, name):
         changed("deleted a saved delivery to", webhook.name, name)
     return _to(webhook.name)
 
@@ -156,7 +155,7 @@ def _to(name: str, note: Mapping[str, Any] | None = None) -> Response:
     return make_response(redirect(url_for(".write", name=name, note=left), 303))
 
 
-def _page(here: Bridge, webhook: Webhook, written: SavedDelivery, status: int = 200, **more: Any) -> Response:
+def _page(here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 200, **more: Any) -> Response:
     values: dict[str, Any] = {"problem": None, "doubt": None, "answer": None, "saved_as": None, "left_out": []}
     headers = request.form.get("headers") if status == 422 else None
     answer: Answer | None = more.get("answer")
@@ -167,12 +166,12 @@ def _page(here: Bridge, webhook: Webhook, written: SavedDelivery, status: int = 
         written=written,
         headers=deliveries.lines_of(written.headers) if headers is None else headers,
         methods=dict.fromkeys([written.method, *sorted(PLATFORMS[webhook.platform].methods)]),
-        too_large=len(written.body) > LARGEST,
+        too_large=len(written.text) > LARGEST,
         largest=LARGEST,
         longest_name=deliveries.LONGEST_NAME,
         ids=list(deliveries.identifying(written, webhook)),
-        is_blank=BLANK in written.body or BLANK in written.query or BLANK in written.headers.values(),
-        saved=here.store.saved_deliveries.of_webhook(webhook.name),
+        is_blank=BLANK in written.text or BLANK in written.query or BLANK in written.headers.values(),
+        saved=here.store.raw_deliveries.saved(webhook.name),
         samples=list(samples(webhook.platform)),
         event_ids=answer.event_ids if answer is not None else (),
         **values | more,

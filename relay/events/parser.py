@@ -13,7 +13,7 @@ from relay.events.decoding import Decoder, decoding_of
 from relay.events.delivery_ids import DeliveryIds
 from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, dump, payload_of, size_in_conductor
 from relay.events.splitting import Part, parts_of
-from relay.reports.raw_deliveries import NEVER_KEPT, RawCopies
+from relay.verify.secrets import NEVER_KEPT, as_it_came, tokens_of
 from relay.verify.verification import VerifiedDelivery
 from store.documents import document_of
 from store.records import NewEvent, new_event_id
@@ -54,7 +54,7 @@ class Parser:
         decoding = decoding_of(webhook, platform)
         self._decoder = Decoder(decoding, conductor_payload) if decoding else None
         self._ids = DeliveryIds(webhook, platform)
-        self._copies = RawCopies(webhook, platform) if webhook.listen else None
+        self._tokens = tokens_of(webhook, platform) if webhook.listen else None
         self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
         self._summarizer = Summarizer(platform, webhook.hide)
 
@@ -110,7 +110,7 @@ class Parser:
         if len(parts) > 1:
             self._refuse_repetition(parts, headers, query, delivery.proof.claims)
         whole_id = delivery_id = self._ids.of_delivery(delivery, body.value, decoded.value)
-        raw = None if self._copies is None else self._copies.of(request)
+        raw = None if self._tokens is None else as_it_came(request, self._webhook, received_at, self._tokens)
         events = []
         for number, part in enumerate(parts):
             if part.is_element:

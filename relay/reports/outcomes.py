@@ -9,7 +9,7 @@ from typing import Literal
 import structlog
 
 from relay.reports import metrics
-from relay.reports.kept_deliveries import Keeper
+from relay.reports.raw_deliveries import Keeper
 from store.delivery_records import Duplicate, Rejection
 from store.errors import StoreUnavailable
 from store.sql.deliveries import Deliveries, WithoutEvents

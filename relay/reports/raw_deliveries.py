@@ -1,55 +1,129 @@
-"""Keeps deliveries of webhooks with `listen` as they came, for `webhook-bridge listen`."""
+"""Deliveries that are kept with their bytes: accepted ones of webhooks with `listen`, which their events' transaction
+writes, and rejected ones of webhooks with `keep_rejected`, which are written once a second.
+
+A stranger can cause any number of refusals. So little is kept until it is written: the rest of a flood is dropped.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
+
+import structlog
+
 from config.watch import DefinitionsSource
-from config.webhooks import Webhook
-from platforms.base import Platform
 from platforms.http import Request
-from platforms.verifiers import HeaderEquals
-from platforms.verifiers.client_certificates import ClientCertificate
-from platforms.verifiers.jwts import Jwt
-from relay.verify.verification import verifiers_of
+from platforms.verifiers import Refused
+from relay.route import Route
+from relay.verify.secrets import without_secrets
 from store.delivery_records import RawDelivery
-from store.sql.raw_deliveries import RawDeliveries
+from store.errors import StoreUnavailable
+from store.records import new_event_id
+from store.rules.eviction import Bounds, sender_of
+from store.sql.raw_deliveries import LISTENED, RawDeliveries
 
-NEVER_KEPT = frozenset({"authorization", "proxy-authorization", "cookie"})
-"""Headers that are credentials, whatever the definition says."""
+LARGEST = 1024 * 1024
+"""Bytes of the largest rejected delivery that is kept."""
+UNWRITTEN = 2 * 1024 * 1024
+"""Bytes of all rejected deliveries of a process that wait to be written."""
+A_SENDER = 5
+"""Rejected deliveries of one sender to one webhook that wait to be written."""
+A_WEBHOOK = 20
+"""The same of all senders."""
+REJECTED_BYTES = 16 * 1024 * 1024
+"""Bytes that are kept of one webhook's rejected deliveries."""
+_MOST_REJECTED = 1000
+"""Rejected deliveries that stay of a webhook that no longer has `keep_rejected`."""
 _SELDOM = 60
-"""Calls of `Pruning.run` between two that prune while no webhook has `listen`."""
+"""Calls of `Keeper.prune` between two that look at all webhooks."""
+_REASON = 500
+_ADDRESS = 100
 
 
-class RawCopies:
-    """Copies one webhook's deliveries.
+class Keeper:
+    """Collects rejected deliveries, writes them, and deletes what is beyond the bounds. Thread-safe."""
 
-    Signatures are copied: they prove one delivery, and reveal no secret. A header whose value is itself a secret isn't,
-    since anyone who has it could send anything.
-    """
-
-    def __init__(self, webhook: Webhook, platform: Platform):
-        tokens = (HeaderEquals, Jwt, ClientCertificate)
-        secrets = {
-            verifier.header.lower() for verifier, _ in verifiers_of(webhook, platform) if isinstance(verifier, tokens)
-        }
-        self._left_out = NEVER_KEPT | platform.secret_headers | secrets
-
-    def of(self, request: Request) -> RawDelivery:
-        """The delivery as it came."""
-        headers = {name: value for name, value in request.headers.items() if name not in self._left_out}
-        return RawDelivery(request.method, request.query, headers, request.body)
-
-
-class Pruning:
-    """Deletes copies that are beyond their bounds, soon after they were made."""
-
-    def __init__(self, store: RawDeliveries, source: DefinitionsSource):
+    def __init__(self, store: RawDeliveries, source: DefinitionsSource, retention: float):
+        """`retention`: seconds for which rejected deliveries are kept."""
         self._store = store
         self._source = source
+        self._retention = int(retention * 1000)
+        self._lock = threading.Lock()
         self._calls = -1
+        self._grown: set[str] = set()
+        self._reset()
 
-    def run(self) -> None:
-        """To be called about once a second. Raises StoreUnavailable."""
+    def _reset(self) -> None:
+        self._unwritten: list[tuple[Route, RawDelivery]] = []
+        self._bytes = 0
+        self._numbers: Counter[tuple[str, str]] = Counter()
+
+    def keep(self, route: Route, request: Request, path: str, url: str, at: int, refused: Refused) -> str | None:
+        """Keeps the delivery, unless it is too large or too many wait to be written. Returns its id, None if it isn't
+        kept.
+
+        `path` and `url` are as in `RawDelivery`; `at` is the store's time.
+        """
+        name, remote = route.webhook.name, request.remote
+        kept = RawDelivery(
+            id=new_event_id(),
+            webhook=name,
+            verdict="rejected",
+            at=at,
+            remote=remote and remote[:_ADDRESS],
+            status=refused.status,
+            reason=refused.reason[:_REASON],
+            method=request.method,
+            path=path,
+            url=url,
+            query=request.query,
+            headers=dict(request.headers),
+            body=request.body,
+        )
+        sender, size = sender_of(kept.remote), kept.size
+        with self._lock:
+            if (
+                size > LARGEST
+                or self._bytes + size > UNWRITTEN
+                or self._numbers[name, sender] >= A_SENDER
+                or sum(number for (webhook, _), number in self._numbers.items() if webhook == name) >= A_WEBHOOK
+            ):
+                return None
+            self._unwritten.append((route, kept))
+            self._bytes += size
+            self._numbers[name, sender] += 1
+        return kept.id
+
+    def flush(self) -> None:
+        """Writes what has accumulated since the last call; what the store can't take is dropped."""
+        with self._lock:
+            unwritten = self._unwritten
+            self._reset()
+        cleaned = [without_secrets(kept, route.webhook, route.verification.secret_headers) for route, kept in unwritten]
+        deliveries = [kept for kept in cleaned if kept is not None]
+        if not deliveries:
+            return
+        try:
+            self._store.keep(deliveries)
+            self._grown |= {kept.webhook for kept in deliveries}
+        except StoreUnavailable as error:
+            structlog.get_logger().warning(
+                "rejected deliveries can't be kept", number=len(deliveries), error=str(error)
+            )
+
+    def prune(self) -> None:
+        """Deletes what is beyond the bounds, accepted ones soon after they were kept. To be called about once a second.
+        Raises StoreUnavailable."""
         self._calls += 1
-        # Copies of a webhook that has lost its `listen` still get too old.
-        if self._calls % _SELDOM == 0 or any(webhook.listen for webhook in self._source.current.webhooks):
-            self._store.prune()
+        webhooks = self._source.current.by_name
+        # What a webhook that has lost its `listen` has kept still gets too old.
+        is_for_all = self._calls % _SELDOM == 0
+        grown = self._grown | {name for name, webhook in webhooks.items() if webhook.listen}
+        if not grown and not is_for_all:
+            return
+        for name in self._store.webhooks():
+            if is_for_all or name in grown:
+                most = webhooks[name].keep_rejected if name in webhooks else None
+                rejected = Bounds(most or _MOST_REJECTED, REJECTED_BYTES, self._retention)
+                self._store.prune(name, {"accepted": LISTENED, "rejected": rejected})
+        self._grown = set()

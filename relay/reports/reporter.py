@@ -11,9 +11,9 @@ import structlog
 from platforms.http import Request, Response
 from platforms.verifiers import Refused
 from relay.http.incoming import Incoming
-from relay.reports.kept_deliveries import Keeper
 from relay.reports.log_throttle import LogThrottle
 from relay.reports.outcomes import Outcome, Outcomes
+from relay.reports.raw_deliveries import Keeper
 from relay.route import Route
 from store.clock import MonotonicClock
 from store.delivery_records import Duplicate, Rejection

@@ -10,7 +10,7 @@ from platforms.verifiers import KeysUnavailable, Refused
 from relay.events.schema_check import Misfit
 from relay.route import Route, with_query
 from relay.verify.verification import VerifiedDelivery
-from store.delivery_records import KeptDelivery
+from store.delivery_records import RawDelivery
 from store.records import NewEvent
 
 
@@ -18,13 +18,13 @@ class StillRejected(Exception):
     """The delivery can't be accepted; the text says why."""
 
 
-def request_of(route: Route, kept: KeptDelivery) -> Request:
+def request_of(route: Route, kept: RawDelivery) -> Request:
     """The request as the relay saw it, at the time of its arrival; at today's public URL, which some platforms sign."""
     url = with_query(route.public_url(kept.path) or kept.url, kept.query)
     return Request(kept.method, url, kept.query, kept.headers, kept.body, kept.remote, kept.at / 1000)
 
 
-def verify(route: Route, kept: KeptDelivery) -> tuple[VerifiedDelivery, Body]:
+def verify(route: Route, kept: RawDelivery) -> tuple[VerifiedDelivery, Body]:
     """The delivery, proven, and its body. Raises StillRejected.
 
     A signed time is compared with that of the arrival: what was too old then stays refused.
@@ -49,7 +49,7 @@ def verify(route: Route, kept: KeptDelivery) -> tuple[VerifiedDelivery, Body]:
     return delivery, body
 
 
-def events_of(route: Route, kept: KeptDelivery, now: int) -> list[NewEvent]:
+def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
     """The delivery's events, which arrive now, by the store's time. Raises StillRejected.
 
     Each has a delivery id, so that a delivery that is retried twice leaves one event: the sender's own if it has one,

@@ -23,16 +23,13 @@ _NUMBERS = (
 )
 _TYPES = {**dict.fromkeys(_NUMBERS.split(), "bigint"), "next_at": "float8"}
 """Types of the inserted columns; all others are text."""
-_NUMBERED = "bridge.raw_deliveries"
-"""The table whose ids are inserted and are numbers."""
 
 
 @lru_cache(maxsize=64)
 def inserting(into: str) -> str:
     """The statement that inserts rows `into` ``bridge.TABLE (COLUMNS)``. Its parameters are one list per column."""
     columns = into.partition("(")[2].rstrip(")")
-    types = {**_TYPES, "id": "bigint"} if into.startswith(_NUMBERED) else _TYPES
-    arrays = ", ".join(f"%b::{types.get(name, 'text')}[]" for name in columns.split(", "))
+    arrays = ", ".join(f"%b::{_TYPES.get(name, 'text')}[]" for name in columns.split(", "))
     return (
         f"INSERT INTO {into} SELECT {columns} FROM unnest({arrays}) WITH ORDINALITY AS new ({columns}, place)"
         " ORDER BY place"

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Sequence
 
-from store.delivery_records import ListedDelivery
 from store.errors import StoreUnavailable
 from store.postgres.connection import Connection, inserting
 from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections, Impatient
@@ -22,56 +21,27 @@ from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent
 from store.sql import rows, storable
 from store.sql.answers import are_wanted, want
-from store.sql.database import Transaction
 from store.sql.deliveries import CAME_TO, Deliveries
 from store.sql.group_commit import Scheduler, Take
-from store.sql.raw_deliveries import RawDeliveries, are_any, keep
+from store.sql.raw_deliveries import RawDeliveries, are_any, keep_accepted
 
 _BITS = 16
 """Of a number, for the deliveries of one transaction: more than a group of them has."""
 OVERTAKEN_FOR = 30_000
 """Milliseconds after which no transaction of a relay is still to be committed: the database ends one that is idle for
 half as long. So what else writes to the database for long doesn't hold up the list."""
-_FIRST_ID = f"SELECT pg_current_xact_id()::text::bigint << {_BITS}"
-_SETTLED = f"pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {_BITS}"
-_LISTED = f"""
-SELECT id, at, size, event_id FROM bridge.raw_deliveries
-WHERE webhook = %(webhook)s AND id > %(after)s AND at >= %(oldest)s AND at > 0 AND id < greatest({_SETTLED}, (
-    SELECT max(id) + 1 FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND at < %(settled)s
-)) ORDER BY id LIMIT %(limit)s
-"""
-_NEXT = f"pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_BITS}"
-_OF_ANOTHER = f"DELETE FROM bridge.raw_deliveries WHERE id >= {_NEXT}"
-"""Brought from another server, whose transactions had higher numbers: new ones would be below them."""
-
-_GREATEST = f"SELECT coalesce(max(id), 0) FROM bridge.raw_deliveries WHERE webhook = %s AND id < {_NEXT}"
-
-
-def first_id(transaction: Transaction) -> int:
-    """The number of the first delivery that the transaction keeps; the next ones follow it."""
-    return int(transaction.fetch(_FIRST_ID)[0][0])
+_NEXT_NUMBER = f"SELECT pg_current_xact_id()::text::bigint << {_BITS}"
 
 
 class PostgresRawDeliveries(RawDeliveries):
-    """One row per delivery, numbered by its transaction."""
+    """Accepted ones are numbered by their transaction."""
 
-    def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:
-        values = {
-            "webhook": webhook,
-            "after": after,
-            "oldest": self._oldest(),
-            "settled": self._database.now() - OVERTAKEN_FOR,
-            "limit": limit,
-        }
-        return [ListedDelivery(*row) for row in self._database.read(_LISTED, values)]
-
-    def greatest_id(self, webhook: str) -> int:
-        return int(self._database.read(_GREATEST, (webhook,))[0][0])
-
-    def prune(self) -> None:
-        with self._database.transaction() as transaction:
-            transaction.write(_OF_ANOTHER)
-        super().prune()
+    # Those of a transfer from another server, whose transactions had higher numbers: new ones would be below them.
+    known = f"number < pg_snapshot_xmax(pg_current_snapshot())::text::bigint << {_BITS}"
+    settled = f"""number < greatest(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << {_BITS}, (
+        SELECT max(number) + 1 FROM bridge.raw_deliveries
+        WHERE webhook = %(webhook)s AND verdict = 'accepted' AND at < %(now)s - {OVERTAKEN_FOR}
+    ))"""
 
 
 _MARGIN = 0.1
@@ -145,7 +115,7 @@ class PostgresDeliveries(Deliveries):
                 connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
                 stored = self._insert(connection, events)
                 if are_any(events):
-                    keep(connection, events, stored, first_id(connection))
+                    keep_accepted(connection, events, stored, _NEXT_NUMBER)
                 want(connection, events, stored)
                 connection.execute("COMMIT")
             if len(stored) == len(events):

@@ -68,7 +68,7 @@ class PostgresMaintenance(Maintenance):
 
 _NUMBERED = {
     "events": "seq",
-    **dict.fromkeys(("targets", "rejections", "changes", "raw_deliveries", "duplicates"), "id"),
+    **dict.fromkeys(("targets", "rejections", "changes", "duplicates"), "id"),
 }
 """Tables whose rows get a number from the database."""
 

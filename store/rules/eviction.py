@@ -13,12 +13,20 @@ from heapq import heapify, heappop, heapreplace
 from ipaddress import IPv6Address, ip_address, ip_network
 from operator import attrgetter
 
-BYTES = 16 * 1024 * 1024
-"""Bytes that are kept of one webhook."""
 READ_AT_ONCE = 4 * 1024 * 1024
-"""Bytes after which no further delivery is read in one go."""
+"""Bytes of deliveries that are read in one go; a larger one is read alone."""
 _SITE = 64
 """Bits of an IPv6 address that identify one sender, which has all addresses with this prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What is kept of one webhook's deliveries of one kind."""
+
+    number: int
+    bytes: int
+    age: int
+    """Milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +34,37 @@ class Kept:
     """What the choice depends on."""
 
     id: str
+    at: int
     remote: str | None
     size: int
     is_accepted: bool
 
 
-def surplus(kept: Sequence[Kept], most: int, most_bytes: int = BYTES) -> list[str]:
+def surplus(kept: Sequence[Kept], bounds: Bounds, now: int) -> list[str]:
     """The ids of those to delete of one webhook's deliveries, which are given oldest first.
 
-    What has been accepted goes first. Then each sender that has the most loses its oldest, so that a stranger's flood
-    pushes out nothing but itself.
+    What is too old goes first, or was kept before the clock was set back and would stay for as long. Then what has been
+    accepted. Then each sender that has the most loses its oldest, so that a stranger's flood pushes out nothing but
+    itself.
     """
-    number, total = len(kept), sum(one.size for one in kept)
-    gone = set[str]()
+    gone = {one.id for one in kept if abs(now - one.at) > bounds.age}
+    left = [one for one in kept if one.id not in gone]
+    number, total = len(left), sum(one.size for one in left)
 
     def drop(one: Kept) -> None:
         nonlocal number, total
         gone.add(one.id)
         number, total = number - 1, total - one.size
 
-    accepted = (one for one in kept if one.is_accepted)
-    others = [one for one in kept if not one.is_accepted]
-    while (number > most or total > most_bytes) and (one := next(accepted, None)) is not None:
+    accepted = (one for one in left if one.is_accepted)
+    others = [one for one in left if not one.is_accepted]
+    while (number > bounds.number or total > bounds.bytes) and (one := next(accepted, None)) is not None:
         drop(one)
     by_number = _in_turn(others, lambda _: 1)
-    while number > most:
+    while number > bounds.number:
         drop(next(by_number))
     by_size = _in_turn([one for one in others if one.id not in gone], attrgetter("size"))
-    while total > most_bytes:
+    while total > bounds.bytes:
         drop(next(by_size))
     return [one.id for one in kept if one.id in gone]
 
@@ -67,8 +78,8 @@ def superseded(rejections: Sequence[tuple[int, str | None]], most: int) -> list[
     newest = most // 2
     if len(rejections) <= most:
         return []
-    older = [Kept(str(id_), remote, 0, False) for id_, remote in rejections[: len(rejections) - newest]]
-    return list(map(int, surplus(older, most - newest)))
+    older = [Kept(str(id_), 0, remote, 0, False) for id_, remote in rejections[: len(rejections) - newest]]
+    return list(map(int, surplus(older, Bounds(most - newest, 0, 0), 0)))
 
 
 def _in_turn(kept: Sequence[Kept], weight: Callable[[Kept], int]) -> Iterator[Kept]:
@@ -100,11 +111,12 @@ def sender_of(remote: str | None) -> str:
 
 
 def first_within(sized: Iterable[tuple[str, int]]) -> list[str]:
-    """The ids of the first of these (id, bytes), up to the one with which they are more than `READ_AT_ONCE`."""
-    ids, total = [], 0
+    """The ids of the first of these (id, bytes) that are no more than `READ_AT_ONCE` together; one at least."""
+    ids: list[str] = []
+    total = 0
     for id_, size in sized:
-        if total > READ_AT_ONCE:
+        total += size
+        if ids and total > READ_AT_ONCE:
             break
         ids.append(id_)
-        total += size
     return ids

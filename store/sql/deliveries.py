@@ -15,7 +15,7 @@ from store.sql.group_commit import GroupCommit, Scheduler, Take
 
 DUPLICATES_KEPT = 100
 """Duplicates that are kept per webhook."""
-KEPT = "(SELECT k.id FROM bridge.kept_deliveries k WHERE k.id = r.kept_id)"
+KEPT = "(SELECT k.id FROM bridge.raw_deliveries k WHERE k.id = r.kept_id)"
 """Of a rejection: some of what was kept is pruned before it is."""
 _DUPLICATE = "webhook, at, event_id, remote, method"
 _PRUNE = """

@@ -81,12 +81,6 @@ _TASKS = """
 SELECT id, workflow_id, settled_at FROM bridge.tasks WHERE settled_at >= %s AND settled_at < %s
 ORDER BY settled_at LIMIT %s FOR UPDATE SKIP LOCKED
 """
-_KEPT_DELIVERIES = """
-WITH pruned AS MATERIALIZED (
-    SELECT id FROM bridge.kept_deliveries WHERE at < %s ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED
-)
-DELETE FROM bridge.kept_deliveries WHERE id IN (SELECT id FROM pruned) RETURNING id
-"""
 
 
 class Maintenance(ABC):
@@ -128,10 +122,8 @@ class Maintenance(ABC):
             events, targets = self._prune_events(transaction, list(found)) if found else ([], 0)
             tasks = _prune_tasks(transaction, self._tasks_from, before, limit)
             prune(transaction, before, limit)
-            # Python before 3.12 doesn't count what a statement of SQLite deletes that begins with WITH.
-            kept = len(transaction.fetch(_KEPT_DELIVERIES, (before, limit)))
             transaction.write("DELETE FROM bridge.delivery_counts WHERE hour < %s", (before,))
-        more = len(found) == limit or targets == rows.STEP or limit in (len(tasks), kept)
+        more = len(found) == limit or targets == rows.STEP or len(tasks) == limit
         last = max(found.values(), default=self._events_from)
         # The next run looks everywhere again: another worker may have been deleting some of it, and failed.
         self._events_from = min((found[id_] for id_ in found.keys() - events), default=last) if more else 0

@@ -1,5 +1,5 @@
-"""Deliveries as they came, of webhooks that keep them: accepted ones for `listen`, rejected ones that may be accepted
-later, and those that people wrote and saved.
+"""Deliveries with their bytes: accepted ones for `listen`, rejected ones that may be accepted later, and those that
+people wrote and saved. One row each, with the body as base64.
 """
 
 from __future__ import annotations
@@ -7,56 +7,61 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any, ClassVar
 
-from store.delivery_records import (
-    KeptDelivery,
-    ListedDelivery,
-    NoLongerKept,
-    NumberedDelivery,
-    RawDelivery,
-    SavedDelivery,
-)
+from store.delivery_records import RawDelivery, Verdict
 from store.records import NewEvent
-from store.rules.eviction import Kept, first_within, surplus
+from store.rules.eviction import Bounds, Kept, first_within, surplus
 from store.sql import rows
 from store.sql.database import Part, Rows, Transaction
 from store.sql.storable import text_without_nul
 
-KEPT = 200
-"""Deliveries of one webhook."""
-KEPT_BYTES = 32 * 1024 * 1024
-"""Bytes of their bodies; a single body may be as large as any platform's."""
-KEPT_FOR = 3_600_000
-"""Milliseconds."""
+LISTENED = Bounds(number=200, bytes=32 * 1024 * 1024, age=3_600_000)
+"""Of the accepted deliveries of one webhook."""
 
-_COLUMNS = "webhook, at, size, event_id, method, query, headers, body"
-_LISTED = """
-SELECT id, at, size, event_id FROM bridge.raw_deliveries
-WHERE webhook = %s AND id > %s AND at >= %s AND at > 0 ORDER BY id LIMIT %s
-"""
-_READ = """
-SELECT id, at, event_id, method, query, headers, body FROM bridge.raw_deliveries
-WHERE id = ANY(%s) AND at > 0 ORDER BY id
-"""
-_WEBHOOKS = rows.jumps("webhook", "bridge.raw_deliveries", "webhook >= ''")
-_LAST_BEYOND = """
-SELECT max(id) FROM (
-    SELECT id, at, row_number() OVER newest AS number, sum(size) OVER newest AS bytes
-    FROM bridge.raw_deliveries WHERE webhook = %s AND at > 0 WINDOW newest AS (ORDER BY id DESC)
-) AS kept WHERE number > %s OR bytes > %s OR at < %s OR at > %s
-"""
-_DELETE = "DELETE FROM bridge.raw_deliveries WHERE webhook = %s AND id < %s"
-# The last one that is deleted stays as a mark without content: nothing else says later that there was one.
-_MARK = (
-    "UPDATE bridge.raw_deliveries SET size = at, at = 0, query = '', headers = '{}', body = ''"
-    " WHERE webhook = %s AND id = %s"
+_COLUMNS = (
+    "id, webhook, verdict, at, number, event_id, remote, status, reason, name, method, path, url, query, headers, body"
 )
-_PRUNED = """
-SELECT id, CASE WHEN at = 0 THEN size ELSE at END FROM bridge.raw_deliveries
-WHERE webhook = %s AND at < %s ORDER BY id DESC LIMIT 1
+"""Those of `RawDelivery`, in its order."""
+_WITHOUT_CONTENT = _COLUMNS.replace("query, headers, body", "'', '{}', ''")
+_INTO = f"bridge.raw_deliveries ({_COLUMNS}, size)"
+_OF_IDS = f"SELECT {_COLUMNS} FROM bridge.raw_deliveries WHERE id = ANY(%s)"
+_WEBHOOKS = rows.jumps("webhook", "bridge.raw_deliveries", "webhook >= ''")
+
+_NUMBERED = "webhook = %(webhook)s AND verdict IN ('accepted', 'pruned')"
+NEXT_NUMBER = f"SELECT coalesce(max(number), 0) + 1 FROM bridge.raw_deliveries WHERE {_NUMBERED}"
+"""The number of the next accepted delivery of a webhook, if only one transaction writes at a time."""
+
+_BOUNDED = """
+SELECT id, at, remote, size, event_id IS NOT NULL, {known} FROM bridge.raw_deliveries
+WHERE webhook = %s AND verdict = %s ORDER BY number, id
 """
-_GREATEST = "SELECT coalesce(max(id), 0) FROM bridge.raw_deliveries WHERE webhook = %s"
+# The last one that is deleted stays as a mark without content: nothing else says later that there was one.
+_MARK = "UPDATE bridge.raw_deliveries SET verdict = 'pruned', query = '', headers = '{}', body = '' WHERE id = %s"
+_UNMARK = """
+DELETE FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND verdict = 'pruned'
+AND (number < (SELECT number FROM bridge.raw_deliveries WHERE id = %(mark)s) OR NOT {known})
+"""
+_DELETE = "DELETE FROM bridge.raw_deliveries WHERE id = ANY(%s)"
+
+_ACCEPTED = """
+SELECT {columns} FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND verdict = 'accepted'
+AND number > %(after)s AND at >= %(oldest)s AND {settled} ORDER BY number LIMIT %(limit)s
+"""
+_PRUNED = f"""
+SELECT {_WITHOUT_CONTENT.replace("{}", "{{}}")} FROM bridge.raw_deliveries
+WHERE {_NUMBERED} AND {{known}} AND (verdict = 'pruned' OR at < %(oldest)s) ORDER BY number DESC LIMIT 1
+"""
+_GREATEST = f"SELECT coalesce(max(number), 0) FROM bridge.raw_deliveries WHERE {_NUMBERED} AND {{known}}"
+
+_REJECTED = "FROM bridge.raw_deliveries WHERE verdict = 'rejected' AND event_id IS NULL"
+_NEXT_REJECTED = f"SELECT id, size {_REJECTED} AND webhook = %s AND id > %s AND at >= %s ORDER BY id LIMIT %s"
+_NEWEST_REJECTED = f"SELECT id, size {_REJECTED} AND id > '' ORDER BY id DESC LIMIT %s"
+_BECAME = "UPDATE bridge.raw_deliveries SET event_id = %s, size = 0, body = '' WHERE id = %s"
+
+_SAVED = "FROM bridge.raw_deliveries WHERE webhook = %s AND verdict = 'saved'"
 
 
 def are_any(events: Iterable[NewEvent]) -> bool:
@@ -64,115 +69,124 @@ def are_any(events: Iterable[NewEvent]) -> bool:
     return any(event.raw is not None for event in events)
 
 
-def keep(transaction: Transaction, events: Sequence[NewEvent], stored: set[str], first_id: int | None = None) -> None:
-    """Keeps the deliveries of these events; `stored`: the ids of those that weren't known.
-
-    `first_id`: from which their ids go on; None if the database numbers them.
-    """
-    kept: dict[int, tuple[RawDelivery, NewEvent]] = {}
+def keep_accepted(
+    transaction: Transaction, events: Sequence[NewEvent], stored: set[str], next_number: str = NEXT_NUMBER
+) -> None:
+    """Keeps the deliveries of these events, each under the id of its first one; `stored`: the ids of those that weren't
+    known. `next_number` is a statement like `NEXT_NUMBER`."""
+    kept: dict[int, RawDelivery] = {}
     for event in events:
         if event.raw is not None and event.id in stored:
-            kept.setdefault(id(event.raw), (event.raw, event))
-    new_rows = [_row(raw, event) for raw, event in kept.values()]
-    if not new_rows:
-        return
-    if first_id is None:
-        transaction.insert(f"bridge.raw_deliveries ({_COLUMNS})", new_rows)
-    else:
-        numbered = [(number, *row) for number, row in enumerate(new_rows, first_id)]
-        transaction.insert(f"bridge.raw_deliveries (id, {_COLUMNS})", numbered)
+            kept.setdefault(id(event.raw), replace(event.raw, id=event.id, event_id=event.id))
+    numbers: dict[str, int] = {}
+    new_rows = []
+    for raw in kept.values():
+        if raw.webhook not in numbers:
+            numbers[raw.webhook] = int(transaction.fetch(next_number, {"webhook": raw.webhook})[0][0])
+        new_rows.append(_row(replace(raw, number=numbers[raw.webhook])))
+        numbers[raw.webhook] += 1
+    transaction.insert(_INTO, new_rows)
 
 
-def _row(raw: RawDelivery, event: NewEvent) -> tuple[object, ...]:
-    body = base64.b64encode(raw.body).decode("ascii")
-    headers = json.dumps(dict(raw.headers))
-    return event.webhook, event.received_at, len(raw.body), event.id, raw.method, raw.query, headers, body
+def _row(raw: RawDelivery) -> tuple[object, ...]:
+    """The values of `_COLUMNS`, and the size."""
+    *values, headers, body = attrgetter(*_COLUMNS.split(", "))(raw)
+    return (*values, json.dumps(dict(headers)), base64.b64encode(body).decode(), raw.size)
 
 
-def _numbered(row: Sequence[Any]) -> NumberedDelivery:
-    """From the columns of `_READ`. Raises TypeError or ValueError if the headers can't be read."""
-    id_, at, event_id, method, query, headers, body = rows.readable(row, (1,))
-    return NumberedDelivery(id_, at, event_id, method, query, dict(json.loads(headers)), body)
+def _delivery(row: Sequence[Any]) -> RawDelivery:
+    """From the columns of `_COLUMNS`. Raises TypeError or ValueError if headers or body can't be read."""
+    values = rows.readable(row, (3, 4, 7))
+    values[14:] = dict(json.loads(row[14])), base64.b64decode(row[15])
+    return RawDelivery(*values)
+
+
+def _deliveries(found: Rows) -> list[RawDelivery]:
+    return list(rows.readable_ones("raw delivery", found, _delivery))
 
 
 class RawDeliveries(Part):
-    """Deliveries as they came, for `webhook-bridge listen`: a webhook's newest, bounded in number, bytes and age.
+    """Deliveries with their bytes. `Deliveries.append` adds the accepted ones."""
 
-    `Deliveries.append` adds them. What becomes visible later has a greater id. One row per delivery.
-    """
+    known: ClassVar[str] = "true"
+    """SQL: whether an accepted delivery's number is one of this server's."""
+    settled: ClassVar[str] = "true"
+    """SQL: whether no accepted delivery with a lower number can still become visible. Parameters: `webhook`, `now`."""
 
-    def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[ListedDelivery]:
-        """The first ones after this id, in order of arrival; those that are too old are left out."""
-        found = self._database.read(_LISTED, (webhook, after, self._oldest(), limit))
-        return [ListedDelivery(*row) for row in found]
+    def prune(self, webhook: str, bounds: Mapping[Verdict, Bounds]) -> None:
+        """Deletes what is beyond the bounds of each verdict. Writes nothing if nothing is."""
+        for verdict, of_verdict in bounds.items():
+            found = self._database.read(_BOUNDED.format(known=self.known), (webhook, verdict))
+            foreign = [row[0] for row in found if not row[-1]]
+            kept = [Kept(*row[:-1]) for row in found if row[-1]]
+            gone = surplus(kept, of_verdict, self._database.now())
+            if not gone and not foreign:
+                continue
+            with self._database.transaction() as transaction:
+                if verdict == "accepted" and gone:
+                    mark = gone.pop()
+                    transaction.write(_UNMARK.format(known=self.known), {"webhook": webhook, "mark": mark})
+                    transaction.write(_MARK, (mark,))
+                transaction.write(_DELETE, ([*foreign, *gone],))
 
-    def read(self, ids: Sequence[int]) -> list[NumberedDelivery]:
-        """These deliveries, of those that are still there; in order of arrival."""
-        found = self._database.read(_READ, (list(ids),)) if ids else []
-        return list(rows.readable_ones("delivery to be listened to", found, _numbered))
+    def webhooks(self) -> list[str]:
+        """The webhooks of which any are kept."""
+        return [webhook for (webhook,) in self._database.read(_WEBHOOKS)]
 
-    def prune(self) -> None:
-        """Deletes what is beyond the bounds. Writes nothing if nothing is."""
-        for (webhook,) in self._database.read(_WEBHOOKS):
-            # What has a time to come was kept before the clock was set back, and would stay until then.
-            bounds = (webhook, KEPT, KEPT_BYTES, self._oldest(), self._database.now() + KEPT_FOR)
-            last = self._database.read(_LAST_BEYOND, bounds)[0][0]
-            if last is not None:
-                with self._database.transaction() as transaction:
-                    transaction.write(_DELETE, (webhook, last))
-                    transaction.write(_MARK, (webhook, last))
+    def _read(self, ids: list[str]) -> list[RawDelivery]:
+        """These deliveries, in the order of their ids' list; those that can't be read are left out."""
+        found = {one.id: one for one in _deliveries(self._database.read(_OF_IDS, (ids,)))} if ids else {}
+        return [found[id_] for id_ in ids if id_ in found]
 
-    def last_pruned(self, webhook: str) -> NoLongerKept | None:
-        """The last delivery that is no longer listed, as it is beyond the bounds; None if there was none."""
-        found = self._database.read(_PRUNED, (webhook, self._oldest()))
-        return NoLongerKept(*found[0]) if found else None
+    # --- accepted: what becomes visible later has a greater number ---
 
-    def greatest_id(self, webhook: str) -> int:
-        """The greatest id that a delivery of the webhook has had here, also if it was pruned; 0 for none. A greater one
-        is from another store, or from this one before an older copy was restored."""
-        return int(self._database.read(_GREATEST, (webhook,))[0][0])
+    def listed(self, webhook: str, after: int = 0, limit: int = 1000) -> list[RawDelivery]:
+        """The first accepted ones after this number, in order of arrival, without their content. Those that are too old
+        are left out."""
+        return _deliveries(self._accepted(_WITHOUT_CONTENT, webhook, after, limit))
 
-    def _oldest(self) -> int:
-        return self._database.now() - KEPT_FOR
+    def next_accepted(self, webhook: str, after: int, limit: int) -> tuple[list[RawDelivery], int]:
+        """The same with their content, and the number after which to go on.
 
-
-_REJECTED = "id, webhook, at, status, reason, remote, method, path, url, query, headers, body, event_id"
-_KEPT = "SELECT id, remote, size, event_id IS NOT NULL FROM bridge.kept_deliveries WHERE webhook = %s ORDER BY id"
-_NEXT_REJECTED = """
-SELECT id, size FROM bridge.kept_deliveries
-WHERE webhook = %s AND id > %s AND at >= %s AND event_id IS NULL ORDER BY id LIMIT %s
-"""
-_NEWEST_REJECTED = (
-    "SELECT id, size FROM bridge.kept_deliveries WHERE id > '' AND event_id IS NULL ORDER BY id DESC LIMIT %s"
-)
-_ACCEPTED = "UPDATE bridge.kept_deliveries SET event_id = %s, size = 0, body = '' WHERE id = %s"
-
-
-class KeptDeliveries(Part):
-    """Rejected deliveries that may be accepted later, once a secret is corrected.
-
-    A row for each, with its body as base64.
-    """
-
-    def keep(self, deliveries: Sequence[KeptDelivery], most: Mapping[str, int]) -> None:
-        """Keeps the deliveries, and deletes what is more than `most` of a webhook, or more than `eviction.BYTES`.
-
-        `most` has every webhook of these deliveries. Those that are kept already are left as they are.
+        Fewer than `limit` if they are large, or can't be read.
         """
+        found = self._accepted("id, size, number", webhook, after, limit)
+        ids = first_within((id_, size) for id_, size, _ in found)
+        deliveries = self._read(ids)
+        last = deliveries[-1].number if deliveries else max([after, *(number for _, _, number in found[: len(ids)])])
+        return deliveries, last
+
+    def _accepted(self, columns: str, webhook: str, after: int, limit: int) -> Rows:
+        sql = _ACCEPTED.format(columns=columns, settled=self.settled)
+        now = self._database.now()
+        values = {"webhook": webhook, "after": after, "oldest": now - LISTENED.age, "now": now, "limit": limit}
+        return self._database.read(sql, values)
+
+    def last_pruned(self, webhook: str) -> RawDelivery | None:
+        """The last accepted one that is no longer listed, without its content; None if there was none."""
+        sql = _PRUNED.format(known=self.known)
+        values = {"webhook": webhook, "oldest": self._database.now() - LISTENED.age}
+        return next(iter(_deliveries(self._database.read(sql, values))), None)
+
+    def greatest_number(self, webhook: str) -> int:
+        """The greatest number that an accepted delivery of the webhook has had here, also if it was pruned; 0 for none.
+        A greater one is from another store, or from this one before an older copy was restored."""
+        return int(self._database.read(_GREATEST.format(known=self.known), {"webhook": webhook})[0][0])
+
+    # --- rejected: they may be accepted later, once a secret is corrected ---
+
+    def keep(self, rejected: Sequence[RawDelivery]) -> None:
+        """Keeps rejected deliveries. Those that are kept already are left as they are."""
+        # Always in the same order, so that relays waiting for each other's rows can't deadlock.
+        new_rows = [_row(delivery) for delivery in sorted(rejected, key=lambda one: one.id)]
         with self._database.transaction() as transaction:
-            new_rows = [
-                (*_rejected_row(delivery), delivery.size) for delivery in sorted(deliveries, key=lambda one: one.id)
-            ]
-            transaction.insert(f"bridge.kept_deliveries ({_REJECTED}, size)", new_rows, "ON CONFLICT DO NOTHING")
-            # Always in the same order, so that relays waiting for each other's rows can't deadlock.
-            for webhook in sorted({delivery.webhook for delivery in deliveries}):
-                _trim(transaction, webhook, most[webhook])
+            transaction.insert(_INTO, new_rows, "ON CONFLICT DO NOTHING")
 
-    def delivery(self, kept_id: str) -> KeptDelivery | None:
-        """The delivery with this id."""
-        return next(iter(self._read([kept_id])), None)
+    def rejected(self, id_: str) -> RawDelivery | None:
+        """The rejected delivery with this id."""
+        return next((one for one in self._read([id_]) if one.verdict == "rejected"), None)
 
-    def next(self, webhook: str, since: int, after: str = "", limit: int = 100) -> list[KeptDelivery]:
+    def next_rejected(self, webhook: str, since: int, after: str = "", limit: int = 100) -> list[RawDelivery]:
         """The webhook's deliveries that arrived since that time and haven't been accepted, after that id, in order of
         arrival.
 
@@ -180,106 +194,42 @@ class KeptDeliveries(Part):
         """
         return self._read(first_within(self._database.read(_NEXT_REJECTED, (webhook, after, since, limit))))
 
-    def newest(self, limit: int) -> list[KeptDelivery]:
+    def newest_rejected(self, limit: int) -> list[RawDelivery]:
         """The newest deliveries of all webhooks that haven't been accepted; fewer if they are large."""
         return self._read(first_within(self._database.read(_NEWEST_REJECTED, (limit,))))
 
-    def accepted(self, kept_id: str, event_id: str) -> None:
-        """The delivery has become this event: its bytes are no longer needed."""
+    def accepted(self, id_: str, event_id: str) -> None:
+        """The rejected delivery has become this event: its bytes are no longer needed."""
         with self._database.transaction() as transaction:
-            transaction.write(_ACCEPTED, (event_id, kept_id))
+            transaction.write(_BECAME, (event_id, id_))
 
-    def _read(self, ids: list[str]) -> list[KeptDelivery]:
-        """These deliveries, in the order of their ids' list."""
-        if not ids:
-            return []
-        sql = f"SELECT {_REJECTED} FROM bridge.kept_deliveries WHERE id = ANY(%s)"
-        readable = rows.readable_ones("rejected delivery", self._database.read(sql, (ids,)), _delivery)
-        found = {delivery.id: delivery for delivery in readable}
-        return [found[id_] for id_ in ids if id_ in found]
+    # --- saved by people ---
 
-
-def _trim(transaction: Transaction, webhook: str, most: int) -> None:
-    found: Rows = transaction.fetch(_KEPT, (webhook,))
-    gone = surplus([Kept(id_, remote, size, bool(accepted)) for id_, remote, size, accepted in found], most)
-    if gone:
-        transaction.write("DELETE FROM bridge.kept_deliveries WHERE id = ANY(%s)", (gone,))
-
-
-def _rejected_row(delivery: KeptDelivery) -> tuple[object, ...]:
-    """The values of `_REJECTED`."""
-    return (
-        delivery.id,
-        delivery.webhook,
-        delivery.at,
-        delivery.status,
-        delivery.reason,
-        delivery.remote,
-        delivery.method,
-        delivery.path,
-        delivery.url,
-        delivery.query,
-        json.dumps(delivery.headers),
-        base64.b64encode(delivery.body).decode(),
-        delivery.event_id,
-    )
-
-
-def _delivery(row: Sequence[Any]) -> KeptDelivery:
-    """From the columns of `_REJECTED`. Raises TypeError or ValueError if headers or body can't be read."""
-    values = rows.readable(row, (2, 3))
-    values[10:12] = dict(json.loads(row[10])), base64.b64decode(row[11])
-    return KeptDelivery(*values)
-
-
-_OTHERS = "SELECT count(*) FROM bridge.saved_deliveries WHERE webhook = %s AND name != %s"
-_SAVE = """
-INSERT INTO bridge.saved_deliveries (webhook, name, saved_at, content) VALUES (%s, %s, %s, %s)
-ON CONFLICT (webhook, name) DO UPDATE SET saved_at = excluded.saved_at, content = excluded.content
-"""
-_OF_WEBHOOK = "SELECT webhook, name, saved_at, content FROM bridge.saved_deliveries WHERE webhook = %s"
-
-
-class SavedDeliveries(Part):
-    """Deliveries that people wrote, and saved by name.
-
-    One row each; what is sent is JSON in ASCII, so that it is kept as written whatever characters it has.
-    """
-
-    def save(self, delivery: SavedDelivery, most: int) -> bool:
+    def save(self, delivery: RawDelivery, most: int) -> bool:
         """Saves it in place of the webhook's one of that name; False if the webhook has `most` others already."""
-        webhook, name = text_without_nul(delivery.webhook), text_without_nul(delivery.name)
-        content = {
-            "method": delivery.method,
-            "query": delivery.query,
-            "headers": delivery.headers,
-            "body": delivery.body,
-        }
+        id_ = _id_of(delivery.webhook, delivery.name)
         with self._database.transaction() as transaction:
-            if transaction.fetch(_OTHERS, (webhook, name))[0][0] >= most:
+            if transaction.fetch(f"SELECT count(*) {_SAVED} AND id != %s", (delivery.webhook, id_))[0][0] >= most:
                 return False
-            transaction.write(_SAVE, (webhook, name, delivery.saved_at, json.dumps(content)))
+            transaction.write(_DELETE, ([id_],))
+            transaction.insert(_INTO, [_row(replace(delivery, id=id_, verdict="saved"))])
         return True
 
-    def of_webhook(self, webhook: str) -> list[SavedDelivery]:
-        """In the order of their names."""
-        found = self._database.read(_OF_WEBHOOK, (text_without_nul(webhook),))
-        return sorted(rows.readable_ones("saved delivery", found, _saved), key=lambda saved: saved.name)
+    def saved(self, webhook: str) -> list[RawDelivery]:
+        """Those of the webhook, in the order of their names."""
+        found = self._database.read(f"SELECT {_COLUMNS} {_SAVED}", (webhook,))
+        return sorted(_deliveries(found), key=lambda delivery: delivery.name)
 
-    def find(self, webhook: str, name: str) -> SavedDelivery | None:
+    def find_saved(self, webhook: str, name: str) -> RawDelivery | None:
         """The webhook's one of that name."""
-        key = (text_without_nul(webhook), text_without_nul(name))
-        found = self._database.read(f"{_OF_WEBHOOK} AND name = %s", key)
-        return next(rows.readable_ones("saved delivery", found, _saved), None)
+        return next(iter(self._read([_id_of(webhook, name)])), None)
 
-    def delete(self, webhook: str, name: str) -> bool:
+    def delete_saved(self, webhook: str, name: str) -> bool:
         """False if there was none."""
-        sql = "DELETE FROM bridge.saved_deliveries WHERE webhook = %s AND name = %s"
         with self._database.transaction() as transaction:
-            return transaction.write(sql, (text_without_nul(webhook), text_without_nul(name))) == 1
+            return transaction.write(_DELETE, ([_id_of(webhook, name)],)) == 1
 
 
-def _saved(row: Sequence[Any]) -> SavedDelivery:
-    """Raises TypeError or ValueError if it can't be read."""
-    webhook, name, saved_at, content = rows.readable(row, (2,))
-    return SavedDelivery(webhook, name, saved_at, **json.loads(content))
+def _id_of(webhook: str, name: str) -> str:
+    """The id of a saved delivery, which no other kind can have."""
+    return text_without_nul(f"{webhook}: {name}")

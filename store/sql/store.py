@@ -24,7 +24,7 @@ from store.sql.keys import Lanes, OnceKeys
 from store.sql.maintenance import Maintenance
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries
-from store.sql.raw_deliveries import KeptDeliveries, RawDeliveries, SavedDeliveries
+from store.sql.raw_deliveries import RawDeliveries
 from store.sql.tasks import KnownWorkflows, Tasks
 from store.sql.transfer import Tables
 from store.sql.webhooks import KeptDefinitions, Pauses, Verifications
@@ -52,7 +52,6 @@ class Store:
         """`impatient`: the database, for statements that a delivery waits for."""
         self._connections = database = connections
         self.signals = signals
-        self.kept_deliveries = KeptDeliveries(database)
         self.without_events = WithoutEvents(database)
         self.raw_deliveries = RawDeliveries(database)
         self.answers = Answers(database, impatient, signals)
@@ -72,7 +71,6 @@ class Store:
         self.changes = Changes(database)
         self.sessions = Sessions(database)
         self.hidden_paths = HiddenPaths(database)
-        self.saved_deliveries = SavedDeliveries(database)
 
     def now(self) -> int:
         """The store's time, in Unix milliseconds. Needs no round trip, and never raises."""

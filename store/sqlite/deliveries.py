@@ -9,7 +9,7 @@ from store.records import Committed, NewEvent
 from store.sql.answers import want
 from store.sql.deliveries import CAME_TO, Deliveries
 from store.sql.group_commit import Scheduler, Take
-from store.sql.raw_deliveries import keep
+from store.sql.raw_deliveries import keep_accepted
 from store.sql.rows import NEW_EVENT, new_event_row
 from store.sqlite.connection import Connection
 from store.sqlite.connections import Connections
@@ -33,7 +33,7 @@ class SqliteDeliveries(Deliveries):
             stored = set[str]()
             for start in range(0, len(rows), _ROWS_A_STATEMENT):
                 stored |= _insert(db, rows[start : start + _ROWS_A_STATEMENT])
-            keep(db, rows, stored)
+            keep_accepted(db, rows, stored)
             want(db, rows, stored)
             first = {} if len(stored) == len(rows) else _repeated(db, rows, stored)
         if stored:

@@ -13,7 +13,7 @@ from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
 from platforms import PLATFORMS
 from relay.verify.fingerprints import fingerprint
-from store.delivery_records import KeptDelivery, Rejection
+from store.delivery_records import RawDelivery, Rejection
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from store.summary import Summarizer
@@ -149,15 +149,16 @@ def keep_refused(sample: Sample, body: bytes = b'{"ref": "kept"}', **more: Any) 
     secret = "a-secret-of-more-than-sixteen-characters"
     given = signing.github(more.pop("secret", secret), body, "d-kept")
     headers = {name.lower(): value for name, value in given.items()} | {"x-evil": "<b>\x1b[31m</b>"}
-    kept = KeptDelivery(
-        new_event_id(), "github-deploys", sample.store.now(), 401, "the signature <i>", "203.0.113.9", "POST",
-        "/webhook/", "http://127.0.0.1:8000/webhook/github-deploys", "page=2", headers, body,
+    kept = RawDelivery(
+        new_event_id(), "github-deploys", "rejected", sample.store.now(), remote="203.0.113.9", status=401,
+        reason="the signature <i>", path="/webhook/", url="http://127.0.0.1:8000/webhook/github-deploys",
+        query="page=2", headers=headers, body=body,
     )  # fmt: skip
     kept = replace(kept, **more)
     file = sample.folder / "webhooks.yaml"
     if "keep_rejected" not in file.read_text(encoding="utf-8"):
         file.write_text(KEEPING, encoding="utf-8")
-    sample.store.kept_deliveries.keep([kept], {kept.webhook: 100})
+    sample.store.raw_deliveries.keep([kept])
     rejection = Rejection("github-deploys", kept.at, 401, kept.reason, kept.remote, kept_id=kept.id)
     sample.store.deliveries.record_rejections([rejection], {})
     return kept.id

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from admin.events.newest import newest
 from admin.page.app import create_app
-from store.delivery_records import Duplicate, SavedDelivery
+from store.delivery_records import Duplicate, RawDelivery
 from store.records import NewEvent, new_event_id
 from tests.admin.sample import Sample, keep_refused, make_sample
 
@@ -34,6 +34,7 @@ PAGES = (
     "/api/overview",
     "/api/rejections",
 )
+OF_ONE = "WHERE id = (SELECT max(id) FROM raw_deliveries WHERE verdict = 'rejected')"
 BLOB, FAR = "x'ff00fe'", "99999999999999999"
 
 
@@ -43,7 +44,7 @@ def sample(tmp_path: Path) -> Sample:
     for number in range(3):
         keep_refused(sample, b'{"n": %d}' % number)
     for name in ("first", "second"):
-        sample.store.saved_deliveries.save(SavedDelivery("github-deploys", name, 1, "POST", "", {}, "{}"), 50)
+        sample.store.raw_deliveries.save(RawDelivery("", "github-deploys", "saved", 1, name=name, body=b"{}"), 50)
     sample.store.without_events.record_duplicates(
         [Duplicate("orders", sample.store.now(), sample.events["expired"], None, "POST")]
     )
@@ -65,12 +66,12 @@ def damage(sample: Sample, statement: str) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "kept_deliveries SET headers = 'nonsense' WHERE id = (SELECT max(id) FROM kept_deliveries)",
-        "kept_deliveries SET headers = '[1]' WHERE id = (SELECT max(id) FROM kept_deliveries)",
-        "kept_deliveries SET body = '*' WHERE id = (SELECT max(id) FROM kept_deliveries)",
-        f"kept_deliveries SET reason = {BLOB}",
-        "saved_deliveries SET content = 'nonsense' WHERE name = 'first'",
-        "saved_deliveries SET content = '{\"other\": 1}' WHERE name = 'first'",
+        f"raw_deliveries SET headers = 'nonsense' {OF_ONE}",
+        f"raw_deliveries SET headers = '[1]' {OF_ONE}",
+        f"raw_deliveries SET body = '*' {OF_ONE}",
+        f"raw_deliveries SET reason = {BLOB}",
+        "raw_deliveries SET headers = 'nonsense' WHERE name = 'first'",
+        "raw_deliveries SET body = '*' WHERE name = 'first'",
         f"targets SET error = {BLOB} WHERE state = 'failed'",
         f"targets SET workflow = {BLOB}",
         "targets SET attempts = 'many', due_at = 'later'",
@@ -93,8 +94,8 @@ def test_a_damaged_row_stops_no_page(change: str, sample: Sample, client: FlaskC
 
 
 def test_what_is_beside_a_damaged_row_is_shown(sample: Sample, client: FlaskClient) -> None:
-    damage(sample, "UPDATE kept_deliveries SET headers = '{' WHERE id = (SELECT max(id) FROM kept_deliveries)")
-    damage(sample, "UPDATE saved_deliveries SET content = '{' WHERE name = 'first'")
+    damage(sample, f"UPDATE raw_deliveries SET headers = '{{' {OF_ONE}")
+    damage(sample, "UPDATE raw_deliveries SET headers = '{' WHERE name = 'first'")
     damage(sample, f"UPDATE targets SET error = {BLOB} WHERE state = 'failed'")
     assert "2 would be accepted now" in client.get("/rejections/retry?webhook=github-deploys").text
     form = client.get("/webhooks/github-deploys/send").text

@@ -14,10 +14,10 @@ from config.webhooks import DefinitionsError, Webhook, load_definitions
 from platforms import PLATFORMS
 from platforms.bodies import BadBody
 from platforms.http import Request
-from relay.reports.kept_deliveries import without_secrets
 from relay.reports.retry import events_of
 from relay.route import Route
-from store.delivery_records import KeptDelivery
+from relay.verify.secrets import without_secrets
+from store.delivery_records import RawDelivery
 from tests.attacks.genuine import Genuine, deliveries_of
 
 NEVER = {"aws-sns", "cloudevents", "gitlab", "google-pubsub", "microsoft-graph", "microsoft-teams", "okta"}
@@ -47,7 +47,7 @@ def read(webhook: dict[str, Any], folder: Path) -> Webhook:
     return found
 
 
-def refused(genuine: Genuine) -> tuple[Request, KeptDelivery]:
+def refused(genuine: Genuine) -> tuple[Request, RawDelivery]:
     """The request, and what the relay would collect of it if its webhook had a wrong secret."""
     parts = urlsplit(genuine.url)
     headers = {name.lower(): value for name, value in genuine.headers.items()}
@@ -55,9 +55,9 @@ def refused(genuine: Genuine) -> tuple[Request, KeptDelivery]:
     request = Request(
         genuine.method, genuine.url, parts.query, headers, genuine.body, "192.0.2.1", float(int(genuine.now))
     )
-    kept = KeptDelivery(
-        "k1", "hook", int(genuine.now) * 1000, 401, "no", "192.0.2.1", genuine.method, "/webhook/", url, parts.query,
-        headers, genuine.body,
+    kept = RawDelivery(
+        "k1", "hook", "rejected", int(genuine.now) * 1000, remote="192.0.2.1", method=genuine.method, path="/webhook/",
+        url=url, query=parts.query, headers=headers, body=genuine.body,
     )  # fmt: skip
     return request, kept
 

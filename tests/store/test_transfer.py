@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from store.answers import Answer
-from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejection, SavedDelivery
+from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejection
 from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
@@ -69,7 +69,7 @@ def filled(store: Store) -> Store:
     """Something in every table."""
     assert store.leadership.elect("me", 60)
     store.tasks.adopt(ME, [task(number) for number in range(30)], NOW)
-    raw = RawDelivery("POST", "a=1", {"x-a": "\xfc"}, b"\x00\xff")
+    raw = RawDelivery("", "w", "accepted", NOW, query="a=1", headers={"x-a": "\xfc"}, body=b"\x00\xff")
     for number in range(20):
         more = {
             "type": f"type {number}",
@@ -95,8 +95,8 @@ def filled(store: Store) -> Store:
     store.pauses.pause("w", NOW)
     store.quarantine.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])
     store.deliveries.record_rejections([Rejection("w", NOW, 401, "no")], {("w", "rejected"): 3})
-    store.kept_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")], {"w": 9})
-    store.kept_deliveries.accepted("k2", "e1")
+    store.raw_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")])
+    store.raw_deliveries.accepted("k2", "e1")
     store.without_events.record_duplicates([Duplicate("w", NOW, "e1", "203.0.113.9")])
     store.answers.record([Answer("e1", "COMPLETED", "w1", '"\\u0000"'), Answer("e2", "FAILED", "w2")])
     store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
@@ -105,7 +105,7 @@ def filled(store: Store) -> Store:
     store.verifications.salt()
     store.sessions.end("session", NOW + 9, NOW)
     store.hidden_paths.keep({"w": ["$.card"]})
-    store.saved_deliveries.save(SavedDelivery("w", "mine", NOW, "POST", "a=1", {"X-A": "b"}, "{}"), 1)
+    store.raw_deliveries.save(RawDelivery("", "w", "saved", NOW, name="mine", headers={"X-A": "b"}, body=b"{}"), 1)
     store.leadership.resign(ME)
     return store
 
@@ -193,11 +193,10 @@ def test_a_transfer_that_is_interrupted_anywhere_is_taken_up_again(
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
 def test_no_more_is_read_at_once_than_fits_however_large_the_rows_are(stores: Stores, kind: str) -> None:
     store, large = stores.new(kind), "x" * 5_000_000
-    raw = RawDelivery("POST", "", {}, large.encode())
+    raw = RawDelivery("", "w", "accepted", NOW, body=large.encode())
     for number in range(3):
         arrive(store, f"e{number}", payload=json.dumps(large), raw=raw)
-    store.kept_deliveries.keep([kept(f"k{number}", body=large.encode()) for number in range(3)], {"w": 9})
-    for name in ("events", "raw_deliveries", "kept_deliveries"):
+    for name in ("events", "raw_deliveries"):
         [table] = [store.tables.with_columns(table) for table in TABLES if table.name == name]
         first = store.tables.read(table, None, 9)
         assert len(first) == 2, name

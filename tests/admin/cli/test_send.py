@@ -18,11 +18,11 @@ from typing import NoReturn
 import pytest
 import urllib3
 
+from admin.events.deliveries import written
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.http import Request
 from relay.verify.verification import Verification
-from store.delivery_records import SavedDelivery
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 from tests.platforms.test_properties import CANNOT, proof_of
@@ -290,8 +290,8 @@ def test_what_was_saved_on_the_page_is_sent_with_new_ids_each_time(
 ) -> None:
     body = {"ref": "refs/heads/main", "after": "a94f7be2103c58d6e0f17b2c4d9e86351f0c7ad8"}
     headers = {"X-GitHub-Event": "push", "content-type": "text/json"}
-    saved = SavedDelivery("github-deploys", "mine", 1, "POST", "a=1", headers, json.dumps(body))
-    sample.store.saved_deliveries.save(saved, 1)
+    saved = written("github-deploys", "POST", "a=1", headers, json.dumps(body), "mine")
+    sample.store.raw_deliveries.save(saved, 1)
     here("send", "github-deploys", "--saved", "mine")
     here("send", "github-deploys", "--saved", "mine", "-H", "X-More: 1", "--query", "b=2")
     first, second = recorder.requests

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from admin.page import listening
 from admin.page.app import create_app
 from store.delivery_records import RawDelivery
 from store.records import NewEvent, new_event_id
-from store.sql import raw_deliveries
+from store.rules import eviction
+from store.sql.raw_deliveries import LISTENED
 from tests.admin.sample import DEFINITIONS, Sample, make_sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
@@ -39,7 +40,8 @@ def client(public: Sample) -> FlaskClient:
 def arrive(sample: Sample, body: bytes = b'{"a": 1}', minutes_ago: float = 0) -> str:
     """A delivery that is kept; the id of its event."""
     at = sample.store.now() - int(minutes_ago * 60_000)
-    raw = RawDelivery("POST", "x=1", {"x-hub-signature-256": "sha256=\xfc", "x-number": "1"}, body)
+    headers = {"x-hub-signature-256": "sha256=\xfc", "x-number": "1"}
+    raw = RawDelivery("", "github-deploys", "accepted", at, query="x=1", headers=headers, body=body)
     event = NewEvent(new_event_id(), "github-deploys", at, "{}", {}, {}, at, raw=raw)
     sample.store.deliveries.append([event])
     return event.id
@@ -118,8 +120,8 @@ def test_what_is_no_number_is_refused(client: FlaskClient, after: str) -> None:
 def test_an_answer_has_a_bounded_number_of_bytes(
     client: FlaskClient, public: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listening, "_BYTES", 100)
-    events = [arrive(public, b"x" * size) for size in (40, 60, 1, 500, 2)]
+    monkeypatch.setattr(eviction, "READ_AT_ONCE", 200)
+    events = [arrive(public, b"x" * size) for size in (40, 60, 1, 500, 2)]  # and 39 bytes of headers and query
     found, after = [], 0
     for _ in range(4):
         answer = ask(client, after=after)
@@ -128,22 +130,18 @@ def test_an_answer_has_a_bounded_number_of_bytes(
     assert found == [events[:2], events[2:3], events[3:4], events[4:]]
 
 
-def test_what_is_no_longer_kept_is_said_and_only_that(
-    client: FlaskClient, public: Sample, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_no_longer_kept_is_said_and_only_that(client: FlaskClient, public: Sample) -> None:
     begin = ask(client)["next"]
     events = [arrive(public, minutes_ago=ago) for ago in (70, 30, 20, 10)]
     assert (ids(ask(client, after=begin)), ask(client, after=begin)["missed"]) == (events[1:], True), "one is too old"
-    monkeypatch.setattr(raw_deliveries, "KEPT", 2)
-    public.store.raw_deliveries.prune()
+    public.store.raw_deliveries.prune("github-deploys", {"accepted": replace(LISTENED, number=2)})
     answer = ask(client, after=begin)
     assert (ids(answer), answer["missed"]) == (events[2:], True)
     assert not ask(client, after=answer["deliveries"][0]["id"])["missed"]
     assert ask(client, **{"from": "40m"})["missed"]
     assert not ask(client, **{"from": "25m"})["missed"]
     assert not ask(client, **{"from": "last"})["missed"]
-    monkeypatch.setattr(raw_deliveries, "KEPT_FOR", 60_000)
-    public.store.raw_deliveries.prune()
+    public.store.raw_deliveries.prune("github-deploys", {"accepted": replace(LISTENED, age=60_000)})
     answer = ask(client)
     assert answer["deliveries"] == []
     assert not ask(client, after=answer["next"])["missed"], "who begins now has missed nothing"

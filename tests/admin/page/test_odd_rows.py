@@ -91,5 +91,5 @@ def test_a_task_in_a_state_that_no_bridge_wrote_is_shown_as_broken(client: Flask
 def test_a_rejected_delivery_leads_to_what_is_kept_of_it(client: FlaskClient, sample: Sample) -> None:
     kept_id = keep_refused(sample)
     assert f'href="/rejections/{kept_id}"' in client.get("/deliveries").text
-    write(sample, "DELETE FROM kept_deliveries")
+    write(sample, "DELETE FROM raw_deliveries")
     assert "/rejections/0" not in client.get("/deliveries").text

@@ -15,12 +15,12 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from admin.events.deliveries import LARGEST, MOST
+from admin.events.deliveries import LARGEST, MOST, written
 from admin.page import webhooks
 from admin.page.app import create_app
 from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
-from store.delivery_records import KeptDelivery, SavedDelivery
+from store.delivery_records import RawDelivery
 from store.open import open_store
 from store.records import Change, NewEvent, new_event_id
 from tests.admin.sample import settings_for
@@ -174,12 +174,12 @@ def test_a_delivery_is_saved_begun_with_sent_and_deleted(sender: Sender) -> None
     assert "saved</b> as to &#39;main&#39;" in page.text
     assert "not saved: Authorization, X-Access-Token, X-Hub-Signature-256" in page.text
     assert "--saved &#39;to &#39;&#34;&#39;&#34;&#39;main&#39;" in page.text
-    (saved,) = sender.store.saved_deliveries.of_webhook("deploys")
+    (saved,) = sender.store.raw_deliveries.saved("deploys")
     assert (saved.headers, saved.query, json.loads(saved.body)) == ({"X-GitHub-Event": "push"}, "a=1", PUSH)
     page = sender.client.get("/webhooks/deploys/send", query_string={"saved": "to 'main'"})
     assert json.loads(sender.body(page)) == PUSH
     sender.act(do="delete", saved="to 'main'")
-    assert sender.store.saved_deliveries.of_webhook("deploys") == []
+    assert sender.store.raw_deliveries.saved("deploys") == []
     assert sender.client.get("/webhooks/deploys/send?saved=gone").status_code == 404
     assert [one.what for one in sender.store.changes.newest("deploys")] == [
         "deleted a saved delivery to",
@@ -203,12 +203,12 @@ def test_what_may_not_be_saved_is_not(sender: Sender, form: dict[str, str], why:
     answer = sender.act(do="save", **{"body": "{}", **form})
     assert answer.status_code == 422
     assert why in answer.text
-    assert sender.store.saved_deliveries.of_webhook("deploys") == []
+    assert sender.store.raw_deliveries.saved("deploys") == []
 
 
 def test_only_so_many_are_saved(sender: Sender) -> None:
     for number in range(MOST):
-        sender.store.saved_deliveries.save(SavedDelivery("deploys", str(number), 1, "POST", "", {}, "{}"), MOST)
+        sender.store.raw_deliveries.save(written("deploys", "POST", "", {}, "{}", str(number)), MOST)
     assert "delete one first" in sender.act(do="save", save_as="one more", body="{}").text
 
 
@@ -224,7 +224,7 @@ def test_what_hide_names_is_not_saved(sender: Sender, body: Any, shown: Any) -> 
     sender.act(
         name, do="save", save_as="mine", body=json.dumps(body), headers=f"X-User: {CARD}", query=f"pin={CARD}&a=b"
     )
-    (saved,) = sender.store.saved_deliveries.of_webhook(name)
+    (saved,) = sender.store.raw_deliveries.saved(name)
     assert json.loads(saved.body) == shown
     if name == "pay":
         assert saved.headers == {"X-User": "***"}
@@ -235,7 +235,7 @@ def test_what_hide_names_is_not_saved(sender: Sender, body: Any, shown: Any) -> 
 @pytest.mark.parametrize("body", [f"card={CARD}", '{"card": ', f'{{"card": "{CARD}", "card": "b"}}'])
 def test_what_cannot_be_blanked_is_not_saved(sender: Sender, body: str) -> None:
     sender.act("pay", do="save", save_as="mine", body=body)
-    assert CARD not in repr(sender.store.saved_deliveries.of_webhook("pay"))
+    assert CARD not in repr(sender.store.raw_deliveries.saved("pay"))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_what_hide_names_in_what_the_relay_makes_of_a_body_is_not_saved(
     sender: Sender, webhook: str, headers: str, body: Any
 ) -> None:
     sender.act(webhook, do="save", save_as="mine", body=json.dumps(body), headers=headers)
-    assert CARD not in repr(sender.store.saved_deliveries.of_webhook(webhook))
+    assert CARD not in repr(sender.store.raw_deliveries.saved(webhook))
 
 
 def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
@@ -258,7 +258,7 @@ def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
     assert CARD not in page
     assert "is *** here" in page
     # Saved before `hide` named it.
-    sender.store.saved_deliveries.save(SavedDelivery("pay", "old", 1, "POST", "", {}, json.dumps({"card": CARD})), 1)
+    sender.store.raw_deliveries.save(written("pay", "POST", "", {}, json.dumps({"card": CARD}), "old"), 1)
     assert CARD not in sender.client.get("/webhooks/pay/send?saved=old").text
 
 
@@ -334,9 +334,11 @@ def test_a_viewer_neither_sends_nor_saves(tmp_path: Path) -> None:
 def test_a_refused_delivery_that_was_kept_is_edited_and_said_to_be_unproven(sender: Sender) -> None:
     headers = {"x-sig": "00", "x-user": CARD, "content-type": "application/json"}
     body = json.dumps({"card": CARD, "kept": "yes"}).encode()
-    kept = KeptDelivery(new_event_id(), "pay", 1, 401, "x", None, "POST", "/webhook/", "", "a=1", headers, body)
+    kept = RawDelivery(
+        new_event_id(), "pay", "rejected", 1, status=401, path="/webhook/", query="a=1", headers=headers, body=body
+    )
     odd = replace(kept, id=new_event_id(), body=b"\xff card=" + CARD.encode())
-    sender.store.kept_deliveries.keep([kept, odd], {"pay": 9})
+    sender.store.raw_deliveries.keep([kept, odd])
     page = sender.client.get(f"/webhooks/pay/send?rejected={kept.id}")
     assert json.loads(sender.body(page)) == {"card": "***", "kept": "yes"}
     assert "anyone may have written it" in page.text

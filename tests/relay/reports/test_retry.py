@@ -13,10 +13,10 @@ import pytest
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from relay.reports.kept_deliveries import without_secrets
 from relay.reports.retry import StillRejected, events_of
 from relay.route import Route
-from store.delivery_records import KeptDelivery
+from relay.verify.secrets import without_secrets
+from store.delivery_records import RawDelivery
 from testkit import signing
 from tests.relay.bridge import NOW
 
@@ -32,20 +32,28 @@ def route(webhook: dict[str, Any], folder: Path, public_url: str | None = None) 
     return Route(read, PLATFORMS[read.platform], public_url)
 
 
-def kept(headers: dict[str, str], body: bytes = BODY, **more: Any) -> KeptDelivery:
+def kept(headers: dict[str, str], body: bytes = BODY, **more: Any) -> RawDelivery:
     lower = {name.lower(): value for name, value in headers.items()}
     url = "http://localhost/webhook/chat"
-    found = KeptDelivery(
-        "k1", "chat", int(NOW * 1000), 401, "no", "192.0.2.1", "POST", "/webhook/", url, "", lower, body
+    found = RawDelivery(
+        "k1",
+        "chat",
+        "rejected",
+        int(NOW * 1000),
+        remote="192.0.2.1",
+        path="/webhook/",
+        url=url,
+        headers=lower,
+        body=body,
     )
     return replace(found, **more)
 
 
-def of_chat(at: float = NOW, secret: str = SECRET, body: bytes = BODY) -> KeptDelivery:
+def of_chat(at: float = NOW, secret: str = SECRET, body: bytes = BODY) -> RawDelivery:
     return kept(signing.slack(secret, body, at), body)
 
 
-def why_not(webhook: dict[str, Any], delivery: KeptDelivery, folder: Path) -> str:
+def why_not(webhook: dict[str, Any], delivery: RawDelivery, folder: Path) -> str:
     with pytest.raises(StillRejected) as caught:
         events_of(route(webhook, folder), delivery, 1)
     return str(caught.value)

@@ -156,7 +156,7 @@ def test_a_token_may_be_in_another_header_which_is_not_kept(
     assert relay.post("orders", BODY, {"X-Proof": issuer.token()}).status_code == 200
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 401
     assert "x-proof" not in relay.event().headers
-    [raw] = relay.store.raw_deliveries.read([one.id for one in relay.store.raw_deliveries.listed("orders")])
+    [raw], _ = relay.store.raw_deliveries.next_accepted("orders", 0, 9)
     assert "x-proof" not in repr(raw)
     assert issuer.asked == {KEYS: 1}, "the definition names the keys"
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from store.delivery_records import KeptDelivery
+from store.delivery_records import RawDelivery
 from store.records import Decision, Event, Hold, NewEvent, NewTarget, Otherwise, Result, Target, TargetState, Task, Term
 from store.rules.keys import lane_of
 from store.sql.store import Store
@@ -28,12 +28,11 @@ def arrive(store: Store, id_: str = "e1", **more: Any) -> str:
     return id_
 
 
-def kept(id_: str, **more: Any) -> KeptDelivery:
+def kept(id_: str, **more: Any) -> RawDelivery:
     """A rejected delivery with its bytes."""
     fields = {"webhook": "w", "at": NOW, "remote": "192.0.2.1", "body": b"{}", "headers": {"x-signature": "no"}, **more}
-    return KeptDelivery(
-        id=id_, status=401, reason="no", method="POST", path="/webhook/", url="http://h/webhook/w", query="", **fields
-    )
+    url = "http://h/webhook/w"
+    return RawDelivery(id=id_, verdict="rejected", status=401, reason="no", path="/webhook/", url=url, **fields)
 
 
 def task(number: int = 1, **more: Any) -> Task:

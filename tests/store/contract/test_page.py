@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from store.delivery_records import SavedDelivery
 from store.sql.store import Store
 from tests.store.contract.makers import NOW
 
@@ -33,29 +30,3 @@ def test_hidden_paths_are_remembered_by_webhook_an_empty_list_too(store: Store, 
     store.hidden_paths.keep({"a": ["$.y"]})
     store.hidden_paths.keep({})
     assert other.hidden_paths.all() == {"a": ("$.y",), "b": ()}
-
-
-ODD = SavedDelivery("w", "ü 'x' %s", NOW, "PUT", "a=%s&b=?", {"X-B": "2", "X-A": "\ud800"}, '{"a": "\0 \U0001f600"}')
-
-
-def test_a_saved_delivery_is_kept_as_it_was_written_whatever_is_in_it(store: Store, other: Store) -> None:
-    assert store.saved_deliveries.save(ODD, 1)
-    (found,) = other.saved_deliveries.of_webhook("w")
-    assert found == other.saved_deliveries.find("w", ODD.name) == ODD
-    assert list(found.headers) == ["X-B", "X-A"]
-    assert other.saved_deliveries.find("another", ODD.name) is None
-    assert other.saved_deliveries.of_webhook("another") == []
-
-
-def test_a_webhook_has_only_so_many_saved_deliveries_and_one_of_each_name(store: Store) -> None:
-    saved = store.saved_deliveries
-    assert [saved.save(replace(ODD, name=name), 2) for name in ("b", "a", "c")] == [True, True, False]
-    assert saved.save(replace(ODD, name="a", body="{}", saved_at=NOW + 1), 2), "in place of the one of that name"
-    assert [(one.name, one.body) for one in saved.of_webhook("w")] == [("a", "{}"), ("b", ODD.body)]
-    assert saved.save(replace(ODD, webhook="another", name="c"), 2), "each webhook has its own"
-
-
-def test_a_saved_delivery_is_deleted_once(store: Store, other: Store) -> None:
-    store.saved_deliveries.save(ODD, 1)
-    assert [one.saved_deliveries.delete("w", ODD.name) for one in (other, store)] == [True, False]
-    assert store.saved_deliveries.of_webhook("w") == []

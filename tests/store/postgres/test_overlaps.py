@@ -19,6 +19,7 @@ from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
 from store.postgres.deliveries import OVERTAKEN_FOR
 from store.records import Hold, NewTarget, Result, Target
+from store.sql.raw_deliveries import LISTENED
 from store.story import Note
 from testkit import PATIENCE
 from tests.store.contract.makers import (
@@ -35,10 +36,12 @@ from tests.store.contract.makers import (
     task,
 )
 
-RAW = RawDelivery("POST", "", {}, b"{}")
 KEPT_BY_A_STOPPED_RELAY = """
-INSERT INTO webhook_bridge.raw_deliveries (id, webhook, at, size, event_id, method, query, headers, body)
-VALUES (pg_current_xact_id()::text::bigint << 16, 'w', %s, 0, 'stopped', 'POST', '', '{}', '')
+INSERT INTO webhook_bridge.raw_deliveries
+    (id, webhook, verdict, at, number, status, reason, name, method, path, url, query, headers, size, body)
+VALUES (
+    'stopped', 'w', 'accepted', %s, pg_current_xact_id()::text::bigint << 16, 0, '', '', 'POST', '', '', '', '{}', 0, ''
+)
 """
 
 
@@ -50,11 +53,12 @@ def store(migrated_url: str, unhurried: None) -> Iterator[PostgresStore]:
 
 
 def keep(store: PostgresStore, id_: str, ago: int = 0) -> None:
-    store.deliveries.append([new_event(id_, received_at=store.now() - ago, raw=RAW)])
+    at = store.now() - ago
+    store.deliveries.append([new_event(id_, received_at=at, raw=RawDelivery("", "w", "accepted", at))])
 
 
 def listed(store: PostgresStore) -> list[str]:
-    return [one.event_id for one in store.raw_deliveries.listed("w")]
+    return [one.id for one in store.raw_deliveries.listed("w")]
 
 
 def test_a_relay_that_is_stopped_as_it_commits_holds_up_no_other_and_is_not_overtaken(
@@ -85,9 +89,9 @@ def test_deliveries_that_another_server_numbered_do_not_stay_above_new_ones(
 ) -> None:
     with psycopg.connect(migrated_url) as other:
         other.execute(KEPT_BY_A_STOPPED_RELAY.replace("pg_current_xact_id()", "'900000000'"), (store.now(),))
-    assert store.raw_deliveries.greatest_id("w") == 0
+    assert store.raw_deliveries.greatest_number("w") == 0
     keep(store, "new")
-    store.raw_deliveries.prune()
+    store.raw_deliveries.prune("w", {"accepted": LISTENED})
     eventually(lambda: listed(store) == ["new"])
 
 

@@ -7,11 +7,15 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.rules.eviction import Kept, sender_of, superseded, surplus
+from store.rules.eviction import Bounds, Kept, sender_of, superseded, surplus
+
+
+def surplus_of(kept: list[Kept], most: int, most_bytes: int = 10**6) -> list[str]:
+    return surplus(kept, Bounds(most, most_bytes, 9), 0)
 
 
 def of(sender: str, *numbers: int, size: int = 1, accepted: bool = False) -> list[Kept]:
-    return [Kept(f"{number:03}", sender, size, accepted) for number in numbers]
+    return [Kept(f"{number:03}", 0, sender, size, accepted) for number in numbers]
 
 
 def sorted_by_arrival(*senders: list[Kept]) -> list[Kept]:
@@ -19,38 +23,43 @@ def sorted_by_arrival(*senders: list[Kept]) -> list[Kept]:
 
 
 def test_within_the_bounds_nothing_goes() -> None:
-    assert surplus(of("192.0.2.1", 1, 2, 3), 3, 3) == []
+    assert surplus_of(of("192.0.2.1", 1, 2, 3), 3, 3) == []
 
 
 def test_the_oldest_goes_first() -> None:
-    assert surplus(of("192.0.2.1", 1, 2, 3), 2) == ["001"]
+    assert surplus_of(of("192.0.2.1", 1, 2, 3), 2) == ["001"]
 
 
 def test_a_flood_pushes_out_nothing_but_itself() -> None:
     kept = sorted_by_arrival(of("192.0.2.1", 1, 2, 3), of("198.51.100.1", *range(4, 100)))
-    gone = surplus(kept, 10)
+    gone = surplus_of(kept, 10)
     assert gone == [f"{number:03}" for number in range(4, 93)]
 
 
 def test_the_addresses_of_an_ipv6_network_are_one_sender() -> None:
-    flood = [Kept(f"{number:03}", f"2001:db8::{number}", 1, False) for number in range(10, 100)]
-    assert "001" not in surplus([*of("192.0.2.1", 1, 2), *flood], 10)
+    flood = [Kept(f"{number:03}", 0, f"2001:db8::{number}", 1, False) for number in range(10, 100)]
+    assert "001" not in surplus_of([*of("192.0.2.1", 1, 2), *flood], 10)
 
 
 def test_large_ones_push_out_nothing_of_those_who_send_small_ones() -> None:
     kept = sorted_by_arrival(of("192.0.2.1", 1, 2, 3, size=1), of("198.51.100.1", 4, 5, size=60))
-    assert surplus(kept, 10, 100) == ["004"]
+    assert surplus_of(kept, 10, 100) == ["004"]
 
 
 def test_what_was_accepted_goes_before_what_may_still_be() -> None:
     kept = sorted_by_arrival(of("192.0.2.1", 1, 2), of("192.0.2.1", 3, accepted=True))
-    assert surplus(kept, 2) == ["003"]
+    assert surplus_of(kept, 2) == ["003"]
 
 
 def test_senders_without_an_address_are_one() -> None:
-    assert surplus(
-        [Kept("1", None, 1, False), Kept("2", "not an address", 1, False), Kept("3", None, 1, False)], 2
+    assert surplus_of(
+        [Kept("1", 0, None, 1, False), Kept("2", 0, "not an address", 1, False), Kept("3", 0, None, 1, False)], 2
     ) == ["1"]
+
+
+def test_what_is_too_old_goes_and_what_was_kept_before_the_clock_was_set_back() -> None:
+    kept = [Kept("old", 9, None, 1, False), Kept("new", 10, None, 1, True), Kept("ahead", 31, None, 1, True)]
+    assert surplus(kept, Bounds(9, 9, 10), 20) == ["old", "ahead"]
 
 
 def test_a_flood_of_rejections_leaves_those_before_it_and_the_newest() -> None:
@@ -95,7 +104,7 @@ def test_whoever_has_most_loses_the_oldest_again_and_again(
     sent: list[tuple[int, int, bool]], most: int, most_bytes: int
 ) -> None:
     kept = [
-        Kept(f"{number:03}", f"192.0.2.{sender}", size, accepted)
+        Kept(f"{number:03}", 0, f"192.0.2.{sender}", size, accepted)
         for number, (sender, size, accepted) in enumerate(sent)
     ]
-    assert surplus(kept, most, most_bytes) == slowly(kept, most, most_bytes)
+    assert surplus_of(kept, most, most_bytes) == slowly(kept, most, most_bytes)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from relay.reports import kept_deliveries
-from store.delivery_records import KeptDelivery
+from relay.reports import raw_deliveries
+from store.delivery_records import RawDelivery
 from store.errors import StoreUnavailable
 from testkit import signing
 from tests.relay.bridge import MakeRelay, Relay
@@ -24,9 +24,10 @@ def post(relay: Relay, body: bytes = BODY, remote: str = "127.0.0.1", **headers:
     assert relay.post("hub", body, given, environ_base={"REMOTE_ADDR": remote}).status_code == 401
 
 
-def kept(relay: Relay) -> list[KeptDelivery]:
+def kept(relay: Relay) -> list[RawDelivery]:
     relay.background.outcomes.flush()
-    return relay.store.kept_deliveries.next("hub", 0, limit=1000)
+    relay.background.keeper.prune()
+    return relay.store.raw_deliveries.next_rejected("hub", 0, limit=1000)
 
 
 def test_a_refused_delivery_is_kept_as_it_came(make_relay: MakeRelay) -> None:
@@ -114,21 +115,21 @@ def test_a_flood_is_kept_in_small_part_and_leaves_room_for_others(make_relay: Ma
         post(relay, b'{"flood": %d}' % number, "198.51.100.1")
     post(relay, BODY, "192.0.2.1")
     found = kept(relay)
-    assert len(found) == kept_deliveries.A_SENDER + 1
+    assert len(found) == raw_deliveries.A_SENDER + 1
     assert found[-1].body == BODY
 
 
 def test_many_senders_are_bounded_together(make_relay: MakeRelay) -> None:
     relay = make_relay(HUB)
-    for number in range(2 * kept_deliveries.A_WEBHOOK):
+    for number in range(2 * raw_deliveries.A_WEBHOOK):
         post(relay, BODY, f"192.0.2.{number}")
-    assert len(kept(relay)) == kept_deliveries.A_WEBHOOK
+    assert len(kept(relay)) == raw_deliveries.A_WEBHOOK
 
 
 def test_large_ones_are_listed_without_their_bytes(make_relay: MakeRelay) -> None:
     relay = make_relay(HUB)
-    post(relay, bytes(kept_deliveries.LARGEST + 1))
-    third = bytes(kept_deliveries.UNWRITTEN // 3)
+    post(relay, bytes(raw_deliveries.LARGEST + 1))
+    third = bytes(raw_deliveries.UNWRITTEN // 3)
     for number in range(4):
         post(relay, third, f"192.0.2.{number}")
     assert len(kept(relay)) == 2
@@ -151,7 +152,7 @@ def test_what_the_store_cannot_take_is_dropped_and_the_reasons_are_kept(
         raise StoreUnavailable("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(relay.store.kept_deliveries, "keep", fails)
+        patch.setattr(relay.store.raw_deliveries, "keep", fails)
         post(relay)
         assert len(relay.rejections()) == 1
     assert kept(relay) == []
