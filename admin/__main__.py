@@ -14,9 +14,9 @@ from waitress.server import create_server
 from admin.page.app import BODY, create_app
 from admin.page.live import STREAMS
 from config.logs import configure_logging
-from config.loopback import is_loopback
-from config.open_files import allow_open_files
+from config.process import allow_open_files
 from config.settings import Settings, SettingsError, load_settings, port_of
+from config.urls import is_loopback
 
 USAGE = """usage: python -m admin
 

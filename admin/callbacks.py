@@ -9,7 +9,7 @@ from admin.bridge import Bridge
 from admin.errors import CantDo
 from admin.urls import base_url_of
 from config.callbacks import check_expires
-from config.durations import Duration
+from config.quantities import Duration
 from relay.callbacks.tokens import Address, NoSuchTask, make_token
 from store.one_target import names_of
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from config.durations import Duration, format_duration, parse_duration
-from config.strict_model import StrictModel
-from config.value_types import Name, Secrets, from_list
+from config.quantities import Duration, format_duration, parse_duration
+from config.value_types import Name, Secrets, StrictModel, from_list
 
 DEFAULT_EXPIRES = 7 * 86_400.0
 """Seconds for which a URL can be used, unless the definition or whoever asks for it says otherwise."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from config.file_stamps import Stamps
 from config.model import Webhook
 from config.problems import Problem
+from config.references import Stamps
 from config.yaml_lines import Where
 
 

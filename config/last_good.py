@@ -14,11 +14,10 @@ import structlog
 from pydantic import BaseModel, Field, ValidationError
 
 from config.definitions import Definitions
-from config.file_stamps import stamps_of
 from config.loader import FileContent, Loader
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem
-from config.references import DOTENV, environment_with_dotenv, holds_secret
+from config.references import DOTENV, environment_with_dotenv, holds_secret, stamps_of
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
     from platforms.base import Platform

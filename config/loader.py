@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from config.definitions import Definitions, SecretPlace
-from config.file_stamps import Stamps, stamp_of, stamps_of
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem, describe_error, dotted
@@ -24,10 +23,13 @@ from config.references import (
     DOTENV,
     UNRESOLVED,
     References,
+    Stamps,
     concealed,
     environment_with_dotenv,
     has_secret,
     may_hold_reference,
+    stamp_of,
+    stamps_of,
 )
 from config.risks import find_risks
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml, read_yaml

@@ -12,16 +12,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from config import messages
 from config.callbacks import Callback, faults_beside
-from config.durations import Duration, Size
-from config.messages import Message
 from config.payload_keys import Decode, PayloadSchemaFile, Split
 from config.proof_keys import Challenges, Dedup, Jwt, Mtls, Signature
-from config.rates import Rate
-from config.respond import Respond
-from config.starts import Start
-from config.strict_model import StrictModel
+from config.quantities import Duration, Rate, Size
+from config.target_keys import Message, Respond, Start, faults_of_messages
 from config.value_types import (
     Expected,
     HeaderName,
@@ -31,6 +26,7 @@ from config.value_types import (
     Network,
     Secret,
     Secrets,
+    StrictModel,
     Topics,
     Url,
     UrlPart,
@@ -227,7 +223,7 @@ class Webhook(StrictModel):
                 "neither `receivers` nor `starts` nor `messages`: its events would reach nothing; "
                 "add receivers: {WORKFLOW: any}, or starts: [{workflow: WORKFLOW}]",
             )
-        yield from messages.rules(written)
+        yield from faults_of_messages(written)
         if written.get("callback") is not None:
             yield from faults_beside(written)
         starts = written.get("starts")

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, WithJsonSchema
 
 from config.json_schemas import PayloadSchema
-from config.strict_model import StrictModel
-from config.value_types import Name, error_detail, why_unrooted
+from config.value_types import Name, StrictModel, error_detail, why_unrooted
 from criteria.jsonpath import BadPath, compile_path
 
 Encoding = Literal["json", "base64", "base64-json", "gzip"]

@@ -12,8 +12,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from config.file_stamps import Stamp
 from config.model import Webhook
+from config.references import Stamp
 from config.yaml_lines import Where
 from criteria.suggestions import did_you_mean
 

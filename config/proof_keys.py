@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from config.durations import Duration
-from config.loopback import is_loopback
+from config.quantities import Duration
 from config.references import NOT_LOOKED_UP, UNRESOLVED
-from config.strict_model import StrictModel
-from config.value_types import Expected, HeaderName, JsonPath, Name, Names, RootedPath, Secrets, is_key, may_hold
+from config.urls import is_loopback, parts_of
+from config.value_types import (
+    Expected,
+    HeaderName,
+    JsonPath,
+    Name,
+    Names,
+    RootedPath,
+    Secrets,
+    StrictModel,
+    is_key,
+    may_hold,
+)
 
 DEFAULT_TOLERANCE = 300.0
 """Seconds by which a signed timestamp may differ from now, unless the webhook or its platform says otherwise."""
@@ -129,13 +138,10 @@ def _faults_of_format(form: str, written: Mapping[str, Any]) -> Iterator[tuple[s
 
 
 def _check_key_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))
-        usable = usable and bool(parts.hostname) and parts.port != 0 and not parts.fragment and parts.username is None
-    except ValueError:
-        usable = False
-    if not usable or not value.isascii() or any(character <= " " for character in value):
+    parts = parts_of(value)
+    is_safe = parts is not None and (parts.scheme == "https" or is_loopback(parts.hostname))
+    is_plain = parts is not None and not parts.fragment and parts.username is None and value.isascii()
+    if not is_safe or not is_plain or any(character <= " " for character in value):
         raise ValueError(
             f"{value!r} is not a URL to fetch keys from; write one with https (or http on this machine), such as "
             "https://login.example.com/keys"

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
-from config.file_stamps import Stamps, stamp_of
 from config.yaml_lines import Where
 
 DOTENV = Path(".env")
@@ -27,6 +26,14 @@ NOT_SET = "is not set"
 NOT_LOOKED_UP = "a secret that this process doesn't need"
 """Placeholder for secrets in processes that verify nothing."""
 
+Stamp = tuple[int, int, int, int]
+"""A fingerprint of a file's state: another one once it is edited, replaced, or becomes readable; of a folder, once a
+file is added or removed."""
+Stamps = dict[Path, Stamp]
+"""File → its fingerprint, just before it was read."""
+
+_MISSING = (0, 0, 0, 0)
+
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ONLY_REFERENCES = re.compile(r"(?:\$\{[^{}]+\})+")
@@ -39,6 +46,20 @@ _SECRET_PLACES: tuple[tuple[str, ...], ...] = (
 )
 """Keys of a webhook; ``*`` is any name. Each may be a list of secrets."""
 _FIRST_KEYS = frozenset(place[0] for place in _SECRET_PLACES)
+
+
+def stamp_of(path: Path) -> Stamp:
+    """The file's fingerprint now."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return _MISSING
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def stamps_of(paths: Iterable[Path]) -> Stamps:
+    """The files' fingerprints now."""
+    return {path: stamp_of(path) for path in paths}
 
 
 def may_hold_reference(where: Where) -> bool:

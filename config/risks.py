@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from config.durations import parse_duration
 from config.problems import ProblemAt
+from config.quantities import parse_duration
 from config.references import UNRESOLVED
 from config.value_types import why_never
 from config.yaml_lines import Where

@@ -4,30 +4,77 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from config.database_url import checked
-from config.durations import Duration, Size
-from config.proxies import Proxies, TrustedProxies
+from config.quantities import Duration, Size
+from config.urls import check_database_url, parts_of, without_user
 from criteria.suggestions import nearest
 
 _SHORTEST_TOKEN = 16
 """Characters."""
 _OF_SERVICES = re.compile(r"_SERVICE_|_PORT(_|$)")
 """In names that Kubernetes makes for a service, such as BRIDGE_RELAY_SERVICE_HOST."""
+_MOST_HOPS = 100
 
 
-def without_user(url: str) -> str:
-    """The URL without the user and the password that it may hold, for everything that people see."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """The value of BRIDGE_TRUSTED_PROXIES; false if no proxy is trusted."""
+
+    hops: int = 0
+    """The number of proxies in front, whatever their addresses."""
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    """The proxies' networks, however many proxies there are; `hops` is then unset."""
+
+    @property
+    def everyone(self) -> bool:
+        """Whether every client counts as a proxy, as with ``0.0.0.0/0``."""
+        return any(not network.prefixlen for network in self.networks)
+
+    def __bool__(self) -> bool:
+        return bool(self.hops or self.networks)
+
+
+def parse_proxies(value: object) -> Proxies:
+    """Parses a number such as 1, or addresses and networks separated by commas. Raises ValueError for anything else."""
+    if isinstance(value, Proxies):
+        return value
+    text = str(value).strip()
+    if text.removeprefix("-").isdecimal():
+        if text.startswith("-"):
+            raise ValueError("less than 0; write 0 or more")
+        if len(text) > 3 or int(text) > _MOST_HOPS:
+            raise ValueError(f"more than {_MOST_HOPS} hops; write the number of your proxies")
+        return Proxies(hops=int(text))
+    networks = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            network = ip_network(part)
+        except ValueError:
+            raise ValueError(
+                f"{part!r} is neither a number of proxies nor a network; write one such as 1, or 10.0.0.0/8,fd00::/8"
+            ) from None
+        networks.append(network)
+    return Proxies(networks=tuple(networks))
+
+
+TrustedProxies = Annotated[Proxies, NoDecode, BeforeValidator(parse_proxies)]
 
 
 class SettingsError(Exception):
@@ -177,7 +224,7 @@ class Settings(BaseSettings):
     @field_validator("bridge_database")
     @classmethod
     def _known_store(cls, value: str) -> str:
-        return checked(value)
+        return check_database_url(value)
 
     @field_validator("bridge_relay_metrics", "bridge_worker_metrics")
     @classmethod
@@ -200,12 +247,8 @@ class Settings(BaseSettings):
         if value is None:
             return None
         value = value.strip().rstrip("/")
-        try:
-            parts = urlsplit(value)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
+        parts = parts_of(value)
+        if parts is None:
             raise ValueError("not a URL; write it whole, such as https://conductor.example.com")
         if parts.query or parts.fragment:
             raise ValueError("a URL with ? or #, where only scheme, host and path belong; leave them out")
@@ -215,17 +258,6 @@ class Settings(BaseSettings):
     def ui_url(self) -> str:
         """Conductor's web page, without a slash at its end."""
         return self.conductor_ui_server_url or without_user(self.conductor_server_url).removesuffix("/api")
-
-
-_WORDS = {
-    "bool_parsing": "neither on nor off; write one of them",
-    "int_parsing": "not a whole number; write one such as 1",
-    "greater_than_equal": "less than {ge}; write {ge} or more",
-    "less_than_equal": "more than {le}; write {le} or less",
-    "greater_than": "zero; write a duration such as 1s",
-    "literal_error": "neither text nor json; write one of them, or leave it unset",
-}
-"""Our messages for Pydantic's error types, with its names for the limits."""
 
 
 def find_unknown_settings(environment: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -259,13 +291,10 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        problems = [
-            f"{str(problem['loc'][0] if problem['loc'] else 'BRIDGE_VIEWER_TOKEN').upper()}: {_describe(problem)}"
-            for problem in error.errors(include_input=False)
-        ]
-        raise SettingsError("\n".join(problems)) from None
+        raise SettingsError("\n".join(map(_describe, error.errors(include_input=False)))) from None
 
 
 def _describe(problem: ErrorDetails) -> str:
-    words = _WORDS.get(problem["type"])
-    return problem["msg"].removeprefix("Value error, ") if words is None else words.format_map(problem.get("ctx", {}))
+    name = str(problem["loc"][0] if problem["loc"] else "bridge_viewer_token")
+    text = problem["msg"].removeprefix("Value error, ")
+    return f"{name.upper()}: {text if '; ' in text else f'{text}; it is {Settings.model_fields[name].description}'}"

@@ -1,18 +1,32 @@
-"""The types of values in the webhooks file. Each validates itself; a message is "what is wrong; remedy"."""
+"""What the models of definitions are made of: `StrictModel`, and types of values, which validate themselves.
+
+A message is "what is wrong; remedy".
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from config.urls import parts_of
 from criteria.inputs import find_faults as find_input_faults
 from criteria.jsonpath import compile_path
 from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
@@ -34,6 +48,37 @@ def error_detail(
     plain = {key: value for key, value in (context or {}).items() if not isinstance(value, BaseException)}
     error = PydanticCustomError(kind, "{text}", {**plain, "text": message})
     return InitErrorDetails(type=error, loc=place, input=None)
+
+
+class StrictModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @classmethod
+    def rules(cls, written: Mapping[str, Any]) -> Iterator[tuple[str | None, str]]:
+        """The violated rules about several keys: the key to point at (None for the whole), and the message."""
+        return iter(())
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_at_once(cls, value: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        """Validates, and adds violated rules to the errors of single keys."""
+        details: list[InitErrorDetails] = []
+        if isinstance(value, dict):
+            written = {key: item for key, item in value.items() if item is not None}
+            details.extend(
+                error_detail("rule", message, () if key is None else (key,)) for key, message in cls.rules(written)
+            )
+        model = None
+        try:
+            model = handler(value)
+        except ValidationError as error:
+            details.extend(
+                error_detail(found["type"], found["msg"], found["loc"], found.get("ctx"))
+                for found in error.errors(include_url=False, include_input=False)
+            )
+        if details:
+            raise ValidationError.from_exception_data(cls.__name__, details, hide_input=True)
+        return model
 
 
 def _matching(pattern: re.Pattern[str], problem: str) -> AfterValidator:
@@ -70,12 +115,7 @@ def _check_rooted(value: str) -> str:
 
 
 def _check_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.fragment
-    except ValueError:
-        usable = False
-    if not usable:
+    if (parts := parts_of(value)) is None or parts.fragment:
         raise ValueError(f"{value!r} is not a URL; write it whole, such as https://hooks.example.com/webhook/NAME")
     return value
 

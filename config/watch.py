@@ -10,8 +10,8 @@ from typing import Protocol
 
 import structlog
 
-from config.file_stamps import Stamps, stamp_of, stamps_of
-from config.wakeup import WakeUp
+from config.process import WakeUp
+from config.references import Stamps, stamp_of, stamps_of
 from config.webhooks import Definitions, DefinitionsError
 
 STILL_IN_FORCE = "the definitions have errors; the last good ones of each file are in force"

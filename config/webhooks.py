@@ -1,13 +1,12 @@
 """Webhook definitions: what relay, worker and admin import of them.
 
-The models are in `config.model`, `config.starts` and `config.messages`, the loader is in `config.loader`, the texts of
+The models are in `config.model` and the modules of its keys, the loader is in `config.loader`, the texts of
 problems are in `config.problems`.
 """
 
 from config.callbacks import Callback
 from config.definitions import Definitions
 from config.loader import load_definitions
-from config.messages import Message
 from config.model import (
     DEFAULT_HOLD,
     Accept,
@@ -16,8 +15,7 @@ from config.model import (
 )
 from config.problems import DefinitionsError, Problem
 from config.proof_keys import DEFAULT_TOLERANCE, Challenge, Dedup, Jwt, Mtls, Signature
-from config.respond import Respond
-from config.starts import Start
+from config.target_keys import Message, Respond, Start
 
 __all__ = [
     "DEFAULT_HOLD",

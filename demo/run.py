@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from dotenv import load_dotenv
 
-from config.database_url import without_password
+from config.urls import without_password
 from demo import one_address, preparations
 from testkit import sample
 from testkit.client import Conductor, RequestFailed

@@ -22,7 +22,7 @@ from typing import Any
 import gevent
 from gunicorn import glogging
 
-from config.open_files import allow_open_files
+from config.process import allow_open_files
 from config.references import environment_with_dotenv
 from config.settings import SettingsError, port_of
 from relay.reports.log_throttle import LogThrottle

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from config.visible import visible
+from config.logs import visible
 from criteria.jsonpath import plain_steps
 from platforms.base import Platform
 from platforms.summary import SummaryPart, Value

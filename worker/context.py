@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from config.process import WakeUp
 from config.settings import Settings
-from config.wakeup import WakeUp
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.sql.store import Store

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import structlog
 
-from config.wakeup import WakeUp
+from config.process import WakeUp
 
 SECONDS = 9.0
 """Seconds from the signal. systemd and Kubernetes wait longer than this before they kill the worker."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import structlog
 from prometheus_client import make_wsgi_app
 
-from config import metrics_server
+from config.process import serve_metrics
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.protocols import Leadership
@@ -141,7 +141,7 @@ def serve(address: str, health: Health) -> WSGIServer | None:
     if address == "off":
         return None
     try:
-        return metrics_server.serve(address, application(health))
+        return serve_metrics(address, application(health))
     except OSError as error:
         log.warning("no metrics: can't listen on the address", address=address, error=str(error))
         return None

@@ -16,7 +16,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from config.wakeup import WakeUp
+from config.process import WakeUp
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from config.durations import format_duration
+from config.quantities import format_duration
 from config.settings import Settings
 from config.webhooks import Definitions, Problem, Webhook
 from platforms import PLATFORMS

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from admin.cli.common import Here, here
-from config.durations import parse_duration
+from config.quantities import parse_duration
 from store.records import iso
 
 _STEP = 200

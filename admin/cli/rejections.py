@@ -23,7 +23,7 @@ from admin.cli.groups import Commands
 from admin.cli.tables import plain, pretty
 from admin.events.filters import check_webhook
 from admin.events.kept_rejections import KeptRejections, Plan, Retried
-from config.durations import parse_duration
+from config.quantities import parse_duration
 from store.records import iso
 
 

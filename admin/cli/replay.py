@@ -21,7 +21,7 @@ from admin.cli.tables import counted, plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.replay import NeedsConfirmation, Progress, replay_all
 from admin.events.replay_plan import SETTLED, Plan, chosen, plan_of
-from config.rates import parse_rate
+from config.quantities import parse_rate
 from store.errors import StoreUnavailable
 from store.records import iso
 from store.story import Noted

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from config.visible import visible
+from config.logs import visible
 
 
 def counted(number: int, what: str) -> str:
@@ -15,7 +15,7 @@ def counted(number: int, what: str) -> str:
 
 
 def plain(text: object, lines: bool = False) -> str:
-    """The text with characters that a terminal acts on or hides made visible (`config.visible`)."""
+    """The text with characters that a terminal acts on or hides made visible (`config.logs`)."""
     return visible(str(text), lines)
 
 

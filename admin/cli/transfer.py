@@ -8,7 +8,7 @@ import time
 import click
 
 from admin.cli.groups import fail
-from config.database_url import checked, without_password
+from config.urls import check_database_url, without_password
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.transfer import CantTransfer, Progress, transfer
@@ -47,7 +47,7 @@ def migrate_store(source: str, to: str) -> None:
     """
     for name, url in (("FROM", source), ("TO", to)):
         try:
-            checked(url)
+            check_database_url(url)
         except ValueError as error:
             raise click.BadParameter(f"{without_password(url)}: {error}", param_hint=name) from None
     if without_password(source) == without_password(to):

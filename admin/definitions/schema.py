@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from config.durations import format_duration
+from config.quantities import format_duration
 from config.webhooks import WebhooksFile
 from criteria.operators import SCHEMA as OPERATORS
 

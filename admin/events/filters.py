@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from admin.errors import NotFound
 from admin.events.search import BadFilter, Search, Where
-from config.durations import parse_duration
+from config.quantities import parse_duration
 from criteria.suggestions import did_you_mean
 from store.event_filter import EventFilter
 from store.records import EventStatus, Waiting

@@ -20,8 +20,8 @@ from pydantic.alias_generators import to_camel
 
 from admin.errors import CantDo
 from admin.events.send import Answer, NotReachable, draft_for, pool_for, post, signed
-from config.loopback import is_loopback
-from config.respond import LONGEST_WAIT
+from config.target_keys import LONGEST_WAIT
+from config.urls import is_loopback
 from config.webhooks import Webhook
 from platforms.verifiers import Draft
 

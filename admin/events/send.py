@@ -15,8 +15,8 @@ from urllib.request import getproxies, proxy_bypass
 import urllib3
 
 from admin.urls import relay_url_of, url_of
-from config.loopback import is_loopback
 from config.settings import Settings
+from config.urls import is_loopback
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json

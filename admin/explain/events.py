@@ -17,7 +17,7 @@ from admin.explain.pairs import compare
 from admin.explain.results import Comparison, EventExplanation, MessageExplanation, StartExplanation
 from admin.explain.set_aside import describe_set_aside
 from admin.explain.targets import describe_target
-from config.rates import format_rate
+from config.quantities import format_rate
 from config.webhooks import Message, Start, Webhook
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from itsdangerous import BadData, Signer, URLSafeTimedSerializer
 
 from admin.errors import CantDo
-from config.loopback import is_loopback
+from config.urls import is_loopback
 from relay.http.addresses import read_address, subscriber_of
 from store.clock import MonotonicClock
 from store.sql.admin import Sessions as StoredSessions

@@ -15,7 +15,7 @@ from admin.bridge import Bridge
 from admin.errors import NotFound
 from admin.page.access import NotAllowed
 from admin.page.pages import bridge
-from config.durations import parse_duration
+from config.quantities import parse_duration
 from store.delivery_records import RawDelivery as Kept
 
 _MOST = 50

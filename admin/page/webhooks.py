@@ -38,8 +38,7 @@ from admin.page.form_page import edit_page, form_page
 from admin.page.pages import bridge, render, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
-from config.file_stamps import stamp_of
-from config.references import may_hold_reference
+from config.references import may_hold_reference, stamp_of
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.guide import guides, samples

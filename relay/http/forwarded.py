@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from config.proxies import Proxies
+from config.settings import Proxies
 from relay.http.addresses import is_within, read_address, without_mapped
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from config import metrics_server
+from config.process import serve_metrics
 from relay.concurrency import run_in_thread
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def serve(address: str) -> WSGIServer:
 
     Raises OSError if it can't listen on the address.
     """
-    return metrics_server.serve(address, _scraped)
+    return serve_metrics(address, _scraped)
 
 
 def _scraped(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from config.loopback import is_loopback
+from config.urls import is_loopback
 from platforms.verifiers.protocol import OF_DEFINITION, Fetch, KeysUnavailable
 from relay.concurrency import at_most
 from relay.http.addresses import Address, read_address, subscriber_of

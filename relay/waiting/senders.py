@@ -15,7 +15,7 @@ from typing import Literal
 
 import structlog
 
-from config.respond import Respond
+from config.target_keys import Respond
 from relay.reports import metrics
 from relay.waiting.places import WaitingPlaces
 from store.answers import Answer, Answered

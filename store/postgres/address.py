@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from config.database_url import without_password
+from config.urls import without_password
 from store.errors import StoreRefused
 
 SCHEMA = "webhook_bridge"

@@ -15,7 +15,7 @@ from contextlib import suppress
 import psycopg
 import structlog
 
-from config import wakeup as wakeup
+from config.process import WakeUp
 from store.errors import StoreUnavailable
 from store.postgres.connection import Connection
 from store.postgres.connections import Connections
@@ -96,7 +96,7 @@ class Listener:
         self._connections = connections
         self._channel = channel(connections, topic)
         self._newest = _NEWEST_ANSWER if topic == "answers" else _NEWEST
-        self._woken = wakeup.WakeUp()
+        self._woken = WakeUp()
         self._connection: Connection | None = None
         self._is_pooled = False
         self._connected_at = float("-inf")

@@ -7,7 +7,7 @@ import select
 import time
 from contextlib import suppress
 
-from config.wakeup import Descriptor, WakeUp
+from config.process import Descriptor, WakeUp
 from store.errors import StoreUnavailable
 from store.protocols import Signals, Topic
 from store.sqlite.connections import Connections

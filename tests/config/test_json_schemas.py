@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from config.file_stamps import stamp_of
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.last_good import LastGood
+from config.references import stamp_of
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions, DefinitionsError, load_definitions
 from platforms import PLATFORMS

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from config.file_stamps import stamp_of
+from config.references import stamp_of
 from config.watch import DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError, load_definitions
 from testkit import PATIENCE

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.visible import visible
+from config.logs import visible
 from platforms import PLATFORMS
 from platforms.base import Platform
 from platforms.bodies import read_body

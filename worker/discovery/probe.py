@@ -9,7 +9,7 @@ from functools import partial
 from itertools import islice
 from typing import Literal
 
-from config.settings import without_user
+from config.urls import without_user
 from config.webhooks import Definitions
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, NotTrusted, Unreachable

@@ -7,7 +7,7 @@ from functools import partial
 
 import structlog
 
-from config.settings import without_user
+from config.urls import without_user
 from config.webhooks import Definitions
 from store.records import Event, Task
 from worker import metrics

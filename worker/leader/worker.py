@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from config.settings import without_user
+from config.urls import without_user
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Task
 from worker.answers.watcher import AnswerWatcher

@@ -15,7 +15,7 @@ import pytest
 
 from admin.events import listen as listening
 from admin.events.listen import CantListen, LocalBridge, Posted, PublicBridge
-from config.loopback import is_loopback
+from config.urls import is_loopback
 from relay.receiver import NOT_FOUND
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
-from config.proxies import parse_proxies
+from config.settings import parse_proxies
 from relay.http.forwarded import believing
 from tests.relay.bridge import MakeRelay
 

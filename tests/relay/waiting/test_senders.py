@@ -14,7 +14,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from config.respond import Respond
+from config.target_keys import Respond
 from relay.waiting.answering import response_to
 from relay.waiting.places import WaitingPlaces
 from relay.waiting.senders import Pending, Waiting

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from config.database_url import without_password
+from config.urls import without_password
 from store.errors import StoreUnavailable
 from store.postgres.address import SCHEMA, Address
 

@@ -21,7 +21,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from config.wakeup import WakeUp
+from config.process import WakeUp
 from config.webhooks import Definitions, Webhook
 from store.errors import StoreUnavailable
 from store.records import NewEvent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from config.loopback import is_loopback
+from config.urls import is_loopback
 
 
 @pytest.mark.parametrize(

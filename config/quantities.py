@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: ``10m``, ``1h30m``, ``250ms``, ``25MB``."""
+"""Durations, sizes and rates as people write them: ``10m``, ``1h30m``, ``25MB``, ``50/s``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ _LARGEST = 2**50
 """Bytes."""
 _BYTES = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?B)?", re.IGNORECASE)
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smh])")
+_HIGHEST = 100_000.0
+"""Calls a second: more than any Conductor can handle."""
 
 
 def parse_duration(text: object) -> float:
@@ -53,6 +56,31 @@ def parse_size(text: object) -> int:
     return int(size)
 
 
+def parse_rate(text: object) -> float:
+    """Times a second of a rate such as ``50/s``, ``300/m`` or ``1000/h``.
+
+    Raises ValueError for anything else, and for 0, which would mean never.
+    """
+    match = _RATE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{text!r} is not a rate; write a number of times in a second, minute or hour, such as 50/s")
+    rate = float(match[1]) / _SECONDS[match[2]]
+    if rate == 0:
+        raise ValueError("never; write a rate above 0, or pause the webhook: webhook-bridge pause NAME")
+    if rate > _HIGHEST:
+        raise ValueError("more than any Conductor can handle; write a lower rate, such as 50/s, or leave it out")
+    return rate
+
+
+def format_rate(rate: float) -> str:
+    """The text that `parse_rate` reads as this rate: 5.0 → ``5/s``, 0.5 → ``30/m``."""
+    for unit in ("s", "m", "h"):
+        times = round(rate * _SECONDS[unit], 6)
+        if times >= 1 and times == int(times):
+            return f"{int(times)}/{unit}"
+    return f"{rate * 3600:.6g}/h"
+
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -67,3 +95,11 @@ Size = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "examples": ["25MB", "512KB"]}]}),
 ]
 """Bytes, written as ``25MB``."""
+
+Rate = Annotated[
+    float,
+    BeforeValidator(parse_rate),
+    PlainSerializer(format_rate),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*/\s*[smh]$", "examples": ["50/s", "300/m"]}),
+]
+"""Times a second, written as ``50/s``."""
