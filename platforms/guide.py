@@ -20,6 +20,8 @@ from platforms import PLATFORMS
 from platforms.base import Platform
 
 _ROWS = "<!-- one row per platform -->\n"
+_PLAIN = re.compile(r"```yaml\nwebhooks:\n  - name: .*\n    platform: .*\n    secret: \S+\n    receivers: .*\n```\n\n?")
+"""An example that says no more than every other one."""
 _FOLDERS = Path(__file__).parent
 
 
@@ -122,7 +124,7 @@ def page() -> str:
     for name, platform in PLATFORMS.items():
         row, text = _readme(platform)
         rows += f"| [`{name}`](#{name}) {row}\n"
-        sections += f"\n## {name}\n\n{text}"
+        sections += f"\n## {name}\n\n{_PLAIN.sub('', text).rstrip()}\n"
     whole = _FOLDERS.joinpath("README.md").read_text(encoding="utf-8").replace(_ROWS, rows) + sections
     whole = re.sub(r"\]\((?:\.\./)+docs/", "](", whole)
     return re.sub(r"\]\((?:\.\./)?([a-z_]+)/README\.md\)", lambda link: f"](#{link[1].replace('_', '-')})", whole)

@@ -108,9 +108,10 @@ def test_the_recipe_shows_this_very_file() -> None:
     assert shown == [Path(example.__path__[0], "acme", "__init__.py").read_text(encoding="utf-8")]
 
 
-def test_every_example_of_the_platforms_page_can_be_used(tmp_path: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs/platforms.md").read_text(encoding="utf-8")
-    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+def test_every_example_of_the_platforms_pages_can_be_used(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    pages = [root / "docs/platforms.md", *(root / "platforms").rglob("README.md")]
+    examples = [text for page in pages for text in re.findall(r"```yaml\n(.*?)```", page.read_text("utf-8"), re.DOTALL)]
     shown = set()
     for number, shown_example in enumerate(examples):
         file = tmp_path / f"{number}.yaml"
