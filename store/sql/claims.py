@@ -19,6 +19,7 @@ from store.sql import conversations, rows
 from store.sql.database import Database, Rows, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.keys import advance, lanes_of, leave
+from store.sql.quarantine import take_back
 
 NO_PACES: Mapping[str, float] = MappingProxyType({})
 CLAIM = """
@@ -190,6 +191,7 @@ class Claims(ABC):
 
     def record_results(self, worker: str, results: Sequence[Result], now: int) -> None:
         """Records the results of calls, and what follows for tasks and events. Results of lost claims are ignored.
+        What has ended isn't set aside any more.
 
         Wakes the leader if that leaves something to decide (an event is free again, a task has returned).
         """
@@ -211,6 +213,8 @@ class Claims(ABC):
             ended = [result.target for result in standing if result.state in transitions.ENDED]
             leaving = [result.target for result in standing if result.leaves_lane]
             leave(transaction, leaving)
+            if tried_before := [str(target.id) for target in ended if target.attempts > 1]:
+                take_back(transaction, "target", tried_before)
             conversations.note(transaction, standing)
             # One that was queued again may be the first by now.
             queued = [result.target for result in standing if result.state == "queued"]

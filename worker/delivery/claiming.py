@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
 from store.records import Event, Target
 from store.sql.store import Store
-from worker.delivery.clock_steps import ClockSteps
 from worker.delivery.recording import Recording
-from worker.delivery.slots import Claimed
+from worker.delivery.slots import Claimed, size
 from worker.failing_items import concerns_all
 
 CLAIM_EVERY = 0.25
@@ -19,6 +18,8 @@ _CLAIM_RARELY = 1.0
 """The same once nothing was due for a while."""
 _READ_AT_ONCE = 8
 """Targets whose events are read together if their payloads may be large."""
+_STEP = 1000
+"""Milliseconds that the clock gains between two claims if it was set; clocks that are adjusted gain far less."""
 _SMALL = 64_000
 """Bytes of a payload up to which all events are read together."""
 
@@ -42,7 +43,9 @@ class Claiming:
         self._definitions = definitions
         self._recording = recording
         self._clock = clock
-        self._clock_steps = ClockSteps(lasts)
+        self._ahead = float("inf")
+        """Milliseconds by which the store's clock was ahead of the monotonic one."""
+        self._none_expired_until = float("-inf")
         self.hurry = False
         """Whether targets that only waited for Conductor should become due first."""
         self.again_in = self._pause = CLAIM_EVERY
@@ -51,10 +54,8 @@ class Claiming:
     def claim(self, room: int, told: bool = True) -> list[Target]:
         """Up to `room` targets; `told`: whether some have probably become due. Raises StoreUnavailable."""
         now = self._store.now()
-        # Calls under claims from before the clock was set forward may still be in flight.
-        set_forward = self._clock_steps.forward(now, self._clock.monotonic())
         paces = self._definitions.current.paces
-        expired_before = now - self._lasts - set_forward
+        expired_before = self._expired_before(now)
         if self.hurry:
             self._store.claims.hurry(now)
             self.hurry = False
@@ -68,6 +69,15 @@ class Claiming:
         self._pause = CLAIM_EVERY
         self.again_in = min(CLAIM_EVERY, (turn - now) / 1000) if turn is not None and turn > now else CLAIM_EVERY
         return targets
+
+    def _expired_before(self, now: int) -> int:
+        """Claims from before then have run out. None has for a while once the clock was set forward: they look older
+        than they are, and their calls may still be in flight."""
+        steady = self._clock.monotonic()
+        gained, self._ahead = now - steady * 1000 - self._ahead, now - steady * 1000
+        if gained >= _STEP:
+            self._none_expired_until = steady + self._lasts / 1000
+        return now - self._lasts if steady > self._none_expired_until else 0
 
     def with_events(self, targets: Sequence[Target], payload: int) -> Iterator[list[Claimed]]:
         """The targets with their events, in parts; those beyond this many characters of payload are given back.
@@ -110,8 +120,3 @@ class Claiming:
             if target.event_id not in events:
                 self._recording.set_aside(target, None, "its event isn't in the store")
         return [Claimed(target, events[target.event_id]) for target in targets if target.event_id in events]
-
-
-def size(claimed: Iterable[Claimed]) -> int:
-    """Characters of their events' payloads."""
-    return sum({one.event.id: len(one.event.payload) for one in claimed}.values())

@@ -39,11 +39,10 @@ from store.tracing import in_logs
 from worker import metrics
 from worker.context import Context
 from worker.delivery.claiming import CLAIM_EVERY, Claiming
-from worker.delivery.in_flight import InFlight
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
 from worker.delivery.recording import Recording
-from worker.delivery.slots import Claimed, Slot
+from worker.delivery.slots import Claimed, InFlight, Slot
 from worker.inbox import Inbox
 from worker.retries import wait_before
 

@@ -8,18 +8,22 @@ may still be taking effect.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import structlog
 
+from config.webhooks import Webhook
 from criteria.inputs import InputTooLarge
 from store.errors import StoreUnavailable
-from store.records import Event, Result, Target, TargetKind
+from store.one_target import NO_SUCH_WORKFLOW, callback_to
+from store.records import Event, Result, Target, TargetKind, TargetState
 from store.rules.keys import standing
 from store.rules.transitions import failed_alone, others_since
 from store.tracing import span
+from worker.conductor.client import Conductor
 from worker.conductor.errors import (
     ConductorError,
     NotNow,
@@ -30,10 +34,8 @@ from worker.conductor.errors import (
     Unreachable,
 )
 from worker.context import Context
-from worker.delivery.callbacks import refused_callback
-from worker.delivery.earlier_starts import EarlierStarts
+from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
-from worker.delivery.stuck_workflows import ensure_it_goes_on
 from worker.retries import RARELY, wait_before
 from worker.unread import UnreadMessages
 
@@ -209,7 +211,7 @@ class TargetCalls:
             return result
         if target.kind == "complete" and target.task_id is None:
             webhook = self._definitions.current.by_name.get(event.webhook)
-            return refused_callback(self._conductor, target, event, webhook)
+            return _refused_callback(self._conductor, target, event, webhook)
         # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
         # look it up even on the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
@@ -286,8 +288,7 @@ class TargetCalls:
         if version in versions:
             return None
         has = "no longer exists" if version is None else f"has version {version}"
-        wanted = ", ".join(map(str, versions))
-        reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {wanted}"
+        reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {_listed(versions)}"
         return Result(target, "cancelled", reason, unfit=True)
 
     def _without_call(self, target: Target) -> Outcome | None:
@@ -377,3 +378,46 @@ def _failed_by_size(target: Target, reason: str) -> Result:
         "(set BRIDGE_CONDUCTOR_PAYLOAD to Conductor's own limit)",
         workflow_id=target.workflow_id,
     )
+
+
+def _refused_callback(conductor: Conductor, target: Target, event: Event, webhook: Webhook | None) -> Result:
+    """The result of a completion without a task: why a callback can't complete the one that its URL names.
+
+    `webhook`: the event's; None if it is no longer defined. Failed, if somebody should correct something;
+    cancelled, if the workflow has gone on without the event; done, if an earlier call for it has completed the task.
+    Raises ConductorError.
+    """
+    assert target.workflow_id is not None
+    assert target.reference_name is not None
+
+    def ended(state: TargetState, reason: str) -> Result:
+        return Result(target, state, reason, final=True)
+
+    place = f"workflow {target.workflow_id}"
+    tasks = conductor.workflow_tasks(target.workflow_id)
+    if tasks is None:
+        return ended("failed", f"{NO_SUCH_WORKFLOW} {target.workflow_id}")
+    found = tasks.at(event.only or callback_to(target.workflow_id, target.reference_name))
+    if event.id in found.workers:
+        return Result(target, "done")
+    receivers = {} if webhook is None else webhook.receivers
+    if found.workflow not in receivers:
+        return ended("failed", f"{place} is a {found.workflow}, which isn't among the webhook's receivers")
+    versions = receivers[found.workflow]
+    if versions is not None and found.version not in versions:
+        return ended("failed", f"{place} has version {found.version}; the webhook's receivers have {_listed(versions)}")
+    names = webhook.callback.tasks if webhook is not None and webhook.callback is not None else ()
+    if found.waiting is not None and not found.waiting.is_among(names):
+        name = found.waiting.reference_name
+        return ended("failed", f"task {name} isn't among those that `callback.tasks` names")
+    if found.waiting is not None:
+        return ended("failed", "its task waits only now: replay the event")
+    if found.over:
+        return ended("cancelled", f"the task has ended without this event: {found.over[-1]}")
+    if found.ended is not None:
+        return ended("cancelled", f"{place} has ended: {found.ended}")
+    return ended("failed", "its task is still to come: replay the event")
+
+
+def _listed(versions: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(versions)))

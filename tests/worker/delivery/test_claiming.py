@@ -10,7 +10,6 @@ import pytest
 from tests.worker.clock import Clock
 from tests.worker.targets import Bench, bench
 from worker.delivery.claiming import Claiming
-from worker.delivery.clock_steps import ClockSteps
 from worker.delivery.outcomes import claim_lasts
 from worker.delivery.recording import Recording
 
@@ -59,11 +58,17 @@ def test_it_claims_if_told_that_something_is_due_or_if_something_is(
     assert len(found) == 1
 
 
-def test_only_a_step_forward_counts_and_only_for_a_while() -> None:
-    steps = ClockSteps(10)
-    assert steps.forward(5_000, 1) == 0
-    assert steps.forward(6_100, 2) == 0, "clocks are adjusted a little"
-    assert steps.forward(70_100, 3) == 63_000
-    assert steps.forward(75_100, 8) == 63_000
-    assert steps.forward(30_000, 9) == 63_000, "it was set back again"
-    assert steps.forward(34_500, 13.5) == 0
+def test_a_clock_that_is_adjusted_or_set_back_keeps_no_claim_from_running_out(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wall, steady = Clock(time.time()), Clock(1000.0)
+    monkeypatch.setattr(time, "time", lambda: wall.seconds)
+    claiming = claiming_of(bench, 10, steady)
+    wall.seconds += 3600
+    assert claiming.claim(9) == []
+    wall.seconds -= 3600
+    assert claiming.claim(9) == []
+    [in_flight] = bench.decide(bench.start())
+    wall.seconds += 10.9
+    steady.seconds += 10
+    assert [target.id for target in claiming.claim(9)] == [in_flight.id]

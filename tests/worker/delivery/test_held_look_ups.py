@@ -6,7 +6,7 @@ import heapq
 
 import pytest
 
-from worker.delivery.held_look_ups import HeldLookUps
+from worker.delivery.messages import HeldLookUps
 
 NOW = 1_800_000_000_000
 

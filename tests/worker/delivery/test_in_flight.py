@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 
 from tests.worker.delivery.test_slots import EVENT, TARGET
-from worker.delivery.in_flight import InFlight
-from worker.delivery.slots import HANGS, Claimed, Slot
+from worker.delivery.slots import HANGS, Claimed, InFlight, Slot
 
 
 def claimed(number: int, payload: str = "{}", webhook: str = "w") -> list[Claimed]:
