@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ import click
 
 from admin.api.objects import problem, setting_problem
 from admin.check.advice import find_secrets_in_git, on_proxies, on_retention, sample_events
-from admin.check.health import would_be_accepted
+from admin.check.health import Level, would_be_accepted
 from admin.cli.common import (
     Here,
     as_json_option,
@@ -33,8 +34,10 @@ from worker.discovery.probe import CheckResult, done_within, probe
 from worker.notify.sender import Apprise
 from worker.workflow_definitions.check import SECONDS, Checked, check_workflows
 
-_SET_ASIDE_SHOWN = 20
-_BROKEN_SHOWN = 20
+_SHOWN = 20
+"""Items that are set aside, and broken tasks, that are listed at most."""
+Found = tuple[str, CheckResult]
+"""What it is about, and what is wrong."""
 
 
 @click.command()
@@ -71,17 +74,7 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
         definitions = here.definitions
     except DefinitionsError as error:
         sys.exit(_on_definitions(error, without_secrets, as_json))
-    unknown = find_unknown_settings(environment_with_dotenv())
-    results = [(name, CheckResult("warning", "the bridge knows no such setting", remedy)) for name, remedy in unknown]
-    results += [(name, result) for name in ("PORT", "ADMIN_PORT") for result in _on_port(name)]
-    results += [("BRIDGE_TRUSTED_PROXIES", result) for result in on_proxies(here.settings, definitions)]
-    results += [
-        ("BRIDGE_RETENTION", result) for result in on_retention(here.settings.bridge_retention, definitions.webhooks)
-    ]
-    results += _on_platforms(definitions)
-    results += [("BRIDGE_NOTIFY", result) for result in _on_notify(here)]
-    results += [("BRIDGE_ADMIN_WRITES", result) for result in _on_writes(here)]
-    results += [("CONDUCTOR_AUTH_KEY", result) for result in _on_key(here)]
+    results = [*_on_settings(here, definitions)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
         about_conductor = _ask_conductor(here, definitions)
@@ -89,9 +82,7 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
             workflow_problems, unread = _check_workflows(here, definitions)
             about_conductor += unread
         results += [("CONDUCTOR_SERVER_URL", result) for result in about_conductor]
-        results += [("BRIDGE_DATABASE", result) for result in _ask_store(here)]
-        results += _set_aside(here)
-        results += [("waiting tasks", result) for result in _broken_tasks(here)]
+        results += _on_store(here)
     warnings = (*definitions.warnings, *workflow_problems, *find_secrets_in_git(definitions))
     wrong = any(result.level == "error" for _, result in results) or any(one.fails_check for one in warnings)
     if as_json:
@@ -106,14 +97,6 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
     for name, result in results:
         click.echo(f"{result.level}: {name}: {plain(result)}", err=True)
     sys.exit(wrong)
-
-
-def _on_platforms(definitions: Definitions) -> list[tuple[str, CheckResult]]:
-    """The platforms in use of which only the bridge's authors say how they prove deliveries."""
-    used = sorted({webhook.platform for webhook in definitions.webhooks})
-    what = "nobody but the bridge's authors has confirmed how it proves its deliveries"
-    remedy = "try it before you rely on it, and tell us"
-    return [(name, CheckResult("note", what, remedy)) for name in used if not PLATFORMS[name].confirmed]
 
 
 def _on_definitions(error: DefinitionsError, without_secrets: bool, as_json: bool) -> bool:
@@ -133,44 +116,39 @@ def _on_definitions(error: DefinitionsError, without_secrets: bool, as_json: boo
     return bool(wrong)
 
 
-def _on_port(name: str) -> list[CheckResult]:
-    """Why the relay or the admin page wouldn't start."""
+def _on_settings(here: Here, definitions: Definitions) -> Iterator[Found]:
+    """What is wrong or risky in the settings, and with the definitions for them."""
+    settings, environment = here.settings, environment_with_dotenv()
+    for name, remedy in find_unknown_settings(environment):
+        yield name, CheckResult("warning", "the bridge knows no such setting", remedy)
+    for name in ("PORT", "ADMIN_PORT"):  # else the relay or the page wouldn't start
+        yield from _tried(name, "error", lambda name=name: port_of(environment, name, 8000))  # type: ignore[misc]
+    for result in on_proxies(settings, definitions):
+        yield "BRIDGE_TRUSTED_PROXIES", result
+    for result in on_retention(settings.bridge_retention, definitions.webhooks):
+        yield "BRIDGE_RETENTION", result
+    for platform in sorted({webhook.platform for webhook in definitions.webhooks}):
+        if not PLATFORMS[platform].confirmed:
+            what = "nobody but the bridge's authors has confirmed how it proves its deliveries"
+            yield platform, CheckResult("note", what, "try it before you rely on it, and tell us")
+    if (urls := settings.bridge_notify) is not None:  # else the worker wouldn't start
+        yield from _tried("BRIDGE_NOTIFY", "error", lambda: Apprise(urls.get_secret_value()))
+    if settings.bridge_admin_writes:
+        folder = DefinitionsFolder(settings.bridge_webhooks, PLATFORMS)
+        yield from _tried("BRIDGE_ADMIN_WRITES", "warning", folder.check_writable)
+    if bool(settings.conductor_auth_key) != bool(settings.conductor_auth_secret):
+        missing = "CONDUCTOR_AUTH_SECRET" if settings.conductor_auth_key else "CONDUCTOR_AUTH_KEY"
+        what = f"{missing} isn't set, so Conductor is called without an access key"
+        yield "CONDUCTOR_AUTH_KEY", CheckResult("error", what, "set both, or none")
+
+
+def _tried(name: str, level: Literal["error", "warning"], attempt: Callable[[], object]) -> Iterator[Found]:
+    """Why the attempt fails, if it does, in the error's words."""
     try:
-        port_of(environment_with_dotenv(), name, 8000)
-    except SettingsError as error:
-        return [_result("error", str(error).removeprefix(f"{name}: "))]
-    return []
-
-
-def _on_notify(here: Here) -> list[CheckResult]:
-    """Why the worker wouldn't start with these URLs for messages."""
-    urls = here.settings.bridge_notify
-    try:
-        if urls is not None:
-            Apprise(urls.get_secret_value())
-    except SettingsError as error:
-        return [_result("error", str(error).removeprefix("BRIDGE_NOTIFY: "))]
-    return []
-
-
-def _on_writes(here: Here) -> list[CheckResult]:
-    """Why the page couldn't write webhooks, though it may."""
-    settings = here.settings
-    try:
-        if settings.bridge_admin_writes:
-            DefinitionsFolder(settings.bridge_webhooks, PLATFORMS).check_writable()
-    except CantWrite as error:
-        return [_result("warning", error)]
-    return []
-
-
-def _on_key(here: Here) -> list[CheckResult]:
-    """Whether half of Conductor's access key is missing; the worker would then call without it."""
-    settings = here.settings
-    if bool(settings.conductor_auth_key) == bool(settings.conductor_auth_secret):
-        return []
-    missing = "CONDUCTOR_AUTH_SECRET" if settings.conductor_auth_key else "CONDUCTOR_AUTH_KEY"
-    return [_result("error", f"{missing} isn't set, so Conductor is called without an access key; set both, or none")]
+        attempt()
+    except (SettingsError, CantWrite) as error:
+        what, _, remedy = str(error).removeprefix(f"{name}: ").partition("; ")
+        yield name, CheckResult(level, what, remedy)
 
 
 def _ask_conductor(here: Here, definitions: Definitions) -> list[CheckResult]:
@@ -205,63 +183,40 @@ def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Proble
             ]
 
 
-def _ask_store(here: Here) -> list[CheckResult]:
-    """Findings about the database, and what relay and worker last reported in it."""
+_REPORTED = {
+    "definitions_error:relay": "the relay found errors in the definitions, and keeps using the last good ones: {}",
+    "definitions_error:worker": "the worker found errors in the definitions, and keeps using the last good ones: {}",
+    "conductor": "the worker can't use Conductor: {}",
+    "index_fails": "events wait for Conductor's index: {}",
+    "index_misses": "{} were missing from Conductor's index when the worker last reconciled: it lags, or has lost them",
+}
+"""What relay and worker last reported in the store → what it means."""
+
+
+def _on_store(here: Here) -> Iterator[Found]:
+    """What is wrong with the database, and with what is in it."""
     try:
-        advice, facts = here.store.maintenance.advice(), here.store.facts.all()
+        store = here.store
+        for advice in store.maintenance.advice():
+            yield "BRIDGE_DATABASE", CheckResult("warning", advice)
+        facts = store.facts.all()
+        for fact, text in _REPORTED.items():
+            if (said := facts.get(fact, "up")) != "up":
+                yield "BRIDGE_DATABASE", CheckResult("warning", text.format(said))
+        for name, (number, seen) in sorted(KeptRejections(here.bridge).acceptable().items()):
+            remedy = f"webhook-bridge rejections retry --webhook {name}"
+            yield "BRIDGE_DATABASE", CheckResult("warning", would_be_accepted(name, number, seen), remedy)
+        aside = store.quarantine.items(limit=_SHOWN)
+        for item in aside:
+            yield name_of(item), CheckResult("error", why(item), next_try(item))
+        if (more := sum(store.quarantine.counts().values()) - len(aside)) > 0:
+            yield "set aside", CheckResult("error", f"{more} more items")
+        for task in here.bridge.broken_tasks(_SHOWN):
+            what = f"{task.reference_name} of {task.workflow} ({task.workflow_id}): {task.broken}"
+            yield "waiting tasks", CheckResult("warning", what, "correct the workflow, and start it again")
     except StoreMissing:
-        return []  # nothing has run here yet
-    except (StoreRefused, NewerStore) as error:
-        return [_result("error", error)]
-    except StoreUnavailable as error:
-        return [_result("warning", error)]
-    found = [CheckResult("warning", one) for one in advice]
-    for process in ("relay", "worker"):
-        if said := facts.get(f"definitions_error:{process}"):
-            what = f"the {process} found errors in the definitions, and keeps using the last good ones: {said}"
-            found.append(CheckResult("warning", what))
-    if (conductor := facts.get("conductor", "up")) != "up":
-        found.append(CheckResult("warning", f"the worker can't use Conductor: {conductor}"))
-    if fails := facts.get("index_fails"):
-        found.append(CheckResult("warning", f"events wait for Conductor's index: {fails}"))
-    if missed := facts.get("index_misses"):
-        what = f"{missed} were missing from Conductor's index when the worker last reconciled"
-        found.append(CheckResult("warning", what, "it lags, or has lost them"))
-    for name, (number, seen) in sorted(KeptRejections(here.bridge).acceptable().items()):
-        remedy = f"webhook-bridge rejections retry --webhook {name}"
-        found.append(CheckResult("warning", would_be_accepted(name, number, seen), remedy))
-    return found
-
-
-def _broken_tasks(here: Here) -> list[CheckResult]:
-    """The waiting tasks that no event can take."""
-    try:
-        found = here.bridge.broken_tasks(_BROKEN_SHOWN)
-    except (StoreUnavailable, NewerStore):  # which has been reported
-        return []
-    return [
-        CheckResult(
-            "warning",
-            f"{task.reference_name} of {task.workflow} ({task.workflow_id}): {task.broken}",
-            "correct the workflow, and start it again",
-        )
-        for task in found
-    ]
-
-
-def _set_aside(here: Here) -> list[tuple[str, CheckResult]]:
-    """What the worker has set aside, by name."""
-    try:
-        found = here.store.quarantine.items(limit=_SET_ASIDE_SHOWN + 1)
-        number = sum(here.store.quarantine.counts().values())
-    except (StoreUnavailable, NewerStore):  # which has been reported
-        return []
-    named = [(name_of(item), CheckResult("error", why(item), next_try(item))) for item in found[:_SET_ASIDE_SHOWN]]
-    if len(found) > _SET_ASIDE_SHOWN:
-        named.append(("set aside", CheckResult("error", f"{number - _SET_ASIDE_SHOWN} more items")))
-    return named
-
-
-def _result(level: Literal["error", "warning"], error: Exception | str) -> CheckResult:
-    what, _, remedy = str(error).partition("; ")
-    return CheckResult(level, what, remedy)
+        pass  # nothing has run here yet
+    except (StoreUnavailable, NewerStore) as error:
+        level: Level = "error" if isinstance(error, (StoreRefused, NewerStore)) else "warning"
+        what, _, remedy = str(error).partition("; ")
+        yield "BRIDGE_DATABASE", CheckResult(level, what, remedy)
