@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from config.quantities import format_duration
 from config.settings import Settings
@@ -21,60 +21,37 @@ from relay.events.payload import payload_of
 from relay.events.preview import shaped
 from worker.discovery.probe import CheckResult
 
-_LIST_THEM = "list the proxies' own addresses or networks"
-
 
 def on_proxies(settings: Settings, definitions: Definitions) -> list[CheckResult]:
     """What is risky about BRIDGE_TRUSTED_PROXIES."""
-    proxies = settings.bridge_trusted_proxies
-    by_certificate = [webhook.name for webhook in definitions.webhooks if webhook.mtls is not None]
-    if by_certificate and not proxies:
-        return [
-            CheckResult(
-                "error",
-                f"no proxy is named, so nobody vouches for the client certificates of {by_certificate[0]}: it refuses "
-                "every delivery",
-                "set it to the address or network of the proxy that verifies them, such as 127.0.0.1",
-            )
-        ]
-    if by_certificate and (proxies.hops or proxies.everyone):
-        return [
-            CheckResult(
-                "warning",
-                "a client that bypasses the proxy can claim any client certificate, even the one that "
-                f"{by_certificate[0]} asks for",
-                _LIST_THEM,
-            )
-        ]
-    if proxies.everyone:
-        return [
-            CheckResult(
-                "warning",
-                "every client counts as a proxy and can claim any address, for `allow_ips` and the limit on failed "
-                "proofs",
-                _LIST_THEM,
-            )
-        ]
-    if not proxies and (settings.bridge_public_url or "").startswith("https:"):
-        return [
-            CheckResult(
-                "warning",
-                "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come "
-                "from its address: `allow_ips` and the limit on failed proofs see no other",
-                "set it to that proxy's address or network, such as 127.0.0.1",
-            )
-        ]
-    restricted = [webhook.name for webhook in definitions.webhooks if webhook.allow_ips]
-    if proxies.hops and restricted:
-        return [
-            CheckResult(
-                "note",
-                "a client that bypasses the proxy can claim any address, even one in the `allow_ips` of "
-                f"{restricted[0]}",
-                _LIST_THEM,
-            )
-        ]
-    return []
+    proxies, webhooks = settings.bridge_trusted_proxies, definitions.webhooks
+    certified = next((webhook.name for webhook in webhooks if webhook.mtls is not None), None)
+    restricted = next((webhook.name for webhook in webhooks if webhook.allow_ips), None)
+    remedy = "list the proxies' own addresses or networks"
+    level: Literal["note", "warning", "error"] = "warning"
+    if certified is not None and not proxies:
+        level = "error"
+        what = (
+            f"no proxy is named, so nobody vouches for the client certificates of {certified}: it refuses every "
+            "delivery"
+        )
+        remedy = "set it to the address or network of the proxy that verifies them, such as 127.0.0.1"
+    elif certified is not None and (proxies.hops or proxies.everyone):
+        what = f"a client that bypasses the proxy can claim any client certificate, even that of {certified}"
+    elif proxies.everyone:
+        what = "every client counts as a proxy and can claim any address for `allow_ips` and for failed proofs"
+    elif not proxies and (settings.bridge_public_url or "").startswith("https:"):
+        what = (
+            "the proxy that terminates TLS for BRIDGE_PUBLIC_URL is not named, so every delivery seems to come from "
+            "its address: `allow_ips` and the limit on failed proofs see no other"
+        )
+        remedy = "set it to that proxy's address or network, such as 127.0.0.1"
+    elif proxies.hops and restricted is not None:
+        level = "note"
+        what = f"a client that bypasses the proxy can claim any address, even one in the `allow_ips` of {restricted}"
+    else:
+        return []
+    return [CheckResult(level, what, remedy)]
 
 
 _SHORTEST = 86_400.0
@@ -140,22 +117,14 @@ def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
     places = [place for place in definitions.secrets if place.path.exists()]
     dotenv = Path(".env")
     exposed = not_ignored({place.path for place in places} | ({dotenv} if dotenv.exists() else set()))
-    found = [
-        Problem(
-            str(place.file),
-            place.line,
-            place.where,
-            "this file holds the secret, and git doesn't ignore it"
-            if place.path == place.file
-            else f"{place.path} holds the secret, and git doesn't ignore it",
-            "refer to a variable, or to a file outside the work tree"
-            if place.path == place.file
-            else "add it to .gitignore, or move it out of the work tree",
-            warning=True,
-        )
-        for place in places
-        if place.path in exposed
-    ]
+    found = []
+    for place in places:
+        if place.path in exposed:
+            holder, remedy = "this file", "refer to a variable, or to a file outside the work tree"
+            if place.path != place.file:
+                holder, remedy = str(place.path), "add it to .gitignore, or move it out of the work tree"
+            what = f"{holder} holds the secret, and git doesn't ignore it"
+            found.append(Problem(str(place.file), place.line, place.where, what, remedy, warning=True))
     if dotenv in exposed:
         what = "this file holds secrets, and git doesn't ignore it"
         found.append(Problem(str(dotenv), 1, "git", what, "add it to .gitignore", warning=True))

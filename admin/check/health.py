@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -77,142 +77,82 @@ class State:
 
 def find_issues(state: State) -> list[Issue]:
     """The issues, worst first; empty when all is well."""
-    issues = [
-        *_conductor(state),
-        *_definitions(state),
-        *_workflows(state),
-        *_events(state),
-        *_set_aside(state),
-        *_tasks(state),
-        *_webhooks(state),
-        *_conductors_webhooks(state),
-        *_tokens(state),
-    ]
+    issues = (*_conductor(state), *_definitions(state), *_events(state), *_tasks(state), *_webhooks(state))
     return sorted(issues, key=lambda issue: _LEVELS.index(issue.level))
 
 
-def _conductor(state: State) -> list[Issue]:
+def _conductor(state: State) -> Iterator[Issue]:
+    facts = state.facts
+    conductor = facts.get("conductor")
     if state.deciding_until is None or state.deciding_until < state.now:
-        return [Issue("error", "No worker is running: events are accepted and kept, but not delivered.")]
-    conductor = state.facts.get("conductor")
-    if conductor is None:
-        return [
-            Issue(
-                "error",
-                "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?",
-            )
-        ]
-    if conductor != "up":
-        return [
-            Issue(
-                "error",
-                "Conductor can't be used. Events are accepted and kept, and delivered once it is back.",
-                (conductor,),
-            )
-        ]
-    if lacks := state.facts.get("conductor_lacks"):
-        return [Issue("error", "Conductor lacks calls that the bridge needs, or doesn't allow them.", (lacks,))]
-    if fails := state.facts.get("index_fails"):
+        yield Issue("error", "No worker is running: events are accepted and kept, but not delivered.")
+    elif conductor is None:
+        yield Issue("error", "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?")
+    elif conductor != "up":
+        text = "Conductor can't be used. Events are accepted and kept, and delivered once it is back."
+        yield Issue("error", text, (conductor,))
+    elif lacks := facts.get("conductor_lacks"):
+        yield Issue("error", "Conductor lacks calls that the bridge needs, or doesn't allow them.", (lacks,))
+    elif fails := facts.get("index_fails"):
         text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
-        return [Issue("error", text, (fails,))]
-    if missed := state.facts.get("index_misses"):
+        yield Issue("error", text, (fails,))
+    elif missed := facts.get("index_misses"):
         text = "Waiting tasks are missing from Conductor's index: it lags, or has lost them. Such tasks are found late."
-        return [Issue("warning", text, (missed,))]
-    if state.facts.get("discovery", "").startswith("workflows"):
-        return [
-            Issue(
-                "warning",
-                "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?",
-                (state.facts["discovery"],),
-            )
-        ]
-    return []
+        yield Issue("warning", text, (missed,))
+    elif (discovery := facts.get("discovery", "")).startswith("workflows"):
+        text = "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?"
+        yield Issue("warning", text, (discovery,))
 
 
-def _definitions(state: State) -> list[Issue]:
-    found: list[Issue] = []
+def _definitions(state: State) -> Iterator[Issue]:
     if state.problems:
-        found.append(
-            Issue(
-                "error",
-                "The definitions have errors. Relay and worker keep using the last good ones of each file.",
-                tuple(map(str, state.problems)),
-            )
-        )
-    else:
-        for process in ("relay", "worker"):
-            error = state.facts.get(f"definitions_error:{process}")
-            if error:
-                text = (
-                    f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
-                )
-                found.append(Issue("error", text, tuple(error.splitlines())))
+        text = "The definitions have errors. Relay and worker keep using the last good ones of each file."
+        yield Issue("error", text, tuple(map(str, state.problems)))
+    for process in ("relay", "worker") if not state.problems else ():
+        if error := state.facts.get(f"definitions_error:{process}"):
+            text = f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
+            yield Issue("error", text, tuple(error.splitlines()))
     if gone := {name: at for name, at in gone_webhooks(state.facts, state.now).items() if name not in state.webhooks}:
         text = "Webhooks are gone from the definitions. Deliveries to them are answered with 404."
-        details = tuple(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items()))
-        found.append(Issue("warning", text, details))
+        yield Issue("warning", text, tuple(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items())))
     if not state.webhooks and not state.problems:
-        found.append(Issue("note", "No webhook is defined yet, so nothing can arrive: create the first one below."))
+        yield Issue("note", "No webhook is defined yet, so nothing can arrive: create the first one below.")
     if risks := [one for one in state.warnings if one.where.startswith("webhook ")]:
-        found.append(Issue("note", "Some definitions are risky.", tuple(map(str, risks))))
-    return found
+        yield Issue("note", "Some definitions are risky.", tuple(map(str, risks)))
+    if problems := state.facts.get("workflow_problems"):
+        yield Issue("warning", "Webhooks don't fit the workflows that Conductor has.", tuple(problems.splitlines()))
 
 
-def _workflows(state: State) -> list[Issue]:
-    if not (problems := state.facts.get("workflow_problems")):
-        return []
-    text = "Webhooks don't fit the workflows that Conductor has."
-    return [Issue("warning", text, tuple(problems.splitlines()))]
-
-
-def _events(state: State) -> list[Issue]:
-    found: list[Issue] = []
-    if state.oldest_pending is not None and state.now - state.oldest_pending > _PILING_UP:
-        found.append(
-            Issue(
-                "error",
-                f"Events are piling up: the oldest has waited {ago(state.now - state.oldest_pending)} to be delivered.",
-                page="events",
-                query={"status": "pending"},
-            )
-        )
+def _events(state: State) -> Iterator[Issue]:
+    if state.oldest_pending is not None and (waited := state.now - state.oldest_pending) > _PILING_UP:
+        text = f"Events are piling up: the oldest has waited {ago(waited)} to be delivered."
+        yield Issue("error", text, page="events", query={"status": "pending"})
     if state.failed:
         text = f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause, then replay."
-        found.append(Issue("warning", text, page="failures"))
-    return found
+        yield Issue("warning", text, page="failures")
+    if counts := state.set_aside_counts:
+        parts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(counts.items()))
+        keep = "keeps" if sum(counts.values()) == 1 else "keep"
+        text = f"{parts} {keep} failing and will be retried; everything else continues."
+        yield Issue("warning", text, tuple(f"{name_of(item)} {describe_set_aside(item)}" for item in state.set_aside))
 
 
-def _set_aside(state: State) -> list[Issue]:
-    if not state.set_aside_counts:
-        return []
-    number = sum(state.set_aside_counts.values())
-    parts = (f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(state.set_aside_counts.items()))
-    text = (
-        f"{', '.join(parts)} keep{'s' if number == 1 else ''} failing and will be retried; everything else continues."
-    )
-    return [Issue("warning", text, tuple(f"{name_of(item)} {describe_set_aside(item)}" for item in state.set_aside))]
-
-
-def _tasks(state: State) -> list[Issue]:
-    found: list[Issue] = []
+def _tasks(state: State) -> Iterator[Issue]:
     if state.broken:
         text = f"{_number(state.broken, BROKEN_READ, 'waiting task')} can't be matched."
         details = tuple(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
-        found.append(Issue("warning", text, details, "tasks"))
+        yield Issue("warning", text, details, "tasks")
     served = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
     theirs = from_text(state.facts.get(FACT))
     if isinstance(theirs, list):
         served.update(*(webhook.receivers for webhook in theirs))
-    unreached = {name: number for name, number in state.waiting.items() if name not in served}
+    unreached = sorted((name, number) for name, number in state.waiting.items() if name not in served)
     if unreached:
         text = "Tasks are waiting in workflows that no webhook here has as a receiver."
-        details = tuple(
-            f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in sorted(unreached.items())[:_NAMED]
-        )
+        details = tuple(f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in unreached[:_NAMED])
         if len(unreached) > _NAMED:
             details += (f"and those of {len(unreached) - _NAMED} more",)
-        found.append(Issue("note", text, details, "tasks"))
-    return found
+        yield Issue("note", text, details, "tasks")
 
 
 def _number(found: Sequence[object], read: int, what: str) -> str:
@@ -220,44 +160,28 @@ def _number(found: Sequence[object], read: int, what: str) -> str:
     return f"{'At least ' if len(found) == read else ''}{len(found)} {what}{'s' if len(found) > 1 else ''}"
 
 
-def _webhooks(state: State) -> list[Issue]:
-    found: list[Issue] = []
+def _webhooks(state: State) -> Iterator[Issue]:
     for name in state.webhooks:
         outcomes = state.deliveries.get(name, {})
-        rejected, accepted = outcomes.get("rejected", 0), outcomes.get("accepted", 0) + outcomes.get("filtered", 0)
-        if rejected and not accepted:
-            text = f"{name} rejected all of its deliveries in the last day ({rejected})."
-            if state.verified_at.get(name) is None:
-                text += " It is not verified yet."
-            found.append(Issue("warning", text, page="rejections", query={"webhook": name}))
+        if (rejected := outcomes.get("rejected")) and not outcomes.get("accepted") and not outcomes.get("filtered"):
+            unverified = "" if state.verified_at.get(name) is not None else " It is not verified yet."
+            text = f"{name} rejected all of its deliveries in the last day ({rejected}).{unverified}"
+            yield Issue("warning", text, page="rejections", query={"webhook": name})
     for name, (number, seen) in sorted(state.acceptable.items()):
         text = f"{would_be_accepted(name, number, seen)}: retry them."
-        found.append(Issue("warning", text, page="ask_retry", query={"webhook": name}))
-    return found
+        yield Issue("warning", text, page="ask_retry", query={"webhook": name})
+    if (theirs := from_text(state.facts.get(FACT))) != "unknown":
+        for said in remarks(state.webhooks.values(), theirs, state.left):
+            yield Issue(said.level, f"{said.text}{f'; {said.remedy}' if said.remedy else ''}.", said.details)
+    if (wrong := state.deliveries.get("", {}).get(WRONG_TOKEN, 0)) >= WRONG_TOKENS:
+        text = f"Somebody gave this page a wrong token {wrong} times in the last day. The log says from where."
+        yield Issue("warning", text)
 
 
 def would_be_accepted(webhook: str, number: int, seen: int) -> str:
     """What is said of rejected deliveries that today's definition accepts."""
     last = f"{number} of the last {seen} rejected deliveries" if seen > 1 else "The last rejected delivery"
     return f"{last} of {webhook} would be accepted now"
-
-
-def _conductors_webhooks(state: State) -> list[Issue]:
-    theirs = from_text(state.facts.get(FACT))
-    if theirs == "unknown":
-        return []
-    return [
-        Issue(said.level, f"{said.text}{f'; {said.remedy}' if said.remedy else ''}.", said.details)
-        for said in remarks(state.webhooks.values(), theirs, state.left)
-    ]
-
-
-def _tokens(state: State) -> list[Issue]:
-    wrong = state.deliveries.get("", {}).get(WRONG_TOKEN, 0)
-    if wrong < WRONG_TOKENS:
-        return []
-    text = f"Somebody gave this page a wrong token {wrong} times in the last day. The log says from where."
-    return [Issue("warning", text)]
 
 
 def ago(milliseconds: int) -> str:
