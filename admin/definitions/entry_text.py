@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from admin.definitions.values import Refer
 from admin.errors import CantDo
 from config.references import has_secret, may_hold_reference
 from config.yaml_lines import BadYaml, Located, Where, parse_yaml
@@ -83,12 +85,19 @@ def masked(text: str) -> str:
     return _replaced(text, lambda where, value: json.dumps(MASK))
 
 
-def with_secrets(text: str, before: str, refer: Callable[[str, str], str]) -> str:
+def with_secrets(text: str, before: str, refer: Refer) -> str:
     """The webhook as it is to be written: `MASK` becomes what stands in the text `before` at that place, and other
     secrets that it contains itself are handed to `refer`, with the key that they are under, for a reference.
 
-    Raises UnknownSecret.
+    A text that is no YAML stays as it is. Raises UnknownSecret.
     """
+    try:
+        return _with_secrets(text, before, refer)
+    except (YAMLError, RecursionError):
+        return text  # the check says what is wrong
+
+
+def _with_secrets(text: str, before: str, refer: Refer) -> str:
     old = {where: before[node.start_mark.index : node.end_mark.index] for where, node in _scalars(_compose(before), ())}
 
     def written(where: Where, value: str) -> str:

@@ -17,6 +17,8 @@ from ruamel.yaml import YAML
 
 Keys = Mapping[str, Any]
 """A webhook's keys, to be written: literal values, `Secret` and `Verbatim`."""
+Refer = Callable[[str, str], str]
+"""Gets a secret and the key that it is under, and returns a reference to it."""
 _REFERENCES = re.compile(r"(\$\{[^{}]+\})+")
 
 
@@ -45,26 +47,17 @@ def verbatim(keys: Mapping[str, Any]) -> dict[str, Any]:
     return {key: Verbatim(value) for key, value in keys.items()}
 
 
-def to_yaml_value(value: Any, refer: Callable[[Secret, str], str], label: str = "") -> Any:
-    """The value for the YAML. `refer` gets a secret and the key that it is under, and returns the reference."""
+def to_yaml_value(value: Any, refer: Refer, label: str = "") -> Any:
+    """The value for the YAML."""
     if isinstance(value, Verbatim):
         return value.value
     if isinstance(value, Secret):
-        return refer(value, label)
+        return refer(value.value, label)
     if isinstance(value, str):
         return value.replace("${", "$${")
     if isinstance(value, Mapping):
         return {to_yaml_value(key, refer): to_yaml_value(item, refer, str(key)) for key, item in value.items()}
     return [to_yaml_value(item, refer, label) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def from_yaml_value(value: Any) -> Any:
-    """A value from the YAML as a person would type it."""
-    if isinstance(value, str):
-        return value.replace("$${", "${")
-    if isinstance(value, Mapping):
-        return {from_yaml_value(key): from_yaml_value(item) for key, item in value.items()}
-    return [from_yaml_value(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def preview(keys: Keys) -> dict[str, Any]:

@@ -20,10 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.error import YAMLError
-
 from admin.definitions.entry_text import Entry, cut_out, files_in, items_in, parsed, with_secrets, with_value
-from admin.definitions.values import Keys, Secret, Verbatim, as_yaml, to_yaml_value, without_secrets
+from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value, without_secrets
 from admin.errors import CantDo
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
@@ -35,7 +33,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _KEY = random.token_bytes(32)
 _OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}")
 """A reference to a secret file that we made: no other file is ever removed."""
-
 _LINE = re.compile(r"(?<=line )\d+|(?<=\.yaml:)\d+")
 
 
@@ -68,7 +65,7 @@ class Written:
     keys: dict[str, Any]
     """As written, references unresolved. To write them again, use `admin.definitions.values.verbatim`."""
     version: str
-    """Changes whenever its keys or the files of its secrets change."""
+    """Changes whenever its keys change."""
     text: str
     """The whole file."""
 
@@ -116,23 +113,10 @@ class DefinitionsFolder:
             text, items = items_in(file, [name])
             for index, keys in enumerate(items):
                 if isinstance(keys, dict) and keys.get("name") == name:
-                    return Written(file, index, deepcopy(keys), self._version(file, keys), text)
+                    # Keyed with a secret of this process, since what is hashed may be a guessable secret.
+                    version = hmac.new(_KEY, repr((str(file), keys)).encode(), "sha256").hexdigest()[:32]
+                    return Written(file, index, deepcopy(keys), version, text)
         return None
-
-    def _version(self, file: Path, keys: Keys) -> str:
-        # Keyed with a secret of this process, since what is hashed may be a guessable secret.
-        digest = hmac.new(_KEY, repr((str(file), keys)).encode(), "sha256")
-        for path in self._own_secrets(keys):
-            with suppress(OSError):
-                digest.update(path.read_bytes())
-        return digest.hexdigest()[:32]
-
-    def _own_secrets(self, keys: Mapping[str, Any]) -> set[Path]:
-        """The files that we made for the secrets of these keys."""
-        places = [keys.get("secret"), keys.get("verify_token"), keys.get("headers")]
-        inside = (keys.get("signature"), keys.get("callback"))
-        places += [one.get("secret") for one in inside if isinstance(one, Mapping)]
-        return {self.folder / name for place in places for name in _own_references(place)}
 
     # --- what would be written ------------------------------------------------------------------------------
 
@@ -141,14 +125,7 @@ class DefinitionsFolder:
 
         Raises NameTaken, CantWrite, and Invalid with what is wrong with it. Errors in other webhooks don't matter.
         """
-        name = to_yaml_value(keys.get("name"), lambda secret, label: "")
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            # This must not become a file's name. The other keys are checked under a made-up one.
-            try:
-                self.plan({**keys, "name": f"new-{random.token_hex(4)}"})
-            except Invalid as error:
-                raise Invalid([_bad_name(name), *error.problems]) from None
-            raise Invalid([_bad_name(name)])
+        name = _name_in(keys)
         files: dict[Path, str] = {}
         written = to_yaml_value(keys, self._referring(name, files))
         file = self.folder / f"{name}.yaml"
@@ -162,18 +139,12 @@ class DefinitionsFolder:
 
         Raises CantWrite, Invalid.
         """
-        files: dict[Path, str] = {}
-        refer = self._referring(str(old.keys["name"]), files)
-        try:
-            written = with_secrets(text, old.entry.text, lambda secret, label: refer(Secret(secret), label))
-        except (YAMLError, RecursionError):
-            written = text  # the check says what is wrong
-        return self._plan_text(old, written, files)
+        return self._plan(old, str(old.keys["name"]), lambda refer: with_secrets(text, old.entry.text, refer))
 
-    def _plan_text(self, old: Written, text: str, files: dict[Path, str], name: str | None = None) -> Change:
-        name = name or str(old.keys["name"])
-        if not NAME.fullmatch(name):
-            raise Invalid([_bad_name(name)])
+    def _plan(self, old: Written, name: str, write: Callable[[Refer], str]) -> Change:
+        """What it would do to the files if the webhook had this name and the text that `write` returns."""
+        files: dict[Path, str] = {}
+        text = write(self._referring(name, files))
         try:
             new = parse_yaml(text).value
         except BadYaml as error:
@@ -188,34 +159,30 @@ class DefinitionsFolder:
         _expect(after, {**parsed(old.text).value, "webhooks": expected}, old.file)
         return self._checked(old.file, after, files, name, as_yaml({"webhooks": [without_secrets(new)]}))
 
-    def _referring(self, name: str, files: dict[Path, str]) -> Callable[[Secret, str], str]:
+    def _referring(self, name: str, files: dict[Path, str]) -> Refer:
         """What makes references to secrets, each of which becomes a file among `files`."""
 
-        def refer(secret: Secret, label: str) -> str:
+        def refer(secret: str, label: str) -> str:
             stem = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-").lower() or "secret"
             path = f"{SECRETS}/{name}.{stem}-{random.token_hex(4)}"
-            files[self.folder / path] = secret.value
+            files[self.folder / path] = secret
             return f"${{file:{path}}}"
 
         return refer
 
     def _checked(self, file: Path, text: str, files: dict[Path, str], name: str, shown: str) -> Change:
-        problems, warnings, webhook = self._check({file: text, **files}, file, name)
-        if problems:
-            raise Invalid(problems)
-        return Change({file: text}, files, warnings, shown, webhook)
-
-    def _check(
-        self, texts: Mapping[Path, str | None], where: Path, name: str
-    ) -> tuple[list[Problem], tuple[Problem, ...], Webhook | None]:
-        """The errors that the change introduces, the warnings about the webhook, and the webhook if it can be read."""
+        """The change, if it introduces no error."""
         try:
-            found = load_definitions(self.folder, self._platforms, instead=texts, may_be_empty=True)
+            found = load_definitions(self.folder, self._platforms, instead={file: text, **files}, may_be_empty=True)
         except DefinitionsError as error:
             before = set(map(_wherever, self._problems_now()))
-            brought = [problem for problem in error.problems if _wherever(problem) not in before]
-            return brought, _of(error.warnings, where, name), None
-        return [], _of(found.warnings, where, name), found.by_name.get(name)
+            if brought := [problem for problem in error.problems if _wherever(problem) not in before]:
+                raise Invalid(brought) from None
+            warnings, webhook = error.warnings, None
+        else:
+            warnings, webhook = found.warnings, found.by_name.get(name)
+        its = tuple(one for one in warnings if one.file == str(file) and one.is_about(name))
+        return Change({file: text}, files, its, shown, webhook)
 
     def _problems_now(self) -> tuple[Problem, ...]:
         """The errors without any change."""
@@ -234,37 +201,39 @@ class DefinitionsFolder:
             self._write(change, new=True)
         return change
 
-    def update(self, name: str, keys: Keys, version: str) -> Change:
+    def update(self, name: str, keys: Keys, version: str) -> None:
         """Writes the webhook anew. Raises CantWrite, Invalid, and Changed if it no longer has that version."""
-        files: dict[Path, str] = {}
-        new_name = str(to_yaml_value(keys.get("name"), lambda secret, label: ""))
-        written = to_yaml_value(keys, self._referring(new_name, files))
 
         def plan(old: Written) -> Change:
-            text = old.entry.text if written == old.keys else as_yaml(written)
-            return self._plan_text(old, text, files, new_name)
+            def write(refer: Refer) -> str:
+                written = to_yaml_value(keys, refer)
+                return old.entry.text if written == old.keys else as_yaml(written)
 
-        return self._change(name, version, plan)
+            return self._plan(old, _name_in(keys), write)
 
-    def edit(self, name: str, text: str, version: str) -> Change:
+        self._change(name, version, plan)
+
+    def edit(self, name: str, text: str, version: str) -> None:
         """Replaces the webhook's text, as `plan_edit` says. Raises what `update` raises."""
-        return self._change(name, version, lambda old: self.plan_edit(old, text))
+        self._change(name, version, lambda old: self.plan_edit(old, text))
 
-    def put_value(self, name: str, where: tuple[str, ...], values: Sequence[Secret | Verbatim], version: str) -> Change:
+    def put_value(self, name: str, where: tuple[str, ...], values: Sequence[Secret | Verbatim], version: str) -> None:
         """Writes these secrets at a place of the webhook, and leaves the rest. Raises what `update` raises."""
-        files: dict[Path, str] = {}
-        written = to_yaml_value(values if len(values) > 1 else values[0], self._referring(name, files), where[-1])
-        return self._change(
-            name, version, lambda old: self._plan_text(old, with_value(old.entry.text, where, written), files)
-        )
 
-    def _change(self, name: str, version: str, plan: Callable[[Written], Change]) -> Change:
+        def plan(old: Written) -> Change:
+            def write(refer: Refer) -> str:
+                written = to_yaml_value(values if len(values) > 1 else values[0], refer, where[-1])
+                return with_value(old.entry.text, where, written)
+
+            return self._plan(old, name, write)
+
+        self._change(name, version, plan)
+
+    def _change(self, name: str, version: str, plan: Callable[[Written], Change]) -> None:
         with self._locked():
             old = self._same(name, version)
-            change = plan(old)
-            self._write(change)
-            self._forget(self._own_secrets(old.keys))
-        return change
+            self._write(plan(old))
+            self._forget_secrets(old)
 
     def delete(self, name: str, version: str) -> None:
         """Removes a webhook, and its file if that is then empty. Raises CantWrite, Changed."""
@@ -276,7 +245,7 @@ class DefinitionsFolder:
             if text is not None:
                 _expect(text, {**parsed(old.text).value, "webhooks": others}, old.file)
             self._write(Change({old.file: text}, {}, (), ""))
-            self._forget(self._own_secrets(old.keys))
+            self._forget_secrets(old)
 
     def _same(self, name: str, version: str) -> Written:
         found = self.find(name)
@@ -304,15 +273,15 @@ class DefinitionsFolder:
 
     def _write(self, change: Change, new: bool = False) -> None:
         if change.secrets:
-            self._make_secrets_folder()
+            folder = self.folder / SECRETS
+            folder.mkdir(mode=0o700, exist_ok=True)
+            with suppress(NameTaken):
+                replace_file(folder / ".gitignore", "# Secrets: never commit them.\n*\n", new=True)
         made: list[Path] = []
         try:
             for path, value in change.secrets.items():
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                replace_file(path, value, new=True, mode=0o600)
                 made.append(path)
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    file.write(value)
-                    _sync(file)
             for path, text in change.texts.items():
                 if text is None:
                     path.unlink()
@@ -324,47 +293,37 @@ class DefinitionsFolder:
                     path.unlink()
             raise
 
-    def _make_secrets_folder(self) -> None:
-        """Makes the folder of secrets, which git is told to ignore."""
-        folder = self.folder / SECRETS
-        folder.mkdir(mode=0o700, exist_ok=True)
-        with suppress(FileExistsError):
-            descriptor = os.open(folder / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                file.write("# Secrets: never commit them.\n*\n")
-                _sync(file)
-
-    def _forget(self, paths: set[Path]) -> None:
-        """Removes secret files that no webhook refers to any more."""
+    def _forget_secrets(self, old: Written) -> None:
+        """Removes the secret files that we made for it, unless a webhook still refers to them."""
         texts = "".join(file.read_text(encoding="utf-8", errors="replace") for file in files_in(self.folder))
-        for path in paths:
+        for name in _OWN_SECRET.findall(old.text):
+            path = self.folder / name
             # However it is referred to, also by another path to the same folder.
             if f"/{path.name}}}" not in texts:
                 with suppress(OSError):
                     path.unlink()
 
 
-def replace_file(path: Path, text: str, new: bool) -> None:
-    """Writes the file in one step, with the mode that it has. Raises NameTaken if a `new` one is there already."""
-    mode = 0o644 if new else path.stat().st_mode & 0o7777
+def replace_file(path: Path, text: str, new: bool, mode: int = 0o644) -> None:
+    """Writes the file in one step. Raises NameTaken if a `new` one, of this mode, is there already; others keep
+    theirs."""
+    mode = mode if new else path.stat().st_mode & 0o7777
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
             os.fchmod(descriptor, mode)
-            _sync(file)
+            file.flush()
+            os.fsync(descriptor)
         if new:
             os.link(name, path)  # never replaces a file that has appeared meanwhile
-            os.unlink(name)
         else:
             os.replace(name, path)
     except FileExistsError:
-        os.unlink(name)
         raise NameTaken(f"the file {path.name} already exists") from None
-    except BaseException:
+    finally:
         with suppress(OSError):
             os.unlink(name)
-        raise
 
 
 def _expect(text: str, value: Any, file: Path) -> None:
@@ -375,31 +334,16 @@ def _expect(text: str, value: Any, file: Path) -> None:
     raise CantWrite(f"this can't be changed here, because << or an anchor in {file.name} joins webhooks: edit the file")
 
 
-def _own_references(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        if found := _OWN_SECRET.fullmatch(value):
-            yield found[1]
-        return
-    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ():
-        yield from _own_references(item)
-
-
-def _bad_name(name: Any) -> Problem:
+def _name_in(keys: Keys) -> str:
+    """The webhook's name. Raises Invalid unless it can be a part of a file's name."""
+    name = to_yaml_value(keys.get("name"), lambda secret, label: "")
+    if isinstance(name, str) and NAME.fullmatch(name):
+        return name
     given = f"{name[:100]!r} can't be a webhook's name" if isinstance(name, str) and name else "the name is missing"
     remedy = "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends with it"
-    return Problem("", 0, "webhook: name", given, remedy)
+    raise Invalid([Problem("", 0, "webhook: name", given, remedy)])
 
 
 def _wherever(problem: Problem) -> tuple[str, str, str]:
     """The problem without its line, which is another one after a change above it."""
     return problem.file, problem.where, _LINE.sub("", problem.what + problem.remedy)
-
-
-def _sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _of(warnings: Iterable[Problem], file: Path, name: str) -> tuple[Problem, ...]:
-    """The warnings about this webhook."""
-    return tuple(one for one in warnings if one.file == str(file) and one.is_about(name))

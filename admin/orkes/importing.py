@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.definitions.values import Secret, Verbatim, to_yaml_value
+from admin.definitions.values import Verbatim, to_yaml_value
 from admin.errors import CantDo
 from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
@@ -261,7 +261,7 @@ def to_yaml(webhooks: Iterable[Imported]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _no_secret(secret: Secret, label: str) -> str:
+def _no_secret(secret: str, label: str) -> str:
     raise TypeError("imported webhooks name variables and contain no secrets")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from admin.definitions.entry_text import names_taken
+from admin.definitions.entry_text import CantCut, cut_out, names_taken
 from admin.definitions.writer import CantWrite, NameTaken, replace_file
 from admin.orkes.importing import Imported, to_yaml
 from config.yaml_lines import BadYaml, parse_yaml
@@ -55,10 +55,10 @@ def _in_file(file: Path, webhooks: Sequence[Imported]) -> str:
     names = {one["name"] for one in there if isinstance(one, dict) and "name" in one}
     if taken := [one.keys["name"] for one in webhooks if one.keys["name"] in names]:
         raise NameTaken(f"{', '.join(taken)}: already in {file}; rename or remove one of them, and import again")
-    text = _with_entries(text, added)
     try:
+        text = _with_entries(text, added)
         merged = parse_yaml(text).value
-    except BadYaml:
+    except (CantCut, BadYaml):
         merged = None
     if merged != {**before, "webhooks": [*there, *parse_yaml(added).value["webhooks"]]}:
         raise CantWrite(
@@ -69,20 +69,13 @@ def _in_file(file: Path, webhooks: Sequence[Imported]) -> str:
 
 
 def _with_entries(text: str, added: str) -> str:
-    """The text with the entries of `added` behind its last webhook, indented as those are."""
-    lines = text.splitlines()
-    key = next((number for number, line in enumerate(lines) if re.match(r"webhooks:", line)), None)
-    if key is None:
-        return f"{text.rstrip()}\n{added}"
-    if re.match(r"webhooks:\s*(\[\s*\]|null|~)\s*(#.*)?$", lines[key]):
-        lines[key] = "webhooks:"
-    after = (number for number in range(key + 1, len(lines)) if re.match(r"[^\s#-]", lines[number]))
-    end = next(after, len(lines))
-    first = (re.match(r"( *)- ", line) for line in lines[key + 1 : end])
-    indent = next((len(found[1]) for found in first if found), _INDENT)
-    entries = added.splitlines()
-    comment, entries = entries[0], entries[entries.index("webhooks:") + 1 :]
-    entries = [f"{' ' * indent}{line[_INDENT:]}" for line in (f"{' ' * _INDENT}{comment}", *entries)]
-    while end > key + 1 and not lines[end - 1].strip():
-        end -= 1
-    return "\n".join([*lines[:end], "", *entries, *([""] if end < len(lines) else []), *lines[end:]]).rstrip() + "\n"
+    """The text with the entries of `added` behind its last webhook, indented as that is. Raises CantCut."""
+    document = parse_yaml(text)
+    if not document.value.get("webhooks"):
+        replaced, number = re.subn(r"^webhooks:.*$", lambda _: added.rstrip(), text, count=1, flags=re.MULTILINE)
+        return replaced if number else f"{text.rstrip()}\n{added}"
+    last = cut_out(text, document, len(document.value["webhooks"]) - 1)
+    comment, _, *entries = added.splitlines()
+    indent = " " * last.dash.index("-")
+    lines = "".join(f"{indent}{line[_INDENT:]}\n" for line in (f"{' ' * _INDENT}{comment}", *entries))
+    return f"{last.put_back(last.text).removesuffix(last.below).rstrip()}\n\n{lines}{last.below}"

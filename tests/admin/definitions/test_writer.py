@@ -105,14 +105,6 @@ def test_a_webhook_that_was_changed_meanwhile_is_not_overwritten(folder: Definit
         folder.update("deploys", KEYS, seen)
 
 
-def test_a_rotated_secret_counts_as_a_change(folder: DefinitionsFolder) -> None:
-    folder.create(KEYS)
-    seen = version(folder, "deploys")
-    (secret,) = (folder.folder / "secrets").glob("[!.]*")
-    secret.write_text("somebody-put-another-one-here")
-    assert version(folder, "deploys") != seen
-
-
 def test_a_secret_stays_until_it_is_named_no_more(folder: DefinitionsFolder) -> None:
     folder.create(KEYS)
     old = folder.find("deploys")
