@@ -19,7 +19,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.server import Server
 from worker.health import Health
 from worker.leader.callbacks import Callbacks
-from worker.leader.decider import Decider
+from worker.leader.decider import Decider, Request
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
@@ -98,7 +98,7 @@ class World:
         began = time.perf_counter()
         self.decider.load(Health(self.store.leadership))
         self.loading = time.perf_counter() - began
-        self.decider.decide(TERM, [], [], 0, self.now, 0)
+        self.decider.decide(TERM, Request([], [], 0, self.now, 0))
         # Held events are in it too, so tasks alone are loaded into a second one for their memory.
         alone = self._decider(definitions)
         gc.collect()
@@ -150,11 +150,11 @@ class World:
     def _arrive(self, event: NewEvent) -> None:
         self.store.deliveries.append([event])
         events = self.store.decisions.agenda(10).undecided
-        self.decider.decide(TERM, events, [], self.now + 1, self.now + 1, 32)
+        self.decider.decide(TERM, Request(events, [], self.now + 1, self.now + 1, 32))
 
     def _come(self, task: Task) -> None:
         self.decider.add_tasks(self.store.tasks.adopt(TERM, [task], self.now))
-        self.decider.decide(TERM, [], [], self.now + 1, self.now + 1, 32)
+        self.decider.decide(TERM, Request([], [], self.now + 1, self.now + 1, 32))
 
     def event_of_a_task(self, index: int) -> None:
         """An event that one of the waiting tasks takes."""

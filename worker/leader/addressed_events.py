@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from config.webhooks import Webhook
-from store.clock import ServerClock
-from store.records import Decision, Event, NewTarget, Task
-from store.rules.takers import came_in_time
+from store.records import NewTarget, Task
 from store.rules.transitions import LIVE
 from store.sql.store import Store
 from worker.conductor.addressed import AddressedTask
 from worker.leader.callbacks import Callbacks, LookedUp
-from worker.leader.held_events import HeldEvents, Scope
+from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
 from worker.leader.plan import Plan
+from worker.leader.rules import Rules
 from worker.leader.task_index import TaskIndex, WaitingTask
 
 _UNKNOWN = "unknown"
@@ -29,25 +28,19 @@ oldest stay, so that made-up ones push out none."""
 class AddressedEvents:
     """Whatever its criteria, the task that a URL names takes the event; no other does."""
 
-    def __init__(self, store: Store, scope: Scope, tasks: TaskIndex, held: HeldEvents, clock: ServerClock):
+    def __init__(self, store: Store, tasks: TaskIndex, rules: Rules, held: HeldEvents):
         self._store = store
-        self._scope = scope
         self._tasks = tasks
+        self._rules = rules
         self._held = held
         self._callbacks: Callbacks = held.callbacks
-        self._clock = clock
         self._unknown_tasks: list[Task] = []
-
-    def hold(self, event: Event, plan: Plan, began: int) -> None:
-        """The event is held, however short its hold, until its task has been looked up."""
-        plan.events[event.id] = event
-        plan.decisions.append(Decision(event.id, "pending", "held", origin=event.origin, scan_at=began))
 
     def take(self, plan: Plan) -> None:
         """Gives tasks their events, and ends what can't come to a task any more."""
         if not len(self._callbacks):
             return
-        for task in plan.tasks_to_match.values():
+        for task in self._held.tasks_to_match.values():
             if task.id not in plan.taken:
                 self._give(task, plan)
         for answer in self._callbacks.looked_up():
@@ -63,7 +56,7 @@ class AddressedEvents:
     def _give(self, task: WaitingTask, plan: Plan) -> None:
         """The oldest of its events, if it may have it without a look-up."""
         for event in self._open(self._callbacks.waiting_for(task.workflow_id, task.reference_name), plan):
-            webhook = self._scope.definitions.by_name[event.webhook]
+            webhook = self._rules.definitions.by_name[event.webhook]
             if task.workflow not in webhook.receivers:
                 continue
             is_named = event.only is not None and event.only.reference_name == task.reference_name
@@ -73,31 +66,28 @@ class AddressedEvents:
             is_for_certain = is_for_certain and self._callbacks.is_looked_up(event)
             if webhook.receivers[task.workflow] is not None or not is_for_certain:
                 self._callbacks.look_up_again([event])
-            elif self._in_time(task.scheduled_at, event):
+            elif self._rules.came_in_time(task, event):
                 plan.take(event, task)
                 self._ignore_others(task.workflow_id, task.reference_name, plan)
                 return
 
     def _open(self, events: Iterator[HeldEvent], plan: Plan) -> Iterator[HeldEvent]:
-        known, paused = self._scope.definitions.by_name, self._scope.paused
+        known, paused = self._rules.definitions.by_name, self._rules.paused
         return (e for e in events if e.webhook in known and e.webhook not in paused and e.id not in plan.released)
-
-    def _in_time(self, scheduled_at: int, event: HeldEvent) -> bool:
-        return came_in_time(self._clock.to_local(scheduled_at), event.hold_until)
 
     def _use(self, answer: LookedUp, plan: Plan) -> None:
         event, found = answer.event, answer.found
-        if event.webhook in self._scope.paused:
+        if event.webhook in self._rules.paused:
             return
-        webhook = self._scope.definitions.by_name.get(event.webhook)
+        webhook = self._rules.definitions.by_name.get(event.webhook)
         hold_is_over = answer.began >= event.hold_until
         if webhook is None:  # its definition may come back
             if hold_is_over:
-                plan.over.append(event)
+                plan.end(event)
             return
         if found is None:
             if webhook.callback is not None and webhook.callback.by == "id":  # somebody made it up
-                plan.forget(event)
+                plan.ignore(event, forgotten=True)
             else:
                 self._refuse(answer, plan)
             return
@@ -109,18 +99,18 @@ class AddressedEvents:
             self._refuse(answer, plan)
         elif _has_time(event) and found.is_used_up:
             plan.ignore(event)
-        elif found.waiting is not None and self._in_time(found.waiting.scheduled_at, event):
+        elif found.waiting is not None and self._rules.came_in_time(found.waiting, event):
             self._complete(answer, plan)
         elif found.ended is not None or any(status not in _MAY_COME_AGAIN for status in found.over):
             self._refuse(answer, plan)
         elif hold_is_over:
-            plan.over.append(event)
+            plan.end(event)
         elif (
             webhook.callback is not None
             and webhook.callback.by == "id"
             and self._callbacks.is_crowded(event, _HELD_UNSIGNED, plan.released)
         ):
-            plan.forget(event)
+            plan.ignore(event, forgotten=True)
 
     def _complete(self, answer: LookedUp, plan: Plan) -> None:
         assert answer.found is not None
@@ -135,7 +125,6 @@ class AddressedEvents:
         elif oldest is not event:
             self._callbacks.look_up_again([oldest])
         elif place.task is None:
-            plan.taken[place.id] = event.id
             target = NewTarget(
                 "complete",
                 answer.found.workflow,
@@ -143,7 +132,7 @@ class AddressedEvents:
                 task_id=place.id,
                 reference_name=place.reference_name,
             )
-            plan.release(event, (target,))
+            plan.release(event, target)
             self._ignore_others(workflow_id, place.reference_name, plan)
         elif (task := self._tasks.get(place.id)) is not None:
             plan.take(event, task)
@@ -161,7 +150,7 @@ class AddressedEvents:
     def _has_taker(self, place: AddressedTask) -> bool:
         """Whether another event completes the task, or has completed it since it began to wait: Conductor may have been
         asked before that. (A task that runs again may keep its id.)"""
-        since = self._clock.to_local(place.scheduled_at)
+        since = self._rules.scheduled(place)
         targets = self._store.queries.targets_on(place.id)
         return any(one.state in LIVE or (one.state == "done" and (one.claimed_at or 0) >= since) for one in targets)
 
@@ -171,7 +160,7 @@ class AddressedEvents:
         target = NewTarget(
             "complete", name, workflow_id=answer.place.workflow_id, reference_name=answer.place.reference_name
         )
-        plan.release(answer.event, (target,))
+        plan.release(answer.event, target)
 
 
 def _has_time(event: HeldEvent) -> bool:

@@ -1,7 +1,6 @@
-"""Which task takes which event: plans decisions by the delivery rules, for the leader.
+"""Which task takes which event: makes decisions by the delivery rules, for the leader.
 
-It indexes the waiting tasks and held events in memory. A decision is written to the store first, and only then changes
-the indexes. Times are Unix milliseconds by our clock; Conductor's are converted when they are compared.
+It indexes the waiting tasks and held events in memory. Times are Unix milliseconds by our clock.
 """
 
 from __future__ import annotations
@@ -9,37 +8,55 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
 from config.logs import some_of
-from config.webhooks import Definitions, Webhook
+from config.webhooks import Definitions
 from store.clock import ServerClock
-from store.records import Decision, Event, EventStatus, Hold, NewTarget, Target, Task, Term
+from store.records import Decision, Event, Target, Task, Term
 from store.sql.store import Store
 from store.tracing import in_logs, span
 from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.addressed_events import AddressedEvents
 from worker.leader.callbacks import Callbacks
-from worker.leader.held_events import HeldEvents, Scope
+from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
-from worker.leader.plan import Plan, messages_of, starts_of
+from worker.leader.plan import Plan
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
-from worker.leader.rules import Rules, is_for
-from worker.leader.task_index import Document, TaskIndex, WaitingTask, parse_task
+from worker.leader.rules import Rules, messages_of, starts_of
+from worker.leader.task_index import Document, TaskIndex, parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
 log = structlog.get_logger()
 
 _PAGE = 2000
-_EXPIRED_AT_ONCE = 2000
-"""Holds that are ended between two scans: after a long downtime, new events shouldn't wait for all of them."""
 _UNDEFINED_GRACE = 60_000
 """Milliseconds that an event waits, at least, for its webhook's definition to appear."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What there is to decide after a scan."""
+
+    events: Sequence[Event]
+    """New events, which arrived before the scan began."""
+    freed: Sequence[Event]
+    """Events that are free again, since all their takers turned out to be gone."""
+    began: int
+    """When the scan began."""
+    now: int
+    limit: int
+    """Targets that may be claimed for this worker."""
+    barrier: Barrier | None = None
+    """Which tasks that waited then are known; by default all."""
+    blocked: Collection[str] = ()
+    """Webhooks with earlier events that wait for more tasks to be known, and aren't among these."""
 
 
 class Decider:
@@ -56,22 +73,21 @@ class Decider:
     ):
         """`server_clock` is Conductor's; `skew` is BRIDGE_CLOCK_SKEW in seconds."""
         self._store = store
+        self._timeouts = timeouts
         self.workflows = workflows
         self.tasks = TaskIndex()
         self.quarantine = Quarantine(store)
-        self._scope = Scope()
         self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
-        self.held = HeldEvents(store, self._scope, self.tasks, self._rules, self.quarantine, callbacks)
-        self.addressed = AddressedEvents(store, self._scope, self.tasks, self.held, server_clock)
-        self._writer = PlanWriter(store, self.tasks, self.held, timeouts)
+        self.held = HeldEvents(store, self.tasks, self._rules, self.quarantine, callbacks)
+        self.addressed = AddressedEvents(store, self.tasks, self._rules, self.held)
         self._undefined: dict[str, int] = {}
         """Undefined webhook → when the first of its events is decided all the same."""
-        self._known_up_to = 0
-        """Up to when all waiting tasks are known: holds that end later haven't ended."""
-        self.blocked: Collection[str] = ()
-        """Webhooks whose events wait since the last decision or the one before, as not every waiting task was known."""
+        self.blocked: set[str] = set()
+        """Webhooks whose events wait, as not every task was known at the last decision, or at the one before."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
+        self.decided = False
+        """Whether the last decision decided anything."""
         self.unfinished = False
         """Whether there is more to decide at once that no agenda shows."""
 
@@ -79,12 +95,17 @@ class Decider:
 
     def set_definitions(self, definitions: Definitions) -> None:
         """Uses these definitions from now on, and matches all waiting tasks with held events again."""
-        receivers: dict[str, list[Webhook]] = {}
-        for webhook in definitions.webhooks:
-            for workflow in webhook.receivers:
-                receivers.setdefault(workflow, []).append(webhook)
-        self._scope.definitions, self._scope.receivers = definitions, receivers
+        self._rules.set_definitions(definitions)
         self.held.match_all()
+
+    def set_paused(self, paused: Collection[str]) -> None:
+        """These webhooks are paused from now on, and no others."""
+        resumed = any(webhook not in paused for webhook in self._rules.paused)
+        self._rules.paused = paused
+        if resumed:
+            # As after downtime: tasks that began to wait meanwhile may take events that arrived, or were held,
+            # meanwhile.
+            self.held.match_all()
 
     def load(self, health: Health) -> None:
         """Reads waiting tasks and held events from the store, with a beat to `health` from time to time.
@@ -100,7 +121,8 @@ class Decider:
         for number, event in enumerate(self.held.read()):
             if number % _PAGE == 0:
                 health.beat("the loop")
-            self.held.hold(event)
+            with self.held.isolated(event):
+                self.held.hold(event)
         self.quarantine.write(self._store.now())
 
     def _learn_paths(self) -> None:
@@ -109,9 +131,8 @@ class Decider:
         common = Counter((task.workflow, task.criteria.paths) for task in self.tasks if task.criteria)
         # The most common paths come last: if there are too many, the first are forgotten.
         for (workflow, paths), _ in reversed(common.most_common()):
-            for webhook in self._scope.receivers.get(workflow, ()):
-                if not self.held.index.knows(webhook.name, paths):
-                    self.held.index.learn(webhook.name, criteria[workflow, paths], ())
+            for webhook in self._rules.receivers.get(workflow, ()):
+                self.held.index.learn(webhook.name, criteria[workflow, paths], ())
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """These tasks now wait."""
@@ -135,233 +156,174 @@ class Decider:
     @property
     def receivers(self) -> Collection[str]:
         """The workflows whose tasks any webhook may complete."""
-        return self._scope.receivers.keys()
+        return self._rules.receivers.keys()
 
     def lacks_taker(self, events: Iterable[Event]) -> bool:
         """Whether any of these events has receivers, but no known waiting task matches it."""
         for event in events:
-            webhook = self._scope.webhook(event)
+            webhook = self._rules.webhook(event)
             if webhook is None or not webhook.receivers or event.is_callback:
                 continue
             with suppress(Exception):  # deciding it sets it aside
-                matching = self.tasks.matching(Document(event.document()), webhook.receivers)
-                if not any(is_for(event, task) for task in matching):
+                if next(self._rules.matching(webhook, event, Document(event.document())), None) is None:
                     return True
         return False
 
     def undefined(self, now: int) -> list[str]:
         """Undefined webhooks none of whose undecided events has waited long enough yet."""
-        known = self._scope.definitions.by_name
+        known = self._rules.definitions.by_name
         return [webhook for webhook, end in self._undefined.items() if webhook not in known and now < end]
 
     def full(self) -> list[str]:
         """Webhooks whose new events are left in the store for now, since strangers may have made them up."""
         return self.held.callbacks.full
 
-    def set_paused(self, paused: Collection[str]) -> None:
-        """These webhooks are paused from now on, and no others."""
-        if resumed := [webhook for webhook in self._scope.paused if webhook not in paused]:
-            # As after downtime: tasks that began to wait meanwhile may take events that arrived, or were held,
-            # meanwhile.
-            self.held.match_all()
-            for name in resumed:
-                self.held.index.unpark(name)
-        self._scope.paused = paused
-
     # --- deciding ---
 
-    def decide(
-        self,
-        term: Term,
-        events: Sequence[Event],
-        freed: Sequence[Event],
-        began: int,
-        now: int,
-        limit: int,
-        barrier: Barrier | None = None,
-        blocked: Collection[str] = (),
-    ) -> list[tuple[Target, Event]]:
-        """Decides these new events, in their order, as well as freed events and newly waiting tasks.
+    def decide(self, term: Term, request: Request) -> list[tuple[Target, Event]]:
+        """Decides the new events, in their order, as well as freed events and newly waiting tasks; ends holds.
 
-        `began`: when the scan began; the events arrived earlier. `barrier`: which tasks that waited then are known,
-        by default all. Events that may have others as takers wait, and so do their webhooks' later events. `blocked`:
-        webhooks with such events that aren't among these. An event or task that fails alone is set aside; those that
-        are due again are retried.
-
-        Claims the first `limit` targets for this worker, and returns them with their events. Raises LeadershipLost and
-        StoreUnavailable; the store must then be read again.
+        Events that may have takers which aren't known yet wait, and so do their webhooks' later events. An event or
+        task that fails alone is set aside; those that are due again are retried. Returns the targets that are claimed
+        for this worker, with their events. Raises LeadershipLost and StoreUnavailable; the store must then be read
+        again.
         """
+        now = request.now
         self.quarantine.retry_tasks(now)
-        events, freed = self._with_due(events, freed, now)
-        self._known_up_to = began if barrier is None else barrier.holds_up_to()
-        plan = self._plan(events, freed, began, now, barrier, blocked)
-        expired = self._expired(plan)
+        events, freed = self._with_due(request)
+        plan = Plan(self._rules.definitions.paces)
+        self.blocked, self.newly_held = set(request.blocked), False
+        self.held.begin()
+        for event in freed:
+            with self.held.isolated(event):
+                self._free(event, plan)
+        self.addressed.take(plan)
+        self.held.give(plan)
+        for event in freed:
+            with self.held.isolated(event):
+                self._start_instead(event, plan)
+        for event in events:
+            self._undefined.pop(event.webhook, None)
+        for event in events:
+            with (
+                self.held.isolated(event),
+                span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
+            ):
+                self._decide_new(event, request, plan)
+        all_known_before = request.began if request.barrier is None else request.barrier.holds_up_to()
+        more_ended = self.held.end(plan, all_known_before)
         self.workflows.save()
-        claimed = self._writer.write(term, plan, expired, now, limit)
-        self._finish(plan, events)
+        claimed = self._write(term, request, plan)
+        self.decided = bool(plan.decisions)
+        self.unfinished |= more_ended
         self.quarantine.write(now)
         return claimed
 
-    def _with_due(
-        self, events: Sequence[Event], freed: Sequence[Event], now: int
-    ) -> tuple[Sequence[Event], Sequence[Event]]:
+    def _with_due(self, request: Request) -> tuple[Sequence[Event], Sequence[Event]]:
         """The events that may be decided now, and those that are free, including what is due from the quarantine."""
-        events, freed = self.quarantine.ready(events, now), self.quarantine.ready(freed, now)
-        if due := self.quarantine.due_events(now, self._scope.paused):
+        now = request.now
+        events, freed = self.quarantine.ready(request.events, now), self.quarantine.ready(request.freed, now)
+        if due := self.quarantine.due_events(now, self._rules.paused):
             undecided = [event for event in due if event.decided_at is None]
             # The agenda has those too that somebody had locked as they were to be set aside.
             events = sorted({event.id: event for event in (*events, *undecided)}.values(), key=lambda event: event.seq)
             freed = [*freed, *(event for event in due if event.hold in ("aside", "held"))]
         return events, freed
 
-    def _plan(
-        self,
-        events: Sequence[Event],
-        freed: Sequence[Event],
-        began: int,
-        now: int,
-        barrier: Barrier | None,
-        blocked: Collection[str],
-    ) -> Plan:
-        self.held.begin()
-        tasks_to_match = dict(self.held.tasks_to_match)
-        plan = Plan(self._scope.definitions.paces, tasks_to_match, freed, barrier=barrier, blocked=set(blocked))
-        for event in freed:
-            with self.held.isolated(event):
-                self._free(event, plan)
-        plan.freed = [event for event in freed if event.id in plan.events]
-        self.addressed.take(plan)
-        self.held.take(plan)
-        for event in plan.freed:
-            with self.held.isolated(event):
-                self._start_instead(event, plan)
-        for event in events:
-            with (
-                self.held.isolated(event),
-                span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
-            ):
-                self._decide_new(event, began, now, plan)
-        return plan
-
-    def _expired(self, plan: Plan) -> list[HeldEvent]:
-        """The events whose hold ran out before all waiting tasks were known, and that nothing may take any more."""
-        for task_id in plan.taken:  # the hold of events kept for it ends now, unless another task may still take them
-            self.held.index.stop_keeping(task_id)
-        ended = self.held.index.ended(self._known_up_to, self._scope.paused, _EXPIRED_AT_ONCE)
-        plan.more_expired = len(ended) >= _EXPIRED_AT_ONCE
-        freed = (HeldEvent(event) for event in plan.freed if not event.is_callback)
-        ended += [event for event in freed if event.hold_until < self._known_up_to]
-        return self.held.expired([event for event in ended if event.id not in plan.released], plan) + plan.over
+    def _write(self, term: Term, request: Request, plan: Plan) -> list[tuple[Target, Event]]:
+        writer = PlanWriter(self._store, self.held, term, plan, request.now, request.limit)
+        taken = [task for task in map(self.tasks.get, plan.taken) if task is not None]
+        with self._timeouts.suspended(taken) as not_before:
+            claimed = writer.write(not_before)
+        self.unfinished = writer.refused
+        if not writer.refused:  # else they may take what others were going to take
+            self.held.tasks_to_match.clear()
+        return claimed
 
     def _free(self, event: Event, plan: Plan) -> None:
-        """Holds the event unless a task takes it."""
-        if event.is_callback:
-            self.addressed.hold(event, plan, 0)
+        """Holds the event again: tasks that wait already may take it."""
+        self.held.hold(event)
+        plan.decide(event, Decision(event.id, event.status, "held"))
+        if not event.is_callback and (webhook := self._rules.webhook(event)) is not None:
+            matching = self._rules.matching(webhook, event, Document(event.document()))
+            self.held.tasks_to_match.update((task.id, task) for task in matching)
+
+    def _start_instead(self, event: Event, plan: Plan) -> None:
+        """A freed event that no other task takes starts the workflows that only its takers prevented."""
+        webhook = self._rules.webhook(event)
+        if webhook is None or event.id not in plan.events or event.id in plan.released:
             return
-        document = Document(event.document())
-        webhook = self._scope.webhook(event)
-        tasks = self.tasks.matching(document, webhook.receivers) if webhook is not None else ()
-        matching = [task for task in tasks if is_for(event, task)]
-        plan.freed_index.add(HeldEvent(event), document)
-        plan.events[event.id] = event
-        plan.tasks_to_match.update((task.id, task) for task in matching)
-        plan.decisions.append(Decision(event.id, event.status, "held"))
+        starts = [start for start, unless in starts_of(webhook, event, Document(event.document())) if unless]
+        if starts:
+            there = {(target.workflow, target.correlation_id) for target in self._store.queries.targets_of([event.id])}
+            new = [start for start in starts if (start.workflow, start.correlation_id) not in there]
+            if new:  # the others were started before the definition said `unless`
+                plan.release(HeldEvent(event), *new)
 
-    def _finish(self, plan: Plan, events: Iterable[Event]) -> None:
-        """The plan has been stored, up to the first decision that the store refused."""
-        self.unfinished = plan.more_expired or plan.refused
-        freed = {event.id for event in plan.freed}
-        self.newly_held = any(
-            d.hold == "held" and d.event_id not in freed and not plan.events[d.event_id].is_callback
-            for d in plan.decisions
-        )
-        self.blocked = plan.blocked
-        self.held.finish(plan)
-        for event in events:
-            self._undefined.pop(event.webhook, None)
-        self._undefined.update(plan.undefined)
-
-    def _decide_new(self, event: Event, began: int, now: int, plan: Plan) -> None:
-        webhook = self._scope.webhook(event)
+    def _decide_new(self, event: Event, request: Request, plan: Plan) -> None:
+        webhook = self._rules.webhook(event)
         if webhook is None:
-            end = max(event.hold_until, event.received_at + _UNDEFINED_GRACE)
-            if now < end:
-                plan.undefined[event.webhook] = min(end, plan.undefined.get(event.webhook, end))
-            else:
-                log.warning("an event of an undefined webhook expired", event_id=event.id, webhook=event.webhook)
-                plan.events[event.id] = event
-                plan.decisions.append(Decision(event.id, "expired", "no", origin=event.origin, scan_at=began))
+            self._wait_for_definition(event, request, plan)
             return
-        if webhook.name in plan.blocked:
+        if webhook.name in self.blocked:
             return
-        if event.is_callback:
-            self.addressed.hold(event, plan, began)
+        if event.is_callback:  # held, however short its hold, until its task has been looked up
+            self.held.hold(event)
+            plan.decide(event, Decision(event.id, "pending", "held", origin=event.origin, scan_at=request.began))
             return
         document = Document(event.document())
-        takers, in_doubt = self._rules.takers(webhook, event, document, plan)
-        can_be_held = bool(webhook.receivers) and event.hold_until >= began
-        if can_be_held and self._comes_after_another(event, webhook, document, takers, plan):
-            takers = []
-        barrier = plan.barrier
+        takers, in_doubt = self._rules.takers(webhook, event, document, plan.taken)
+        starts = starts_of(webhook, event, document)
+        starts_unless_taken = any(unless for _, unless in starts)
+        may_be_held = bool(webhook.receivers) and event.hold_until >= request.began
+        # A held event has one taker: one that goes to several tasks is never held.
+        if may_be_held and len(takers) == 1 and not starts_unless_taken:
+            taker = self.tasks.get(takers[0].task_id or "")
+            if taker is not None and self.held.may_take_earlier(taker, webhook, plan):
+                takers = []  # it is held so as not to overtake the earlier one
+        barrier = request.barrier
         if webhook.receivers and barrier and not barrier.knows(event.received_at, webhook.receivers, bool(takers)):
-            plan.blocked.add(webhook.name)
+            self.blocked.add(webhook.name)
             return
-        plan.events[event.id] = event
-        starts = starts_of(webhook, event, document, taken=bool(takers))
-        instead = any(start.unless_taken for start in starts)
-        for task, _ in takers:
-            plan.taken[task.id] = event.id
+        made = [start for start, unless in starts if not (unless and takers)]
         messages = messages_of(webhook, event, document)
-        targets = (*(target for _, target in takers), *(start.target for start in starts), *messages)
-        hold: Hold = "no"
-        status: EventStatus = "pending"
+        targets = (*takers, *made, *messages)
         # A hold that has ended goes on for a task that came before its end, and is in doubt.
-        if not takers and not instead and (can_be_held or in_doubt):
-            hold = "held"
-            plan.in_doubt.update((task.id, task) for task in in_doubt)
-            plan.in_doubt_for.update((task.id, webhook.name) for task in in_doubt)
-        elif not targets:
-            status = "expired" if webhook.receivers else "ignored"
-        paced = webhook.name in plan.paced
-        plan.decisions.append(Decision(event.id, status, hold, targets, paced, event.origin, began))
+        is_held = not takers and not starts_unless_taken and (may_be_held or bool(in_doubt))
+        is_over = not is_held and not targets
+        decision = Decision(
+            event.id,
+            "pending" if not is_over else "expired" if webhook.receivers else "ignored",
+            "held" if is_held else "no",
+            targets,
+            webhook.name in plan.paced,
+            event.origin,
+            request.began,
+        )
+        if is_held:
+            self.newly_held = True
+            self.held.hold(event)
+            for task in in_doubt:
+                self.held.doubt(task)
+        plan.decide(event, decision)
         log.info(
             "event decided",
             event_id=event.id,
             webhook=event.webhook,
             **in_logs(event.headers),
-            status=status,
-            held=hold == "held",
-            tasks=some_of(task.id for task, _ in takers),
-            workflows=some_of(sorted({task.workflow_id for task, _ in takers})),
-            starts=[start.target.workflow for start in starts],
+            status=decision.status,
+            held=is_held,
+            tasks=some_of(str(taker.task_id) for taker in takers),
+            workflows=some_of(sorted({str(taker.workflow_id) for taker in takers})),
+            starts=[start.workflow for start in made],
             messages=[message.workflow for message in messages],
         )
 
-    def _comes_after_another(
-        self,
-        event: Event,
-        webhook: Webhook,
-        document: Document,
-        takers: Sequence[tuple[WaitingTask, NewTarget]],
-        plan: Plan,
-    ) -> bool:
-        """Whether the event is held so as not to overtake an earlier one, which may be for its only taker.
-
-        A held event has one taker: one that goes to several tasks is never held. Nor is an event that starts a workflow
-        unless it is taken.
-        """
-        if len(takers) != 1 or not self.held.may_take_earlier(takers[0][0], webhook, plan):
-            return False
-        return not any(start.unless_taken for start in starts_of(webhook, event, document, taken=False))
-
-    def _start_instead(self, event: Event, plan: Plan) -> None:
-        """A freed event that no other task takes starts the workflows that only its takers prevented."""
-        webhook = self._scope.webhook(event)
-        if webhook is None or event.id in plan.released:
+    def _wait_for_definition(self, event: Event, request: Request, plan: Plan) -> None:
+        """The event's webhook isn't defined. It expires unless it soon is."""
+        end = max(event.hold_until, event.received_at + _UNDEFINED_GRACE)
+        if request.now < end:
+            self._undefined[event.webhook] = min(end, self._undefined.get(event.webhook, end))
             return
-        starts = [start for start in starts_of(webhook, event, Document(event.document()), False) if start.unless_taken]
-        if starts:
-            there = {(target.workflow, target.correlation_id) for target in self._store.queries.targets_of([event.id])}
-            new = [s.target for s in starts if (s.target.workflow, s.target.correlation_id) not in there]
-            if new:  # the others were started before the definition said `unless`
-                plan.release(HeldEvent(event), tuple(new))
+        log.warning("an event of an undefined webhook expired", event_id=event.id, webhook=event.webhook)
+        plan.decide(event, Decision(event.id, "expired", "no", origin=event.origin, scan_at=request.began))

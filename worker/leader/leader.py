@@ -24,7 +24,7 @@ from worker.failing_items import concerns_all
 from worker.inbox import Inbox
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
-from worker.leader.decider import Decider
+from worker.leader.decider import Decider, Request
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.reporting import Reporter
 from worker.leader.task_timeouts import TaskTimeouts
@@ -176,8 +176,8 @@ class Leader:
         self._awaited = self._index.awaited()
         self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
         barrier.unread(self._awaited)
-        now, free = store.now(), executor.free
-        claimed = decider.decide(self.term, events, freed, scan.began, now, free, barrier, self._left_out)
+        request = Request(events, freed, scan.began, store.now(), executor.free, barrier, self._left_out)
+        claimed = decider.decide(self.term, request)
         # Before anything that may fail: no other worker makes these calls until their claims run out.
         executor.submit(claimed)
         if found := decider.addressed.newly_found():
@@ -186,7 +186,7 @@ class Leader:
         self._reporter.index_failing_since(barrier.failing_since)
         if decider.newly_held:
             self.state.want_search()  # an index may know a task a moment later
-        if events or freed:
+        if decider.decided:
             executor.wake()
         return agenda.more or decider.unfinished or bool(found)
 

@@ -1,135 +1,132 @@
-"""Applies decisions: first to the store, then to the indexes."""
+"""Writes the decisions that were made after one scan: first to the store, then to the indexes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 import structlog
 
 from store.errors import RowsUnavailable
 from store.records import Decision, Event, Target, Term
-from store.rules import fairness
 from store.sql.store import Store
 from worker.failing_items import concerns_all
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
-from worker.leader.plan import Plan, postponed
-from worker.leader.task_index import TaskIndex
-from worker.leader.task_timeouts import TaskTimeouts
+from worker.leader.plan import Plan
 
 log = structlog.get_logger()
 
-_READ_AT_ONCE = 8
-"""Events that are read at once for their targets' calls: the size of their payloads is known only then."""
+STEP = 1000
+"""Targets and ended holds per transaction; a single decision may have more targets."""
+
+_Item: TypeAlias = "Decision | HeldEvent"
+"""A decision, or an event whose hold ends."""
 
 
 class PlanWriter:
-    """Belongs to the loop's thread."""
+    """Writes one plan, one transaction per step. Belongs to the loop's thread.
 
-    def __init__(self, store: Store, tasks: TaskIndex, held: HeldEvents, timeouts: TaskTimeouts):
+    If the store refuses a decision, its event is set aside, and nothing after it is written: it is decided again
+    without that event, whose tasks, for example, others may take.
+    """
+
+    def __init__(self, store: Store, held: HeldEvents, term: Term, plan: Plan, now: int, limit: int):
+        """Claims up to `limit` targets for this worker."""
         self._store = store
-        self._tasks = tasks
         self._held = held
-        self._timeouts = timeouts
+        self._term = term
+        self._plan = plan
+        self._now = now
+        # Payloads of events that were held aren't in memory: then any worker claims the targets.
+        has_all = all(decision.event_id in plan.events for decision in plan.decisions if decision.targets)
+        self._limit = limit if has_all else 0
+        self._claimed: list[Target] = []
+        self._written: set[str] = set()
+        self.refused = False
+        """Whether the store has refused a decision."""
 
-    def write(
-        self, term: Term, plan: Plan, expired: Sequence[HeldEvent], now: int, limit: int
-    ) -> list[tuple[Target, Event]]:
-        """Writes the plan and ends the holds of the `expired` events, one transaction per step.
+    def write(self, not_before: Mapping[str, int]) -> list[tuple[Target, Event]]:
+        """Returns the claimed targets with their events. `not_before`: the times before which some tasks, by their ids,
+        may not be completed. Raises LeadershipLost and StoreUnavailable."""
+        decisions = [_postponed(decision, not_before) for decision in self._plan.decisions]
+        for step in _steps([*decisions, *self._plan.ended]):
+            self._write(step)
+            if self.refused:
+                self._let_go()
+                break
+        return [(target, self._plan.events[target.event_id]) for target in self._claimed]
 
-        Claims the first `limit` targets for this worker, and returns them with their events. If the store refuses a
-        decision, its event is set aside, and nothing after it is written. Raises LeadershipLost and StoreUnavailable.
-        """
-        # Everything that may fail comes before the transactions; each one is then mirrored in memory.
-        events, limit = self._to_call(plan, limit)
-        claimed: list[Target] = []
-        taken = [task for task in map(self._tasks.get, plan.taken) if task is not None]
-        with self._timeouts.suspended(taken) as not_before:
-            for decisions, ended in plan.steps(expired):
-                if not_before:
-                    decisions = [postponed(decision, not_before) for decision in decisions]
-                claimed += self._write(term, plan, decisions, ended, now, limit - len(claimed))
-                if plan.refused:
-                    break
-        if missing := list(
-            {target.event_id for target in claimed} - events.keys()
-        ):  # the calls of the other events were postponed
-            events |= self._store.queries.events_of(missing)
-        return [(target, events[target.event_id]) for target in claimed]
-
-    def _write(
-        self, term: Term, plan: Plan, decisions: list[Decision], ended: list[HeldEvent], now: int, limit: int
-    ) -> list[Target]:
-        """Writes these in one transaction. If it fails, singles out the refused decision and sets its event aside.
-
-        Everything after that one is decided again without it: its tasks, for example, may take other events.
-        """
+    def _write(self, items: Sequence[_Item]) -> None:
+        """Writes these in one transaction. If it fails, singles out what the store refuses."""
+        decisions = [item for item in items if isinstance(item, Decision)]
+        ended = [item for item in items if isinstance(item, HeldEvent)]
+        over, left = [event.id for event in ended], self._limit - len(self._claimed)
         try:
-            over = [event.id for event in ended]
-            claimed = self._store.decisions.decide(term, decisions, over, now, term.holder, limit)
+            self._claimed += self._store.decisions.decide(
+                self._term, decisions, over, self._now, self._term.holder, left
+            )
         except Exception as error:
             if concerns_all(error):
                 raise
-            ids = [*(decision.event_id for decision in decisions), *(event.id for event in ended)]
-            # Halving would wait in vain for what somebody has locked, at each step.
-            refused = self._store.quarantine.locked(ids) if isinstance(error, RowsUnavailable) else set[str]()
-            if len(ids) == 1:
-                refused = set(ids)
-            half = min(map(ids.index, refused), default=len(ids) // 2)
-            if refused:
-                plan.refused = True
-                held = {event.id: event for event in ended}
-                for id_ in refused:
-                    self._held.set_aside(held.get(id_) or plan.released.get(id_) or plan.events[id_], error)
-            first = max(0, half - len(decisions))
-            claimed = self._write(term, plan, decisions[:half], ended[:first], now, limit) if half else []
-            if not plan.refused:
-                claimed += self._write(term, plan, decisions[half:], ended[first:], now, limit - len(claimed))
-            return claimed
-        self._apply(plan, decisions, ended)
-        return claimed
+            self._narrow(items, error)
+        else:
+            self._apply(decisions, ended)
 
-    def _to_call(self, plan: Plan, limit: int) -> tuple[dict[str, Event], int]:
-        """The events of the first targets, and how many targets may be claimed: reads only as much payload as fits."""
-        found: dict[str, Event] = {}
-        number, size = 0, 0
-        called = [d for d in plan.decisions if d.targets and not d.paced][: max(0, limit)]
-        for begin in range(0, len(called), _READ_AT_ONCE):
-            some = called[begin : begin + _READ_AT_ONCE]
-            events = self._events(plan, [decision.event_id for decision in some])
-            for decision in some:
-                event = events.get(decision.event_id)
-                if event is None or number >= limit or size >= fairness.BYTES:
-                    return found, min(limit, number)
-                if event.id not in found:
-                    found[event.id] = event
-                    size += len(event.payload)
-                number += len(decision.targets)
-        return found, min(limit, number)
+    def _narrow(self, items: Sequence[_Item], error: Exception) -> None:
+        ids = [item.event_id if isinstance(item, Decision) else item.id for item in items]
+        # Halving would wait in vain for what somebody has locked, at each step.
+        refused = self._store.quarantine.locked(ids) if isinstance(error, RowsUnavailable) else set[str]()
+        if len(ids) == 1:
+            refused = set(ids)
+        first = min(map(ids.index, refused), default=len(ids) // 2)
+        for event_id in refused:
+            self._held.set_aside(self._plan.released.get(event_id) or self._plan.events[event_id], error)
+        self.refused = bool(refused)
+        if first:
+            self._write(items[:first])
+        if not self.refused:
+            self._write(items[first:])
 
-    def _events(self, plan: Plan, event_ids: Sequence[str]) -> Mapping[str, Event]:
-        """These events, except unreadable ones: the worker that claims their targets finds that out again."""
-        missing = [event_id for event_id in event_ids if event_id not in plan.events]
-        if not missing:
-            return plan.events
-        try:
-            return {**plan.events, **self._store.queries.events_of(missing)}
-        except Exception as error:
-            if concerns_all(error):
-                raise
-            log.warning("events can't be read for their calls", events=missing, error=str(error))
-            return plan.events
-
-    def _apply(self, plan: Plan, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
+    def _apply(self, decisions: Iterable[Decision], ended: Iterable[HeldEvent]) -> None:
         """Mirrors a transaction in memory."""
         for decision in decisions:
+            self._written.add(decision.event_id)
             for target in decision.targets:
                 if target.task_id is not None:
                     self._held.remove_task(target.task_id)
-            if decision.hold == "held":
-                self._held.hold(plan.events[decision.event_id])
-            elif decision.event_id in plan.released:
-                self._held.release(plan.released[decision.event_id])
-        for over in ended:
-            self._held.release(over)
-            log.info("event expired", event_id=over.id, webhook=over.webhook)
+            if decision.hold == "no" and decision.event_id in self._plan.released:
+                self._held.release(self._plan.released[decision.event_id])
+        for event in ended:
+            self._held.release(event)
+            log.info("event expired", event_id=event.id, webhook=event.webhook)
+
+    def _let_go(self) -> None:
+        """New events whose decisions aren't written are decided again, and held only then."""
+        for event in self._plan.events.values():
+            if event.decided_at is None and event.id not in self._written:
+                self._held.release(HeldEvent(event))
+
+
+def _steps(items: Sequence[_Item]) -> Iterator[list[_Item]]:
+    """What is written in one transaction each."""
+    step: list[_Item] = []
+    size = 0
+    for item in items:
+        weight = 1 + len(item.targets) if isinstance(item, Decision) else 1
+        if step and size + weight > STEP:
+            yield step
+            step, size = [], 0
+        step.append(item)
+        size += weight
+    if step:
+        yield step
+
+
+def _postponed(decision: Decision, not_before: Mapping[str, int]) -> Decision:
+    """The decision, with the times before which some tasks may not be completed."""
+    if not any(new.task_id in not_before for new in decision.targets):
+        return decision
+    targets = tuple(replace(new, not_before=not_before.get(new.task_id or "", 0)) for new in decision.targets)
+    return replace(decision, targets=targets)

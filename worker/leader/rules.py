@@ -1,29 +1,32 @@
-"""Which tasks an event may go to: the delivery rules for one task and one event.
+"""What an event goes to: the delivery rules for one event and one task, and its starts and messages.
 
-Each raises InDoubt if the rule needs the task's workflow and Conductor can't return it for now.
+Times are Unix milliseconds by our clock; Conductor's are converted when they are compared.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from config.webhooks import Webhook
+from config.webhooks import Definitions, Webhook
+from criteria.conditions import Conditions
 from store.clock import ServerClock
+from store.one_target import OneTarget
 from store.records import Event, NewTarget
-from store.rules.takers import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
+from store.rules import takers
+from store.rules.keys import NoKey, lane_of, message_key, once_key
+from worker.conductor.addressed import AddressedTask
 from worker.leader.held_index import HeldEvent
-from worker.leader.plan import Plan, completion
 from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt, Workflows
 
 
-def is_for(event: Event | HeldEvent, task: WaitingTask) -> bool:
-    """Whether the event may go to the task: not if it is a replay to another target."""
-    return event.only is None or event.only.is_for(task)
-
-
 class Rules:
-    """Times are Unix milliseconds by our clock; Conductor's are converted when they are compared."""
+    """What decisions depend on besides tasks and events: the definitions in force, and Conductor's workflows.
+
+    Methods raise InDoubt if the answer depends on a task's workflow and Conductor can't return it for now.
+    """
 
     def __init__(self, tasks: TaskIndex, workflows: Workflows, clock: ServerClock, skew: float):
         """`skew` is BRIDGE_CLOCK_SKEW in milliseconds."""
@@ -31,72 +34,108 @@ class Rules:
         self.workflows = workflows
         self._clock = clock
         self._skew = skew
+        self.definitions = Definitions(())
+        self.receivers: Mapping[str, Sequence[Webhook]] = {}
+        """workflow → the webhooks that receive it."""
+        self.paused: Collection[str] = ()
 
-    def scheduled(self, task: WaitingTask) -> float:
-        """When the task began to wait."""
-        return self._clock.to_local(task.scheduled_at)
+    def set_definitions(self, definitions: Definitions) -> None:
+        """These are in force from now on."""
+        receivers: dict[str, list[Webhook]] = {}
+        for webhook in definitions.webhooks:
+            for workflow in webhook.receivers:
+                receivers.setdefault(workflow, []).append(webhook)
+        self.definitions, self.receivers = definitions, receivers
 
-    def running_since(self, task: WaitingTask) -> float | None:
-        """The time before which a held event must not have arrived for the task to take it; None if Conductor doesn't
-        have its workflow."""
-        workflow = self.workflows.get(task.workflow_id)
-        if workflow is None:
-            return None
-        return min(self.scheduled(task), self._clock.to_local(workflow.root_started_at) - self._skew)
+    def webhook(self, event: Event) -> Webhook | None:
+        """The event's webhook, if it is defined; of a replay to one target without the receivers that it isn't for."""
+        webhook = self.definitions.by_name.get(event.webhook)
+        if webhook is None or event.only is None or event.is_callback:
+            return webhook
+        workflow = event.only.workflow if event.only.kind == "complete" else None
+        receivers = {name: versions for name, versions in webhook.receivers.items() if name == workflow}
+        return webhook.model_copy(update={"receivers": receivers})
+
+    def open_to(self, workflow: str) -> Iterable[Webhook]:
+        """The webhooks whose held events tasks of the workflow may take now."""
+        return (webhook for webhook in self.receivers.get(workflow, ()) if webhook.name not in self.paused)
+
+    # --- tasks ---
+
+    def matching(self, webhook: Webhook, event: Event, document: Document) -> Iterator[WaitingTask]:
+        """The waiting tasks that the event may be for, earliest scheduled first."""
+        return (task for task in self._tasks.matching(document, webhook.receivers) if is_for(event, task))
 
     def takers(
-        self, webhook: Webhook, event: Event, document: Document, plan: Plan
-    ) -> tuple[list[tuple[WaitingTask, NewTarget]], list[WaitingTask]]:
-        """All matching tasks that were waiting when the event arrived; if there are none, the first one that came
-        later. If there is no taker at all, also the later ones in doubt, for which the event may be.
+        self, webhook: Webhook, event: Event, document: Document, taken: Collection[str]
+    ) -> tuple[list[NewTarget], list[WaitingTask]]:
+        """The completions of all matching tasks that were waiting when the event arrived, without the `taken` ones; if
+        there are none, of the first one that came later.
 
-        A task that was waiting but whose version can't be looked up for now is included, with a target in doubt.
+        A task that was waiting but whose version can't be looked up for now is included, with a target in doubt. If
+        there is no taker at all, also returns the later tasks in doubt, for which the event may be.
         """
-        matching = [
-            task
-            for task in self._tasks.matching(document, webhook.receivers)
-            if task.id not in plan.taken and is_for(event, task)
-        ]
+        matching = [task for task in self.matching(webhook, event, document) if task.id not in taken]
         if any(webhook.receivers[task.workflow] is not None for task in matching):
             self.workflows.look_up(task.workflow_id for task in matching)
-        waiting: list[tuple[WaitingTask, NewTarget]] = []
+        waiting: list[NewTarget] = []
         later: list[WaitingTask] = []
         for task in matching:
-            if not was_waiting(self.scheduled(task), event.received_at):
+            if not takers.was_waiting(self.scheduled(task), event.received_at):
                 later.append(task)
                 continue
             try:
                 if self.version_fits(task, webhook):
-                    waiting.append((task, completion(task)))
+                    waiting.append(completion(task))
             except InDoubt:
                 versions = tuple(sorted(webhook.receivers[task.workflow] or ()))
-                waiting.append((task, replace(completion(task), only_versions=versions)))
-        if waiting:
-            return waiting, []
+                waiting.append(replace(completion(task), only_versions=versions))
         in_doubt: list[WaitingTask] = []
-        for task in later:
+        for task in () if waiting else later:
             try:
-                if self.version_fits(task, webhook) and self.may_take(
-                    task, event.id, event.received_at, event.hold_until
-                ):
-                    return [(task, completion(task))], []
+                if self.may_take_held(task, event, webhook):
+                    return [completion(task)], []
             except InDoubt:
-                if came_in_time(self.scheduled(task), event.hold_until):
-                    in_doubt.append(task)
-        return [], in_doubt
+                in_doubt.append(task)
+        return waiting, in_doubt
 
-    def may_take(self, task: WaitingTask, event_id: str, received_at: int, hold_until: int) -> bool:
-        """Whether a task may take a held event: it came in time, and its workflow was running when the event
-        arrived."""
-        scheduled = self.scheduled(task)
-        if not came_in_time(scheduled, hold_until):
+    def may_take_held(self, task: WaitingTask, event: Event | HeldEvent, webhook: Webhook) -> bool:
+        """Whether a matching task may take a held event: it came in time, the webhook receives its version, and its
+        workflow was running when the event arrived, and wasn't started by it."""
+        if not self.came_in_time(task, event) or not self.version_fits(task, webhook):
             return False
-        if surely_was_running(scheduled, received_at, self._skew):
+        if takers.surely_was_running(self.scheduled(task), event.received_at, self._skew):
             return True
         workflow = self.workflows.get(task.workflow_id)
-        if workflow is None or is_started_by(event_id, workflow.root_correlation_id):
+        if workflow is None or takers.is_started_by(event.id, workflow.root_correlation_id):
             return False
-        return was_running(self._clock.to_local(workflow.root_started_at), received_at, self._skew)
+        return takers.was_running(self._clock.to_local(workflow.root_started_at), event.received_at, self._skew)
+
+    def scheduled(self, task: WaitingTask | AddressedTask) -> float:
+        """When the task began to wait."""
+        return self._clock.to_local(task.scheduled_at)
+
+    def came_in_time(self, task: WaitingTask | AddressedTask, event: Event | HeldEvent) -> bool:
+        """Whether the task came before the end of the event's hold."""
+        return takers.came_in_time(self.scheduled(task), event.hold_until)
+
+    def running_since(self, task: WaitingTask) -> float:
+        """The time before which a held event must not have arrived for the task to take it; infinite if Conductor
+        doesn't have its workflow, and -infinite if that is in doubt."""
+        try:
+            workflow = self.workflows.get(task.workflow_id)
+        except InDoubt:
+            return float("-inf")
+        if workflow is None:
+            return float("inf")
+        return min(self.scheduled(task), self._clock.to_local(workflow.root_started_at) - self._skew)
+
+    def version_may_fit(self, task: WaitingTask, webhook: Webhook) -> bool:
+        """Whether the webhook's receivers include the version of the task's workflow, or that is in doubt."""
+        try:
+            return self.version_fits(task, webhook)
+        except InDoubt:
+            return True
 
     def version_fits(self, task: WaitingTask, webhook: Webhook) -> bool:
         """Whether the webhook's receivers include the version of the task's workflow."""
@@ -105,3 +144,74 @@ class Rules:
             return True
         workflow = self.workflows.get(task.workflow_id)
         return workflow is not None and workflow.version in versions
+
+
+def is_for(event: Event | HeldEvent, task: WaitingTask) -> bool:
+    """Whether the event may go to the task: not if it is a replay to another target."""
+    return event.only is None or event.only.is_for(task)
+
+
+def completion(task: WaitingTask) -> NewTarget:
+    return NewTarget(
+        "complete",
+        task.workflow,
+        workflow_id=task.workflow_id,
+        task_id=task.id,
+        reference_name=task.reference_name,
+        iteration=task.iteration,
+    )
+
+
+def starts_of(webhook: Webhook, event: Event, document: Document) -> list[tuple[NewTarget, bool]]:
+    """The event's starts, each with whether it is made only if no task takes the event.
+
+    A replay to one target makes at most one.
+    """
+    starts: list[tuple[NewTarget, bool]] = []
+    entries: dict[str, int] = {}
+    for start in webhook.starts:
+        if not Conditions.parse(start.when).holds(document.value):
+            continue
+        # An entry keeps its number whether or not earlier ones are made.
+        number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
+        if event.only not in (None, OneTarget("start", start.workflow, entry=number)):
+            continue
+        once = start.once
+        key = once_key(webhook.name, start.workflow, once.key, document.value) if once is not None else None
+        target = NewTarget(
+            "start",
+            start.workflow,
+            version=start.version,
+            correlation_id=event.id if number == 1 else f"{event.id}#{number}",
+            once_key=key,
+            once_while=once.while_ if once is not None and key is not None else None,
+            input=None if start.input is None else json.dumps(start.input),
+        )
+        starts.append((target, start.unless is not None))
+    return starts
+
+
+def messages_of(webhook: Webhook, event: Event, document: Document) -> list[NewTarget]:
+    """The event's messages, at most one to each workflow: the first entry that applies and has a key.
+
+    A replay to one target makes at most one.
+    """
+    messages: dict[str, NewTarget] = {}
+    for message in webhook.messages:
+        if message.workflow in messages or event.only not in (None, OneTarget("message", message.workflow)):
+            continue
+        if not Conditions.parse(message.when).holds(document.value):
+            continue
+        try:
+            key = message_key(message.key, document.value)
+        except NoKey:
+            continue
+        messages[message.workflow] = NewTarget(
+            "message",
+            message.workflow,
+            version=message.version,
+            correlation_id=key,
+            lane=lane_of(message.workflow, key),
+            otherwise=message.else_,
+        )
+    return list(messages.values())

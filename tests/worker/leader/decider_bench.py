@@ -19,7 +19,7 @@ from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor, SimulatedTask
 from worker.health import Health
 from worker.leader.callbacks import Callbacks
-from worker.leader.decider import Decider
+from worker.leader.decider import Decider, Request
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 
@@ -87,7 +87,7 @@ class Bench:
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.tasks.adopt(ME, tasks, self.ms))
-        return self.decider.decide(ME, agenda.undecided, agenda.freed, began, self.ms, 100)
+        return self.decider.decide(ME, Request(agenda.undecided, agenda.freed, began, self.ms, 100))
 
     def takers(self, event_id: str) -> list[str]:
         return [str(t.task_id) for t in self.store.queries.targets_of([event_id]) if t.kind == "complete"]

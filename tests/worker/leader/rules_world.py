@@ -30,7 +30,7 @@ from worker.delivery.outcomes import ClaimLost
 from worker.discovery import barrier
 from worker.health import Health
 from worker.leader import leader as leader_module
-from worker.leader.decider import Decider
+from worker.leader.decider import Decider, Request
 from worker.leader.tuning import Tuning
 from worker.leader.worker import Worker
 
@@ -166,15 +166,15 @@ class World(RuleBasedStateMachine):
         machine = self
 
         class Spy(Decider):
-            def decide(self, term: Term, *arguments: Any) -> Any:
+            def decide(self, term: Term, request: Request) -> Any:
                 if machine.store.leadership.leader()[0] != term.holder:  # type: ignore[index]
-                    return super().decide(term, *arguments)  # LeadershipLost, or there was nothing to write
-                _, _, began, now, _, known, _ = arguments
-                assert known.holds_up_to() == began
+                    return super().decide(term, request)  # LeadershipLost, or there was nothing to write
+                assert request.barrier is not None
+                assert request.barrier.holds_up_to() == request.began
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
                 committed = False
-                undefined = self.undefined(now)
+                undefined = self.undefined(request.now)
                 decide = machine.store.decisions.decide
 
                 def store_decide(*given: Any) -> Any:
@@ -189,14 +189,14 @@ class World(RuleBasedStateMachine):
 
                 try:
                     with mock.patch.object(machine.store.decisions, "decide", store_decide):
-                        answer = super().decide(term, *arguments)
+                        answer = super().decide(term, request)
                     committed = True
                 finally:
                     if committed:
                         in_doubt = {doubt.id: doubt for doubt in self.workflows._doubts.all()}
                         assert in_doubt.keys() <= machine.were_sick
                         tasks = [machine.ref_task(task_id, in_doubt) for task_id in waiting]
-                        machine.reference.decide(tasks, began, now, undefined)
+                        machine.reference.decide(tasks, request.began, request.now, undefined)
                 return answer
 
         return Spy(*given)

@@ -11,10 +11,9 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision, Event
-from store.rules import fairness
 from tests.worker.leader.decider_bench import SECOND, Bench, settle, sick
-from worker.leader import decider as decide
-from worker.leader import plan, plan_writer
+from worker.leader import held_events, plan_writer
+from worker.leader.rules import Rules
 
 
 @pytest.fixture
@@ -28,8 +27,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture
 def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """How many targets and how many ended holds each transaction writes, of ten at most."""
-    monkeypatch.setattr(plan, "STEP", 10)
-    monkeypatch.setattr(decide, "_EXPIRED_AT_ONCE", 20)
+    monkeypatch.setattr(plan_writer, "STEP", 10)
+    monkeypatch.setattr(held_events, "_ENDED_AT_ONCE", 20)
     sizes: list[tuple[int, int]] = []
     write = bench.store.decisions.decide
 
@@ -91,7 +90,7 @@ def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: 
     assert bench.store.queries.waiting_tasks() == []
 
 
-def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -> None:
+def test_after_what_failed_before_the_transaction_the_next_term_begins_with_what_is_stored(bench: Bench) -> None:
     """An event that is free again, and tasks that came to wait, are looked at anew."""
     cancelled = bench.wait()
     event = bench.arrive()
@@ -99,17 +98,15 @@ def test_what_failed_before_the_transaction_leaves_all_as_it_was(bench: Bench) -
     bench.conductor.end(cancelled.id, "CANCELED")
     settle(bench, target, "cancelled")
     came = bench.wait(workflow=cancelled.workflow_id)
-    with (
+    for failing in (
         mock.patch.object(bench.store.decisions, "decide", side_effect=StoreUnavailable),
-        pytest.raises(StoreUnavailable),
+        mock.patch.object(Rules, "may_take_held", side_effect=StoreUnavailable),
     ):
-        bench.decide()
-    assert len(bench.decider.held.index) == 0, "it isn't held in the store either"
-    assert came.id in bench.decider.tasks
-    away = mock.patch.object(bench.decider._rules, "may_take", side_effect=StoreUnavailable)
-    with away, pytest.raises(StoreUnavailable):
-        bench.decide()
-    assert len(bench.decider.held.index) == 0
+        with failing, pytest.raises(StoreUnavailable):
+            bench.decide()
+        bench.restart()
+        assert len(bench.decider.held.index) == 0, "it isn't held in the store either"
+        assert came.id in bench.decider.tasks
     bench.decide()
     assert bench.takers(event) == [cancelled.id, came.id]
 
@@ -140,40 +137,37 @@ def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(
     assert read == ["w"]
 
 
-def test_events_to_call_for_are_not_read_without_bound(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Large events that many tasks take at once: what doesn't fit is claimed later."""
-    monkeypatch.setattr(plan_writer.fairness, "BYTES", 1000)
+def test_payloads_of_held_events_that_are_taken_are_not_read_as_they_are_decided(bench: Bench) -> None:
+    """Many tasks may take large events at once: whichever worker has room claims their targets."""
     workflow = bench.conductor.begin("flow").id
-    events = [bench.arrive(text="x" * 600) for _ in range(4)]
+    events = [bench.arrive() for _ in range(4)]
     bench.decide()
     for _ in events:
         bench.wait(workflow=workflow)
-    claimed = []
-    while not claimed:
-        claimed = bench.decide()
-    assert [event.id for _, event in claimed] == events[:2]
-    assert len([target for target in bench.store.queries.targets_of(events) if target.state == "pending"]) == 2
+    with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
+        assert bench.decide() == []
+    assert read.mock_calls == []
+    assert [target.state for target in bench.store.queries.targets_of(events)] == ["pending"] * 4
 
 
-def test_events_whose_hold_ends_are_read_together_for_a_task_in_doubt(
+def test_few_events_whose_hold_ends_are_read_at_a_time_for_a_task_in_doubt(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether it may take them depends on their payloads: a few statements for all, and never too much at once."""
-    monkeypatch.setattr(fairness, "BYTES", 1000)
+    """Whether it may take them depends on their payloads."""
+    monkeypatch.setattr(held_events, "_READ_AT_ONCE", 10)
     workflow = bench.conductor.begin("flow").id
-    events = [bench.arrive(hold=5, n=number, text="x" * (400 if number < 6 else 1)) for number in range(40)]
-    while len(bench.decider.held.index) < 40:
-        bench.decide()
+    events = [bench.arrive(hold=5, n=number) for number in range(40)]
+    bench.decide()
     bench.ms += SECOND
     sick(bench, bench.wait({"$.n": 39}, workflow=workflow))
     bench.ms += 10 * SECOND
-    with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
-        bench.decide()
-        bench.decide()
-    numbers = [len(one.args[0]) for one in read.mock_calls]
-    assert len(numbers) < 10
-    assert numbers[:2] == [3, 3], "no more payload at once than fits"
-    assert [bench.event(event).status for event in events] == ["expired"] * 39 + ["pending"]
+    for ended in (10, 20, 30, 39, 39):
+        assert not ended or bench.decider.unfinished == (ended > 10)
+        with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
+            bench.decide()
+        assert [len(one.args[0]) for one in read.mock_calls] == [1] * (10 if len(read.mock_calls) else 0)
+        assert [bench.event(event).status for event in events[:39]].count("expired") == ended
+    assert bench.event(events[39]).hold == "held"
 
 
 # --- decisions with very many takers ---

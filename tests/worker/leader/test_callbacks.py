@@ -259,6 +259,7 @@ def test_what_no_task_can_have_gets_a_target_that_finds_out_why(bench: Bench, ca
     (target,) = targets(bench, event)
     assert target.task_id is None
     assert target.reference_name == "approve"
+    [target] = bench.store.claims.claim("me", bench.ms, 0, 9)
     bench.store.claims.record_results("me", [Result(target, "cancelled", "it has ended", final=True)], bench.ms)
     assert (bench.event(event).status, bench.event(event).hold) == ("expired", "no")
 

@@ -16,6 +16,7 @@ from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
 from worker.discovery.state import DiscoveryState
 from worker.leader.adoption import Adoption
+from worker.leader.decider import Request
 
 
 def test_an_event_goes_to_every_matching_task_that_was_waiting_and_needs_no_look_up(bench: Bench) -> None:
@@ -292,7 +293,7 @@ def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench, later: bo
 
     bench.wait()
     event = bench.arrive()
-    with mock.patch.object(bench.decider._writer._timeouts, "suspended", suspended):
+    with mock.patch.object(bench.decider._timeouts, "suspended", suspended):
         bench.decide()
     assert given == [["t000"]]
     assert waits == [True, False]
@@ -306,23 +307,9 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     event = bench.arrive(n=1)
     undecided = bench.store.decisions.agenda(10).undecided
     bench.decider.add_tasks(bench.store.tasks.adopt(ME, bench.conductor.poll("me"), bench.ms))
-    claimed = bench.decider.decide(ME, undecided, [], bench.ms, bench.ms, 2)
+    claimed = bench.decider.decide(ME, Request(undecided, [], bench.ms, bench.ms, 2))
     assert [(target.task_id, owner.id) for target, owner in claimed] == [("t000", event), ("t001", event)]
     assert [target.state for target in bench.store.queries.targets_of([event])] == ["claimed", "claimed", "pending"]
-
-
-def test_held_events_that_are_taken_are_read_a_few_at_a_time(bench: Bench) -> None:
-    workflow = bench.conductor.begin("flow").id
-    bench.ms += SECOND
-    events = [bench.arrive(n=number) for number in range(12)]
-    bench.decide()
-    bench.ms += SECOND
-    for _ in events:
-        bench.wait(workflow=workflow)
-    with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
-        claimed = bench.decide()
-    assert [event.id for _, event in claimed] == events
-    assert [len(call.args[0]) for call in read.call_args_list] == [8, 4]
 
 
 def test_targets_of_a_webhook_with_a_pace_are_not_claimed_at_once(bench: Bench) -> None:

@@ -49,10 +49,10 @@ def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench
     sick, well = bench.wait(workflow=workflow), bench.wait(workflow=workflow)
     oldest_for = bench.decider.held._oldest_for
 
-    def fail(task: WaitingTask, plan: Any) -> Any:
+    def fail(task: WaitingTask, *more: Any) -> Any:
         if task.id == sick.id:
             raise RuntimeError
-        return oldest_for(task, plan)
+        return oldest_for(task, *more)
 
     with mock.patch.object(bench.decider.held, "_oldest_for", fail):
         bench.decide()
