@@ -42,7 +42,6 @@ BESIDE_DOCKER = [
 ]
 """The commands of the quick start for a second terminal, where `docker compose up` runs."""
 LEFT_OUT = {
-    "make demo": "tests/acceptance/test_demo.py runs it",
     "make run": "it is what the pages are run in",
     "docker compose up": "needs Docker; tests/deploy/test_compose.py runs the containers' commands without it",
     **{step.command: "tests/deploy/test_compose.py runs it" for step in BESIDE_DOCKER},
