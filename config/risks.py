@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from config.problems import ProblemAt
 from config.quantities import parse_duration
 from config.references import UNRESOLVED
-from config.value_types import why_never
 from config.yaml_lines import Where
 from criteria.missing import why_nothing
-from criteria.operators import find_faults, is_operators
 
 if TYPE_CHECKING:  # the worker reads definitions without loading the platforms
     from platforms.base import Platform
@@ -32,8 +30,6 @@ _PLACEHOLDER = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
-_UNSEEN = re.compile("[\u00a0\u00ad\u2000-\u200b\u200e\u200f\u2028-\u202f\u205f-\u206f\ufeff]")
-"""Spaces unlike the usual one, and characters without a width; not those that join letters or emoji."""
 _QUOTED = re.compile(r"""(["'`]).*\1|[“”„«‘’‚‹].*[“”»‘’›]""", re.DOTALL)
 _PEM = "-----BEGIN "
 """How a key begins whose text ends with a line break."""
@@ -72,7 +68,6 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     yield from _tokens(webhook)
     yield from _secrets(webhook, platforms)
     yield from _headers(webhook)
-    yield from _conditions(webhook)
     for place, text in _texts({key: webhook.get(key) for key in ("only", "starts", "messages", "hide")}, ()):
         if (nothing := why_nothing(text)) is not None:
             yield ProblemAt(place, *nothing, warning=True)
@@ -138,13 +133,6 @@ def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Ite
             f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the workflow goes on",
             warning=True,
         )
-    if wait and not any(map(webhook.get, ("starts", "receivers", "messages"))):
-        yield ProblemAt(
-            ("respond", "wait"),
-            "nothing to wait for: it starts no workflow, resumes none by `receivers`, and gives none a message",
-            "add starts, receivers or messages, or remove wait and output",
-            warning=True,
-        )
 
 
 def _tokens(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
@@ -196,13 +184,11 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
 
 def _why_mistaken(secret: str) -> tuple[str, str] | None:
     """What came along when the secret was copied, hardly meant as a part of it, and the remedy; None if nothing did."""
-    if not secret.isascii() and (unseen := _UNSEEN.search(secret)) is not None:
-        what = f"a secret with a character that nobody sees (U+{ord(unseen[0]):04X})"
-        return what, "remove it, unless the sender has it too"
-    if secret != secret.strip() and not secret.lstrip().startswith(_PEM):
-        return "a secret that starts or ends with a space or line break", "remove it, unless the sender has it too"
     if len(secret) > 1 and _QUOTED.fullmatch(secret):
         return "a secret in quotes that are part of it", "remove them: Docker's --env-file, for one, doesn't"
+    if (secret != secret.strip() or not secret.isprintable()) and not secret.lstrip().startswith(_PEM):
+        what = "a secret that starts or ends with a space or line break, or has a character that nobody sees"
+        return what, "remove it, unless the sender has it too"
     return None
 
 
@@ -229,20 +215,3 @@ def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
 
 def _placeholder(place: Where) -> ProblemAt:
     return ProblemAt(place, "a placeholder, not a secret", "put the real one in its place", warning=True)
-
-
-def _conditions(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
-    for key, without in (("starts", "nothing is ever started"), ("messages", "no message is ever sent")):
-        yield from _entries(webhook, key, without)
-
-
-def _entries(webhook: Mapping[str, Any], key: str, without: str) -> Iterator[ProblemAt]:
-    entries = webhook.get(key)
-    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
-        when = entry.get("when") if isinstance(entry, dict) else None
-        for path, expected in when.items() if isinstance(when, dict) else ():
-            if is_operators(expected) and any(find_faults(expected)):
-                continue
-            if (never := why_never(expected)) is not None:
-                what = f"this can never hold, so {without}: {never}"
-                yield ProblemAt((key, number, "when", path), what, "correct it, or remove the entry", warning=True)

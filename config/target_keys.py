@@ -10,7 +10,17 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from config.quantities import Duration, format_duration, parse_duration
-from config.value_types import LARGEST_VERSION, Expected, Input, JsonPath, Name, RootedPath, StrictModel, check_answer
+from config.value_types import (
+    LARGEST_VERSION,
+    Expected,
+    Input,
+    JsonPath,
+    Name,
+    RootedPath,
+    StrictModel,
+    check_answer,
+    may_hold,
+)
 
 LONGEST_WAIT = 60.0
 """Seconds that a delivery may wait for its workflow."""
@@ -45,7 +55,7 @@ class Start(StrictModel):
         description="the version to start; the latest by default",
         examples=[3],
     )
-    when: dict[JsonPath, Expected] = Field(
+    when: dict[JsonPath, Annotated[Expected, may_hold("nothing would be started")]] = Field(
         default={},
         description="JSONPath → expected value, as in a task's matches, or operators; all must hold",
         examples=[{"$.action": "opened"}],
@@ -86,7 +96,7 @@ class Message(StrictModel):
         description="the version that `else: start` starts; the latest by default",
         examples=[3],
     )
-    when: dict[JsonPath, Expected] = Field(
+    when: dict[JsonPath, Annotated[Expected, may_hold("no message would be sent")]] = Field(
         default={},
         description="JSONPath → expected value, as in a task's matches, or operators; all must hold",
         examples=[{"$.event.type": "message"}],

@@ -33,36 +33,15 @@ _MAX_DEPTH = 100
 
 _PATH_IN_FLOW = re.compile(r"""[{\[,:]\s*\$[^\s,:'"{}\[\]]*\[""")
 """A text that begins with $ and isn't quoted, as far as its first bracket, which isn't part of it inside {…} or […]."""
-_FAULTS = (
-    (r"'\\t'", "a tab, where YAML takes only spaces", "indent with spaces"),
-    (r"character '([^'])' that cannot start", "a value that begins with {0}", 'put it in quotes: "{0}…"'),
-    ("undefined alias", "an undefined alias: a value that begins with * stands for another", 'put it in quotes: "*…"'),
-    ("while.*quoted scalar", "a quote that isn't closed", "close it with the same quote at the end of its text"),
-    ("while.*simple key.*':'", "a key without a colon", "write KEY: VALUE"),
-    (
-        "while.*flow",
-        "a {{ or [ that isn't closed, or a comma that is missing in it",
-        "close it with }} or ], with a comma between its parts",
-    ),
-    (
-        "<block end>",
-        "a line that doesn't belong where its indentation puts it",
-        "indent it like the lines that it belongs with: a list's items begin with a dash, keys don't",
-    ),
-    (
-        "mapping values are not allowed",
-        "a colon where no key can be",
-        "put a text that has a colon in quotes, or indent the key like those above it",
-    ),
-)
-"""The parser's words, if need be with what it was reading (then the fault is where that begins) → what is wrong, and
-the remedy."""
+_NAMED = re.compile(r"(?<=alias |nchor |andle )'.*?'")
+"""A name that the parser repeats, which may be a secret."""
+_REMEDY = "fix the text at this line: indent with spaces, and put what has special characters in quotes"
 
 
 class BadYaml(Exception):
     """The file is not YAML; `line` says where, `remedy` what to do."""
 
-    def __init__(self, message: str, line: int = 1, remedy: str = "fix the text at this line"):
+    def __init__(self, message: str, line: int = 1, remedy: str = _REMEDY):
         super().__init__(message)
         self.line = line
         self.remedy = remedy
@@ -128,25 +107,21 @@ def _compose(text: str) -> Node | None:
 
 
 def _bad_yaml(error: MarkedYAMLError, text: str) -> BadYaml:
-    """The fault that most likely caused the parser's error. No value is repeated: it may be a secret."""
-    mark = error.problem_mark or error.context_mark
-    line = mark.line + 1 if mark else 1
-    begin = error.context_mark.line + 1 if error.context_mark else line
-    problem = " ".join((error.problem or error.context or "not YAML").split())
-    there = text.splitlines()[line - 1 : line]
-    if there and "${" in there[0] and "'{'" in problem:
-        remedy = 'put it in quotes, as in {X-Api-Key: "${NAME}"}'
-        return BadYaml("a reference that isn't quoted inside {…} or […]", line, remedy)
-    complaint = f"{error.context or ''}: {problem}"
-    if there and _PATH_IN_FLOW.search(there[0]) and re.search("flow|alphabetic or numeric", complaint):
-        remedy = """put it in quotes, as in {"$.items[0].id": 7}"""
-        return BadYaml("a JSONPath with [ that isn't quoted inside {…} or […]", line, remedy)
-    for pattern, what, remedy in _FAULTS:
-        if found := re.search(pattern, complaint):
-            character = found[1] if found.re.groups else ""
-            at = begin if found[0].startswith("while") else line
-            return BadYaml(what.format(character), at, remedy.format(character))
-    return BadYaml(problem, line)
+    """The parser's error, at the line where what it was reading begins. No value is repeated: it may be a secret."""
+    complaint = " ".join(f"{error.context or ''} {error.problem or ''}".split())
+    # Blocks and documents are long; in them the fault is where the parser stopped.
+    is_in_long = error.context_mark is None or "block" in complaint or "document" in complaint
+    mark = error.problem_mark if is_in_long else error.context_mark
+    line = mark.line + 1 if mark is not None else 1
+    there = "".join(text.splitlines()[line - 1 : line])
+    if "flow" in complaint or "alphabetic or numeric" in complaint:
+        if "${" in there:
+            remedy = 'put it in quotes, as in {X-Api-Key: "${NAME}"}'
+            return BadYaml("a reference that isn't quoted inside {…} or […]", line, remedy)
+        if _PATH_IN_FLOW.search(there):
+            remedy = """put it in quotes, as in {"$.items[0].id": 7}"""
+            return BadYaml("a JSONPath with [ that isn't quoted inside {…} or […]", line, remedy)
+    return BadYaml(_NAMED.sub("…", complaint), line)
 
 
 class _Reading:

@@ -182,7 +182,10 @@ extra: 1
         ("other: []\n", "1: webhooks: missing"),
         ("webhooks:\n- name:a\n  platform:github\n", "2: webhooks[0]: not a webhook; put a space after each colon"),
         ("\nwebhooks: {a: 1}\n", "2: webhooks: not a list"),
-        ("webhooks:\n\t- name: a\n", "2: YAML: a tab, where YAML takes only spaces; indent with spaces"),
+        (
+            "webhooks:\n\t- name: a\n",
+            "2: YAML: while scanning for the next token found character '\\t' that cannot start any token",
+        ),
         (b"webhooks: \xff", "1: YAML: not UTF-8 text"),
         ("webhooks:\n- {name: a, headers: {A: ${SECRET}}}", "2: YAML: a reference that isn't quoted inside {…} or […]"),
         (
@@ -446,18 +449,15 @@ webhooks:
         assert any(line.startswith(beginning) for line in found), (beginning, found)
 
 
-def test_a_start_that_can_never_be_made_is_a_warning(tmp_path: Path) -> None:
-    file = tmp_path / "webhooks.yaml"
-    file.write_text(
+def test_a_start_that_can_never_be_made_is_an_error(problems: Problems) -> None:
+    found = problems(
         "webhooks:\n- name: a\n  verifier: none\n  starts:\n  - workflow: w\n    when:\n"
         "      $.a: {$gt: 5, $lt: 3}\n      $.b: {$gt: 5}\n  - workflow: v\n    when: {$.c: null}\n"
     )
-    warnings = [str(warning) for warning in load_definitions(file, None, {}).warnings]
-    never = [text.partition("webhooks.yaml:")[2] for text in warnings if "can never hold" in text]
-    what = "warning: this can never hold, so nothing is ever started"
-    assert never == [
-        f"7: webhook a: starts[0].when.$.a: {what}: nothing lies between $gt and $lt; correct it, or remove the entry",
-        f"10: webhook a: starts[1].when.$.c: {what}: null equals nothing; correct it, or remove the entry",
+    never = "this can never hold, so nothing would be started"
+    assert found == [
+        f"7: webhook a: starts[0].when.$.a: {never}: nothing lies between $gt and $lt; correct it, or remove it",
+        f"10: webhook a: starts[1].when.$.c: {never}: null equals nothing; correct it, or remove it",
     ]
 
 

@@ -38,9 +38,3 @@ def test_a_wait_longer_than_the_platform_has_patience_is_warned_of() -> None:
 @pytest.mark.parametrize("platform", sorted(name for name, one in PLATFORMS.items() if one.answer_within))
 def test_a_platforms_patience_is_a_number_of_seconds(platform: str) -> None:
     assert warned("60s", platform)
-
-
-def test_a_webhook_without_workflows_has_nothing_to_wait_for() -> None:
-    (found,) = warned("2s", starts=None)
-    assert found.startswith("nothing to wait for")
-    assert warned("2s", starts=None, messages=[{"workflow": "w", "key": "$.a"}]) == []
