@@ -26,8 +26,7 @@ _LOOK_EVERY = 1000
 _AT_ONCE = 20
 """Events that are retried at a time: persistent failures don't keep others waiting."""
 _KEPT = 10_000
-"""Most tasks, and most events, that are remembered. Beyond that the earliest are left to the store, and to the next
-leader, which reads them all."""
+"""Most tasks that are remembered. Beyond that the earliest are left to the next leader, which reads them all."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,7 @@ class Quarantine:
         self._tried: set[tuple[Kind, str]] = set()
         self._tasks: dict[str, tuple[SetAside, Callable[[], None]]] = {}
         self._events: dict[str, SetAside] = {}
-        """Events that failed, until they are retried: the store may keep returning one that it couldn't set aside."""
-        self._not_stored: set[str] = set()
-        """Those that the store refused to set aside, or that somebody had locked."""
+        """Those that the store refused to set aside, or that somebody had locked: it keeps returning them."""
         self._gone: set[str] = set()
         self._looked = float("-inf")
 
@@ -114,7 +111,7 @@ class Quarantine:
                     raise
                 self.event_failed(item.id, item.webhook, error)
                 continue
-            stored = item.id not in self._not_stored
+            stored = item.id not in self._events
             waits = event is not None and event.webhook in paused
             if waits and not stored:
                 continue
@@ -127,7 +124,7 @@ class Quarantine:
 
     def _due_items(self, now: int) -> list[SetAside]:
         items = {item.id: item for item in self._store.quarantine.items("event", due_before=now + 1, limit=_AT_ONCE)}
-        not_stored = [self._events[id_] for id_ in self._not_stored if _is_due(self._events[id_], now)]
+        not_stored = [item for item in self._events.values() if _is_due(item, now)]
         items.update((item.id, item) for item in not_stored[:_AT_ONCE])
         return list(items.values())
 
@@ -135,17 +132,14 @@ class Quarantine:
         """Sets aside what failed, and releases what was retried successfully. Raises StoreUnavailable."""
         if not (self._failures or self._tried or self._gone):
             return
-        events = [id_ for kind, id_ in self._failures if kind == "event"]
-        before = {("event", id_): self._events[id_] for id_ in events if id_ in self._events}
-        before |= (
-            {("event", item.id): item for item in self._store.quarantine.items("event", ids=events)} if events else {}
-        )
-        before |= {("task", task_id): item for task_id, (item, _) in self._tasks.items()}
+        before = {("event", item.id): item for item in self._events.values()}
+        before |= {("task", item.id): item for item, _ in self._tasks.values()}
+        if events := [id_ for kind, id_ in self._failures if kind == "event"]:
+            before |= {("event", item.id): item for item in self._store.quarantine.items("event", ids=events)}
         items: list[SetAside] = []
         for (kind, id_), failure in self._failures.items():
             earlier = before.get((kind, id_))
-            tries = earlier.tries + 1 if earlier is not None else 1
-            since = earlier.since if earlier is not None else now
+            tries, since = (earlier.tries + 1, earlier.since) if earlier is not None else (1, now)
             due_at = now + int(wait_before(tries, RARELY) * 1000)
             reason = f"{type(failure.error).__name__}: {failure.error}"
             items.append(SetAside(kind, id_, failure.webhook, reason, since, tries, due_at))
@@ -154,36 +148,28 @@ class Quarantine:
                 self._tasks[id_] = (items[-1], failure.retry)
                 if len(self._tasks) > _KEPT:
                     del self._tasks[next(iter(self._tasks))]
-            else:
-                self._forget(id_)
-                self._events[id_] = items[-1]
-                if len(self._events) > _KEPT:
-                    self._forget(next(iter(self._events)))
             cause = failure.error if tries == 1 else None
             log.error(f"{kind} set aside: it fails alone", id=id_, tries=tries, reason=reason, exc_info=cause)
-        for item, error in failing_items(items, self._set_aside):
-            log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=str(error))
-            if item.id in self._events:
-                self._not_stored.add(item.id)
-        well = self._tried - self._failures.keys()
-        events = sorted(id_ for kind, id_ in well if kind == "event")
-        self._store.quarantine.take_back("event", events)
-        for event_id in events:
-            self._forget(event_id)
-        tasks = {id_ for kind, id_ in well if kind == "task"} | self._gone
-        self._store.quarantine.take_back("task", sorted(tasks))
-        for task_id in tasks:
-            self._tasks.pop(task_id, None)
+        self._set_aside(items)
+        well = (self._tried - self._failures.keys()) | {("task", task_id) for task_id in self._gone}
+        for kind, here in (("event", self._events), ("task", self._tasks)):
+            ids = sorted(id_ for of, id_ in well if of == kind)
+            self._store.quarantine.take_back(kind, ids)
+            for id_ in ids:
+                here.pop(id_, None)
         self._failures.clear()
         self._tried.clear()
         self._gone.clear()
 
     def _set_aside(self, items: Sequence[SetAside]) -> None:
-        self._not_stored |= self._store.quarantine.set_aside(items)
-
-    def _forget(self, event_id: str) -> None:
-        self._events.pop(event_id, None)
-        self._not_stored.discard(event_id)
+        left: set[str] = set()
+        for item, error in failing_items(items, lambda some: left.update(self._store.quarantine.set_aside(some))):
+            log.error("failed items can't be set aside", kind=item.kind, id=item.id, error=str(error))
+            left.add(item.id)
+        for item in items:
+            self._events.pop(item.id, None)
+            if item.kind == "event" and item.id in left:
+                self._events[item.id] = item
 
 
 def _is_due(item: SetAside, now: int) -> bool:
