@@ -132,28 +132,18 @@ def remarks(
 
 def _shared(own: Iterable[Webhook], theirs: Sequence[ServerWebhook], left: Collection[str]) -> Iterator[str]:
     """What both sides answer for, by pairs of webhooks."""
-    receiving: dict[str, list[ServerWebhook]] = {}
-    starting: dict[str, list[ServerWebhook]] = {}
-    named: dict[str, list[ServerWebhook]] = {}
-    for other in theirs:
-        for workflow in other.receivers:
-            receiving.setdefault(workflow, []).append(other)
-        for workflow in other.starts:
-            starting.setdefault(workflow, []).append(other)
-        named.setdefault(other.name, []).append(other)
+    in_order = sorted(theirs, key=lambda other: (other.name, other.id))
     for webhook in own:
         receivers = {workflow: versions for workflow, versions in webhook.receivers.items() if workflow not in left}
-        starts = {start.workflow for start in webhook.starts} - {*left}
-        found: dict[tuple[str, str], list[str]] = {}
-        for workflow, versions in receivers.items():
-            for other in receiving.get(workflow, ()):
-                version = other.receivers[workflow]
-                if versions is None or version is None or version in versions:
-                    found.setdefault((other.name, other.id), []).append(f"both complete tasks of {workflow}")
-        for workflow in sorted(starts):
-            for other in starting.get(workflow, ()):
-                found.setdefault((other.name, other.id), []).append(f"both start {workflow}")
-        for other in named.get(webhook.name, ()) if receivers or starts else ():
-            found.setdefault((other.name, other.id), ["both have this name"])
-        for (name, id_), why in sorted(found.items()):
-            yield f"{webhook.name}, and the server's {name or id_} (id {id_}): {', '.join(why)}"
+        starts = {start.workflow for start in webhook.starts}.difference(left)
+        for other in in_order:
+            why = [
+                f"both complete tasks of {workflow}"
+                for workflow, versions in receivers.items()
+                if workflow in other.receivers and (versions is None or other.receivers[workflow] in (None, *versions))
+            ]
+            why += [f"both start {workflow}" for workflow in sorted(starts.intersection(other.starts))]
+            if not why and other.name == webhook.name and (receivers or starts):
+                why = ["both have this name"]
+            if why:
+                yield f"{webhook.name}, and the server's {other.name or other.id} (id {other.id}): {', '.join(why)}"
