@@ -116,11 +116,15 @@ class Answers:
             )
         self._signals.notify("events")
 
-    def open(self, now: int, after: OpenAnswer | None = None, limit: int = 1000) -> list[OpenAnswer]:
-        """The open answers whose senders may still wait, by the end of their time, beginning after `after`. The cost
+    def open(self, now: int, step: int = rows.STEP) -> list[OpenAnswer]:
+        """The open answers whose senders may still wait, by the end of their time; read in steps of so many. The cost
         doesn't grow with those whose time has ended."""
-        first = (now, "") if after is None else (max(now, after.wait_until), after.event_id)
-        return [OpenAnswer(*row) for row in self._database.read(_OPEN, (*first, limit))]
+        found: list[OpenAnswer] = []
+        after = (now, "")
+        while len(page := self._database.read(_OPEN, (*after, step))) == step:
+            found += (OpenAnswer(*row) for row in page)
+            after = (found[-1].wait_until, found[-1].event_id)
+        return found + [OpenAnswer(*row) for row in page]
 
     def workflows(self, event_ids: Sequence[str]) -> dict[str, AnsweringWorkflow | str]:
         """event id → the workflow whose end is the answer; if the event ended without one, the outcome (`NO_WORKFLOW`).

@@ -21,7 +21,7 @@ import structlog
 from store.answers import AnsweringWorkflow
 from store.clock import MonotonicClock
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotFound, NotNow, Unreachable, is_denied
+from worker.conductor.errors import ConductorError, NotFound, NotSent, is_denied
 from worker.conductor.responses import End
 from worker.retries import wait_before
 
@@ -180,7 +180,6 @@ class Polls:
     def _see_whether_away(self, found: Sequence[End | ConductorError | None]) -> None:
         """Conductor is away if it answers no read. A permission that is missing says nothing about other calls."""
         was_away = self._is_away
-        errors = [one for one in found if isinstance(one, (Unreachable, NotNow)) and not is_denied(one)]
-        self._is_away = bool(errors) and len(errors) == len(found)
+        self._is_away = bool(found) and all(isinstance(one, NotSent) and not is_denied(one) for one in found)
         if self._is_away and not was_away:
-            log.warning("Conductor doesn't say how workflows end; senders wait", error=str(errors[0]))
+            log.warning("Conductor doesn't say how workflows end; senders wait", error=str(found[0]))

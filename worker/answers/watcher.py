@@ -9,10 +9,9 @@ time is over; a later duplicate reopens the row in the store.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
 
 import structlog
 
@@ -44,29 +43,20 @@ _LOOK_RARELY = 2.0
 """The same if no defined webhook has senders that wait: senders of a removed one may still wait."""
 _LOOKS = 5000
 """Open answers that are looked at a second: the more there are, the longer the pauses."""
-_PAGE = 1000
 _TRY_AGAIN = 0.5
 """Seconds before the store is tried again, or whether this worker leads."""
-
-
-class Member(Protocol):
-    """A worker; one of all workers is leader."""
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this worker is leader now. Thread-safe."""
 
 
 class AnswerWatcher:
     """One thread, which owns all state."""
 
-    def __init__(self, context: Context, member: Member, pool: Pool | None = None):
+    def __init__(self, context: Context, is_leader: Callable[[], bool], pool: Pool | None = None):
         self._store = context.store
         self._conductor = context.conductor
         self._definitions = context.definitions
         self._unread = UnreadMessages(context)
         self._health = context.health
-        self._member = member
+        self._is_leader = is_leader
         self._clock = context.clock
         self._pool = pool or ThreadPoolExecutor(THREADS, thread_name_prefix="answer")
         self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
@@ -95,7 +85,7 @@ class AnswerWatcher:
 
     def step(self) -> float:
         """Does what is due; returns the seconds until something is due again."""
-        if not self._member.is_leader:
+        if not self._is_leader():
             self._open.clear()
             self._workflows.clear()
             self._watch()
@@ -112,21 +102,15 @@ class AnswerWatcher:
 
     def _look(self) -> None:
         """Reads the open answers and, for those for which it isn't known yet, the workflow."""
-        now = self._store.now()
-        found = page = self._store.answers.open(now, None, _PAGE)
-        while len(page) == _PAGE:
-            page = self._store.answers.open(now, page[-1], _PAGE)
-            found = [*found, *page]
-        self._open = {one.event_id: one for one in found}
+        self._open = {one.event_id: one for one in self._store.answers.open(self._store.now())}
         known = {event_id: of for event_id, of in self._workflows.items() if event_id in self._open}
-        unknown = [event_id for event_id in self._open if event_id not in known]
-        outcomes = self._store.answers.workflows(unknown)
+        outcomes = self._store.answers.workflows([event_id for event_id in self._open if event_id not in known])
         self._workflows = known | {
             event_id: of for event_id, of in outcomes.items() if isinstance(of, AnsweringWorkflow)
         }
         self._watch()
         waits = any(map(_waits, self._definitions.current.by_name.values()))
-        pause = max(_LOOK_EVERY if waits else _LOOK_RARELY, len(found) / _LOOKS)
+        pause = max(_LOOK_EVERY if waits else _LOOK_RARELY, len(self._open) / _LOOKS)
         self._look_at = self._clock.monotonic() + pause
         self._record(
             [(Answer(event_id, outcome), None) for event_id, outcome in outcomes.items() if isinstance(outcome, str)]

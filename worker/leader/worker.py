@@ -69,7 +69,7 @@ class Worker:
         self._health = context.health
         self._tuning = tuning
         self._clock = context.clock
-        self._answers = AnswerWatcher(context, self)
+        self._answers = AnswerWatcher(context, lambda: self.is_leader)
         self._executor = Executor(context, self.id)
         self._timeouts = TaskTimeouts(context.conductor, store, self.id, clock=self._clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads

@@ -51,7 +51,7 @@ class Bench:
         settings = settings_with(bridge_database="sqlite:////unused.db")
         conductor: Any = self.conductor
         context = Context(settings, self.store, conductor, source, Health(self.store.leadership), self.clock)
-        return AnswerWatcher(context, self)
+        return AnswerWatcher(context, lambda: self.is_leader)
 
     def arrive(self, id_: str = "e1", wait: float = 20, output: str = "$.reply", webhook: str = "w") -> str:
         """An event for whose answer somebody waits."""
