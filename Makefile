@@ -54,14 +54,13 @@ acceptance: $(INSTALLED) ## Only the tests on a real server: CONDUCTOR=sqlite, p
 	@$(BIN)/python -m testkit.conductor
 	TEST_CONDUCTOR=$(CONDUCTOR) TEST_STORE=$(STORE) $(PYTEST) tests/acceptance
 
-judges: $(INSTALLED) ## Ask the platforms' libraries in JavaScript and Go again, record their verdicts, and print the table
+judges: $(INSTALLED) ## Ask the platforms' libraries in JavaScript and Go again, and record their verdicts
 	mkdir -p build/judges/n8n && cp tests/platforms/judged/npm/* build/judges
 	cd build/judges && npm install --ignore-scripts --no-audit --no-fund && \
 	  tar xzf "$$(npm pack --silent n8n-nodes-base@2.41.2)" -C n8n
 	cd tests/platforms/judged/go && go build -o $(CURDIR)/build/judges/go .
 	$(BIN)/python -m tests.platforms.judged -- node build/judges/judges.mjs
 	$(BIN)/python -m tests.platforms.judged -- build/judges/go
-	$(BIN)/python -m tests.platforms.judged
 
 cluster: $(INSTALLED) ## The chart on the Kubernetes of KUBECONFIG, whose nodes have the image TEST_CLUSTER_IMAGE=REPOSITORY:TAG
 	@$(BIN)/python -m testkit.conductor

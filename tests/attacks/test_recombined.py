@@ -17,12 +17,12 @@ KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
 URL = "https://h.example/sms"
 
 
-def item(reference: str) -> dict[str, Any]:
+def item(reference: str, merchant: str = "1") -> dict[str, Any]:
     """An item of Adyen, signed."""
-    signed = f"{reference}::m:1:1130:EUR:AUTHORISATION:true".encode()
+    signed = f"{reference}::m:{merchant}:1130:EUR:AUTHORISATION:true".encode()
     signature = base64.b64encode(hmac.digest(bytes.fromhex(KEY), signed, "sha256")).decode()
     found = {
-        "pspReference": reference, "merchantAccountCode": "m", "merchantReference": "1", "success": "true",
+        "pspReference": reference, "merchantAccountCode": "m", "merchantReference": merchant, "success": "true",
         "amount": {"value": 1130, "currency": "EUR"}, "eventCode": "AUTHORISATION",
         "additionalData": {"hmacSignature": signature},
     }  # fmt: skip
@@ -40,6 +40,16 @@ def test_adyens_items_that_came_one_by_one_cannot_be_put_together(make_relay: Ma
     assert [post(first), post(second)] == [200, 200]
     assert {post(first, second), post(second, first), post(first, first)} == {401}
     assert len(relay.events()) == 2
+
+
+def test_a_field_of_adyens_cannot_lend_a_part_to_another(make_relay: MakeRelay) -> None:
+    """All are signed with colons between them, so that a reference `1:2` could be an amount of `2:1130` as well."""
+    relay = make_relay({"name": "hook", "platform": "adyen", "secret": KEY})
+    genuine = item("a", "1:2")
+    lent = {"merchantReference": "1", "amount": {"value": "2:1130", "currency": "EUR"}}
+    forged = {"NotificationRequestItem": genuine["NotificationRequestItem"] | lent}
+    for one, status in ((forged, 401), (genuine, 200)):
+        assert relay.post("hook", json.dumps({"notificationItems": [one]})).status_code == status
 
 
 @pytest.mark.parametrize("dedup", [{"path": "$.MessageSid"}, {"header": "I-Twilio-Idempotency-Token"}])

@@ -1,14 +1,17 @@
-"""Independent judges: the platforms' own libraries sign and we accept; of mutated deliveries they think as we do."""
+"""The platforms' own libraries in Python, live: they sign and we accept; of mutated deliveries they think as we do.
+
+One for each kind of scheme; what the libraries of all platforms think of a few deliveries is recorded in `judged`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import hashlib
-import json
+import hmac
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,12 +23,44 @@ from werkzeug.datastructures import MultiDict
 
 from platforms import PLATFORMS
 from platforms.bodies import BadBody
-from platforms.guide import samples
 from platforms.http import Request
-from platforms.verifiers import CannotSign, Credentials, Draft, Refused
-from tests.platforms.judging import BODY, FORM, URL, Judge, Signed, holds, openssl_hmac
-from tests.platforms.more_judges import MORE
+from platforms.verifiers import Credentials, Refused
+from tests.platforms.judged import URL
 from tests.relay.bridge import NOW
+
+BODY = '{"id": "evt_1", "text": "hé ✓", "n": 1}'.encode()
+FORM = b"Body=Hello+World+%2B+%E2%9C%93+%26+more+&FromCity=&a=2&a=1&A=3&MessageSid=SM1"
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A delivery as a judge signed it."""
+
+    headers: dict[str, str]
+    body: bytes = BODY
+    url: str = URL
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A library that signs and verifies."""
+
+    platform: str
+    secret: str
+    sign: Callable[[], Signed]
+    accepts: Callable[[Signed], bool]
+    tolerance: float | None = None
+    covers_url: bool = False
+    content_type: str = "application/json"
+
+
+def holds(check: Callable[[], Any]) -> bool:
+    """Whether the judge's check passes; judges refuse in many ways."""
+    try:
+        return check() is not False
+    except Exception:
+        return False
+
 
 # --- the judges ---
 
@@ -34,7 +69,7 @@ def github() -> Judge:
     from gidgethub import sansio
 
     key = "github-secret-0123456789"
-    signature = "sha256=" + openssl_hmac(key, BODY).hex()
+    signature = "sha256=" + hmac.digest(key.encode(), BODY, "sha256").hex()
     return Judge(
         "github",
         key,
@@ -72,25 +107,20 @@ def slack() -> Judge:
     )
 
 
-def stripe(platform: str = "stripe", header: str = "Stripe-Signature", tolerance: int = 300) -> Judge:
+def stripe() -> Judge:
     from stripe import WebhookSignature
 
-    key = "whsec_stripe_secret"
-    message = f"{int(NOW)}.".encode() + BODY
-    signature = WebhookSignature._compute_signature(message.decode(), key)
+    key, header = "whsec_stripe_secret", "Stripe-Signature"
+    signature = WebhookSignature._compute_signature(f"{int(NOW)}.{BODY.decode()}", key)
     return Judge(
-        platform,
+        "stripe",
         key,
         lambda: Signed({header: f"t={int(NOW)},v1={signature},v0=old"}),
         lambda given: holds(
-            lambda: WebhookSignature.verify_header(given.body.decode(), given.headers[header], key, tolerance)
+            lambda: WebhookSignature.verify_header(given.body.decode(), given.headers[header], key, 300)
         ),
-        tolerance,
+        300,
     )
-
-
-def calendly() -> Judge:
-    return stripe("calendly", "Calendly-Webhook-Signature", 180)
 
 
 def twilio_form() -> Judge:
@@ -131,29 +161,6 @@ def twilio_json() -> Judge:
     )
 
 
-def zendesk() -> Judge:
-    key, stamp = "zendesk-secret-0123456789", "2025-10-09T08:53:20Z"
-
-    def signature(body: bytes, time_text: str) -> str:
-        return base64.b64encode(openssl_hmac(key, time_text.encode() + body)).decode()
-
-    return Judge(
-        "zendesk",
-        key,
-        lambda: Signed(
-            {
-                "X-Zendesk-Webhook-Signature": signature(BODY, stamp),
-                "X-Zendesk-Webhook-Signature-Timestamp": stamp,
-            }
-        ),
-        lambda given: (
-            given.headers.get("X-Zendesk-Webhook-Signature")
-            == signature(given.body, given.headers.get("X-Zendesk-Webhook-Signature-Timestamp", ""))
-        ),
-        300,
-    )
-
-
 def sendgrid() -> Judge:
     from sendgrid.helpers.eventwebhook import EventWebhook
 
@@ -191,56 +198,19 @@ def svix() -> Judge:
     return standard(Webhook, "svix")
 
 
-def clerk() -> Judge:
-    from svix.webhooks import Webhook
-
-    return standard(Webhook, "svix", "clerk")
-
-
-def resend() -> Judge:
-    from svix.webhooks import Webhook
-
-    return standard(Webhook, "svix", "resend")
-
-
-def openai() -> Judge:
-    from standardwebhooks import Webhook
-
-    return standard(Webhook, "webhook", "openai")
-
-
-def replicate() -> Judge:
-    from standardwebhooks import Webhook
-
-    return standard(Webhook, "webhook", "replicate")
-
-
-def supabase() -> Judge:
-    """Supabase shows the secret with the signature's version before it, which its own examples take off."""
-    from standardwebhooks import Webhook
-
-    judge = standard(Webhook, "webhook", "supabase")
-    return replace(judge, secret=f"v1,{judge.secret}")
-
-
-def standard(library: Any, names: str, platform: str = "standard-webhooks") -> Judge:
+def standard(library: Any, names: str) -> Judge:
     """Either library, whose headers are named by it."""
     key = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
     judge = library(key)
     signature = judge.sign("msg_1", datetime.fromtimestamp(NOW, timezone.utc), BODY.decode())
     headers = {f"{names}-id": "msg_1", f"{names}-timestamp": str(int(NOW)), f"{names}-signature": signature}
     return Judge(
-        platform,
+        "standard-webhooks",
         key,
         lambda: Signed(headers),
         lambda given: holds(lambda: judge.verify(given.body, given.headers) or True),
         300,
     )
-
-
-def gitlab() -> Judge:
-    judge = standard_webhooks()
-    return Judge("gitlab", judge.secret, judge.sign, judge.accepts, 300)
 
 
 def discord() -> Judge:
@@ -266,10 +236,7 @@ def discord() -> Judge:
     )
 
 
-JUDGES = [
-    github, slack, stripe, calendly, twilio_form, twilio_json, zendesk, sendgrid, standard_webhooks, svix, gitlab,
-    discord, clerk, resend, openai, replicate, supabase, *MORE,
-]  # fmt: skip
+JUDGES = [github, slack, stripe, twilio_form, twilio_json, sendgrid, standard_webhooks, svix, discord]
 
 
 # --- our verdict beside theirs ---
@@ -282,7 +249,7 @@ def we_accept(judge: Judge, given: Signed) -> bool:
     check = platform.verifier.check(Credentials((judge.secret,), judge.tolerance))
     headers = {name.lower(): value for name, value in given.headers.items()} | {"content-type": judge.content_type}
     try:
-        check(Request(given.method, given.url, given.url.partition("?")[2], headers, given.body, None, NOW))
+        check(Request("POST", given.url, given.url.partition("?")[2], headers, given.body, None, NOW))
     except (Refused, BadBody):
         return False
     return True
@@ -337,20 +304,6 @@ def test_what_a_judge_signs_is_accepted_and_what_it_refuses_is_refused(judge: Ju
         )
 
 
-def test_a_judge_accepts_the_sample_that_the_bridge_signs(judge: Judge) -> None:
-    verifier, sample = PLATFORMS[judge.platform].verifier, next(iter(samples(judge.platform).values()))
-    assert verifier is not None
-    draft = Draft("POST", URL, {"Content-Type": sample.content_type, **sample.headers}, sample.body, NOW)
-    try:
-        draft = verifier.sign(draft, Credentials((judge.secret,)))
-    except CannotSign:
-        assert judge.platform in ("discord", "sendgrid")
-        return
-    # Of a platform that signs in several ways, its sample goes one of them.
-    if judge.content_type == sample.content_type and judge.sign().headers.keys() <= draft.headers.keys():
-        assert judge.accepts(Signed(draft.headers, draft.body, draft.url))
-
-
 def is_repeated(signed: Signed, mutated: Signed) -> bool:
     """Whether a list of signatures, the genuine one among them, was doubled: some judges take no such list."""
     return any(mutated.headers.get(name) == value * 2 for name, value in signed.headers.items())
@@ -394,107 +347,3 @@ def test_judges_and_we_agree_on_age(make: Callable[[], Judge], offset: int, monk
     monkeypatch.setattr("tests.platforms.test_judges.NOW", NOW + offset)
     _still_datetime(monkeypatch)
     assert we_accept(judge, signed) == judge.accepts(signed) == (abs(offset) <= 300)
-
-
-@pytest.mark.parametrize(
-    ("algorithm", "encoding", "prefix", "timed"),
-    [
-        ("sha1", "hex", "", False),
-        ("sha256", "hex", "sha256=", False),
-        ("sha512", "base64", "v1:", True),
-        ("sha256", "base64", "", True),
-    ],
-)
-def test_any_scheme_that_openssl_can_make_is_accepted_of_a_custom_sender(
-    algorithm: str, encoding: str, prefix: str, timed: bool, make_relay: Any, clock: Any
-) -> None:
-    scheme: dict[str, Any] = {
-        "secret": "partner-secret-0123456789",
-        "header": "X-Sig",
-        "algorithm": algorithm,
-        "encoding": encoding,
-        "prefix": prefix,
-    }
-    message, headers = BODY, {}
-    if timed:
-        scheme |= {"signed": "{timestamp}.{body}", "timestamp_header": "X-Time", "tolerance": "1m"}
-        message, headers = f"{int(NOW)}.".encode() + BODY, {"X-Time": str(int(NOW))}
-    digest = openssl_hmac(scheme["secret"], message, algorithm)
-    text = digest.hex() if encoding == "hex" else base64.b64encode(digest).decode()
-    relay = make_relay({"name": "partner", "signature": scheme})
-    assert relay.post("partner", BODY, headers | {"X-Sig": prefix + text}).status_code == 200
-    assert relay.post("partner", BODY + b" ", headers | {"X-Sig": prefix + text}).status_code == 401
-    assert relay.post("partner", BODY, headers | {"X-Sig": text[:-1]}).status_code == 401
-    if timed:
-        clock.now += 61
-        assert relay.post("partner", BODY, headers | {"X-Sig": prefix + text}).status_code == 401
-
-
-def test_a_token_that_pyjwt_makes_is_accepted_and_what_pyjwt_refuses_is_refused() -> None:
-    import jwt
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    from tests.relay.certificates import certificate
-
-    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    pem = certificate(private)
-    public = x509.load_pem_x509_certificate(pem).public_key()
-    good: dict[str, Any] = {
-        "iss": "https://accounts.google.com",
-        "aud": "https://relay.example.com",
-        "email": "push@project.iam.gserviceaccount.com",
-        "email_verified": True,
-        "iat": int(NOW) - 60,
-        "exp": int(NOW) + 3600,
-    }
-    check = PLATFORMS["google-pubsub"].verifier
-    assert check is not None
-    credentials = Credentials(
-        audience=good["aud"],
-        service_account=good["email"],
-        fetch=lambda url, **_: json.dumps({"k1": pem.decode()}).encode(),
-    )
-
-    def accepted(token: str) -> bool:
-        headers = {"authorization": f"Bearer {token}"}
-        try:
-            check.check(credentials)(Request("POST", URL, "", headers, BODY, None, NOW))
-        except Refused:
-            return False
-        return True
-
-    def pyjwt_accepts(token: str) -> bool:
-        return holds(
-            lambda: jwt.decode(
-                token,
-                public,
-                algorithms=["RS256"],
-                audience=good["aud"],
-                issuer=good["iss"],
-                options={"verify_exp": False, "verify_iat": False},
-            )
-        )
-
-    token = jwt.encode(good, private, "RS256", headers={"kid": "k1"})
-    assert accepted(token)
-    assert pyjwt_accepts(token)
-    for claim, value in (
-        ("iss", "https://evil.example"), ("aud", "other"), ("aud", ["other"]), ("aud", None), ("aud", 1),
-    ):  # fmt: skip
-        mutated = jwt.encode(good | {claim: value}, private, "RS256", headers={"kid": "k1"})
-        assert accepted(mutated) is pyjwt_accepts(mutated) is False
-    for position in range(0, len(token), 11):
-        other = "A" if token[position] != "A" else "B"
-        mutated = token[:position] + other + token[position + 1 :]
-        assert accepted(mutated) is False
-    assert accepted(jwt.encode(good | {"aud": ["x", good["aud"]]}, private, "RS256", headers={"kid": "k1"}))
-    for changed in (
-        {"exp": int(NOW) - 11}, {"iat": int(NOW) + 11}, {"email": "other@example.com"}, {"email_verified": False},
-        {"exp": "soon"}, {"exp": None}, {"iat": 1e400}, {"exp": True}, {"exp": 10**900}, {"exp": 10**4000},
-    ):  # fmt: skip
-        verdict = changed == {"exp": 10**900}  # of JSON no number has more than a thousand digits
-        assert accepted(jwt.encode(good | changed, private, "RS256", headers={"kid": "k1"})) is verdict
-    for algorithm, key in (("HS256", pem.decode().replace("-", "")), ("none", None)):
-        assert not accepted(jwt.encode(good, key, algorithm, headers={"kid": "k1"}))
-    assert not accepted(jwt.encode(good, private, "RS256", headers={"kid": "k2"}))

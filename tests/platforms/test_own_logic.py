@@ -1,136 +1,24 @@
-"""What a platform's file does beside declaring: ids, answers, challenges, traps."""
+"""What a platform's file does beside declaring: answers, challenges, URLs, traps."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import json
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.relay.bridge import NOW, Clock, MakeRelay
 
 SECRET = "0123456789abcdef-secret"
 OPEN = {"verifier": "none"}
 """Without verification, where only what comes behind it matters."""
 
 
-def mac(message: bytes, algorithm: str = "sha256", key: str = SECRET) -> bytes:
-    return hmac.digest(key.encode(), message, algorithm)
-
-
-def delivered(relay: Relay, name: str, body: Any, headers: dict[str, str] | None = None, **more: Any) -> str | None:
-    """The delivery id that an accepted delivery was stored with."""
-    raw = body if isinstance(body, (bytes, str)) else json.dumps(body)
-    response = relay.post(name, raw, headers or {}, **more)
-    assert response.status_code in (200, 204), relay.rejections()
-    return relay.events()[-1].delivery_id
-
-
-# --- delivery ids ---
-
-
-@pytest.mark.parametrize(
-    ("platform", "headers", "body", "expected"),
-    [
-        ("github", {"X-GitHub-Delivery": "d"}, {}, "d"),
-        ("github", {"X-GitHub-Delivery": ""}, {}, None),
-        ("slack", {}, {"event_id": "Ev1"}, "Ev1"),
-        ("slack", {}, {"event": 1}, None),
-        ("stripe", {}, {"id": "evt_1"}, "evt_1"),
-        ("twilio", {"I-Twilio-Idempotency-Token": "t"}, {"MessageSid": "SM1"}, "t"),
-        ("twilio", {}, {"MessageSid": "SM1", "MessageStatus": "sent"}, "SM1 sent"),
-        ("twilio", {}, {"MessageSid": "SM1", "SmsStatus": "received"}, "SM1 received"),
-        ("twilio", {}, {"CallSid": "CA1"}, None),
-        ("pagerduty", {"X-Webhook-Id": "w"}, {"event": {"id": "e"}}, "w"),
-        ("pagerduty", {}, {"event": {"id": "e"}}, "e"),
-        ("zendesk", {"X-Zendesk-Webhook-Invocation-Id": "z"}, {}, "z"),
-        ("sendgrid", {}, [{"sg_event_id": "s"}], "s"),
-        ("sendgrid", {}, [{"sg_event_id": "s"}, {}], None),
-        ("microsoft-teams", {}, {"id": "1485"}, "1485"),
-        ("standard-webhooks", {"webhook-id": "m"}, {}, "m"),
-        ("standard-webhooks", {"svix-id": "m"}, {}, "m"),
-        ("shopify", {"X-Shopify-Event-Id": "e", "X-Shopify-Topic": "orders/create"}, {}, "e orders/create"),
-        ("shopify", {"X-Shopify-Event-Id": "e"}, {}, "e"),
-        ("gitlab", {"Idempotency-Key": "i", "webhook-id": "w"}, {}, "i"),
-        ("gitlab", {"webhook-id": "w"}, {}, "w"),
-        ("discord", {}, {"id": "i", "type": 2, "token": "t"}, "i"),
-        ("discord", {}, {"type": 1, "event": {"type": "A"}}, None),
-        ("linear", {"Linear-Delivery": "l"}, {}, "l"),
-        ("mailgun", {}, {"signature": {"token": "t"}}, "t"),
-        ("mailgun", {}, {"token": "t"}, "t"),
-        ("intercom", {}, {"id": "notif_1"}, "notif_1"),
-        ("hubspot", {}, [{"objectId": 7}], None),
-        ("square", {}, {"event_id": "q"}, "q"),
-        ("bitbucket", {"X-Request-UUID": "u"}, {}, "u"),
-        ("jira", {"X-Atlassian-Webhook-Identifier": "a"}, {}, "a"),
-        ("typeform", {}, {"event_id": "t"}, "t"),
-        ("calendly", {}, {"id": "c"}, None),
-        ("dropbox", {}, {"id": "c"}, None),
-        ("zoom", {}, {"id": "c"}, None),
-        ("okta", {}, {"data": {"events": [{"uuid": "o"}]}}, "o"),
-        ("okta", {}, {"data": {"events": []}}, None),
-        ("microsoft-graph", {}, {"value": [{"id": "g"}]}, "g"),
-        ("microsoft-graph", {}, {"value": [{"id": None}]}, None),
-        ("aws-sns", {}, {"MessageId": "n"}, "n"),
-        ("google-pubsub", {}, {"message": {"messageId": "p"}}, "p"),
-        ("facebook", {}, {"entry": [{"messaging": [{"message": {"mid": "m"}}]}]}, "m"),
-        ("facebook", {}, {"entry": []}, None),
-        ("twitter", {}, {"follow_events": [{"type": "follow"}]}, None),
-        ("twitter", {}, {"for_user_id": "1"}, None),
-    ],
-)
-def test_the_delivery_id(
-    platform: str, headers: dict[str, str], body: Any, expected: str | None, make_relay: MakeRelay
-) -> None:
-    needed = {"audience": "a", "service_account": "b@example.com"} if platform == "google-pubsub" else {}
-    relay = make_relay({"name": "hook", "platform": platform, **OPEN, **needed})
-    assert delivered(relay, "hook", body, headers) == expected
-
-
-@pytest.mark.parametrize(
-    ("platform", "one", "other"),
-    [
-        (
-            "twitter",
-            {"for_user_id": "1", "tweet_create_events": [{"id_str": "5"}]},
-            {"for_user_id": "2", "tweet_create_events": [{"id_str": "5"}]},
-        ),
-        (
-            "twitter",
-            {"for_user_id": "1", "tweet_create_events": [{"id_str": "5"}]},
-            {"for_user_id": "1", "favorite_events": [{"id": "5"}]},
-        ),
-        (
-            "facebook",
-            {"entry": [{"id": "1", "time": 2, "changes": [1]}]},
-            {"entry": [{"id": "1", "time": 2, "changes": [2]}]},
-        ),
-        ("hubspot", [{"eventId": 1}, {"eventId": 2}], [{"eventId": 1}, {"eventId": 3}]),
-        ("microsoft-graph", {"value": [{"id": "1"}, {"id": "2"}]}, {"value": [{"id": "1"}, {"id": "3"}]}),
-    ],
-)
-def test_things_that_came_together_have_an_id_of_all_of_them(
-    platform: str, one: Any, other: Any, make_relay: MakeRelay
-) -> None:
-    relay = make_relay({"name": "hook", "platform": platform, **OPEN})
-    first = delivered(relay, "hook", one)
-    assert first is not None
-    assert delivered(relay, "hook", other) not in (first, None)
-    assert relay.post("hook", json.dumps(one)).get_json()["duplicate"] is True
-
-
-@pytest.mark.parametrize(("platform", "key"), [("sendgrid", "sg_event_id"), ("hubspot", "eventId")])
-def test_arrays_are_split_with_an_id_each(platform: str, key: str, make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "hook", "platform": platform, "split": True, **OPEN})
-    first = relay.post("hook", json.dumps([{key: "1"}, {key: "2"}])).get_json()["eventIds"]
-    again = relay.post("hook", json.dumps([{key: "2"}, {key: "3"}])).get_json()
-    assert again["eventIds"][0] == first[1]
-    assert len(relay.events()) == 3
+def mac(message: bytes, algorithm: str = "sha256") -> bytes:
+    return hmac.digest(SECRET.encode(), message, algorithm)
 
 
 # --- answers ---
@@ -199,12 +87,6 @@ def test_facebook_answers_only_to_its_own_token(make_relay: MakeRelay) -> None:
     assert relay.post("hook", "{}").status_code == 200
 
 
-def test_facebook_without_a_token_answers_to_nobody(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "hook", "platform": "facebook", "secret": SECRET})
-    query = {"hub.mode": "subscribe", "hub.verify_token": "", "hub.challenge": "1"}
-    assert relay.client.get("/webhook/hook", query_string=query).status_code == 403
-
-
 @pytest.mark.parametrize("platform", ["twitter", "dropbox", "okta"])
 def test_a_get_without_a_challenge_is_no_delivery(platform: str, make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "hook", "platform": platform, "secret": SECRET})
@@ -243,24 +125,6 @@ def test_what_is_no_challenge_of_a_custom_sender(body: str, make_relay: MakeRela
     assert relay.verified() == set()
 
 
-def test_a_form_with_such_a_field_is_no_challenge(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "hook", "challenge": "token", "headers": {"X-Key": SECRET}})
-    form = {"Content-Type": "application/x-www-form-urlencoded", "X-Key": SECRET}
-    assert "eventId" in relay.post("hook", "token=t&a=1", form).get_json()
-    assert relay.payloads() == [{"token": "t", "a": "1"}]
-
-
-def test_slack_and_zoom_answer_only_to_what_is_signed(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = make_relay({"name": "zoom", "platform": "zoom", "secret": SECRET})
-    body = b'{"event": "endpoint.url_validation", "payload": {"plainToken": "p"}}'
-    stamp = str(int(NOW))
-    signature = "v0=" + mac(f"v0:{stamp}:".encode() + body).hex()
-    headers = {"x-zm-request-timestamp": stamp, "x-zm-signature": signature}
-    assert relay.post("zoom", body).status_code == 401
-    assert relay.post("zoom", body, headers).get_json() == {"plainToken": "p", "encryptedToken": mac(b"p").hex()}
-    assert relay.verified() == {"zoom"}
-
-
 # --- URLs ---
 
 
@@ -274,21 +138,16 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @pytest.mark.parametrize(
     ("settings", "webhook", "query", "signed_url"),
     [
-        ({}, {}, "", "http://localhost/webhook/hook"),
         ({}, {}, "a=%20b", "http://localhost/webhook/hook?a=%20b"),
         ({"bridge_public_url": "https://x.example/p"}, {}, "a=%20b", "https://x.example/p/webhook/hook?a=%20b"),
-        ({"bridge_public_url": "https://x.example"}, {"id": "7f"}, "", "https://x.example/webhook/7f"),
         (
             {"bridge_public_url": "https://x.example"},
             {"public_url": "https://y.example/z"},
             "a=1",
             "https://y.example/z?a=1",
         ),
-        ({}, {"public_url": "https://y.example/z?t=1"}, "", "https://y.example/z?t=1"),
         ({}, {"public_url": "https://y.example/z?t=1"}, "t=1", "https://y.example/z?t=1"),
         ({}, {"public_url": "https://y.example/z?t=1"}, "t=2", "https://y.example/z?t=2"),
-        ({}, {"public_url": "https://y.example:443/z"}, "", "https://y.example/z"),
-        ({}, {"public_url": "https://y.example/z"}, "", "https://y.example:443/z"),
         ({}, {"public_url": "http://y.example/z"}, "", "http://y.example:80/z"),
         ({}, {"public_url": "https://user:pass@y.example:8443/z"}, "", "https://user:pass@y.example/z"),
     ],
@@ -312,24 +171,6 @@ def test_the_forwarded_host_counts_behind_trusted_proxies(make_relay: MakeRelay)
         assert relay.post("hook", "", headers).status_code == status
 
 
-def test_twilio_json_is_covered_by_its_hash(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET, "public_url": "https://y.example/z"})
-    body = b'{"a": 1}'
-    good = f"bodySHA256={hashlib.sha256(body).hexdigest()}"
-    headers = twilio_signature(f"https://y.example/z?{good}")
-    assert relay.post("hook", body, headers, query_string=good).status_code == 200
-    for mutated in (body + b" ", b"", b"{}"):
-        assert relay.post("hook", mutated, headers, query_string=good).status_code == 401
-    without = twilio_signature("https://y.example/z")
-    assert relay.post("hook", body, without).status_code == 401
-    assert relay.post("hook", b"", without | {"Content-Type": ""}).status_code == 200
-    upper = good.upper().replace("BODYSHA256", "bodySHA256")
-    assert (
-        relay.post("hook", body, twilio_signature(f"https://y.example/z?{upper}"), query_string=upper).status_code
-        == 401
-    )
-
-
 def test_twilio_may_sign_with_sha256(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET, "public_url": "https://y.example/z"})
     signature = base64.b64encode(mac(b"https://y.example/zA1", "sha256")).decode()
@@ -339,17 +180,10 @@ def test_twilio_may_sign_with_sha256(make_relay: MakeRelay) -> None:
     assert relay.post("hook", "A=1", headers | more).status_code == 200
 
 
-def test_square_and_hubspot_sign_the_url_too(make_relay: MakeRelay, clock: Clock) -> None:
-    public = "https://y.example/z"
-    relay = make_relay(
-        {"name": "square", "platform": "square", "secret": SECRET, "public_url": public},
-        {"name": "hubspot", "platform": "hubspot", "secret": SECRET, "public_url": public},
-    )
-    square = {"x-square-hmacsha256-signature": base64.b64encode(mac(public.encode() + b"{}")).decode()}
-    assert relay.post("square", "{}", square).status_code == 200
-    assert relay.post("square", "{}", square, query_string="a=1").status_code == 401
+def test_hubspot_signs_the_url_as_it_is_called_or_with_what_it_decodes(make_relay: MakeRelay, clock: Clock) -> None:
+    public, query = "https://y.example/z", "path=" + quote("/a b?c", safe="")
+    relay = make_relay({"name": "hubspot", "platform": "hubspot", "secret": SECRET, "public_url": public})
     stamp = str(int(NOW * 1000))
-    query = "path=" + quote("/a b?c", safe="")
     for signed in (f"{public}?{query}", f"{public}?path=/a%20b?c"):
         signature = base64.b64encode(mac(f"POST{signed}[]{stamp}".encode())).decode()
         headers = {"X-HubSpot-Signature-v3": signature, "X-HubSpot-Request-Timestamp": stamp}
@@ -500,42 +334,6 @@ def test_gitlab_takes_tokens_and_signing_tokens_side_by_side(make_relay: MakeRel
     assert relay.post("signing", "{}", signed).status_code == 200
     assert relay.post("signing", "{}", {"X-Gitlab-Token": signing}).status_code == 401
     assert relay.post("both", "{}", {"X-Gitlab-Token": signing}).status_code == 401
-
-
-def test_old_times_are_refused_by_every_platform_that_signs_one(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = make_relay({"name": "hook", "platform": "stripe", "secret": SECRET})
-    signature = mac(f"{int(NOW)}.{{}}".encode()).hex()
-    headers = {"Stripe-Signature": f"t={int(NOW)},v1={signature}"}
-    for offset, status in ((0, 200), (300.9, 200), (301, 401), (-300, 200), (-301, 401)):
-        clock.now = NOW + offset
-        assert relay.post("hook", "{}", headers).status_code == status, offset
-
-
-@pytest.mark.parametrize(
-    ("platform", "header", "algorithm", "encode", "prefix"),
-    [
-        ("facebook", "X-Hub-Signature-256", "sha256", bytes.hex, "sha256="),
-        ("bitbucket", "X-Hub-Signature", "sha256", bytes.hex, "sha256="),
-        ("jira", "X-Hub-Signature", "sha256", bytes.hex, "sha256="),
-        ("intercom", "X-Hub-Signature", "sha1", bytes.hex, "sha1="),
-        ("dropbox", "X-Dropbox-Signature", "sha256", bytes.hex, ""),
-        ("shopify", "X-Shopify-Hmac-Sha256", "sha256", lambda raw: base64.b64encode(raw).decode(), ""),
-        ("typeform", "Typeform-Signature", "sha256", lambda raw: base64.b64encode(raw).decode(), "sha256="),
-        ("twitter", "x-twitter-webhooks-signature", "sha256", lambda raw: base64.b64encode(raw).decode(), "sha256="),
-        ("pagerduty", "X-PagerDuty-Signature", "sha256", bytes.hex, "v1=00,v1="),
-    ],
-)
-def test_signatures_of_the_body_alone(
-    platform: str, header: str, algorithm: str, encode: Callable[[bytes], str], prefix: str, make_relay: MakeRelay
-) -> None:
-    relay = make_relay({"name": "hook", "platform": platform, "secret": ["0123456789abcdef-older", SECRET]})
-    body = '{"a": "é"}'.encode()
-    headers = {header: prefix + encode(mac(body, algorithm))}
-    assert relay.post("hook", body, headers).status_code == 200
-    assert header.lower() not in relay.event().headers
-    assert relay.post("hook", body + b" ", headers).status_code == 401
-    assert relay.post("hook", body, {header: prefix + encode(mac(body, algorithm, "x"))}).status_code == 401
-    assert relay.post("hook", body, {header: encode(mac(body, "sha512"))}).status_code == 401
 
 
 @pytest.mark.parametrize("form", ["v1,AAAA {}", "v1,AAAA, {}", "{} v1,AAAA", "{}, v1,AAAA"])

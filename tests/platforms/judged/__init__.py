@@ -6,7 +6,7 @@ does, and of the first with one bit changed in every place that may matter.
 
 Other libraries are asked by hand: ``python -m tests.platforms.judged PLATFORM "NAME VERSION, what of it was asked" --
 COMMAND``. COMMAND reads a JSON list of deliveries (`secret`, `now`, `method`, `url`, `headers`, `body`) on its standard
-input, and prints a JSON list of true and false. Without arguments, the table of all verdicts is printed.
+input, and prints a JSON list of true and false.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from platforms.bodies import BadBody
 from platforms.guide import samples
 from platforms.http import Request
 from platforms.verifiers import CannotSign, Credentials, Draft, Refused
-from tests.platforms.judging import URL
 from tests.platforms.vendors import Pages
 from tests.relay.bridge import NOW
 
 FOLDER = Path(__file__).parent
+URL = "https://relay.example.com/webhook/judge?tenant=a%20b&x=1"
 _STANDARD = ("clerk", "gitlab", "openai", "replicate", "resend", "standard-webhooks")
 
 
@@ -211,20 +211,9 @@ def _samples(command: list[str]) -> dict[str, Delivery]:
     return {name: unsigned_sample(PLATFORMS[name]) for name in ask(command, {})}
 
 
-def table() -> str:
-    """Who has judged what: platform, judge, requests, and how many alterations both refuse."""
-    lines = ["| platform | judge | requests | refused alterations |", "|---|---|---|---|"]
-    for record in records():
-        refused = sum(not verdict.accepts and not verdict.ours for verdict in record.verdicts)
-        lines.append(f"| {record.platform.name} | {record.judge} | {len(record.verdicts)} | {refused} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
-    """Asks a command for the verdicts of one judge or of all that it knows; without arguments, prints the table."""
+    """Asks a command for the verdicts of one judge, or of all that it knows."""
     match sys.argv[1:]:
-        case []:
-            print(table())
         case ["--", *command]:
             ask_all(command)
         case [name, judge, "--", *command]:
