@@ -12,7 +12,7 @@ from pathlib import Path
 from admin.errors import NotFound
 from admin.events.search import search
 from admin.events.targets import TARGETS_LISTED
-from admin.explain.set_aside import describe_set_aside
+from admin.explain.wording import describe_set_aside
 from config.last_good import LastGood
 from config.settings import Settings
 from config.watch import DefinitionsSource

@@ -8,7 +8,7 @@ from typing import Literal
 
 from admin.bridge import DAY, Bridge
 from admin.events.kept_rejections import KeptRejections
-from admin.explain.set_aside import describe_set_aside, name_of
+from admin.explain.wording import describe_set_aside, name_of
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
 from store.event_filter import EventFilter

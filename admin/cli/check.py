@@ -22,7 +22,7 @@ from admin.cli.tables import counted, plain
 from admin.conductor import connect
 from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.kept_rejections import KeptRejections
-from admin.explain.set_aside import name_of, next_try, why
+from admin.explain.wording import name_of, next_try, why
 from config.references import NOT_SET, environment_with_dotenv
 from config.settings import SettingsError, find_unknown_settings, port_of
 from config.webhooks import Definitions, DefinitionsError, Problem

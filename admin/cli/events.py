@@ -32,8 +32,7 @@ from admin.cli.tables import compact, counted, cut, plain, pretty
 from admin.events.differences import compared, differences, place
 from admin.events.failures import failures
 from admin.explain.explainer import Explainer
-from admin.explain.groups import answer, shown_first
-from admin.explain.results import Comparison, EventExplanation, StoryStep
+from admin.explain.results import Comparison, EventExplanation, StoryStep, answer, shown_first
 from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
 from store.records import Event, iso

@@ -12,7 +12,7 @@ from admin.errors import CantDo, NotFound
 from admin.events.descriptions import describe_effects
 from admin.events.families import families
 from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined, undefined, why_settled
-from admin.explain.targets import describe_target
+from admin.explain.wording import describe_target
 from config.webhooks import DEFAULT_HOLD
 from store.one_target import OneTarget, place_of
 from store.records import Committed, NewEvent, Target, new_event_id

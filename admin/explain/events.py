@@ -9,14 +9,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from admin.events.families import Family
 from admin.events.targets import TARGETS_LISTED, EventTargets
-from admin.explain.context import Context, because, is_left
 from admin.explain.inputs import input_shown
-from admin.explain.pairs import compare
+from admin.explain.pairs import Context, because, compare, is_left
 from admin.explain.results import Comparison, EventExplanation, MessageExplanation, StartExplanation
-from admin.explain.set_aside import describe_set_aside
-from admin.explain.targets import describe_target
+from admin.explain.wording import describe_set_aside, describe_target
 from config.quantities import format_rate
 from config.webhooks import Message, Start, Webhook
 from criteria.conditions import Conditions
@@ -113,18 +110,6 @@ def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, cont
     return StartExplanation(start, True, reason, criteria)
 
 
-def _kinship(event: Event, family: Family | None, resolved_by: str | None) -> Iterable[str]:
-    if event.replay_of:
-        has_one = event.only is not None and not event.is_callback
-        yield f"A replay of {event.replay_of}{f', to one target only: the {event.only}' if has_one else ''}."
-    if event.acknowledged_at is not None:
-        yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
-    if resolved_by is not None:
-        yield f"Resolved by replay {resolved_by}, which was delivered."
-    elif family is not None and (replays := family.replays_of(event.id)):
-        yield f"Replayed as {replays[-1].id}, which is {replays[-1].status}."
-
-
 def _meaning(
     event: Event,
     webhook: Webhook | None,
@@ -134,7 +119,12 @@ def _meaning(
 ) -> Iterable[str]:
     targets = context.targets_of.get(event.id, ())
     resolved_by = event.resolved_by
-    yield from _kinship(event, context.family, resolved_by)
+    if event.replay_of and event.only is not None and not event.is_callback:
+        yield f"A replay to one target only: the {event.only}."
+    if event.acknowledged_at is not None:
+        yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
+    if resolved_by is not None:
+        yield f"Resolved by replay {resolved_by}, which was delivered."
     if event.is_callback:
         yield f"It came by a URL that is for one task: {event.only}."
     if webhook is None:

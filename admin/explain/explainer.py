@@ -11,12 +11,11 @@ from itertools import chain, islice
 from admin.bridge import Bridge
 from admin.events.families import families
 from admin.events.targets import EventTargets, read_targets
-from admin.explain.context import Context, is_left
 from admin.explain.events import explain_event
-from admin.explain.pairs import Nearness, compare
+from admin.explain.pairs import Context, Nearness, compare, is_left
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation
-from admin.explain.set_aside import NOTHING, SetAsides, by_item, item_of, task_set_aside
 from admin.explain.story import story_of, waiting_sender_steps
+from admin.explain.wording import NOTHING, SetAsides, by_item, item_of, task_set_aside
 from config.webhooks import Webhook
 from store.event_filter import EventFilter
 from store.records import Event, Target, Task, Workflow

@@ -9,12 +9,13 @@ from admin.check.health import ago
 from admin.events.families import Family
 from admin.events.targets import EventTargets
 from admin.explain.results import StoryStep
+from admin.explain.wording import describe_target
 from config.webhooks import Webhook
 from store import answers
 from store.answers import Answer, Waited
 from store.one_target import place_of
 from store.records import Event, Target, iso
-from store.story import Attempt, Note, Origins
+from store.story import Note, Origins
 
 _TARGETS = 50
 """Targets whose calls are listed, at most."""
@@ -119,54 +120,19 @@ def _does(target: Target) -> str:
 
 def _calls(target: Target, now: int) -> Iterator[StoryStep]:
     place = f"the {place_of(target)}"
-    told = {attempt.number for attempt in target.failures}
-    ended_by_failure = target.settled_at is not None and target.attempts in told
     for attempt in target.failures:
-        last = ended_by_failure and attempt.number == target.attempts
-        yield StoryStep(attempt.ended_at, _failure(attempt, place, target if last else None), went_wrong=True)
-    if target.settled_at is not None and not ended_by_failure:
-        yield _end(target, place)
+        took = span(attempt.ended_at - attempt.began_at)
+        what = f"Attempt {attempt.number} for {place} failed after {took}: {attempt.error.rstrip('.')}."
+        yield StoryStep(attempt.ended_at, what, went_wrong=True)
+    if target.settled_at is not None:
+        effect = target.workflow_id if target.state in ("done", "skipped") else None
+        yield StoryStep(target.settled_at, describe_target(target), target.state == "failed", effect)
     elif target.state == "claimed" and target.claimed_at is not None:
         yield StoryStep(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
     elif target.state == "queued":
         yield StoryStep(max(target.created_at, now), f"Next: {place}, once the earlier messages with its key are sent.")
     elif target.state == "pending":
         yield StoryStep(max(target.due_at, now), f"Next: attempt {target.attempts + 1} for {place}.")
-
-
-def _failure(attempt: Attempt, place: str, last: Target | None) -> str:
-    took = span(attempt.ended_at - attempt.began_at)
-    error = attempt.error.rstrip(".")
-    if last is None:
-        return f"Attempt {attempt.number} for {place} failed after {took}: {error}. It is tried again."
-    if last.kind == "message" and last.state == "cancelled":
-        return f"Attempt {attempt.number} for {place} was the last: {error}."
-    if last.state == "cancelled":
-        return f"Attempt {attempt.number} for {place} came too late: {error}."
-    return f"Attempt {attempt.number} for {place} was refused permanently after {took}: {error}."
-
-
-def _end(target: Target, place: str) -> StoryStep:
-    assert target.settled_at is not None
-    tries = f" at attempt {target.attempts}" if target.attempts > 1 else ""
-    wrong = False
-    match target.state:
-        case "done" if target.kind == "complete":
-            what = f"Completed {place}{tries}: its workflow continues."
-        case "done" if target.kind == "message":
-            what = f"Sent {place}{tries}: workflow {target.workflow_id} has it."
-        case "skipped" | "cancelled" if target.kind == "message":
-            what = f"Didn't send {place}: {target.error}."
-        case "done":
-            what = f"Started {target.workflow}{tries}: workflow {target.workflow_id}."
-        case "skipped":
-            what = f"Didn't start {target.workflow}: workflow {target.workflow_id} exists for the same `once.key`."
-        case "cancelled":
-            what = f"Came too late for {place}: {(target.error or 'it had ended').rstrip('.')}."
-        case _:
-            what, wrong = f"Conductor refused {place} permanently: {(target.error or '').rstrip('.')}.", True
-    effect = target.workflow_id if target.state in ("done", "skipped") else None
-    return StoryStep(target.settled_at, what, wrong, effect)
 
 
 def _replays(event: Event, family: Family | None) -> Iterable[StoryStep]:
@@ -191,6 +157,11 @@ def span(milliseconds: int) -> str:
 
 _SHOWN = 200
 """Characters of an answer that are shown."""
+_NO_ANSWER = {
+    answers.TOO_LARGE: "Its workflow completed, but its answer is too large",
+    answers.UNREADABLE: "Its workflow completed, but its output can't be used",
+    answers.GONE: "Conductor no longer has its workflow",
+}
 
 
 def waiting_sender_steps(waited: Waited, received_at: int, now: int, shows_body: bool) -> Iterator[StoryStep]:
@@ -210,17 +181,11 @@ def waiting_sender_steps(waited: Waited, received_at: int, now: int, shows_body:
 
 
 def _answer(answer: Answer, shows_body: bool) -> tuple[str, bool]:
-    match answer.outcome:
-        case answers.COMPLETED:
-            body = answer.body or "null"
-            text = body if len(body) <= _SHOWN else body[:_SHOWN] + "…"
-            return f"Its workflow completed; the answer{f' is {text}' if shows_body else ' is hidden'}.", False
-        case outcome if outcome in answers.NO_WORKFLOW.values():
-            return f"It neither started nor resumed a workflow: its sender is answered 502 ({outcome}).", True
-        case answers.TOO_LARGE:
-            return "Its workflow completed, but its answer is too large: its sender is answered 502.", True
-        case answers.UNREADABLE:
-            return "Its workflow completed, but its output can't be used: its sender is answered 502.", True
-        case answers.GONE:
-            return "Conductor no longer has its workflow: its sender is answered 502.", True
-    return f"Its workflow ended as {answer.outcome}: its sender is answered 502.", True
+    if answer.outcome == answers.COMPLETED:
+        body = answer.body or "null"
+        text = body if len(body) <= _SHOWN else body[:_SHOWN] + "…"
+        return f"Its workflow completed; the answer{f' is {text}' if shows_body else ' is hidden'}.", False
+    if answer.outcome in answers.NO_WORKFLOW.values():
+        return f"It neither started nor resumed a workflow: its sender is answered 502 ({answer.outcome}).", True
+    why = _NO_ANSWER.get(answer.outcome, f"Its workflow ended as {answer.outcome}")
+    return f"{why}: its sender is answered 502.", True

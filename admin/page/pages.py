@@ -33,7 +33,7 @@ from admin.events.send import as_curl, delivery_of
 from admin.events.targets import TARGETS_LISTED, read_targets
 from admin.events.tree import select
 from admin.explain.explainer import Explainer
-from admin.explain.groups import answer, shown_first
+from admin.explain.results import answer, shown_first
 from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.charts import deliveries_chart, effect_times

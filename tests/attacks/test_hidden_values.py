@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from admin.api.objects import Event as ApiEvent
 from admin.bridge import Bridge, read_definitions
 from admin.events.follow import Follower
-from admin.explain import context, explainer
+from admin.explain import explainer, pairs
 from admin.page.app import create_app
 from platforms.base import digest
 from relay.app import create_app as create_relay
@@ -133,7 +133,7 @@ def test_what_is_hidden_costs_no_more_beside_many_tasks(
         made.append(document)
         return hiding.shown_of(document, hide)
 
-    monkeypatch.setattr(context, "shown_of", count)
+    monkeypatch.setattr(pairs, "shown_of", count)
     answer = client.get(f"/api/events/{event_id}/why")
     assert len(answer.get_json()["tasks"]) == 200
     assert CARD not in answer.text

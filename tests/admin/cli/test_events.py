@@ -178,7 +178,7 @@ def test_a_replay_is_a_new_event_of_now(cli: Cli, sample: Sample) -> None:
     assert (new.payload, new.headers, new.query, new.webhook) == (old.payload, old.headers, old.query, old.webhook)
     assert new.received_at > old.received_at
     assert new.hold_until == new.received_at + 600_000, "the hold is the definition's of now"
-    assert f"A replay of {old.id}." in cli("events", "show", new_id).stdout
+    assert f"A replay of event {old.id}." in cli("events", "show", new_id).stdout
     again = json.loads(cli("events", "replay", old.id, "--json", "--yes").stdout)
     assert again["replayOf"] == old.id
     assert again["eventId"] != new_id

@@ -68,8 +68,8 @@ def test_an_event_names_its_replays_and_they_name_it(cli: Cli, client: FlaskClie
     old = sample.events["refused"]
     first = replayed(sample, old, "failed")
     for command in ("show", "explain"):
-        assert f"Replayed as {first}, which is failed." in cli("events", command, old).stdout
-        assert f"A replay of {old}." in cli("events", command, first).stdout
+        assert f"Replayed, as event {first}, which is failed." in cli("events", command, old).stdout
+        assert f"A replay of event {old}." in cli("events", command, first).stdout
     second = replayed(sample, old, "delivered")
     for command in ("show", "explain"):
         for resolved in (old, first):

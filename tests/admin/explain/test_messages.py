@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from admin.explain.events import explain_event
-from admin.explain.targets import describe_target
+from admin.explain.wording import describe_target
 from store.one_target import OneTarget
 from store.records import Event, Target, TargetState
 from tests.admin.explain.test_explain import context, event, target, webhook
@@ -59,7 +59,7 @@ def test_an_event_gives_a_workflow_one_message_and_a_replay_to_one_target_only_t
     ("state", "words"),
     [
         ("queued", "Next in turn: the message to agent waits for earlier messages with its key."),
-        ("done", "Delivered the message to agent (w1) at "),
+        ("done", "Delivered the message to agent (w1)."),
         ("skipped", "Not delivered: the message to agent (w1): no workflow."),
         ("failed", "Delivering the message to agent (w1) failed permanently: no workflow."),
     ],

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from admin.explain import explainer, pairs
-from admin.explain.context import Context
 from admin.explain.explainer import Explainer
-from admin.explain.pairs import Nearness, compare
+from admin.explain.pairs import Context, Nearness, compare
 from store.one_target import OneTarget
 from store.records import Event, NewEvent, Task, Term, Workflow, new_event_id
 from tests.admin.explain.test_explain import NOW, event, target, task, webhook

@@ -44,8 +44,8 @@ def test_a_delivered_event_has_a_short_story() -> None:
         "+0 Verified by the signature in X-Hub-Signature-256.",
         "+400 Decided 400 ms after it arrived by worker worker-1, after the scan for waiting tasks that began at "
         "2023-11-14T22:13:20.100Z: it completes the task wait of deploy (wf-1), starts on_push.",
-        "+700 Completed the task wait of deploy (wf-1): its workflow continues.",
-        "+800 Started on_push: workflow wf-2.",
+        "+700 Completed task wait of deploy (wf-1).",
+        "+800 Started on_push (wf-2).",
     ]
     story = story_of(EVENT, EventTargets([COMPLETION]), FROM, None, None, NOW)
     assert [one.workflow_id for one in story] == [None, None, None, "wf-1"]
@@ -56,19 +56,23 @@ def test_attempts_are_told_with_their_times_and_errors() -> None:
     refused = replace(START, state="failed", attempts=4, error="No such workflow", settled_at=NOW + 9000)
     last = Attempt(4, NOW + 8900, NOW + 9000, "No such workflow")
     assert told(EVENT, replace(refused, failures=(*failures, last)))[3:] == [
-        "+3500 Attempt 2 for the start of on_push failed after 2.5 s: 503 Service Unavailable. It is tried again.",
-        "+5001 Attempt 3 for the start of on_push failed after 1 ms: x. It is tried again.",
-        "+9000 Attempt 4 for the start of on_push was refused permanently after 100 ms: No such workflow.",
+        "+3500 Attempt 2 for the start of on_push failed after 2.5 s: 503 Service Unavailable.",
+        "+5001 Attempt 3 for the start of on_push failed after 1 ms: x.",
+        "+9000 Attempt 4 for the start of on_push failed after 100 ms: No such workflow.",
+        "+9000 Starting on_push failed permanently: No such workflow. Register the workflow in Conductor, or correct "
+        "`starts`; then replay.",
     ]
-    assert told(EVENT, refused)[3:] == ["+9000 Conductor refused the start of on_push permanently: No such workflow."]
     late = replace(COMPLETION, state="cancelled", failures=(Attempt(1, NOW + 410, NOW + 700, "it had ended"),))
-    assert told(EVENT, late)[3:] == ["+700 Attempt 1 for the task wait of deploy (wf-1) came too late: it had ended."]
+    assert told(EVENT, late)[3:] == [
+        "+700 Attempt 1 for the task wait of deploy (wf-1) failed after 290 ms: it had ended.",
+        "+700 task wait of deploy (wf-1) had already ended: cancelled, timed out, or completed by someone else.",
+    ]
     again = replace(START, attempts=3, due_at=NOW + 20_000, failures=failures)
     assert told(EVENT, again)[-1] == "+20000 Next: attempt 4 for the start of on_push."
     calling = replace(START, state="claimed", attempts=4, claimed_at=NOW + 9500, failures=failures)
     assert told(EVENT, calling)[-1] == "+9500 Attempt 4 for the start of on_push is under way."
     recovered = replace(START, state="done", attempts=4, workflow_id="wf-2", settled_at=NOW + 9000, failures=failures)
-    assert told(EVENT, recovered)[-1] == "+9000 Started on_push at attempt 4: workflow wf-2."
+    assert told(EVENT, recovered)[-1] == "+9000 Started on_push (wf-2)."
 
 
 def test_a_held_event_tells_how_long_and_who_came() -> None:
@@ -79,7 +83,7 @@ def test_a_held_event_tells_how_long_and_who_came() -> None:
     taken = replace(COMPLETION, created_at=NOW + 5000, settled_at=NOW + 5200)
     assert told(EVENT, taken)[3:] == [
         "+5000 Decided again, because a target appeared: it completes the task wait of deploy (wf-1).",
-        "+5200 Completed the task wait of deploy (wf-1): its workflow continues.",
+        "+5200 Completed task wait of deploy (wf-1).",
     ]
     assert told(replace(EVENT, status="expired"))[-1] == "+9000 Its hold ended: no task took it."
     ignored = replace(EVENT, status="ignored", settled_at=NOW + 400)
@@ -132,13 +136,13 @@ def test_page_command_line_and_api_tell_the_story(cli: Cli, client: FlaskClient,
     for command in ("show", "explain"):
         text = cli("events", command, refused).stdout
         assert "story:\n" in text
-        assert "was refused permanently after" in text
+        assert "Starting on_push failed permanently" in text
         assert f"Replayed, as event {replay}, which is delivered. It resolved this event." in text
     story = json.loads(cli("events", "show", refused, "--json").stdout)["story"]
     assert client.get(f"/api/events/{refused}").json["story"] == story  # type: ignore[index]
-    assert [one["wentWrong"] for one in story] == [False, False, True, False]
+    assert [one["wentWrong"] for one in story] == [False, False, True, True, False]
     assert story[-1]["otherEventId"] == replay
     page = client.get(f"/events/{refused}").text
     assert '<h2 id="story">Story</h2>' in page
-    assert page.count('<li class="wrong">') == 1
+    assert page.count('<li class="wrong">') == 2
     assert "In Conductor</a>" in client.get(f"/events/{sample.events['delivered']}").text

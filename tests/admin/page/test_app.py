@@ -270,7 +270,7 @@ def test_replay_makes_a_new_event_and_shows_it(client: FlaskClient, sample: Samp
     event = sample.store.queries.event(new_id)
     assert event is not None
     assert event.replay_of == old_id
-    assert f"A replay of {old_id}" in page(client, f"/events/{new_id}")
+    assert f"A replay of event {old_id}" in page(client, f"/events/{new_id}")
 
 
 @pytest.mark.parametrize("form", [{}, {"form_token": ""}, {"form_token": "0" * 64}])

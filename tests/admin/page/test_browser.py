@@ -103,7 +103,7 @@ def test_replay_from_the_page(driver: Chrome, url: str, shared: Sample) -> None:
     old_id = shared.events["refused"]
     driver.get(f"{url}/events/{old_id}")
     driver.find_element(By.XPATH, "//button[text()='Replay']").click()
-    await_true(driver, lambda: f"A replay of {old_id}." in driver.find_element(By.CLASS_NAME, "meaning").text)
+    await_true(driver, lambda: f"A replay of event {old_id}." in driver.find_element(By.CLASS_NAME, "story").text)
     assert driver.current_url.rpartition("/")[2] != old_id
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from admin.explain.groups import answer, closest
-from admin.explain.results import Comparison, Verdict
+from admin.explain.results import Comparison, Verdict, answer, closest
 from criteria.matches import Criterion
 
 

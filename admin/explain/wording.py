@@ -1,31 +1,52 @@
-"""One target in words: a task completed, a workflow started, or a message given to one, by an event."""
+"""Targets, and what is set aside, in words."""
 
 from __future__ import annotations
 
-from admin.explain.results import Verdict
-from store.records import Target, iso
+from collections.abc import Mapping
+
+from store.records import SetAside, SetAsideKind, Target, Task, iso
+
+SetAsides = Mapping[tuple[SetAsideKind, str], SetAside]
+"""(kind, id) → what is known about it."""
+NOTHING: SetAsides = {}
 
 
-def describe_own_target(target: Target) -> tuple[Verdict, str]:
-    when = iso(target.settled_at)
-    match target.state:
-        case "done":
-            return "taken", f"this event completed it at {when}"
-        case "pending" | "claimed":
-            last = f"; the last attempt failed: {_error(target)}{_again(target)}" if target.error else ""
-            doubt = ""
-            if target.only_versions is not None:
-                versions = " or ".join(map(str, sorted(target.only_versions)))
-                doubt = f" if its workflow is version {versions}, which is still to be looked up in Conductor"
-            return "taken", f"this event is completing it{doubt} (attempts so far: {target.attempts}){last}"
-        case "cancelled":
-            return (
-                "out of reach",
-                f"it had already ended when this event tried to complete it, at {when}: "
-                f"{target.error or 'cancelled, timed out, or completed by someone else'}",
-            )
-        case _:
-            return "matches", f"Conductor permanently refused to let this event complete it: {target.error}"
+def by_item(found: list[SetAside]) -> SetAsides:
+    """Indexes what was found by kind and id."""
+    return {(item.kind, item.id): item for item in found}
+
+
+def name_of(item: SetAside) -> str:
+    """``task 0193… of orders``."""
+    return f"{item.kind} {item.id}" + (f" of {item.webhook}" if item.webhook else "")
+
+
+def why(item: SetAside) -> str:
+    """Its last error, how often it has failed, and since when."""
+    times = "once" if item.tries == 1 else f"{item.tries} times"
+    return f"{item.reason.rstrip('.')} (failed {times} since {iso(item.since)})"
+
+
+def next_try(item: SetAside) -> str:
+    """When it is tried next."""
+    return f"it is tried again automatically at {iso(item.due_at)}"
+
+
+def describe_set_aside(item: SetAside) -> str:
+    """All of that in one phrase."""
+    return f"set aside: {why(item)}; {next_try(item)}"
+
+
+def task_set_aside(task: Task, set_aside: SetAsides) -> str | None:
+    """Says that the task or its workflow is set aside, and why. None if neither is."""
+    if (item := item_of(task, set_aside)) is None:
+        return None
+    return f"{'the task' if item.kind == 'task' else 'its workflow'} is {describe_set_aside(item)}"
+
+
+def item_of(task: Task, set_aside: SetAsides) -> SetAside | None:
+    """What is set aside: the task, or else its workflow."""
+    return set_aside.get(("task", task.id)) or set_aside.get(("workflow", task.workflow_id))
 
 
 def describe_target(target: Target) -> str:
@@ -42,7 +63,7 @@ def describe_target(target: Target) -> str:
         done, doing = "Started", "Starting"
     match target.state:
         case "done":
-            return f"{done} {what} at {iso(target.settled_at)}."
+            return f"{done} {what}."
         case "queued":
             return f"Next in turn: {what} waits for earlier messages with its key."
         case "skipped" | "cancelled" if target.kind == "message":
@@ -52,7 +73,7 @@ def describe_target(target: Target) -> str:
         case "pending" | "claimed":
             tries = f", attempts so far: {target.attempts}" if target.attempts else ""
             return f"{doing} {what}{tries}" + (
-                f"; the last one failed: {_error(target)}{_again(target)}." if target.error else "."
+                f"; the last one failed: {error_of(target)}{again(target)}." if target.error else "."
             )
         case "cancelled":
             return f"{what} had already ended: {target.error or 'cancelled, timed out, or completed by someone else'}."
@@ -64,9 +85,11 @@ def describe_target(target: Target) -> str:
             return f"{doing} {what} failed permanently: {(target.error or '').rstrip('.')}.{remedy}"
 
 
-def _again(target: Target) -> str:
+def again(target: Target) -> str:
+    """When the next attempt is, behind a semicolon; nothing if it is under way."""
     return f"; the next one is at {iso(target.due_at)}" if target.state == "pending" else ""
 
 
-def _error(target: Target) -> str:
+def error_of(target: Target) -> str:
+    """Its last error, without a full stop."""
     return (target.error or "for an unknown reason").rstrip(".")
