@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,21 +18,22 @@ import structlog
 
 from config.target_keys import Respond
 from relay.reports import metrics
-from relay.waiting.places import WaitingPlaces
 from store.answers import Answer, Answered
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.protocols import Listener, Signals
+from store.protocols import Signals
 from store.records import Committed
 from store.rules import fairness
 from store.sql.answers import Answers
 
+MOST = 1000
+"""Senders that may wait in one process: half of its connections."""
+_SHARE = 4
+"""Senders that a webhook may have waiting for each free place: if it is alone, four fifths of all places."""
 _LOOK_EVERY = 1.0
 """Seconds between two polls if no worker reports an answer."""
 _GATHER = 0.05
 """Seconds between two polls at least: each asks for all senders that wait."""
-_LISTEN_ON = 30.0
-"""Seconds for which a process keeps listening after the last sender has its answer."""
 _OF_ONE_EVENT = 20
 """Senders of one process that may wait for one event: whoever has seen a delivery can send it as often as they like."""
 _PAGE = 1000
@@ -75,18 +77,44 @@ class _Waiter:
             self.over.set()
 
 
+class WaitingPlaces:
+    """Leaves room for other webhooks' senders, however many wait for one webhook's slow workflows: the fewer places are
+    free, the fewer a webhook may have."""
+
+    def __init__(self, most: int = MOST):
+        self.most = most
+        self._taken = Counter[str]()
+        self._sum = 0
+
+    def has_room(self, webhook: str) -> bool:
+        """Whether another of the webhook's senders may wait."""
+        return self._taken[webhook] < _SHARE * (self.most - self._sum)
+
+    @contextmanager
+    def one(self, webhook: str) -> Iterator[None]:
+        """Takes a place until the block ends."""
+        self._taken[webhook] += 1
+        self._sum += 1
+        try:
+            yield
+        finally:
+            self._sum -= 1
+            self._taken[webhook] -= 1
+            if not self._taken[webhook]:
+                del self._taken[webhook]
+
+
 class Waiting:
     """The senders that wait in this process. Safe for threads, and for greenlets of one thread."""
 
     def __init__(self, answers: Answers, signals: Signals):
         self.places = WaitingPlaces()
+        self._answers = answers
         self._signals = signals
         self._waiters: dict[str, list[_Waiter]] = {}
         """Event id → who waits for its answer."""
-        self._reader = _Reader(answers, self._waiters)
         self._wake: Callable[[], None] = _nothing
         self._lock = threading.Lock()
-        self._has_waiters = threading.Event()
         self._thread: threading.Thread | None = None
         self._is_stopping = False
 
@@ -136,7 +164,6 @@ class Waiting:
                 self._thread = threading.Thread(target=self._run, name="answers", daemon=True)
                 self._thread.start()
         try:
-            self._has_waiters.set()
             if pending.is_duplicate:  # it may have an answer already
                 self._wake()
             yield
@@ -148,47 +175,26 @@ class Waiting:
                     del self._waiters[pending.event_id]
 
     def _run(self) -> None:
+        """Looks from the first sender on. Keeps taking wake-ups, so that none pile up."""
         while True:
-            self._has_waiters.wait()
             try:
                 with closing(self._signals.listener("answers")) as listener:
                     self._wake = listener.wake
-                    self._look_with(listener)
+                    while True:
+                        if self._waiters:
+                            self._look()
+                        time.sleep(_GATHER)
+                        listener.wait(_LOOK_EVERY)
+            except StoreUnavailable:
+                pass  # the next delivery to be stored fails for the same reason, and logs it
             except Exception:
-                structlog.get_logger().exception("could not listen for answers")
-                time.sleep(_AFTER_ERROR)
+                structlog.get_logger().exception("could not look for answers")
             self._wake = _nothing
+            time.sleep(_AFTER_ERROR)
 
-    def _look_with(self, listener: Listener) -> None:
-        """Looks until no sender has waited for `_LISTEN_ON` seconds. Keeps taking wake-ups, so that none pile up."""
-        last = time.monotonic()
-        while time.monotonic() < last + _LISTEN_ON:
-            self._has_waiters.clear()
-            if self._waiters:
-                last = time.monotonic()
-                try:
-                    self._reader.look()
-                except StoreUnavailable:
-                    time.sleep(_AFTER_ERROR)  # the next delivery to be stored fails for the same reason, and logs it
-                except Exception:
-                    structlog.get_logger().exception("could not look for answers")
-                    time.sleep(_AFTER_ERROR)
-            time.sleep(_GATHER)
-            listener.wait(_LOOK_EVERY)
+    # --- the reader ---
 
-
-def _nothing() -> None:
-    pass
-
-
-class _Reader:
-    """Reads the answers for all senders that wait. For one thread."""
-
-    def __init__(self, answers: Answers, waiters: dict[str, list[_Waiter]]):
-        self._answers = answers
-        self._waiters = waiters
-
-    def look(self) -> None:
+    def _look(self) -> None:
         """Hands over the answers that have been recorded, and has workers watch for the others for as long as their
         senders wait. Raises StoreUnavailable."""
         event_ids = list(self._waiters)
@@ -223,3 +229,7 @@ class _Reader:
 
     def _is_over(self, event_id: str) -> bool:
         return all(waiter.over.is_set() for waiter in self._waiters.get(event_id, ()))
+
+
+def _nothing() -> None:
+    pass

@@ -16,8 +16,7 @@ from werkzeug.test import TestResponse
 
 from config.target_keys import Respond
 from relay.waiting.answering import response_to
-from relay.waiting.places import WaitingPlaces
-from relay.waiting.senders import Pending, Waiting
+from relay.waiting.senders import Pending, Waiting, WaitingPlaces
 from store.answers import TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
