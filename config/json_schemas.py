@@ -7,6 +7,7 @@ schema is executed. What doesn't fit is told by its place and the rule, never by
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -19,13 +20,9 @@ from config.yaml_lines import BadYaml, Where, parse_yaml
 if TYPE_CHECKING:  # costs most processes time and memory for nothing
     from jsonschema_rs import ValidationError
 
-_BASE = "http://schemas.invalid/"
+_BASE = "http://schemas.invalid/folder/"
 """Stands for the definitions' folder in the URIs of its files. Nothing is ever fetched."""
-_MOST_FILES = 100
-_LARGEST = 1_000_000
-"""Characters of one file."""
 _PATTERN_MEMORY = 1 << 20
-_STANDARD = re.compile(r"https?://json-schema\.org/")
 _NAME = re.compile(r"[^\W\d][\w-]{,80}")
 _LONGEST_PLACE = 300
 _SHOWN = frozenset(
@@ -57,7 +54,7 @@ class PayloadSchema:
         self.name = name
         self._documents = documents
         self._uri = uri
-        self._validator = _validator(documents, uri, "")
+        self._validator = _validator(documents[uri], uri, documents.__getitem__, "")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PayloadSchema) and self._documents == other._documents
@@ -97,7 +94,7 @@ class PayloadSchema:
             return None  # what a branch evaluates counts there
         documents = {uri: _with_plain_branches(document) for uri, document in self._documents.items()}
         try:
-            return _validator(documents, self._uri, "")
+            return _validator(documents[self._uri], self._uri, documents.__getitem__, "")
         except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
             return None
 
@@ -134,81 +131,82 @@ def _step(part: str | int) -> str:
 def load_schema(file: str, folder: Path, read: Read) -> PayloadSchema:
     """The schema in this file of the folder, with the files that it refers to. Raises BadSchema."""
     files = _Files(folder, read)
-    path = files.find(file, folder)
+    path = files.inside(folder / file)
     if path is None:
         raise BadSchema("a schema outside the definition's folder", "move it there, and write its relative path")
-    files.add(path)
-    return _compiled(file, files)
+    uri = files.uri(path)
+    files.add(path, uri)
+    return PayloadSchema(file, files.documents, uri)
 
 
 class _Files:
-    """The files of one schema."""
+    """The files of one schema: the library asks for those that it refers to, and each is checked by itself, so that
+    what is wrong is found where it is."""
 
     def __init__(self, folder: Path, read: Read):
         self.folder = folder
         self._read = read
-        self._known: set[Path] = set()
-        self.texts: list[tuple[Path, str, str]] = []
-        """Path, text and URI of each, the schema itself first."""
+        self._bases = {_BASE: folder}
+        """The beginnings of the URIs of files, and the folders that they stand for."""
+        self._texts: dict[Path, str] = {}
+        self._fault: BadSchema | None = None
         self.documents: dict[str, Any] = {}
-        """URI → schema; a file with an `$id` has several."""
+        """URI → schema."""
 
-    def find(self, name: str, beside: Path) -> Path | None:
-        """The file of this relative path; None if it isn't below the folder, also by a link."""
-        path = beside / name
+    def inside(self, path: Path) -> Path | None:
+        """The path; None if it isn't below the folder, also by a link."""
         try:
-            inside = path.resolve().is_relative_to(self.folder.resolve())
+            return path if path.resolve().is_relative_to(self.folder.resolve()) else None
         except (OSError, ValueError, RuntimeError):
             return None
-        return path if inside and not Path(name).is_absolute() else None
 
     def uri(self, path: Path) -> str:
-        return _BASE + quote(str(path.resolve().relative_to(self.folder.resolve())))
+        return _BASE + quote(os.path.relpath(path, self.folder))
 
-    def add(self, path: Path) -> Any:
+    def add(self, path: Path, uri: str) -> Any:
         """Reads the file, and those that it refers to. Raises BadSchema."""
-        text, uri = self._text(path), self.uri(path)
-        document = _parsed(path, text)
-        self._known.add(path.resolve())
-        self.texts.append((path, text, uri))
-        self.documents[uri] = document
-        own = document.get("$id") if isinstance(document, dict) else None
-        base = urljoin(uri, own) if isinstance(own, str) else uri
-        self.documents.setdefault(base.partition("#")[0], document)
-        try:
-            references, inner = _references(document)
-        except RecursionError:
-            raise BadSchema("nested too deeply", "make it flatter", path) from None
-        known = {urljoin(base, one) for one in inner}
-        for where, reference in references:
-            target = reference.partition("#")[0]
-            if not target or urljoin(base, target) in known or _STANDARD.match(target):
-                continue
-            other = None if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:|/", target) else self.find(unquote(target), path.parent)
-            if other is None:
-                raise BadSchema(
-                    f"a reference to {target[:200]}, which is outside the definition's folder",
-                    "put that schema into a file there, and write its relative path; nothing is fetched",
-                    path,
-                    _line(text, where),
-                )
-            found = self.documents[self.uri(other)] if other.resolve() in self._known else self.add(other)
-            self.documents.setdefault(urljoin(base, target), found)
-        return document
+        import jsonschema_rs
 
-    def _text(self, path: Path) -> str:
-        if len(self._known) >= _MOST_FILES:
-            raise BadSchema(f"more than {_MOST_FILES} files of schemas", "put several into one", path)
         try:
-            text = self._read(path)
+            text = self._texts[path] = self._read(path)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-            raise BadSchema(
-                f"the file {path.name} can't be read: {reason}", "create it, readable by the bridge"
-            ) from None
-        if len(text) > _LARGEST:
-            raise BadSchema(f"larger than {_LARGEST} characters", "make it smaller", path)
-        return text
+            remedy = "create it, readable by the bridge"
+            raise BadSchema(f"the file {path.name} can't be read: {reason}", remedy) from None
+        document = self.documents[uri] = _parsed(path, text)
+        if isinstance(document, dict) and isinstance(own := document.get("$id"), str):
+            self._bases.setdefault(urljoin(urljoin(uri, own), "."), path.parent)
+        try:
+            _validator(document, uri, self._retrieve, None)  # values of a schema may be told
+        except jsonschema_rs.ValidationError as error:
+            line = _line(text, tuple(error.instance_path))
+            wrong = BadSchema(_why(error), "see https://json-schema.org/specification", path, line)
+            raise self._fault or wrong from None
+        except (ValueError, jsonschema_rs.ReferencingError) as error:
+            what = f"can't be compiled: {str(error).partition(chr(10))[0][:300]}"
+            raise self._fault or BadSchema(what, "correct it", path) from None
+        return document
+
+    def _retrieve(self, uri: str) -> Any:
+        if uri in self.documents:
+            return self.documents[uri]
+        base = next((base for base in self._bases if uri.startswith(base)), None)
+        path = None if base is None else self.inside(self._bases[base] / unquote(uri.removeprefix(base)))
+        try:
+            if path is None:
+                name = uri.rpartition("/")[2]
+                referring = next((one for one, text in self._texts.items() if name in text), None)
+                line = 1 if referring is None else self._texts[referring].partition(name)[0].count("\n") + 1
+                raise BadSchema(
+                    f"a reference to {uri[:200]}, which is outside the definition's folder",
+                    "put that schema into a file there, and write its relative path; nothing is fetched",
+                    referring,
+                    line,
+                )
+            return self.add(path, uri)
+        except BadSchema as error:
+            self._fault = error  # the library makes its own error of it
+            raise
 
 
 def _parsed(path: Path, text: str) -> Any:
@@ -221,49 +219,6 @@ def _parsed(path: Path, text: str) -> Any:
     if not isinstance(document, (dict, bool)):
         raise BadSchema("not a JSON Schema, which is an object", "write one such as {}", path)
     return document
-
-
-def _references(document: Any) -> tuple[list[tuple[Where, str]], list[str]]:
-    """The references in a document with their places, and the ids of the schemas in it. Raises RecursionError."""
-    references: list[tuple[Where, str]] = []
-    ids: list[str] = []
-
-    def look(value: Any, where: Where) -> None:
-        if isinstance(value, dict):
-            for key, item in value.items():
-                if not isinstance(item, str):
-                    look(item, (*where, key))
-                elif key in ("$ref", "$dynamicRef", "$recursiveRef"):
-                    references.append(((*where, key), item))
-                elif key == "$id":
-                    ids.append(item)
-        elif isinstance(value, list):
-            for number, item in enumerate(value):
-                look(item, (*where, number))
-
-    look(document, ())
-    return references, ids
-
-
-def _compiled(name: str, files: _Files) -> PayloadSchema:
-    """The schema, after the files that it refers to, so that what is wrong is found where it is."""
-    import jsonschema_rs
-
-    for path, text, uri in reversed(files.texts):
-        try:
-            try:
-                schema = PayloadSchema(name, files.documents, uri)
-            except jsonschema_rs.ValidationError:
-                _validator(files.documents, uri, None)  # no value of a payload is to be told, but what is wrong here is
-                raise
-        except jsonschema_rs.ValidationError as error:
-            line = _line(text, tuple(error.instance_path))
-            raise BadSchema(_why(error), "see https://json-schema.org/specification", path, line) from None
-        except (ValueError, jsonschema_rs.ReferencingError) as error:
-            raise BadSchema(
-                f"can't be compiled: {str(error).partition(chr(10))[0][:300]}", "correct it", path
-            ) from None
-    return schema
 
 
 def _with_plain_branches(schema: Any, are_names: bool = False) -> Any:
@@ -291,17 +246,15 @@ _VALUES = frozenset({"const", "default", "enum", "examples"})
 _OF_NAMES = frozenset({"$defs", "definitions", "dependentSchemas", "dependencies", "patternProperties", "properties"})
 
 
-def _validator(documents: Mapping[str, Any], uri: str, mask: str | None) -> Any:
+def _validator(document: Any, uri: str, retrieve: Callable[[str], Any], mask: str | None) -> Any:
     """Raises ValueError, and the library's errors."""
     import jsonschema_rs
 
-    named = [(one, document) for one, document in documents.items() if isinstance(document, dict)]
     return jsonschema_rs.validator_for(
-        documents[uri],
-        registry=jsonschema_rs.Registry(named),
+        document,
         base_uri=uri,
+        retriever=retrieve,
         pattern_options=jsonschema_rs.RegexOptions(size_limit=_PATTERN_MEMORY, dfa_size_limit=_PATTERN_MEMORY),
-        offline=True,
         mask=mask,
     )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from config.model import WebhooksFile
 from config.quantities import format_duration
-from config.webhooks import WebhooksFile
 from criteria.operators import SCHEMA as OPERATORS
 
 

@@ -13,7 +13,7 @@ from admin.events.descriptions import describe_effects
 from admin.events.families import families
 from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined, undefined, why_settled
 from admin.explain.wording import describe_target
-from config.webhooks import DEFAULT_HOLD
+from config.model import DEFAULT_HOLD
 from store.one_target import OneTarget, place_of
 from store.records import Committed, NewEvent, Target, new_event_id
 from store.rules.transitions import LIVE

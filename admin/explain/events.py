@@ -15,7 +15,8 @@ from admin.explain.pairs import Context, because, compare, is_left
 from admin.explain.results import Comparison, EventExplanation, MessageExplanation, StartExplanation
 from admin.explain.wording import describe_set_aside, describe_target
 from config.quantities import format_rate
-from config.webhooks import Message, Start, Webhook
+from config.target_keys import Message, Start
+from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
 from criteria.matches import BadMatches, Criterion

@@ -9,7 +9,8 @@ from typing import Any
 
 from admin.bridge import Bridge
 from admin.events.event_or_sample import first_sample
-from config.webhooks import Start, Webhook
+from config.target_keys import Start
+from config.webhooks import Webhook
 from criteria.inputs import InputTooLarge, filled, value_at
 from criteria.jsonpath import plain_steps
 from store.event_filter import EventFilter

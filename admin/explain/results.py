@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from admin.explain.inputs import Input, in_lines
-from config.webhooks import Message, Start
+from config.target_keys import Message, Start
 from criteria.matches import Criterion
 from store.records import Event, SetAside, Target, Task
 from store.rules.replays import UNRESOLVED

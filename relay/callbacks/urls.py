@@ -8,7 +8,8 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import unquote, unquote_plus
 
-from config.webhooks import Accept, Callback
+from config.callbacks import Callback
+from config.model import Accept
 from platforms.base import digest
 from relay.callbacks.tokens import Claims, Expired, Forged, Tokens, read_ids
 from store.one_target import callback_to, names_of

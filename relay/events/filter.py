@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from config.webhooks import Respond
+from config.target_keys import Respond
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
 from platforms.http import Response

@@ -14,7 +14,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from config.webhooks import Accept
+from config.model import Accept
 from relay.http.addresses import read_address, subscriber_of
 from store.clock import MonotonicClock
 

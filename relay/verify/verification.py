@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from config.webhooks import Jwt as JwtKeys
+from config.proof_keys import Jwt as JwtKeys
 from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from platforms.base import Platform

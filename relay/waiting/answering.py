@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from config.webhooks import Respond
+from config.target_keys import Respond
 from platforms.http import Response, json_response
 from store.answers import COMPLETED, NO_WORKFLOW, TOO_LARGE, Answer
 

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from config.webhooks import Definitions, Start, Webhook
+from config.target_keys import Start
+from config.webhooks import Definitions, Webhook
 from store.one_target import OneTarget
 from store.records import Target
 from tests.criteria import naive

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from config.problems import dotted
-from config.webhooks import Definitions, Message, Problem, Webhook
+from config.target_keys import Message
+from config.webhooks import Definitions, Problem, Webhook
 from config.yaml_lines import Where
 from criteria.matches import BadMatches, Criteria
 from criteria.missing import why_nothing

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from config.webhooks import Accept, DefinitionsError
+from config.model import Accept
+from config.webhooks import DefinitionsError
 from relay.http.admission import FAILURES, PROVEN_FOR, Admission, Allowance, SharedTimes
 from relay.reports import metrics
 from relay.verify.verification import Verification
