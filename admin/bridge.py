@@ -42,7 +42,7 @@ def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, st
     """
     loader = LastGood(PLATFORMS, may_be_empty=settings.bridge_admin_writes, partial=True)
     current = loader.begin(settings.bridge_webhooks, read_kept)
-    return DefinitionsSource(settings.bridge_webhooks, loader, current)
+    return DefinitionsSource(settings.bridge_webhooks, loader.load, current)
 
 
 def read_definitions(path: Path, may_be_empty: bool = False) -> Definitions:

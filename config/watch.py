@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
@@ -18,11 +18,8 @@ STILL_IN_FORCE = "the definitions have errors; the last good ones of each file a
 """What is logged of a broken edit, and at a start with what an earlier process has kept."""
 
 
-class Loader(Protocol):
-    """Reads definitions."""
-
-    def load(self, path: Path) -> Definitions:
-        """Raises DefinitionsError if nothing in the files can be used."""
+Load = Callable[[Path], Definitions]
+"""Reads definitions. Raises DefinitionsError if nothing in the files can be used."""
 
 
 class Listener:
@@ -45,11 +42,11 @@ class DefinitionsSource:
     Thread-safe, and safe for a fork at any time: the thread is the parent's, and a child that wants one starts its own.
     """
 
-    def __init__(self, path: Path, loader: Loader, current: Definitions, listener: Listener | None = None):
+    def __init__(self, path: Path, load: Load, current: Definitions, listener: Listener | None = None):
         """`current` are the definitions in force until a change."""
         self.listener = listener or Listener()
         self._path = path
-        self._loader = loader
+        self._load = load
         self._current = current
         self._seen: Stamps = current.sources
         self._unrecorded = False
@@ -112,7 +109,7 @@ class DefinitionsSource:
         """Puts in force what the files say now; returns whether it has no errors."""
         old = self._current
         try:
-            new = self._loader.load(self._path)
+            new = self._load(self._path)
             sources = new.sources
         except DefinitionsError as error:
             new, sources = replace(old, errors=error.problems), error.sources

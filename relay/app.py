@@ -13,17 +13,19 @@ from config.last_good import LastGood
 from config.logs import configure_logging
 from config.settings import Settings, SettingsError, load_settings
 from config.watch import DefinitionsSource
-from config.webhooks import DefinitionsError
+from config.webhooks import Definitions, DefinitionsError
 from platforms import PLATFORMS
 from platforms.base import Platform
 from relay import concurrency
-from relay.background import Background, KeptHiddenPaths
-from relay.definitions import Changes, LoadInThread, Routing, warn
+from relay.background import Background
+from relay.concurrency import run_in_thread
+from relay.definitions import Changes, warn
 from relay.http import views
 from relay.http.forwarded import believing
 from relay.receiver import Receiver
 from relay.reports.outcomes import Outcomes
 from relay.reports.raw_deliveries import Keeper
+from relay.route import Route, routes_of
 from relay.verify.vendor_keys import HttpsDownload, KeyCaches, KeySource
 from relay.waiting.senders import Waiting
 from store import tracing
@@ -39,15 +41,13 @@ def create_app(
     store: Store | None = None,
     keys: KeySource | None = None,
     platforms: Mapping[str, Platform] = PLATFORMS,
-    in_background: bool = True,
     clock: MonotonicClock = time,
 ) -> Flask:
     """The relay as a WSGI application; ``app.extensions["relay"]`` is its `Background`.
 
     Without `settings`, reads them from the environment; any error in the settings, the definitions or the store is
     printed on stderr and ends the process. With `settings`, raises SettingsError, DefinitionsError, StoreUnavailable or
-    NewerStore. `store`, `keys` and `clock` replace the real ones; without `in_background` the first request starts no
-    background threads.
+    NewerStore. `store`, `keys` and `clock` replace the real ones.
     """
     if settings is None:
         return _of_environment()
@@ -66,29 +66,31 @@ def create_app(
     definitions = last_good.begin(settings.bridge_webhooks, read_kept)
     warn(definitions)
     store = store or open_store(settings.bridge_database, scheduler=concurrency)
-    source = DefinitionsSource(settings.bridge_webhooks, LoadInThread(last_good), definitions)
+    # On a thread, so that deliveries continue meanwhile.
+    source = DefinitionsSource(settings.bridge_webhooks, lambda path: run_in_thread(last_good.load, path), definitions)
     keeper = Keeper(store.raw_deliveries, source, settings.bridge_retention)
     outcomes = Outcomes(store.deliveries, store.without_events, keeper)
-    routing = Routing(settings, platforms, keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)))
-    waiting = Waiting(store.answers, store.signals)
-    receiver = Receiver(store, routing.routes(definitions), outcomes, keeper, waiting, definitions.unavailable, clock)
-    hidden_paths = KeptHiddenPaths(store.hidden_paths, definitions)
+    key_source = keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror))
 
+    def routes(definitions: Definitions) -> Mapping[str, Route]:
+        return run_in_thread(routes_of, definitions, settings, key_source, platforms)
+
+    waiting = Waiting(store.answers, store.signals)
+    receiver = Receiver(store, routes(definitions), outcomes, keeper, waiting, definitions.unavailable, clock)
     where = settings.bridge_relay_metrics
     background = Background(
         source,
         outcomes,
-        hidden_paths,
         keeper,
         waiting,
         metrics_address=None if where in ("off", "public") else where,
     )
-    source.listener = Changes(routing, receiver, hidden_paths, store, last_good, background)
+    source.listener = Changes(source, routes, receiver, store, last_good, background)
 
     app = Flask("relay", static_folder=None)
     app.url_map.merge_slashes = False  # any other path is another webhook's, or nobody's
     proxies = settings.bridge_trusted_proxies
-    app.register_blueprint(views.webhooks(receiver, waiting, background if in_background else None, bool(proxies)))
+    app.register_blueprint(views.webhooks(receiver, waiting, bool(proxies)))
     app.register_blueprint(views.pages(store.deliveries, with_metrics=where == "public"))
     views.handle_errors(app)
     app.wsgi_app = believing(app.wsgi_app, proxies)  # type: ignore[assignment, method-assign]

@@ -2,58 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import signal
 import threading
 from contextlib import suppress
-from pathlib import Path
-from typing import IO
-from wsgiref.simple_server import WSGIServer
 
 import structlog
 
 from config.logs import some_of
 from config.watch import STILL_IN_FORCE, DefinitionsSource
-from config.webhooks import Definitions
 from relay.reports import metrics
 from relay.reports.outcomes import Outcomes
 from relay.reports.raw_deliveries import Keeper
 from relay.waiting.senders import Waiting
 from store.errors import StoreUnavailable
-from store.sql.admin import HiddenPaths
 
-GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
-"""Logged when webhooks disappear from the definitions."""
 CHECK_INTERVAL = 2.0
 """Seconds between two checks of the definitions by gunicorn's parent."""
 FLUSH_INTERVAL = 1.0
 """Seconds between two writes of the outcomes."""
-
-
-class KeptHiddenPaths:
-    """Keeps each webhook's `hide` in the store, so that values stay hidden after the definition is removed."""
-
-    def __init__(self, store: HiddenPaths, definitions: Definitions):
-        self._store = store
-        self._definitions = definitions
-        self._written: Definitions | None = None
-
-    def replace(self, definitions: Definitions) -> None:
-        """These are in force now."""
-        self._definitions = definitions
-
-    def write(self) -> None:
-        """Writes what hasn't been written yet. Raises StoreUnavailable; the next call tries again."""
-        current = self._definitions
-        if current is self._written:
-            return
-        kept = self._store.all()
-        new = {webhook.name: webhook.hide for webhook in current.webhooks if kept.get(webhook.name) != webhook.hide}
-        if new:
-            self._store.keep(new)
-        self._written = current
 
 
 class Background:
@@ -63,14 +31,12 @@ class Background:
         self,
         definitions: DefinitionsSource,
         outcomes: Outcomes,
-        hidden_paths: KeptHiddenPaths,
         keeper: Keeper,
         waiting: Waiting,
         metrics_address: str | None,
     ):
         self._definitions = definitions
         self.outcomes = outcomes
-        self._hidden_paths = hidden_paths
         self.keeper = keeper
         self.waiting = waiting
         self._metrics_address = metrics_address
@@ -96,8 +62,18 @@ class Background:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGHUP, lambda *_: self._definitions.force())
 
-    def listen_to_workers(self) -> None:
-        """For gunicorn's parent process, before it forks its workers, which then tell it about new definitions."""
+    def before_fork(self) -> None:
+        """For gunicorn's parent process, whose workers then serve the metrics of all at one port, and tell it about
+        new definitions."""
+        if self._metrics_address is not None:
+            try:
+                metrics.serve(self._metrics_address)
+            except OSError as error:
+                structlog.get_logger().warning(
+                    "can't listen on the metrics port; set BRIDGE_RELAY_METRICS to another address, or to off",
+                    address=self._metrics_address,
+                    error=str(error),
+                )
         self._parent = os.getpid()
         self._from_workers, self._to_parent = os.pipe()
         os.set_blocking(self._to_parent, False)
@@ -151,62 +127,17 @@ class Background:
         self.outcomes.flush()
 
     def _run(self) -> None:
-        port = _MetricsPort(self._metrics_address)
         announced, pause = False, 0.0
         while not self._stopped.wait(pause):
             pause = FLUSH_INTERVAL
             try:
                 # Metrics first: people watch them while the store is unavailable.
                 self.outcomes.flush()
-                port.take()
                 if not announced:
                     self._definitions.announce()
                     announced = True
-                self._hidden_paths.write()
                 self.keeper.prune()
             except StoreUnavailable as error:
                 structlog.get_logger().warning("can't keep the store in order yet", error=str(error))
             except Exception:  # the next second is another chance
                 structlog.get_logger().exception("could not write the outcomes")
-        port.leave()
-
-
-class _MetricsPort:
-    """One worker serves the metrics of all workers; when it exits, another takes over the port."""
-
-    def __init__(self, address: str | None):
-        self._address = address
-        self._lock: IO[str] | None = None
-        self._server: WSGIServer | None = None
-        self._warned = False
-
-    def take(self) -> None:
-        if self._address is None or self._server is not None:
-            return
-        if self._lock is None:
-            folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
-            # Outside gunicorn there are no other workers to share the port with.
-            path = Path(folder, "metrics-port") if folder else Path(os.devnull)
-            self._lock = path.open("w")  # held until this process releases the port
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return
-        try:
-            self._server = metrics.serve(self._address)
-        except OSError as error:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-            if not self._warned:
-                self._warned = True
-                structlog.get_logger().warning(
-                    "can't listen on the metrics port; set BRIDGE_RELAY_METRICS to another address, or to off",
-                    address=self._address,
-                    error=str(error),
-                )
-
-    def leave(self) -> None:
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-        if self._lock is not None:
-            self._lock.close()

@@ -1,58 +1,24 @@
-"""The definitions in the relay: how they are read, the routes they become, and how changes are reported."""
+"""The definitions in the relay: how changes take effect, and are reported."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from config.last_good import LastGood
 from config.logs import some_of
-from config.settings import Settings
-from config.watch import STILL_IN_FORCE, Listener
+from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError
-from platforms.base import Platform
-from relay.background import GONE, Background, KeptHiddenPaths
+from relay.background import Background
 from relay.concurrency import run_in_thread
 from relay.receiver import Receiver
 from relay.reports import metrics
-from relay.route import Route, routes_of
-from relay.verify.vendor_keys import KeySource
+from relay.route import Route
 from store.sql.store import Store
 
-
-class LoadInThread:
-    """Reads definitions on a thread, so that deliveries continue meanwhile."""
-
-    def __init__(self, last_good: LastGood):
-        self._last_good = last_good
-
-    def load(self, path: Path) -> Definitions:
-        """Raises DefinitionsError."""
-        return run_in_thread(self._last_good.load, path)
-
-
-@dataclass(frozen=True)
-class Routing:
-    """Turns definitions into routes."""
-
-    settings: Settings
-    platforms: Mapping[str, Platform]
-    keys: KeySource
-
-    def routes(self, definitions: Definitions) -> Mapping[str, Route]:
-        """Last part of the URL → route."""
-        return run_in_thread(
-            routes_of,
-            definitions,
-            self.settings.bridge_public_url,
-            self.keys,
-            self.platforms,
-            self.settings.bridge_conductor_payload,
-            self.settings.bridge_follow_traces,
-        )
+GONE = "webhooks are gone from the definitions; their deliveries are answered 503 for a minute, then 404"
+"""Logged when webhooks disappear from the definitions."""
 
 
 class Changes(Listener):
@@ -60,16 +26,17 @@ class Changes(Listener):
 
     def __init__(
         self,
-        routing: Routing,
+        source: DefinitionsSource,
+        routes: Callable[[Definitions], Mapping[str, Route]],
         receiver: Receiver,
-        hidden_paths: KeptHiddenPaths,
         store: Store,
         last_good: LastGood,
         background: Background,
     ):
-        self._routing = routing
+        """`routes`: last part of the URL → route, of definitions."""
+        self._source = source
+        self._routes = routes
         self._receiver = receiver
-        self._hidden_paths = hidden_paths
         self._store = store
         self._last_good = last_good
         self._background = background
@@ -77,8 +44,7 @@ class Changes(Listener):
     def changed(self, definitions: Definitions) -> None:
         if self._background.is_running:
             self._background.tell_parent()
-        gone = self._receiver.replace(self._routing.routes(definitions), definitions.unavailable)
-        self._hidden_paths.replace(definitions)
+        gone = self._receiver.replace(self._routes(definitions), definitions.unavailable)
         if self._background.is_running:
             warn(definitions)
             structlog.get_logger().info("definitions reloaded", webhooks=some_of(definitions.by_name))
@@ -90,10 +56,15 @@ class Changes(Listener):
             structlog.get_logger().error(STILL_IN_FORCE, errors=str(error))
 
     def record(self, error: str | None) -> None:
-        if self._background.is_running:  # gunicorn's parent must not use the store
-            metrics.set_definitions_ok(error is None)
-            self._store.facts.set("definitions_error:relay", error)
-            self._store.kept_definitions.keep(run_in_thread(self._last_good.kept))
+        if not self._background.is_running:  # gunicorn's parent must not use the store
+            return
+        metrics.set_definitions_ok(error is None)
+        self._store.facts.set("definitions_error:relay", error)
+        self._store.kept_definitions.keep(run_in_thread(self._last_good.kept))
+        # Values stay hidden after their definition is removed.
+        kept, webhooks = self._store.hidden_paths.all(), self._source.current.webhooks
+        if new := {webhook.name: webhook.hide for webhook in webhooks if kept.get(webhook.name) != webhook.hide}:
+            self._store.hidden_paths.keep(new)
 
 
 def warn(definitions: Definitions) -> None:

@@ -119,7 +119,7 @@ def _background(application: Any) -> Any:
 def when_ready(server: Any) -> None:
     """New workers start with the parent's definitions, so the parent keeps them up to date."""
     if background := _background(server.app.callable):
-        background.listen_to_workers()
+        background.before_fork()
         gevent.spawn(background.keep_up)
 
 

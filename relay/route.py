@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any
 
+from config.settings import Settings
 from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from platforms.base import Accepted, Platform
@@ -162,12 +163,7 @@ def with_query(url: str, query: str) -> str:
 
 
 def routes_of(
-    definitions: Definitions,
-    public_url: str | None,
-    keys: KeySource,
-    platforms: Mapping[str, Platform] = PLATFORMS,
-    conductor_payload: int = CONDUCTOR_PAYLOAD,
-    follow_traces: bool = False,
+    definitions: Definitions, settings: Settings, keys: KeySource, platforms: Mapping[str, Platform] = PLATFORMS
 ) -> Mapping[str, Route]:
     """Last part of the URL → route."""
     return MappingProxyType(
@@ -175,10 +171,10 @@ def routes_of(
             webhook.url_id: Route(
                 webhook,
                 platforms[webhook.platform],
-                public_url,
+                settings.bridge_public_url,
                 keys.of(webhook.name),
-                conductor_payload,
-                follow_traces,
+                settings.bridge_conductor_payload,
+                settings.bridge_follow_traces,
             )
             for webhook in definitions.webhooks
         }

@@ -14,7 +14,6 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from platforms.http import Response, error_response, json_response
-from relay.background import Background
 from relay.concurrency import alarm, run_in_thread, take_turns
 from relay.http.bodies import Bodies, discard
 from relay.http.incoming import Incoming
@@ -66,20 +65,14 @@ class _Answer(FlaskResponse):
     default_mimetype = None  # an answer without a body has no type
 
 
-def webhooks(receiver: Receiver, waiting: Waiting, background: Background | None, knows_proxies: bool) -> Blueprint:
-    """``/webhook/{id}`` and ``/api/webhook/{id}``.
-
-    `background` is started at the first request, unless the server started it after its fork. `knows_proxies`: the
-    addresses are the senders' own.
-    """
+def webhooks(receiver: Receiver, waiting: Waiting, knows_proxies: bool) -> Blueprint:
+    """``/webhook/{id}`` and ``/api/webhook/{id}``. `knows_proxies`: the addresses are the senders' own."""
     blueprint = Blueprint("webhooks", __name__)
     bodies = Bodies()
 
     @blueprint.before_app_request
     def let_others_in() -> None:
         take_turns()  # whoever sends requests without waiting for answers never has to wait for anything else
-        if background is not None:
-            background.start()
 
     @blueprint.endpoint("webhook")
     def webhook(url_id: str, path: str) -> FlaskResponse:

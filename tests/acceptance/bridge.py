@@ -107,7 +107,7 @@ class Bridge:
         """
         store = self.store
         with self.inside(self.environment):
-            self._relay_here = create_app(load_settings(), store=store, in_background=False).test_client()
+            self._relay_here = create_app(load_settings(), store=store).test_client()
         self.start_worker()
         return self
 

@@ -46,7 +46,7 @@ def attacked(sample: Sample) -> list[str]:
         "  - {name: shut, headers: {X-Key: a-value-of-more-than-16-characters}, receivers: {flow: any}}\n"
     )
     ascii_attack = ALL.encode("ascii", "backslashreplace").decode().replace("\x1b", "").replace("\x07", "")
-    relay = create_relay(sample.settings, in_background=False)
+    relay = create_relay(sample.settings)
     client = relay.test_client()
     headers = {"X-Evil": ascii_attack, "X-Id": ascii_attack, "User-Agent": ascii_attack}
     accepted = client.post(

@@ -44,7 +44,7 @@ def paid(tmp_path: Path) -> tuple[FlaskClient, Path, Store, str]:
     file = tmp_path / "webhooks.yaml"
     file.write_text(HIDING)
     settings = settings_for(tmp_path, bridge_relay_metrics="off")
-    relay = create_relay(settings, in_background=False)
+    relay = create_relay(settings)
     store = open_store(settings.bridge_database)
     relay.extensions["relay"].start()
     until = time.monotonic() + PATIENCE
@@ -102,7 +102,7 @@ def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path:
         "    receivers: {flow: any}\n"
     )
     settings = settings_for(tmp_path, bridge_relay_metrics="off")
-    relay = create_relay(settings, in_background=False)
+    relay = create_relay(settings)
     raw = json.dumps(body).encode()
     signature = hmac.new(STRONG.encode(), raw, "sha256").hexdigest()
     answer = relay.test_client().post("/webhook/pay", data=raw, headers={"X-Sig": signature}, content_type="text/json")

@@ -313,7 +313,7 @@ def test_a_wrong_schema_is_told_at_file_and_line(written: str, problem: str, fol
 
 def test_a_changed_schema_takes_effect_and_a_broken_one_leaves_the_last_good_in_force(folder: Path) -> None:
     loader = LastGood(PLATFORMS)
-    source = DefinitionsSource(folder, loader, loader.load(folder))
+    source = DefinitionsSource(folder, loader.load, loader.load(folder))
 
     def changed(text: str) -> str | None:
         file = folder / "order.json"

@@ -21,13 +21,6 @@ from tests.deploy.volumes import write_volume
 GOOD = "webhooks:\n  - {{name: {name}, headers: {{X-Key: 0123456789abcdef}}, receivers: {{a: any}}}}\n"
 
 
-class Plain:
-    """Reads definitions, and remembers nothing."""
-
-    def load(self, path: Path) -> Definitions:
-        return load_definitions(path)
-
-
 class Seen(Listener):
     """What was announced."""
 
@@ -56,7 +49,7 @@ def seen() -> Seen:
 @pytest.fixture
 def watch(seen: Seen) -> Callable[[Path], DefinitionsSource]:
     def make(path: Path) -> DefinitionsSource:
-        return DefinitionsSource(path, Plain(), load_definitions(path), seen)
+        return DefinitionsSource(path, load_definitions, load_definitions(path), seen)
 
     return make
 
@@ -150,14 +143,13 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(tmp_path: Path, seen
     file = tmp_path / "w.yaml"
     file.write_text(GOOD.format(name="one"))
 
-    class Slow:
-        def load(self, path: Path) -> Definitions:
-            definitions = load_definitions(path)
-            if list(definitions.by_name) == ["two"]:
-                write(file, GOOD.format(name="three"))
-            return definitions
+    def load(path: Path) -> Definitions:
+        definitions = load_definitions(path)
+        if list(definitions.by_name) == ["two"]:
+            write(file, GOOD.format(name="three"))
+        return definitions
 
-    source = DefinitionsSource(file, Slow(), load_definitions(file), seen)
+    source = DefinitionsSource(file, load, load_definitions(file), seen)
     write(file, GOOD.format(name="two"))
     assert source.check()
     assert source.check()
@@ -168,14 +160,13 @@ def test_a_new_file_that_is_still_written_while_it_is_read_is_read_again(tmp_pat
     (tmp_path / "a.yaml").write_text(GOOD.format(name="a"))
     new = tmp_path / "b.yaml"
 
-    class Slow:
-        def load(self, path: Path) -> Definitions:
-            found = load_definitions(path)
-            if "name: c" not in new.read_text():
-                new.write_text(GOOD.format(name="b") + GOOD.format(name="c").removeprefix("webhooks:\n"))
-            return found
+    def load(path: Path) -> Definitions:
+        found = load_definitions(path)
+        if "name: c" not in new.read_text():
+            new.write_text(GOOD.format(name="b") + GOOD.format(name="c").removeprefix("webhooks:\n"))
+        return found
 
-    source = DefinitionsSource(tmp_path, Slow(), load_definitions(tmp_path), seen)
+    source = DefinitionsSource(tmp_path, load, load_definitions(tmp_path), seen)
     new.write_text(GOOD.format(name="b"))
     source.check()
     source.check()
@@ -189,7 +180,7 @@ def test_an_edit_after_the_first_reading_is_noticed_however_late_watching_begins
     (tmp_path / "w.yaml").write_text(GOOD.format(name="one").replace("0123456789abcdef", '"${file:key}"'))
     first = load_definitions(tmp_path)
     key.write_text("fedcba9876543210")
-    source = DefinitionsSource(tmp_path, Plain(), first, seen)
+    source = DefinitionsSource(tmp_path, load_definitions, first, seen)
     assert source.check()
     assert source.current.webhooks[0].headers["X-Key"][0].get_secret_value() == "fedcba9876543210"
     assert not source.check()
@@ -218,7 +209,7 @@ def test_definitions_that_could_not_be_put_in_force_are_at_the_next_check(tmp_pa
             super().changed(definitions)
 
     seen = FailsFirst()
-    source = DefinitionsSource(file, Plain(), load_definitions(file), seen)
+    source = DefinitionsSource(file, load_definitions, load_definitions(file), seen)
     write(file, GOOD.format(name="two"))
     with pytest.raises(MemoryError):
         source.check()
@@ -266,7 +257,7 @@ def test_a_listener_that_fails_does_not_end_the_watch(tmp_path: Path) -> None:
             super().changed(definitions)
 
     seen = FailsFirst()
-    source = DefinitionsSource(file, Plain(), load_definitions(file), seen)
+    source = DefinitionsSource(file, load_definitions, load_definitions(file), seen)
     source.start(interval=3600)
     source.force()
     while not calls:
@@ -303,7 +294,7 @@ def test_what_could_not_be_recorded_is_recorded_at_the_next_check(tmp_path: Path
             super().record(error)
 
     seen = NoStore()
-    source = DefinitionsSource(file, Plain(), load_definitions(file), seen)
+    source = DefinitionsSource(file, load_definitions, load_definitions(file), seen)
     write(file, "webhooks: [")
     for _ in range(2):
         with pytest.raises(OSError, match="disk full"):
@@ -325,7 +316,7 @@ def test_what_could_not_be_recorded_is_recorded_at_the_next_check(tmp_path: Path
 def test_at_the_start_the_state_is_recorded_whatever_it_is(tmp_path: Path, seen: Seen) -> None:
     file = tmp_path / "w.yaml"
     file.write_text(GOOD.format(name="one"))
-    source = DefinitionsSource(file, Plain(), load_definitions(file), seen)
+    source = DefinitionsSource(file, load_definitions, load_definitions(file), seen)
     source.check()
     assert seen.recorded == []
     source.announce()

@@ -77,7 +77,7 @@ def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Pa
             signed(webhook, draft)
         return
     draft = signed(webhook, draft)
-    client = create_app(settings, in_background=False).test_client()
+    client = create_app(settings).test_client()
     query = draft.url.partition("?")[2]
     answer = client.post("/webhook/hook", data=draft.body, headers=draft.headers, query_string=query)
     assert answer.status_code == 200, answer.text

@@ -73,14 +73,13 @@ class Relay:
             store=self.store,
             keys=SameForAll(fetch),
             platforms=platforms,
-            in_background=False,
             clock=clock,
         )
         self.client = self.app.test_client()
 
     def another_process(self) -> FlaskClient:
         """A client of a second relay with the same definitions and store."""
-        return create_app(self.settings, in_background=False).test_client()
+        return create_app(self.settings).test_client()
 
     def define(self, webhooks: list[dict[str, Any]]) -> None:
         """Writes the definitions; each webhook receives for some workflow unless it says otherwise."""

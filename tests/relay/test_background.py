@@ -11,7 +11,7 @@ import structlog
 from config.settings import Settings
 from config.webhooks import DefinitionsError
 from relay import create_app
-from relay.background import GONE
+from relay.definitions import GONE
 from relay.reports import metrics
 from relay.reports.outcomes import KEPT, Outcomes
 from store.delivery_records import Rejection
@@ -138,7 +138,7 @@ def test_metrics_are_on_the_public_port_only_if_asked_for(make_relay: MakeRelay,
     relay = make_relay(PLAIN)
     assert relay.client.get("/metrics").status_code == 404
     settings = Settings(bridge_webhooks=relay.file, bridge_database=relay.url, bridge_relay_metrics="public")
-    response = create_app(settings, store=relay.store, in_background=False).test_client().get("/metrics")
+    response = create_app(settings, store=relay.store).test_client().get("/metrics")
     assert response.status_code == 200
     assert b"bridge_deliveries_total" in response.data
 
@@ -147,7 +147,7 @@ def test_broken_definitions_at_the_start_are_an_error(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text("webhooks: [{name: a}]")
     with pytest.raises(DefinitionsError):
-        create_app(Settings(bridge_webhooks=file, bridge_database=f"sqlite:///{tmp_path}/b.db"), in_background=False)
+        create_app(Settings(bridge_webhooks=file, bridge_database=f"sqlite:///{tmp_path}/b.db"))
 
 
 @pytest.mark.parametrize("text", ["webhooks: [", "webhooks: [{name: a, receivers: {b: any}}]", None])
@@ -186,7 +186,7 @@ def test_a_relay_that_begins_while_the_file_is_broken_takes_what_was_kept_and_sa
     assert "0123456789abcdef" not in str(relay.store.kept_definitions.all())
     relay.file.write_text("webhooks: [")
     for store in (relay.store, None):  # as a process of gunicorn's, whose parent reads with connections of its own
-        app = create_app(relay.settings, store=store, in_background=False)
+        app = create_app(relay.settings, store=store)
         client = app.test_client()
         assert client.post("/webhook/kept", json={}, headers=KEY).status_code == 200
         assert client.post("/webhook/kept", json={}).status_code == 401

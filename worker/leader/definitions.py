@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import structlog
 
 from config.last_good import LastGood
 from config.logs import some_of
 from config.settings import Settings
-from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener, Loader
+from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError, Webhook
 from store.sql.facts import facts_of_gone
 from store.sql.store import Store
@@ -33,7 +32,7 @@ def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:
     metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
     if definitions.errors:
         log.error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
-    source = DefinitionsSource(settings.bridge_webhooks, _Without(last_good, left), definitions)
+    source = DefinitionsSource(settings.bridge_webhooks, lambda path: without(last_good.load(path), left), definitions)
     source.listener = _Changes(source, store)
     return source
 
@@ -50,17 +49,6 @@ def without(definitions: Definitions, workflows: Collection[str]) -> Definitions
         return webhook.model_copy(update={"receivers": receivers, "starts": starts, "messages": messages})
 
     return replace(definitions, webhooks=tuple(map(changed, definitions.webhooks)))
-
-
-@dataclass(frozen=True)
-class _Without(Loader):
-    """Loads definitions without what they say of some workflows."""
-
-    loader: Loader
-    workflows: frozenset[str]
-
-    def load(self, path: Path) -> Definitions:
-        return without(self.loader.load(path), self.workflows)
 
 
 class _Changes(Listener):

@@ -66,7 +66,7 @@ def test_a_delivery_is_sent_from_a_phone_in_the_dark(driver: Chrome, sample: Sam
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
     browser.resize(driver, 390, 844)
     with (
-        browser.serving_app(create_relay(sample.settings, in_background=False)) as relay,
+        browser.serving_app(create_relay(sample.settings)) as relay,
         browser.serving_page(settings_for(sample.folder, bridge_relay_url=relay)) as url,
     ):
         driver.get(f"{url}/events/{sample.events['delivered']}")

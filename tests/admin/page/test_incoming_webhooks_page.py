@@ -40,7 +40,7 @@ class Documented:
         body = {"name": "callback", "sourcePlatform": "Custom", "receiverWorkflowNamesToVersions": {"flow": 1}}
         made = self.api("POST", "", body | fields)
         assert made.status_code == 200, made.text
-        self.relay = create_relay(self.page.settings, in_background=False).test_client()
+        self.relay = create_relay(self.page.settings).test_client()
         webhook_id: str = made.get_json()["id"]
         return webhook_id
 

@@ -145,7 +145,7 @@ def test_platforms_of_orkes_are_those_of_the_bridge(client: Client, page: Page) 
 
 def test_a_webhook_of_the_api_takes_a_delivery_and_is_then_verified(client: Client, page: Page) -> None:
     client("POST", "", FLAGS)
-    relay = create_relay(page.settings, in_background=False).test_client()
+    relay = create_relay(page.settings).test_client()
     headers = {"Authorization": "BB12346789", "Content-Type": JSON}
     assert relay.post("/webhook/custom_webhook_1", data=b'{"a": 1}', headers=headers).status_code == 200
     shown = client("GET", "/custom_webhook_1").get_json()
@@ -256,7 +256,7 @@ def test_a_key_of_hmac_based_is_base64_bytes_and_all(client: Client, page: Page)
     folder = page.folder.parent
     store = open_store(f"sqlite:///{folder / 'other.db'}")
     settings = page.settings.model_copy(update={"bridge_database": f"sqlite:///{folder / 'other.db'}"})
-    relay = create_relay(settings, store=store, in_background=False).test_client()
+    relay = create_relay(settings, store=store).test_client()
     body = b'{"paid": true}'
     mac = base64.b64encode(hmac.digest(key, body, "sha256")).decode()
     path = f"/api/webhook/{made.get_json()['id']}"

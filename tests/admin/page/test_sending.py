@@ -68,7 +68,7 @@ class Sender:
 
     def post(self, url: str, draft: Draft, wait: float) -> Any:
         self.posted.append(draft)
-        client = create_relay(self.settings, in_background=False).test_client()
+        client = create_relay(self.settings).test_client()
         path = url.removeprefix("https://hooks.example.com")
         answer = client.open(path, method=draft.method, data=draft.body, headers=draft.headers)
         return webhooks.Answer(answer.status_code, answer.data)

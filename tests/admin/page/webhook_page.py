@@ -84,7 +84,7 @@ def relay(page: Page, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Draft]]:
 
     def post(url: str, draft: Draft, wait: float) -> Any:
         posted.append(draft)
-        client = create_relay(page.settings, in_background=False).test_client()
+        client = create_relay(page.settings).test_client()
         path = url.removeprefix("https://hooks.example.com")
         answer = client.open(path, method=draft.method, data=draft.body, headers=draft.headers)
         return webhooks.Answer(answer.status_code, answer.data)
