@@ -63,25 +63,24 @@ COMMANDS = {
 }
 
 
-def _is_remote(ctx: click.Context | None) -> bool:
-    return ctx is not None and bool(ctx.params.get("server"))
-
-
 class _Main(ImportedCommands):
-    """With --server, the commands are those of `admin.cli.remote`."""
+    """With --server, the commands are those that the API has (`admin.cli.remote`)."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return self._remote().list_commands(ctx) if _is_remote(ctx) else super().list_commands(ctx)
+        names = super().list_commands(ctx)
+        if ctx is None or not ctx.params.get("server"):
+            return names
+        from admin.cli.remote import REQUESTS
+
+        return [name for name in names if name in REQUESTS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if _is_remote(ctx):
-            return self._remote().get_command(ctx, cmd_name)
-        return super().get_command(ctx, cmd_name)
+        command = super().get_command(ctx, cmd_name) if cmd_name in self.list_commands(ctx) else None
+        if command is None or ctx is None or not ctx.params.get("server"):
+            return command
+        from admin.cli.remote import asking
 
-    def _remote(self) -> click.Group:
-        from admin.cli.remote import remote
-
-        return remote
+        return asking(command, cmd_name)
 
 
 @click.group(cls=_Main, places=COMMANDS, context_settings=CONTEXT, epilog=EPILOG)

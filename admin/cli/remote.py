@@ -1,22 +1,38 @@
-"""``webhook-bridge --server URL``: commands that ask another machine's admin page, by its API, and print its JSON."""
+"""``webhook-bridge --server URL``: the commands that another machine's admin page answers by its API, as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
 import urllib3
+from click.core import ParameterSource
 
-from admin.cli.filters import filter_options
 from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
 from admin.events.send import pool_for
 
 _TIMEOUT = 30.0
+REQUESTS = {
+    "webhooks": "GET webhooks",
+    "pause": "POST webhooks/{webhook}/pause",
+    "resume": "POST webhooks/{webhook}/resume",
+    "events": "GET events",
+    "events show": "GET events/{event_id}",
+    "events explain": "GET events/{event_id}/why",
+    "events replay": "POST events/{event_id}/replay",
+    "events erase": "POST events/{event_id}/erase",
+    "tasks": "GET tasks",
+    "tasks show": "GET tasks/{task_id}",
+    "rejections": "GET rejections",
+    "rejections show": "GET rejections/{kept_id}",
+    "callback": "POST callbacks",
+}
+"""Command → its request. What the path doesn't name of the given arguments and options is the query, or the body."""
 
 
 @dataclass(frozen=True)
@@ -27,20 +43,16 @@ class Remote:
     token: str
 
     def ask(self, method: str, path: str, given: Mapping[str, Any]) -> None:
-        """Prints the answer's JSON; exits with 1 if it refuses, or there is none.
-
-        `path`: below `/api`, with the names of those that it takes of `given`. The others are a GET's query, or else
-        the body.
-        """
-        below = path.format_map({name: quote(str(value), safe="") for name, value in given.items()})
-        others = {name: value for name, value in given.items() if f"{{{name}}}" not in path and value not in (None, ())}
-        url, body = f"{self.url.rstrip('/')}/api/{below}", others
-        if method == "GET":
-            url, body = f"{url}?{urlencode(others, doseq=True)}", {}
+        """Prints the answer's JSON; exits with 1 if it refuses, or there is none. `path`: below `/api`."""
+        url = f"{self.url.rstrip('/')}/api/{path}"
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        if method == "GET":
+            url, given = f"{url}?{urlencode(given, doseq=True)}", {}
         try:
             with pool_for(url) as pool:
-                answer = pool.request(method, url, json=body or None, headers=headers, timeout=_TIMEOUT, redirect=False)
+                answer = pool.request(
+                    method, url, json=given or None, headers=headers, timeout=_TIMEOUT, redirect=False
+                )
             found = json.loads(answer.data)
         except urllib3.exceptions.HTTPError as error:
             fail(f"{self.url} can't be reached: {getattr(error, 'reason', None) or error}")
@@ -53,81 +65,32 @@ class Remote:
         click.echo(plain(json.dumps(found, indent=2), lines=True))
 
 
-@click.group(cls=Commands)
-def remote() -> None:
-    """Ask the admin page at --server, with its BRIDGE_ADMIN_TOKEN or BRIDGE_VIEWER_TOKEN; prints JSON.
-
-    \b
-    Examples:
-      webhook-bridge --server https://bridge.internal --token @token events --status failed
-      webhook-bridge --server https://bridge.internal --token @token events explain 01935c2e-6f3a-7000-8000-000000000000
-      webhook-bridge --server https://bridge.internal --token @token pause orders
-    """
-
-
-_Option = Callable[[Callable[..., None]], Callable[..., None]]
-_WEBHOOK, _EVENT = click.argument("webhook"), click.argument("event_id")
-
-
-def _command(group: click.Group, name: str, request: str, text: str, *options: _Option, **more: Any) -> None:
-    """A command that makes the request: what its path names comes from arguments, the rest of a GET from options."""
-    method, path = request.split()
+def asking(command: click.Command, words: str) -> click.Command:
+    """The command, as one that asks there, with its arguments and options: the page refuses those it doesn't know."""
 
     @click.pass_context
-    def ask(ctx: click.Context, /, **given: Any) -> None:
+    def ask(ctx: click.Context, /, **values: Any) -> None:
+        if ctx.invoked_subcommand is not None:
+            return
+        given = {name: values[name] for name in values if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE}
+        given.pop("as_json", None)
+        confirmed = given.pop("yes", False)
+        if words == "events replay":
+            given["confirm"] = confirmed
+        elif words == "events erase" and not confirmed:
+            click.confirm("Erase the event's payload for good?", abort=True, err=True)
+        method, path = REQUESTS[words].split()
+        parts = {name: given.pop(name) for name in list(given) if f"{{{name}}}" in path}
+        if path.count("{") > len(parts):
+            raise click.UsageError("--server acts on one at a time: give its id")
         at = ctx.find_object(Remote)
         assert at is not None  # it is set with --server
-        if ctx.invoked_subcommand is None:
-            at.ask(method, path, given)
+        at.ask(method, path.format_map({name: quote(part, safe="") for name, part in parts.items()}), given)
 
-    for option in reversed(options):
-        ask = option(ask)
-    group.command(name, help=text, **more)(ask)
-
-
-_command(remote, "webhooks", "GET webhooks", "List the webhooks.")
-_command(remote, "pause", "POST webhooks/{webhook}/pause", "Accept deliveries, but decide nothing.", _WEBHOOK)
-_command(remote, "resume", "POST webhooks/{webhook}/resume", "Resume a paused webhook.", _WEBHOOK)
-_command(
-    remote,
-    "events",
-    "GET events",
-    "List events; show, explain, replay or erase one.",
-    filter_options("Only events"),
-    click.option(
-        "-n", "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many at most."
-    ),
-    cls=Commands,
-    invoke_without_command=True,
-)
-_events = remote.commands["events"]
-assert isinstance(_events, click.Group)
-_command(_events, "show", "GET events/{event_id}", "Show an event with its payload.", _EVENT)
-_command(_events, "explain", "GET events/{event_id}/why", "Explain why an event did or didn't match.", _EVENT)
-_command(
-    _events,
-    "replay",
-    "POST events/{event_id}/replay",
-    "Deliver an event again, as a new one.",
-    _EVENT,
-    click.option("--target", type=click.IntRange(min=1), help="Only to this one of its targets."),
-    click.option("-y", "--yes", "confirm", is_flag=True, help="Although it repeats an effect."),
-)
-_command(
-    _events,
-    "erase",
-    "POST events/{event_id}/erase",
-    "Erase an event's payload, headers and answers.",
-    _EVENT,
-    click.confirmation_option("-y", "--yes", prompt="Erase the event's payload for good?", help="Don't ask."),
-)
-_command(
-    remote, "tasks", "GET tasks", "List waiting tasks.", click.option("--workflow", help="Only tasks of this workflow.")
-)
-_command(
-    remote,
-    "rejections",
-    "GET rejections",
-    "List rejected deliveries.",
-    click.option("-w", "--webhook", help="Only those of this webhook."),
-)
+    own: dict[str, Any] = {"params": command.params, "callback": ask, "help": command.help}
+    if not isinstance(command, click.Group):
+        return click.Command(command.name, **own)
+    inner = {
+        name: asking(one, f"{words} {name}") for name, one in command.commands.items() if f"{words} {name}" in REQUESTS
+    }
+    return Commands(command.name, commands=inner, invoke_without_command=True, **own)

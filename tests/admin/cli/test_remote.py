@@ -33,6 +33,18 @@ def test_events_are_found_explained_and_replayed_elsewhere(elsewhere: tuple[str,
     assert "a replay does that again" in cli(*elsewhere, "events", "replay", delivered, code=1).stderr
     assert f'"replayOf": "{delivered}"' in cli(*elsewhere, "events", "replay", delivered, "--yes").stdout
     assert json.loads(cli(*elsewhere, "tasks", "--workflow", "deploy").stdout)
+    assert json.loads(cli(*elsewhere, "tasks", "show", "task-main").stdout)["state"] == "completed"
+    late = cli(*elsewhere, "events", "--where", "$.ref=refs/heads/main", "--where", "$.pusher.name=ada", "-n", "5")
+    assert json.loads(late.stdout)[-1]["eventId"] == delivered
+
+
+def test_what_the_api_cannot_do_is_refused(elsewhere: tuple[str, ...], sample: Sample) -> None:
+    cli = Cli({})
+    assert "unknown follow" in cli(*elsewhere, "events", "--follow", code=1).stderr
+    assert "give its id" in cli(*elsewhere, "events", "replay", "--status", "failed", code=2).stderr
+    assert "No such command 'check'" in cli(*elsewhere, "check", code=2).stderr
+    assert "for good?" in cli(*elsewhere, "events", "erase", sample.events["expired"], code=1).stderr
+    assert '"erased": true' in cli(*elsewhere, "events", "erase", sample.events["expired"], "--yes").stdout
 
 
 def test_a_webhook_is_paused_and_resumed_elsewhere(elsewhere: tuple[str, ...], sample: Sample) -> None:
