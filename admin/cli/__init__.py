@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from admin.cli.groups import ImportedCommands, Place
+from admin.cli.groups import ImportedCommands
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -37,29 +37,29 @@ Shell completion of commands, options and webhook names:
 
 
 COMMANDS = {
-    "init": Place("init", "Make a folder in which the bridge can run."),
-    "check": Place("check", "Check definitions, settings, Conductor and database."),
-    "new": Place("new", "Create a webhook."),
-    "webhooks": Place("webhooks", "List the webhooks with URL and status."),
-    "pause": Place("webhooks", "Accept a webhook's deliveries, but decide nothing."),
-    "resume": Place("webhooks", "Resume a paused webhook."),
-    "events": Place("events", "List, show, explain, follow and replay events."),
-    "tasks": Place("events", "List waiting tasks, and why they wait."),
-    "rejections": Place("rejections", "List rejected deliveries with their reasons."),
-    "send": Place("send", "Post a delivery, signed as the platform would."),
-    "callback": Place("webhooks", "Make a URL that completes one task."),
-    "try": Place("try_criteria", "Try criteria on a webhook's newest events.", "try_criteria"),
-    "listen": Place("listen", "Fetch a public bridge's deliveries to this machine."),
-    "schema": Place("webhooks", "Print the JSON Schema of the YAML, for editors."),
-    "import": Place("webhooks", "Turn Orkes' webhook JSON into definitions.", "import_"),
-    "notify": Place("notify", "Send a test message to BRIDGE_NOTIFY."),
-    "mcp": Place("mcp", "Let a coding assistant look at this bridge."),
-    "prune": Place("prune", "Delete old finished events now."),
-    "migrate-store": Place("transfer", "Move everything from one store to another.", "migrate_store"),
-    "relay": Place("processes", "Run the relay, which receives deliveries."),
-    "worker": Place("processes", "Run a worker, which completes tasks and starts workflows."),
-    "admin": Place("processes", "Run the admin page and its API."),
-    "run": Place("processes", "Run relay, worker and admin page together."),
+    "init": ("processes:init", "Make a folder in which the bridge can run."),
+    "check": ("check:check", "Check definitions, settings, Conductor and database."),
+    "new": ("new:new", "Create a webhook."),
+    "webhooks": ("webhooks:webhooks", "List the webhooks with URL and status."),
+    "pause": ("webhooks:pause", "Accept a webhook's deliveries, but decide nothing."),
+    "resume": ("webhooks:resume", "Resume a paused webhook."),
+    "events": ("events:events", "List, show, explain, follow and replay events."),
+    "tasks": ("events:tasks", "List waiting tasks, and why they wait."),
+    "rejections": ("rejections:rejections", "List rejected deliveries with their reasons."),
+    "send": ("send:send", "Post a delivery, signed as the platform would."),
+    "callback": ("webhooks:callback", "Make a URL that completes one task."),
+    "try": ("try_criteria:try_criteria", "Try criteria on a webhook's newest events."),
+    "listen": ("listen:listen", "Fetch a public bridge's deliveries to this machine."),
+    "schema": ("webhooks:schema", "Print the JSON Schema of the YAML, for editors."),
+    "import": ("webhooks:import_", "Turn Orkes' webhook JSON into definitions."),
+    "notify": ("maintenance:notify", "Send a test message to BRIDGE_NOTIFY."),
+    "mcp": ("mcp:mcp", "Let a coding assistant look at this bridge."),
+    "prune": ("maintenance:prune", "Delete old finished events now."),
+    "migrate-store": ("maintenance:migrate_store", "Move everything from one store to another."),
+    "relay": ("processes:relay", "Run the relay, which receives deliveries."),
+    "worker": ("processes:worker", "Run a worker, which completes tasks and starts workflows."),
+    "admin": ("processes:admin", "Run the admin page and its API."),
+    "run": ("processes:run", "Run relay, worker and admin page together."),
 }
 
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from admin.cli.tables import plain
 from criteria.suggestions import did_you_mean
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a disk that takes no more."""
 _OF_CLICK = (click.ClickException, click.Abort, click.exceptions.Exit)
 
 
@@ -51,16 +47,6 @@ class Commands(click.Group):
                 raise
             fail(error)
 
-    def main(self, *given: Any, **more: Any) -> Any:
-        try:
-            return super().main(*given, **more)
-        except OSError as error:  # of --help and --version too, which are printed before a command is invoked
-            if error.errno not in _FULL:
-                raise
-            with suppress(OSError):
-                sys.stdout.close()  # else Python writes what is left once more as it ends, and exits with 120
-            fail(f"the output can't be written: {error.strerror}")
-
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -74,21 +60,11 @@ class Commands(click.Group):
         return super().resolve_command(ctx, args)
 
 
-class Place(NamedTuple):
-    """Where a command is, and what the list of commands says of it."""
-
-    module: str
-    """Its module in `admin.cli`."""
-    summary: str
-    attribute: str = ""
-    """The command's name in the module, if it isn't the one that people type."""
-
-
 class ImportedCommands(Commands):
     """A group that imports a command when it is used: all of them take longer to import than most take to run."""
 
-    def __init__(self, *given: Any, places: Mapping[str, Place], **more: Any):
-        """`places`: name → place."""
+    def __init__(self, *given: Any, places: Mapping[str, tuple[str, str]], **more: Any):
+        """`places`: name → where it is, such as ``webhooks:pause``, in `admin.cli`; and what the list says of it."""
         super().__init__(*given, **more)
         self._places = places
 
@@ -96,15 +72,15 @@ class ImportedCommands(Commands):
         return sorted(self._places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = self._places.get(cmd_name)
-        if place is None:
+        if cmd_name not in self._places:
             return None
-        module = import_module(f"admin.cli.{place.module}")
-        command: click.Command = getattr(module, place.attribute or cmd_name)
-        command.short_help = place.summary
+        place, summary = self._places[cmd_name]
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(import_module(f"admin.cli.{module}"), attribute)
+        command.short_help = summary
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list without importing any of them."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, self._places[name].summary) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, self._places[name][1]) for name in self.list_commands(ctx)])

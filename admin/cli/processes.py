@@ -1,13 +1,17 @@
-"""The commands that run the bridge's processes, from wherever it is installed: relay, worker, admin, and all three."""
+"""The commands that set the bridge up and run its processes, from wherever it is installed."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import sys
+from pathlib import Path
 
 import click
 
+from admin.cli.groups import fail
+from admin.cli.tables import plain
 from conductor_webhook_bridge.__main__ import FOLDER
 
 PROCESSES = ("relay", "worker", "admin")
@@ -64,3 +68,59 @@ def run() -> None:
         manager.add_process(process, shlex.join(command_of(process)), env=dict(os.environ))
     manager.loop()
     sys.exit(manager.returncode)
+
+
+_DEFINITION = """\
+# One webhook, one URL: /webhook/hello. Every key is explained in docs/definitions.md.
+webhooks:
+  - name: hello
+    headers:
+      X-Api-Key: ${HELLO_KEY}        # a delivery must have this header; for GitHub, Slack, … see webhook-bridge new
+    receivers:
+      my_workflow: any               # its WAIT_FOR_WEBHOOK tasks are completed by matching events
+"""
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+def init(folder: Path) -> None:
+    """Make FOLDER (this one by default) one in which the bridge can run.
+
+    It gets a folder of definitions with a first webhook, `.env` with the settings and fresh secrets, and `data/` for
+    the store. Nothing that is there is overwritten.
+
+    \b
+    Example:
+      webhook-bridge init bridge && cd bridge && webhook-bridge run
+    """
+    environment, definition = folder / ".env", folder / "webhooks" / "hello.yaml"
+    there = [path for path in (environment, definition) if path.exists()]
+    if there:
+        fail(f"{' and '.join(map(str, there))} exist already: nothing was made")
+    try:
+        for inside in (definition.parent, folder / "data"):
+            inside.mkdir(parents=True, exist_ok=True)
+        settings = {
+            "BRIDGE_WEBHOOKS": "webhooks",
+            "BRIDGE_DATABASE": "sqlite:///data/bridge.db",
+            "BRIDGE_ADMIN_WRITES": "on",
+            "BRIDGE_ADMIN_TOKEN": secrets.token_hex(24),
+            "CONDUCTOR_SERVER_URL": "http://localhost:8080/api",
+            "HELLO_KEY": secrets.token_hex(24),
+        }
+        with open(os.open(environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write("".join(f"{name}={value}\n" for name, value in settings.items()))
+        definition.write_text(_DEFINITION, encoding="utf-8")
+    except OSError as error:
+        fail(f"{error.filename or folder} can't be written: {error.strerror}")
+    click.echo(
+        plain(
+            f"Made {definition}, and {environment} with its secrets. Next, in {folder.resolve()}:\n"
+            "  webhook-bridge check          does it all fit? (set CONDUCTOR_SERVER_URL in .env)\n"
+            "  webhook-bridge run            relay at port 8000, worker, and the page at http://127.0.0.1:8090,\n"
+            "                                which asks for BRIDGE_ADMIN_TOKEN (it is in .env)\n"
+            '  webhook-bridge send hello --data \'{"hello": "world"}\'\n'
+            "  webhook-bridge new            your first own webhook",
+            lines=True,
+        )
+    )

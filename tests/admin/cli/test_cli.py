@@ -97,19 +97,6 @@ def test_the_times_that_help_names_can_be_written_so(cli: Cli) -> None:
         cli("events", "--since", time)
 
 
-@pytest.mark.parametrize("argument", ["schema", "--help", "--version"])
-def test_a_full_disk_is_told_in_one_line(argument: str) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("only Linux has /dev/full")
-    with open("/dev/full", "w", encoding="utf-8") as full:
-        command = [sys.executable, "-c", "from admin.cli import main; main()", argument]
-        buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-        ended = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT, env=buffered
-        )
-    assert (ended.returncode, ended.stderr) == (1, "the output can't be written: No space left on device\n")
-
-
 @pytest.mark.parametrize("url", ["bridge.db", "sqlite:other.db", "sqlite://other.db", "http://localhost/x", ""])
 def test_a_store_moves_only_to_where_a_setting_can_name_it(cli: Cli, sample: Sample, url: str) -> None:
     here = sample.settings.bridge_database
