@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from admin.errors import NotFound
+from admin.events.descriptions import TARGETS_LISTED
 from admin.events.search import search
-from admin.events.targets import TARGETS_LISTED
 from admin.explain.wording import describe_set_aside
 from config.last_good import LastGood
 from config.settings import Settings

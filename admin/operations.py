@@ -11,11 +11,10 @@ from admin.api.objects import ListedEvent, Replay, ReplayTo, Task, Webhook, Whol
 from admin.api.rejections import Rejection
 from admin.bridge import DAY, Bridge
 from admin.errors import CantDo
-from admin.events.descriptions import describe_effects, describe_status, status_context
+from admin.events.descriptions import EventTargets, describe_effects, describe_status, status_context
 from admin.events.filters import check_webhook
 from admin.events.replay import replay
 from admin.events.search import Search
-from admin.events.targets import EventTargets
 from admin.explain.explainer import Explainer
 from admin.urls import url_of
 from store.hiding import masked_target

@@ -155,48 +155,35 @@ class Replay(ApiObject):
     replay_of: str
 
 
-class ManyReplays(ApiObject):
-    """A replay of many."""
-
+class _OfMany(ApiObject):
     chosen: int = Field(description="events that match")
-    webhooks: dict[str, int] = Field(description="webhook → events that are, or would be, replayed")
-    replayed: int
-    left_out: dict[str, int] = Field(description="reason → events that aren't replayed")
+    left_out: dict[str, int] = Field(description="reason → events of which nothing is made")
 
 
-class ReplayPlan(ManyReplays):
-    """What a replay of many would do, before it is run."""
+class ManyPlan(_OfMany):
+    """What would be done with many events."""
 
-    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be replayed")
+    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that it would be done with")
     to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
 
 
-class Replays(ManyReplays):
+class Replays(_OfMany):
     """What a replay of many has done."""
 
+    webhooks: dict[str, int] = Field(description="webhook → events that were replayed")
+    replayed: int
     last: str | None
     stopped: str | None
 
 
-class Notes(ApiObject):
+class Notes(_OfMany):
     """Events that were acknowledged or reopened."""
 
-    chosen: int = Field(description="events that match")
     webhooks: dict[str, int] = Field(description="webhook → events that were acknowledged, or reopened")
     changed: int
-    left_out: dict[str, int] = Field(description="reason → events that weren't")
 
 
-class NotePlan(ApiObject):
-    """What would be acknowledged or reopened."""
-
-    chosen: int = Field(description="events that match")
-    by_webhook: dict[str, dict[str, int]] = Field(description="webhook → status → events that would be")
-    left_out: dict[str, int] = Field(description="reason → events that wouldn't be")
-    to_confirm: list[str] = Field(description="why it needs --yes; empty if it doesn't")
-
-
-class NotesOrPlan(RootModel[Notes | NotePlan]):
+class NotesOrPlan(RootModel[Notes | ManyPlan]):
     """What was done; with `dryRun` what would be."""
 
 

@@ -15,8 +15,7 @@ from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.definitions.forms import KINDS, WebhookForm
 from admin.definitions.writer import DefinitionsFolder, Invalid
-from admin.markdown import as_text
-from admin.setup_steps import how_to_try, setup_steps
+from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import url_of
 from platforms import PLATFORMS
 from platforms.guide import guides

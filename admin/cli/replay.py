@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from admin import operations
-from admin.api.objects import NotePlan, Notes, ReplayPlan, Replays, ReplayTo
+from admin.api.objects import ManyPlan, Notes, Replays, ReplayTo
 from admin.cli.common import Here, echo_json, echo_left_out, here
 from admin.cli.filters import filter_options, matching, parts_given
 from admin.cli.groups import fail
@@ -101,11 +101,7 @@ def _replay_many(
     bridge = here.bridge
     plan = plan_of(bridge, matching(here, chosen_by), acknowledged)
     if dry_run or not plan.total:
-        if as_json:
-            webhooks = {name: sum(statuses.values()) for name, statuses in plan.by_webhook.items()}
-            echo_json(ReplayPlan.of(plan, chosen=plan.total, webhooks=webhooks, replayed=0))
-        else:
-            _say_plan(plan, "would be replayed")
+        _say_plan(plan, "would be replayed", as_json)
         return
     _say_plan(plan, "will be replayed", to_stderr=True)
     if plan.to_confirm and not yes:
@@ -228,10 +224,7 @@ def _note(
         events = matching(here, chosen_by)
     plan = plan_notes(events, what)
     if dry_run or not plan.chosen:
-        if as_json:
-            echo_json(NotePlan.of(plan, chosen=plan.total))
-        else:
-            _say_plan(plan, f"would be {what}", to_stderr=not dry_run)
+        _say_plan(plan, f"would be {what}", as_json, to_stderr=not dry_run)
         sys.exit(0 if dry_run or not event_ids else 1)
     if not event_ids and not yes and plan.to_confirm:
         _confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
@@ -253,8 +246,11 @@ def _confirm(reason: str, question: str, done: str = "replayed") -> None:
     click.confirm(f"{reason}.\n{question}", abort=True, err=True)
 
 
-def _say_plan(plan: Plan, will_be: str, to_stderr: bool = False) -> None:
+def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool = False) -> None:
     """How many events of each webhook and status, and how many are left out."""
+    if as_json:
+        echo_json(ManyPlan.of(plan, chosen=plan.total))
+        return
     if not plan.total:
         click.echo("no event matches", err=True)
         return

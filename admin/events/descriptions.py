@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from admin.events.targets import TARGETS_LISTED
-from store.records import Event, SetAside, Target
+from store.records import Event, SetAside, Target, TargetState
+from store.sql.queries import Queries
 
 if TYPE_CHECKING:
     from admin.bridge import Bridge
@@ -96,3 +96,37 @@ def _clock(at: int, now: int) -> str:
     """The time of day, with the date if it is another day's."""
     form = "%H:%M UTC" if at // _DAY == now // _DAY else "%Y-%m-%d %H:%M UTC"
     return datetime.fromtimestamp(at / 1000, timezone.utc).strftime(form)
+
+
+TARGETS_LISTED = 100
+"""Targets of each kind and state that are read of an event that has more in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventTargets:
+    """An event's targets in the order in which they were created: all of them, unless there are very many."""
+
+    some: Sequence[Target]
+    """The first `TARGETS_LISTED`, whose places here are their numbers, and then some of each kind and state."""
+    others: Mapping[TargetState, int] = field(default_factory=dict)
+    """State → how many others have it."""
+
+    @property
+    def number(self) -> int:
+        """Of all targets."""
+        return len(self.some) + sum(self.others.values())
+
+    def beyond(self, first: int) -> dict[TargetState, int]:
+        """State → how many have it of those that come after the first ones. `first`: `TARGETS_LISTED` at most."""
+        return dict(Counter(target.state for target in self.some[first:]) + Counter(self.others))
+
+
+def read_targets(queries: Queries, event_id: str) -> EventTargets:
+    """The event's targets. Raises StoreUnavailable."""
+    found = {target.id: target for target in queries.some_targets_of([event_id], TARGETS_LISTED)}
+    if len(found) < TARGETS_LISTED:
+        return EventTargets(list(found.values()))
+    found |= {target.id: target for target in queries.targets_in_order(event_id, TARGETS_LISTED)}
+    others = Counter(queries.target_states(event_id))
+    others.subtract(target.state for target in found.values())
+    return EventTargets([found[id_] for id_ in sorted(found)], +others)

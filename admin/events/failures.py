@@ -6,8 +6,8 @@ from pydantic import Field
 
 from admin.api.base import ApiObject, Time
 from admin.bridge import Bridge
+from admin.events.descriptions import TARGETS_LISTED
 from admin.events.search import UNKNOWN, reason_of
-from admin.events.targets import TARGETS_LISTED
 from store.event_filter import EventFilter, EventPage
 
 _PAGE = 500

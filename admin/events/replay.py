@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, replace
 from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
 from admin.events.descriptions import describe_effects
-from admin.events.families import families
-from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, is_undefined, undefined, why_settled
+from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, families, is_undefined, undefined, why_settled
 from admin.explain.wording import describe_target
 from config.model import DEFAULT_HOLD
 from store.one_target import OneTarget, place_of

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any
 
 from admin.errors import CantDo
-from admin.events.targets import TARGETS_LISTED
+from admin.events.descriptions import TARGETS_LISTED
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
 from store.event_filter import EventFilter, EventPage
@@ -50,8 +50,6 @@ _EXAMINED = 20_000
 """Events that are looked at for one list, at most."""
 _SMALL = 100_000
 """Characters of a payload that is read together with others."""
-_CHARACTERS = 100_000_000
-"""Characters of payloads that are read for one list, at most."""
 PATIENCE = 3.0
 """Seconds for which payloads and failures are looked at for one list: a person waits for it."""
 _PLACES = 50
@@ -152,7 +150,6 @@ class _Looking:
         self._queries = queries
         self._hide = hide
         self._query = query
-        self._characters = _CHARACTERS
         self._until = time.monotonic() + PATIENCE
         text = query.text or ""
         self._folds = not text.isascii()  # the databases fold only ASCII
@@ -183,7 +180,7 @@ class _Looking:
                 return EventPage(found, last)
             if len(found) >= query.limit or len(page.events) < step:
                 return EventPage(found[: query.limit], searched_to)
-            if examined >= _EXAMINED or self._characters <= 0:
+            if examined >= _EXAMINED:
                 return EventPage(found[: query.limit], page.events[-1])
             asked = replace(asked, before_seq=page.events[-1].seq)
 
@@ -232,7 +229,6 @@ class _Looking:
     def _matches(self, event: Event | None) -> bool:
         if event is None:  # it was pruned meanwhile
             return False
-        self._characters -= len(event.payload)
         try:
             shown = masked(event, self._hide(event.webhook))
             document = shown.document()

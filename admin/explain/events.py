@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from admin.events.targets import TARGETS_LISTED, EventTargets
+from admin.events.descriptions import TARGETS_LISTED, EventTargets
 from admin.explain.inputs import input_shown
 from admin.explain.pairs import Context, because, compare, is_left
 from admin.explain.results import Comparison, EventExplanation, MessageExplanation, StartExplanation

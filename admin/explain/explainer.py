@@ -9,8 +9,8 @@ from heapq import nlargest
 from itertools import chain, islice
 
 from admin.bridge import Bridge
-from admin.events.families import families
-from admin.events.targets import EventTargets, read_targets
+from admin.events.descriptions import EventTargets, read_targets
+from admin.events.replay_plan import families
 from admin.explain.events import explain_event
 from admin.explain.pairs import Context, Nearness, compare, is_left
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation

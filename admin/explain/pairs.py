@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.events.families import Family
+from admin.events.replay_plan import Family
 from admin.explain.results import Comparison, Verdict
 from admin.explain.wording import SetAsides, again, describe_set_aside, error_of, task_set_aside
 from config.webhooks import Webhook

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from admin.check.health import ago
-from admin.events.families import Family
-from admin.events.targets import EventTargets
+from admin.events.descriptions import EventTargets
+from admin.events.replay_plan import Family
 from admin.explain.results import StoryStep
 from admin.explain.wording import describe_target
 from config.webhooks import Webhook

@@ -141,7 +141,7 @@ def many_by_api(verb: str, json: ToNote) -> Any:
     asked = Asked(parts_of(given.model_dump(include=set(PARTS))), given.event_ids)
     plan = plan_notes(chosen_of(bridge(), asked), what)
     if given.dry_run:
-        return objects.NotesOrPlan(objects.NotePlan.of(plan, chosen=plan.total, to_confirm=plan.to_confirm))
+        return objects.NotesOrPlan(objects.ManyPlan.of(plan, chosen=plan.total))
     by = str(asked) or "id"
     try:
         done = note_all(bridge(), plan, what, check_reason(what, given.reason), by)

@@ -27,17 +27,16 @@ from admin.api.objects import ReplayTo
 from admin.bridge import DAY, Bridge
 from admin.check.health import ago, find_issues, state_of
 from admin.cli.tables import plain, pretty
-from admin.events.descriptions import describe_status, status_context
+from admin.events.descriptions import TARGETS_LISTED, describe_status, read_targets, status_context
 from admin.events.replay import NeedsConfirmation
 from admin.events.send import as_curl, delivery_of
-from admin.events.targets import TARGETS_LISTED, read_targets
 from admin.events.tree import select
 from admin.explain.explainer import Explainer
 from admin.explain.results import answer, shown_first
-from admin.markdown import as_html, as_text
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.charts import deliveries_chart, effect_times
 from admin.page.context import Readiness, role_of_token, sessions, set_cookie, source
+from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value

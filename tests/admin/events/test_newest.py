@@ -115,7 +115,7 @@ def test_a_condition_is_about_events_and_looks_at_each_once(sample: Sample, monk
 
 def test_resolved_events_cannot_be_followed(cli: Cli) -> None:
     result = cli("events", "--follow", "--status", "resolved", code=2)
-    assert "follow --status delivered" in result.stderr
+    assert "list those that are resolved without --follow" in result.stderr
 
 
 def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:

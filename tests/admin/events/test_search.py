@@ -295,17 +295,11 @@ def test_a_filter_says_nothing_about_what_is_hidden(tmp_path: Path, monkeypatch:
 
 
 def test_a_list_says_what_happened(sample: Sample, client: FlaskClient, cli: Cli) -> None:
-    add(sample, {}, type="push", summary_parts={"$.a": "push", "$.b": "acme/shop <b>"})
-    before = add(sample, {"type": "paid", "id": 5})  # of an older version
-    [first, second] = client.get("/api/events?limit=2").get_json()
-    assert (first["type"], first["summary"]) == ("paid", "paid id=5")
-    assert (second["type"], second["summary"]) == ("push", "push acme/shop <b>")
-    shown = client.get("/events").text
-    assert "push acme/shop &lt;b&gt;</a>" in shown
-    assert f'/events/{before}">paid id=5</a>' in shown
+    event_id = add(sample, {}, type="push", summary_parts={"$.a": "push", "$.b": "acme/shop <b>"})
+    [listed] = client.get("/api/events?limit=1").get_json()
+    assert (listed["type"], listed["summary"]) == ("push", "push acme/shop <b>")
+    assert f'/events/{event_id}">push acme/shop &lt;b&gt;</a>' in client.get("/events").text
     assert "push acme/shop <b>" in cli("events").stdout
-    add(sample, {"type": "x" * 30_000})
-    assert client.get("/api/events?limit=1").get_json()[0]["summary"] == "", "its payload is too large to read"
 
 
 def test_the_parts_of_a_filter_are_those_that_say_something() -> None:
