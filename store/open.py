@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from store.errors import StoreRefused
-from store.sql.group_commit import Scheduler
+from store.sql.deliveries import Scheduler
 from store.sql.store import Store
 
 

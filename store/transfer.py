@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.records import Term
+from store.sql.maintenance import TRANSFER, Row, Table, Tables
 from store.sql.store import Store
-from store.sql.transfer import TRANSFER, Row, Table, Tables
 
 _STEP = 2000
 _TERM_SECONDS = 60.0

@@ -24,8 +24,7 @@ from jinja2 import FileSystemBytecodeCache
 from werkzeug.routing import Rule
 
 from store.postgres.connections import Connections as PostgresConnections
-from store.sqlite.connection import Connection
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.leadership import ProcessLock
 from testkit.backends import Conductors, new_conductor
 from testkit.client import Conductor

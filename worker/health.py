@@ -13,7 +13,7 @@ from prometheus_client import make_wsgi_app
 from config.process import serve_metrics
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
-from store.protocols import Leadership
+from store.sql.database import Leadership
 
 if TYPE_CHECKING:
     from wsgiref.simple_server import WSGIServer
@@ -47,7 +47,7 @@ class Progress:
         self._led_at = self._clock.monotonic()
 
     def see(self, overdue: Collection[str]) -> None:
-        """Takes what `store.protocols.Queries.overdue` returns; anything no longer in it has made progress."""
+        """Takes what `store.sql.database.Queries.overdue` returns; anything no longer in it has made progress."""
         seen = frozenset(overdue)
         if not seen or self._overdue - seen:
             self._since = self._clock.monotonic()

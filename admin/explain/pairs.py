@@ -16,7 +16,7 @@ from criteria.jsonpath import Select
 from criteria.matches import BadMatches, Criteria, Criterion
 from store.hiding import Hidden, hidden, shown_of
 from store.records import Event, Target, Task, Workflow, iso
-from store.rules.takers import is_started_by, was_running, was_waiting
+from store.rules.transitions import is_started_by, was_running, was_waiting
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from admin.explain.inputs import Input, in_lines
 from config.target_keys import Message, Start
 from criteria.matches import Criterion
 from store.records import Event, SetAside, Target, Task
-from store.rules.replays import UNRESOLVED
+from store.rules.transitions import UNRESOLVED
 
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way."""

@@ -20,7 +20,7 @@ from platforms.verifiers.jwts import Jwt
 from platforms.verifiers.protocol import Verifier, no_fetch
 from relay.callbacks.urls import Call
 from relay.verify.fingerprints import fingerprint, verifier_text
-from store.sql.webhooks import Verifications
+from store.sql.facts import Verifications
 
 _SEAL = object()
 

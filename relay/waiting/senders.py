@@ -21,10 +21,10 @@ from relay.reports import metrics
 from store.answers import Answer, Answered
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from store.protocols import Signals
 from store.records import Committed
 from store.rules import fairness
 from store.sql.answers import Answers
+from store.sql.database import Signals
 
 MOST = 1000
 """Senders that may wait in one process: half of its connections."""

@@ -15,7 +15,7 @@ from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance, PostgresTables
 from store.postgres.queries import PostgresQueries
 from store.postgres.signals import PostgresSignals
-from store.sql.group_commit import Scheduler
+from store.sql.deliveries import Scheduler
 from store.sql.store import Store
 
 
@@ -23,7 +23,7 @@ class PostgresStore(Store):
     """The store on PostgreSQL."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
-        """`scheduler`: see `store.sql.group_commit`."""
+        """`scheduler`: see `store.sql.deliveries`."""
         signals = PostgresSignals(connections)
         events = PostgresEventRows()
         impatient = Impatient(connections)
@@ -42,7 +42,7 @@ def open_store(url: str, *, migrate: bool = True, scheduler: Scheduler | None = 
     """The store at ``postgresql://…``, as libpq reads it.
 
     With `migrate`, creates the tables if there are none, and migrates them to this program's version; without, missing
-    tables are an error, and nothing is written. `scheduler`: see `store.sql.group_commit`.
+    tables are an error, and nothing is written. `scheduler`: see `store.sql.deliveries`.
 
     Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program created it.
     """

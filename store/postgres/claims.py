@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping
 from store.clock import MonotonicClock
 from store.postgres.low_water_marks import IN_FULL_EVERY, IN_ORDER, LowWaterMarks, next_webhooks
 from store.postgres.text import Longs, Texts
-from store.protocols import Signals
 from store.records import Result
 from store.rules import fairness, transitions
 from store.sql import rows
 from store.sql.claims import CLAIM, Claims
-from store.sql.database import Database, Rows, Transaction
+from store.sql.database import Database, Rows, Signals, Transaction
 from store.sql.event_rows import EventRows
 from store.story import attempts_text
 

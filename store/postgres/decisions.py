@@ -11,15 +11,14 @@ from store.clock import MonotonicClock
 from store.errors import RowsUnavailable
 from store.postgres.connections import Connections
 from store.postgres.low_water_marks import IN_FULL_EVERY, LowWaterMarks, next_webhooks
-from store.protocols import Signals
 from store.records import Agenda, Event
 from store.rules import fairness
 from store.sql import rows
-from store.sql.database import Deciding, Rows, Statement
+from store.sql.database import Deciding, Rows, Signals, Statement
 from store.sql.decisions import Decisions
 from store.sql.event_rows import EventRows
+from store.sql.facts import PAUSED
 from store.sql.rows import HELD, RECHECK
-from store.sql.webhooks import PAUSED
 
 _SIZE = "octet_length(payload) + octet_length(headers) + octet_length(query)"
 """Computed without reading the payload, which PostgreSQL stores separately if it is long."""

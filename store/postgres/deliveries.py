@@ -13,16 +13,14 @@ import time
 from collections.abc import Sequence
 
 from store.errors import StoreUnavailable
-from store.postgres.connection import Connection, inserting
-from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connections, Impatient
+from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, Impatient, inserting
 from store.postgres.remedies import translated
 from store.postgres.signals import PostgresSignals
 from store.postgres.text import Longs, Texts
 from store.records import Committed, NewEvent
 from store.sql import rows, storable
 from store.sql.answers import are_wanted, want
-from store.sql.deliveries import CAME_TO, Deliveries
-from store.sql.group_commit import Scheduler, Take
+from store.sql.deliveries import CAME_TO, Deliveries, Scheduler, Take
 from store.sql.raw_deliveries import RawDeliveries, are_any, keep_accepted
 
 _BITS = 16

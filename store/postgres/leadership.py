@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from store.errors import LeadershipLost
-from store.postgres.connection import Connection
-from store.postgres.connections import PATIENT, READING, Connections
+from store.postgres.connections import PATIENT, READING, Connection, Connections
 from store.postgres.signals import PostgresSignals
-from store.protocols import Leadership
 from store.records import Term
+from store.sql.database import Leadership
 
 _NOW = "(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
 """The database's clock when the statement runs; `now()` is when its transaction began."""

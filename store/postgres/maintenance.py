@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from store.postgres import remedies
-from store.postgres.connection import Connection
-from store.postgres.connections import READING, Connections
+from store.postgres.connections import READING, Connection, Connections
 from store.postgres.low_water_marks import IN_ORDER
 from store.sql import maintenance
 from store.sql.facts import SET_FACT
-from store.sql.maintenance import Maintenance
-from store.sql.transfer import TRANSFER, TRUTH, Row, Table, Tables
+from store.sql.maintenance import TRANSFER, TRUTH, Maintenance, Row, Table, Tables
 
 _COUNTS = 200
 """Rows of `finished_events` that are summed up."""

@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from store.errors import StoreMissing, StoreUnavailable
 from store.postgres import remedies
-from store.postgres.connection import Connection
-from store.postgres.connections import Connections
+from store.postgres.connections import Connection, Connections
 from store.sql.schema import TABLES, Schema
 
 _LIVE_EVENTS = """

@@ -17,9 +17,8 @@ import structlog
 
 from config.process import WakeUp
 from store.errors import StoreUnavailable
-from store.postgres.connection import Connection
-from store.postgres.connections import Connections
-from store.protocols import Signals, Topic
+from store.postgres.connections import Connection, Connections
+from store.sql.database import Signals, Topic
 
 _GAP = 0.01
 """Seconds between two notifications of the same topic."""
@@ -90,7 +89,7 @@ class PostgresSignals(Signals):
 
 
 class Listener:
-    """Implements `store.protocols.Listener`."""
+    """A listener on one connection."""
 
     def __init__(self, connections: Connections, topic: Topic):
         self._connections = connections

@@ -1,13 +1,17 @@
-"""What follows from a decision, from a call's result and from the end of a hold: for targets, tasks and events.
+"""What follows from a decision, from a call's result and from the end of a hold: for targets, tasks and events;
+which task may take an event, as far as times decide; and which events a replay resolves.
+
+All times are Unix milliseconds by one clock; `skew` is how much Conductor's and the bridge's clocks may differ.
 
 Pure functions of values. A store reads what they need, and writes what they return, in one transaction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from store.one_target import OneTarget
 from store.records import Decision, EventStatus, Hold, Result, Target, TargetKind, TargetState, TaskState
 from store.story import ATTEMPTS_KEPT, ERROR_KEPT, Attempt
 
@@ -185,3 +189,69 @@ def _event_with(hold: Hold, kinds_and_states: set[tuple[TargetKind, TargetState]
         over = "failed" if "failed" in states else "delivered"
     status: EventStatus = "pending" if live or (hold != "no" and over != "failed") else over
     return EventChange(status, hold, now if hold == "no" and not live else None)
+
+
+def was_waiting(scheduled_at: float, received_at: float) -> bool:
+    """Whether a task scheduled then was waiting when the event arrived: every such task takes it."""
+    return scheduled_at <= received_at
+
+
+def came_in_time(scheduled_at: float, hold_until: float) -> bool:
+    """Whether a task began to wait before the event's hold ended."""
+    return scheduled_at <= hold_until
+
+
+def was_running(root_started_at: float, received_at: float, skew: float) -> bool:
+    """Whether a workflow whose outermost parent started then was running when the event arrived."""
+    return root_started_at <= received_at + skew
+
+
+def surely_was_running(scheduled_at: float, received_at: float, skew: float) -> bool:
+    """Whether the task's schedule time already answers that, without looking up the workflow."""
+    return scheduled_at <= received_at - skew
+
+
+def is_started_by(event_id: str, root_correlation_id: str | None) -> bool:
+    """Whether the event itself started the outermost workflow: then its tasks don't take it."""
+    return root_correlation_id is not None and root_correlation_id.partition("#")[0] == event_id
+
+
+UNRESOLVED: tuple[EventStatus, ...] = ("failed", "expired", "ignored")
+"""The statuses of events that a replay can resolve, and that people can acknowledge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An event of a family that came to its end: the sender's event, a replay, or a replay of a replay."""
+
+    id: str
+    status: EventStatus
+    only: OneTarget | None
+
+
+def is_whole(only: OneTarget | None) -> bool:
+    """Whether a replay with this `only` may have every target that its sender's event may have."""
+    return only is None or only.kind == "callback"
+
+
+def resolved(
+    ended: Iterable[Ended], delivered: Collection[Ended], failed: Mapping[str, Collection[OneTarget]]
+) -> dict[str, str]:
+    """event → the replay that resolved it, of those that ended otherwise.
+
+    `delivered` are the replays that were delivered, oldest first. `failed` says for each failed event which of its
+    targets failed. A replay to any target resolves every event of its family; replays to one target resolve those that
+    wanted nothing else. The last of them is named.
+    """
+    whole = next((one.id for one in delivered if is_whole(one.only)), None)
+    parts = {one.only: one.id for one in delivered if one.only is not None}
+    in_order = [one.id for one in delivered]
+    found: dict[str, str] = {}
+    for event in ended:
+        own = () if event.only is None else (event.only,)
+        wanted = set(failed.get(event.id, ()) if event.status == "failed" else own)
+        if whole is not None:
+            found[event.id] = whole
+        elif wanted and wanted <= parts.keys():
+            found[event.id] = max((parts[one] for one in wanted), key=in_order.index)
+    return found

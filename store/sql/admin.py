@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from store.records import Change
-from store.rules.replays import UNRESOLVED
+from store.rules.transitions import UNRESOLVED
 from store.sql import rows
 from store.sql.database import Part
 from store.sql.facts import secret_fact

@@ -17,11 +17,10 @@ from store.answers import (
     workflow_of,
 )
 from store.delivery_records import AnswerWanted
-from store.protocols import Signals
 from store.records import NewEvent
 from store.rules.transitions import LIVE
 from store.sql import rows, storable
-from store.sql.database import Database, Transaction
+from store.sql.database import Database, Signals, Transaction
 
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
 # Events could be pruned meanwhile, and their answers would outlive them. Locked in the order in which all others lock

@@ -12,11 +12,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
-from store.protocols import Signals
 from store.records import Result, Target
 from store.rules import fairness, transitions
 from store.sql import conversations, rows
-from store.sql.database import Database, Rows, Transaction
+from store.sql.database import Database, Rows, Signals, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.keys import advance, lanes_of, leave
 from store.sql.quarantine import take_back

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
-from store.protocols import Signals
 from store.records import Result
 from store.rules.transitions import event_after_return
 from store.sql import storable
-from store.sql.database import Database, Transaction
+from store.sql.database import Database, Signals, Transaction
 from store.sql.event_rows import EventRows
 from store.sql.keys import advance
 

@@ -1,8 +1,9 @@
-"""A database with the bridge's tables, as the shared parts of the store see it.
+"""A database with the bridge's tables, as the shared parts of the store see it; and time, wake-ups and leadership,
+which each database does in its own way.
 
 Shared statements are written as PostgreSQL takes them: ``bridge.`` before the name of a table, ``%s`` or ``%(name)s``
 for a parameter, ``= ANY(%s)`` or ``unnest(%s::text[])`` for a list, ``FOR UPDATE`` to lock rows.
-`store.sqlite.connection` translates them for SQLite.
+`store.sqlite.connections` translates them for SQLite.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from store.records import Term
 
@@ -108,3 +109,69 @@ class Deciding(Protocol):
 
         Raises LeadershipLost if another worker leads now.
         """
+
+
+Topic = Literal["events", "targets", "answers"]
+"""What a listener waits for. `events`: there may be something to decide. `targets`: there may be something to claim.
+`answers`: there may be an answer for a sender that waits."""
+
+
+class Clock(Protocol):
+    """The time that all processes on one store agree on."""
+
+    def now(self) -> int:
+        """The store's time, in Unix milliseconds. Needs no round trip, and never raises."""
+
+
+class Listener(Protocol):
+    """Waits for changes in the store, for one thread. None of its methods raises StoreUnavailable."""
+
+    def wait(self, seconds: float) -> bool:
+        """Returns when there may be changes since the last wait, when it is woken, or after that time; False if only
+        the time is over.
+
+        It may return for no reason, and changes may be missed while the store can't be reached: so poll at intervals
+        too.
+        """
+
+    def wake(self) -> None:
+        """Ends the current wait, or else the next one. May be called from any thread, and from signal handlers."""
+
+    def close(self) -> None:
+        """Stops listening."""
+
+
+class Signals(Protocol):
+    """How one process learns about another's commits at once."""
+
+    def notify(self, topic: Topic) -> None:
+        """Wakes the listeners of all processes. A lost wake-up costs only time: every process polls at intervals
+        too."""
+
+    def listener(self, topic: Topic) -> Listener:
+        """Listens from now on. The leader waits for `events`, the other workers for `targets`, and relays
+        for `answers`."""
+
+
+class Leadership(Protocol):
+    """One worker at a time is leader, and decides. It loses leadership if it doesn't renew its term."""
+
+    def elect(self, worker: str, seconds: float) -> Term | None:
+        """Makes this worker leader for this many seconds, if the last term has run out or its holder is known to be
+        dead.
+
+        None while another worker is leader. If the caller is already leader, this renews its term, in which it is its
+        own predecessor.
+        """
+
+    def renew(self, term: Term, seconds: float) -> bool:
+        """Extends the term to this many seconds from now; False if leadership was lost. Never begins a new term."""
+
+    def resign(self, term: Term) -> None:
+        """Ends the term: another worker can be elected at once.
+
+        If it raises, leadership may be given up or not; others may consider the worker dead.
+        """
+
+    def leader(self) -> tuple[str, int] | None:
+        """The leader's id, and when its term ends; None if there is no leader."""

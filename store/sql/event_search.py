@@ -11,8 +11,8 @@ from store.event_filter import EventFilter
 from store.records import Event
 from store.sql import rows
 from store.sql.database import Database
+from store.sql.facts import PAUSED
 from store.sql.rows import HELD
-from store.sql.webhooks import PAUSED
 
 SEARCHED = 100_000
 """Events that one search reads at most."""

@@ -12,8 +12,8 @@ from store.records import Event, EventStatus, Target, TargetState, Task
 from store.sql import event_search, rows
 from store.sql.database import Part
 from store.sql.deliveries import KEPT
+from store.sql.event_rows import HAS_REPLAYS
 from store.sql.event_search import Waiting, waiting_for
-from store.sql.replays import HAS_REPLAYS
 
 _ARRIVED = "SELECT seq FROM bridge.events WHERE seq > %s ORDER BY seq"
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)

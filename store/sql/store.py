@@ -10,24 +10,20 @@ then.
 
 from __future__ import annotations
 
-from store.protocols import Leadership, Signals
 from store.sql.admin import Acknowledgements, Changes, Erasures, HiddenPaths, Sessions
 from store.sql.answers import Answers
 from store.sql.claims import Claims
 from store.sql.conversations import Conversations
-from store.sql.database import Connections, Database, Deciding
-from store.sql.decisions import Decisions
+from store.sql.database import Connections, Database, Deciding, Leadership, Signals
+from store.sql.decisions import Decisions, KnownWorkflows, Tasks
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.event_rows import EventRows
-from store.sql.facts import EffectsOfCalls, Facts
+from store.sql.facts import EffectsOfCalls, Facts, KeptDefinitions, Pauses, Verifications
 from store.sql.keys import Lanes, OnceKeys
-from store.sql.maintenance import Maintenance
+from store.sql.maintenance import Maintenance, Tables
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries
 from store.sql.raw_deliveries import RawDeliveries
-from store.sql.tasks import KnownWorkflows, Tasks
-from store.sql.transfer import Tables
-from store.sql.webhooks import KeptDefinitions, Pauses, Verifications
 
 
 class Store:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from store.sql.group_commit import Scheduler
+from store.sql.deliveries import Scheduler
 from store.sql.store import Store
 from store.sqlite.claims import SqliteClaims
 from store.sqlite.connections import Connections
@@ -21,7 +21,7 @@ class SqliteStore(Store):
     """The store on SQLite."""
 
     def __init__(self, connections: Connections, scheduler: Scheduler | None = None):
-        """`scheduler`: see `store.sql.group_commit`."""
+        """`scheduler`: see `store.sql.deliveries`."""
         signals = SqliteSignals(connections)
         events = SqliteEventRows()
         self.leadership = leadership = SqliteLeadership(connections, signals)
@@ -43,7 +43,7 @@ def open_store(
     """The store at ``sqlite:///PATH``.
 
     With `migrate`, creates the database if there is none, and migrates it to this program's version; without, a missing
-    database is an error, and nothing is written. `scheduler`: see `store.sql.group_commit`.
+    database is an error, and nothing is written. `scheduler`: see `store.sql.deliveries`.
 
     Raises StoreUnavailable if it can't be opened or doesn't exist, NewerStore if a newer program created it.
     """

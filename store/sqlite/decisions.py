@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from store.protocols import Signals
 from store.records import Agenda, Event, Hold
 from store.rules import fairness
 from store.sql import rows
-from store.sql.database import Deciding
+from store.sql.database import Deciding, Signals
 from store.sql.decisions import Decisions
 from store.sql.event_rows import EventRows
+from store.sql.facts import PAUSED
 from store.sql.rows import jumps, number_of, size
-from store.sql.webhooks import PAUSED
 from store.sqlite.connections import Connections
 
 _UNDECIDED = "decided_at IS NULL"

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from store.protocols import Signals
 from store.records import Committed, NewEvent
 from store.sql.answers import want
-from store.sql.deliveries import CAME_TO, Deliveries
-from store.sql.group_commit import Scheduler, Take
+from store.sql.database import Signals
+from store.sql.deliveries import CAME_TO, Deliveries, Scheduler, Take
 from store.sql.raw_deliveries import keep_accepted
 from store.sql.rows import NEW_EVENT, new_event_row
-from store.sqlite.connection import Connection
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 
 _ROWS_A_STATEMENT = 200
 _ROW = f"({', '.join('?' for _ in NEW_EVENT.split(','))})"

@@ -10,10 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from store.errors import LeadershipLost
-from store.protocols import Leadership
 from store.records import Term
-from store.sqlite.connection import Connection
-from store.sqlite.connections import Connections
+from store.sql.database import Leadership
+from store.sqlite.connections import Connection, Connections
 from store.sqlite.signals import SqliteSignals
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from store.sql import maintenance
 from store.sql.facts import SET_FACT
-from store.sql.maintenance import Maintenance
-from store.sql.transfer import TRANSFER, Row, Table, Tables
+from store.sql.maintenance import TRANSFER, Maintenance, Row, Table, Tables
 from store.sqlite.connections import BUSY_TIMEOUT, Connections
 
 _LONG_LOG = 4000

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from config.process import Descriptor, WakeUp
 from store.errors import StoreUnavailable
-from store.protocols import Signals, Topic
+from store.sql.database import Signals, Topic
 from store.sqlite.connections import Connections
 
 _LOOK_EVERY = 0.025
@@ -48,7 +48,7 @@ class SqliteSignals(Signals):
 
 
 class Listener:
-    """Implements `store.protocols.Listener`: on the FIFO or, without one, by checking whether anything was written."""
+    """A listener on the FIFO or, without one, by checking whether anything was written."""
 
     def __init__(self, connections: Connections, path: str | None):
         """`path` of the FIFO, which is created if need be."""

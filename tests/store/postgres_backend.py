@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 import psycopg
 
 from store.postgres import PostgresStore, open_store
-from store.postgres.connection import Connection
-from store.postgres.connections import _SESSION
+from store.postgres.connections import _SESSION, Connection
 from store.postgres.text import take_any_text
 from store.sql.database import Parameters, Statement, WaitLimits
 from store.sql.store import Store

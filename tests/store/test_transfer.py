@@ -16,8 +16,8 @@ from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejecti
 from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
+from store.sql.maintenance import Row, Table
 from store.sql.store import Store
-from store.sql.transfer import Row, Table
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, message, task

@@ -17,7 +17,7 @@ from urllib3.exceptions import DecodeError, HTTPError, SSLError
 from urllib3.util import parse_url
 
 from store.clock import ServerClock, SteadyClock
-from store.protocols import Clock
+from store.sql.database import Clock
 from worker.conductor.connections import Call, connections, current, of_user
 from worker.conductor.errors import (
     ConductorError,

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from store.clock import ServerClock, SteadyClock
-from store.protocols import Clock
 from store.records import Task, Workflow
+from store.sql.database import Clock
 from worker.conductor import search
 from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere

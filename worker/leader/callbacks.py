@@ -20,8 +20,8 @@ import structlog
 
 from store.clock import MonotonicClock
 from store.one_target import OneTarget, names_of
-from store.protocols import Clock, Listener
 from store.records import Event
+from store.sql.database import Clock, Listener
 from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.client import Conductor
 from worker.leader.held_index import HeldEvent

@@ -6,8 +6,8 @@ import time
 
 from store.clock import MonotonicClock
 from store.errors import LeadershipLost
-from store.protocols import Leadership
 from store.records import Term
+from store.sql.database import Leadership
 
 TERM_SECONDS = 6.0
 """Seconds without a heartbeat after which another worker may become leader."""

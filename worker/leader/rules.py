@@ -14,7 +14,7 @@ from criteria.conditions import Conditions
 from store.clock import ServerClock
 from store.one_target import OneTarget
 from store.records import Event, NewTarget
-from store.rules import takers
+from store.rules import transitions
 from store.rules.keys import NoKey, lane_of, message_key, once_key
 from worker.conductor.addressed import AddressedTask
 from worker.leader.held_index import HeldEvent
@@ -81,7 +81,7 @@ class Rules:
         waiting: list[NewTarget] = []
         later: list[WaitingTask] = []
         for task in matching:
-            if not takers.was_waiting(self.scheduled(task), event.received_at):
+            if not transitions.was_waiting(self.scheduled(task), event.received_at):
                 later.append(task)
                 continue
             try:
@@ -104,12 +104,12 @@ class Rules:
         workflow was running when the event arrived, and wasn't started by it."""
         if not self.came_in_time(task, event) or not self.version_fits(task, webhook):
             return False
-        if takers.surely_was_running(self.scheduled(task), event.received_at, self._skew):
+        if transitions.surely_was_running(self.scheduled(task), event.received_at, self._skew):
             return True
         workflow = self.workflows.get(task.workflow_id)
-        if workflow is None or takers.is_started_by(event.id, workflow.root_correlation_id):
+        if workflow is None or transitions.is_started_by(event.id, workflow.root_correlation_id):
             return False
-        return takers.was_running(self._clock.to_local(workflow.root_started_at), event.received_at, self._skew)
+        return transitions.was_running(self._clock.to_local(workflow.root_started_at), event.received_at, self._skew)
 
     def scheduled(self, task: WaitingTask | AddressedTask) -> float:
         """When the task began to wait."""
@@ -117,7 +117,7 @@ class Rules:
 
     def came_in_time(self, task: WaitingTask | AddressedTask, event: Event | HeldEvent) -> bool:
         """Whether the task came before the end of the event's hold."""
-        return takers.came_in_time(self.scheduled(task), event.hold_until)
+        return transitions.came_in_time(self.scheduled(task), event.hold_until)
 
     def running_since(self, task: WaitingTask) -> float:
         """The time before which a held event must not have arrived for the task to take it; infinite if Conductor

@@ -12,7 +12,7 @@ import pytest
 
 from store.sql.store import Store
 from store.sqlite import SqliteStore, open_store
-from store.sqlite.connection import Connection
+from store.sqlite.connections import Connection
 from testkit import PATIENCE
 from tests.store.postgres_backend import PostgresBackend
 

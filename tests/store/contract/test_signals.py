@@ -11,7 +11,7 @@ import pytest
 
 from store.answers import Answer
 from store.delivery_records import AnswerWanted
-from store.protocols import Listener, Topic
+from store.sql.database import Listener, Topic
 from store.sql.store import Store
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, start, task

@@ -23,8 +23,7 @@ from store.errors import StoreUnavailable
 from store.open import open_store
 from store.postgres import PostgresStore
 from store.postgres.address import Address
-from store.postgres.connection import Connection
-from store.postgres.connections import Connections
+from store.postgres.connections import Connection, Connections
 from store.records import Decision, NewEvent, Target, new_event_id
 from store.sql import rows
 from testkit import PATIENCE
@@ -341,7 +340,7 @@ import sys, time
 import gevent
 from store.open import open_store
 from store.postgres import deliveries
-from store.postgres.connection import is_patched
+from store.postgres.connections import is_patched
 from store.records import NewEvent, new_event_id
 from testkit import PATIENCE
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from store.errors import StoreUnavailable
 from store.postgres.connections import Connections
 from store.postgres.signals import PostgresSignals
-from store.protocols import Topic
+from store.sql.database import Topic
 from testkit import PATIENCE
 
 

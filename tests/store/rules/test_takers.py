@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.rules.takers import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
+from store.rules.transitions import came_in_time, is_started_by, surely_was_running, was_running, was_waiting
 
 ARRIVED, SKEW = 10_000, 2000
 

@@ -11,7 +11,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent, new_event_id
-from store.sql.group_commit import GroupCommit, Take
+from store.sql.deliveries import GroupCommit, Take
 from testkit import PATIENCE
 
 

@@ -22,8 +22,7 @@ from store.errors import StoreRefused, StoreUnavailable
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
 from store.sqlite import SqliteStore, open_store
-from store.sqlite.connection import Connection
-from store.sqlite.connections import Connections
+from store.sqlite.connections import Connection, Connections
 from testkit import PATIENCE
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent, new_event_id
-from store.sql.group_commit import Take
+from store.sql.deliveries import Take
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
 
