@@ -118,12 +118,12 @@ def _readme(platform: Platform) -> tuple[str, str]:
 
 def page() -> str:
     """The text of docs/platforms.md."""
-    rows = "| platform | proven by | age of the signed time | challenge | delivery id | judged by |\n"
-    rows += "|---|---|---|---|---|---|\n"
+    rows = "| platform | proven by | age of the signed time | challenge | delivery id |\n"
+    rows += "|---|---|---|---|---|\n"
     sections = ""
     for name, platform in PLATFORMS.items():
         row, text = _readme(platform)
-        rows += f"| [`{name}`](#{name}) {row}\n"
+        rows += f"| [`{name}`](#{name}) {row.rstrip('| ').rpartition('|')[0]}|\n"
         sections += f"\n## {name}\n\n{_PLAIN.sub('', text).rstrip()}\n"
     whole = _FOLDERS.joinpath("README.md").read_text(encoding="utf-8").replace(_ROWS, rows) + sections
     whole = re.sub(r"\]\((?:\.\./)+docs/", "](", whole)
