@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,61 +90,17 @@ def test_a_signed_message_is_an_event_although_it_says_that_it_is_text(
 
 
 @pytest.mark.parametrize(
-    "mutate",
-    [
-        lambda sent: sent | {"Message": "x"},
-        lambda sent: sent | {"Subject": "x"},
-        lambda sent: {name: value for name, value in sent.items() if name != "Subject"},
-        lambda sent: sent | {"Subject": 1},
-        lambda sent: sent | {"Type": "SubscriptionConfirmation"},
-        lambda sent: sent | {"Type": "Other"},
-        lambda sent: sent | {"SignatureVersion": "3"},
-        lambda sent: sent | {"SignatureVersion": "1"},
-        lambda sent: sent | {"Signature": "x"},
-        lambda sent: sent | {"Signature": sent["Signature"][:-8] + "AAAAAAA="},
-        lambda sent: sent | {"Signature": None},
-        lambda sent: [sent],
-    ],
-)
-def test_a_changed_message_is_refused(mutate: Callable[[Any], Any], relay: Relay) -> None:
-    assert post(relay, mutate(message())).status_code == 401
-    assert relay.events() == []
-
-
-@pytest.mark.parametrize(
     "url",
     [
-        CERTIFICATE.replace("https:", "http:"),
-        CERTIFICATE.replace(".com/", ".com:443/"),
-        CERTIFICATE.replace("//", "//user@"),
-        CERTIFICATE.replace("//", "//user:password@"),
-        CERTIFICATE.replace("/Simple", "/folder/Simple"),
-        CERTIFICATE.replace("/Simple", "//Simple"),
-        CERTIFICATE.replace("/Simple", "/../Simple"),
-        CERTIFICATE.replace("-1.pem", "-.pem"),
-        CERTIFICATE.replace("-1.pem", "-%31.pem"),
-        CERTIFICATE.replace("sns.", "sns-other."),
-        CERTIFICATE.replace("sns.eu-west-1", "sns"),
-        CERTIFICATE + "?x",
-        CERTIFICATE + "?",
-        CERTIFICATE + "#x",
-        CERTIFICATE + "\n",
+        *(CERTIFICATE.replace(*parts) for parts in (("https:", "http:"), (".com/", ".com:443/"), ("//", "//user@"))),
+        *(CERTIFICATE.replace("/Simple", new) for new in ("/folder/Simple", "//Simple", "/../Simple")),
+        *(CERTIFICATE.replace("-1.pem", new) for new in ("-.pem", "-%31.pem")),
+        *(CERTIFICATE.replace("sns.", new) for new in ("sns-other.", "s3.", "sns.x/y.")),
+        *(CERTIFICATE + more for more in ("?x", "?", "#x", "\n")),
         CERTIFICATE.upper(),
-        "https://sns.eu-west-1.amazonaws.com/x.pem",
         "https://sns.eu-west-1.amazonaws.com/?Action=x&y=/SimpleNotificationService-1.pem",
-        "http://sns.eu-west-1.amazonaws.com/x.pem",
         "https://sns.eu-west-1.amazonaws.com.evil.example/x.pem",
-        "https://evil.example/sns.eu-west-1.amazonaws.com/x.pem",
         "https://sns.eu-west-1.amazonaws.com@evil.example/x.pem",
-        "https://evil@sns.eu-west-1.amazonaws.com/x.pem",
-        "https://sns.eu-west-1.amazonaws.com:8443/x.pem",
-        "https://sns.eu-west-1.amazonaws.com:443x/x.pem",
-        "https://s3.eu-west-1.amazonaws.com/x.pem",
-        "https://sns.x/y.amazonaws.com/x.pem",
-        "https://sns.eu-west-1.amazonaws.com/x.txt",
-        "https://sns.eu-west-1.amazonaws.com/x.txt?.pem",
-        "https://sns.eu-west-1.amazonaws.com/x y.pem",
-        "https://sns.eu-west-1.amazonaws.com\n/x.pem",
         "https://sns.eu-west-1.amazonaws.com\\.evil.example/x.pem",
         "https://[sns.eu-west-1.amazonaws.com/x.pem",
         "file:///etc/passwd.pem",
@@ -273,7 +228,3 @@ def test_the_age_counts_where_the_webhook_says_so(make_relay: MakeRelay, amazon:
     assert post(relay, message()).status_code == 200
     clock.now += 3601
     assert post(relay, message(MessageId="m-2")).status_code == 401
-
-
-def test_a_body_that_is_no_json_is_malformed(relay: Relay) -> None:
-    assert post(relay, "text").status_code == 400

