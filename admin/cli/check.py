@@ -10,7 +10,7 @@ from typing import Literal
 import click
 
 from admin.api.objects import problem, setting_problem
-from admin.check.advice import find_secrets_in_git, on_proxies, on_retention, sample_events
+from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
 from admin.check.health import Level, would_be_accepted
 from admin.cli.common import (
     Here,
@@ -21,6 +21,7 @@ from admin.cli.common import (
 from admin.cli.tables import counted, plain
 from admin.conductor import connect
 from admin.definitions.writer import CantWrite, DefinitionsFolder
+from admin.events.event_or_sample import sample_events
 from admin.events.kept_rejections import KeptRejections
 from admin.explain.wording import name_of, next_try, why
 from config.references import NOT_SET, environment_with_dotenv

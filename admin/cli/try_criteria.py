@@ -13,8 +13,8 @@ from admin.api.objects import TriedEvent
 from admin.cli.common import Columns, Here, as_json_option, complete_webhook, echo_list, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
+from admin.events.search import BadFilter, split_condition
 from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written
-from criteria.jsonpath import BadPath, compile_path
 from store.hiding import Hidden
 
 
@@ -72,18 +72,9 @@ def _result(kind: Kind, tried: Json) -> str:
 
 
 def _line(text: str, kind: Kind, hide: Hidden) -> Line:
-    """The criterion; a JSONPath may itself have ``=`` in a filter."""
     if kind == "once":
         return read_line(text, "", kind, hide)
-    for position, character in enumerate(text):
-        if character == "=" and _is_path(text[:position].strip()):
-            return read_line(text[:position], text[position + 1 :], kind, hide)
-    raise click.BadParameter(f"{text!r} is not a criterion; write one such as '$.ref=refs/heads/main'")
-
-
-def _is_path(text: str) -> bool:
     try:
-        compile_path(text)
-    except BadPath:
-        return False
-    return True
+        return read_line(*split_condition(text), kind, hide)
+    except BadFilter as error:
+        raise click.BadParameter(str(error)) from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 
-from store.records import Event, SetAside, Target, TargetState
+from store.records import Event, SetAside, Target, TargetKind, TargetState
 from store.sql.queries import Queries
 
 if TYPE_CHECKING:
@@ -73,14 +73,10 @@ def describe_status(event: Event, targets: Sequence[Target], context: StatusCont
 def describe_effects(targets: Iterable[Target]) -> str:
     """``completed 2 tasks, started 1 workflow``; empty if nothing has come of it."""
     done = Counter(target.kind for target in targets if target.state == "done")
-    found = []
-    if completed := done["complete"]:
-        found.append(f"completed {_counted(completed)} task{'s' if completed > 1 else ''}")
-    if started := done["start"]:
-        found.append(f"started {_counted(started)} workflow{'s' if started > 1 else ''}")
-    if sent := done["message"]:
-        found.append(f"sent {_counted(sent)} message{'s' if sent > 1 else ''}")
-    return ", ".join(found)
+    what: Mapping[TargetKind, tuple[str, str]]
+    what = {"complete": ("completed", "task"), "start": ("started", "workflow"), "message": ("sent", "message")}
+    found = [(*words, done[kind]) for kind, words in what.items() if done[kind]]
+    return ", ".join(f"{did} {_counted(number)} {one}{'s' if number > 1 else ''}" for did, one, number in found)
 
 
 def _counted(number: int) -> str:

@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
 from admin.bridge import Bridge
 from admin.errors import NotFound
 from config.webhooks import Webhook
 from platforms import PLATFORMS
-from platforms.bodies import read_body
+from platforms.bodies import Body
 from platforms.guide import samples
+from platforms.http import Request
 from relay.events.payload import payload_of
 from relay.events.preview import shaped
 from store.event_filter import EventFilter
 from store.records import Event
+
+_ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
+"""Platforms whose senders decide what is in an event: a sample says nothing about others."""
+
+
+def sample_events(webhook: Webhook) -> Sequence[Mapping[str, Any]]:
+    """The payloads of the samples of the webhook's platform; none if they tell nothing."""
+    if webhook.platform in _ANYTHING:
+        return ()
+    platform = PLATFORMS[webhook.platform]
+    events = [event for body in _bodies(webhook.platform).values() for event in shaped(webhook, platform, body)]
+    return [json.loads(payload_of(event, {})) for event in events]
+
+
+@cache
+def _bodies(platform: str) -> Mapping[str, Body]:
+    """The samples by name, as the platform reads them."""
+    found = {}
+    for name, sample in samples(platform).items():
+        headers = {"content-type": sample.content_type} | {name.lower(): text for name, text in sample.headers.items()}
+        request = Request("POST", "", "", headers, sample.body, None, 0.0)
+        found[name] = PLATFORMS[platform].read(request, signed=False)
+    return found
 
 
 def event_of_sample(webhook: Webhook, name: str) -> Event:
@@ -22,7 +51,7 @@ def event_of_sample(webhook: Webhook, name: str) -> Event:
     sample = samples(webhook.platform).get(name)
     if sample is None:
         raise NotFound(f"{webhook.platform} has no sample {name}")
-    bodies = shaped(webhook, PLATFORMS[webhook.platform], read_body(sample.body, sample.content_type))
+    bodies = shaped(webhook, PLATFORMS[webhook.platform], _bodies(webhook.platform)[name])
     if not bodies:
         raise NotFound(f"the sample {name} has nothing where `split` looks")
     headers = {name.lower(): value for name, value in sample.headers.items()} | {"content-type": sample.content_type}

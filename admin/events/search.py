@@ -68,6 +68,22 @@ class BadFilter(CantDo):
     status = 400
 
 
+def split_condition(text: str) -> tuple[str, str]:
+    """Path and value of ``$.path=value``; a JSONPath may itself have ``=`` in a filter. Raises BadFilter."""
+    problem = f"{text} is not a condition: write $.path=value"
+    for place in islice((match.start() for match in re.finditer("=", text)), _PLACES):
+        path = text[:place].strip()
+        if not path.startswith("$"):
+            break
+        try:
+            compile_path(path)
+        except BadPath as error:
+            problem = f"{text} is not a condition: {error}"
+        else:
+            return path, text[place + 1 :].strip()
+    raise BadFilter(problem)
+
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """``$.path=value``: an event whose payload has this value at this JSONPath."""
@@ -78,18 +94,7 @@ class Where:
     @classmethod
     def parse(cls, text: str) -> Where:
         """Raises BadFilter."""
-        problem = f"{text} is not a condition: write $.path=value"
-        for place in islice((match.start() for match in re.finditer("=", text)), _PLACES):
-            path, value = text[:place].strip(), text[place + 1 :].strip()
-            if not path.startswith("$"):
-                break
-            try:
-                compile_path(path)
-            except BadPath as error:
-                problem = f"{text} is not a condition: {error}"
-            else:
-                return cls(path, value)
-        raise BadFilter(problem)
+        return cls(*split_condition(text))
 
     def holds(self, document: object) -> bool:
         """Whether one of the values that the path selects is this one: as text, as a number or as true or false."""

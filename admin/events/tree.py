@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from criteria.jsonpath import MAX_LENGTH, BadPath, parse_path, plain_steps
+from criteria.jsonpath import MAX_LENGTH, plain_steps
 
 MOST = 1000
 """Fields of one payload that are shown."""
@@ -93,40 +92,3 @@ def _escaped(step: Step) -> str:
         return f"[{step}]"
     quoted = step.replace("\\", "\\\\").replace("'", "\\'")
     return f"['{quoted}']"
-
-
-_MOST = 20
-"""Paths that are tried at a time."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What a path selects, or why it can't be parsed."""
-
-    path: str
-    values: tuple[Any, ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True)
-class Selections:
-    """What several paths select of one event."""
-
-    found: tuple[Selection, ...]
-
-    @property
-    def matches(self) -> str | None:
-        """The `inputParameters` of a task that this event would match; None if the paths select nothing."""
-        criteria = {one.path: one.values[0] for one in self.found if one.values and one.values[0] is not None}
-        return json.dumps({"matches": criteria}, indent=2, ensure_ascii=False) if criteria else None
-
-
-def select(document: Mapping[str, Any], paths: str) -> Selections:
-    """Tries the paths, one per line, on the document that tasks are matched against."""
-    found = []
-    for path in list(filter(None, map(str.strip, paths.splitlines())))[:_MOST]:
-        try:
-            found.append(Selection(path, tuple(parse_path(path)(document))))
-        except BadPath as error:
-            found.append(Selection(path, error=str(error)))
-    return Selections(tuple(found))

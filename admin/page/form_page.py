@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import Response, make_response
 
-from admin.check.advice import sample_events
 from admin.definitions.forms import KINDS, WebhookForm
 from admin.definitions.values import as_yaml, preview
 from admin.definitions.writer import Change, DefinitionsFolder, Invalid, NameTaken, Written
+from admin.events.event_or_sample import sample_events
 from admin.explain.inputs import inputs_to_try
 from admin.page.context import source
 from admin.page.pages import bridge, render

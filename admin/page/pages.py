@@ -30,7 +30,6 @@ from admin.cli.tables import plain, pretty
 from admin.events.descriptions import TARGETS_LISTED, describe_status, read_targets, status_context
 from admin.events.replay import NeedsConfirmation
 from admin.events.send import as_curl, delivery_of
-from admin.events.tree import select
 from admin.explain.explainer import Explainer
 from admin.explain.results import answer, shown_first
 from admin.page.access import COOKIE, SESSION_SECONDS
@@ -108,12 +107,11 @@ def event(event_id: str) -> str:
     explained = Explainer(here).event(found, _TASKS_EXPLAINED, targets)
     shown = here.shown(found)
     try:
-        document, payload = shown.document(), pretty(json.loads(shown.payload), _LONGEST_SHOWN)
+        payload = pretty(json.loads(shown.payload), _LONGEST_SHOWN)
     except ValueError:  # it can't be read
-        document, payload = {}, plain(shown.payload, lines=True)
+        payload = plain(shown.payload, lines=True)
     webhook = here.definitions.by_name.get(found.webhook)
     url = url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
-    paths = request.args.get("paths", "")
     shows_all = request.args.get("all") == "true"
     near, others = shown_first(explained.tasks, each=shows_all)
     return render(
@@ -123,8 +121,6 @@ def event(event_id: str) -> str:
         others=others,
         event=shown,
         curl=as_curl(delivery_of(shown, url)),
-        paths=paths,
-        selected=select(document, paths),
         targets=targets.some[:TARGETS_LISTED],
         beyond=targets.beyond(TARGETS_LISTED),
         status_words=describe_status(found, targets.some, status_context(here, [found], {event_id: targets.some})),

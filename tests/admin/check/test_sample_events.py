@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from admin.check.advice import sample_events
+from admin.events.event_or_sample import sample_events
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 

@@ -36,8 +36,8 @@ def test_conditions_with_operators_and_keys_are_yaml(cli: Cli, sample: Sample) -
     ("arguments", "code", "words"),
     [
         (("github-deploys", "$.ref=nothing"), 1, "0 of 4 would have fitted"),
-        (("github-deploys", "$.ref"), 2, "is not a criterion; write one such as"),
-        (("github-deploys", "$[=1"), 2, "is not a criterion"),
+        (("github-deploys", "$.ref"), 2, "is not a condition: write $.path=value"),
+        (("github-deploys", "$[=1"), 2, "is not a condition"),
         (("github-deploys", '$.ref={"$gt": 1}'), 1, "operators are for `when` and `only`"),
         (("github-deploys", "-k", "once", "$.a", "$.b"), 2, "once has one key"),
         (("github-deploys",), 2, "Missing argument"),

@@ -11,10 +11,8 @@ from unittest import mock
 import pytest
 from flask.testing import FlaskClient
 
-from admin import create_app as create_app_of_package
 from admin.page.access import COOKIE
 from admin.page.app import create_app
-from config.settings import SettingsError
 from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
 from store.sql.queries import Queries
@@ -432,14 +430,3 @@ def test_a_bug_is_a_page_without_details(client: FlaskClient, monkeypatch: pytes
 
     monkeypatch.setattr("admin.page.pages.find_issues", fail)
     assert "inner secret" not in page(client, "/", 500)
-
-
-def test_any_wsgi_server_can_serve_it_and_is_told_of_wrong_settings(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BRIDGE_DATABASE", "sqlite:///bridge.db")
-    assert create_app_of_package().test_client().get("/healthz").status_code == 200
-    monkeypatch.setenv("BRIDGE_DATABASE", "mysql://x")
-    with pytest.raises(SettingsError, match="neither SQLite nor PostgreSQL"):
-        create_app_of_package()
