@@ -38,7 +38,7 @@ from worker.conductor.responses import (
     version_of,
     versions_of,
 )
-from worker.conductor.search import PAGES, TASK_TYPE, WORKFLOWS, Pages
+from worker.conductor.search import PAGE, TASK_TYPE, WORKFLOWS
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 
@@ -54,15 +54,15 @@ class Conductor:
         server: Server,
         timeout: float,
         clock: Clock | SteadyClock | None = None,
-        pages: Pages = PAGES,
+        page: int = PAGE,
     ):
         """`timeout` are the seconds for one call; `clock` is the one that all of the bridge's processes share, by
-        default this machine's."""
+        default this machine's; `page` is the number of items of a search's page."""
         # Only here: few commands call Conductor.
         from worker.conductor.api import Api
 
         self._api = Api(server, timeout, clock or SteadyClock())
-        self._pages = pages
+        self._page = page
         self._call = self._api.call
 
     def within(self, seconds: float) -> Conductor:
@@ -124,7 +124,7 @@ class Conductor:
         queued. Not every index can return whole tasks: PostgreSQL's always answers 500. Unreadable tasks, and those
         that make every page fail, go into `unreadable`.
         """
-        for page in search.in_progress(self._search, "/tasks/search-v2", start, unreadable, self._pages):
+        for page in search.in_progress(self._search, "/tasks/search-v2", start, unreadable, self._page):
             yield tasks_of(page, "index", None, unreadable)
 
     def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[dict[str, str]]:
@@ -132,7 +132,7 @@ class Conductor:
 
         Every index can return them. (The `input` in its answer isn't JSON.)
         """
-        for page in search.in_progress(self._search, "/tasks/search", start, unreadable, self._pages):
+        for page in search.in_progress(self._search, "/tasks/search", start, unreadable, self._page):
             yield {item["taskId"]: named_in(item)[1] for item in page}
 
     def ended_since(self, end: int) -> set[str]:
@@ -140,7 +140,7 @@ class Conductor:
 
         This isn't proof: a server may set `endTime` on a task that it keeps in progress.
         """
-        return search.ended_since(self._search, end, self._pages.size)
+        return search.ended_since(self._search, end, self._page)
 
     def running(self, workflow: str) -> list[str]:
         """The ids of all running workflows with that name, from the server's store, not its index."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from worker.conductor.errors import BrokenOff, ConductorError, is_of_an_item
 from worker.conductor.responses import Unreadable, id_of, moment_of, named_in, objects
 
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
+PAGE = 1000
+"""Items of a page."""
 _NARROWINGS = 25
 """Failed pages after which a search breaks off, since its caller has other work."""
 _FRUITLESS = 100
@@ -26,42 +26,25 @@ WORKFLOWS = "/workflow/search"
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
 
 
-@dataclass(frozen=True, slots=True)
-class Pages:
-    """The sizes of a search's pages."""
-
-    size: int = 1000
-    ids_at_most: int = 5000
-    """Pages of ids only; these grow while the server answers quickly."""
-    quick: float = 0.5
-    """A page that took fewer seconds than this may be followed by one twice as large."""
-
-
-PAGES = Pages()
-
-
 Search = Callable[[str, str, str, int, int], list[Any]]
 """Path, query, order, offset and size → the page. Raises ConductorError."""
 
 
 def in_progress(
-    search: Search, path: str, start: int, unreadable: list[Unreadable] | None, pages: Pages = PAGES
+    search: Search, path: str, start: int, unreadable: list[Unreadable] | None, most: int = PAGE
 ) -> Iterator[list[dict[str, Any]]]:
-    """Pages of items with an id: tasks that started after that time by the server's clock.
+    """Pages of `most` items with an id: tasks that started after that time by the server's clock.
 
-    Each page begins where the last one ended, so that offsets stay within an index's limit. For each page PostgreSQL
-    counts and sorts everything that remains, so pages of ids grow while they arrive quickly. A failed page is split
-    into smaller ones; an item that fails alone goes into `unreadable`. Raises ConductorError; BrokenOff if too many
+    Each page begins where the last one ended, so that offsets stay within an index's limit. A failed page is split into
+    smaller ones; an item that fails alone goes into `unreadable`. Raises ConductorError; BrokenOff if too many
     pages failed but the search made progress.
     """
     unreadable = [] if unreadable is None else unreadable
-    largest = pages.ids_at_most if path == _IDS else pages.size
     seen: set[str] = set()
     began_at = start
-    offset, size, narrowed = 0, pages.size, 0
+    offset, size, narrowed = 0, most, 0
     while True:
         query = f"{_IN_PROGRESS} AND startTime>{start}"
-        began = time.monotonic()
         try:
             page = search(path, query, "startTime:ASC", offset, size)
         except ConductorError as error:
@@ -77,7 +60,6 @@ def in_progress(
             unreadable.append(Unreadable(id_, str(error), start, hidden=True, workflow=workflow))
             offset += 1
             continue
-        quick = time.monotonic() - began < pages.quick
         listed = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
         if len(listed) < len(page):
             unknown = Unreadable(None, "an item of the search has no id", start)
@@ -92,8 +74,7 @@ def in_progress(
         else:  # the whole page started at the same moment: continue inside it
             seen |= {item["taskId"] for item in listed}
             offset += size
-        # A page that shrank because of one task grows again, however slow the server is.
-        size = max(size, min(2 * size, largest if quick else pages.size))
+        size = min(2 * size, most)
 
 
 def ended_since(search: Search, end: int, size: int) -> set[str]:

@@ -11,12 +11,11 @@ from tests.worker.conductor.stand_in import POLLED, Answer, Request, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import OutcomeUnknown
 from worker.conductor.responses import Unreadable
-from worker.conductor.search import Pages
 from worker.conductor.server import Server
 
 
-def paged(server: StandIn, pages: Pages) -> Conductor:
-    return Conductor(Server(server.url), 30, pages=pages)
+def paged(server: StandIn, page: int) -> Conductor:
+    return Conductor(Server(server.url), 30, page=page)
 
 
 def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number(
@@ -34,7 +33,7 @@ def test_a_search_pages_by_the_start_of_the_last_and_within_one_moment_by_number
         return Answer({"results": found[int(first) : int(first) + 3]})
 
     server.answers = [found_by]
-    found = [task.id for page in paged(server, Pages(3)).waiting_since(0) for task in page]
+    found = [task.id for page in paged(server, 3).waiting_since(0) for task in page]
     assert found == ["t0", "t1", "t2", "t3", "t4", "t5", "t6"]
     assert len(server.requests) < 8
 
@@ -73,29 +72,9 @@ def test_summaries_give_ids_and_names_and_page_by_times_as_texts(server: StandIn
         return Answer({"results": found[: int(asked.query["size"][0])]})
 
     server.answers = [found_by]
-    found = [item for page in paged(server, Pages(3)).waiting_ids_since(0) for item in page.items()]
+    found = [item for page in paged(server, 3).waiting_ids_since(0) for item in page.items()]
     assert found == [("t0", ""), ("t1", "flow"), ("t2", ""), ("t3", "flow"), ("t4", "")]
     assert {request.path for request in server.requests} == {"/api/tasks/search"}
-
-
-@pytest.mark.parametrize(("quick", "sizes"), [(60, [2, 4, 5, 5]), (-1, [2] * 11)])
-def test_pages_of_ids_grow_while_they_come_quickly(
-    server: StandIn, conductor: Conductor, quick: float, sizes: list[int]
-) -> None:
-    def found_by(asked: Request) -> Answer:
-        since = int(asked.query["query"][0].rpartition(">")[2])
-        found = [
-            {"taskId": f"t{at:02}", "status": "IN_PROGRESS", "startTime": 10 * at}
-            for at in range(1, 12)
-            if 10 * at > since
-        ]
-        return Answer({"results": found[: int(asked.query["size"][0])]})
-
-    server.answers = [found_by]
-    conductor = paged(server, Pages(2, 5, quick))
-    found = [task_id for page in conductor.waiting_ids_since(0) for task_id in page]
-    assert found == [f"t{at:02}" for at in range(1, 12)]
-    assert [int(request.query["size"][0]) for request in server.requests] == sizes
 
 
 def listing(tasks: list[dict[str, Any]], sick: set[str]) -> Callable[[Request], Answer]:
@@ -119,7 +98,7 @@ def test_a_page_that_cannot_be_had_is_narrowed_down_to_the_task_that_is_to_blame
     tasks = [{**POLLED, "taskId": f"t{n:02}", "startTime": at} for n, at in enumerate(sorted(starts))]
     server.answers = [listing(tasks, {"t03", "t04", "t19"})]
     unreadable: list[Unreadable] = []
-    found = [task.id for page in paged(server, Pages(8)).waiting_since(0, unreadable) for task in page]
+    found = [task.id for page in paged(server, 8).waiting_since(0, unreadable) for task in page]
     assert sorted(set(found)) == [f"t{n:02}" for n in range(20) if n not in (3, 4, 19)]
     assert {(item.id, item.workflow) for item in unreadable} == {(id_, "flow") for id_ in ("t03", "t04", "t19")}
 
