@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 from contextlib import suppress
 from types import FrameType
 
+import structlog
+
 from config.logs import configure_logging
+from config.process import WakeUp
 from config.settings import SettingsError, load_settings
 from config.webhooks import DefinitionsError
 from store import tracing
@@ -17,13 +23,18 @@ from worker.conductor.client import Conductor
 from worker.conductor.server import Server
 from worker.context import Context
 from worker.delivery.executor import WAIT_FOR_STORE
-from worker.hard_stop import HardStop, leave_now
 from worker.health import Health, serve
 from worker.leader.definitions import open_definitions
 from worker.leader.worker import Worker
 from worker.notify.notifier import EVERY, Notifier
 from worker.notify.sender import Apprise
 
+log = structlog.get_logger()
+
+HARD_STOP_AFTER = 9.0
+"""Seconds from the signal. systemd and Kubernetes wait longer than this before they kill the worker."""
+_LAST_WORDS = 0.5
+"""Seconds for writing to the log: whatever reads it may hang, too."""
 USAGE = """usage: python -m worker
 
 Finds waiting WAIT_FOR_WEBHOOK tasks in Conductor, matches stored events with them, completes the tasks and starts
@@ -72,6 +83,50 @@ def main() -> int:
     serve(settings.bridge_worker_metrics, health)  # whoever sees that it is alive may end it, too
     worker.run()
     return 0
+
+
+class HardStop:
+    """Ends the process `HARD_STOP_AFTER` seconds after `begin`: a call to Conductor or the store may hang for longer
+    than stopping may take."""
+
+    def __init__(self) -> None:
+        self._begun = WakeUp()
+
+    def watch(self) -> None:
+        """Waits for `begin` on a separate thread."""
+        threading.Thread(target=self.run, name="hard stop", daemon=True).start()
+
+    def begin(self) -> None:
+        """Starts the countdown. Safe in signal handlers."""
+        self._begun.ring()
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._begun.wait(3600):
+            pass
+        time.sleep(HARD_STOP_AFTER)
+        with suppress(RuntimeError):  # no thread could be started
+            last_words = threading.Thread(target=_say_last_words, daemon=True)
+            last_words.start()
+            last_words.join(_LAST_WORDS)
+        # As after a crash: calls in flight are looked up by the next worker, and the term runs out.
+        os._exit(0)
+
+
+def _say_last_words() -> None:
+    log.error("the worker was killed because something in it hangs", seconds=HARD_STOP_AFTER)
+    _flush()
+
+
+def leave_now(code: int) -> None:
+    """Exits without waiting for threads, whose calls may hang."""
+    _flush()
+    os._exit(code)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from testkit import PATIENCE
 from testkit.processes import Child, bridge_environment
 from testkit.proxy import Proxy
 from tests.store.contract.makers import ME
-from worker.hard_stop import HardStop
+from worker.__main__ import HardStop
 
 pytestmark = pytest.mark.slow
 
@@ -191,16 +191,16 @@ def test_a_postgresql_that_is_away_or_answers_nothing_holds_it_up_only_so_long(
 FULL_LOG = """
 import os, time
 from config.logs import configure_logging
-from worker import hard_stop
+from worker import __main__ as worker
 configure_logging("json", "worker")
-hard_stop.SECONDS = 0.0
+worker.HARD_STOP_AFTER = 0.0
 os.set_blocking(2, False)
 try:
     while True:
         os.write(2, b"x" * 4096)
 except BlockingIOError:
     os.set_blocking(2, True)
-stop = hard_stop.HardStop()
+stop = worker.HardStop()
 stop.watch()
 stop.begin()
 time.sleep(3600)
