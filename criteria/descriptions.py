@@ -35,7 +35,7 @@ def describe_criterion(criterion: Criterion) -> str:
     values = " and ".join(shown(value) for value in criterion.found[:5])
     more = f" and {len(criterion.found) - 5} more" if len(criterion.found) > 5 else ""
     hint = ""
-    if not criterion.holds and all(map(_nearly(criterion.expected), criterion.found)):
+    if not criterion.holds and all(_nearly(criterion.expected, value) for value in criterion.found):
         hint = " (they differ in case or spaces, which count)"
     elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in criterion.found):
         hint = " (only numbers are ordered with numbers, and texts with texts)"
@@ -63,10 +63,5 @@ def _spelled_otherwise(one: Any, other: Any) -> bool:
         return False
 
 
-def _nearly(expected: Any) -> Any:
-    def alike(value: Any) -> bool:
-        return (
-            isinstance(value, str) and isinstance(expected, str) and value.strip().lower() == expected.strip().lower()
-        )
-
-    return alike
+def _nearly(one: Any, other: Any) -> bool:
+    return isinstance(one, str) and isinstance(other, str) and one.strip().lower() == other.strip().lower()

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from jsonpath_ng.exceptions import JSONPathError
-from jsonpath_ng.ext.parser import ExtendedJsonPathParser
+from jsonpath_ng.ext.parser import parse
 
 from criteria.evaluator import Find, Node, Steps, TooCostly, Unsupported, compile_expression
 
@@ -27,11 +26,6 @@ _STEP = re.compile(
     re.VERBOSE,
 )
 
-_idle: list[ExtendedJsonPathParser] = []
-"""Parsers that aren't in use. Each can parse one path at a time, and takes twice as long to make as a path does to
-parse. No lock: in a relay, where gevent has replaced locks, one that a thread shares with deliveries may never wake
-them."""
-
 Select = Callable[[Any], list[Any]]
 """The values that a path selects in a JSON value, in document order; none where it selects nothing."""
 
@@ -42,11 +36,6 @@ class BadPath(ValueError):
 
 @lru_cache(maxsize=1024)
 def compile_path(path: str) -> Select:
-    """Like `parse_path`, with a cache. For paths in definitions and tasks."""
-    return parse_path(path)
-
-
-def parse_path(path: str) -> Select:
     """The path as a function that selects values: none where it would take more than `MAX_STEPS` steps.
 
     Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
@@ -102,6 +91,7 @@ def put(document: Any, changes: Iterable[tuple[Place, Any]]) -> Any:
     return holder[0]
 
 
+@lru_cache(maxsize=1024)
 def selects_one(path: str) -> bool:
     """Whether the path can select one value at most, whatever the document. Raises BadPath."""
     return _plain(path) is not None or _is_definite(_expression(path))
@@ -176,17 +166,9 @@ def _find(path: str) -> Find:
 
 def _expression(path: str) -> Any:
     try:
-        parser = _idle.pop()
-    except IndexError:
-        parser = ExtendedJsonPathParser()
-    try:
-        return parser.parse(path)
-    except JSONPathError as error:
-        raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
+        return parse(path)
     except Exception as error:  # the parser leaks a few of its internal errors
-        raise BadPath(f"{path!r} is not a JSONPath: {type(error).__name__}: {error}") from None
-    finally:
-        _idle.append(parser)
+        raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
 
 
 def plain_steps(path: str) -> tuple[str | int, ...] | None:

@@ -97,25 +97,12 @@ def matches_of(inputs: Mapping[str, Any] | None) -> Any:
     return None if inputs is None else inputs.get("matches")
 
 
-_KEPT_CHARACTERS = 1000
-"""Characters of a task's paths up to which they are cached; longer ones are compiled for each task."""
-
-
+@lru_cache(maxsize=4096)
 def compile_paths(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
     """The paths and their selecting functions: one object for all tasks with the same set of paths.
 
     Raises BadMatches.
     """
-    # Bounds the cache even if somebody writes tasks with a thousand long paths each.
-    return _kept(paths) if sum(map(len, paths)) <= _KEPT_CHARACTERS else _compile(paths)
-
-
-@lru_cache(maxsize=4096)
-def _kept(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
-    return _compile(paths)
-
-
-def _compile(paths: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Select, ...]]:
     try:
         return paths, tuple(map(compile_path, paths))
     except BadPath as error:

@@ -77,8 +77,6 @@ def test_a_constant_arrives_as_it_is_written(constant: Any) -> None:
         ({"a": "$.["}, ("a",), "not a JSONPath"),
         ({"a": "$.a[?(@.x =~ '(?=a)')]"}, ("a",), "can't be evaluated"),
         ({1: "a"}, ("1",), "a key that isn't text"),
-        ({"a": float("nan")}, ("a",), "no number in JSON"),
-        ({"a": b"x"}, ("a",), "bytes is no JSON value"),
         ({"a": "x" * 20_000}, (), "longer than 20000 characters"),
     ],
 )
@@ -86,14 +84,6 @@ def test_what_is_wrong_is_told_with_its_place(written: Any, where: tuple[Any, ..
     [(place, message)] = find_faults(written)
     assert place == where
     assert what in message
-
-
-def test_an_input_that_is_nested_too_deeply_is_refused() -> None:
-    nested: Any = {}
-    for _ in range(60):
-        nested = {"a": nested}
-    [(_, message)] = find_faults(nested)
-    assert "nested deeper than 50" in message
 
 
 def test_an_input_that_repeats_a_large_payload_many_times_is_refused_before_it_is_made() -> None:

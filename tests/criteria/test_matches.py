@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from criteria.equality import comparison_key, shortest_text
-from criteria.matches import BadMatches, Criteria, compile_paths, matches_of
+from criteria.matches import BadMatches, Criteria, matches_of
 from tests.criteria import naive
 
 numbers = st.one_of(
@@ -158,9 +158,3 @@ def test_an_explanation_shows_what_was_found_for_each_criterion() -> None:
 def test_an_explanation_agrees_with_whether_the_criteria_hold(matches: Any, document: Any) -> None:
     criteria = Criteria.parse(matches)
     assert criteria.holds(document) == all(criterion.holds for criterion in criteria.explain(document))
-
-
-def test_sets_of_very_long_paths_are_not_kept() -> None:
-    short, long = ("$.a", "$.b"), tuple(f"$.a{number}{'x' * 90}" for number in range(20))
-    assert compile_paths(short) is compile_paths(short)
-    assert compile_paths(long) is not compile_paths(long)

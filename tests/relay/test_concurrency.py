@@ -50,15 +50,15 @@ print("went on")
     assert run(program) == "went on"
 
 
-def test_deliveries_and_a_thread_that_reads_definitions_parse_paths_without_waiting_for_each_other() -> None:
+def test_deliveries_and_a_thread_that_reads_definitions_compile_paths_without_waiting_for_each_other() -> None:
     program = """
 from gevent import monkey
 monkey.patch_all()
 import gevent, gevent.threadpool
-from criteria.jsonpath import parse_path
+from criteria.jsonpath import compile_path
 def parse(name, count):
     for number in range(count):
-        parse_path(f"$.{name}{number}[?(@.x > 1)]")
+        compile_path(f"$.{name}{number}[?(@.x > 1)]")
         if name == "delivery":
             gevent.sleep(0.001)
 thread = gevent.threadpool.ThreadPool(1).spawn(parse, "definition", 1000)
