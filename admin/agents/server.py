@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import version
 from inspect import getdoc
@@ -20,6 +19,7 @@ from admin.agents.tools import TOOLS, Allowed
 from admin.api.base import as_json, what_is_wrong
 from admin.bridge import Bridge
 from admin.errors import CantDo
+from admin.events.deliveries import as_seen
 from admin.events.send import NotReachable
 from config.webhooks import DefinitionsError
 from criteria.suggestions import did_you_mean
@@ -31,9 +31,6 @@ LONGEST = 40_000
 _STEPS = ((4000, 200), (1000, 50), (200, 20), (60, 5))
 """(characters of a text, items of a list or object), from generous to tight."""
 _DEEPEST = 20
-_DELETE = "\x7f"
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-"""Categories of characters that people don't see and models read: a payload may hide words in them."""
 
 
 def as_text(value: Any) -> str:
@@ -47,24 +44,7 @@ def as_text(value: Any) -> str:
 
 
 def _dump(value: Any) -> str:
-    return visible(json.dumps(value, ensure_ascii=False, indent=1))
-
-
-def visible(text: str) -> str:
-    """JSON text in which what can't be seen is escaped."""
-    if text.isascii() and _DELETE not in text:
-        return text
-    # What the encoder has left of ASCII's control characters are its own line breaks, and the one that JSON allows.
-    return "".join(
-        _escaped(character)
-        if character == _DELETE or (not character.isascii() and unicodedata.category(character) in _UNSEEN)
-        else character
-        for character in text
-    )
-
-
-def _escaped(character: str) -> str:
-    return "\\u007f" if character == _DELETE else json.dumps(character)[1:-1]
+    return as_seen(json.dumps(value, ensure_ascii=False, indent=1))
 
 
 def _cut(value: Any, longest: int, most: int, depth: int = 0) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ _COMPARED = 500_000
 _LONGEST_PATH = 60
 """Levels of a field that is named by its own path."""
 
+Kind = Literal["added", "removed", "changed"]
 _Pair = tuple[tuple[Step, ...], Any, Any]
 
 
@@ -24,7 +24,7 @@ _Pair = tuple[tuple[Step, ...], Any, Any]
 class Difference:
     """A field that isn't the same in both. `added`: only the second has it. `removed`: only the first has it."""
 
-    kind: Literal["added", "removed", "changed"]
+    kind: Kind
     path: str | None
     """None if no JSONPath that can be typed selects it; `steps` then say where it is."""
     steps: tuple[Step, ...]
@@ -54,15 +54,19 @@ def differences(before: Any, after: Any, most: int = _MOST) -> Differences:
         left -= 1
         if left < 0 or len(found) >= most:
             return Differences(tuple(found), False)
-        if one is _MISSING or other is _MISSING or type(one) is not type(other):
-            found.append(_difference(steps, one, other))
-        elif isinstance(one, (dict, list)):
-            inner = _pairs(steps, one, other)
+        if isinstance(one, (dict, list)) and type(one) is type(other):
             if len(one) + len(other) > left:
                 return Differences(tuple(found), False)
-            pairs += reversed(list(inner))
-        elif one != other:
-            found.append(_difference(steps, one, other))
+            before_fields, after_fields = _fields(one), _fields(other)
+            names = reversed({**before_fields, **after_fields})
+            pairs += (
+                ((*steps, name), before_fields.get(name, _MISSING), after_fields.get(name, _MISSING)) for name in names
+            )
+        elif type(one) is not type(other) or one != other:
+            path = path_of(steps) if len(steps) <= _LONGEST_PATH else None
+            kind: Kind = "added" if one is _MISSING else "removed" if other is _MISSING else "changed"
+            before, after = (None if value is _MISSING else value for value in (one, other))
+            found.append(Difference(kind, path, steps, before, after))
     return Differences(tuple(found), True)
 
 
@@ -73,26 +77,8 @@ def compared(shown: Event) -> dict[str, Any]:
     return document | {"_webhook": {"headers": about["headers"], "query": about["query"]}}
 
 
-def _pairs(steps: tuple[Step, ...], one: Any, other: Any) -> Iterator[_Pair]:
-    if isinstance(one, dict):
-        for name in {**one, **other}:
-            yield (*steps, name), one.get(name, _MISSING), other.get(name, _MISSING)
-    else:
-        for index in range(max(len(one), len(other))):
-            yield (
-                (*steps, index),
-                one[index] if index < len(one) else _MISSING,
-                other[index] if index < len(other) else _MISSING,
-            )
-
-
-def _difference(steps: tuple[Step, ...], one: Any, other: Any) -> Difference:
-    path = path_of(steps) if len(steps) <= _LONGEST_PATH else None
-    if one is _MISSING:
-        return Difference("added", path, steps, after=other)
-    if other is _MISSING:
-        return Difference("removed", path, steps, before=one)
-    return Difference("changed", path, steps, one, other)
+def _fields(value: dict[Step, Any] | list[Any]) -> dict[Step, Any]:
+    return value if isinstance(value, dict) else dict(enumerate(value))
 
 
 def place(difference: Difference) -> str:
