@@ -7,8 +7,7 @@ import time
 from dataclasses import dataclass, replace
 
 from admin.api import objects
-from admin.api.objects import ListedEvent, Replay, ReplayTo, Task, Webhook, WholeEvent, WholeTask, Why
-from admin.api.rejections import Rejection
+from admin.api.objects import ListedEvent, Rejection, Replay, ReplayTo, Task, Webhook, WholeEvent, WholeTask, Why
 from admin.bridge import DAY, Bridge
 from admin.errors import CantDo
 from admin.events.descriptions import EventTargets, describe_effects, describe_status, status_context

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from admin import operations
 from admin.api import objects
 from admin.api.base import NoQuery, as_json
+from admin.api.objects import Rejection
 from admin.api.queries import OfEvents, OfRejections, OfTasks, limited
-from admin.api.rejections import Rejection
 from admin.bridge import Bridge
 from admin.check.health import find_issues, state_of
 from admin.errors import NotFound

@@ -329,6 +329,90 @@ class NewWebhook(WebhookStatus):
     secret: str | None = Field(None, description="only if it was generated")
 
 
+# --- rejected deliveries, and those that admins listen to ---------------------------------------------------
+
+
+class Rejection(ApiObject):
+    """A delivery that was rejected, or that `only` filtered out."""
+
+    webhook: str
+    at: Time
+    status: int
+    reason: str
+    remote: str | None
+    method: str
+    kept_id: str | None = Field(None, description="under which it can be verified again; only if it was kept")
+
+
+class KeptRejection(ApiObject):
+    """A rejected delivery that can be verified again."""
+
+    kept_id: str = Field(validation_alias=AliasChoices("kept_id", "id"))
+    webhook: str
+    at: Time
+    status: int
+    reason: str = Field(description="why it was rejected when it arrived")
+    still_rejected: str | None = Field(description="why it would be rejected now; null if it would be accepted")
+    event_id: str | None = Field(description="the event that it has become")
+    remote: str | None
+    method: str
+    size: int
+    headers: dict[str, Any] = Field(description="without its signature")
+    query: dict[str, Any]
+    payload: dict[str, Any] | None = Field(description="null if the body can't be read, or must not be shown")
+
+
+class AcceptedRejection(ApiObject):
+    """A rejected delivery that was accepted."""
+
+    kept_id: str
+    event_id: str
+    duplicate: bool = Field(description="whether the event was there already")
+
+
+class RetryOfMany(ApiObject):
+    """A retry of rejected deliveries."""
+
+    accepted: dict[str, int] = Field(description="webhook → deliveries that were, or would be, accepted")
+    left_out: dict[str, int] = Field(description="reason → deliveries that weren't")
+    event_ids: list[str] = Field(description="the first event of each delivery that was accepted")
+
+
+class RawDelivery(ApiObject):
+    """An accepted delivery as it came, without headers that are secrets."""
+
+    id: int = Field(description="later deliveries of the webhook have a greater one")
+    event_id: str = Field(description="the first event that it left")
+    received_at: Time
+    method: str
+    query: str = Field(description="raw, as in the URL")
+    headers: dict[str, str]
+    body: str = Field(description="in base64")
+
+
+class RawDeliveries(ApiObject):
+    """The webhook's next deliveries, in order of arrival."""
+
+    webhook: str
+    next: int = Field(description="what to give as `after` for those that come next")
+    missed: bool = Field(
+        description="whether deliveries between the place that was asked for and the first of these are no longer kept"
+    )
+    deliveries: list[RawDelivery]
+
+
+class WithoutEvent(ApiObject):
+    """A line of ``events --follow --json`` for a delivery that left no event."""
+
+    kind: Literal["rejected", "filtered", "duplicate"]
+    webhook: str
+    at: Time
+    reason: str
+    event_id: str | None = Field(description="the event that a duplicate repeats")
+    remote: str | None
+    method: str
+
+
 # --- what is wrong ------------------------------------------------------------------------------------------
 
 

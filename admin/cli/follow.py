@@ -9,8 +9,7 @@ from collections.abc import Sequence
 import click
 
 from admin.api.base import as_json as to_json
-from admin.api.deliveries import WithoutEvent
-from admin.api.objects import EventNews
+from admin.api.objects import EventNews, WithoutEvent
 from admin.bridge import Bridge
 from admin.cli.tables import plain
 from admin.events.follow import Follower, News

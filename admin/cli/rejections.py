@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from admin.api.rejections import Rejection, RetryOfMany, kept_rejection
+from admin.api.objects import KeptRejection, Rejection, RetryOfMany
 from admin.cli.common import (
     LIMIT,
     Here,
@@ -72,7 +72,7 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
     refused = KeptRejections(here.bridge)
     shown = refused.shown(refused.delivery(kept_id))
     if as_json:
-        echo_json(kept_rejection(shown))
+        echo_json(KeptRejection.of(shown, shown.delivery))
         return
     delivery = shown.delivery
     fields = {

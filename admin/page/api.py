@@ -9,9 +9,9 @@ from flask import Blueprint, jsonify, url_for
 
 from admin import operations
 from admin.api import objects
+from admin.api.objects import Rejection
 from admin.api.openapi import API, Description, answers
 from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks, OfWebhook
-from admin.api.rejections import Rejection
 from admin.callbacks import Callback, ToCallBack
 from admin.callbacks import make_callback as callback_made
 from admin.check.health import find_issues, state_of

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from flask import Blueprint, abort, g
 
-from admin.api.deliveries import RawDeliveries, RawDelivery
+from admin.api.objects import RawDeliveries, RawDelivery
 from admin.api.openapi import answers
 from admin.api.queries import OfDeliveries
 from admin.bridge import Bridge

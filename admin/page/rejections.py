@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
+from admin.api.objects import AcceptedRejection, KeptRejection
 from admin.api.openapi import answers
-from admin.api.rejections import AcceptedRejection, KeptRejection, kept_rejection
 from admin.bridge import Bridge
 from admin.cli.tables import pretty
 from admin.events.filters import check_webhook, names_for
@@ -85,7 +85,8 @@ def retry_many() -> str:
 def api_rejection(rejection_id: str) -> Any:
     """A rejected delivery that was kept, and whether it would be accepted now"""
     refused = KeptRejections(bridge())
-    return kept_rejection(refused.shown(refused.delivery(rejection_id)))
+    shown = refused.shown(refused.delivery(rejection_id))
+    return KeptRejection.of(shown, shown.delivery)
 
 
 @api.post("/rejections/<rejection_id>/retry")

@@ -120,7 +120,7 @@ def test_resolved_events_cannot_be_followed(cli: Cli) -> None:
 
 def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:
     from admin.api.base import as_json
-    from admin.api.deliveries import WithoutEvent
+    from admin.api.objects import WithoutEvent
     from admin.cli.follow import line_of_other
 
     event_id = arrive(sample)
