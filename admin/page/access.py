@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from itsdangerous import BadData, Signer, URLSafeTimedSerializer
+from itsdangerous import BadData, URLSafeTimedSerializer
 
 from admin.errors import CantDo
 from config.urls import is_loopback
@@ -28,7 +28,7 @@ from store.sql.admin import Sessions as StoredSessions
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
 _KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
-"""For a page without log-in, where only forms need protection."""
+"""For a page without log-in."""
 _SIGNER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
@@ -95,8 +95,8 @@ Role = Literal["admin", "viewer"]
 
 
 class Sessions:
-    """Cookies of people who logged in with a token, and the tokens of their forms. Both are signed by the store's key,
-    which is read when it is first needed; without log-in, by one of this process.
+    """Cookies of people who logged in with a token. They are signed by the store's key, which is read when it is first
+    needed; without log-in, by one of this process.
 
     The key is random, so that a cookie's holder can't use it to guess tokens offline. A cookie is no longer valid once
     the token that it was given for changes.
@@ -119,10 +119,6 @@ class Sessions:
     @cached_property
     def _cookies(self) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self._key, salt="cookie", signer_kwargs=_SIGNER)
-
-    @cached_property
-    def _forms(self) -> Signer:
-        return Signer(self._key, salt="form", **_SIGNER)
 
     def role_of_token(self, given: str | None) -> Role | None:
         """What the holder of this token may do; None if it isn't one of ours."""
@@ -170,16 +166,6 @@ class Sessions:
     def _mark(self, role: Role) -> str:
         """Changes with the role's token, and can't be computed without the key."""
         return hmac.new(self._key, b"token:" + self._tokens.get(role, b""), "sha256").hexdigest()[:32]
-
-    def form_token(self, cookie: str) -> str:
-        """What a form carries to prove that it comes from our page."""
-        return self._forms.get_signature(cookie).decode()
-
-    def is_form_token(self, cookie: str | None, given: str | None) -> bool:
-        """Whether the form was made for the holder of this cookie."""
-        return bool(cookie and given) and self._forms.verify_signature(
-            str(cookie).encode("utf-8", "replace"), str(given).encode("utf-8", "replace")
-        )
 
 
 _FREE = 5

@@ -33,7 +33,7 @@ from admin.page.access import (
     check_local,
     check_same_site,
 )
-from admin.page.context import FlashMessages, Readiness, Source, role_of_token, sessions, set_cookie, source
+from admin.page.context import FlashMessages, Readiness, Source, role_of_token, sessions, source
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
 from relay.http.forwarded import believing
@@ -138,8 +138,8 @@ def create_app(settings: Settings) -> Flask:
 def _admit() -> Any:
     """Answers requests that may not come in; for others, remembers role and cookie."""
     settings = source().settings
-    cookie = request.cookies.get(COOKIE)
     is_asked = request.endpoint not in _WITHOUT_SESSION
+    cookie = request.cookies.get(COOKIE)
     of_cookie = sessions().role_of(cookie) if is_asked else None
     of_token = _role_of_program() if is_asked else None
     if not current_app.extensions["has_token"]:
@@ -147,6 +147,7 @@ def _admit() -> Any:
         g.role, g.who = "admin", "local"
     else:
         g.role = g.who = of_token or of_cookie
+    g.cookie = cookie if of_cookie else None
     if g.role is None and request.endpoint not in _OPEN:
         if request.path.startswith("/api/"):
             answer = _error(
@@ -157,13 +158,11 @@ def _admit() -> Any:
         return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))
     if is_asked:
         check_same_site(request.method, dict(request.headers), request.host)
-    if request.method not in _SAFE and request.endpoint not in _FOR_ALL:
-        if g.role != "admin":
-            raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
-        _check_form(cookie if of_cookie else None, by_token=of_token is not None)
-    # With a token, only logging in sets a cookie; without one, forms need something to be tied to.
-    g.new_cookie = None if of_cookie or current_app.extensions["has_token"] else sessions().new()
-    g.cookie = cookie if of_cookie else g.new_cookie
+    if request.method not in _SAFE and request.endpoint not in _FOR_ALL and g.role != "admin":
+        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
+    is_form = request.mimetype.split(",")[0].strip() in _FORM_TYPES and request.content_length
+    if is_form and request.path.startswith("/api/"):
+        raise NotAllowed("a form can't change anything through the API: send JSON, or no body")
     return None
 
 
@@ -183,18 +182,7 @@ def _role_of_program() -> Role | None:
     return role_of_token(own)
 
 
-def _check_form(cookie: str | None, by_token: bool) -> None:
-    """Raises NotAllowed for what another site's form could send."""
-    if request.path.startswith("/api/"):
-        if request.mimetype.split(",")[0].strip() in _FORM_TYPES and request.content_length:
-            raise NotAllowed("a form can't change anything through the API: send JSON, or no body")
-    elif not by_token and not sessions().is_form_token(cookie, request.form.get("form_token")):
-        raise NotAllowed("the form has expired, or is not from this page: open its page again")
-
-
 def _finish(response: Response) -> Response:
-    if g.get("new_cookie") and request.endpoint != "static":
-        set_cookie(response, g.new_cookie)
     for name, value in _HEADERS.items():
         response.headers.setdefault(name, value)
     if request.endpoint == "static":

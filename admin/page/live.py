@@ -121,12 +121,8 @@ def stream() -> Response:
 
 
 def _person() -> str:
-    """Whose stream it is: the session's, or else the program's address.
-
-    A session that begins with this request is nobody's yet: each request of another site's page would begin one.
-    """
-    session_id = None if g.new_cookie else sessions().id_of(g.cookie)
-    return session_id or f"{g.who} {request.remote_addr}"
+    """Whose stream it is: the session's, or else the address's."""
+    return sessions().id_of(g.cookie) or f"{g.who} {request.remote_addr}"
 
 
 def _before_id(endpoint: str, name: str) -> str:

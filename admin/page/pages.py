@@ -268,7 +268,6 @@ def render(template: str, **values: Any) -> str:
         may_change=g.get("role") == "admin",
         may_write=g.get("role") == "admin" and source().settings.bridge_admin_writes,
         who=g.get("who", ""),
-        form_token=sessions().form_token(g.cookie) if g.get("cookie") else "",
         **values,
     )
 

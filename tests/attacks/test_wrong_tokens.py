@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from unittest import mock
 
@@ -96,8 +95,6 @@ def test_logging_out_ends_the_session_wherever_its_cookie_is(guarded: Page) -> N
     elsewhere = create_app(guarded.settings).test_client()
     elsewhere.set_cookie(COOKIE, cookie.value)
     assert elsewhere.get("/api/events").status_code == 200
-    token = re.search(r'name="form_token" value="([\w-]+)"', client.get("/new?platform=github").text)
-    assert token
     assert client.post("/logout").status_code == 303
     assert elsewhere.get("/api/events").status_code == 401
     assert elsewhere.get("/api/events", headers={"X-Authorization": cookie.value}).status_code == 401

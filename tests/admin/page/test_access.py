@@ -113,12 +113,3 @@ def test_a_cookie_is_good_for_its_time_and_after_a_restart(monkeypatch: pytest.M
 def test_a_cookie_that_was_changed_is_none(change: Any) -> None:
     sessions = Sessions("right")
     assert not sessions.role_of(change(sessions.new()))
-
-
-def test_a_form_belongs_to_its_cookie() -> None:
-    sessions = Sessions(None)
-    one, other = sessions.new(), sessions.new()
-    assert sessions.is_form_token(one, sessions.form_token(one))
-    assert not sessions.is_form_token(other, sessions.form_token(one))
-    assert not sessions.is_form_token(None, None)
-    assert not sessions.is_form_token(one, "é")

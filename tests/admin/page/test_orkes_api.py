@@ -177,7 +177,7 @@ def test_tags_are_put_read_and_deleted(client: Client) -> None:
         (FLAGS | {"receiverWorkflowNamesToVersions": {}}, "reaches no workflow"),
         (FLAGS | {"receiverWorkflowNamesToVersions": []}, "must be an object"),
         (FLAGS | {"verifier": "NOTHING"}, "known are HEADER_BASED"),
-        (FLAGS | {"headers": {"bad name": "x"}}, "not a header's name"),
+        (FLAGS | {"headers": {"bad name": "x"}}, "headers.bad name"),
     ],
 )
 def test_a_bad_body_is_answered_with_what_is_wrong(client: Client, page: Page, body: Any, says: str) -> None:

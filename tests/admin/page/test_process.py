@@ -214,7 +214,7 @@ def test_a_header_that_a_client_doubles_is_no_reason_to_refuse(port: int) -> Non
     assert b'"token"' in answer
 
 
-def open_stream(port: int, cookie: str = "") -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+def open_stream(port: int, cookie: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     connection.request("GET", "/deliveries/stream", headers={"Cookie": cookie})
     return connection, connection.getresponse()
@@ -224,7 +224,8 @@ def new_session(port: int) -> str:
     """Another person's cookie."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
-        connection.request("GET", "/deliveries")
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+        connection.request("POST", "/login", f"token={TOKEN}", form)
         return str(connection.getresponse().headers["Set-Cookie"]).partition(";")[0]
     finally:
         connection.close()
@@ -232,7 +233,7 @@ def new_session(port: int) -> str:
 
 def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
     port = free_port()
-    process = start(sample, ADMIN_PORT=str(port))
+    process = start(sample, ADMIN_PORT=str(port), BRIDGE_ADMIN_TOKEN=TOKEN)
     try:
         ask(port, "/healthz")
         process.send_signal(signal.SIGHUP)  # as it makes relay and worker read the definitions
@@ -244,11 +245,11 @@ def test_live_streams_are_bounded_and_hold_up_nobody(sample: Sample) -> None:
                 stack.callback(answer.close)
             assert [answer.status for _, answer in opened] == [200] * STREAMS_OF_TOKEN + [503] * 2 * STREAMS_OF_ONE
             for path in ("/healthz", "/readyz", "/api/overview", "/deliveries", "/api/events"):
-                assert ask(port, path) == 200, path
+                assert ask(port, path, {"Cookie": people[0]}) == 200, path
         # Those that have gone leave room for others, though nothing was sent to them meanwhile.
         deadline = time.monotonic() + PATIENCE
         while True:
-            connection, answer = open_stream(port)
+            connection, answer = open_stream(port, people[0])
             if answer.status == 200:
                 break
             connection.close()
