@@ -107,8 +107,6 @@ class TargetCalls:
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
         """When it was last recorded, or began to be, that calls of a kind take effect."""
-        self._latest_text: tuple[tuple[str, bool], str] | None = None
-        """Of which event, and whether with its metadata; the text."""
 
     def outcome(self, target: Target, event: Event) -> Outcome:
         """Makes the call for the target, which this worker has claimed.
@@ -264,12 +262,7 @@ class TargetCalls:
             except InputTooLarge as error:
                 raise Refused(f"{error}: its entry's `input` repeats too much of the payload") from None
         webhook = self._definitions.current.by_name.get(event.webhook)
-        about = event.id, webhook is None or webhook.metadata
-        # Made once for all takers of an event: their calls come one after the other.
-        latest = self._latest_text
-        if latest is None or latest[0] != about:
-            latest = self._latest_text = about, event.text(metadata=about[1])
-        return latest[1]
+        return event.text(metadata=webhook is None or webhook.metadata)
 
     def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
         """The result of a completion in doubt whose workflow has none of these versions; None if it has one of them.
