@@ -57,14 +57,8 @@ class PostgresClaims(Claims):
         self._low_of: dict[str, int] = {}
         """When the first target of each webhook is due; of others that isn't before `_low`."""
 
-    def next_claim(self, now: int, expired_before: int) -> float:
-        return now if self._must_look_in_full(now) else super().next_claim(now, expired_before)
-
-    def _must_look_in_full(self, now: int) -> bool:
-        return self._clock.monotonic() >= self._in_full_at or now < self._due_since  # or the clock was set back
-
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
-        if self._must_look_in_full(now):
+        if self._clock.monotonic() >= self._in_full_at or now < self._due_since:  # or the clock was set back
             self._in_full_at = self._clock.monotonic() + IN_FULL_EVERY
             self._due_since = self._claimed_since = 0
         due, expired = super()._look(now, expired_before, limit)

@@ -73,12 +73,6 @@ HURRIED = 1000
 _NEXT_DUE = """
 SELECT (SELECT due_at FROM bridge.targets WHERE state = 'pending' AND due_at >= %(since)s ORDER BY due_at LIMIT 1)
 """
-_NEXT_CLAIM = f"""
-{_NEXT_DUE}, (
-    SELECT claimed_at FROM bridge.targets WHERE state = 'claimed' AND claimed_at >= %(claimed)s
-    ORDER BY claimed_at LIMIT 1
-)
-"""
 _NEXT_TURN = """
 SELECT min(CASE WHEN next_at > due_at THEN next_at ELSE due_at END) FROM (
     SELECT next_at, (
@@ -153,14 +147,6 @@ class Claims(ABC):
         if in_turn and (served or room):
             self._served = fairness.last_served(in_turn, served)
         return sorted(claimed, key=lambda target: target.id)
-
-    def next_claim(self, now: int, expired_before: int) -> float:
-        """When `claim` may find something next, if there are no paces; infinite if nothing is to come. Takes less than
-        a claim that finds nothing."""
-        since = {"since": self._due_since, "claimed": self._claimed_since}
-        due_at, claimed_at = self._database.read(_NEXT_CLAIM, since)[0]
-        expires_at = math.inf if claimed_at is None else claimed_at + 1 + now - expired_before
-        return min(math.inf if due_at is None else due_at, expires_at)
 
     def _look(self, now: int, expired_before: int, limit: int) -> tuple[Rows, Rows]:
         """The webhooks and times of the first due targets, one more than the limit, and the targets whose claims ran

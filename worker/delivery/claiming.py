@@ -14,8 +14,6 @@ from worker.failing_items import concerns_all
 
 CLAIM_EVERY = 0.25
 """Seconds between claims when no targets are known to be due."""
-_CLAIM_RARELY = 1.0
-"""The same once nothing was due for a while."""
 _READ_AT_ONCE = 8
 """Targets whose events are read together if their payloads may be large."""
 _STEP = 1000
@@ -48,25 +46,18 @@ class Claiming:
         self._none_expired_until = float("-inf")
         self.hurry = False
         """Whether targets that only waited for Conductor should become due first."""
-        self.again_in = self._pause = CLAIM_EVERY
+        self.again_in = CLAIM_EVERY
         """Seconds, from the last claim, until there may be more to claim, if nobody tells of it sooner."""
 
-    def claim(self, room: int, told: bool = True) -> list[Target]:
-        """Up to `room` targets; `told`: whether some have probably become due. Raises StoreUnavailable."""
-        now = self._store.now()
-        paces = self._definitions.current.paces
-        expired_before = self._expired_before(now)
+    def claim(self, room: int) -> list[Target]:
+        """Up to `room` targets. Raises StoreUnavailable."""
+        claims, now, paces = self._store.claims, self._store.now(), self._definitions.current.paces
         if self.hurry:
-            self._store.claims.hurry(now)
+            claims.hurry(now)
             self.hurry = False
-        elif not (told or paces) and (at := self._store.claims.next_claim(now, expired_before)) > now:
-            self._pause = min(2 * self._pause, _CLAIM_RARELY)
-            self.again_in = min(self._pause, (at - now) / 1000)
-            return []
-        targets = self._store.claims.claim(self._worker_id, now, expired_before, room, paces)
-        turn = self._store.claims.next_due(paces) if paces else None
+        targets = claims.claim(self._worker_id, now, self._expired_before(now), room, paces)
+        turn = claims.next_due(paces) if paces else None
         # Targets that are already due wait for a free thread, not for their pace.
-        self._pause = CLAIM_EVERY
         self.again_in = min(CLAIM_EVERY, (turn - now) / 1000) if turn is not None and turn > now else CLAIM_EVERY
         return targets
 

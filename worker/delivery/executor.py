@@ -52,8 +52,6 @@ PAYLOAD = 32_000_000
 """Characters of payload in flight beyond which nothing more is claimed; hanging calls don't count."""
 _RECORD_EVERY = 0.05
 """Seconds between commits of results: recording in batches leaves more of the machine to its other processes."""
-_RECORD_WITH_CLAIM = 0.4
-"""The same at most, while there is a backlog: the next claim then takes as many as were recorded."""
 _RECORD_LAST = 0.005
 """The same if at most one result is outstanding."""
 _GIVEN_BACK_FOR = 2.0
@@ -164,9 +162,7 @@ class Executor:
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
         if len(self._recording):
-            can_wait = self._in_flight.has_backlog and not self._recording.is_awaited
-            often = _RECORD_WITH_CLAIM if can_wait else _RECORD_EVERY
-            at = self._recording.done_at + (often if len(self._in_flight) > 1 else _RECORD_LAST)
+            at = self._recording.done_at + (_RECORD_EVERY if len(self._in_flight) > 1 else _RECORD_LAST)
         elif self._draining:
             calls_end = self._draining_since + WAIT_FOR_CALLS if len(self._in_flight.slots) else float("inf")
             at = min(now + CLAIM_EVERY, calls_end)
@@ -192,10 +188,9 @@ class Executor:
                 return
             recorded = self._recording.run()
             # Recording has made room: fill it at once, so that no thread waits for work.
-            told = bool(recorded or self._claims_now)
-            if not self._draining and (told or now >= self._claims_at):
+            if not self._draining and (recorded or self._claims_now or now >= self._claims_at):
                 self._claims_now, self._claims_at = False, now + CLAIM_EVERY
-                self._claim(now, told)
+                self._claim(now)
         except Exception as error:
             if isinstance(error, StoreUnavailable):
                 log.error("the store can't be used; trying again", error=str(error))
@@ -219,8 +214,7 @@ class Executor:
             log.error("results can't be recorded; they will be looked up", targets=len(self._recording))
             self._recording.clear()
 
-    def _claim(self, now: float, told: bool) -> None:
-        self._in_flight.measure(now)
+    def _claim(self, now: float) -> None:
         left = self._in_flight.payload_left(now)
         room = self._in_flight.room(now)
         if self._away_until:
@@ -230,7 +224,7 @@ class Executor:
             room = min(room, 1)
         if room <= 0:
             return
-        targets = self._claiming.claim(room, told)
+        targets = self._claiming.claim(room)
         self._claims_at = now + self._claiming.again_in
         for claimed in self._claiming.with_events(targets, left):
             self._take(claimed)
@@ -298,7 +292,7 @@ class Executor:
         clear = claim_lost or (
             outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
         )
-        self._in_flight.end(slot, clear, self._clock.monotonic())
+        self._in_flight.slots.end(slot, clear, self._clock.monotonic())
         if outcome is None:
             if not claim_lost:
                 self._recording.give_back(claimed.target)

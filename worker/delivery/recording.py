@@ -54,8 +54,6 @@ class Recording:
         """How many results are recorded at once; fewer after the store refused some."""
         self.done_at = float("-inf")
         """When something was last recorded."""
-        self.is_awaited = False
-        """Whether another target, or the leader, waits for one of the results."""
 
     def __len__(self) -> int:
         return len(self._results) + sum(map(len, self._given_back.values())) + len(self._aside)
@@ -63,9 +61,6 @@ class Recording:
     def add(self, result: Result, webhook: str) -> None:
         """Records the result of a call."""
         self._results.append(_Recorded(result, webhook))
-        target = result.target
-        if result.state not in ("done", "pending") or target.lane is not None or target.once_key is not None:
-            self.is_awaited = True
 
     def give_back(self, target: Target, due_at: int | None = None) -> None:
         """Gives the target back without a call: it is due again at that time, or at once."""
@@ -81,7 +76,6 @@ class Recording:
         self._results.clear()
         self._given_back.clear()
         self._aside.clear()
-        self.is_awaited = False
 
     def run(self) -> bool:
         """Writes everything, and returns whether there were results.
@@ -95,7 +89,7 @@ class Recording:
             self._set_aside()
             self._record()
         self._give_back()
-        self.done_at, self.is_awaited = self._clock.monotonic(), False
+        self.done_at = self._clock.monotonic()
         return results
 
     def _record(self) -> None:

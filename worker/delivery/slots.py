@@ -19,12 +19,9 @@ HANGS = 1.0
 """Seconds after which a call counts as hanging: its slot is then free."""
 _ANSWERS_FOR = 10.0
 """Seconds after an answer in time for which a group doesn't count as slow, however many of its calls hang."""
-
-_AHEAD = 0.5
-"""Seconds of calls that are in flight at most, at the rate at which they end: within a claim's first second, so that no
-claim must be renewed before its call."""
-_MEASURED_FOR = 0.05
-"""Seconds over which that rate is measured, at least."""
+_IN_FLIGHT = 8
+"""Targets in flight for each call at a time. A claim, a read of events and a record of results cost little more for a
+hundred targets than for one."""
 
 Group = tuple[str, str]
 """Webhook and workflow: whatever makes calls hang is one of the two, or a single event or task of theirs."""
@@ -160,11 +157,7 @@ class Slots:
 
 
 class InFlight:
-    """Calls and waiting targets.
-
-    How many there may be follows from how fast calls end. A claim, a read of events and a record of results cost little
-    more for a hundred targets than for one.
-    """
+    """Calls and waiting targets."""
 
     def __init__(self, calls: int, payload: int):
         """At most `calls` calls at a time, and about `payload` characters of payload."""
@@ -172,42 +165,23 @@ class InFlight:
         self.waiting: list[Claimed] = []
         """For a slot."""
         self._payload = payload
-        self._least, self._most = 2 * calls, 16 * calls
-        self.at_most = self._least
+        self.at_most = _IN_FLIGHT * calls
         """Targets that may be in flight."""
         self._characters = 0
         """An upper bound of the payload in flight."""
-        self._ended = 0
-        self._measured_at = float("-inf")
 
     def __len__(self) -> int:
         return len(self.slots) + len(self.waiting)
-
-    @property
-    def has_backlog(self) -> bool:
-        """Whether so many targets wait that the calls go on for a while without a new claim."""
-        return len(self.waiting) > self._least // 4
 
     def add(self, claimed: Sequence[Claimed]) -> None:
         """These wait for a slot now."""
         self.waiting += claimed
         self._characters += size(claimed)
 
-    def end(self, slot: Slot, clear: bool, now: float) -> None:
-        """The call has ended, with a `clear` answer or not."""
-        self.slots.end(slot, clear, now)
-        self._ended += 1
-
     def take_waiting(self) -> list[Claimed]:
         """Removes and returns everything that waits for a slot."""
         waiting, self.waiting = self.waiting, []
         return waiting
-
-    def measure(self, now: float) -> None:
-        """Adapts `at_most` to the rate at which calls end."""
-        if (seconds := now - self._measured_at) >= _MEASURED_FOR:
-            self.at_most = min(self._most, max(self._least, int(self._ended / seconds * _AHEAD)))
-            self._ended, self._measured_at = 0, now
 
     def room(self, now: float) -> int:
         """How many more targets may be in flight."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,25 +23,6 @@ def test_a_target_is_claimed_by_one_worker(store: Store) -> None:
     assert {(t.claimed_by, t.claimed_at, t.attempts, t.state) for t in first} == {("one", NOW, 1, "claimed")}
     assert [t.correlation_id for t in first] == [f"start#{number}" for number in range(6)], "the first ones first"
     assert store.claims.claim("three", NOW, 0, 6) == []
-
-
-def test_when_there_is_something_to_claim_next_is_when_a_claim_finds_it(store: Store, other: Store) -> None:
-    claims, until = store.claims, NOW + 1000
-    assert not claims.claim("one", until, NOW, 9)  # from now on it needn't look in full
-    assert claims.next_claim(until, NOW) == math.inf
-    decide(other, arrive(other), start())
-    assert claims.next_claim(until, NOW) == NOW
-    [target] = other.claims.claim("two", until, NOW, 9)
-    expires_at = claims.next_claim(until, NOW)
-    assert not claims.claim("one", int(expires_at) - 1, int(expires_at) - 1001, 9), "its claim stands"
-    [target] = claims.claim("one", int(expires_at), int(expires_at) - 1000, 9)
-    claims.record_results("one", [Result(target, "pending", due_at=until + 9000)], until + 3)
-    decide(other, arrive(other, "later"), start())
-    assert other.claims.claim("two", until + 3, NOW, 9)
-    assert claims.next_claim(until + 3, until + 3 - 60_000) == until + 9000, "sooner than the other claim expires"
-    assert claims.next_claim(until + 3, until + 3 - 5000) == until + 3 + 5001
-    assert not claims.claim("one", until + 8999, NOW, 9)
-    assert ids(claims.claim("one", until + 9000, NOW, 9)) == [target.id]
 
 
 def test_workers_at_the_same_time_never_have_one_target(backend: Backend, store: Store) -> None:

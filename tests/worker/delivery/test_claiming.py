@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from unittest import mock
 
 import pytest
 
@@ -40,22 +39,6 @@ def test_a_clock_that_is_set_forward_makes_no_call_in_flight_look_abandoned(
 def claiming_of(bench: Bench, lasts: float, steady: Clock) -> Claiming:
     recording = Recording(bench.store, "me", steady)
     return Claiming(bench.store, "me", lasts, bench.executor._claiming._definitions, recording, steady)
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_it_claims_if_told_that_something_is_due_or_if_something_is(
-    bench: Bench, told: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claims = mock.Mock(wraps=bench.store.claims.claim)
-    monkeypatch.setattr(bench.store.claims, "claim", claims)
-    claiming = claiming_of(bench, 60, Clock())
-    assert claiming.claim(9, told) == []
-    assert claims.call_count == told
-    bench.store.claims.give_back("me", bench.decide(bench.start()), bench.store.now())
-    claims.reset_mock()
-    found = claiming.claim(9, told)
-    assert claims.call_count == 1
-    assert len(found) == 1
 
 
 def test_a_clock_that_is_adjusted_or_set_back_keeps_no_claim_from_running_out(

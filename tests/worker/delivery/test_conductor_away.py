@@ -51,7 +51,7 @@ def test_if_conductor_goes_away_nothing_of_the_many_in_flight_stays_there(played
         return start(*given)
 
     played.bench.conductor.start = call  # type: ignore[method-assign,assignment]
-    played.bench.decide(*starts(400), claim=False)
+    played.bench.decide(*starts(600), claim=False)
     played.work()
     for _ in range(3):  # calls end fast
         for _ in range(10):
@@ -72,8 +72,8 @@ def test_if_conductor_goes_away_nothing_of_the_many_in_flight_stays_there(played
     for _ in range(60):
         played.pool.run_all()
         played.later(0.1)
-    assert played.states() == ["done"] * 400
-    assert len(played.bench.conductor.workflows) == 400
+    assert played.states() == ["done"] * 600
+    assert len(played.bench.conductor.workflows) == 600
 
 
 def test_one_call_that_succeeds_says_that_conductor_is_back(played: Played) -> None:

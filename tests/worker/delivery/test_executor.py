@@ -83,26 +83,8 @@ def test_results_that_come_one_after_the_other_are_recorded_together(played: Pla
     assert recorded == [1, 3]
 
 
-@pytest.mark.parametrize("awaited", [False, True])
-def test_while_enough_waits_to_be_called_results_are_recorded_with_the_next_claim(
-    played: Played, awaited: bool
-) -> None:
-    new = [replace(one, once_key=f"k{n}", once_while="kept") if awaited else one for n, one in enumerate(starts(32))]
-    played.bench.decide(*new, claim=False)
-    played.work()
-    played.pool.run()
-    played.round()
-    played.pool.run()
-    played.messages()
-    assert played.due_in() == pytest.approx(0.05 if awaited else 0.4), "unless another target waits for one of them"
-    for _ in range(6):
-        played.pool.run()
-    played.messages()
-    assert played.due_in() == pytest.approx(0.05), "what waits is called soon"
-
-
 def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> None:
-    played.bench.decide(*starts(40), claim=False)
+    played.bench.decide(*starts(136), claim=False)
     played.work()
     assert (len(played.pool.jobs), played.executor.free) == (16, 0)
     for _ in range(8):
@@ -111,7 +93,7 @@ def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> 
     assert (len(played.pool.jobs), played.executor.free) == (16, 8)
     played.round()
     assert (len(played.pool.jobs), played.executor.free) == (16, 0)
-    assert played.states().count("claimed") == 32
+    assert played.states().count("claimed") == 128
 
 
 def test_news_of_targets_are_looked_at_without_waiting(played: Played) -> None:
@@ -123,28 +105,6 @@ def test_news_of_targets_are_looked_at_without_waiting(played: Played) -> None:
     assert played.due_in() == 0
     played.work()
     assert len(played.pool.jobs) == 1
-
-
-def test_the_longer_nothing_is_due_the_rarer_it_looks(played: Played) -> None:
-    pauses = []
-    for _ in range(4):
-        played.later(played.due_in())
-        pauses.append(played.due_in())
-    assert pauses == [0.5, 1.0, 1.0, 1.0]
-    played.executor.wake()
-    played.later(0)
-    assert played.due_in() == 0.25
-
-
-def test_it_looks_when_the_next_target_is_due(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
-    at = played.bench.store.now()
-    monkeypatch.setattr(played.bench.store, "now", lambda: at + round(1000 * (played.now - 1000)))
-    played.bench.decide(replace(played.bench.start(), not_before=at + 1900), claim=False)
-    waited = []
-    while not played.pool.jobs:
-        waited.append(played.due_in())
-        played.later(waited[-1])
-    assert waited == pytest.approx([0, 0.5, 1.0, 0.4])
 
 
 def test_a_bug_in_a_call_loses_no_target(played: Played) -> None:
@@ -166,7 +126,7 @@ def test_a_target_that_another_worker_has_taken_over_is_in_flight_no_more(played
     played.bench.store.now = lambda: old() + 5000  # type: ignore[method-assign]
     played.pool.run()
     played.messages()
-    assert played.executor.free == 32
+    assert played.executor.free == 128
     assert played.states() == ["claimed"]
     assert played.bench.conductor.workflows == {}
 

@@ -18,43 +18,24 @@ def claimed(number: int, payload: str = "{}", webhook: str = "w") -> list[Claime
 
 def test_what_came_first_is_called_first_and_the_others_wait() -> None:
     flight = InFlight(4, 10**6)
-    flight.add(claimed(8))
+    flight.add(claimed(32))
     begun, later = flight.begin(0)
     assert ([slot.claimed.target.id for slot in begun], later) == ([0, 1, 2, 3], [])
-    assert (len(flight), flight.room(0)) == (8, 0)
-    flight.end(begun[2], True, 0.1)
+    assert (len(flight), flight.room(0)) == (32, 0)
+    flight.slots.end(begun[2], True, 0.1)
     [slot] = flight.begin(0.1)[0]
     assert (slot.claimed.target.id, flight.room(0.1)) == (4, 1)
-
-
-def test_more_may_be_in_flight_while_many_calls_end_and_no_more_when_they_no_longer_do() -> None:
-    flight = InFlight(4, 10**6)
-    assert flight.at_most == 8
-    flight.measure(0)
-    for number in range(100):
-        flight.add(claimed(1))
-        flight.end(flight.begin(number / 1000)[0][0], True, number / 1000)
-        assert flight.measure(0.04) is None
-    flight.measure(1.0)
-    assert flight.at_most == 50, "half a second's"
-    for _ in range(200):
-        flight.add(claimed(1))
-        flight.end(flight.begin(1.5)[0][0], True, 1.5)
-    flight.measure(2.0)
-    assert flight.at_most == 64
-    flight.measure(3.0)
-    assert flight.at_most == 8
 
 
 def test_there_is_room_for_as_much_payload_as_fits() -> None:
     flight = InFlight(4, 20)
     flight.add(claimed(2, "x" * 9))
-    assert (flight.room(0), flight.payload_left(0)) == (6, 2)
+    assert (flight.room(0), flight.payload_left(0)) == (30, 2)
     flight.add(claimed(3, "x" * 9, "v"))
     assert (flight.room(0), flight.payload_left(0)) == (0, -25)
     for slot in flight.begin(0)[0]:
-        flight.end(slot, True, 0)
-    assert (flight.room(0), flight.payload_left(0)) == (7, 11)
+        flight.slots.end(slot, True, 0)
+    assert (flight.room(0), flight.payload_left(0)) == (31, 11)
 
 
 def test_targets_of_one_event_have_one_payload() -> None:
@@ -68,7 +49,7 @@ def test_calls_that_hang_and_what_waits_for_them_take_no_room() -> None:
     flight.add(claimed(6, "x" * 9))
     flight.begin(0)
     assert flight.room(0) == 0
-    assert (flight.room(HANGS), flight.payload_left(HANGS)) == (8, 20)
+    assert (flight.room(HANGS), flight.payload_left(HANGS)) == (32, 20)
     flight.add(claimed(1, webhook="v"))
     assert [slot.claimed.event.webhook for slot in flight.begin(HANGS)[0]] == ["v"]
 
@@ -87,7 +68,7 @@ def test_what_may_be_called_is_the_same_as_if_each_target_were_looked_at(seed: i
         if under_way and dice.random() < 0.6:
             clear = dice.random() < 0.8
             for one, slot in zip((flight, other), under_way.pop(dice.randrange(len(under_way))), strict=True):
-                one.end(slot, clear, now)
+                one.slots.end(slot, clear, now)
         event = replace(EVENT, id=f"e{number}", webhook=dice.choice("abc"), payload="x" * dice.randrange(30))
         target = replace(TARGET, attempts=dice.choice([1, 1, 2]))
         new = [Claimed(replace(target, id=n), event) for n in range(dice.randrange(3))]
