@@ -42,8 +42,6 @@ class Unreadable:
     reason: str
     since: int = 0
     """The task started after this time, by the server's clock."""
-    hidden: bool = False
-    """Whether every page that contains it fails, so that each search has to work around it."""
     workflow: str = ""
     """The name of the task's workflow; empty if unknown."""
 

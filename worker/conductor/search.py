@@ -57,7 +57,7 @@ def in_progress(
                 size = max(1, size // _NARROWER)
                 continue
             id_, workflow = _named_at(search, path, query, offset)
-            unreadable.append(Unreadable(id_, str(error), start, hidden=True, workflow=workflow))
+            unreadable.append(Unreadable(id_, str(error), start, workflow))
             offset += 1
             continue
         listed = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]

@@ -6,7 +6,8 @@ it never was there; each such cause is a doubt. An event waits for its first dra
 arrival, and then for a look that begins late enough for every doubt that may hide one of its takers, or until it has
 waited long enough. Later doubts are no concern of its own, so that ever new faults don't keep it waiting.
 
-Nothing here makes a call. Times are seconds by the monotonic clock, except for arrivals, which are Unix milliseconds.
+A look is due if it would settle a doubt, or find the taker of an event. Nothing here makes a call. Times are seconds by
+the monotonic clock, except for arrivals, which are Unix milliseconds.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Collection, Hashable, Mapping
 from typing import NamedTuple
 
 from store.clock import MonotonicClock
+from worker.retries import wait_before
 
 LAG = 2.0
 """Seconds after which the index shows a task that was taken off the queue."""
@@ -26,6 +28,9 @@ WAIT = 30.0
 """Seconds that an event waits for tasks that may be missing."""
 LONG_WAIT = 3600.0
 """The same for the end of a hold, and for events without a known taker once the index alone has found tasks."""
+LOOK_GAP = 1.0
+"""Minimum seconds between two looks on behalf of events without a taker."""
+_PATIENCE, _LONGEST_PATIENCE = 2.0, 60.0
 ALONE_FOR = 24 * 3600.0
 """Seconds for which a task that the index alone has shown keeps the index needed."""
 _APART = 1.0
@@ -57,8 +62,9 @@ class Doubt(NamedTuple):
 class Barrier:
     """Belongs to one term, and to the loop's thread."""
 
-    def __init__(self, clock: MonotonicClock = time) -> None:
+    def __init__(self, clock: MonotonicClock = time, look_gap: float = LOOK_GAP) -> None:
         self.clock = clock
+        self._look_gap = look_gap
         self._doubts: dict[Hashable, Doubt] = {}
         self._unread: Mapping[Hashable, Doubt] = {}
         self._began: list[int] = []
@@ -66,6 +72,9 @@ class Barrier:
         self._looked = _NEVER
         self.failing_since = _ALWAYS
         """Since when no look has succeeded; infinite if the last one has."""
+        self._wanted = False
+        self._failures = 0
+        self._look_not_before = self._wanted_not_before = _NEVER
 
     @property
     def _now(self) -> float:
@@ -115,15 +124,25 @@ class Barrier:
         self._ended.append(self._now)
         self._forget()
 
-    def looked(self, began: float) -> None:
-        """A look that began then was complete."""
+    def looked(self, began: float, rest: float = 0.0) -> None:
+        """A look that began then was complete. There is none for `rest` seconds from now."""
         self._looked = max(self._looked, began)
         self.failing_since = _ALWAYS
+        self._wanted, self._failures = False, 0
+        self._look_not_before = self._now + rest if rest else _NEVER
+        self._wanted_not_before = self._now + max(self._look_gap, rest)
         self._forget()
 
     def look_failed(self) -> None:
-        """A look got no complete answer."""
+        """A look got no complete answer: it is repeated after a while."""
+        self._failures += 1
+        self._look_not_before = self._wanted_not_before = self._now + wait_before(self._failures)
         self.failing_since = min(self.failing_since, self._now)
+
+    def look_broke_off(self) -> None:
+        """A look has read as much as it may at once: the next one soon continues it."""
+        self._failures = max(1, self._failures)
+        self._look_not_before = self._wanted_not_before = self._now + wait_before(1)
 
     def _forget(self) -> None:
         now = self._now
@@ -182,7 +201,26 @@ class Barrier:
         lost = (doubt for key, doubt in self._doubts.items() if key != "resigned")
         return all(self._looked >= doubt.settled_by for doubt in lost)
 
-    def look_due_at(self) -> float:
+    def want_look(self) -> None:
+        """An event has found no taker, but the index may know one a moment later."""
+        self._wanted = True
+
+    def may_look(self) -> bool:
+        """Whether an event without a taker may cause a look now."""
+        return self._now >= self._wanted_not_before
+
+    def look_due_in(self) -> float:
+        """Seconds until a look should begin, even if no event lacks a taker; infinite if none should."""
+        due = _NEVER if self._failures else self._would_settle_at()
+        if self._wanted:
+            due = min(due, self._wanted_not_before)
+        return max(0.0, max(due, self._look_not_before) - self._now)
+
+    def patience(self) -> float:
+        """Seconds that a look waits for each answer; events that don't need it wait too."""
+        return min(_LONGEST_PATIENCE, _PATIENCE * 2.0 ** min(self._failures, 5))
+
+    def _would_settle_at(self) -> float:
         """From when a look would settle something for one of the drains; infinite if none would."""
         due = _ALWAYS
         for doubt in self._doubts.values() if self._ended else ():

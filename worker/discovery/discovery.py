@@ -2,7 +2,8 @@
 
 A Conductor that is killed after storing that a task was polled, but before updating its index, leaves a task that no
 queue hands out and no search ever finds (measured). Only its workflow shows it. So from time to time a reconciliation
-reads all running workflows, and finds which of their waiting tasks the index doesn't know.
+reads the whole index and then, in steps, all running workflows of the receivers, and finds which of their waiting tasks
+the index doesn't know.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ log = structlog.get_logger()
 
 STEP = 500
 """Workflows that are read in one step of a reconciliation."""
-_FULL_READ_EVERY = 40
+_RECONCILE_EVERY = 40
 """Discoveries between two reconciliations."""
+_EMPTY_EVERY = 120.0
+"""Seconds between two of them while the index shows nothing: either nothing waits, or indexing is off."""
+_READS_AT_MOST = 10
+"""Reading all running workflows takes at most one part in this many of the time."""
 _CHECKS = 50
 """Waiting tasks whose status is requested one by one at each discovery, if there is no index."""
 
@@ -39,63 +44,25 @@ class Outcome:
     """Waiting tasks that the index doesn't know although it has had time to."""
 
 
-class Reconciliation:
-    """Goes through all running workflows of the receivers, in steps. For one thread."""
-
-    def __init__(self, index: Index, step: int = STEP):
-        self._index = index
-        self._step = step
-        self.outcome: Outcome | None = None
-        """The outcome, if the last step completed a reconciliation."""
-        self._ahead: list[str] = []
-        self._shown: set[str] = set()
-        self._seen: set[str] = set()
-        self._unindexed: set[str] = set()
-        self._before = 0
-        self._under_way = False
-
-    def begin(self, shown: set[str], now: int) -> None:
-        """Begins a new one. `shown`: the ids of all tasks that the index has just shown; `now`: the server's time just
-        before that, in milliseconds. Raises ConductorError."""
-        # Workflows without a known waiting task come first: a missed task is more likely there.
-        occupied = self._index.known.workflow_ids()
-        self._ahead = sorted(self._index.running(), key=occupied.__contains__)
-        self._shown, self._before = set(shown), now - LAG
-        self._seen, self._unindexed = set(), set()
-        self._under_way = True
-
-    def step(self, shown: set[str]) -> Iterator[list[Task]]:
-        """Reads the next workflows, and yields their unknown tasks.
-
-        `shown`: the ids of the tasks that the index has shown since the last step. Raises ConductorError; the next step
-        then reads the same workflows again.
-        """
-        self.outcome = None
-        if not self._under_way:
-            return
-        self._shown |= shown
-        for tasks in self._index.waiting_in(self._ahead[: self._step]):
-            if unknown := [task for task, _ in tasks if task.id not in self._index.known]:
-                yield unknown
-            self._seen |= {task.id for task, _ in tasks}
-            self._unindexed |= {task.id for task, at in tasks if at < self._before and task.id not in self._shown}
-        del self._ahead[: self._step]
-        if not self._ahead:
-            self.outcome = Outcome(len(self._seen), len(self._unindexed))
-            self.end()
-
-    def end(self) -> None:
-        """Ends it, if one is in progress."""
-        self._under_way = False
-        self._ahead.clear()
-        self._shown, self._seen, self._unindexed = set(), set(), set()
-
-
 @dataclass(frozen=True)
 class Ended:
     """Tasks that, according to Conductor, no longer wait."""
 
     task_ids: list[str]
+
+
+class _Reconciliation:
+    """One that is in progress."""
+
+    def __init__(self, ahead: list[str], before: int):
+        self.ahead = ahead
+        """The workflows still to be read."""
+        self.before = before
+        """The server's time before which the index should know tasks that started."""
+        self.shown: set[str] = set()
+        """The tasks that the index has shown since."""
+        self.seen: set[str] = set()
+        self.unindexed: set[str] = set()
 
 
 class Discovery:
@@ -105,21 +72,28 @@ class Discovery:
         """`step`: running workflows that are read at each discovery."""
         self._conductor = conductor
         self._index = index
-        self._state = index.state
-        self._reconciliation = Reconciliation(index, step)
+        self._clock = index.clock
+        self._step = step
         self._runs = 0
         """Discoveries that have succeeded."""
-        self._distrusted = False
+        self._reconciliation: _Reconciliation | None = None
+        self._is_distrusted = False
+        self._empty_since = float("inf")
+        """When the last reconciliation began, if the index has shown nothing since; else infinite."""
+        self._read_not_before = float("-inf")
+        """When the running workflows may be read again, if there is no other way."""
+        self._witness: tuple[str, float] | None = None
+        """A task that waits, and since when that is known."""
+        self._to_check: deque[str] = deque()
+        """Tasks whose turn comes before those that wait by then."""
         self.searched_to = 0
         self.outcome: Outcome | None = None
         """The outcome of the reconciliation that the last discovery completed; None if it completed none."""
-        self._to_check: deque[str] = deque()
-        """Tasks whose turn comes before those that wait by then."""
 
     def conductor_was_away(self) -> None:
         """Conductor may have been killed between updating its store and its index: the next run begins a
         reconciliation. Thread-safe."""
-        self._distrusted = True
+        self._is_distrusted = True
 
     def run(self, searched_to: int) -> Iterator[list[Task] | Ended]:
         """One discovery: yields waiting tasks, and those that have ended. `searched_to` is the scanner's.
@@ -138,50 +112,85 @@ class Discovery:
 
     def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
         """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last discovery."""
-        now = self._conductor.server_now()
-        reconciles = self._runs % _FULL_READ_EVERY == 0 or self._distrusted
-        whole = reconciles or self._state.shown != "tasks"
-        since = 0 if whole else max(0, (self.searched_to or searched_to) - OVERLAP)
+        now, began = self._conductor.server_now(), self._clock.monotonic()
+        is_due = self._reconciliation is None and began >= self._empty_since + _EMPTY_EVERY
+        reconciles = self._runs % _RECONCILE_EVERY == 0 or self._is_distrusted or is_due
+        reads_all = reconciles or self._empty_since < float("inf")
+        since = 0 if reads_all else max(0, (self.searched_to or searched_to) - OVERLAP)
         seen = Seen()
         if reconciles:
-            self._distrusted = False
+            self._is_distrusted = False
         try:
-            yield from self._read(since, seen)
-            if self._state.way != "workflows":  # a reconciliation reads them all anyway
+            if self._index.ladder.way != "workflows" or began >= self._read_not_before:
+                yield from self._read(since, seen, must_show=self._has_witness(began) and reads_all)
+                self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
+            if self._index.ladder.way == "workflows":  # all of them are read anyway
+                self._reconciliation = None
+            else:
+                if seen.ids:
+                    self._empty_since = float("inf")
+                elif reconciles:
+                    self._empty_since = began
                 yield from self._reconcile(reconciles, seen.ids, now)
         except ConductorError:
-            self._distrusted |= reconciles
+            self._is_distrusted |= reconciles
             raise
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
         self.searched_to = now
         if awaited := self._index.awaited():  # the next leader, who doesn't know of them, finds them again
             oldest = min(since for since, _ in awaited.values())
-            self.searched_to -= int((self._state.clock.monotonic() - oldest) * 1000)
+            self.searched_to -= int((self._clock.monotonic() - oldest) * 1000)
         if seen.unidentified:  # keep searching for such a task at its old place until it can be read
             self.searched_to = max(1, min(self.searched_to, min(item.since for item in seen.unidentified) + OVERLAP))
         self._runs += 1
         return ended
 
-    def _read(self, since: int, seen: Seen) -> Iterator[list[Task]]:
+    def _read(self, since: int, seen: Seen, must_show: bool) -> Iterator[list[Task]]:
         """Finds the tasks in progress that started after that time, however often the search breaks off."""
         while True:
             try:
-                yield from filter(None, self._index.waiting_since(since, seen))
+                yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
                 return
             except BrokenOff as error:
                 since = error.reached
 
+    def _has_witness(self, now: float) -> bool:
+        """Whether a task has waited for so long that a working index shows it."""
+        if self._witness is None or self._witness[0] not in self._index.known:
+            oldest = next(iter(self._index.known.ids()), None)
+            self._witness = None if oldest is None else (oldest, now)
+        return self._witness is not None and now >= self._witness[1] + LAG / 1000
+
     def _reconcile(self, begins: bool, shown: set[str], now: int) -> Iterator[list[Task]]:
+        """Begins a reconciliation, or reads the next workflows of the one in progress; yields their unknown tasks.
+
+        `shown`: the ids of the tasks that the index has shown. `now`: the server's time just before that, in
+        milliseconds. Raises ConductorError; the next discovery then reads the same workflows again.
+        """
+        known = self._index.known
         try:
             if begins:
-                self._reconciliation.begin(shown, now)
-            yield from self._reconciliation.step(shown)
-            self.outcome = self._reconciliation.outcome
+                # Workflows without a known waiting task come first: a missed task is more likely there.
+                ahead = sorted(self._index.running(), key=known.workflow_ids().__contains__)
+                self._reconciliation = _Reconciliation(ahead, now - LAG)
+            if (current := self._reconciliation) is None:
+                return
+            current.shown |= shown
+            for tasks in self._index.waiting_in(current.ahead[: self._step]):
+                if unknown := [task for task, _ in tasks if task.id not in known]:
+                    yield unknown
+                current.seen |= {task.id for task, _ in tasks}
+                current.unindexed |= {t.id for t, at in tasks if at < current.before and t.id not in current.shown}
         except ConductorError as error:
             if error.status not in CANNOT:
                 raise
-            self._reconciliation.end()
+            self._reconciliation = None
             log.warning("running workflows can't be read: tasks missing from the index aren't found", error=str(error))
+            return
+        del current.ahead[: self._step]
+        if not current.ahead:
+            self.outcome = Outcome(len(current.seen), len(current.unindexed))
+            self._reconciliation = None
 
     def _check_some(self, without: Collection[str] = ()) -> Iterator[Ended]:
         """Requests the status of the next few waiting tasks, in rotation. Costs no more if many wait."""

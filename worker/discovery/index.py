@@ -1,8 +1,8 @@
 """Finds waiting tasks that are in no queue, in the best way that the server offers.
 
 Which ways a server offers depends on its backend: an index on PostgreSQL can't return whole tasks, and indexing may be
-off. So the worker tries them, and tries again from time to time (`worker.discovery.state`). A task or workflow that
-can't be read although others can is a suspect (`worker.discovery.suspects`): the others are found without it.
+off. So the worker tries them, and better ones again from time to time. A task or workflow that can't be read although
+others can is a suspect (`worker.discovery.suspects`): the others are found without it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,31 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, get_args
 
 import structlog
 
+from store.clock import MonotonicClock
 from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, NotThere, Unreachable
 from worker.conductor.responses import Unreadable
 from worker.conductor.search import fits_path
-from worker.discovery.state import DiscoveryState, Way
 from worker.discovery.suspects import Kind, Suspect, Suspects
 
 log = structlog.get_logger()
 
+Way = Literal["search-v2", "search", "workflows"]
+"""search-v2: the index returns whole tasks. search: it returns ids, and each new task is read. workflows: there is no
+search, so the running workflows of all receivers are read."""
+WAYS: tuple[Way, ...] = get_args(Way)
 LAG = 30_000
 """Milliseconds within which a working index knows a task."""
-_SAMPLE = 100
+_BETTER_EVERY = 60.0
+"""Seconds until a better way than the current one is tried again, which takes one call."""
+_OFF = "the index lacks tasks that wait: indexing is off, or lags far behind"
+_FIRST_READ = 1.0
+"""Seconds that the first read of a single item waits for its answer. Later ones have their own patience."""
 _RETRIES = 4
 """Suspects that are read at a time: those that hang must not hold up other reads."""
 _HANG = 3
@@ -49,6 +57,47 @@ class Known(Container[str], Protocol):
         """Their workflows."""
 
 
+class Ladder:
+    """Which way is used: the best one that works. Other threads see single values change."""
+
+    def __init__(self, clock: MonotonicClock):
+        self._clock = clock
+        self.way: Way = WAYS[0]
+        self.reason = ""
+        """Why no better way is used; empty for the best one."""
+        self.proven = False
+        """Whether any way has worked yet."""
+        self._is_off = False
+        """Whether the index has lacked tasks that it should know, and has shown none since."""
+        self._better_at = float("inf")
+
+    def ways(self) -> tuple[Way, ...]:
+        """The ways to try, one after the other until one works."""
+        return WAYS if self._clock.monotonic() >= self._better_at else WAYS[WAYS.index(self.way) :]
+
+    def answered(self, way: Way, reason: str, shown: bool, must_show: bool) -> bool:
+        """Whether the way's answer counts: not that of an index which shows nothing of what it should know.
+
+        `reason`: why better ways didn't work. `shown`: whether the answer had any task. `must_show`: whether it should
+        have had one.
+        """
+        if way == "workflows":
+            reason = _OFF if self._is_off else reason
+        else:
+            self._is_off = not shown and (must_show or self._is_off)
+            if self._is_off:
+                return False
+        self.proven = True
+        now = self._clock.monotonic()
+        if way == WAYS[0]:
+            self._better_at = float("inf")
+        elif way != self.way or now >= self._better_at:
+            self._better_at = now + _BETTER_EVERY
+        if way != self.way or reason:
+            self.way, self.reason = way, reason
+        return True
+
+
 @dataclass
 class Seen:
     """What a search saw, besides the tasks that it returned."""
@@ -57,48 +106,39 @@ class Seen:
     """The ids of all tasks in its results, known or not, readable or not."""
     unidentified: list[Unreadable] = field(default_factory=list)
     """Unreadable items whose id is unknown too."""
-    hidden: list[Unreadable] = field(default_factory=list)
-    """Tasks that make every page fail, so that the search had to work around them."""
 
 
 class Index:
     """Asks Conductor for waiting tasks that no queue hands out. Thread-safe."""
 
-    def __init__(
-        self,
-        conductor: Conductor,
-        pool: ThreadPoolExecutor | None,
-        known: Known,
-        state: DiscoveryState,
-        sample: int = _SAMPLE,
-    ):
-        """Single reads run on the `pool`. `sample`: running workflows per receiver that are read to check whether an
-        empty index is right."""
+    def __init__(self, conductor: Conductor, pool: ThreadPoolExecutor | None, known: Known, clock: MonotonicClock):
+        """Single reads run on the `pool`."""
         self._conductor = conductor
         self._map = pool.map if pool is not None else map
         self.known = known
-        self.state = state
-        self._sample = sample
-        self.suspects = Suspects(state.clock)
+        self.clock = clock
+        self.ladder = Ladder(clock)
+        self.suspects = Suspects(clock)
         self.receivers: Collection[str] = ()
         """The workflows whose tasks a webhook may complete; the owner of the definitions sets them."""
 
     def waiting_since(
-        self, start: int, seen: Seen | None = None, must: bool = False, patience: float = float("inf")
+        self, start: int, seen: Seen | None = None, patience: float = float("inf"), must_show: bool = False
     ) -> Iterator[list[Task]]:
-        """Pages of tasks in progress that started after that time by the server's clock; all of them for 0.
+        """Pages of tasks in progress that started after that time by the server's clock; all of them for 0, or if
+        running workflows are read.
 
         `patience`: seconds to wait for each page. Known tasks may be left out; `seen` collects what else the search
-        sees. If reading all running workflows is the only way, that happens if it `must`, or if the last time is long
-        enough ago. Raises ConductorError; BrokenOff if the search should continue from where it stopped.
+        sees. `must_show`: whether a working index has something to show. Raises ConductorError; BrokenOff if the search
+        should continue from where it stopped.
         """
         seen = Seen() if seen is None else seen
         conductor = self._conductor.within(patience)
         failed: ConductorError | None = None
-        for way in self.state.ways():
+        for way in self.ladder.ways():
             try:
                 if way == "workflows":
-                    yield from self._running_tasks(conductor, seen, must)
+                    yield from self._running_tasks(conductor, seen)
                 else:
                     yield from self._search(conductor, way, start, seen)
             except ConductorError as error:
@@ -106,18 +146,14 @@ class Index:
                     raise
                 failed = error
                 continue
-            if not self.state.counts(way, bool(seen.ids)):
-                continue
-            self.state.worked(way, str(failed or ""), start == 0, bool(seen.ids))
-            if way != "workflows" and start == 0 and not seen.ids:
-                yield from self._check_empty(conductor, must)
-            return
+            if self.ladder.answered(way, str(failed or ""), bool(seen.ids), must_show):
+                return
         assert failed is not None
         raise failed
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of tasks that seem to have ended after that time by the server's clock. Raises ConductorError."""
-        if self.state.way == "workflows":
+        if self.ladder.way == "workflows":
             return set()
         return self._conductor.ended_since(end)
 
@@ -136,7 +172,7 @@ class Index:
 
         Raises ConductorError if none can be read.
         """
-        return [id_ for _, ids in self._running() for id_ in ids]
+        return [id_ for _, ids in self.running_by_name() for id_ in ids]
 
     def waiting_in(
         self, workflow_ids: Sequence[str], conductor: Conductor | None = None, name: str = ""
@@ -145,7 +181,7 @@ class Index:
 
         `name`: the workflows', if all have the same. Raises ConductorError if none can be read.
         """
-        read = self._conductor.within(self.state.patience() / 2).waiting_in
+        read = self._conductor.within(_FIRST_READ).waiting_in
         found = self._read(conductor or self._conductor, "workflow", read, dict.fromkeys(workflow_ids, name))
         yield from (tasks for _, tasks in found if tasks)
         self.suspects.read("workflow", [id_ for id_, _ in found])
@@ -170,7 +206,7 @@ class Index:
 
     def _may_hold_a_task(self, item: Suspect) -> bool:
         # Where there is a search, workflows are read only to find what it missed.
-        return self.state.way == "workflows" if item.kind == "workflow" else item.id not in self.known
+        return self.ladder.way == "workflows" if item.kind == "workflow" else item.id not in self.known
 
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if Conductor is
@@ -197,7 +233,6 @@ class Index:
             yield from self._pages(conductor, way, start, seen, unreadable)
         finally:
             seen.ids.update(item.id for item in unreadable if item.id is not None)
-            seen.hidden += [item for item in unreadable if item.hidden]
             seen.unidentified += self.suspect(unreadable)
 
     def _pages(
@@ -216,43 +251,25 @@ class Index:
                     if task_id not in seen.ids and task_id not in self.known and ("task", task_id) not in self.suspects
                 }
                 seen.ids.update(ids)
-                read = self._conductor.within(self.state.patience() / 2).waiting_task
+                read = self._conductor.within(_FIRST_READ).waiting_task
                 yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
 
-    def _running_tasks(self, conductor: Conductor, seen: Seen, must: bool) -> Iterator[list[Task]]:
+    def _running_tasks(self, conductor: Conductor, seen: Seen) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
-        if not self.state.may_read_workflows() and not must:
-            return
-        began = self.state.clock.monotonic()
-        for found in self._read_running(conductor, None):
-            seen.ids.update(task.id for task, _ in found)
-            yield [task for task, _ in found]
-        self.state.workflows_read(self.state.clock.monotonic() - began)
+        for name, ids in self.running_by_name():
+            unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
+            for found in self.waiting_in(unsuspected, conductor, name):
+                seen.ids.update(task.id for task, _ in found)
+                yield [task for task, _ in found]
 
-    def _running(self) -> Iterator[tuple[str, list[str]]]:
+    def running_by_name(self) -> Iterator[tuple[str, list[str]]]:
+        """Each receiver with its running workflows, as for `running`."""
         found, failed = self._each(self._conductor.running, list(filter(fits_path, self.receivers)))
         if failed and not found:
             raise failed[0][1]
         for name, error in failed:
             log.warning("the running workflows of a receiver can't be read", workflow=name, error=str(error))
         yield from found
-
-    def _read_running(self, conductor: Conductor, limit: int | None) -> Iterator[list[tuple[Task, int]]]:
-        for name, ids in self._running():
-            unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
-            yield from self.waiting_in(unsuspected[:limit], conductor, name)
-
-    def _check_empty(self, conductor: Conductor, must: bool) -> Iterator[list[Task]]:
-        """Handles an empty index: either nothing waits, or indexing is off."""
-        if not self.state.may_check_empty(must):
-            return
-        old = self._conductor.server_now() - LAG
-        off = False
-        for found in self._read_running(conductor, self._sample):
-            off = off or any(started < old for _, started in found)
-            yield [task for task, _ in found]
-        if off:
-            self.state.index_is_off()
 
     # --- one by one ---
 

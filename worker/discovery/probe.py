@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,8 +16,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, NotTrusted, Unreachable
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import remarks
-from worker.discovery.index import Index, Seen
-from worker.discovery.state import DiscoveryState
+from worker.discovery.index import LAG, Index, Seen
 
 _NOBODY = "webhook-bridge-check"
 """A name that no workflow, task or task domain has: polling that domain's queue takes nobody's task."""
@@ -158,20 +158,26 @@ class _Everything:
 
 def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[CheckResult]:
     """How waiting tasks that no queue hands out are found. Raises ConductorError."""
-    state = DiscoveryState()
-    index = Index(conductor, None, _Everything(), state, sample=_SAMPLE)
+    index = Index(conductor, None, _Everything(), time)
+    ladder, seen = index.ladder, Seen()
     # This shows which way works, without reading a single task or all running workflows.
-    for _ in index.waiting_since(conductor.server_now()):
+    for _ in index.waiting_since(conductor.server_now(), seen):
         pass
-    if state.way != "workflows":
-        index.receivers = receivers
-        seen = Seen()
+    if ladder.way != "workflows":
         for _ in index.waiting_since(0, seen):
             if seen.ids:  # it knows something
                 break
-    why = f": {state.reason}" if state.reason else ""
-    what = f"waiting tasks that no queue hands out are found by {state.way}{why}"
-    if state.way == "workflows":
+    if ladder.way != "workflows" and not seen.ids:
+        index.receivers = receivers
+        before = conductor.server_now() - LAG
+        samples = (index.waiting_in(ids[:_SAMPLE]) for _, ids in index.running_by_name())
+        should_know = any(started < before for sample in samples for tasks in sample for _, started in tasks)
+        index.receivers = ()
+        for _ in index.waiting_since(0, must_show=should_know):
+            pass
+    why = f": {ladder.reason}" if ladder.reason else ""
+    what = f"waiting tasks that no queue hands out are found by {ladder.way}{why}"
+    if ladder.way == "workflows":
         remedy = "reading all running workflows is slow: allow the key to search, and switch indexing on"
         yield CheckResult("warning", what, remedy)
     else:

@@ -1,7 +1,7 @@
 """Finds waiting tasks: by polling Conductor's queue, and by searching its index (`worker.discovery.index`).
 
 Both are always used: a server may queue the tasks, or know them only by its index; a poll's answer may get lost, and
-another worker may have polled a task. `worker.discovery.state` decides which is used when.
+another worker may have polled a task. `worker.discovery.barrier` tells when the index is to be searched.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from store.records import Task
 from worker.conductor.client import POLL_BATCH, Conductor
 from worker.conductor.errors import BrokenOff, ConductorError, OutcomeUnknown, is_of_an_item
 from worker.conductor.responses import Unreadable
-from worker.discovery.index import Index, Seen
+from worker.discovery.barrier import Barrier
+from worker.discovery.index import Index, Way
 
 log = structlog.get_logger()
 
@@ -22,12 +23,11 @@ OVERLAP = 15_000
 """Milliseconds by which a search overlaps the last one, since an index may lag."""
 _LATER = 1000
 """Milliseconds after a scan's beginning from which a task counts as newer than the scan: clocks differ a little."""
-_AGAIN_EVERY = 2.0
-_AGAIN_SHARE = 4
-"""After a search that had to work around tasks, searches skip the part before its end: for this long, or this many
-times as long as it took."""
-_BARELY = 250
-"""Milliseconds by which such a search still overlaps."""
+_RESTS: dict[Way, int] = {"search-v2": 4, "search": 4, "workflows": 9}
+"""After a search there is none for this many times as long as it took: searches take at most a fifth of the time, and
+reads of running workflows a tenth."""
+_QUICK = 0.05
+"""Seconds up to which a search may be followed by another at once."""
 _FAILED_POLLS = 5
 """Consecutive failed polls for a single task before Conductor counts as away."""
 _UNREADABLE_POLLS = 20
@@ -37,25 +37,22 @@ _UNREADABLE_POLLS = 20
 class Scanner:
     """Finds tasks for the leader."""
 
-    def __init__(self, conductor: Conductor, index: Index, worker_id: str, domains: Sequence[str]):
+    def __init__(self, conductor: Conductor, index: Index, barrier: Barrier, worker_id: str, domains: Sequence[str]):
         """`worker_id` identifies the poller to Conductor. `domains`: task domains whose queues are polled too."""
         self._conductor = conductor
         self._index = index
-        self._state = index.state
-        self._barrier = index.state.barrier
+        self._barrier = barrier
         self._sent = float("-inf")
         """When the last poll was sent."""
-        self._clock = index.state.clock
+        self._clock = barrier.clock
         self._worker_id = worker_id
         self._queues: tuple[str | None, ...] = (None, *domains)
         self._seen: set[str] = set()
-        self._read_to = 0
-        """The server's time up to which the index needn't be read again before `_again_at`."""
-        self._again_at = float("-inf")
+        """The tasks that the last search has shown."""
         self.began = 0
         """When the last scan began, in milliseconds."""
-        self._broken_off: float | None = None
-        """When the search began that is to be continued."""
+        self._broken_off: tuple[float, int] | None = None
+        """When the search began that is to be continued, and from which start of tasks."""
         self.failure = ""
         """Why the index can't be searched; None if it can."""
         self.searched_to = 0
@@ -79,7 +76,7 @@ class Scanner:
             self._barrier.poll_lost(self._sent)
             raise
         self._barrier.drained(self.began)
-        if self._state.must_search():
+        if not self._barrier.look_due_in():
             yield from self.search()
 
     def _empty(self, domain: str | None, not_after: Callable[[], float]) -> Iterator[list[Task]]:
@@ -123,48 +120,32 @@ class Scanner:
             count, failed, unreadable = min(2 * count, POLL_BATCH), 0, 0
 
     def search(self) -> Iterator[list[Task]]:
-        """Searches the index for tasks since the last search. A failed search is repeated after a while.
-
-        A search overlaps the last one. If it has to work around tasks there, which takes many calls, it does so only
-        rarely: in between, searches begin after them.
-        """
-        now = self._clock.monotonic()
-        began = now if self._broken_off is None else self._broken_off
-        to = self._conductor.server_now()
-        since = max(0, self.searched_to - OVERLAP)
-        again = now >= self._again_at
-        ids: set[str] = set()
-        seen = Seen()
+        """Searches the index for tasks since the last search, which it overlaps. If it fails, it is repeated after a
+        while; if it breaks off, the next one continues it."""
+        now, to = self._clock.monotonic(), self._conductor.server_now()
+        began, start = self._broken_off or (now, max(0, self.searched_to - OVERLAP))
+        ids = self._seen if self._broken_off else set[str]()
         try:
-            start = since if again else max(since, self._read_to)
-            for page in self._index.waiting_since(start, seen, must=True, patience=self._state.patience()):
+            for page in self._index.waiting_since(start, patience=self._barrier.patience()):
                 # Searches overlap: what the last one saw needn't be stored again.
                 if fresh := [task for task in page if task.id not in self._seen]:
                     yield fresh
                 ids.update(task.id for task in page)
         except ConductorError as error:
-            self._search_failed(error, began)
+            self.searched_to = self.searched_to or 1
+            self.failure = str(error)
+            if isinstance(error, BrokenOff):
+                self._broken_off, self._seen = (began, error.reached), self._seen | ids
+                self._barrier.look_broke_off()
+            else:
+                self._barrier.look_failed()
+            log.warning(
+                "the index of waiting tasks can't be searched; events that may have a taker there wait for a while",
+                error=self.failure,
+                seconds=round(self._barrier.look_due_in(), 2),
+            )
             return
-        self.failure, self._broken_off = "", None
-        self.searched_to = to
-        self._seen = ids if again else self._seen | ids
-        took = self._clock.monotonic() - now
-        if seen.hidden or self._again_at == float("inf"):
-            self._again_at = now + took + max(_AGAIN_EVERY, _AGAIN_SHARE * took)
-        self._read_to = to - _BARELY
+        self.failure, self._broken_off, self._seen, self.searched_to = "", None, ids, to
         self._barrier.unread(self._index.awaited())
-        self._state.searched(began)
-
-    def _search_failed(self, error: ConductorError, began: float) -> None:
-        self.failure = str(error)
-        if isinstance(error, BrokenOff):  # the next search continues from there
-            self._read_to, self._again_at, self._broken_off = error.reached, float("inf"), began
-            self._state.search_broke_off()
-        else:
-            self._state.search_failed()
-        log.warning(
-            "the index of waiting tasks can't be searched; events that may have a taker there wait for a while",
-            error=str(error),
-            seconds=round(self._state.search_due_in(), 2),
-        )
-        self.searched_to = self.searched_to or 1
+        took = self._clock.monotonic() - now
+        self._barrier.looked(began, rest=took * _RESTS[self._index.ladder.way] if took > _QUICK else 0.0)

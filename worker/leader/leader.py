@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import structlog
@@ -15,11 +15,11 @@ from worker.conductor.errors import ConductorError
 from worker.conductor.server_webhooks import remarks
 from worker.context import Context
 from worker.delivery.executor import Executor
+from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
-from worker.discovery.state import DiscoveryState
 from worker.failing_items import concerns_all
 from worker.inbox import Inbox
 from worker.leader.adoption import Adoption
@@ -36,6 +36,8 @@ from worker.retries import wait_before
 log = structlog.get_logger()
 
 _EVENTS_A_DECISION = 500
+_BLOCKED_GAP = 0.5
+"""Seconds between two reads of events that wait for more tasks to be known."""
 _LONGEST_PAUSE = 5.0
 """Seconds between tries while Conductor is away."""
 
@@ -76,24 +78,22 @@ class Leader:
         callbacks = Callbacks(conductor, pools.workflows, store, self._listener, clock)
         skew = settings.bridge_clock_skew
         self.decider = Decider(store, workflows, conductor.server_clock, timeouts, callbacks, skew)
-        self.state = DiscoveryState(clock, tuning.search_gap)
+        self.barrier = Barrier(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
         self._workflow_check = WorkflowCheck(conductor, clock)
-        self.adoption = Adoption(store, term, self.decider, self.state.barrier, self._reporter)
-        self._index = Index(conductor, pools.index, self.decider.tasks, self.state)
-        self.scanner = Scanner(conductor, self._index, term.holder, settings.bridge_task_domains)
+        self.adoption = Adoption(store, term, self.decider, self.barrier, self._reporter)
+        self._index = Index(conductor, pools.index, self.decider.tasks, clock)
+        self.scanner = Scanner(conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index)
-        self._awaited: Mapping[Hashable, object] = {}
-        """The unreadable items that the last decision waited for."""
-        self._left_out: Collection[str] = ()
-        """The blocked webhooks whose events the last decision didn't read again."""
+        self._blocked_due = float("-inf")
+        """When blocked webhooks' events are read again."""
         self._inbox = Inbox("the leader", tuning.inbox, concerns_all)
         """Whether a wake-up ended the last wait, so that there may be something to decide."""
         self._scanned_at = float("-inf")
         # A predecessor that died may have polled just then. Conductor then hands out these tasks to no other poll, and
         # soon only its index knows them.
         ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
-        self.state.barrier.term_began(None if term.predecessor is None else clock.monotonic() - ago)
+        self.barrier.term_began(None if term.predecessor is None else clock.monotonic() - ago)
         self._timed_receivers: frozenset[str] = frozenset()
         """The workflows whose waiting tasks' time-outs are extended."""
         self._failures = 0
@@ -105,7 +105,7 @@ class Leader:
     @property
     def settled(self) -> bool:
         """Whether the index has been searched since polls of this leader or its predecessor were lost."""
-        return self.state.barrier.settled
+        return self.barrier.settled
 
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
@@ -114,7 +114,7 @@ class Leader:
         self._set_definitions(self._definitions)
         self.decider.load(self._health)
         self._timeouts.load()
-        self.scanner.searched_to = self._reporter.recall(self.state.barrier, self._index.suspects)
+        self.scanner.searched_to = self._reporter.recall(self.barrier, self._index.suspects)
         metrics.DECIDING.set(1)
         log.info(
             "this worker is leader",
@@ -147,7 +147,7 @@ class Leader:
         self._conductor_answers()
         if not more:
             decider = self.decider
-            due = min(self.state.search_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
+            due = min(self.barrier.look_due_in(), decider.workflows.due_in(), decider.held.callbacks.due_in())
             self._listener.wait(min(self._settings.bridge_poll_interval, due))
 
     def decide(self) -> bool:
@@ -159,10 +159,10 @@ class Leader:
         gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
         self._stop.wait(self._scanned_at + gap - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
-        waits = not self.state.will_search() and self._index.awaited() == self._awaited
-        # Every other time at least they are read: a task that was found meanwhile may take one of these events.
-        self._left_out = decider.blocked if waits and not self._left_out else ()
-        left_out = [*decider.undefined(store.now()), *self._left_out, *decider.full()]
+        blocked: Collection[str] = decider.blocked
+        if self._clock.monotonic() >= self._blocked_due:
+            blocked, self._blocked_due = (), self._clock.monotonic() + _BLOCKED_GAP
+        left_out = [*decider.undefined(store.now()), *blocked, *decider.full()]
         agenda = store.decisions.agenda(_EVENTS_A_DECISION, left_out)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
@@ -172,11 +172,11 @@ class Leader:
         if agenda.returned:
             self.adoption.wait_again(agenda.returned)
         self._scan(events)
-        scan, barrier = self.scanner, self.state.barrier
-        self._awaited = self._index.awaited()
+        scan, barrier = self.scanner, self.barrier
+        awaited = self._index.awaited()
         self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
-        barrier.unread(self._awaited)
-        request = Request(events, freed, scan.began, store.now(), executor.free, barrier, self._left_out)
+        barrier.unread(awaited)
+        request = Request(events, freed, scan.began, store.now(), executor.free, barrier, blocked)
         claimed = decider.decide(self.term, request)
         # Before anything that may fail: no other worker makes these calls until their claims run out.
         executor.submit(claimed)
@@ -185,7 +185,7 @@ class Leader:
         self._reporter.waiting_for_index(decider.blocked if scan.failure else (), scan.failure)
         self._reporter.index_failing_since(barrier.failing_since)
         if decider.newly_held:
-            self.state.want_search()  # an index may know a task a moment later
+            barrier.want_look()  # an index may know a task a moment later
         if decider.decided:
             executor.wake()
         return agenda.more or decider.unfinished or bool(found)
@@ -209,7 +209,7 @@ class Leader:
             for tasks in self.scanner.scan(lambda: self.heartbeat.certain_until):
                 self._adopt(tasks)
                 self.heartbeat.check()
-            if self.state.may_search() and self.decider.lacks_taker(events):
+            if self.barrier.may_look() and self.decider.lacks_taker(events):
                 for tasks in self.scanner.search():
                     self._adopt(tasks)
         except ConductorError:
@@ -219,7 +219,7 @@ class Leader:
         self._scanned_at = self._clock.monotonic()
         metrics.SWEEPS.labels("done").inc()
         metrics.SWEEP_SECONDS.observe(self._scanned_at - began)
-        self._reporter.discovery(self.state)
+        self._reporter.discovery(self._index.ladder)
 
     def _adopt(self, tasks: Sequence[Task], suspects: bool = False) -> None:
         self._health.beat("the loop")
@@ -267,7 +267,7 @@ class Leader:
 
     def discover(self) -> None:
         """Searches the index besides the scans. Raises ConductorError, StoreUnavailable, or TermOver."""
-        if not self.scanner.searched_to and not self.state.failing:
+        if not self.scanner.searched_to:
             return
         try:
             for found in self._discovery.run(self.scanner.searched_to):
@@ -277,7 +277,7 @@ class Leader:
                     self._send(partial(self._adopt, found))
         finally:
             if not self.heartbeat.over:  # a reconciliation may have completed before the discovery failed
-                self._reporter.discovery(self.state, self._discovery.outcome)
+                self._reporter.discovery(self._index.ladder, self._discovery.outcome)
         # Last, since what was found must be stored by then.
         self._send(partial(self._reporter.searched_to, self._discovery.searched_to))
 

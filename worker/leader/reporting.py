@@ -16,7 +16,7 @@ from worker import metrics
 from worker.conductor.server_webhooks import FACT, Remark, ServerWebhook, as_text
 from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Outcome
-from worker.discovery.state import DiscoveryState
+from worker.discovery.index import Ladder
 from worker.discovery.suspects import KINDS, Suspects
 
 log = structlog.get_logger()
@@ -120,17 +120,17 @@ class Reporter:
 
     # --- discovery ---
 
-    def discovery(self, state: DiscoveryState, outcome: Outcome | None = None) -> None:
+    def discovery(self, ladder: Ladder, outcome: Outcome | None = None) -> None:
         """Reports how tasks are found, if that has changed, and the outcome of a reconciliation."""
-        way = f"{state.way}: {state.reason}" if state.reason else state.way
-        if state.proven and way != self._way:
+        way = f"{ladder.way}: {ladder.reason}" if ladder.reason else ladder.way
+        if ladder.proven and way != self._way:
             self._way = way
-            if state.way == "workflows":
-                log.warning("waiting tasks can't be searched: reading all running workflows", reason=state.reason)
+            if ladder.way == "workflows":
+                log.warning("waiting tasks can't be searched: reading all running workflows", reason=ladder.reason)
             else:
                 log.info("waiting tasks are searched", way=way)
-            metrics.discovery_way(state.way)
-        if state.proven:
+            metrics.discovery_way(ladder.way)
+        if ladder.proven:
             self._write(_WAY, way)
         if outcome is not None:
             metrics.INDEX_MISSES.set(outcome.unindexed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from worker.discovery.state import SEARCH_GAP
+from worker.discovery.barrier import LOOK_GAP
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Tuning:
     """Minimum between two scans: under load it is better to decide several events after one scan."""
     busy_scan_gap: float = 0.1
     """The same while enough targets are in flight: deciding sooner wouldn't call sooner."""
-    search_gap: float = SEARCH_GAP
+    search_gap: float = LOOK_GAP
     once_key_gap: float = 0.01
     """Minimum between two questions to Conductor about once keys."""
     webhooks_gap: float = 600.0

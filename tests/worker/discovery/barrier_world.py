@@ -13,8 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
-from worker.discovery.barrier import WAIT
-from worker.discovery.state import DiscoveryState, Way
+from worker.discovery.barrier import WAIT, Barrier
+from worker.discovery.index import Way
 
 HOLD = 40.0
 RECEIVERS = {"a": ("wa",), "b": ("wb",), "both": ("wa", "wb")}
@@ -157,8 +157,8 @@ class World:
         """Tasks that were shown and can't be read → since when."""
         self.alone_ever = False
         self.look_began = float("-inf")
-        self.state = DiscoveryState(self.clock)
-        self.state.barrier.term_began()
+        self.barrier = Barrier(self.clock)
+        self.barrier.term_began()
         self.changes = sorted([(at, True) for at in faults.dies] + [(at, False) for at in faults.resigns])
         self._next_event()
         if faults.foreign:
@@ -246,7 +246,7 @@ class World:
             else:
                 self._hand_out(3, "lost")
             self.clock.pass_by(self.r.choice([0.05, 1.0]))
-            self.state.barrier.poll_lost(sent)
+            self.barrier.poll_lost(sent)
             self.clock.pass_by(0.25)
             raise Lost
         found = self._hand_out(3, "leader")
@@ -256,16 +256,16 @@ class World:
     def _look(self) -> None:
         began = self.clock.now
         if self._during(self.f.away) or self._during(self.f.down) or self.f.way is None:
-            self.clock.pass_by(0.02 if self.f.way is None else self.state.patience())
-            self.state.search_failed()
+            self.clock.pass_by(0.02 if self.f.way is None else self.barrier.patience())
+            self.barrier.look_failed()
             return
         waiting = [task for task in self.tasks.values() if task.taken is not None and task.done_by is None]
         found = [task for task in waiting if self.f.way == "workflows" or task.indexed <= began]
         self.clock.pass_by(0.03)
         self.look_began = began
         self._adopt(found, by_poll=False)
-        self.state.barrier.unread(self._awaited())
-        self.state.searched(began)
+        self.barrier.unread(self._awaited())
+        self.barrier.looked(began)
 
     # --- the leader ---
 
@@ -275,11 +275,11 @@ class World:
         began = int(self.clock.now * _SECOND)
         while found := self._poll():
             self._adopt(found, by_poll=True)
-        barrier = self.state.barrier
+        barrier = self.barrier
         barrier.drained(began)
-        if self.state.must_search():
+        if not self.barrier.look_due_in():
             self._look()
-        if self.state.may_search() and any(not self._takers(event, event.at) for event in undecided):
+        if self.barrier.may_look() and any(not self._takers(event, event.at) for event in undecided):
             self._look()
         self._read_again()
         barrier.unread(self._awaited())
@@ -299,7 +299,7 @@ class World:
                 continue
             self.known.add(task.id)
             if not by_poll and task.by != "leader":
-                self.state.barrier.found_alone(self.clock.now)
+                self.barrier.found_alone(self.clock.now)
                 self.alone_ever = True
 
     def _read(self, task: Task) -> None:
@@ -334,9 +334,7 @@ class World:
         for event in undecided:
             takers = self._takers(event, event.at)
             arrived = int(event.at * _SECOND)
-            if event.webhook in blocked or not self.state.barrier.knows(
-                arrived, RECEIVERS[event.webhook], bool(takers)
-            ):
+            if event.webhook in blocked or not self.barrier.knows(arrived, RECEIVERS[event.webhook], bool(takers)):
                 blocked.add(event.webhook)
                 continue
             event.decided = self.clock.now
@@ -345,7 +343,7 @@ class World:
                 task.done_by = event.id
             if not takers:
                 event.held = True
-                self.state.want_search()
+                self.barrier.want_look()
 
     def _end_holds(self, up_to: int) -> None:
         for event in self.events:
@@ -358,7 +356,7 @@ class World:
     def _why(self, task: Task, due: float) -> str:
         """Why a task that was waiting then isn't known. In capitals what no rule allows."""
         now = self.clock.now
-        if now >= min(due, self.state.barrier.failing_since) + WAIT:
+        if now >= min(due, self.barrier.failing_since) + WAIT:
             return "waited long enough"
         if task.shown is not None and task.reads >= 3:
             return "couldn't be read three times"
@@ -375,12 +373,12 @@ class World:
                 self._hand_out(3, "lost")
             else:
                 self.clock.at(self.clock.now + self.r.uniform(0, 1.9), lambda: self._hand_out(3, "late"))
-        elif not self.state.barrier.settled:
+        elif not self.barrier.settled:
             died = True  # it doesn't resign
-        before = self.state.barrier
-        self.state = DiscoveryState(self.clock)
-        self.state.barrier.term_began(self.clock.now if died else None)
-        self.state.barrier.failing_since = before.failing_since
+        before = self.barrier
+        self.barrier = Barrier(self.clock)
+        self.barrier.term_began(self.clock.now if died else None)
+        self.barrier.failing_since = before.failing_since
         if self.alone_ever:
-            self.state.barrier.found_alone(self.clock.now)
+            self.barrier.found_alone(self.clock.now)
         self.unread.clear()

@@ -16,10 +16,10 @@ from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.errors import NotNow
 from worker.conductor.responses import Unreadable
 from worker.conductor.search import in_progress
+from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Discovery, Ended, Outcome
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
-from worker.discovery.state import DiscoveryState
 
 
 class Bench:
@@ -34,9 +34,9 @@ class Bench:
         self.known = Known()
         self.outcomes: list[Outcome] = []
         self.pool = ThreadPoolExecutor(2)
-        self.state = DiscoveryState(self.clock)
-        self.state.barrier.term_began()
-        self.index = Index(self.conductor, self.pool, self.known, self.state)  # type: ignore[arg-type]
+        self.barrier = Barrier(self.clock)
+        self.barrier.term_began()
+        self.index = Index(self.conductor, self.pool, self.known, self.clock)  # type: ignore[arg-type]
         self.index.receivers = ["flow"]
         self.scanner = self.another()
         self.searches: list[int] = []
@@ -49,7 +49,7 @@ class Bench:
         self.conductor.waiting_since = counted  # type: ignore[method-assign]
 
     def another(self, *domains: str) -> Scanner:
-        return Scanner(self.conductor, self.index, "me", domains)  # type: ignore[arg-type]
+        return Scanner(self.conductor, self.index, self.barrier, "me", domains)  # type: ignore[arg-type]
 
     def scan(self) -> None:
         """One scan, to its end."""
@@ -80,7 +80,7 @@ class Bench:
 
     def knows(self) -> bool:
         """Whether everything that waited at the last scan is known."""
-        return self.state.barrier.knows(self.scanner.began, ["flow"], has_taker=False)
+        return self.barrier.knows(self.scanner.began, ["flow"], has_taker=False)
 
     def pass_(self, seconds: float) -> None:
         """Time passes, for what goes by the monotonic clock."""
@@ -140,7 +140,7 @@ class Searched:
         """The most calls of one scan, until one is whole: each goes on where the one before broke off."""
         most = self.scan()
         while self.bench.scanner.failure:
-            self.bench.pass_(self.bench.state.search_due_in())
+            self.bench.pass_(self.bench.barrier.look_due_in())
             most = max(most, self.scan())
         return most
 

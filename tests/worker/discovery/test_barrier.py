@@ -87,7 +87,7 @@ def test_without_doubt_an_event_waits_for_one_drain(barrier: Barrier) -> None:
     assert not barrier.knows(1000, ["flow"])
     scan(barrier, 2, look=False)
     assert barrier.knows(1000, ["flow"], has_taker=False)
-    assert (barrier.holds_up_to(), barrier.look_due_at(), barrier.settled) == (2000, float("inf"), True)
+    assert (barrier.holds_up_to(), barrier.look_due_in(), barrier.settled) == (2000, float("inf"), True)
 
 
 def test_after_a_term_that_was_resigned_one_look_is_enough_and_after_another_it_comes_later(barrier: Barrier) -> None:
@@ -107,7 +107,7 @@ def test_for_a_while_after_a_lost_poll_looks_come_a_moment_after_each_drain(barr
     at(barrier, 10).poll_lost(9)
     scan(barrier, 11)
     assert not barrier.knows(10_000, ["flow"])
-    assert barrier.look_due_at() == pytest.approx(11 + LAG)
+    assert barrier.clock.monotonic() + barrier.look_due_in() == pytest.approx(11 + LAG)
     at(barrier, 14).looked(13.5)
     assert barrier.knows(10_000, ["flow"])
     assert barrier.settled
@@ -115,7 +115,7 @@ def test_for_a_while_after_a_lost_poll_looks_come_a_moment_after_each_drain(barr
     at(barrier, 12 + LATE + LAG).looked(12 + LATE + LAG)
     scan(barrier, 20 + LATE, look=False)
     assert barrier.knows(15_000 + int(LATE * 1000), ["flow"])
-    assert barrier.look_due_at() == float("inf")
+    assert barrier.look_due_in() == float("inf")
 
 
 def test_once_the_index_alone_has_found_a_task_each_drain_is_followed_by_a_look_for_a_day(barrier: Barrier) -> None:
@@ -123,7 +123,7 @@ def test_once_the_index_alone_has_found_a_task_each_drain_is_followed_by_a_look_
     for seconds in (5.0, ALONE_FOR - 5):
         began = scan(barrier, seconds, look=False)
         assert (barrier.knows(began, ["flow"]), barrier.needs_index) == (False, True)
-        assert barrier.look_due_at() <= seconds
+        assert barrier.look_due_in() == 0
         at(barrier, seconds + 1).looked(seconds + 1)
         assert barrier.knows(began, ["flow"])
     began = scan(barrier, ALONE_FOR + 5, look=True)
@@ -174,3 +174,50 @@ def test_drains_of_later_than_a_clock_that_is_set_back_are_forgotten(barrier: Ba
     at(barrier, 2).drained(50_000)
     assert barrier.holds_up_to() == 50_000
     assert barrier.knows(99_000, ["flow"]), "it was read before that drain"
+
+
+# --- when to look ---
+
+
+def test_a_look_that_fails_is_tried_again_after_a_while_and_waited_for_longer(barrier: Barrier) -> None:
+    barrier.term_began()
+    at(barrier, 1).drained(1)
+    pauses, waits = [], []
+    now = 1.0
+    for _ in range(12):
+        assert at(barrier, now).look_due_in() == 0
+        waits.append(barrier.patience())
+        barrier.look_failed()
+        assert not barrier.may_look()
+        pauses.append(barrier.look_due_in())
+        now += pauses[-1]
+    assert (0 < pauses[0] < 1, 10 < pauses[-1] < 20) == (True, True)
+    assert (waits[:4], waits[-1]) == ([2, 4, 8, 16], 60)
+    at(barrier, now).looked(began=now)
+    assert (barrier.patience(), barrier.look_due_in()) == (2, float("inf"))
+
+
+def test_a_look_that_breaks_off_goes_on_soon_however_often(barrier: Barrier) -> None:
+    for now in range(20):
+        at(barrier, now).look_broke_off()
+        assert 0 < barrier.look_due_in() < 1
+
+
+def test_an_event_without_a_taker_causes_a_look_once_a_second(barrier: Barrier) -> None:
+    at(barrier, 0).looked(began=0)
+    barrier.want_look()
+    assert at(barrier, 0.5).look_due_in() == 0.5
+    assert not barrier.may_look()
+    assert at(barrier, 1).look_due_in() == 0
+    assert barrier.may_look()
+    barrier.look_failed()
+    assert 0 < barrier.look_due_in() < 1
+
+
+def test_after_a_look_that_took_long_there_is_none_for_a_while(barrier: Barrier) -> None:
+    barrier.found_alone(0)
+    at(barrier, 5).looked(began=3, rest=18)
+    barrier.want_look()
+    at(barrier, 10).drained(10_000)
+    assert (barrier.look_due_in(), barrier.may_look()) == (13, False)
+    assert (at(barrier, 23).look_due_in(), barrier.may_look()) == (0, True)

@@ -63,20 +63,20 @@ def test_those_that_wait_no_more_cost_the_others_no_turn(bench: Bench) -> None:
 
 
 def test_an_event_without_a_taker_has_the_next_scan_search_that_may(bench: Bench) -> None:
-    state = bench.state
+    barrier = bench.barrier
     bench.scan()
-    assert state.search_due_in() == float("inf")
-    assert not state.may_search()
-    state.want_search()
+    assert barrier.look_due_in() == float("inf")
+    assert not barrier.may_look()
+    barrier.want_look()
     bench.pass_(0.25)
-    assert 0.7 < state.search_due_in() < 0.8
+    assert 0.7 < barrier.look_due_in() < 0.8
     bench.scan()
     assert len(bench.searches) == 1
     bench.pass_(0.75)
-    assert state.may_search()
+    assert barrier.may_look()
     bench.scan()
     assert len(bench.searches) == 2
-    assert state.search_due_in() == float("inf")
+    assert barrier.look_due_in() == float("inf")
 
 
 def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
@@ -93,3 +93,39 @@ def test_a_discovery_goes_on_where_its_search_broke_off(bench: Bench) -> None:
     index.sick = set(tasks[::3])
     bench.discover(bench.discovery())
     assert set(bench.ids()) >= set(tasks) - index.sick
+
+
+def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minutes(bench: Bench) -> None:
+    bench.conductor.indexing = False
+    discovery = bench.discovery()
+    bench.discover(discovery)
+    task, *_ = foreign(bench, 1)
+    found, ways = [], []
+    for _ in range(9):
+        bench.ms += 30_000
+        bench.pass_(30)
+        bench.discover(discovery)
+        bench.known.add(*(ids := bench.ids()))
+        found.append(task in ids)
+        ways.append(bench.index.ladder.way)
+    assert found.index(True) == 3
+    assert ways == ["search-v2"] * 5 + ["workflows"] * 4, "the index lacks a task that has waited for long"
+
+
+def test_reading_all_running_workflows_takes_a_tenth_of_the_time(bench: Bench) -> None:
+    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    running = bench.conductor.running
+
+    def slow(workflow: str) -> list[str]:
+        bench.pass_(10)
+        return running(workflow)
+
+    bench.conductor.running = slow  # type: ignore[method-assign]
+    [task] = foreign(bench, 1)
+    discovery = bench.discovery()
+    found = []
+    for _ in range(5):
+        bench.discover(discovery)
+        found.append(task in bench.ids())
+        bench.pass_(31)
+    assert found == [True, False, False, True, False]

@@ -14,8 +14,7 @@ from tests.worker.clock import Clock
 from tests.worker.discovery.known import Known
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
-from worker.discovery.index import Index, Seen
-from worker.discovery.state import DiscoveryState
+from worker.discovery.index import WAYS, Index, Ladder, Seen
 
 
 class Bench:
@@ -25,8 +24,8 @@ class Bench:
         self.clock = Clock(1_700_000_000.0)
         self.conductor = SimulatedConductor(lambda: int(self.clock.seconds * 1000))
         self.known = Known()
-        self.state = DiscoveryState(self.clock)
-        self.index = Index(self.conductor, pool, self.known, self.state)  # type: ignore[arg-type]
+        self.index = Index(self.conductor, pool, self.known, self.clock)  # type: ignore[arg-type]
+        self.ladder = self.index.ladder
         self.index.receivers = ["flow"]
 
     def foreign(self, count: int = 1) -> list[str]:
@@ -37,13 +36,13 @@ class Bench:
             pass
         return ids
 
-    def find(self, start: int = 0, must: bool = False) -> list[str]:
-        return [task.id for page in self.index.waiting_since(start, must=must) for task in page]
+    def find(self, start: int = 0, must_show: bool = False) -> list[str]:
+        return [task.id for page in self.index.waiting_since(start, must_show=must_show) for task in page]
 
     @property
     def way(self) -> tuple[str, str]:
         """The one in force, and why it is no better one."""
-        return self.state.way, self.state.reason
+        return self.ladder.way, self.ladder.reason
 
     def now(self) -> int:
         return int(self.clock.seconds * 1000)
@@ -76,26 +75,8 @@ def test_without_any_search_the_running_workflows_are_read(bench: Bench) -> None
     bench.conductor.cannot = {"search-v2": 404, "search": 403}
     tasks = bench.foreign(3)
     assert bench.find() == tasks
-    assert bench.state.way == "workflows"
+    assert bench.ladder.way == "workflows"
     assert bench.index.ended_since(0) == set()
-
-
-def test_reading_all_workflows_takes_a_part_of_the_time_only_unless_it_must_be(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 500, "search": 500}
-    running = bench.conductor.running
-
-    def slow(workflow: str) -> list[str]:
-        bench.clock.seconds += 2
-        return running(workflow)
-
-    bench.conductor.running = slow  # type: ignore[method-assign]
-    tasks = bench.foreign()
-    assert bench.find() == tasks
-    bench.clock.seconds += 19
-    assert bench.find() == []
-    assert bench.find(must=True) == tasks
-    bench.clock.seconds += 21
-    assert bench.find() == tasks
 
 
 def test_a_better_way_is_taken_again_once_it_works(bench: Bench) -> None:
@@ -104,7 +85,7 @@ def test_a_better_way_is_taken_again_once_it_works(bench: Bench) -> None:
     bench.find()
     bench.conductor.cannot = {}
     assert bench.find() == tasks
-    assert bench.state.way == "search"
+    assert bench.ladder.way == "search"
     bench.clock.seconds += 61
     assert bench.find() == tasks
     assert bench.way == ("search-v2", "")
@@ -122,7 +103,7 @@ def test_a_server_that_answers_500_to_everything_is_away(bench: Bench) -> None:
     bench.conductor.cannot = {"search-v2": 500, "search": 500, "workflows": 500}
     with pytest.raises(ConductorError):
         bench.find()
-    assert not bench.state.proven
+    assert not bench.ladder.proven
 
 
 def test_a_connection_that_fails_is_no_lack_of_a_search(bench: Bench) -> None:
@@ -133,30 +114,46 @@ def test_a_connection_that_fails_is_no_lack_of_a_search(bench: Bench) -> None:
         bench.find()
 
 
-def test_an_index_that_knows_nothing_of_tasks_that_wait_is_off(bench: Bench) -> None:
+def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task(bench: Bench) -> None:
     bench.conductor.indexing = False
     tasks = bench.foreign(2)
-    assert bench.find(must=True) == tasks  # found at once, though an index may be so late
-    assert bench.state.way == "search-v2"
-    bench.clock.seconds += 121
-    assert bench.find() == tasks
-    assert bench.state.way == "workflows"
-    assert "off" in bench.state.reason
+    assert bench.find() == []
+    assert bench.way == ("search-v2", ""), "perhaps nothing waits"
+    assert bench.find(must_show=True) == tasks
+    assert bench.ladder.way == "workflows"
+    assert "off" in bench.ladder.reason
     bench.clock.seconds += 61
     assert bench.find(bench.now() - 15_000) == tasks  # an empty answer is no proof that it is on again
-    assert bench.state.way == "workflows"
+    assert bench.ladder.way == "workflows"
     bench.conductor.indexing = True
     bench.clock.seconds += 61
     assert bench.find() == tasks
     assert bench.way == ("search-v2", "")
 
 
-def test_an_empty_index_is_right_where_nothing_waits(bench: Bench) -> None:
-    bench.conductor.begin("flow")
-    bench.clock.seconds += 60
-    assert bench.find() == []
-    assert bench.way == ("search-v2", "")
-    assert bench.state.shown == "nothing"
+def test_the_reason_for_a_way_is_the_last_failure_of_a_better_one() -> None:
+    clock, reasons = Clock(), []
+    ladder = Ladder(clock)
+    assert not ladder.proven
+    for seconds, reason in ((0, "500 a"), (10, ""), (100, "500 a"), (200, "500 b")):
+        clock.seconds = seconds
+        assert ladder.answered("search", reason, shown=True, must_show=True)
+        reasons.append(ladder.reason)
+    assert ladder.proven
+    assert reasons == ["500 a", "500 a", "500 a", "500 b"]
+
+
+def test_a_better_way_is_tried_again_once_a_minute() -> None:
+    clock = Clock()
+    ladder = Ladder(clock)
+    assert ladder.answered("search", "500", shown=True, must_show=True)
+    clock.seconds = 59
+    assert ladder.ways() == ("search", "workflows")
+    clock.seconds = 60
+    assert ladder.ways() == WAYS
+    assert ladder.answered("search-v2", "", shown=True, must_show=True)
+    clock.seconds = 1e9
+    assert ladder.ways() == WAYS
 
 
 def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
@@ -195,7 +192,7 @@ def test_it_delays_only_itself_also_where_it_is_the_only_one(bench: Bench, ailme
     [sick] = bench.foreign()
     bench.conductor.ailing[sick] = ailment
     assert bench.find() == []
-    assert bench.state.way == "search"
+    assert bench.ladder.way == "search"
     bench.conductor.ailing.clear()
     assert retried(bench) == [sick]
 
@@ -205,7 +202,7 @@ def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
     tasks = bench.foreign(2)
     bench.conductor.ailing = dict.fromkeys((*tasks, "webhook-bridge-nobody"), "500")
     assert bench.find() == tasks
-    assert bench.state.way == "workflows"
+    assert bench.ladder.way == "workflows"
     assert len(bench.index.suspects) == 0
 
 
@@ -250,11 +247,11 @@ def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench
     bench.conductor.cannot = {"search-v2": 500, "search": 500}
     [first], [sick], [last] = bench.foreign(), bench.foreign(), bench.foreign()
     bench.conductor.ailing["w1"] = ailment
-    assert bench.find(must=True) == [first, last]
+    assert bench.find() == [first, last]
     assert retried(bench) == []
     bench.conductor.ailing.clear()
     assert retried(bench) == [sick]
-    assert bench.find(must=True) == [first, sick, last]
+    assert bench.find() == [first, sick, last]
 
 
 def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(bench: Bench) -> None:
@@ -262,10 +259,10 @@ def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(b
     bench.index.receivers = ["other", "flow"]
     tasks = bench.foreign(2)
     bench.conductor.ailing["other"] = "500"
-    assert bench.find(must=True) == tasks
+    assert bench.find() == tasks
     bench.conductor.ailing["flow"] = "500"
     with pytest.raises(ConductorError):
-        bench.find(must=True)
+        bench.find()
 
 
 @pytest.mark.parametrize("ailment", AILMENTS)

@@ -46,7 +46,7 @@ class Bench(LoopBench):
         worker = self.deciding()
         assert worker.leader is not None
         worker.leader.decide()
-        worker.leader.state.barrier.found_alone(self.clock.seconds)
+        worker.leader.barrier.found_alone(self.clock.seconds)
         worker.leader.decide()
         return worker.leader
 
@@ -236,7 +236,7 @@ def test_the_fact_of_an_older_worker_counts_as_seen_just_now(bench: Bench) -> No
     worker = bench.deciding()
     assert worker.leader is not None
     worker.leader.decide()
-    assert worker.leader.state.barrier.needs_index
+    assert worker.leader.barrier.needs_index
     assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
 
 

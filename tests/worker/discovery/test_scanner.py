@@ -136,7 +136,7 @@ def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_wha
     bench.scan()
     bench.scan()
     assert bench.searches == [0]
-    bench.state.barrier.found_alone(bench.clock.seconds)
+    bench.barrier.found_alone(bench.clock.seconds)
     first = bench.ms
     bench.scan()
     bench.ms += 1000
@@ -145,7 +145,7 @@ def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_wha
 
 
 def test_what_an_overlapping_search_sees_again_is_not_found_again(bench: Bench) -> None:
-    bench.state.barrier.found_alone(bench.clock.seconds)
+    bench.barrier.found_alone(bench.clock.seconds)
     [task] = bench.schedule()
     bench.conductor.poll("somebody")
     bench.scan()
@@ -194,7 +194,7 @@ def test_where_the_index_cannot_be_searched_scans_are_waited_for_only_so_long(be
 
 
 def test_where_tasks_are_known_by_the_index_alone_scans_are_waited_for_much_longer(bench: Bench) -> None:
-    bench.state.barrier.found_alone(bench.clock.seconds)
+    bench.barrier.found_alone(bench.clock.seconds)
     bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
     for _ in range(10):
         bench.scan()

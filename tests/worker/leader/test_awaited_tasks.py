@@ -191,6 +191,7 @@ def test_what_is_read_while_a_scan_is_under_way_is_known_before_the_decision(ben
         return poll(*given)  # type: ignore[arg-type]
 
     bench.conductor.poll = read_meanwhile  # type: ignore[method-assign, assignment]
+    bench.clock.seconds += 1  # events that wait are read twice a second
     leader.decide()
     assert bench.takers(event) == [unread]
 

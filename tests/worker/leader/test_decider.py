@@ -14,7 +14,7 @@ from store.errors import LeadershipLost, StoreUnavailable
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
-from worker.discovery.state import DiscoveryState
+from worker.discovery.barrier import Barrier
 from worker.leader.adoption import Adoption
 from worker.leader.decider import Request
 
@@ -39,7 +39,7 @@ def test_the_log_of_a_decision_names_some_of_very_many_tasks(bench: Bench) -> No
 
 
 def test_the_log_of_tasks_that_have_ended_names_some_of_very_many(bench: Bench) -> None:
-    adoption = Adoption(bench.store, ME, bench.decider, DiscoveryState(), mock.Mock())
+    adoption = Adoption(bench.store, ME, bench.decider, Barrier(), mock.Mock())
     waiting = [bench.wait().id for _ in range(30)]
     bench.decide()
     with capture_logs() as logs:

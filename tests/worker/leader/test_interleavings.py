@@ -256,7 +256,8 @@ class Machine(RuleBasedStateMachine):
                 played.worker.end_term()
                 played.executor.ask_to_stop()
             self.drain(played)
-        assert self.store.leadership.leader() is None or any(played.killed for played in self.workers)
+        unsettled = any(not term.settled for _, term in self.terms)  # its term runs out
+        assert self.store.leadership.leader() is None or unsettled or any(played.killed for played in self.workers)
         self.ms += 700_000
         self.new_worker()
         last = self.workers[-1]

@@ -97,7 +97,7 @@ def settled_at_once(worker: Worker) -> bool:
     """Whether everything that waits is known after the worker's first scan."""
     leader = leader_of(worker)
     leader.decide()
-    return leader.state.barrier.holds_up_to() > 0
+    return leader.barrier.holds_up_to() > 0
 
 
 def test_who_follows_a_worker_that_said_goodbye_or_ended_long_ago_decides_at_once(bench: Bench) -> None:

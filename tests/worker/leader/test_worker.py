@@ -77,7 +77,7 @@ def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Be
     leader_of(worker).discover()
     leader_of(worker).read_inbox()
     assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
-    assert leader_of(worker).state.barrier.needs_index
+    assert leader_of(worker).barrier.needs_index
     assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 3_600_000
 
 
