@@ -161,4 +161,4 @@ def show_task(bridge: Bridge, task_id: str, limit: int) -> WholeTask:
 def list_rejections(bridge: Bridge, webhook: str | None, limit: int, filtered: bool = False) -> list[Rejection]:
     """The newest deliveries that were rejected, or that `only` filtered out. Raises NotFound, StoreUnavailable."""
     check_webhook(bridge, webhook)
-    return list(map(Rejection.of, bridge.store.queries.rejections(webhook, limit, filtered)))
+    return list(map(Rejection.of, bridge.store.without_events.rejections(webhook, limit, filtered)))

@@ -69,7 +69,7 @@ def create_app(
     # On a thread, so that deliveries continue meanwhile.
     source = DefinitionsSource(settings.bridge_webhooks, lambda path: run_in_thread(last_good.load, path), definitions)
     keeper = Keeper(store.raw_deliveries, source, settings.bridge_retention)
-    outcomes = Outcomes(store.deliveries, store.without_events, keeper)
+    outcomes = Outcomes(store.without_events, keeper)
     key_source = keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror))
 
     def routes(definitions: Definitions) -> Mapping[str, Route]:

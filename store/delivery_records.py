@@ -67,53 +67,30 @@ class AnswerWanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Duplicate:
-    """A delivery of an event that was there already."""
-
-    webhook: str
-    at: int
-    event_id: str
-    """The event that it repeats."""
-    remote: str | None = None
-    method: str = "POST"
-
-
-@dataclass(frozen=True, slots=True)
 class WithoutEvent:
-    """A delivery that left no event."""
-
-    key: str
-    """Unique among them, and in the order of arrival among those of its kind."""
-    kind: Literal["rejected", "filtered", "duplicate"]
-    webhook: str
-    at: int
-    reason: str
-    """Empty for a duplicate."""
-    event_id: str | None
-    """The event that a duplicate repeats."""
-    remote: str | None
-    method: str
-    kept_id: str | None = None
-    """The delivery with its bytes, if a rejected one is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A delivery that was rejected, or filtered by `only`: the newest are kept, without secrets."""
+    """A delivery that left no event: the newest of each webhook and kind are kept, without secrets."""
 
     webhook: str
     at: int
     status: int
+    """With which it was answered: below 400 if `only` filtered it out."""
     reason: str
+    """Empty for a duplicate."""
     remote: str | None = None
     method: str = "POST"
     kept_id: str | None = None
-    """The id of its `RawDelivery`; None if its bytes weren't kept."""
+    """The id of its `RawDelivery`; None if its bytes aren't kept."""
+    event_id: str | None = None
+    """The event that a duplicate repeats."""
+    key: str = field(default="", compare=False)
+    """Unique among them, and in the order in which they were recorded; empty before that."""
 
     @property
-    def filtered(self) -> bool:
-        """Whether it was answered like an accepted one."""
-        return self.status < 400
+    def kind(self) -> Literal["rejected", "filtered", "duplicate"]:
+        """Why it left none."""
+        if self.event_id is not None:
+            return "duplicate"
+        return "filtered" if self.status < 400 else "rejected"
 
 
 WRONG_TOKEN = "wrong_token"  # noqa: S105

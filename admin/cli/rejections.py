@@ -49,7 +49,7 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
     if ctx.invoked_subcommand is not None:
         return
     check_webhook(here.bridge, webhook)
-    found = here.store.queries.rejections(webhook, limit, filtered)
+    found = here.store.without_events.rejections(webhook, limit, filtered)
     if as_json:
         echo_json(list(map(Rejection.of, found)))
         return

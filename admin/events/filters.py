@@ -72,8 +72,9 @@ def check_webhook(bridge: Bridge, name: str | None) -> None:
     known = bridge.definitions.by_name
     if name is None or name in known or bridge.definitions.errors:
         return
-    queries = bridge.store.queries
-    if not queries.events(EventFilter(name, limit=1, listing=True)) and not queries.rejections(name, 1):
+    store = bridge.store
+    has_any = store.queries.events(EventFilter(name, limit=1, listing=True)) or store.without_events.rejections(name, 1)
+    if not has_any:
         raise NotFound(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")
 
 

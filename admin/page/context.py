@@ -161,7 +161,7 @@ def role_of_token(given: str | None) -> Role | None:
     elif role is None and current_app.extensions["has_token"]:
         structlog.get_logger().warning("a wrong token", remote=address, in_a_row=attempts.failed(address, given or ""))
         try:
-            source().store().deliveries.record_rejections((), {("", WRONG_TOKEN): 1})
+            source().store().without_events.record((), {("", WRONG_TOKEN): 1})
         except (StoreUnavailable, NewerStore) as error:
             structlog.get_logger().error("a wrong token can't be counted", error=str(error))
     return role

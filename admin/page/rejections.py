@@ -28,7 +28,7 @@ def rejections() -> str:
     webhook = request.args.get("webhook") or None
     check_webhook(here, webhook)
     filtered = request.args.get("filtered") == "true"
-    found = here.store.queries.rejections(webhook, _LISTED, filtered)
+    found = here.store.without_events.rejections(webhook, _LISTED, filtered)
     return render(
         "rejections.html",
         rejections=found,

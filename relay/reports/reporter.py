@@ -16,7 +16,7 @@ from relay.reports.outcomes import Outcome, Outcomes
 from relay.reports.raw_deliveries import Keeper
 from relay.route import Route
 from store.clock import MonotonicClock
-from store.delivery_records import Duplicate, Rejection
+from store.delivery_records import WithoutEvent
 from store.records import Committed
 from store.sql.store import Store
 
@@ -48,25 +48,16 @@ class Reporter:
 
     def record(self, route: Route, incoming: Incoming, status: int, reason: str, kept_id: str | None = None) -> None:
         """Counts a rejected or filtered delivery, and records its reason."""
-        self._outcomes.reject(self._rejection(route.webhook.name, incoming, status, reason, kept_id))
+        self._outcomes.reject(self._of(incoming, route.webhook.name, status, reason, kept_id=kept_id))
 
     def unknown(self, incoming: Incoming, url_id: str) -> None:
         """Counts a delivery to a URL that no webhook has, and records the URL's beginning: people mistype them."""
-        reason = f"no webhook has the URL /webhook/{url_id[:_LONGEST_URL]}"
-        self._outcomes.unknown(self._rejection("", incoming, 404, reason))
+        self._outcomes.reject(self._of(incoming, "", 404, f"no webhook has the URL /webhook/{url_id[:_LONGEST_URL]}"))
 
-    def _rejection(
-        self, webhook: str, incoming: Incoming, status: int, reason: str, kept_id: str | None = None
-    ) -> Rejection:
-        return Rejection(
-            webhook=webhook,
-            at=self._store.now(),
-            status=status,
-            reason=reason[:_LONGEST_REASON],
-            remote=incoming.remote and incoming.remote[:LONGEST_ADDRESS],
-            method=incoming.method,
-            kept_id=kept_id,
-        )
+    def _of(self, incoming: Incoming, webhook: str, status: int, reason: str, **more: Any) -> WithoutEvent:
+        remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
+        now = self._store.now()
+        return WithoutEvent(webhook, now, status, reason[:_LONGEST_REASON], remote, incoming.method, **more)
 
     def misfit(self, route: Route, incoming: Incoming, request: Request | None, reasons: Sequence[str]) -> None:
         """Records each reason for which a part of one delivery doesn't fit the `schema`; the delivery is kept once."""
@@ -77,8 +68,8 @@ class Reporter:
     def repeated(self, route: Route, incoming: Incoming, committed: Sequence[Committed]) -> None:
         """Records which event a duplicate repeats; of several the first."""
         event_id = next(one.event_id for one in committed if one.duplicate)
-        remote = incoming.remote and incoming.remote[:LONGEST_ADDRESS]
-        self._outcomes.repeat(Duplicate(route.webhook.name, self._store.now(), event_id, remote, incoming.method))
+        status = 200 if route.callback is None else 410
+        self._outcomes.repeat(self._of(incoming, route.webhook.name, status, "", event_id=event_id))
 
     def log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
         """Logs an error. Throttled, since senders can cause as many as they like."""

@@ -66,7 +66,7 @@ class PostgresMaintenance(Maintenance):
 
 _NUMBERED = {
     "events": "seq",
-    **dict.fromkeys(("targets", "rejections", "changes", "duplicates"), "id"),
+    **dict.fromkeys(("targets", "without_events", "changes"), "id"),
 }
 """Tables whose rows get a number from the database."""
 

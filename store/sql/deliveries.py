@@ -9,9 +9,11 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any, Protocol
 
-from store.delivery_records import Duplicate, Rejection, WithoutEvent
+from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import Committed, NewEvent
 from store.rules.eviction import superseded
@@ -117,75 +119,62 @@ def _refused(error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"{type(error).__name__}: {error}")
 
 
-DUPLICATES_KEPT = 100
-"""Duplicates that are kept per webhook."""
-KEPT = "(SELECT k.id FROM bridge.raw_deliveries k WHERE k.id = r.kept_id)"
-"""Of a rejection: some of what was kept is pruned before it is."""
-_DUPLICATE = "webhook, at, event_id, remote, method"
-_PRUNE = """
-DELETE FROM bridge.duplicates WHERE webhook = %(webhook)s AND id <= (
-    SELECT id FROM bridge.duplicates WHERE webhook = %(webhook)s ORDER BY id DESC LIMIT 1 OFFSET %(kept)s
-)
+KEPT = 100
+"""Deliveries without an event that are kept of a webhook and kind."""
+_HOUR = 3_600_000
+_WITHOUT_EVENT = "webhook, kind, at, status, reason, remote, method, kept_id, event_id"
+# Some of what was kept with its bytes is pruned before this is.
+_FOUND = """
+SELECT webhook, at, status, reason, remote, method, (
+    SELECT r.id FROM bridge.raw_deliveries r WHERE r.id = w.kept_id
+) AS kept_id, event_id, id FROM bridge.without_events w
+"""
+_OF_KIND = "SELECT id, remote FROM bridge.without_events WHERE webhook = %s AND kind = %s ORDER BY id"
+_DELETE = "DELETE FROM bridge.without_events WHERE id = ANY(%s)"
+_ADD = """
+ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
 """
 
 
 class WithoutEvents(Part):
-    """Deliveries that left no event: the newest of each webhook and kind.
+    """Deliveries that left no event: the newest of each webhook and kind."""
 
-    `Deliveries.record_rejections` writes the rejected and filtered ones.
-    """
-
-    def record_duplicates(self, duplicates: Sequence[Duplicate]) -> None:
-        """Keeps each webhook's newest duplicates."""
-        if not duplicates:
-            return
+    def record(self, new: Sequence[WithoutEvent], counts: Mapping[tuple[str, str], int]) -> None:
+        """Keeps each webhook's newest of each kind; adds `counts`, (webhook, outcome) → number, to those of the current
+        hour."""
+        hour = self._database.now() // _HOUR * _HOUR
         with self._database.transaction() as transaction:
-            new_rows = [(one.webhook, one.at, one.event_id, one.remote, one.method) for one in duplicates]
-            transaction.insert(f"bridge.duplicates ({_DUPLICATE})", new_rows)
+            values = attrgetter(*_WITHOUT_EVENT.split(", "))
+            transaction.insert(f"bridge.without_events ({_WITHOUT_EVENT})", list(map(values, new)))
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
-            for webhook in sorted({one.webhook for one in duplicates}):
-                transaction.write(_PRUNE, {"webhook": webhook, "kept": DUPLICATES_KEPT})
+            for of_kind in sorted({(one.webhook, one.kind) for one in new}):
+                found = [(id_, remote) for id_, remote in transaction.fetch(_OF_KIND, of_kind)]
+                if gone := superseded(found, KEPT):
+                    transaction.write(_DELETE, (gone,))
+            counted = [(webhook, hour, outcome, number) for (webhook, outcome), number in sorted(counts.items())]
+            transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD)
 
     def newest(self, webhook: str | None = None, limit: int = 100) -> list[WithoutEvent]:
-        """Rejected and filtered deliveries and duplicates: the newest of each table, `limit` at most; in order of
-        arrival."""
-        only = "WHERE webhook = %s" if webhook is not None else ""
-        values = (*([webhook] if only else []), limit)
-        rejections, duplicates = self._database.read_together(
-            (
-                f"SELECT id, webhook, at, status, reason, remote, method, {KEPT} AS kept_id FROM bridge.rejections r"
-                f" {only} ORDER BY id DESC LIMIT %s",
-                values,
-            ),
-            (
-                "SELECT id, webhook, at, event_id, remote, method FROM bridge.duplicates"
-                f" {only} ORDER BY id DESC LIMIT %s",
-                values,
-            ),
-        )
-        found = [
-            WithoutEvent(
-                f"r{id_}", "filtered" if status < 400 else "rejected", of, at, reason, None, remote, method, kept
-            )
-            for id_, of, at, status, reason, remote, method, kept in (
-                rows.readable(row, (0, 2, 3)) for row in rejections[::-1]
-            )
-        ]
-        found += [
-            WithoutEvent(f"d{id_}", "duplicate", of, at, "", event_id, remote, method)
-            for id_, of, at, event_id, remote, method in (rows.readable(row, (0, 2)) for row in duplicates[::-1])
-        ]
-        return sorted(found, key=lambda one: one.at)
+        """The newest of all kinds, `limit` at most; in order of arrival."""
+        return sorted(self._newest({"webhook": webhook}, limit), key=lambda one: one.at)
+
+    def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[WithoutEvent]:
+        """The newest rejected or, with `filtered`, the newest filtered deliveries; newest first."""
+        return self._newest({"webhook": webhook, "kind": "filtered" if filtered else "rejected"}, limit)[::-1]
+
+    def _newest(self, which: Mapping[str, str | None], limit: int) -> list[WithoutEvent]:
+        asked = {name: value for name, value in which.items() if value is not None}
+        where = " AND ".join(["true", *(f"{name} = %({name})s" for name in asked)])
+        sql = f"{_FOUND} WHERE {where} ORDER BY id DESC LIMIT %(limit)s"
+        found = self._database.read(sql, {**asked, "limit": limit})
+        return list(map(_without_event, reversed(found)))
 
 
-REJECTIONS_KEPT = 100
-"""Rejections that are kept per webhook."""
-_HOUR = 3_600_000
-_KEPT = "SELECT id, remote FROM bridge.rejections WHERE webhook = %s AND (status < 400) = %s ORDER BY id"
-_DELETE = "DELETE FROM bridge.rejections WHERE id = ANY(%s)"
-_ADD = """
-ON CONFLICT (webhook, hour, outcome) DO UPDATE SET number = delivery_counts.number + excluded.number
-"""
+def _without_event(row: Sequence[Any]) -> WithoutEvent:
+    *values, id_ = rows.readable(row, (1, 2, 8))
+    return replace(WithoutEvent(*values), key=str(id_))
+
+
 _RECEIVED_AT = "SELECT delivery_id, received_at FROM bridge.events WHERE webhook = %s AND delivery_id = ANY(%s)"
 CAME_TO = "CASE WHEN resolved_by IS NULL AND status IN ('expired', 'failed') THEN status END"
 """An event's `Committed.came_to`, as SQL."""
@@ -196,7 +185,7 @@ ON CONFLICT (name) DO UPDATE SET at = excluded.at
 
 
 class Deliveries(ABC):
-    """Stores events, and the outcomes of requests that created none.
+    """Stores events.
 
     `until` (`time.monotonic`) bounds the wait for the database, for callers that must answer in time.
     """
@@ -227,21 +216,6 @@ class Deliveries(ABC):
     def received_at(self, webhook: str, delivery_ids: Sequence[str], until: float = float("inf")) -> dict[str, int]:
         """delivery id → when its event arrived, of those that are known; none may have a NUL."""
         return dict(self._impatient.read(_RECEIVED_AT, (webhook, list(delivery_ids)), until=until))
-
-    def record_rejections(self, rejections: Sequence[Rejection], counts: Mapping[tuple[str, str], int]) -> None:
-        """Keeps each webhook's newest rejections and, separately, its newest filtered deliveries; adds `counts`,
-        (webhook, outcome) → number, to those of the current hour."""
-        hour = self._database.now() // _HOUR * _HOUR
-        with self._database.transaction() as transaction:
-            new_rows = [(r.webhook, r.at, r.status, r.reason, r.remote, r.method, r.kept_id) for r in rejections]
-            transaction.insert(f"bridge.rejections ({rows.REJECTION})", new_rows)
-            # Always in the same order, so that relays waiting for each other's rows can't deadlock.
-            for webhook, filtered in sorted({(rejection.webhook, rejection.filtered) for rejection in rejections}):
-                found = [(id_, remote) for id_, remote in transaction.fetch(_KEPT, (webhook, filtered))]
-                if gone := superseded(found, REJECTIONS_KEPT):
-                    transaction.write(_DELETE, (gone,))
-            counted = [(webhook, hour, outcome, number) for (webhook, outcome), number in sorted(counts.items())]
-            transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD)
 
     def check_writable(self, until: float = float("inf")) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""

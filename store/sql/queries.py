@@ -6,12 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import get_args
 
-from store.delivery_records import Rejection
 from store.event_filter import EventFilter, EventPage
 from store.records import Event, EventStatus, Target, TargetState, Task
 from store.sql import event_search, rows
 from store.sql.database import Part
-from store.sql.deliveries import KEPT
 from store.sql.event_rows import HAS_REPLAYS
 from store.sql.event_search import Waiting, waiting_for
 
@@ -71,7 +69,6 @@ SELECT min(received_at) FROM (
 ) AS live
 """
 
-_REJECTION = rows.REJECTION.replace("kept_id", f"{KEPT} AS kept_id")
 # The newest of each status, so that each is found by the index however many replays there are.
 _NEWEST_REPLAYS = " UNION ALL ".join(
     f"SELECT seq FROM (SELECT seq FROM {table} WHERE origin = %(origin)s AND status = '{status}'"
@@ -337,14 +334,6 @@ class Queries(Part, ABC):
         return int(self._database.read("SELECT count(*) FROM bridge.tasks WHERE state = 'waiting'")[0][0])
 
     # --- deliveries ---
-
-    def rejections(self, webhook: str | None = None, limit: int = 50, filtered: bool = False) -> list[Rejection]:
-        """The newest rejections or, with `filtered`, the newest filtered deliveries."""
-        only = "webhook = %s AND" if webhook is not None else ""
-        where = f"{only} (status < 400) = %s"
-        sql = f"SELECT {_REJECTION} FROM bridge.rejections r WHERE {where} ORDER BY id DESC LIMIT %s"
-        found = self._database.read(sql, (*([webhook] if only else []), filtered, limit))
-        return [Rejection(*rows.readable(row, (1, 2))) for row in found]
 
     def delivery_counts(self, since: int) -> dict[str, dict[str, int]]:
         """webhook → outcome (accepted, duplicate, filtered, rejected, challenge) → number since then."""

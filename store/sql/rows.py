@@ -90,7 +90,6 @@ NEW_TARGET = (
 )
 """Without the webhook, which is taken from the event."""
 WORKFLOW = "id, version, root_id, root_started_at, root_correlation_id"
-REJECTION = "webhook, at, status, reason, remote, method, kept_id"
 SET_ASIDE = "kind, id, webhook, reason, since, tries, due_at"
 REASON_KEPT = 1000
 """Characters kept of the reason why something was set aside."""

@@ -13,7 +13,7 @@ from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
 from platforms import PLATFORMS
 from relay.verify.fingerprints import fingerprint
-from store.delivery_records import RawDelivery, Rejection
+from store.delivery_records import RawDelivery, WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from store.summary import Summarizer
@@ -159,8 +159,8 @@ def keep_refused(sample: Sample, body: bytes = b'{"ref": "kept"}', **more: Any) 
     if "keep_rejected" not in file.read_text(encoding="utf-8"):
         file.write_text(KEEPING, encoding="utf-8")
     sample.store.raw_deliveries.keep([kept])
-    rejection = Rejection("github-deploys", kept.at, 401, kept.reason, kept.remote, kept_id=kept.id)
-    sample.store.deliveries.record_rejections([rejection], {})
+    rejection = WithoutEvent("github-deploys", kept.at, 401, kept.reason, kept.remote, kept_id=kept.id)
+    sample.store.without_events.record([rejection], {})
     return kept.id
 
 
@@ -259,10 +259,10 @@ def _fill(sample: Sample, now: int) -> None:
         "github-deploys", fingerprint(github, store.verifications.salt()), now - 5 * 86_400_000
     )
     store.verifications.set_verified("orders", "keyed:that of an earlier secret", now - 5 * 86_400_000)
-    store.deliveries.record_rejections(
+    store.without_events.record(
         [
-            Rejection("orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"),
-            Rejection("slack", now - 2 * minute, 401, "not verified yet", "203.0.113.10"),
+            WithoutEvent("orders", now - minute, 401, "the header X-Api-Key is wrong <script>", "203.0.113.9"),
+            WithoutEvent("slack", now - 2 * minute, 401, "not verified yet", "203.0.113.10"),
         ],
         {
             ("github-deploys", "accepted"): 4,

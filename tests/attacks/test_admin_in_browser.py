@@ -15,7 +15,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 
 from relay.app import create_app as create_relay
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.records import Change, Decision, NewTarget, Result, SetAside, Task, Term
 from tests.admin.page import browser
 from tests.admin.sample import Sample, make_sample
@@ -57,7 +57,7 @@ def attacked(sample: Sample) -> list[str]:
     assert client.post("/webhook/shut", json={"let": ALL}, headers={"X-Key": ascii_attack}).status_code == 401
     assert client.post("/webhook/open", data=f'{{"{ALL}"', content_type="application/json").status_code == 400
     relay.extensions["relay"].outcomes.flush()
-    store.deliveries.record_rejections([Rejection("shut", now, 401, ALL, ALL, ALL), Rejection(ALL, now, 200, ALL)], {})
+    store.without_events.record([WithoutEvent("shut", now, 401, ALL, ALL, ALL), WithoutEvent(ALL, now, 200, ALL)], {})
     event_id = accepted.get_json()["eventId"]
     assert store.leadership.elect("sample", 10**9)
     tasks = [

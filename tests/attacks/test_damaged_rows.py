@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from admin.events.newest import newest
 from admin.page.app import create_app
-from store.delivery_records import Duplicate, RawDelivery
+from store.delivery_records import RawDelivery, WithoutEvent
 from store.records import NewEvent, new_event_id
 from tests.admin.sample import Sample, keep_refused, make_sample
 
@@ -45,8 +45,8 @@ def sample(tmp_path: Path) -> Sample:
         keep_refused(sample, b'{"n": %d}' % number)
     for name in ("first", "second"):
         sample.store.raw_deliveries.save(RawDelivery("", "github-deploys", "saved", 1, name=name, body=b"{}"), 50)
-    sample.store.without_events.record_duplicates(
-        [Duplicate("orders", sample.store.now(), sample.events["expired"], None, "POST")]
+    sample.store.without_events.record(
+        [WithoutEvent("orders", sample.store.now(), 200, "", event_id=sample.events["expired"])], {}
     )
     return sample
 
@@ -76,8 +76,8 @@ def damage(sample: Sample, statement: str) -> None:
         f"targets SET workflow = {BLOB}",
         "targets SET attempts = 'many', due_at = 'later'",
         "targets SET failures = 'nonsense'",
-        f"rejections SET reason = {BLOB}, at = 'late', status = 'none'",
-        "duplicates SET at = 'late'",
+        f"without_events SET reason = {BLOB}, at = 'late', status = 'none'",
+        "without_events SET at = 'late' WHERE event_id IS NOT NULL",
         f"events SET received_at = {FAR}",
         f"events SET acknowledged_at = {FAR}",
         f"events SET payload = {FAR}",
@@ -106,7 +106,7 @@ def test_what_is_beside_a_damaged_row_is_shown(sample: Sample, client: FlaskClie
 
 def test_the_live_stream_tells_what_comes_beside_a_damaged_row(sample: Sample) -> None:
     damage(sample, f"UPDATE events SET received_at = {FAR} WHERE id = '{sample.events['refused']}'")
-    damage(sample, "UPDATE rejections SET at = 'late'")
+    damage(sample, "UPDATE without_events SET at = 'late'")
     event_id = new_event_id()
     sample.store.deliveries.append([NewEvent(event_id, "orders", sample.store.now(), "{}", {}, {}, 0)])
     assert event_id in [one.event_id for one in newest(sample.bridge())]

@@ -21,7 +21,7 @@ from platforms.verifiers.protocol import no_fetch
 from relay import create_app
 from relay.background import Background
 from store.clock import MonotonicClock
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter
 from store.records import Event
 from store.sqlite import SqliteStore, open_store
@@ -116,10 +116,10 @@ class Relay:
         """The payloads that were stored, the oldest first."""
         return [json.loads(event.payload) for event in self.events()]
 
-    def rejections(self) -> list[Rejection]:
+    def rejections(self) -> list[WithoutEvent]:
         """The rejections that were noted, the newest first."""
         self.app.extensions["relay"].outcomes.flush()
-        return self.store.queries.rejections()
+        return self.store.without_events.rejections()
 
     def verified(self) -> set[str]:
         """The webhooks that are verified in the store."""

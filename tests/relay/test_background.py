@@ -14,7 +14,7 @@ from relay import create_app
 from relay.definitions import GONE
 from relay.reports import metrics
 from relay.reports.outcomes import KEPT, Outcomes
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from tests.relay.bridge import MakeRelay
 from tests.worker.clock import Clock
@@ -22,39 +22,39 @@ from tests.worker.clock import Clock
 PLAIN = {"name": "plain", "headers": {"X-Api-Key": "0123456789abcdef"}}
 
 
-def rejection(webhook: str = "plain", reason: str = "r") -> Rejection:
-    return Rejection(webhook, 1, 401, reason)
+def rejection(webhook: str = "plain", reason: str = "r") -> WithoutEvent:
+    return WithoutEvent(webhook, 1, 401, reason)
 
 
 def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
     store = make_relay(PLAIN).store
-    outcomes = Outcomes(store.deliveries, store.without_events)
+    outcomes = Outcomes(store.without_events)
     for number in range(10 * KEPT):
         outcomes.reject(rejection(reason=str(number)))
     with structlog.testing.capture_logs() as logs:
         outcomes.flush()
     assert [line["number"] for line in logs] == [10 * KEPT], "not only those that are kept"
-    found = store.queries.rejections(limit=1000)
+    found = store.without_events.rejections(limit=1000)
     assert [one.reason for one in found] == [str(number) for number in range(10 * KEPT - 1, 9 * KEPT - 1, -1)]
     assert store.queries.delivery_counts(0)["plain"]["rejected"] == 10 * KEPT
 
 
 def test_what_cannot_be_written_is_written_later(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make_relay(PLAIN).store
-    outcomes = Outcomes(store.deliveries, store.without_events)
+    outcomes = Outcomes(store.without_events)
     outcomes.reject(rejection(reason="first"))
 
     def fails(*_: object) -> None:
         raise StoreUnavailable("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.deliveries, "record_rejections", fails)
+        patch.setattr(store.without_events, "record", fails)
         outcomes.flush()
         outcomes.reject(rejection(reason="second"))
         outcomes.flush()
     outcomes.flush()
     outcomes.flush()
-    assert [one.reason for one in store.queries.rejections()] == ["second", "first"]
+    assert [one.reason for one in store.without_events.rejections()] == ["second", "first"]
     assert store.queries.delivery_counts(0)["plain"] == {"rejected": 2}
 
 
@@ -62,14 +62,14 @@ def test_metrics_count_once_what_is_written_at_the_second_try(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = make_relay({**PLAIN, "name": "twice"}).store
-    outcomes = Outcomes(store.deliveries, store.without_events)
+    outcomes = Outcomes(store.without_events)
     outcomes.count("twice", "accepted", 200, 3)
 
     def fails(*_: object) -> None:
         raise StoreUnavailable("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store.deliveries, "record_rejections", fails)
+        patch.setattr(store.without_events, "record", fails)
         outcomes.flush()
     outcomes.flush()
     exposed = metrics.exposition()
@@ -126,7 +126,7 @@ def test_a_mistyped_url_is_found_among_the_rejections_without_what_follows_the_i
     for number in range(200):
         relay.post(f"plian/{number}", "{}")
     relay.background.outcomes.flush()
-    found = relay.store.queries.rejections()
+    found = relay.store.without_events.rejections()
     assert {(one.webhook, one.status, one.reason) for one in found} == {
         ("", 404, "no webhook has the URL /webhook/plian")
     }

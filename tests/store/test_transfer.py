@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from store.answers import Answer
-from store.delivery_records import AnswerWanted, Duplicate, RawDelivery, Rejection
+from store.delivery_records import AnswerWanted, RawDelivery, WithoutEvent
 from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
@@ -94,10 +94,10 @@ def filled(store: Store) -> Store:
     store.effects.note("start", NOW)
     store.pauses.pause("w", NOW)
     store.quarantine.set_aside([SetAside("task", "t9", "w", "why", NOW, 1, NOW)])
-    store.deliveries.record_rejections([Rejection("w", NOW, 401, "no")], {("w", "rejected"): 3})
+    store.without_events.record([WithoutEvent("w", NOW, 401, "no")], {("w", "rejected"): 3})
     store.raw_deliveries.keep([kept("k1", body=b"\0\xff"), kept("k2")])
     store.raw_deliveries.accepted("k2", "e1")
-    store.without_events.record_duplicates([Duplicate("w", NOW, "e1", "203.0.113.9")])
+    store.without_events.record([WithoutEvent("w", NOW, 200, "", "203.0.113.9", event_id="e1")], {})
     store.answers.record([Answer("e1", "COMPLETED", "w1", '"\\u0000"'), Answer("e2", "FAILED", "w2")])
     store.changes.record(Change(NOW, "admin", "edited", "w", "…"))
     store.facts.set("conductor", "up")

@@ -73,7 +73,7 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
     if rejecting:
         lines = []
         for name in rejecting[:_LISTED]:
-            last = store.queries.rejections(name, limit=1)
+            last = store.without_events.rejections(name, limit=1)
             reason = f"the last one for: {_short(last[0].reason)} " if last else ""
             lines.append(f"{name}: {reason}{see(f'/rejections?webhook={quote(name)}', f'rejections --webhook {name}')}")
         title = f"{_listed(rejecting)} reject{'s' if len(rejecting) == 1 else ''} every delivery"

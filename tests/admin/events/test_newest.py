@@ -9,7 +9,7 @@ import pytest
 from admin.events.filters import search_of
 from admin.events.follow import Follower
 from admin.events.newest import newest
-from store.delivery_records import Duplicate, Rejection
+from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter, EventPage
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
@@ -24,12 +24,12 @@ def arrive(sample: Sample, webhook: str = "slack") -> str:
 
 
 def refuse(sample: Sample, reason: str, status: int = 401, webhook: str = "orders") -> None:
-    rejection = Rejection(webhook, sample.store.now(), status, reason, "203.0.113.9")
-    sample.store.deliveries.record_rejections([rejection], {(webhook, "rejected"): 1})
+    rejection = WithoutEvent(webhook, sample.store.now(), status, reason, "203.0.113.9")
+    sample.store.without_events.record([rejection], {(webhook, "rejected"): 1})
 
 
 def repeat(sample: Sample, event_id: str) -> None:
-    sample.store.without_events.record_duplicates([Duplicate("slack", sample.store.now(), event_id)])
+    sample.store.without_events.record([WithoutEvent("slack", sample.store.now(), 200, "", event_id=event_id)], {})
 
 
 def expire(sample: Sample, event_id: str) -> None:

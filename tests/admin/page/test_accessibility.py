@@ -52,9 +52,7 @@ def checker() -> str:
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
     folder = tmp_path_factory.mktemp("bridge")
     sample = make_sample(folder, bridge_webhooks=folder, bridge_admin_writes=True)
-    sample.store.deliveries.record_rejections(
-        [], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2}
-    )
+    sample.store.without_events.record([], {("github-deploys", "accepted"): 7, ("github-deploys", "rejected"): 2})
     sample.events["rejected delivery"] = keep_refused(sample)
     (folder / "partner.yaml").write_text(PARTNER, encoding="utf-8")
     yield sample

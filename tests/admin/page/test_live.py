@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 from admin.page import live
 from admin.page.app import create_app
 from admin.page.live import Feed, TooManyStreams
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, Term, new_event_id
 from tests.admin.sample import Sample
@@ -95,8 +95,8 @@ def test_a_stream_begins_with_the_newest_and_goes_on_with_what_comes(app: Flask,
         [row] = reading.until("deliveries")
         assert row["key"] == event_id
         assert f'href="/events/{event_id}"' in row["row"]
-        sample.store.deliveries.record_rejections(
-            [Rejection("orders", sample.store.now(), 401, "<script>alert(1)</script>")], {}
+        sample.store.without_events.record(
+            [WithoutEvent("orders", sample.store.now(), 401, "<script>alert(1)</script>")], {}
         )
         [row] = reading.until("deliveries")
         assert "&lt;script&gt;" in row["row"]
@@ -106,7 +106,7 @@ def test_a_stream_begins_with_the_newest_and_goes_on_with_what_comes(app: Flask,
 def test_a_stream_of_one_webhook_has_no_others(app: Flask, sample: Sample) -> None:
     with ExitStack() as stack:
         reading = watch(stack, app.test_client(), query_string={"webhook": "slack"})
-        assert {one["key"] for one in reading.until("deliveries")} == {sample.events["hostile"], "r2"}
+        assert {one["key"] for one in reading.until("deliveries")} == {sample.events["hostile"], "2"}
         arrive(sample, "orders")
         event_id = arrive(sample)
         assert [one["key"] for one in reading.until("deliveries")] == [event_id]

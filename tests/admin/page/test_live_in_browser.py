@@ -12,7 +12,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, Term, new_event_id
 from tests.admin.page import axe, browser
 from tests.admin.page.browser import await_true
@@ -62,7 +62,7 @@ def test_deliveries_appear_and_change_without_a_reload(driver: Chrome, url: str,
     await_true(driver, lambda: rows(driver)[0] == event_id)
     await_true(driver, lambda: text(driver, "#said") == "1 new delivery")
     hostile = "<img src=x onerror=\"document.title='owned'\">"
-    sample.store.deliveries.record_rejections([Rejection("orders", sample.store.now(), 401, hostile)], {})
+    sample.store.without_events.record([WithoutEvent("orders", sample.store.now(), 401, hostile)], {})
     await_true(driver, lambda: hostile in text(driver, "#deliveries tr"))
     link = driver.find_element(By.CSS_SELECTOR, f"tr[data-key='{event_id}'] a")
     driver.execute_script("arguments[0].focus()", link)

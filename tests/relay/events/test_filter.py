@@ -16,7 +16,7 @@ TICKETS = {"name": "t", "verifier": "none", "only": {"$.type": {"$in": ["made", 
 def filtered(relay: Relay, name: str = "t") -> list[str]:
     """The reasons of what was filtered, the newest first."""
     relay.rejections()
-    return [one.reason for one in relay.store.queries.rejections(name, filtered=True)]
+    return [one.reason for one in relay.store.without_events.rejections(name, filtered=True)]
 
 
 def counts(relay: Relay, name: str = "t") -> dict[str, int]:

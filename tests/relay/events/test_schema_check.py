@@ -34,7 +34,7 @@ def test_what_fits_is_an_event_and_what_does_not_is_answered_with_place_and_rule
     assert post(relay, {"id": "secret"}) == (422, {"error": "schema_mismatch", "message": reason})
     assert relay.payloads() == [{"id": 1}]
     [rejection] = relay.rejections()
-    assert (rejection.status, rejection.reason, rejection.filtered) == (422, reason, False)
+    assert (rejection.status, rejection.reason, rejection.kind) == (422, reason, "rejected")
 
 
 def test_no_value_is_in_the_answer_or_in_what_is_noted(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_with_keep_it_is_answered_like_what_is_filtered_and_noted(tmp_path: Path
     assert post(relay, {"id": "x"}) == (200, {"filtered": True})
     assert relay.events() == []
     [rejection] = relay.rejections()
-    assert (rejection.status, rejection.filtered) == (422, False)
+    assert (rejection.status, rejection.kind) == (422, "rejected")
     assert rejection.reason.endswith("type integer (its sender wasn't told: else: keep)")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter
 from store.records import Change, Decision, EventStatus, SetAside
 from store.sql import event_search
@@ -169,40 +169,44 @@ def test_targets_are_read_of_many_events_at_once(store: Store) -> None:
 
 
 def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
-    many = [Rejection("w", number, 401, f"reason {number}", "10.0.0.1", "GET") for number in range(130)]
-    store.deliveries.record_rejections([Rejection("other", 0, 400, "old")], {("other", "rejected"): 1})
-    store.deliveries.record_rejections(many, {("w", "rejected"): 130})
-    store.deliveries.record_rejections([], {("w", "rejected"): 2, ("w", "accepted"): 5})
-    kept = store.queries.rejections("w", limit=1000)
+    many = [WithoutEvent("w", number, 401, f"reason {number}", "10.0.0.1", "GET") for number in range(130)]
+    store.without_events.record([WithoutEvent("other", 0, 400, "old")], {("other", "rejected"): 1})
+    store.without_events.record(many, {("w", "rejected"): 130})
+    store.without_events.record([], {("w", "rejected"): 2, ("w", "accepted"): 5})
+    kept = store.without_events.rejections("w", limit=1000)
     assert kept == list(reversed(many))[: len(kept)]
     assert len(kept) == 100, "a bounded number of each webhook"
-    assert store.queries.rejections("other") == [Rejection("other", 0, 400, "old")]
-    assert store.queries.rejections(limit=1) == [many[-1]]
+    assert store.without_events.rejections("other") == [WithoutEvent("other", 0, 400, "old")]
+    assert store.without_events.rejections(limit=1) == [many[-1]]
     assert store.queries.delivery_counts(0) == {"w": {"rejected": 132, "accepted": 5}, "other": {"rejected": 1}}
     assert store.queries.delivery_counts(store.now() + 2 * 3_600_000) == {}
 
 
 def test_a_flood_from_one_address_pushes_out_no_others_rejections(store: Store) -> None:
-    earlier = [Rejection("w", number, 401, "genuine", "192.0.2.1") for number in range(3)]
-    store.deliveries.record_rejections(earlier, {})
+    earlier = [WithoutEvent("w", number, 401, "genuine", "192.0.2.1") for number in range(3)]
+    store.without_events.record(earlier, {})
     for first in range(0, 300, 50):
-        flood = [Rejection("w", 10 + first + number, 404, "forged", "198.51.100.1") for number in range(50)]
-        store.deliveries.record_rejections(flood, {})
-    kept = store.queries.rejections("w", limit=1000)
+        flood = [WithoutEvent("w", 10 + first + number, 404, "forged", "198.51.100.1") for number in range(50)]
+        store.without_events.record(flood, {})
+    kept = store.without_events.rejections("w", limit=1000)
     assert kept[-3:] == earlier[::-1]
     assert (len(kept), kept[0].at) == (100, 309)
 
 
 def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
-    store.deliveries.record_rejections([Rejection("w", 1, 401, "refused")], {("w", "rejected"): 1})
-    store.deliveries.record_rejections(
-        [Rejection("w", n, 200, f"reason {n}") for n in range(130)], {("w", "filtered"): 130}
+    store.without_events.record([WithoutEvent("w", 1, 401, "refused")], {("w", "rejected"): 1})
+    store.without_events.record(
+        [WithoutEvent("w", n, 200, f"reason {n}") for n in range(130)], {("w", "filtered"): 130}
     )
-    store.deliveries.record_rejections([Rejection("v", 2, 204, "other")], {("v", "filtered"): 1})
-    assert store.queries.rejections("w") == store.queries.rejections() == [Rejection("w", 1, 401, "refused")]
-    filtered = store.queries.rejections("w", 1000, filtered=True)
+    store.without_events.record([WithoutEvent("v", 2, 204, "other")], {("v", "filtered"): 1})
+    assert (
+        store.without_events.rejections("w")
+        == store.without_events.rejections()
+        == [WithoutEvent("w", 1, 401, "refused")]
+    )
+    filtered = store.without_events.rejections("w", 1000, filtered=True)
     assert [one.reason for one in filtered] == [f"reason {n}" for n in reversed(range(30, 130))]
-    assert store.queries.rejections(limit=1, filtered=True) == [Rejection("v", 2, 204, "other")]
+    assert store.without_events.rejections(limit=1, filtered=True) == [WithoutEvent("v", 2, 204, "other")]
 
 
 def test_facts_are_what_was_said_last(store: Store, other: Store) -> None:
@@ -244,7 +248,7 @@ def test_changes_are_kept_newest_first(store: Store) -> None:
 
 
 def test_deliveries_are_counted_by_hour(store: Store) -> None:
-    store.deliveries.record_rejections([], {("one", "accepted"): 3, ("other", "accepted"): 2, ("one", "rejected"): 1})
+    store.without_events.record([], {("one", "accepted"): 3, ("other", "accepted"): 2, ("one", "rejected"): 1})
     hours = store.queries.delivery_hours(store.now() - 7_200_000)
     assert sorted((outcome, number) for _hour, outcome, number in hours) == [("accepted", 5), ("rejected", 1)]
     assert all(hour % 3_600_000 == 0 for hour, _outcome, _number in hours)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from store.delivery_records import Duplicate, RawDelivery, Rejection
+from store.delivery_records import RawDelivery, WithoutEvent
 from store.postgres import PostgresStore
 from store.rules import eviction
 from store.rules.eviction import Bounds
-from store.sql.deliveries import DUPLICATES_KEPT
+from store.sql.deliveries import KEPT
 from store.sql.raw_deliveries import LISTENED
 from store.sql.store import Store
 from tests.store.contract.makers import NOW, eventually, ids, kept, new_event
@@ -278,9 +278,9 @@ def test_retention_deletes_them(store: Store) -> None:
 
 def test_a_rejection_knows_what_was_kept_of_it(store: Store) -> None:
     store.raw_deliveries.keep([kept("k1")])
-    rejections = [Rejection("w", NOW, 401, "no", kept_id=id_) for id_ in ("k1", "pruned", None)]
-    store.deliveries.record_rejections(rejections, {("w", "rejected"): 3})
-    assert [one.kept_id for one in store.queries.rejections("w")] == [None, None, "k1"]
+    rejections = [WithoutEvent("w", NOW, 401, "no", kept_id=id_) for id_ in ("k1", "pruned", None)]
+    store.without_events.record(rejections, {("w", "rejected"): 3})
+    assert [one.kept_id for one in store.without_events.rejections("w")] == [None, None, "k1"]
 
 
 ODD = RawDelivery(
@@ -324,11 +324,12 @@ def test_a_saved_delivery_is_deleted_once(store: Store, other: Store) -> None:
 
 
 def test_deliveries_without_an_event_are_read_together_in_order_of_arrival(store: Store) -> None:
-    store.deliveries.record_rejections(
-        [Rejection("w", 10, 401, "refused", "203.0.113.9"), Rejection("v", 30, 200, "not wanted")],
+    store.without_events.record(
+        [WithoutEvent("w", 10, 401, "refused", "203.0.113.9"), WithoutEvent("v", 30, 200, "not wanted")],
         {("w", "rejected"): 1},
     )
-    store.without_events.record_duplicates([Duplicate("w", 20, "e1", "203.0.113.9", "GET"), Duplicate("w", 40, "e1")])
+    again = WithoutEvent("w", 20, 200, "", "203.0.113.9", "GET", event_id="e1")
+    store.without_events.record([again, replace(again, at=40)], {})
     found = store.without_events.newest()
     assert [(one.at, one.kind, one.webhook, one.reason, one.event_id) for one in found] == [
         (10, "rejected", "w", "refused", None),
@@ -339,12 +340,12 @@ def test_deliveries_without_an_event_are_read_together_in_order_of_arrival(store
     assert (found[1].remote, found[1].method) == ("203.0.113.9", "GET")
     assert len({one.key for one in found}) == 4
     assert [one.at for one in store.without_events.newest("v")] == [30]
-    assert [one.at for one in store.without_events.newest(limit=1)] == [30, 40], "the newest of each table"
+    assert [one.at for one in store.without_events.newest(limit=1)] == [40]
 
 
 def test_each_webhooks_newest_duplicates_are_kept(store: Store) -> None:
-    store.without_events.record_duplicates([Duplicate("v", 1, "e0")])
-    store.without_events.record_duplicates([Duplicate("w", at, "e1") for at in range(DUPLICATES_KEPT + 30)])
-    store.without_events.record_duplicates([])
-    assert [one.at for one in store.without_events.newest("w", 1000)] == [*range(30, DUPLICATES_KEPT + 30)]
+    store.without_events.record([WithoutEvent("v", 1, 200, "", event_id="e0")], {})
+    store.without_events.record([WithoutEvent("w", at, 200, "", event_id="e1") for at in range(KEPT + 30)], {})
+    store.without_events.record([], {})
+    assert [one.at for one in store.without_events.newest("w", 1000)] == [*range(30, KEPT + 30)]
     assert [one.at for one in store.without_events.newest("v")] == [1]

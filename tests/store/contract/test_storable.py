@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.records import Change, Result, SetAside, Workflow
 from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, decide, event, ids, new_event, start, task
@@ -83,8 +83,8 @@ def test_what_is_accepted_is_known_again_by_a_delivery_id_that_is_no_text(store:
         assert not first.duplicate
         assert again.duplicate
         assert again.event_id == first.event_id
-    store.deliveries.record_rejections([Rejection("w", NOW, 401, HALF, HALF)], {("w", "rejected"): 1})
-    assert store.queries.rejections()[0].reason == KEPT
+    store.without_events.record([WithoutEvent("w", NOW, 401, HALF, HALF)], {("w", "rejected"): 1})
+    assert store.without_events.rejections()[0].reason == KEPT
     store.changes.record(Change(NOW, HALF, "edited", "w", HALF))
     assert store.changes.newest()[0].detail == KEPT
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.settings import SettingsError
-from store.delivery_records import Rejection
+from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside
 from store.sqlite import SqliteStore, open_store
@@ -184,7 +184,7 @@ def test_a_webhook_that_rejects_everything_is_named_with_its_last_reason(store: 
     def count(**outcomes: int) -> dict[str, Any]:
         return {"a": outcomes, "": {"unknown": 90}}
 
-    store.deliveries.record_rejections([Rejection("a", store.now(), 401, "bad signature")], {})
+    store.without_events.record([WithoutEvent("a", store.now(), 401, "bad signature")], {})
     for outcomes in ({"rejected": 2}, {"rejected": 9, "filtered": 1}):
         with mock.patch.object(store.queries, "delivery_counts", return_value=count(**outcomes)):
             assert "rejecting" not in troubles(store)
