@@ -19,7 +19,7 @@ from config.watch import DefinitionsSource
 from config.webhooks import Definitions, Webhook
 from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
-from relay.verify.fingerprints import verified_since
+from relay.verify.verification import verified_since
 from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list, masked_target
 from store.records import Change, Event, Target, Task

@@ -70,7 +70,7 @@ def create_app(
     source = DefinitionsSource(settings.bridge_webhooks, lambda path: run_in_thread(last_good.load, path), definitions)
     keeper = Keeper(store.raw_deliveries, source, settings.bridge_retention)
     outcomes = Outcomes(store.without_events, keeper)
-    key_source = keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror))
+    key_source = keys or KeyCaches(HttpsDownload(settings.bridge_key_mirror)).of
 
     def routes(definitions: Definitions) -> Mapping[str, Route]:
         return run_in_thread(routes_of, definitions, settings, key_source, platforms)

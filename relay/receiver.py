@@ -17,8 +17,8 @@ from relay.callbacks.page import EXPIRED, LEFT_OUT, USED, ask, shown, used
 from relay.callbacks.tokens import Expired, Forged
 from relay.callbacks.urls import Call, refuse
 from relay.concurrency import run_in_thread
+from relay.events.filter import Misfit
 from relay.events.payload import PayloadTooLarge
-from relay.events.schema_check import Misfit
 from relay.http.admission import Admission
 from relay.http.bodies import BodyTooLarge, BodyUnreadable, Overloaded
 from relay.http.incoming import Incoming
@@ -338,25 +338,17 @@ class Receiver:
                 kept_id = self._reporter.keep(route, incoming, request, error)
                 self._reporter.record(route, incoming, error.status, error.reason, kept_id)
                 return route.refusal(error.status)
-            case BodyUnreadable():
-                self._admission.failed(name, incoming.sender)
-                self._reporter.record(route, incoming, 400, "the body broke off")
-                return error_response(400, "malformed_body", "the body could not be read")
-            case PayloadTooLarge():
-                self._reporter.record(route, incoming, 413, str(error))
-                return error_response(413, "body_too_large", str(error))
-            case BodyTooLarge():
-                self._admission.failed(name, incoming.sender)
-                message = f"the body is larger than {route.max_body} bytes"
-                self._reporter.record(route, incoming, 413, f"{message} (max_body)")
-                return error_response(413, "body_too_large", message)
-            case UnreadableMediaType():
-                declared = request.headers.get("content-type") if request is not None else None
-                self._reporter.record(route, incoming, 415, f"{error}: {declared}")
-                return error_response(415, "unsupported_media_type", str(error))
-            case BadBody():
-                self._reporter.record(route, incoming, 400, str(error))
-                return error_response(400, "malformed_body", str(error))
+            case BadBody() | BodyTooLarge() | BodyUnreadable():
+                if not isinstance(error, BadBody):  # nothing is proven of a body that wasn't read
+                    self._admission.failed(name, incoming.sender)
+                status, code, reason = 400, "malformed_body", str(error)
+                if isinstance(error, (BodyTooLarge, PayloadTooLarge)):
+                    status, code = 413, "body_too_large"
+                elif isinstance(error, UnreadableMediaType):
+                    status, code = 415, "unsupported_media_type"
+                    reason += f": {request.headers.get('content-type') if request is not None else None}"
+                self._reporter.record(route, incoming, status, reason)
+                return error_response(status, code, str(error))
             case Misfit():
                 self._reporter.misfit(route, incoming, request, [error.reason])
                 return error_response(422, "schema_mismatch", str(error))

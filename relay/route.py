@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
 from typing import Any
 
 from config.settings import Settings
+from config.target_keys import Respond
 from config.webhooks import Definitions, Webhook
 from platforms import PLATFORMS
 from platforms.base import Accepted, Platform
@@ -16,10 +18,9 @@ from platforms.http import Request, Response, error_response, json_response
 from platforms.verifiers import Credentials, Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.callbacks.urls import ACCEPT_BY_ID, CallbackUrls
-from relay.events.filter import Filter, configured_response
+from relay.events.filter import Filter, SchemaCheck
 from relay.events.parser import Parser
 from relay.events.payload import CONDUCTOR_PAYLOAD
-from relay.events.schema_check import SchemaCheck
 from relay.http.addresses import is_within, read_address, without_mapped
 from relay.verify.vendor_keys import KeySource
 from relay.verify.verification import Verification, VerifiedWebhooks, credentials_of
@@ -172,10 +173,22 @@ def routes_of(
                 webhook,
                 platforms[webhook.platform],
                 settings.bridge_public_url,
-                keys.of(webhook.name),
+                keys(webhook.name),
                 settings.bridge_conductor_payload,
                 settings.bridge_follow_traces,
             )
             for webhook in definitions.webhooks
         }
+    )
+
+
+def configured_response(respond: Respond) -> Response:
+    """The answer that `respond` gives to every accepted or filtered delivery."""
+    is_text = isinstance(respond.body, str)
+    body = respond.body if is_text else json.dumps(respond.body)
+    content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")
+    if not body:
+        return Response(respond.status, b"", respond.content_type)
+    return Response(
+        respond.status, body.encode("utf-8", "replace"), content_type, (("X-Content-Type-Options", "nosniff"),)
     )

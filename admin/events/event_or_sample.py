@@ -15,7 +15,7 @@ from platforms.bodies import Body
 from platforms.guide import samples
 from platforms.http import Request
 from relay.events.payload import payload_of
-from relay.events.preview import shaped
+from relay.events.splitting import shaped
 from store.event_filter import EventFilter
 from store.records import Event
 

@@ -12,8 +12,8 @@ from admin.bridge import Bridge
 from admin.errors import NotFound
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, Body, read_query
+from relay.events.decoding import decoded
 from relay.events.payload import payload_of
-from relay.events.preview import decoded
 from relay.reports.retry import StillRejected, events_of, request_of, verify
 from relay.route import Route
 from relay.verify.verification import VerifiedWebhooks

@@ -28,6 +28,7 @@ from platforms.bodies import (
     refuse_unstorable,
     values_in,
 )
+from relay.events.payload import CONDUCTOR_PAYLOAD
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
 _GZIP = 16 + zlib.MAX_WBITS
@@ -170,3 +171,8 @@ def _inflated(data: bytes, budget: _Budget) -> bytes:
     if not inflater.eof or inflater.unused_data:
         raise _Stays
     return bytes(found)
+
+
+def decoded(webhook: Webhook, platform: Platform, body: Body) -> Body:
+    """The body as the webhook's `decode` makes it."""
+    return Decoder(decoding_of(webhook, platform), CONDUCTOR_PAYLOAD).decode(body)

@@ -1,4 +1,4 @@
-"""Which of a webhook's events are stored, and the answer that the definition's `respond` sets."""
+"""Which of a webhook's events are stored: those for which `only` holds, and that fit the `schema`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from config.target_keys import Respond
+from config import json_schemas
+from config.payload_keys import SchemaFile
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
-from platforms.http import Response
 from store.documents import document_of
-from store.hiding import hidden
+from store.hiding import hidden, shown_steps
 from store.records import NewEvent
 
 _LONGEST_REASON = 300
@@ -41,13 +41,48 @@ class Filter:
         return kept, reasons
 
 
-def configured_response(respond: Respond) -> Response:
-    """The answer that `respond` gives to every accepted or filtered delivery."""
-    is_text = isinstance(respond.body, str)
-    body = respond.body if is_text else json.dumps(respond.body)
-    content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")
-    if not body:
-        return Response(respond.status, b"", respond.content_type)
-    return Response(
-        respond.status, body.encode("utf-8", "replace"), content_type, (("X-Content-Type-Options", "nosniff"),)
-    )
+class Misfit(Exception):
+    """A payload doesn't fit the schema; the text, for its sender, names the place and the rule, but no value."""
+
+    def __init__(self, text: str, reason: str):
+        """`reason`: the same for people, who don't see what is hidden."""
+        super().__init__(text)
+        self.reason = reason
+
+
+class SchemaCheck:
+    """The `schema` of one webhook."""
+
+    def __init__(self, schema: SchemaFile, hide: Sequence[str] = ()):
+        """`hide`: JSONPaths of values about which a reason must say nothing."""
+        self._schema = schema.compiled
+        self._keeps = schema.else_ == "keep"
+        self._hide = hide
+
+    def sort(self, events: Sequence[NewEvent]) -> tuple[list[NewEvent], list[str]]:
+        """The events that fit, and why each of the others doesn't.
+
+        Raises Misfit for the first that doesn't, unless the definition says `else: keep`.
+        """
+        fitting: list[NewEvent] = []
+        reasons: list[str] = []
+        for number, event in enumerate(events, 1):
+            # Without a schema nothing fits: a definition's rule that can't be applied lets nothing through.
+            misfit = (
+                json_schemas.Misfit((), "its file can't be used")
+                if self._schema is None
+                else self._schema.misfit(json.loads(event.payload))
+            )
+            if misfit is None:
+                fitting.append(event)
+                continue
+            begin = f"the payload{f' of event {number}' if len(events) > 1 else ''} doesn't fit the schema: "
+            reason = begin + str(self._shown(misfit))
+            if not self._keeps:
+                raise Misfit(f"{begin}{misfit}", reason)
+            reasons.append(reason)
+        return fitting, reasons
+
+    def _shown(self, misfit: json_schemas.Misfit) -> json_schemas.Misfit:
+        place = shown_steps(self._hide, misfit.place)
+        return misfit if place is None else json_schemas.Misfit(tuple(place), "a rule about what is hidden")

@@ -6,13 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from config.webhooks import Webhook
 from criteria.evaluator import TooCostly
 from criteria.jsonpath import Place, places
+from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody
+from relay.events.decoding import decoded
 from relay.events.payload import dump
 
 _LARGEST = 10_000
 """Characters of what is around an array, as JSON: every one of its elements gets it."""
+_MOST_OF_SAMPLE = 100
 _END = object()
 
 
@@ -116,3 +120,8 @@ def _without(value: Any, place: Place) -> Any:
         return inner
     others = {key: item for key, item in value.items() if key != step}
     return {**others, step: inner} if rest else others
+
+
+def shaped(webhook: Webhook, platform: Platform, body: Body) -> Sequence[Body]:
+    """What the webhook's `decode` and `split` make of the body: one for each event, of which there may be few."""
+    return [part.body for part in parts_of(decoded(webhook, platform, body), webhook.split, _MOST_OF_SAMPLE)]

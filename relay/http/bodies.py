@@ -9,14 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from tempfile import TemporaryFile
-from typing import IO, Protocol
+from contextlib import contextmanager, nullcontext, suppress
+from tempfile import SpooledTemporaryFile
+from typing import Protocol
 
 from relay.concurrency import at_most, take_turns
 
 IN_MEMORY = 256 * 1024
-"""Bytes; the rest of a larger body goes to a temporary file."""
+"""Bytes; a larger body goes to a temporary file."""
 ON_DISK = 100 * 1024 * 1024
 """Bytes of all such files of a process."""
 LONGEST = 20.0
@@ -63,36 +63,31 @@ class Bodies:
 
         Raises BodyUnreadable or Overloaded.
         """
-        begin = b"".join(pieces(stream, min(size, IN_MEMORY)))
-        if len(begin) < IN_MEMORY or size == IN_MEMORY:
-            yield begin, time.monotonic()
-            return
-        with self._on_disk(begin, stream, size - IN_MEMORY) as file:
-            del begin
-            arrived_at = time.monotonic()
-            if not self._turns.acquire(timeout=_LONGEST_WAIT):
-                raise Overloaded("too many large bodies wait to be verified")
-            try:
-                file.seek(0)
-                yield file.read(), arrived_at
-            finally:
-                self._turns.release()
+        on_disk = 0
+        try:
+            with SpooledTemporaryFile(IN_MEMORY, prefix="bridge-body-") as file:
+                for piece in pieces(stream, size):
+                    if on_disk or file.tell() + len(piece) > IN_MEMORY:
+                        if len(piece) > self._left:
+                            raise Overloaded("too many large bodies are arriving")
+                        self._left -= len(piece)
+                        on_disk += len(piece)
+                    file.write(piece)
+                arrived_at = time.monotonic()
+                with self._turn() if on_disk else nullcontext():
+                    file.seek(0)
+                    yield file.read(), arrived_at
+        finally:
+            self._left += on_disk
 
     @contextmanager
-    def _on_disk(self, begin: bytes, stream: Stream, size: int) -> Iterator[IO[bytes]]:
-        taken = 0
+    def _turn(self) -> Iterator[None]:
+        if not self._turns.acquire(timeout=_LONGEST_WAIT):
+            raise Overloaded("too many large bodies wait to be verified")
         try:
-            with TemporaryFile(prefix="bridge-body-") as file:
-                file.write(begin)
-                for piece in pieces(stream, size):
-                    if len(piece) > self._left:
-                        raise Overloaded("too many large bodies are arriving")
-                    self._left -= len(piece)
-                    taken += len(piece)
-                    file.write(piece)
-                yield file
+            yield
         finally:
-            self._left += taken
+            self._turns.release()
 
 
 def discard(stream: Stream) -> None:
@@ -112,7 +107,7 @@ def pieces(stream: Stream, size: int) -> Iterator[bytes]:
                 if len(piece) == _PIECE:
                     take_turns()  # what is there already arrives without a wait
             except Exception as error:  # the server's parser and the socket each raise their own exceptions
-                raise BodyUnreadable from error
+                raise BodyUnreadable("the body could not be read") from error
             if not piece:
                 return
             yield piece

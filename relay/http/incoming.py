@@ -49,19 +49,20 @@ class Incoming:
         environ = self._environ
         length = environ.get("CONTENT_LENGTH")
         expected = 0
+        too_large = BodyTooLarge(f"the body is larger than {max_body} bytes (max_body)")
         if length:
             if not (length.isascii() and length.isdigit()):
-                raise BodyUnreadable
+                raise BodyUnreadable("the body could not be read")
             expected = int(length[:20])
         elif environ.get("wsgi.input_terminated"):
             expected = max_body + 1  # chunked: one byte more tells that it is too large
         if length and expected > max_body:
-            raise BodyTooLarge
+            raise too_large
         with self._bodies.read(environ["wsgi.input"], expected) as (body, self.arrived_at):
             if len(body) > max_body:
-                raise BodyTooLarge
+                raise too_large
             if length and len(body) != expected:
-                raise BodyUnreadable
+                raise BodyUnreadable("the body could not be read")
             yield body
 
     def request(self, route: Route, body: bytes) -> Request:

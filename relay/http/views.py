@@ -20,8 +20,7 @@ from relay.http.incoming import Incoming
 from relay.receiver import NOT_FOUND, PATIENCE, UNAVAILABLE, Receiver
 from relay.reports import metrics
 from relay.route import CONDUCTORS_PATH, PATH
-from relay.waiting.answering import response_to
-from relay.waiting.senders import Pending, Waiting
+from relay.waiting.senders import Pending, Waiting, response_to
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.sql.deliveries import Deliveries

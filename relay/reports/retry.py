@@ -7,7 +7,7 @@ from dataclasses import replace
 from platforms.bodies import BadBody, Body
 from platforms.http import Request
 from platforms.verifiers import KeysUnavailable, Refused
-from relay.events.schema_check import Misfit
+from relay.events.filter import Misfit
 from relay.route import Route, with_query
 from relay.verify.verification import VerifiedDelivery
 from store.delivery_records import RawDelivery

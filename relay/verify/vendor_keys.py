@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from http.client import HTTPException
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
@@ -58,16 +58,20 @@ class Download(Protocol):
         """The content at the URL, or the answer there to this JSON. Raises OSError, HTTPException or ValueError."""
 
 
-class KeySource(Protocol):
-    """Gives each webhook a function that fetches its vendor's keys."""
-
-    def of(self, webhook: str) -> Fetch:
-        """The webhook's."""
+KeySource = Callable[[str], Fetch]
+"""Gives each webhook a function that fetches its vendor's keys."""
 
 
 class _NoRedirects(HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         """Returns None: a redirect from a pinned host is an error."""
+
+
+@cache
+def _opener(to_this_machine: bool) -> OpenerDirector:
+    """Made when a key is first fetched: to read the certificates of all authorities takes long."""
+    handler = ProxyHandler({}) if to_this_machine else HTTPSHandler(context=ssl.create_default_context())
+    return build_opener(_NoRedirects, handler)
 
 
 class HttpsDownload:
@@ -79,13 +83,6 @@ class HttpsDownload:
     def __init__(self, mirror: str | None = None):
         self._mirror = mirror
         self.is_mirror = mirror is not None
-        self._to_this_machine: OpenerDirector = build_opener(_NoRedirects, ProxyHandler({}))
-
-    @cached_property
-    def _opener(self) -> OpenerDirector:
-        """Made when a key is first fetched: to read the certificates of all authorities takes long, and most relays
-        need no keys."""
-        return build_opener(_NoRedirects, HTTPSHandler(context=ssl.create_default_context()))
 
     def get(self, url: str, send: bytes | None = None) -> bytes:
         """What is sent has credentials, so it never goes to the mirror. Raises OSError, HTTPException or ValueError."""
@@ -98,9 +95,8 @@ class HttpsDownload:
             address = f"{self._mirror.rstrip('/')}/{url.removeprefix('https://')}"
         headers = {"User-Agent": "conductor-webhook-bridge"} | ({"Content-Type": "application/json"} if send else {})
         request = Request(address, send, headers)  # noqa: S310 (https, above)
-        opener = self._to_this_machine if is_local else self._opener
         # The opener's own time-out is for each of its steps, such as a byte of the head.
-        with at_most(TIMEOUT), opener.open(request, timeout=TIMEOUT) as response:
+        with at_most(TIMEOUT), _opener(is_local).open(request, timeout=TIMEOUT) as response:
             content = b""
             while chunk := response.read1(MAX_BYTES):
                 content += chunk

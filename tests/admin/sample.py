@@ -12,7 +12,7 @@ from typing import Any
 from admin.bridge import Bridge, read_definitions
 from config.settings import Settings
 from platforms import PLATFORMS
-from relay.verify.fingerprints import fingerprint
+from relay.verify.verification import fingerprint
 from store.delivery_records import RawDelivery, WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store

@@ -40,16 +40,6 @@ class Clock:
         return self.now
 
 
-class SameForAll:
-    """A `relay.verify.vendor_keys.KeySource` of one `Fetch`."""
-
-    def __init__(self, fetch: Fetch):
-        self._fetch = fetch
-
-    def of(self, webhook: str) -> Fetch:
-        return self._fetch
-
-
 class Relay:
     """A relay with these webhooks, called through WSGI."""
 
@@ -71,7 +61,7 @@ class Relay:
         self.app: Flask = create_app(
             self.settings,
             store=self.store,
-            keys=SameForAll(fetch),
+            keys=lambda _: fetch,
             platforms=platforms,
             clock=clock,
         )

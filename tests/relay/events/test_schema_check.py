@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from config.payload_keys import SchemaFile
-from relay.events.schema_check import Misfit, SchemaCheck
+from relay.events.filter import Misfit, SchemaCheck
 from store.records import NewEvent
 from tests.relay.bridge import Relay
 

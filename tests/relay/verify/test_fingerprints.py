@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from config.webhooks import Webhook
-from relay.verify.fingerprints import fingerprint, verified_since, verifier_text
-from relay.verify.verification import VerifiedWebhooks
+from relay.verify.verification import VerifiedWebhooks, fingerprint, verified_since, verifier_text
 from store.sqlite import SqliteStore, open_store
 
 SECRET = "secret-number-17-of-the-many"

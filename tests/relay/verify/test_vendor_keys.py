@@ -25,6 +25,7 @@ from relay.verify.vendor_keys import (
     HttpsDownload,
     KeyCache,
     KeyCaches,
+    _opener,
 )
 from testkit import PATIENCE
 
@@ -333,7 +334,7 @@ def test_what_is_sent_is_posted_and_never_to_a_mirror(mirror: str, monkeypatch: 
         raise OSError
 
     download = HttpsDownload(mirror)
-    monkeypatch.setattr(download._opener, "open", refuse)
+    monkeypatch.setattr(_opener(False), "open", refuse)
     with pytest.raises(OSError):
         download.get("https://production.plaid.com/get#name", b"{}")
     assert (asked[0].full_url, asked[0].get_method()) == ("https://production.plaid.com/get#name", "POST")

@@ -13,8 +13,7 @@ from platforms import PLATFORMS
 from platforms.guide import samples
 from platforms.http import Request
 from platforms.verifiers import CannotSign, Draft
-from relay.verify.fingerprints import fingerprint
-from relay.verify.verification import VerifiedDelivery, VerifiedWebhooks, verifiers_of
+from relay.verify.verification import VerifiedDelivery, VerifiedWebhooks, fingerprint, verifiers_of
 from tests.platforms.test_properties import CANNOT, proof_of
 from tests.relay.bridge import NOW, Clock, MakeRelay
 

@@ -15,8 +15,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from config.target_keys import Respond
-from relay.waiting.answering import response_to
-from relay.waiting.senders import Pending, Waiting, WaitingPlaces
+from relay.waiting.senders import Pending, Waiting, WaitingPlaces, response_to
 from store.answers import TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
