@@ -47,7 +47,7 @@ def test_composes_own_library_takes_the_file_without_any_variable() -> None:
     assert set(services) == {*OURS, "postgres", "conductor"}
     assert "variable is not set" not in answer.stderr
     for name in OURS:
-        expected = {key: _default(value) for key, value in SERVICES[name]["environment"].items()}
+        expected = {key: without_variables(value) for key, value in SERVICES[name]["environment"].items()}
         assert services[name]["environment"] == expected, "as the other tests read it"
 
 
@@ -114,7 +114,7 @@ def test_the_image_has_the_folders_of_its_volumes_as_its_user_may_write_them() -
 # --- run without containers
 
 
-def _default(value: str) -> str:
+def without_variables(value: str) -> str:
     """A value as Compose reads it where no variable is set."""
     return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", value)
 
@@ -124,7 +124,7 @@ class Machine:
 
     def __init__(self, folder: Path, postgres: Postgres) -> None:
         self._folder = folder
-        options = shlex.split(_default(SERVICES["conductor"]["environment"]["JAVA_OPTS"]))
+        options = shlex.split(without_variables(SERVICES["conductor"]["environment"]["JAVA_OPTS"]))
         (folder / "conductor").mkdir()
 
         class Composed(ConductorServer):
@@ -149,7 +149,7 @@ class Machine:
         """What the image and the file set, with this machine's addresses."""
         values = {"BRIDGE_LOG_FORMAT": "json", **SERVICES[service]["environment"]}
         for name, value in values.items():
-            values[name] = _default(value)
+            values[name] = without_variables(value)
             for place, here in self._places.items():
                 values[name] = values[name].replace(place, here)
         own = {"BRIDGE_RELAY_METRICS": "off", "BRIDGE_WORKER_METRICS": "off"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +16,7 @@ from packaging.utils import canonicalize_name
 from testkit import PATIENCE
 from testkit.processes import Child, free_port, status_of
 from tests.deploy.image import CONTAINERFILE, EPOCH, ROOT, Builder
+from tests.deploy.test_compose import SERVICES, without_variables
 
 SETTINGS = {
     "BRIDGE_ADMIN_TOKEN": "token-of-the-page",
@@ -106,6 +108,21 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
     finally:
         for child in started:
             child.stop()
+
+
+@pytest.mark.long
+def test_it_may_write_what_the_compose_file_shares(builder: Builder) -> None:
+    """The folders of its volumes are the image's; the first service makes a webhook and a token there."""
+    service = SERVICES["prepare"]
+    settings = {**service["environment"], "BRIDGE_DATABASE": "sqlite:////data/bridge.db", "PGPASSWORD": "none"}
+    options = [part for name, value in settings.items() for part in ("--env", f"{name}={without_variables(value)}")]
+    container = builder.buildah("from", "--pull-never", "webhook-bridge")
+    command = builder.command(container, *service["command"], options=options)
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    assert re.search(r"^Secret: .*\nSetup: (.*\n)+BRIDGE_ADMIN_TOKEN=\w{48}$", answer.stdout, re.MULTILINE), (
+        answer.stdout
+    )
 
 
 # --- without a builder
