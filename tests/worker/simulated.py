@@ -400,6 +400,10 @@ class SimulatedConductor:
                 return answer
         raise OutcomeUnknown("the connection broke")
 
+    def workflow_versions(self) -> dict[str, list[int]]:
+        """Its definitions, which it doesn't show."""
+        raise forbidden()
+
     def webhooks(self, patience: float = float("inf")) -> None:
         """It can have none of its own."""
 

@@ -24,8 +24,7 @@ from worker.conductor.errors import ConductorError, OutcomeUnknown
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost, claim_lasts
 from worker.health import Health
-from worker.leader.leader import Leader
-from worker.leader.tuning import Tuning
+from worker.leader.leader import Leader, Tuning
 from worker.leader.worker import Worker
 from worker.retries import RARELY
 

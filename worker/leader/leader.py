@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -12,24 +14,21 @@ from config.webhooks import Definitions
 from store.records import Event, Task
 from worker import metrics
 from worker.conductor.errors import ConductorError
-from worker.conductor.server_webhooks import remarks
 from worker.context import Context
 from worker.delivery.executor import Executor
-from worker.discovery.barrier import Barrier
+from worker.discovery.barrier import LOOK_GAP, Barrier
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
-from worker.discovery.probe import missing_calls
 from worker.discovery.scanner import Scanner
 from worker.failing_items import concerns_all
 from worker.inbox import Inbox
 from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
+from worker.leader.checks import Checks
 from worker.leader.decider import Decider, Request
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.reporting import Reporter
 from worker.leader.task_timeouts import TaskTimeouts
-from worker.leader.tuning import Pools, Tuning
-from worker.leader.workflow_check import WorkflowCheck
 from worker.leader.workflows import Workflows
 from worker.retries import wait_before
 
@@ -40,6 +39,35 @@ _BLOCKED_GAP = 0.5
 """Seconds between two reads of events that wait for more tasks to be known."""
 _LONGEST_PAUSE = 5.0
 """Seconds between tries while Conductor is away."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Intervals and bounds that aren't settings. Times are in seconds. Tests set them."""
+
+    scan_gap: float = 0.02
+    """Minimum between two scans: under load it is better to decide several events after one scan."""
+    busy_scan_gap: float = 0.1
+    """The same while enough targets are in flight: deciding sooner wouldn't call sooner."""
+    search_gap: float = LOOK_GAP
+    once_key_gap: float = 0.01
+    """Minimum between two questions to Conductor about once keys."""
+    inbox: int = 8
+    """Messages after which a thread that finds tasks faster than the loop stores them must wait; 0 for no bound."""
+    index_threads: int | None = None
+    """Tasks and workflows, handed out by no queue, that are read at a time; by default as many as BRIDGE_CALLS."""
+    workflow_threads: int = 32
+    """Workflows that are looked up at a time for decisions; some may hang for BRIDGE_CALL_TIMEOUT."""
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Threads for look-ups, which outlive a term since a call may hang. Without them, look-ups run one after the
+    other."""
+
+    index: ThreadPoolExecutor | None
+    workflows: ThreadPoolExecutor | None
+    """Separate threads: whatever hangs elsewhere, decisions have room for the look-ups they depend on."""
 
 
 class TermOver(Exception):
@@ -80,7 +108,7 @@ class Leader:
         self.decider = Decider(store, workflows, conductor.server_clock, timeouts, callbacks, skew)
         self.barrier = Barrier(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
-        self._workflow_check = WorkflowCheck(conductor, clock)
+        self.checks = Checks(context, self._reporter)
         self.adoption = Adoption(store, term, self.decider, self.barrier, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, clock)
         self.scanner = Scanner(conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains)
@@ -97,10 +125,6 @@ class Leader:
         self._timed_receivers: frozenset[str] = frozenset()
         """The workflows whose waiting tasks' time-outs are extended."""
         self._failures = 0
-        self._missing_calls: str | None = None
-        """The calls that Conductor lacked at the last check; None before the first."""
-        self._webhooks_at = float("-inf")
-        """When Conductor was last asked for its own webhooks (monotonic clock)."""
 
     @property
     def settled(self) -> bool:
@@ -292,43 +316,14 @@ class Leader:
         finally:
             self._index.suspects.show(self._store)
 
-    def check_calls(self) -> None:
-        """Finds out which calls can't be made before an event needs them: once at first, and then until none is
-        missing.
-
-        Raises StoreUnavailable and ConductorError.
-        """
-        if not self.scanner.searched_to or self._missing_calls == "":
-            return
-        missing = "; ".join(map(str, missing_calls(self._conductor, self._definitions.starts)))
-        if missing != self._missing_calls:
-            self._reporter.missing_calls(missing)
-            self._missing_calls = missing
-
-    def look_at_webhooks(self) -> None:
-        """Finds out whether Conductor has its own webhooks, and reports it: at first, and then from time to time.
-
-        If it doesn't tell, nothing changes.
-        """
-        now = self._clock.monotonic()
-        if not self.scanner.searched_to or now - self._webhooks_at < self._tuning.webhooks_gap:
-            return
-        self._webhooks_at = now
-        try:
-            theirs = self._conductor.webhooks()
-        except ConductorError as error:
-            log.info("can't tell whether Conductor has its own webhooks", error=str(error))
-            return
-        left = self._settings.bridge_leave_to_conductor
-        self._reporter.webhooks(theirs, tuple(remarks(self._definitions.webhooks, theirs, left)))
-
-    def check_workflows(self) -> None:
-        """Compares the webhooks with Conductor's workflow definitions, once Conductor answers.
-
-        Raises TermOver if the term has ended.
-        """
-        if self.scanner.searched_to and (problems := self._workflow_check.run(self._definitions)) is not None:
-            self._send(partial(self._reporter.workflows, problems))
+    def check(self) -> None:
+        """Finds out more about Conductor, once it has answered. Raises ConductorError and StoreUnavailable."""
+        if self.scanner.searched_to:
+            self.checks.calls(self._definitions)
+            self.checks.webhooks(self._definitions)
+            self.checks.workflows(self._definitions)
+            if self.heartbeat.over:  # the term ended meanwhile
+                metrics.WORKFLOW_PROBLEMS.set(0)
 
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""

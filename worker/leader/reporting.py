@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import structlog
 
-from config.webhooks import Problem
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.sql.store import Store
 from worker import metrics
-from worker.conductor.server_webhooks import FACT, Remark, ServerWebhook, as_text
 from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Outcome
 from worker.discovery.index import Ladder
@@ -29,16 +27,12 @@ _REMEMBERED = 100_000
 """Quarantined items that a new leader tries again."""
 _ALONE_EVERY = 3_600_000
 """Milliseconds after which it is recorded again that tasks are found by the index alone."""
-_PROBLEMS = 50
-"""Problems with workflows that are reported one by one."""
 
 # Names of facts in the store.
 _CONDUCTOR = "conductor"
 """``up``, or why Conductor can't be used."""
 _OFFSET = "conductor_clock_offset"
 """Milliseconds that Conductor's clock is ahead of ours."""
-_MISSING_CALLS = "conductor_lacks"
-"""Which calls Conductor lacks, or our key may not make; absent if there are none."""
 _WAY = "discovery"
 """How waiting tasks that no queue hands out are found, and why no better way is used."""
 _UNINDEXED = "index_misses"
@@ -47,12 +41,10 @@ _INDEX_FAILS = "index_fails"
 """Why the index can't be searched while events wait for it; absent if none waits."""
 _FAILING_SINCE = "index_failing_since"
 """Since when the index can't be searched, in Unix milliseconds; absent if it can."""
-_WORKFLOWS = "workflow_problems"
-"""The receivers and starts that Conductor's workflow definitions don't fit, one per line; absent if all do."""
 _SEARCHED_TO = "index_searched_to"
 """The server's time up to which the index was searched, in milliseconds."""
 _ALONE = "tasks_by_index_alone"
-"""When a task was last found by the index alone, in Unix milliseconds; older workers wrote 1, meaning forever."""
+"""When a task was last found by the index alone, in Unix milliseconds."""
 
 
 class Reporter:
@@ -64,12 +56,10 @@ class Reporter:
         self._written: dict[str, str | None] = {}
         """The facts that this leader has written."""
         self._conductor_at = float("-inf")
-        self._way: str | None = None
-        self._said_of_webhooks: Sequence[Remark] = ()
         self._alone_at = 0
         self._failing_since = float("inf")
 
-    def _write(self, fact: str, text: str | None) -> bool:
+    def write(self, fact: str, text: str | None) -> bool:
         """Writes the fact unless this leader last wrote the same; returns whether it is written, as the store may be
         unavailable."""
         if fact not in self._written or self._written[fact] != text:
@@ -85,65 +75,38 @@ class Reporter:
         """``up``, or why Conductor can't be used."""
         if self._clock.monotonic() - self._conductor_at > _REPEAT_EVERY:
             self._written.pop(_CONDUCTOR, None)
-        if self._write(_CONDUCTOR, text):
+        if self.write(_CONDUCTOR, text):
             self._conductor_at = self._clock.monotonic()
 
     def offset(self, offset: int) -> None:
         """The clocks' offset, for explanations, which compare Conductor's times with ours as the decider does."""
         written = self._written.get(_OFFSET)
         if written is None or abs(offset - int(written)) > _OFFSET_CHANGE:
-            self._write(_OFFSET, str(offset))
-
-    def missing_calls(self, text: str) -> None:
-        """Reports which calls can't be made; empty if all can. Raises StoreUnavailable."""
-        if text:
-            log.error("some calls to Conductor can't be made", error=text)
-        self._store.facts.set(_MISSING_CALLS, text or None)
-
-    def webhooks(self, theirs: Sequence[ServerWebhook] | None, said: Sequence[Remark]) -> None:
-        """The webhooks that Conductor has of its own, None if it can have none, and what there is to say about them."""
-        self._write(FACT, as_text(theirs))
-        if said != self._said_of_webhooks:
-            for remark in said:
-                tell = log.warning if remark.level == "warning" else log.info
-                tell(remark.text, remedy=remark.remedy, webhooks=list(remark.details))
-            self._said_of_webhooks = said
-
-    def workflows(self, problems: Sequence[Problem]) -> None:
-        """The receivers and starts that Conductor's workflow definitions don't fit."""
-        metrics.WORKFLOW_PROBLEMS.set(len(problems))
-        lines = [str(problem) for problem in problems[:_PROBLEMS]]
-        if len(problems) > _PROBLEMS:
-            lines.append(f"and {len(problems) - _PROBLEMS} more: webhook-bridge check lists them")
-        if self._write(_WORKFLOWS, "\n".join(lines) or None) and lines:
-            log.warning("webhooks don't fit Conductor's workflow definitions", problems=lines)
+            self.write(_OFFSET, str(offset))
 
     # --- discovery ---
 
     def discovery(self, ladder: Ladder, outcome: Outcome | None = None) -> None:
         """Reports how tasks are found, if that has changed, and the outcome of a reconciliation."""
         way = f"{ladder.way}: {ladder.reason}" if ladder.reason else ladder.way
-        if ladder.proven and way != self._way:
-            self._way = way
+        if ladder.proven and self.write(_WAY, way):
             if ladder.way == "workflows":
                 log.warning("waiting tasks can't be searched: reading all running workflows", reason=ladder.reason)
             else:
                 log.info("waiting tasks are searched", way=way)
             metrics.discovery_way(ladder.way)
-        if ladder.proven:
-            self._write(_WAY, way)
         if outcome is not None:
             metrics.INDEX_MISSES.set(outcome.unindexed)
             text = f"{outcome.unindexed} of {outcome.waiting} waiting tasks" if outcome.unindexed else None
             if text:
                 log.warning("waiting tasks are missing from Conductor's index: it lags, or has lost them", missing=text)
-            self._write(_UNINDEXED, text)
+            self.write(_UNINDEXED, text)
 
     def waiting_for_index(self, webhooks: Collection[str], reason: str) -> None:
         """Reports that events of these webhooks wait because the index can't be searched, and why."""
         metrics.INDEX_WAITS.set(len(webhooks))
         text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
-        self._write(_INDEX_FAILS, text)
+        self.write(_INDEX_FAILS, text)
 
     def index_failing_since(self, moment: float) -> None:
         """Records since when no search has succeeded, by the clock, so that the next leader doesn't wait for as long
@@ -151,7 +114,7 @@ class Reporter:
         if moment != self._failing_since:
             failing = moment < float("inf")
             at = round(self._store.now() + (moment - self._clock.monotonic()) * 1000) if failing else None
-            if self._write(_FAILING_SINCE, None if at is None else str(at)):
+            if self.write(_FAILING_SINCE, None if at is None else str(at)):
                 self._failing_since = moment
 
     def found_by_index_alone(self, barrier: Barrier) -> None:
@@ -181,10 +144,8 @@ class Reporter:
         facts: Mapping[str, str] = self._store.facts.all()
         now, monotonic = self._store.now(), self._clock.monotonic()
         if (alone := facts.get(_ALONE)) is not None:
-            self._alone_at = now if alone == "1" else int(alone)
+            self._alone_at = int(alone)
             barrier.found_alone(monotonic - max(0.0, (now - self._alone_at) / 1000))
-            if alone == "1":
-                self._store.facts.set(_ALONE, str(now))
         if (failing := facts.get(_FAILING_SINCE)) is not None:
             barrier.failing_since = self._failing_since = monotonic - max(0.0, (now - int(failing)) / 1000)
         for kind in KINDS:

@@ -6,6 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 
@@ -21,10 +22,9 @@ from worker.delivery.executor import Executor
 from worker.failing_items import failing_items
 from worker.intervals import Intervals
 from worker.leader.heartbeat import TERM_SECONDS, Heartbeat
-from worker.leader.leader import Leader, TermOver
+from worker.leader.leader import Leader, Pools, TermOver, Tuning
 from worker.leader.maintenance import Maintenance
 from worker.leader.task_timeouts import TaskTimeouts
-from worker.leader.tuning import Pools, Tuning
 from worker.unread import EVERY, UnreadMessages
 
 log = structlog.get_logger()
@@ -73,7 +73,7 @@ class Worker:
         self._executor = Executor(context, self.id)
         self._timeouts = TaskTimeouts(context.conductor, store, self.id, clock=self._clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
-        self._pools = Pools(index_threads, tuning.workflow_threads)
+        self._pools = Pools(_pool(index_threads, "index"), _pool(tuning.workflow_threads, "workflow"))
         self._unread = UnreadMessages(context)
         self._maintenance = Maintenance(context, tuning.once_key_gap)
         self._intervals = Intervals()
@@ -138,7 +138,8 @@ class Worker:
             log.exception("ending the term failed unexpectedly; letting it run out")
         self._executor.stop()
         self._answers.stop()
-        self._pools.shut_down()
+        for pool in filter(None, (self._pools.index, self._pools.workflows)):
+            pool.shutdown(wait=False, cancel_futures=True)
         self.close()
         log.info("worker stopped")
 
@@ -162,9 +163,7 @@ class Worker:
             "suspects": (1.0, Leader.read_suspects),
             "upkeep": (1.0, lambda _: self._store.maintenance.run()),
             "discovery": (settings.bridge_discovery_interval, Leader.discover),
-            "missing calls": (settings.bridge_discovery_interval, Leader.check_calls),
-            "Conductor's webhooks": (settings.bridge_discovery_interval, Leader.look_at_webhooks),
-            "workflow definitions": (5.0, Leader.check_workflows),
+            "checks of Conductor": (5.0, Leader.check),
             "unread messages": (EVERY, lambda _: self._unread.look()),
             "once keys": (60.0, jobs.forget_once_keys),
             "retention": (min(60.0, max(1.0, settings.bridge_retention / 4)), jobs.prune),
@@ -269,6 +268,10 @@ class Worker:
             self._heard_at = now
             if self._listener.wait(0):
                 self._executor.wake()
+
+
+def _pool(threads: int, name: str) -> ThreadPoolExecutor | None:
+    return ThreadPoolExecutor(threads, thread_name_prefix=name) if threads else None
 
 
 def _run(name: str, job: Callable[[], object]) -> None:

@@ -231,15 +231,6 @@ def test_a_queue_that_cannot_be_read_still_keeps_all_events_waiting(bench: Bench
     assert bench.decided(starts) == [False]
 
 
-def test_the_fact_of_an_older_worker_counts_as_seen_just_now(bench: Bench) -> None:
-    bench.store.facts.set("tasks_by_index_alone", "1")
-    worker = bench.deciding()
-    assert worker.leader is not None
-    worker.leader.decide()
-    assert worker.leader.barrier.needs_index
-    assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 60_000
-
-
 def test_a_task_that_can_be_neither_read_nor_set_aside_keeps_no_other_from_being_shown(bench: Bench) -> None:
     leader = bench.begin()
     refused, shown = bench.foreign("refused"), bench.foreign("shown")

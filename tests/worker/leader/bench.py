@@ -17,8 +17,7 @@ from tests.settings import settings_with
 from tests.worker.simulated import SimulatedConductor
 from worker.context import Context
 from worker.health import Health
-from worker.leader.leader import Leader
-from worker.leader.tuning import Tuning
+from worker.leader.leader import Leader, Tuning
 from worker.leader.worker import Worker
 
 

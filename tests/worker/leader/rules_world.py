@@ -31,7 +31,7 @@ from worker.discovery import barrier
 from worker.health import Health
 from worker.leader import leader as leader_module
 from worker.leader.decider import Decider, Request
-from worker.leader.tuning import Tuning
+from worker.leader.leader import Tuning
 from worker.leader.worker import Worker
 
 register_random(retries.JITTER)  # so that a story can be told again

@@ -33,8 +33,7 @@ from tests.worker.play import Later
 from tests.worker.simulated import SimulatedConductor, SimulatedTask
 from worker.context import Context
 from worker.health import Health
-from worker.leader.leader import Leader, TermOver
-from worker.leader.tuning import Tuning
+from worker.leader.leader import Leader, TermOver, Tuning
 from worker.leader.worker import Worker
 
 pytestmark = pytest.mark.usefixtures("quiet")

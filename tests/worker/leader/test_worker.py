@@ -16,7 +16,7 @@ from store.records import Pruned, Task, Term
 from testkit import PATIENCE
 from testkit.own_webhooks import Fault, OwnWebhooks
 from tests.worker.clock import Clock
-from tests.worker.leader.bench import TUNING, Bench, eventually, leader_of
+from tests.worker.leader.bench import Bench, eventually, leader_of
 from tests.worker.leader.bench import bench as bench
 from tests.worker.play import Later
 from worker.conductor.client import Conductor
@@ -24,6 +24,7 @@ from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnk
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
 from worker.health import STUCK_AFTER, Health
+from worker.leader.checks import WEBHOOKS_EVERY
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.worker import Worker
 
@@ -140,9 +141,9 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: 
     absent = NotThere("404 (POST /workflow isn't there)")
     absent.call = "POST /workflow"
     with mock.patch.object(bench.conductor, "start", side_effect=absent):
-        leader_of(worker).check_calls()
+        leader_of(worker).check()
     assert "POST /workflow" in bench.store.facts.all()["conductor_lacks"]
-    leader_of(worker).check_calls()
+    leader_of(worker).check()
     assert "conductor_lacks" not in bench.store.facts.all()
 
 
@@ -161,18 +162,18 @@ def test_webhooks_of_conductors_own_are_reported_and_looked_at_now_and_then(
 ) -> None:
     bench.clock = clock = Clock()
     worker = bench.deciding()
-    leader_of(worker).look_at_webhooks()
+    leader_of(worker).check()
     assert own_webhooks.asked == 0, "Conductor hasn't answered yet"
     worker.step()
     own_webhooks.fault = "absent"
     for _ in range(3):
-        leader_of(worker).look_at_webhooks()
+        leader_of(worker).check()
     assert own_webhooks.asked == 1
     assert from_text(bench.store.facts.all()[FACT]) is None
     own_webhooks.fault = None
     own_webhooks.add(name="payments", id="7f3kq", receiverWorkflowNamesToVersions={"flow": 1})
-    clock.seconds += TUNING.webhooks_gap
-    leader_of(worker).look_at_webhooks()
+    clock.seconds += WEBHOOKS_EVERY
+    leader_of(worker).check()
     assert from_text(bench.store.facts.all()[FACT]) == [ServerWebhook("payments", "7f3kq", {"flow": 1})]
 
 
@@ -183,7 +184,7 @@ def test_an_answer_that_does_not_tell_of_webhooks_changes_nothing(
     worker = bench.deciding()
     eventually(lambda: worker.step() or leader_of(worker).scanner.searched_to)
     own_webhooks.fault = fault
-    leader_of(worker).look_at_webhooks()
+    leader_of(worker).check()
     assert own_webhooks.asked == 1
     assert FACT not in bench.store.facts.all()
 

@@ -13,8 +13,8 @@ from config.webhooks import Definitions, Webhook
 from tests.worker.clock import Clock
 from worker import metrics
 from worker.conductor.errors import ConductorError, NotNow
+from worker.leader.checks import Checks
 from worker.leader.reporting import Reporter
-from worker.leader.workflow_check import WorkflowCheck
 
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)})
 WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {}}}
@@ -51,52 +51,66 @@ def clock() -> Clock:
     return Clock(1000)
 
 
+class Facts(dict[str, Any]):
+    """The facts in a store, and how often any was written."""
+
+    writes = 0
+
+    def set(self, fact: str, text: str | None) -> None:
+        self.writes += 1
+        self[fact] = text
+
+
 @pytest.fixture
-def check(registry: Registry, clock: Clock) -> WorkflowCheck:
-    return WorkflowCheck(registry, clock)  # type: ignore[arg-type]
+def facts() -> Facts:
+    return Facts()
+
+
+@pytest.fixture
+def checks(registry: Registry, clock: Clock, facts: Facts) -> Checks:
+    context: Any = mock.Mock(conductor=registry, clock=clock, store=mock.Mock(facts=facts))
+    return Checks(context, Reporter(context.store, clock))
 
 
 def test_new_definitions_are_compared_at_once_and_the_same_ones_every_five_minutes(
-    registry: Registry, clock: Clock, check: WorkflowCheck
+    registry: Registry, clock: Clock, checks: Checks
 ) -> None:
     first, second = Definitions((HOOK,)), Definitions((HOOK,))
     for definitions, seconds, asked in ((first, 0, 1), (first, 299, 1), (second, 0, 2), (second, 301, 3)):
         clock.seconds += seconds
-        found = check.run(definitions)
-        assert (found is None) is (seconds == 299)
+        checks.workflows(definitions)
         assert registry.asked == asked
 
 
-def test_a_server_that_lists_no_workflows_is_logged_once(registry: Registry, check: WorkflowCheck) -> None:
+def test_a_server_that_lists_no_workflows_is_logged_once(registry: Registry, checks: Checks, facts: Facts) -> None:
     registry.error = NotNow("403 no")
     with capture_logs() as logs:
         for _ in range(3):
-            assert check.run(Definitions((HOOK,))) is None
+            checks.workflows(Definitions((HOOK,)))
     assert [line["error"] for line in logs] == ["403 no"]
+    assert not facts
 
 
-def test_what_does_not_fit_is_logged_noted_and_counted_until_it_fits(check: WorkflowCheck, registry: Registry) -> None:
-    store = mock.Mock()
-    reporter = Reporter(store)
-    with capture_logs() as logs:
-        for versions in ({"deploy": [1]}, {"deploy": [1], "on_push": [1]}):
-            registry.versions = versions
-            reporter.workflows(check.run(Definitions((HOOK,))) or ())
+def test_what_does_not_fit_is_logged_noted_and_counted_until_it_fits(
+    checks: Checks, registry: Registry, facts: Facts
+) -> None:
     missing = ":1: webhook hook: starts[0]: Conductor has no workflow on_push; register it there, or correct the name"
-    assert [call.args for call in store.facts.set.call_args_list] == [
-        ("workflow_problems", missing),
-        ("workflow_problems", None),
-    ]
+    with capture_logs() as logs:
+        for versions, problems in (({"deploy": [1]}, missing), ({"deploy": [1], "on_push": [1]}, None)):
+            registry.versions = versions
+            checks.workflows(Definitions((HOOK,)))
+            assert facts["workflow_problems"] == problems
+    assert facts.writes == 2
     assert [(line["log_level"], line["problems"]) for line in logs] == [("warning", [missing])]
     assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0
 
 
-def test_of_very_many_problems_some_are_noted_and_all_counted_by_this_leader_alone(check: WorkflowCheck) -> None:
+def test_of_very_many_problems_some_are_noted_and_all_counted_by_this_leader_alone(
+    checks: Checks, facts: Facts
+) -> None:
     names = {f"workflow_{number}": "any" for number in range(80)}
-    problems = check.run(Definitions((Webhook.model_validate({"name": "hook", "receivers": names}),)))
-    store = mock.Mock()
-    Reporter(store).workflows(problems or ())
-    lines = store.facts.set.call_args.args[1].splitlines()
+    checks.workflows(Definitions((Webhook.model_validate({"name": "hook", "receivers": names}),)))
+    lines = facts["workflow_problems"].splitlines()
     assert len(lines) == 51
     assert lines[-1] == "and 30 more: webhook-bridge check lists them"
     assert REGISTRY.get_sample_value("bridge_workflow_problems") == 80
