@@ -352,7 +352,7 @@ class _Reader:
 
         references = self._loader.references
         known = len(references.files)
-        resolved = references.resolve(value, where, self._file.parent, report) if "${" in value else value
+        resolved = references.resolve(value, where, self._file.parent, report)
         if may_hold_reference(where):
             named = [*references.files[known:], *([self._file] if has_secret(value) else [])]
             label = f"{item.label}: {dotted(where)}"

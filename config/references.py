@@ -35,6 +35,7 @@ Stamps = dict[Path, Stamp]
 _MISSING = (0, 0, 0, 0)
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}")
+_HOW_TO_WRITE = "write ${NAME} or ${file:PATH}, or $${ for a literal ${"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ONLY_REFERENCES = re.compile(r"(?:\$\{[^{}]+\})+")
 _SECRET_PLACES: tuple[tuple[str, ...], ...] = (
@@ -94,6 +95,10 @@ Report = Callable[[str, str], None]
 """Receives what is wrong, and the remedy."""
 
 
+class _Unresolved(Exception):
+    """What is wrong with a reference, and the remedy."""
+
+
 class References:
     """Where references are looked up."""
 
@@ -123,55 +128,50 @@ class References:
 
     def resolve(self, text: str, where: Where, folder: Path, report: Report) -> str:
         """The text with every reference replaced; unresolvable ones are reported. Paths are relative to the folder."""
-        if "${" not in text:
-            return text
 
         def replace(match: re.Match[str]) -> str:
             reference = match[1]
             if reference is None:  # $${ is a literal ${
                 return "${"
-            if not may_hold_reference(where):
-                report(
-                    "a reference where no secret belongs",
-                    "write the value itself, or $${ for a literal ${; references are for secrets and headers' values",
-                )
+            try:
+                return self._look_up(reference, where, folder)
+            except _Unresolved as error:
+                report(*error.args)
                 return UNRESOLVED
-            if self._environment is None:
-                return NOT_LOOKED_UP
-            found, what, remedy = self._look_up(self._environment, reference, folder)
-            if found is None:
-                report(what, remedy)
-                return UNRESOLVED
-            return found
 
         if "${" in _REFERENCE.sub("", text):
-            report("a ${ without its }", "write ${NAME} or ${file:PATH}, or $${ for a literal ${")
+            report("a ${ without its }", _HOW_TO_WRITE)
         return _REFERENCE.sub(replace, text)
 
-    def _look_up(self, environment: Mapping[str, str], reference: str, folder: Path) -> tuple[str | None, str, str]:
-        """The text that a reference resolves to, or None with what is wrong and the remedy."""
+    def _look_up(self, reference: str, where: Where, folder: Path) -> str:
+        """Raises _Unresolved."""
+        if not may_hold_reference(where):
+            remedy = "write the value itself, or $${ for a literal ${; references are for secrets and headers' values"
+            raise _Unresolved("a reference where no secret belongs", remedy)
+        if self._environment is None:
+            return NOT_LOOKED_UP
         if reference.startswith("file:"):
-            return self._read(Path(reference.removeprefix("file:")), folder)
+            return self._content_of(reference.removeprefix("file:"), folder)
         if not _VARIABLE.fullmatch(reference):
-            remedy = "write ${NAME} or ${file:PATH}, or $${ for a literal ${"
-            return None, f"${{{reference}}} names no variable", remedy
-        text = environment.get(reference, "")
+            raise _Unresolved(f"${{{reference}}} names no variable", _HOW_TO_WRITE)
+        text = self._environment.get(reference, "")
         if not text.strip():
-            state = "is empty" if reference in environment else NOT_SET
+            state = "is empty" if reference in self._environment else NOT_SET
             remedy = f"set it, or put {reference}=… into .env"
-            return None, f"the environment variable {reference} {state}", remedy
-        return text, "", ""
+            raise _Unresolved(f"the environment variable {reference} {state}", remedy)
+        return text
 
-    def _read(self, name: Path, folder: Path) -> tuple[str | None, str, str]:
-        path = name if name.is_absolute() else folder / name
+    def _content_of(self, name: str, folder: Path) -> str:
+        """Raises _Unresolved."""
         try:
-            text = self.read(path).rstrip("\r\n")
-        except (OSError, UnicodeDecodeError, ValueError) as error:
+            text = self.read(folder / name).rstrip("\r\n")
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or "not UTF-8 text"
-            return None, f"the file {name} can't be read: {reason}", "create it, readable by the bridge"
+            what = f"the file {name} can't be read: {reason}"
+            raise _Unresolved(what, "create it, readable by the bridge") from None
         if not text.strip():
-            return None, f"the file {name} is empty", "write the secret into it"
-        return text, "", ""
+            raise _Unresolved(f"the file {name} is empty", "write the secret into it")
+        return text
 
 
 def environment_with_dotenv() -> dict[str, str]:

@@ -21,7 +21,7 @@ from relay.callbacks.urls import ACCEPT_BY_ID, CallbackUrls
 from relay.events.filter import Filter, SchemaCheck
 from relay.events.parser import Parser
 from relay.events.payload import CONDUCTOR_PAYLOAD
-from relay.http.addresses import is_within, read_address, without_mapped
+from relay.http.addresses import is_within, read_address
 from relay.verify.vendor_keys import KeySource
 from relay.verify.verification import Verification, VerifiedWebhooks, credentials_of
 from store.records import Committed
@@ -86,8 +86,6 @@ class Route:
         self._configured_response = None
         if respond is not None and respond.wait is None:
             self._configured_response = configured_response(respond)
-        self._responds_as_usual = not webhook.split and type(platform).respond is Platform.respond
-        self._networks = without_mapped(webhook.allow_ips)
         self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
 
     def challenge(self, request: Request) -> Response | None:
@@ -109,10 +107,10 @@ class Route:
 
     def admits(self, remote: str | None) -> bool:
         """Whether the address may post."""
-        if not self._networks:
+        if not self.webhook.allow_ips:
             return True
         address = read_address(remote)
-        return address is not None and is_within(address, self._networks)
+        return address is not None and is_within(address, self.webhook.allow_ips)
 
     def refusal(self, status: int) -> Response:
         """The answer, with status 401 or 403, to a delivery that isn't proven."""
@@ -129,8 +127,6 @@ class Route:
         """The response to an accepted delivery; `only` may have let none of its events through."""
         if self._configured_response is not None:
             return self._configured_response
-        if self._responds_as_usual and len(committed) == 1 and not committed[0].duplicate:  # the hot path
-            return Response(200, b'{"eventId": "%b"}' % committed[0].event_id.encode())
         ids = tuple(one.event_id for one in committed)
         fields: dict[str, Any]
         if all_filtered:

@@ -7,10 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from release.changelog import notes, with_release
-from release.chart import name_image
+from release.files import name_image, notes, problems, with_release, write_version
 from release.site import build_site
-from release.versions import problems, write_version
 
 ROOT = Path(__file__).resolve().parent.parent
 CHANGELOG = ROOT / "CHANGELOG.md"

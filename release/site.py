@@ -10,6 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from testkit.npm import npm_package
+
+MERMAID_VERSION = "11.12.1"
 _TO_LATEST = '<!doctype html><meta http-equiv="refresh" content="0; url=latest/"><a href="latest/">Documentation</a>\n'
 
 
@@ -36,3 +39,15 @@ def _versions(folder: Path) -> list[str]:
     """The tags that have a folder, the newest first."""
     tags = [path.name for path in folder.glob("v*") if re.fullmatch(r"v\d+\.\d+\.\d+", path.name)]
     return sorted(tags, key=lambda tag: [int(number) for number in tag[1:].split(".")], reverse=True)
+
+
+def copy_mermaid(to: Path) -> bool:
+    """Copies what a page needs to draw its diagrams into that folder; whether it could be had."""
+    folder, reason = npm_package("mermaid", MERMAID_VERSION)
+    if folder is None:
+        print(f"The diagrams stay text: {reason}", file=sys.stderr)
+        return False
+    shutil.copy(folder / "dist" / "mermaid.esm.min.mjs", to)
+    chunks = Path("chunks") / "mermaid.esm.min"
+    shutil.copytree(folder / "dist" / chunks, to / chunks, ignore=shutil.ignore_patterns("*.map"))
+    return True

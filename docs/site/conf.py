@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from release.mermaid import copy_mermaid  # noqa: E402
-from release.versions import current_version  # noqa: E402
+from release.files import current_version  # noqa: E402
+from release.site import copy_mermaid  # noqa: E402
 
 project = html_title = "Conductor Webhook Bridge"
 version = release = current_version(ROOT)

@@ -80,22 +80,6 @@ class Parser:
         Raises MalformedBody for too many elements, and PayloadTooLarge if an event is larger than Conductor accepts.
         """
         decoded = body if self._decoder is None else self._decoder.decode(body)
-        if decoded is body:
-            return self._events(delivery, body, body, received_at, traceparent, remote)
-        try:
-            return self._events(delivery, body, decoded, received_at, traceparent, remote)
-        except PayloadTooLarge:  # numbers may be longer than the sender wrote them
-            return self._events(delivery, body, body, received_at, traceparent, remote)
-
-    def _events(
-        self,
-        delivery: VerifiedDelivery,
-        body: Body,
-        decoded: Body,
-        received_at: int,
-        traceparent: str | None,
-        remote: str | None,
-    ) -> list[NewEvent]:
         request = delivery.request
         query = read_query(request.query) if request.query else {}
         merged = query if delivery.proof.url else {}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _LONGEST = 100
-_MAPPED = IPv6Network("::ffff:0:0/96")
 _OWN_PREFIX = 64
 """Bits: a subscriber gets an IPv6 prefix at most this long, and chooses the rest of the address."""
 
@@ -29,16 +28,6 @@ def read_address(text: str | None) -> Address | None:
     except ValueError:
         return None
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
-
-
-def without_mapped(networks: Iterable[Network]) -> tuple[Network, ...]:
-    """The networks, with IPv4 networks that are written as IPv6 turned into IPv4."""
-    return tuple(
-        ip_network((int(network.network_address) & 0xFFFFFFFF, network.prefixlen - _MAPPED.prefixlen))
-        if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED)
-        else network
-        for network in networks
-    )
 
 
 def is_within(address: Address, networks: Iterable[Network]) -> bool:

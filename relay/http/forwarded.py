@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from config.settings import Proxies
-from relay.http.addresses import is_within, read_address, without_mapped
+from relay.http.addresses import is_within, read_address
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication
@@ -45,7 +45,7 @@ class FromNetworks:
 
     def __init__(self, application: WSGIApplication, proxies: Proxies, what: Collection[str]):
         self._application = application
-        self._networks = without_mapped(proxies.networks)
+        self._networks = proxies.networks
         self._what = what
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from release.changelog import notes, sections, with_release
+from release.files import notes, sections, with_release
 from testkit.processes import ROOT
 
 CHANGELOG = """# Changelog

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from release.chart import name_image
+from release.files import name_image
 from testkit.processes import ROOT
 
 VALUES = ROOT / "deploy" / "helm" / "values.yaml"

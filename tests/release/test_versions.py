@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from release.changelog import sections, with_release
-from release.versions import PLACES, current_version, problems, write_version
+from release.files import PLACES, current_version, problems, sections, with_release, write_version
 from testkit.processes import ROOT
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_address
 
 import pytest
 
-from relay.http.addresses import is_within, read_address, subscriber_of, without_mapped
+from relay.http.addresses import read_address, subscriber_of
 
 
 @pytest.mark.parametrize(
@@ -30,15 +30,6 @@ def test_an_address_is_read_however_it_is_written(text: str, expected: str) -> N
 @pytest.mark.parametrize("text", [None, "", "unknown", "_hidden", "1.2.3", "1.2.3.4, 5.6.7.8", "1" * 100_000, "[", "%"])
 def test_what_is_no_address_is_none(text: str | None) -> None:
     assert read_address(text) is None
-
-
-def test_networks_of_mapped_addresses_are_networks_of_ipv4() -> None:
-    written = [ip_network("::ffff:192.0.2.0/120"), ip_network("2001:db8::/32"), ip_network("10.0.0.0/8")]
-    networks = without_mapped(written)
-    assert networks == (ip_network("192.0.2.0/24"), *written[1:])
-    assert is_within(ip_address("192.0.2.1"), networks)
-    assert is_within(ip_address("2001:db8::9"), networks)
-    assert not is_within(ip_address("2001:db9::9"), networks)
 
 
 def test_who_has_a_network_of_ipv6_addresses_is_one() -> None:
