@@ -5,18 +5,19 @@ from __future__ import annotations
 import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from heapq import nlargest
 from itertools import chain, islice
+from typing import Any
 
 from admin.bridge import Bridge
 from admin.events.descriptions import EventTargets, read_targets
 from admin.events.replay_plan import families
 from admin.explain.events import explain_event
-from admin.explain.pairs import Context, Nearness, compare, is_left
+from admin.explain.pairs import Context, compare, is_left, share_that_holds
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation
 from admin.explain.story import story_of, waiting_sender_steps
 from admin.explain.wording import NOTHING, SetAsides, by_item, item_of, task_set_aside
 from config.webhooks import Webhook
+from criteria.equality import Key
 from store.event_filter import EventFilter
 from store.records import Event, Target, Task, Workflow
 
@@ -108,15 +109,13 @@ class Explainer:
             document = event.document()  # read once: it may be large
         except ValueError as error:
             return self._unreadable(event, targets, webhook, error)
-        context = self._context({event.id: targets.some})
         receivers = list(webhook.receivers) if webhook else []
         cut: list[str] = []
         waiting = chain.from_iterable(self._examined(workflow, _EXAMINED, cut) for workflow in receivers)
-        nearness = Nearness(event, document, context)
-        _add_nearest(nearness, waiting, tasks, limit)
+        _add_nearest(event, document, waiting, tasks, limit)
         if len(tasks) < limit:
             others = (task for task in self._waiting(None) if task.workflow not in receivers)
-            _add_nearest(nearness, islice(others, _EXAMINED), tasks, limit)
+            _add_nearest(event, document, islice(others, _EXAMINED), tasks, limit)
         family = families(self._store.queries, [event])[event.id]
         context = self._context({event.id: targets.some}, tasks.values())
         context = replace(context, family=family, repeated_at=self._repeated_at(event))
@@ -175,7 +174,7 @@ class Explainer:
         workflows = list(webhook.receivers) if webhook else []
         waiting = chain.from_iterable(self._examined(workflow, EXAMINED_AT_ONCE, []) for workflow in workflows)
         document = arriving.document()
-        _add_nearest(Nearness(arriving, document, self._context({})), waiting, tasks, limit)
+        _add_nearest(arriving, document, waiting, tasks, limit)
         context = self._context({}, tasks.values())
         found = [compare(arriving, document, task, context) for task in tasks.values()]
         return sorted(found, key=lambda comparison: comparison.nearness, reverse=True)
@@ -247,8 +246,15 @@ class Explainer:
         return by_item(self._store.quarantine.items(ids=sorted(ids), limit=len(ids)))
 
 
-def _add_nearest(nearness: Nearness, tasks: Iterable[Task], into: dict[str, Task], limit: int) -> None:
-    """Adds the tasks that the event came closest to, until there are `limit`."""
+def _add_nearest(
+    event: Event, document: Mapping[str, Any], tasks: Iterable[Task], into: dict[str, Task], limit: int
+) -> None:
+    """Adds the tasks of which the most criteria hold, until there are `limit`."""
+    found: dict[str, frozenset[Key]] = {}
+
+    def rank(task: Task) -> tuple[bool, float]:
+        return event.only is None or event.only.is_for(task), share_that_holds(task.matches, document, found)
+
     new = (task for task in tasks if task.id not in into)
-    for task in nlargest(limit - len(into), new, key=nearness):
+    for task in heapq.nlargest(limit - len(into), new, key=rank):
         into[task.id] = task

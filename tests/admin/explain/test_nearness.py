@@ -10,24 +10,15 @@ from typing import Any
 
 import pytest
 
-from admin.explain import explainer, pairs
+from admin.explain import explainer
 from admin.explain.explainer import Explainer
-from admin.explain.pairs import Context, Nearness, compare
-from store.one_target import OneTarget
-from store.records import Event, NewEvent, Task, Term, Workflow, new_event_id
-from tests.admin.explain.test_explain import NOW, event, target, task, webhook
+from admin.explain.pairs import Context, compare, share_that_holds
+from store.records import Event, NewEvent, Task, Term, new_event_id
+from tests.admin.explain.test_explain import NOW, event, task, webhook
 from tests.admin.sample import Sample, make_sample
 
 VALUES: list[Any] = ["push", 1, 1.0, "1", True, None, [1], {"a": 1}, "***"]
 PATHS = ["$.type", "$.number", "$.items[*]", "$._webhook.headers['x-event']", "$.missing", "$["]
-SURROUNDINGS = {
-    "nothing known": {},
-    "versions known": {"workflows": {"w1": Workflow("w1", 1, "w1", NOW - 1, None)}},
-    "targets known": {"targets_on": {"t1": [target()]}},
-    "left to Conductor": {"left": ["flow"]},
-    "no webhook": {"webhooks": {}},
-    "hidden": {"hide": lambda name: ("$.type",)},
-}
 
 
 def _tasks(number: int) -> list[Task]:
@@ -43,33 +34,17 @@ def _tasks(number: int) -> list[Task]:
     ]
 
 
-@pytest.mark.parametrize("only", [None, OneTarget("complete", "flow", "w1", "wait")])
-@pytest.mark.parametrize("known", SURROUNDINGS)
-def test_a_rank_is_the_nearness_of_the_whole_comparison(known: str, only: OneTarget | None) -> None:
-    given: dict[str, Any] = SURROUNDINGS[known]
-    about = {"webhooks": {"hook": webhook(receivers={"flow": [2]})}, "targets_of": {}, "targets_on": {}} | given
-    context = Context(**{"workflows": {}, "now": NOW, **about})
-    one = event({"type": "push", "number": 1, "items": [1, "push"]}, only=only)
+@pytest.mark.parametrize("hide", [(), ("$.type",)])
+def test_the_nearest_of_many_are_those_of_which_the_most_criteria_hold(hide: tuple[str, ...]) -> None:
+    context = Context({"hook": webhook()}, {}, {}, {}, NOW, hide=lambda name: hide)
+    one = event({"type": "push", "number": 1, "items": [1, "push"]})
     document = one.document()
-    rank = Nearness(one, document, context)
+    found: dict[str, Any] = {}
     for candidate in _tasks(400):
-        assert rank(candidate) == compare(one, document, candidate, context).nearness, candidate
-
-
-def test_tasks_that_differ_are_not_compared_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[str] = []
-
-    def counting(one: Event, document: Any, candidate: Task, context: Context) -> Any:
-        compared.append(candidate.id)
-        return compare(one, document, candidate, context)
-
-    monkeypatch.setattr(pairs, "compare", counting)
-    context = Context({"hook": webhook()}, {}, {}, {}, NOW)
-    rank = Nearness(event(), event().document(), context)
-    for candidate in [task({"$.type": f"pull {number}"}, id=str(number)) for number in range(50)]:
-        rank(candidate)
-    rank(task(id="holds"))
-    assert compared == ["holds"]
+        criteria = compare(one, document, candidate, context).criteria
+        held = sum(criterion.holds for criterion in criteria) / len(criteria) if criteria else 1.0
+        expected = -1.0 if "$[" in candidate.matches else held
+        assert share_that_holds(candidate.matches, document, found) == expected, candidate
 
 
 def test_a_receiver_with_many_tasks_hides_no_nearer_one_of_another(tmp_path: Path) -> None:
