@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from admin.bridge import Bridge
 from admin.events.event_or_sample import first_sample
-from config.target_keys import Start
 from config.webhooks import Webhook
 from criteria.inputs import InputTooLarge, filled, value_at
 from criteria.jsonpath import plain_steps
@@ -62,39 +61,24 @@ class StartInput:
         return in_lines(self.input)
 
 
-def inputs_for_newest(bridge: Bridge, webhook: str, starts: Iterable[Start]) -> tuple[Event | None, list[StartInput]]:
-    """The webhook's newest event, and what each of the entries with an `input` would give its workflow for it.
-
-    None if no entry has an `input`, there is no event yet, or it is too large.
-    """
-    asked = [start for start in starts if start.input is not None]
-    newest = bridge.events(EventFilter(webhook, limit=1)) if asked else []
-    if not newest:
-        return None, []
-    found = bridge.store.queries.events_up_to([newest[0].id], _LARGEST)
-    if newest[0].id not in found:
-        return None, []
-    event = bridge.shown(found[newest[0].id])
-    return event, list(_inputs(asked, event, bridge.hide(webhook)))
-
-
 def inputs_to_try(bridge: Bridge, webhook: Webhook) -> tuple[Event | None, list[StartInput]]:
-    """The same with what a definition would say: without an event, for the first sample of its platform."""
-    event, found = inputs_for_newest(bridge, webhook.name, webhook.starts)
+    """What each entry of `starts` with an `input` would give its workflow, and for which event: the webhook's newest,
+    or without one the first sample of its platform.
+
+    None if no entry has an `input`, the event is too large or can't be read, or there is no sample either.
+    """
     asked = [start for start in webhook.starts if start.input is not None]
-    if event is not None or not asked or bridge.events(EventFilter(webhook.name, limit=1)):
-        return event, found
-    sample = first_sample(webhook)
-    if sample is None:
+    newest = bridge.events(EventFilter(webhook.name, limit=1)) if asked else []
+    if newest:
+        event = bridge.store.queries.events_up_to([newest[0].id], _LARGEST).get(newest[0].id)
+        hide = bridge.hide(webhook.name)
+    else:
+        event, hide = first_sample(webhook) if asked else None, webhook.hide
+    if event is None:
         return None, []
-    return sample, list(_inputs(asked, masked(sample, webhook.hide), webhook.hide))
-
-
-def _inputs(starts: Iterable[Start], event: Event, hide: Hidden) -> Iterator[StartInput]:
+    shown = masked(event, hide)
     try:
-        document = event.document()
+        document = shown.document()
     except ValueError:
-        return
-    for start in starts:
-        if start.input is not None:
-            yield StartInput(start.workflow, input_shown(start.input, document, hide))
+        return None, []
+    return shown, [StartInput(one.workflow, input_shown(one.input or {}, document, hide)) for one in asked]

@@ -28,7 +28,6 @@ from admin.definitions.writer import (
 )
 from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
-from admin.explain.inputs import inputs_for_newest
 from admin.orkes.webhooks import forget
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_times
@@ -177,7 +176,6 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     if written is not None and not _is_in_force(written):
         written = None
     events = here.events(EventFilter(webhook=name, limit=50))
-    input_event, inputs = inputs_for_newest(here, name, definition.starts)
     text = render(
         "webhook.html",
         webhook=definition,
@@ -203,8 +201,6 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         rejections=here.store.without_events.rejections(name, 1),
         filtered=here.store.without_events.rejections(name, 1, filtered=True),
         runnable=runnable(definition),
-        input_event=input_event,
-        inputs=inputs,
         **{"fresh": False, "secret": None, "answer": None, "said": None, "input": "", "not_run": None, **more},
     )
     return with_own_scripts(text, status)
