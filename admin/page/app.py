@@ -10,12 +10,12 @@ from werkzeug.exceptions import HTTPException
 
 from admin.errors import CantDo
 from admin.page import (
-    acknowledging,
     api,
     criteria,
     event_list,
     listening,
     live,
+    many,
     orkes_api,
     pages,
     rejections,
@@ -128,7 +128,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(criteria.blueprint)
     app.register_blueprint(sending.blueprint)
     app.register_blueprint(orkes_api.blueprint)
-    app.register_blueprint(acknowledging.blueprint)
+    app.register_blueprint(many.blueprint)
     return app
 
 

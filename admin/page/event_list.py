@@ -14,11 +14,9 @@ from admin.errors import NotFound
 from admin.events.descriptions import describe_effects, describe_status, status_context
 from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
-from admin.events.replay import replay_all
-from admin.events.replay_plan import Plan, choose, plan_of
+from admin.events.replay_plan import choose, plan_of
 from admin.events.search import BadFilter
-from admin.page.acknowledging import AT_ONCE, Asked, asked_for, chosen_of
-from admin.page.context import changed
+from admin.page.many import AT_ONCE
 from admin.page.pages import PAGE, bridge, render, seq
 from admin.page.pages import blueprint as blueprint
 from store.event_filter import EventPage
@@ -98,32 +96,3 @@ def failures() -> str:
         webhook=webhook,
         names=names_for(here, webhook),
     )
-
-
-@blueprint.get("/replay")
-def ask_replay() -> str:
-    """Asks for confirmation before events are replayed."""
-    asked = asked_for(request.args)
-    return render("replay.html", asked=asked, filters=asked.filters, plan=_plan_for(asked))
-
-
-@blueprint.post("/replay")
-def replay_many() -> str:
-    """Replays exactly the events that were confirmed."""
-    asked = asked_for(request.form)
-    plan = _plan_for(asked)
-    if not plan.chosen:
-        return render("replay.html", asked=asked, filters=asked.filters, plan=plan)
-    if request.form.get("number") != str(len(plan.chosen)):
-        # Events have come or gone since then: what was confirmed is not what would happen.
-        return render("replay.html", asked=asked, filters=asked.filters, plan=plan, changed=True)
-    *_, progress = replay_all(bridge(), plan)
-    for webhook, number in sorted(progress.replayed.items()):
-        changed("replayed", webhook, f"{number} events, by {str(asked) or 'hand'}")
-    return render("replayed.html", filters=asked.filters, progress=progress)
-
-
-def _plan_for(asked: Asked) -> Plan:
-    """What a replay of the chosen events would do."""
-    here = bridge()
-    return plan_of(here, chosen_of(here, asked))

@@ -113,7 +113,7 @@ class Walk:
             return {"json": {**NEW, "name": "renamed-by-put"} if method == "PUT" else NEW}
         if rule.endpoint == "orkes.token":
             return {"json": {"keyId": "x", "keySecret": "none of them"}}
-        if rule.rule.startswith("/api/events/") and rule.endpoint.startswith("acknowledging."):
+        if rule.rule.startswith("/api/events/") and rule.endpoint.startswith("many."):
             return {"json": {"reason": "known"} | ({} if rule.arguments - {"verb"} else {"status": "failed"})}
         if rule.rule.startswith("/api/"):
             return {}

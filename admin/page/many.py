@@ -1,4 +1,4 @@
-"""Acknowledging events and reopening them, on the page and by the API: one, some, or all that match."""
+"""Replaying, acknowledging and reopening events: those that were ticked, or all that match a filter."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from admin.api.queries import Reason, ToNote
 from admin.bridge import Bridge
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
 from admin.events.filters import PARTS, parts_of, search_of
-from admin.events.replay_plan import Chosen, Plan, choose, chosen
+from admin.events.replay import replay_all
+from admin.events.replay_plan import Chosen, Plan, choose, chosen, plan_of
 from admin.events.search import BadFilter
+from admin.page.context import changed
 from admin.page.pages import bridge, render
 from store.story import REASON_KEPT, Noted
 
@@ -63,10 +65,10 @@ def chosen_of(here: Bridge, asked: Asked) -> list[Chosen]:
     return choose(here, replace(query, before_seq=asked.to + 1 if asked.to else None), most=AT_ONCE)
 
 
-blueprint = Blueprint("acknowledging", __name__)
+blueprint = Blueprint("many", __name__)
 
 _DONE: dict[str, Noted] = {"acknowledge": "acknowledged", "reopen": "reopened"}
-_ACKNOWLEDGE, _REOPEN = {"verb": "acknowledge"}, {"verb": "reopen"}
+_REPLAY, _ACKNOWLEDGE, _REOPEN = {"verb": "replay"}, {"verb": "acknowledge"}, {"verb": "reopen"}
 
 
 # --- the page -----------------------------------------------------------------------------------------------
@@ -74,47 +76,53 @@ _ACKNOWLEDGE, _REOPEN = {"verb": "acknowledge"}, {"verb": "reopen"}
 
 @blueprint.post("/events/<event_id>/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/events/<event_id>/reopen", defaults=_REOPEN)
-def one(event_id: str, verb: str) -> Response:
+def note_one(event_id: str, verb: str) -> Response:
     what = _DONE[verb]
     note(bridge(), event_id, what, check_reason(what, request.form.get("reason")))
     return make_response(redirect(url_for("pages.event", event_id=event_id), 303))
 
 
+@blueprint.get("/replay", defaults=_REPLAY)
 @blueprint.get("/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.get("/reopen", defaults=_REOPEN)
 def ask(verb: str) -> str:
-    """Asks for a reason, and for confirmation."""
-    return _asking(verb, request.args, **_chosen(verb, request.args))
+    """Asks for confirmation, and for a reason."""
+    asked = asked_for(request.args)
+    return _asking(verb, asked, _planned(verb, asked))
 
 
+@blueprint.post("/replay", defaults=_REPLAY)
 @blueprint.post("/acknowledge", defaults=_ACKNOWLEDGE)
 @blueprint.post("/reopen", defaults=_REOPEN)
-def many(verb: str) -> str:
-    """Acknowledges, or reopens, exactly the events that were confirmed."""
-    found = _chosen(verb, request.form)
-    plan: Plan = found["plan"]
+def act(verb: str) -> str:
+    """Does it to exactly the events that were confirmed."""
+    asked = asked_for(request.form)
+    plan = _planned(verb, asked)
     if not plan.chosen:
-        return _asking(verb, request.form, **found)
+        return _asking(verb, asked, plan)
     if request.form.get("number") != str(len(plan.chosen)):
         # Events have come or gone since then: what was confirmed is not what would happen.
-        return _asking(verb, request.form, **found, changed=True)
-    what = _DONE[verb]
-    reason = check_reason(what, request.form.get("reason"))
-    by = ", ".join(f"{name} {value}" for name, value in found["filters"].items()) or "id"
-    done = note_all(bridge(), plan, what, reason, by)
-    return render("acknowledged.html", what=what, done=done, filters=found["filters"], plan=plan)
+        return _asking(verb, asked, plan, changed=True)
+    if verb == "replay":
+        *_, progress = replay_all(bridge(), plan)
+        what, done, left_out = "replayed", progress.replayed, progress.left_out
+        for webhook, number in sorted(done.items()):
+            changed(what, webhook, f"{number} events, by {str(asked) or 'hand'}")
+    else:
+        what, reason = _DONE[verb], check_reason(_DONE[verb], request.form.get("reason"))
+        done, left_out = note_all(bridge(), plan, what, reason, str(asked) or "id"), plan.left_out
+    return render("done.html", what=what, done=done, left_out_of=left_out, total=plan.total, filters=asked.filters)
 
 
-def _asking(verb: str, asked: MultiDict[str, str], **found: Any) -> str:
-    reason = asked.get("reason", "")
-    return render("acknowledge.html", verb=verb, what=_DONE[verb], reason=reason, longest=REASON_KEPT, **found)
+def _asking(verb: str, asked: Asked, plan: Plan, **more: Any) -> str:
+    reason = request.values.get("reason", "")
+    return render("many.html", verb=verb, asked=asked, plan=plan, reason=reason, longest=REASON_KEPT, **more)
 
 
-def _chosen(verb: str, given: MultiDict[str, str]) -> dict[str, Any]:
-    """The filter or the events that were given, and what would happen."""
-    asked = asked_for(given)
-    plan = plan_notes(chosen_of(bridge(), asked), _DONE[verb])
-    return {"filters": asked.filters, "event_ids": asked.event_ids, "plan": plan}
+def _planned(verb: str, asked: Asked) -> Plan:
+    here = bridge()
+    found = chosen_of(here, asked)
+    return plan_of(here, found) if verb == "replay" else plan_notes(found, _DONE[verb])
 
 
 # --- the API ------------------------------------------------------------------------------------------------
