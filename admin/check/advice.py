@@ -101,33 +101,26 @@ def find_secrets_in_git(definitions: Definitions) -> list[Problem]:
 
 
 def not_ignored(paths: Iterable[Path]) -> set[Path]:
-    """The files that are in a git work tree and not ignored."""
-    by_folder: dict[Path, list[Path]] = {}
+    """The files that are in a git work tree and not ignored; none of a work tree whose git doesn't answer."""
+    by_tree: dict[Path, list[Path]] = {}
     for path in paths:
-        by_folder.setdefault(path.absolute().parent, []).append(path)
-    return {
-        path
-        for folder, inside in by_folder.items()
-        if any((above / ".git").exists() for above in (folder, *folder.parents))
-        for path in _not_ignored_in(folder, inside)
-    }
+        if tree := next((above for above in path.absolute().parents if (above / ".git").exists()), None):
+            by_tree.setdefault(tree, []).append(path)
+    return {path for tree, inside in by_tree.items() for path in _not_ignored_in(tree, inside)}
 
 
-def _not_ignored_in(folder: Path, paths: Sequence[Path]) -> list[Path]:
-    """The paths, all in the folder, that git doesn't ignore."""
+def _not_ignored_in(tree: Path, paths: Iterable[Path]) -> list[Path]:
+    names = {path: os.fsencode(path.absolute()) for path in paths}
     try:
-        # 0: some are ignored, and it names them. 1: none is, or they are committed already. 128: not a work tree, or
-        # git rejects one of the paths.
+        # 0: some are ignored, and it names them. 1: none is, or they are committed already.
         answer = subprocess.run(  # noqa: S603
-            ["git", "-C", str(folder), "check-ignore", "--stdin", "-z"],  # noqa: S607
-            input=b"\0".join(os.fsencode(path.name) for path in paths),
+            ["git", "-C", str(tree), "check-ignore", "--stdin", "-z"],  # noqa: S607
+            input=b"\0".join(names.values()),
             capture_output=True,
             timeout=_PATIENCE,
             check=False,
         )
     except (OSError, subprocess.SubprocessError):
         return []
-    if answer.returncode not in (0, 1):
-        return [one for path in paths for one in _not_ignored_in(folder, [path])] if len(paths) > 1 else []
     ignored = set(answer.stdout.split(b"\0"))
-    return [path for path in paths if os.fsencode(path.name) not in ignored]
+    return [path for path, name in names.items() if name not in ignored] if answer.returncode in (0, 1) else []

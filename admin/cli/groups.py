@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
+from click.exceptions import NoSuchCommand
 
 from admin.cli.tables import plain
-from criteria.suggestions import did_you_mean
 
 _OF_CLICK = (click.ClickException, click.Abort, click.exceptions.Exit)
 
@@ -47,18 +46,6 @@ class Commands(click.Group):
                 raise
             fail(error)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Names the command that was meant, if there is none of that name."""
-        names = self.list_commands(ctx)
-        # A shell that completes a line asks for what follows a word that isn't a command, too.
-        if not ctx.resilient_parsing and args and not args[0].startswith("-") and args[0] not in names:
-            if "show" in names and re.fullmatch(r"last|[0-9a-f-]{8,36}", args[0]):
-                ctx.fail(f"No such command {args[0]!r}; to see it: {ctx.command_path} show {args[0]}")
-            ctx.fail(f"No such command {args[0]!r}; {did_you_mean(args[0], names)}")
-        return super().resolve_command(ctx, args)
-
 
 class ImportedCommands(Commands):
     """A group that imports a command when it is used: all of them take longer to import than most take to run."""
@@ -79,6 +66,15 @@ class ImportedCommands(Commands):
         command: click.Command = getattr(import_module(f"admin.cli.{module}"), attribute)
         command.short_help = summary
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Suggests commands that aren't imported yet, too."""
+        try:
+            return super().resolve_command(ctx, args)
+        except NoSuchCommand as error:
+            raise NoSuchCommand(error.command_name, possibilities=self.list_commands(ctx), ctx=ctx) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Writes the list without importing any of them."""

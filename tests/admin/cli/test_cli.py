@@ -225,8 +225,8 @@ def test_a_command_leaves_no_connection_open(
 
 
 def test_an_unknown_command_names_the_one_that_was_meant(cli: Cli) -> None:
-    assert "did you mean events?" in cli("evnts", code=2).stderr
-    assert "to see it: webhook-bridge events show last" in cli("events", "last", code=2).stderr
+    assert "Did you mean 'events'?" in cli("evnts", code=2).stderr
+    assert "Did you mean 'show'?" in cli("events", "shwo", code=2).stderr
 
 
 @pytest.mark.parametrize("group", [[], ["events"], ["rejections"], ["tasks"]])
