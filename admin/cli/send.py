@@ -104,11 +104,11 @@ def send(
         body = body or event.body
         content_type = content_type or event.content_type
         headers = (*(f"{name}: {value}" for name, value in event.headers.items()), *headers)
+    if data is not None and content_type is None and not text and (fault := why_not_json(body)):
+        raise click.UsageError(f"--data begins like JSON, but isn't: {fault}; correct it, or add --text")
     is_own = data is not None or (sample is None and saved is None)
     if is_own and (why := doubt(definition, body, method.upper(), content_type)):
         click.echo(plain(f"warning: {why}" + ("" if body else ": use --data or --sample")), err=True)
-    if data is not None and content_type is None and not text and (fault := why_not_json(body)):
-        raise click.UsageError(f"--data begins like JSON, but isn't: {fault}; correct it, or add --text")
     drafted = {"Content-Type": content_type or content_type_of(body)} if body or content_type else {}
     for header in headers:
         name, colon, value = header.partition(":")

@@ -323,6 +323,7 @@ def test_a_body_that_begins_like_json_and_is_none_is_sent_only_as_text(cli: Cli,
     url = f"http://localhost:{recorder.port}"
     refused = cli("send", "github-deploys", "--data", "{'a': 1}", "--url", url, code=2)
     assert "begins like JSON, but isn't: Expecting property name" in refused.stderr
+    assert "warning" not in refused.stderr
     assert not recorder.requests
     cli("send", "github-deploys", "--data", "{'a': 1}", "--text", "--url", url)
     assert recorder.requests[0][2]["content-type"].startswith("text/plain")
