@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from textwrap import indent
 from typing import Any
 
@@ -12,6 +14,8 @@ import click
 
 from admin import operations
 from admin.api import objects
+from admin.api.base import as_json as to_json
+from admin.bridge import Bridge
 from admin.cli.common import (
     LIMIT,
     Columns,
@@ -25,16 +29,19 @@ from admin.cli.common import (
     here,
 )
 from admin.cli.filters import filter_options, parts_given, search_for
-from admin.cli.follow import follow_events
 from admin.cli.groups import Commands, fail
 from admin.cli.replay import acknowledge, erase, reopen, replay
 from admin.cli.tables import compact, counted, cut, plain, pretty
-from admin.events.differences import compared, differences, place
 from admin.events.failures import failures
+from admin.events.follow import Follower, News
+from admin.events.tree import compared, differences, place
 from admin.explain.explainer import Explainer
 from admin.explain.results import Comparison, EventExplanation, StoryStep, answer, shown_first
 from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
+from store.delivery_records import WithoutEvent
+from store.errors import StoreUnavailable
+from store.event_filter import EventFilter
 from store.records import Event, iso
 
 _COLUMNS = {
@@ -124,7 +131,7 @@ def events(
             f"list those that are {parts['status']} without --follow"
         )
     else:
-        follow_events(here.bridge, search, as_json)
+        _follow(here.bridge, search, as_json)
 
 
 def _list_events(here: Here, search: Any, limit: int, before: str | None, as_json: bool, payloads: bool) -> None:
@@ -302,6 +309,65 @@ def diff(here: Here, before: str, after: str, as_json: bool) -> None:
 
 for command in (replay, acknowledge, reopen, erase):
     events.add_command(command)
+
+
+# --- following ----------------------------------------------------------------------------------------------
+
+_EVERY = 0.5
+"""Seconds between two polls."""
+
+
+def _follow(bridge: Bridge, query: EventFilter, as_json: bool) -> None:
+    """Prints until Ctrl-C one line for each new event, one for what becomes of it, and one for every other delivery;
+    with `as_json` a JSON object per line."""
+    follower = Follower(bridge, query)
+    click.echo("Following new events; press Ctrl-C to stop.", err=True)
+    away = False
+    with suppress(KeyboardInterrupt):
+        while True:
+            try:
+                for news in follower.look():
+                    found = objects.EventNews.of(news.event, targets=news.targets, new=news.is_new)
+                    click.echo(json.dumps(to_json(found)) if as_json else line_of(news))
+                for other in follower.look_at_others():
+                    click.echo(json.dumps(to_json(objects.WithoutEvent.of(other))) if as_json else line_of_other(other))
+                if away:
+                    click.echo("The store is back.", err=True)
+                away = False
+            except StoreUnavailable as error:
+                if not away:
+                    click.echo(f"The store can't be read, retrying: {plain(error)}", err=True)
+                away = True
+            time.sleep(_EVERY)
+
+
+def line_of(news: News) -> str:
+    """``12:00:00.123Z  -->  orders  pending  ID``, or ``<--`` and how an event ended that was printed before."""
+    event = news.event
+    at = event.received_at if news.is_new else (event.settled_at or event.received_at)
+    parts = [str(iso(at)), "-->" if news.is_new else "<--", event.webhook, event.status, event.id]
+    if news.is_new and event.delivery_id:
+        parts.append(f"[{event.delivery_id}]")
+    if news.is_new and event.summary:
+        parts.append(event.summary)
+    if news.is_new and event.replay_of:
+        parts.append(f"(replay of {event.replay_of})")
+    states = ("" if target.state == "done" else f" ({target.state})" for target in news.targets)
+    targets = zip(news.targets, states, strict=True)
+    parts.append(", ".join(f"{target.kind} {target.workflow}{state}" for target, state in targets))
+    errors = [target.error for target in news.targets if target.state == "failed" and target.error]
+    if event.status == "failed" and errors:
+        parts.append(f"({errors[0]})")
+    return "  ".join(plain(part) for part in parts if part)
+
+
+def line_of_other(one: WithoutEvent) -> str:
+    """``12:00:00.123Z  ---  orders  rejected  WHY``; of a duplicate the event that it repeats."""
+    parts = [str(iso(one.at)), "---", one.webhook, one.kind]
+    parts.append(f"of {one.event_id}" if one.event_id is not None else one.reason)
+    if one.remote is not None:
+        parts.append(f"(from {one.remote})")
+    return "  ".join(map(plain, parts))
 
 
 # --- tasks --------------------------------------------------------------------------------------------------

@@ -8,9 +8,8 @@ from typing import Any, get_args
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
 from admin.bridge import Bridge
-from admin.events.differences import compared, differences, place
 from admin.events.event_or_sample import event_of_sample, find_event_or_sample
-from admin.events.tree import MOST, tree_of
+from admin.events.tree import MOST, compared, differences, place, tree_of
 from admin.explain.explainer import EXAMINED_AT_ONCE, Explainer
 from admin.explain.trials import Kind, Trier, read_line, try_newest, written
 from admin.page.pages import bridge, render

@@ -14,7 +14,7 @@ import structlog
 from flask import Blueprint, Response, current_app, g, request, url_for
 
 from admin.events.filters import check_webhook, names_for
-from admin.events.newest import LiveDelivery, newest
+from admin.events.follow import LiveDelivery, newest
 from admin.page.context import Source, sessions
 from admin.page.pages import bridge, render, with_own_scripts
 from store.errors import NewerStore, StoreUnavailable

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from admin.events.newest import newest
+from admin.events.follow import newest
 from admin.page.app import create_app
 from store.delivery_records import RawDelivery, WithoutEvent
 from store.records import NewEvent, new_event_id

@@ -7,8 +7,7 @@ import json
 import pytest
 
 from admin.events.filters import search_of
-from admin.events.follow import Follower
-from admin.events.newest import newest
+from admin.events.follow import Follower, newest
 from store.delivery_records import WithoutEvent
 from store.event_filter import EventFilter, EventPage
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
@@ -121,7 +120,7 @@ def test_resolved_events_cannot_be_followed(cli: Cli) -> None:
 def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:
     from admin.api.base import as_json
     from admin.api.objects import WithoutEvent
-    from admin.cli.follow import line_of_other
+    from admin.cli.events import line_of_other
 
     event_id = arrive(sample)
     follower = Follower(sample.bridge(), EventFilter())

@@ -17,7 +17,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.bridge import Bridge
-from admin.cli import follow
+from admin.cli.events import line_of
 from admin.events.follow import Follower
 from admin.events.replay import replay, replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
@@ -369,7 +369,7 @@ def test_what_becomes_of_an_event_is_told_once(sample: Sample) -> None:
     for follower in (all_of_them, only_failed):
         [news] = follower.look()
         assert (news.event.status, news.is_new) == ("failed", False)
-        assert "  <--  github-deploys  failed  " in follow.line_of(news)
+        assert "  <--  github-deploys  failed  " in line_of(news)
         assert follower.look() == []
 
 
@@ -381,7 +381,7 @@ def test_a_line_is_printed_for_each_until_ctrl_c(cli: Cli, sample: Sample, monke
             raise KeyboardInterrupt
         arrive(sample, 1)
 
-    monkeypatch.setattr(follow.time, "sleep", sleep)
+    monkeypatch.setattr("time.sleep", sleep)
     lines = cli("events", "--follow").stdout.splitlines()
     assert len(lines) == 2
     assert all("  -->  github-deploys  pending  " in line for line in lines)
