@@ -7,7 +7,6 @@ at most a hundred times a second.
 from __future__ import annotations
 
 import os
-import select
 import threading
 import time
 from contextlib import suppress
@@ -15,10 +14,9 @@ from contextlib import suppress
 import psycopg
 import structlog
 
-from config.process import WakeUp
 from store.errors import StoreUnavailable
 from store.postgres.connections import Connection, Connections
-from store.sql.database import Signals, Topic
+from store.sql.database import Listener, Signals, Topic
 
 _GAP = 0.01
 """Seconds between two notifications of the same topic."""
@@ -51,30 +49,26 @@ class PostgresSignals(Signals):
         self._wanted: set[Topic] = set()
         self._rung = threading.Event()
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._lock = threading.Lock()
 
     def notify(self, topic: Topic) -> None:
-        while True:
-            wanted = self._wanted
-            wanted.add(topic)
-            if self._wanted is wanted:
-                break  # otherwise the thread took it meanwhile, perhaps without this
+        with self._lock:
+            self._wanted.add(topic)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
+                self._thread.start()
         self._rung.set()
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
-                    self._thread.start()
 
     def listener(self, topic: Topic) -> Listener:
-        return Listener(self._connections, topic)
+        return PostgresListener(self._connections, topic)
 
     def _run(self) -> None:
         rung = self._rung
         while True:
             rung.wait()
             rung.clear()
-            wanted, self._wanted = self._wanted, set()
+            with self._lock:
+                wanted, self._wanted = self._wanted, set()
             try:
                 self._notify(sorted(wanted))
             except (StoreUnavailable, psycopg.Error):
@@ -88,67 +82,49 @@ class PostgresSignals(Signals):
         self._connections.read(_NOTIFY, (channels,), _SECONDS)
 
 
-class Listener:
-    """A listener on one connection."""
+class PostgresListener(Listener):
+    """Listens on a connection of its own or, behind a pooler, polls."""
 
     def __init__(self, connections: Connections, topic: Topic):
+        super().__init__()
         self._connections = connections
         self._channel = channel(connections, topic)
         self._newest = _NEWEST_ANSWER if topic == "answers" else _NEWEST
-        self._woken = WakeUp()
-        self._connection: Connection | None = None
+        self._heard: Connection | None = None
         self._is_pooled = False
         self._connected_at = float("-inf")
         self._seen: object = None
         self._listen()
 
-    def wait(self, seconds: float) -> bool:
-        end = time.monotonic() + seconds
-        if self._connection is None and not self._is_pooled:
-            if time.monotonic() >= self._connected_at + _RECONNECT_EVERY:
-                self._listen()
-                if self._connection is not None:
-                    return True  # notifications may have been missed meanwhile
-            return self._select(min(_RECONNECT_EVERY, seconds))
-        if self._is_pooled:
-            return self._look_until(end)
-        return self._select(seconds)
-
-    def wake(self) -> None:
-        self._woken.ring()
-
     def close(self) -> None:
-        self._woken.close()
+        super().close()
         self._hang_up()
 
-    def _select(self, seconds: float) -> bool:
-        """Waits for a wake-up or a notification; returns whether one came."""
-        poll = select.poll()
-        poll.register(self._woken, select.POLLIN)
-        if self._connection is not None:
-            poll.register(self._connection.fileno(), select.POLLIN)
-        ready = [descriptor for descriptor, _ in poll.poll(max(0.0, seconds) * 1000)]
-        if self._woken.fileno() in ready:
-            self._woken.clear()
-        if self._connection is not None and self._connection.fileno() in ready:
-            self._hear()
-        return bool(ready)
-
     def _hear(self) -> None:
-        assert self._connection is not None
-        connection = self._connection.pgconn
-        try:
+        assert self._heard is not None
+        connection = self._heard.pgconn
+        with suppress(psycopg.Error):
             connection.consume_input()
             while connection.notifies() is not None:
                 pass
-        except psycopg.Error:
-            pass
-        if self._connection.broken:
+        if self._heard.broken:
             log.warning("no notifications from PostgreSQL; connecting again")
             self._hang_up()
 
+    def _has_changed(self) -> bool:
+        if self._is_pooled:
+            before = self._seen
+            with suppress(StoreUnavailable):
+                self._seen = self._connections.read(self._newest, (), _SECONDS)
+            return self._seen != before
+        if self._heard is None and time.monotonic() >= self._connected_at + _RECONNECT_EVERY:
+            self._listen()
+            return self._heard is not None  # notifications may have been missed meanwhile
+        return False
+
     def _listen(self) -> None:
         self._connected_at = time.monotonic()
+        self._look_every = _RECONNECT_EVERY
         connection = None
         try:
             connection = self._connections.connect()
@@ -156,29 +132,19 @@ class Listener:
             if self._is_pooled:
                 # Its session may belong to another client after each statement.
                 log.info("there is a pooler in front of PostgreSQL: polling for changes", seconds=_LOOK_EVERY)
+                self._look_every = _LOOK_EVERY
                 connection.close()
                 return
             connection.deadline = time.monotonic() + _SECONDS
             connection.execute(f"LISTEN {self._channel}")
-            connection.deadline = float("inf")
-            self._connection = connection
+            connection.deadline = self._look_every = float("inf")
+            self._heard = connection
         except (psycopg.Error, StoreUnavailable) as error:
             log.warning("can't listen for PostgreSQL's notifications; polling for changes", error=str(error).strip())
             if connection is not None:
                 connection.close()
 
     def _hang_up(self) -> None:
-        connection, self._connection = self._connection, None
+        connection, self._heard, self._look_every = self._heard, None, _RECONNECT_EVERY
         if connection is not None:
             connection.close()
-
-    def _look_until(self, end: float) -> bool:
-        while True:
-            before = self._seen
-            with suppress(StoreUnavailable):
-                self._seen = self._connections.read(self._newest, (), _SECONDS)
-            left = end - time.monotonic()
-            if self._seen != before or self._select(min(_LOOK_EVERY, left)):
-                return True
-            if left <= 0:
-                return False

@@ -8,12 +8,18 @@ for a parameter, ``= ANY(%s)`` or ``unnest(%s::text[])`` for a list, ``FOR UPDAT
 
 from __future__ import annotations
 
+import select
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from config.process import WakeUp
 from store.records import Term
+
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
 
 _AT_LAST = 1.5
 """Seconds for one step of a process that is stopping."""
@@ -123,8 +129,15 @@ class Clock(Protocol):
         """The store's time, in Unix milliseconds. Needs no round trip, and never raises."""
 
 
-class Listener(Protocol):
+class Listener(ABC):
     """Waits for changes in the store, for one thread. None of its methods raises StoreUnavailable."""
+
+    def __init__(self) -> None:
+        self._woken = WakeUp()
+        self._heard: HasFileno | None = None
+        """What is readable once there are changes, if changes can be heard."""
+        self._look_every = float("inf")
+        """Seconds between two looks for changes that can't be heard."""
 
     def wait(self, seconds: float) -> bool:
         """Returns when there may be changes since the last wait, when it is woken, or after that time; False if only
@@ -133,12 +146,43 @@ class Listener(Protocol):
         It may return for no reason, and changes may be missed while the store can't be reached: so poll at intervals
         too.
         """
+        end = time.monotonic() + seconds
+        while not self._has_changed():
+            left = end - time.monotonic()
+            if self._select(max(0.0, min(self._look_every, left))):
+                return True
+            if left <= self._look_every:
+                return False
+        return True
 
     def wake(self) -> None:
         """Ends the current wait, or else the next one. May be called from any thread, and from signal handlers."""
+        self._woken.ring()
 
     def close(self) -> None:
         """Stops listening."""
+        self._woken.close()
+
+    @abstractmethod
+    def _has_changed(self) -> bool:
+        """Whether there may be changes since the last look, of those that can't be heard."""
+
+    @abstractmethod
+    def _hear(self) -> None:
+        """Reads what can be heard."""
+
+    def _select(self, seconds: float) -> bool:
+        """Waits until it is woken or hears of changes; False if the time is over."""
+        poll = select.poll()
+        heard = self._heard
+        for source in filter(None, (self._woken, heard)):
+            poll.register(source, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
+        if self._woken.fileno() in ready:
+            self._woken.clear()
+        if heard is not None and heard.fileno() in ready:
+            self._hear()
+        return bool(ready)
 
 
 class Signals(Protocol):

@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 from store.errors import StoreUnavailable
 from store.postgres.connections import Connections
 from store.postgres.signals import PostgresSignals
-from store.sql.database import Topic
 from testkit import PATIENCE
 
 
@@ -43,23 +42,3 @@ def test_a_notification_that_fails_is_not_the_last(error: Exception) -> None:
             signals.notify("events")
             assert connections.asked.acquire(timeout=PATIENCE)
     assert [line["log_level"] for line in logs] == (["error"] if isinstance(error, RuntimeError) else [])
-
-
-def test_news_is_told_although_what_was_to_be_told_is_taken_at_that_moment() -> None:
-    connections = Told()
-    signals = PostgresSignals(cast(Connections, connections))
-    signals.notify("targets")
-    assert connections.asked.acquire(timeout=PATIENCE)
-
-    class Taken(set[Topic]):
-        """Taken by the thread between the look for it and the addition to it."""
-
-        def add(self, topic: Topic) -> None:
-            signals._rung.set()
-            assert connections.asked.acquire(timeout=PATIENCE)
-            super().add(topic)
-
-    signals._wanted = Taken()
-    signals.notify("events")
-    assert connections.asked.acquire(timeout=PATIENCE)
-    assert connections.channels == ["webhook_bridge_targets", "webhook_bridge_events"]

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from store.records import Decision, Result
+from store.sql.database import Listener
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connections
-from store.sqlite.signals import Listener, SqliteSignals
+from store.sqlite.signals import SqliteListener, SqliteSignals
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import ME, NOW, arrive, decide, start
 
@@ -45,6 +46,7 @@ def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhil
 
 
 def assert_it_looks_whether_anything_was_written(store: SqliteStore, listener: Listener) -> None:
+    assert isinstance(listener, SqliteListener)
     assert listener._fifo is None
     listener.wait(0)
     arrive(store)

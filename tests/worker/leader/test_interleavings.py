@@ -26,7 +26,7 @@ from config.webhooks import Definitions, Webhook
 from store.errors import StoreUnavailable
 from store.records import NewEvent
 from store.sqlite import SqliteStore, open_store
-from store.sqlite.signals import Listener
+from store.sqlite.signals import SqliteListener
 from tests.examples import at_most, examples
 from tests.settings import settings_with
 from tests.worker.play import Later
@@ -73,7 +73,7 @@ class Machine(RuleBasedStateMachine):
         self.patches: list[Any] = [
             mock.patch.object(time, "time", lambda: self.ms / 1000),
             mock.patch.object(WakeUp, "wait", lambda _, seconds: self.pass_by(seconds)),
-            mock.patch.object(Listener, "wait", lambda _, seconds: self.pass_by(seconds)),
+            mock.patch.object(SqliteListener, "wait", lambda _, seconds: self.pass_by(seconds)),
         ]
         for patch in self.patches:
             patch.start()
