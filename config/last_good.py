@@ -28,7 +28,7 @@ class _Remembered(BaseModel):
 
     webhooks: list[dict[str, Any]]
     """As written, with their references."""
-    left_out: set[str] = Field(default=set(), alias="leftOut")
+    left_out: list[str] = Field(default=[], alias="leftOut")
     """Last parts of the URLs of webhooks that weren't kept, since they have a secret in the YAML itself."""
     resolved: dict[str, Webhook] = Field(default={}, exclude=True)
     """name → the last good webhook, with its secrets."""
@@ -37,7 +37,9 @@ class _Remembered(BaseModel):
         """What the next process may know."""
         with_secrets = {_url_id(webhook) for webhook in self.webhooks if holds_secret(webhook)}
         webhooks = [webhook for webhook in self.webhooks if not holds_secret(webhook)]
-        return _Remembered(webhooks=webhooks, leftOut=self.left_out | with_secrets).model_dump_json(by_alias=True)
+        return _Remembered(webhooks=webhooks, leftOut=sorted(with_secrets.union(self.left_out))).model_dump_json(
+            by_alias=True
+        )
 
 
 class LastGood:

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pydantic import SecretStr
+
 from config.proof_keys import Jwt as JwtKeys
 from config.webhooks import Webhook
 from criteria.conditions import Conditions
@@ -174,34 +176,21 @@ def verified_since(webhook: Webhook, stored: Mapping[str, tuple[str, int]], key:
     return at if text == fingerprint(webhook, key) else None
 
 
+_DECIDING = frozenset(
+    {"secret", "verify_token", "audience", "service_account", "topic", "headers", "signature", "jwt", "mtls"}
+    | {"challenge", "verifier", "callback"}
+)
+_NOT_DECIDING = {"signature": {"tolerance"}, "jwt": {"tolerance"}, "callback": {"expires", "tasks", "query"}}
+
+
 def verifier_text(webhook: Webhook) -> bytes:
     """Everything that decides how the webhook's deliveries are verified, secrets included. Never leaves the process."""
-    signature: dict[str, Any] | None = None
-    if webhook.signature is not None:
-        signature = webhook.signature.model_dump(exclude={"secret", "tolerance"}, exclude_defaults=True)
-        signature["secret"] = [secret.get_secret_value() for secret in webhook.signature.secret]
-    parts: dict[str, Any] = {
-        "platform": webhook.platform,
-        "secret": [secret.get_secret_value() for secret in webhook.secret or ()],
-        "verify_token": webhook.verify_token.get_secret_value() if webhook.verify_token else None,
-        "audience": webhook.audience,
-        "service_account": webhook.service_account,
-        "headers": {
-            name.lower(): [value.get_secret_value() for value in values]
-            for name, values in sorted((webhook.headers or {}).items())
-        },
-        "signature": signature,
-        "challenge": webhook.challenge.model_dump(exclude_defaults=True) if webhook.challenge else None,
-        "verifier": webhook.verifier,
-        "topic": webhook.topic,
-        "jwt": webhook.jwt.model_dump(exclude={"tolerance"}, exclude_defaults=True) if webhook.jwt else None,
-        "mtls": webhook.mtls.model_dump(exclude_defaults=True) if webhook.mtls else None,
-    }
-    if webhook.callback is not None:
-        secrets = [secret.get_secret_value() for secret in webhook.callback.secret or ()]
-        parts["callback"] = {"by": webhook.callback.by, "secret": secrets}
     # What isn't set is left out, so that a key of a later version makes no webhook Unverified that doesn't use it.
-    return json.dumps({name: part for name, part in parts.items() if part}, sort_keys=True).encode()
+    parts = webhook.model_dump(include=set(_DECIDING), exclude=_NOT_DECIDING, exclude_defaults=True)
+    if "headers" in parts:
+        parts["headers"] = {name.lower(): values for name, values in parts["headers"].items()}
+    parts["platform"] = webhook.platform
+    return json.dumps(parts, sort_keys=True, default=SecretStr.get_secret_value).encode()
 
 
 Key = tuple[str, bytes]
