@@ -20,9 +20,9 @@ from config.webhooks import Definitions, Webhook
 from criteria.suggestions import did_you_mean
 from platforms import PLATFORMS
 from relay.verify.verification import verified_since
-from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list, masked_target
 from store.records import Change, Event, Target, Task
+from store.sql.event_search import EventFilter, EventPage
 from store.sql.store import Store
 
 DAY = 86_400_000

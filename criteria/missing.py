@@ -10,7 +10,7 @@ from criteria.jsonpath import plain_steps
 from criteria.suggestions import did_you_mean
 
 MEMBERS = ("name", "eventId", "receivedAt", "headers", "query", "claims", "enclosing")
-"""All that `store.documents` may put into `_webhook`."""
+"""All that `store.records` may put into `_webhook`."""
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _COMPARED = 1000
 """Keys of one object among which a similar one is looked for."""

@@ -5,27 +5,15 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from store.records import NewTarget, Target
 
 _ITERATION = re.compile(r"__\d+\Z")
 """What Conductor adds to the reference name of a task in a loop, from its second iteration on."""
 NO_SUCH_WORKFLOW = "Conductor has no workflow"
 """How the reason begins for which a callback fails whose workflow doesn't exist. People are advised by it."""
-
-
-class _Target(Protocol):
-    @property
-    def kind(self) -> Literal["complete", "start", "message"]: ...
-    @property
-    def workflow(self) -> str: ...
-    @property
-    def workflow_id(self) -> str | None: ...
-    @property
-    def reference_name(self) -> str | None: ...
-    @property
-    def iteration(self) -> int | None: ...
-    @property
-    def correlation_id(self) -> str | None: ...
 
 
 class _Task(Protocol):
@@ -86,7 +74,7 @@ class OneTarget:
         return f"start of {self.workflow}" + (f" (number {self.entry} of it)" if (self.entry or 1) > 1 else "")
 
 
-def place_of(target: _Target) -> OneTarget:
+def place_of(target: Target | NewTarget) -> OneTarget:
     """The target's place."""
     if target.kind == "complete":
         name = None if target.reference_name is None else plain_name(target.reference_name, target.iteration)

@@ -11,8 +11,8 @@ from admin.events.kept_rejections import KeptRejections
 from admin.explain.wording import describe_set_aside, name_of
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
-from store.event_filter import EventFilter
 from store.records import Event, SetAside, SetAsideKind, Task
+from store.sql.event_search import EventFilter
 from store.sql.facts import gone_webhooks
 from worker.conductor.server_webhooks import FACT, from_text, remarks
 from worker.notify.troubles import WRONG_TOKENS

@@ -41,8 +41,8 @@ from criteria.descriptions import describe_criterion
 from criteria.matches import Criterion
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
-from store.event_filter import EventFilter
 from store.records import Event, iso
+from store.sql.event_search import EventFilter
 
 _COLUMNS = {
     "EVENT": "eventId",

@@ -16,8 +16,8 @@ from platforms.guide import samples
 from platforms.http import Request
 from relay.events.payload import payload_of
 from relay.events.splitting import shaped
-from store.event_filter import EventFilter
 from store.records import Event
+from store.sql.event_search import EventFilter
 
 _ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
 """Platforms whose senders decide what is in an event: a sample says nothing about others."""

@@ -8,7 +8,7 @@ from admin.api.base import ApiObject, Time
 from admin.bridge import Bridge
 from admin.events.descriptions import TARGETS_LISTED
 from admin.events.search import UNKNOWN, reason_of
-from store.event_filter import EventFilter, EventPage
+from store.sql.event_search import EventFilter, EventPage
 
 _PAGE = 500
 _EXAMINED = 5000

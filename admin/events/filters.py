@@ -11,8 +11,8 @@ from admin.errors import NotFound
 from admin.events.search import BadFilter, Search, Where
 from config.quantities import parse_duration
 from criteria.suggestions import did_you_mean
-from store.event_filter import EventFilter
 from store.records import EventStatus, Waiting
+from store.sql.event_search import EventFilter
 
 if TYPE_CHECKING:
     from admin.bridge import Bridge

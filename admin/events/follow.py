@@ -9,8 +9,8 @@ from typing import Any, Literal
 from admin.bridge import Bridge
 from admin.events.search import Search, reason_of
 from store.delivery_records import WithoutEvent
-from store.event_filter import EventFilter
 from store.records import Event, Target
+from store.sql.event_search import EventFilter
 
 _PAGE = 200
 _OVERTAKEN = 1000

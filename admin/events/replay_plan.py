@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
-from store.event_filter import EventFilter
 from store.records import Event, EventStatus
 from store.rules.transitions import is_whole
+from store.sql.event_search import EventFilter
 from store.sql.queries import Queries
 
 REPLAY_DELIVERED = "a replay was already delivered"

@@ -20,9 +20,9 @@ from admin.errors import CantDo
 from admin.events.descriptions import TARGETS_LISTED
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
-from store.event_filter import EventFilter, EventPage
 from store.hiding import Hidden, masked, masked_in_list
 from store.records import Event
+from store.sql.event_search import EventFilter, EventPage
 from store.sql.queries import Queries
 
 UNKNOWN = "no reason is known"

@@ -18,8 +18,8 @@ from admin.explain.story import story_of, waiting_sender_steps
 from admin.explain.wording import NOTHING, SetAsides, by_item, item_of, task_set_aside
 from config.webhooks import Webhook
 from criteria.equality import Key
-from store.event_filter import EventFilter
 from store.records import Event, Target, Task, Workflow
+from store.sql.event_search import EventFilter
 
 
 def explain_task(task: Task, events: Iterable[Event], context: Context, limit: int = 20) -> list[Comparison]:

@@ -12,9 +12,9 @@ from admin.events.event_or_sample import first_sample
 from config.webhooks import Webhook
 from criteria.inputs import InputTooLarge, filled, value_at
 from criteria.jsonpath import plain_steps
-from store.event_filter import EventFilter
 from store.hiding import BLANK, Hidden, masked, may_be_hidden
 from store.records import Event
+from store.sql.event_search import EventFilter
 
 _MOST = 200_000
 """Characters of an input that is shown."""

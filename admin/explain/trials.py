@@ -22,10 +22,10 @@ from criteria.matches import BadMatches, Criteria, Criterion
 from criteria.operators import is_operators
 from platforms.bodies import BadBody, read_json
 from store.clock import MonotonicClock
-from store.event_filter import EventFilter
 from store.hiding import Hidden, may_be_hidden
 from store.records import Event
 from store.rules.keys import once_key
+from store.sql.event_search import EventFilter
 
 Kind = Literal["matches", "when", "only", "once"]
 """What is tried: a task's `matches`, a start's `when` or `once.key`, or a webhook's `only`."""

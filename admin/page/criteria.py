@@ -17,8 +17,8 @@ from admin.page.webhooks import defined
 from criteria.jsonpath import BadPath, compile_path
 from criteria.matches import Criterion
 from platforms.guide import samples
-from store.event_filter import EventFilter
 from store.records import Event
+from store.sql.event_search import EventFilter
 
 blueprint = Blueprint("criteria", __name__)
 

@@ -19,8 +19,8 @@ from admin.events.search import BadFilter
 from admin.page.many import AT_ONCE
 from admin.page.pages import PAGE, bridge, render, seq
 from admin.page.pages import blueprint as blueprint
-from store.event_filter import EventPage
 from store.records import Event
+from store.sql.event_search import EventPage
 
 
 @blueprint.get("/events")

@@ -24,7 +24,7 @@ from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.references import environment_with_dotenv
 from config.webhooks import Webhook
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 from worker.conductor.server_webhooks import BRIDGE_HEADER
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")

@@ -39,8 +39,8 @@ from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
-from store.event_filter import EventFilter
 from store.records import iso
+from store.sql.event_search import EventFilter
 
 blueprint = Blueprint("pages", __name__)
 

@@ -42,7 +42,7 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 
 blueprint = Blueprint("webhooks", __name__)
 

@@ -10,9 +10,8 @@ from config import json_schemas
 from config.payload_keys import SchemaFile
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
-from store.documents import document_of
 from store.hiding import hidden, shown_steps
-from store.records import NewEvent
+from store.records import NewEvent, document_of
 
 _LONGEST_REASON = 300
 

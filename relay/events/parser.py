@@ -15,8 +15,7 @@ from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, dump, paylo
 from relay.events.splitting import Part, parts_of
 from relay.verify.secrets import NEVER_KEPT, as_it_came, tokens_of
 from relay.verify.verification import VerifiedDelivery
-from store.documents import document_of
-from store.records import NewEvent, new_event_id
+from store.records import NewEvent, document_of, new_event_id
 from store.summary import Summarizer
 
 _SMALL = 64 * 1024

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.event_filter import EventFilter
 from store.sql import rows
+from store.sql.event_search import EventFilter
 from store.sql.queries import STATUSES, Queries
 from store.sql.rows import STAGES
 

@@ -7,12 +7,60 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from store.event_filter import EventFilter
-from store.records import Event
+from store.records import Event, EventStatus, Waiting
 from store.sql import rows
 from store.sql.database import Database
 from store.sql.facts import PAUSED
 from store.sql.rows import HELD
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events to list, newest first."""
+
+    webhook: str | None = None
+    status: EventStatus | None = None
+    before_seq: int | None = None
+    limit: int = 50
+    text: str | None = None
+    """Part of the event's or delivery's id, or of the payload, whatever its case in ASCII. Older events than the
+    newest 100,000 are found by their full id."""
+    unresolved: bool = False
+    """Only failed events that are neither acknowledged nor resolved; `status` is ignored then."""
+    resolved: bool = False
+    """Only events that a replay resolved."""
+    waiting: Waiting | None = None
+    """Only pending events that wait for this; `status` is ignored then."""
+    type: str | None = None
+    """Only events of this type; of all types that begin so, if it ends with ``*``."""
+    contains: tuple[str, ...] = ()
+    """Only events whose payload has all of these, whatever their case in ASCII."""
+    since: int | None = None
+    """Only events that arrived at this time or later."""
+    until: int | None = None
+    """Only events that arrived before this time."""
+    after_seq: int = 0
+    searchable: Sequence[str] | None = None
+    """Webhooks whose events are searched for type and text. Those of all others are returned unsearched, for the caller
+    to examine: how long a search takes must not depend on what is hidden. None: all webhooks."""
+    listing: bool = False
+    """Leaves payloads, headers and queries empty: they are large, and lists don't show them."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether no index leads to its events, so that only the newest 100,000 before `before_seq` are searched."""
+        return bool(self.text or self.type or self.contains or self.resolved)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """The newest events of a filter."""
+
+    events: Sequence[Event]
+    """Newest first."""
+    searched_to: Event | None = None
+    """The oldest event that was searched, if older ones weren't; without its payload."""
+
 
 SEARCHED = 100_000
 """Events that one search reads at most."""
@@ -189,31 +237,31 @@ _DIGITS = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingEvents:
     """The parts of a list, as `Queries._parts_of` has them, and their further parameters."""
 
     parts: Sequence[str]
     values: dict[str, Any]
 
 
-def waiting_for(database: Database, query: EventFilter) -> Waiting:
+def waiting_for(database: Database, query: EventFilter) -> WaitingEvents:
     """The events of the filter's `waiting`."""
     aside = _set_aside(database)
     of_webhook = "" if query.webhook is None else " AND webhook = %(webhook)s"
     if query.waiting == "quarantined":
-        return Waiting([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, _SEQS, aside)})
+        return WaitingEvents([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, _SEQS, aside)})
     if query.waiting == "retrying":
         only, values = ("", []) if query.webhook is None else (" AND webhook = %s", [query.webhook])
         found = database.read(_TRIED.format(only), (*values, _TARGETS, _CANDIDATES))
         tried = sorted({event_id for (event_id,) in found} - set(aside))
-        return Waiting([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)})
+        return WaitingEvents([f"{_LISTED}{of_webhook}"], {"those": _seqs(database, f"{_SEQS} AND held <= 0", tried)})
     if query.waiting == "held":
         held = f"bridge.held_events AS part WHERE held = {HELD} AND status = 'pending' AND seq < %(before)s"
-        return Waiting([f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)})
+        return WaitingEvents([f"{held}{of_webhook}{_NOT_ASIDE}"], {"aside": _seqs(database, _SEQS, aside)})
     paused = sorted(webhook for webhook, _ in database.read(PAUSED) if query.webhook in (None, webhook))
     names = {f"paused{number}": name for number, name in enumerate(paused[:_PAUSED_WEBHOOKS])}
     parts = [f"bridge.undecided AS part WHERE webhook = %({name})s AND seq < %(before)s" for name in names]
-    return Waiting(parts, names)
+    return WaitingEvents(parts, names)
 
 
 def _seqs(database: Database, sql: str, event_ids: list[str]) -> list[int]:

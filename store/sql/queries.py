@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import get_args
 
-from store.event_filter import EventFilter, EventPage
 from store.records import Event, EventStatus, Target, TargetState, Task
 from store.sql import event_search, rows
 from store.sql.database import Part
 from store.sql.event_rows import HAS_REPLAYS
-from store.sql.event_search import Waiting, waiting_for
+from store.sql.event_search import EventFilter, EventPage, WaitingEvents, waiting_for
 
 _ARRIVED = "SELECT seq FROM bridge.events WHERE seq > %s ORDER BY seq"
 STATUSES: tuple[EventStatus, ...] = get_args(EventStatus)
@@ -173,7 +172,7 @@ class Queries(Part, ABC):
         """SQL for the numbers of a part's newest events, newest first; `most` is their number."""
         return f"SELECT seq FROM {part} ORDER BY seq DESC LIMIT {most}"
 
-    def _within(self, bounds: event_search.Bounds, query: EventFilter, waiting: Waiting | None) -> list[Event]:
+    def _within(self, bounds: event_search.Bounds, query: EventFilter, waiting: WaitingEvents | None) -> list[Event]:
         values = event_search.values_of(query) | {"before": bounds.before, "after": bounds.after}
         which = event_search.condition_of(query)
         if waiting is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.event_filter import EventFilter
 from store.records import EventStatus
+from store.sql.event_search import EventFilter
 from store.sql.queries import STATUSES, Queries
 
 # Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.

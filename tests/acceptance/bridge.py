@@ -18,9 +18,9 @@ from flask.testing import FlaskClient
 from admin.cli import main
 from config.settings import load_settings
 from relay.app import create_app
-from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Event, EventStatus, Target
+from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from testkit import PATIENCE, signing
 from testkit.client import Answer, Conductor, http, wait_for

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Signer
 
-from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Event
+from store.sql.event_search import EventFilter
 from testkit import PATIENCE
 from testkit.processes import Child, bridge_environment, free_port, start_admin, start_relay
 

@@ -22,8 +22,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from store.event_filter import EventFilter
 from store.open import open_store
+from store.sql.event_search import EventFilter
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.postgres import Postgres, unprivileged
 from testkit.processes import Child, Failed, free_port

@@ -11,10 +11,10 @@ import pytest
 
 from admin.page.app import create_app
 from config.webhooks import load_definitions
-from store.event_filter import EventFilter
 from store.hiding import BLANK, masked, masked_target, may_be_hidden
 from store.open import open_store
 from store.records import Event, NewEvent, Task, new_event_id
+from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample, settings_for
 from tests.store.contract.makers import ME

@@ -20,7 +20,7 @@ from admin.page.access import COOKIE
 from admin.page.app import create_app
 from admin.page.webhooks import DefinitionsFolder
 from platforms import PLATFORMS
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 from store.story import Note
 from store.transfer import TABLES
 from tests.admin.sample import DEFINITIONS, Sample, keep_refused, make_sample

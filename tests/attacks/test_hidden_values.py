@@ -19,9 +19,9 @@ from admin.page.app import create_app
 from platforms.base import digest
 from relay.app import create_app as create_relay
 from store import hiding
-from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Decision, NewEvent, Task, new_event_id
+from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from testkit import PATIENCE
 from tests.admin.conftest import Cli

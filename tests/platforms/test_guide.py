@@ -16,8 +16,8 @@ from platforms.base import Platform
 from platforms.guide import guides, page, samples
 from platforms.verifiers import CannotSign
 from relay.app import create_app
-from store.event_filter import EventFilter
 from store.open import open_store
+from store.sql.event_search import EventFilter
 from tests.admin.sample import settings_for
 from tests.platforms.test_properties import CANNOT, proof_of
 

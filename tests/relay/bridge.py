@@ -22,8 +22,8 @@ from relay import create_app
 from relay.background import Background
 from store.clock import MonotonicClock
 from store.delivery_records import WithoutEvent
-from store.event_filter import EventFilter
 from store.records import Event
+from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
 from tests.settings import settings_with
 

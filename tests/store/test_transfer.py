@@ -13,9 +13,9 @@ import pytest
 
 from store.answers import Answer
 from store.delivery_records import AnswerWanted, RawDelivery, WithoutEvent
-from store.event_filter import EventFilter
 from store.open import open_store
 from store.records import Change, Decision, NewTarget, Result, SetAside, Term, Workflow
+from store.sql.event_search import EventFilter
 from store.sql.maintenance import Row, Table
 from store.sql.store import Store
 from store.transfer import TABLES, CantTransfer, Progress, transfer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.event_filter import EventFilter
 from store.open import open_store
+from store.sql.event_search import EventFilter
 from testkit.full_store import fill
 
 

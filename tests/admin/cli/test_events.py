@@ -8,8 +8,8 @@ import pytest
 
 from admin.bridge import Bridge
 from admin.events.replay import replay
-from store.event_filter import EventFilter
 from store.records import NewEvent
+from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
 from tests.admin.sample import DEFINITIONS, Sample
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample, keep_refused
 

@@ -12,8 +12,8 @@ from admin.events.kept_rejections import KeptRejections
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from relay.reports.retry import StillRejected
-from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
+from store.sql.event_search import EventFilter
 from tests.admin.sample import KEEPING, Sample, keep_refused
 
 

@@ -9,8 +9,8 @@ import pytest
 from admin.events.filters import search_of
 from admin.events.follow import Follower, newest
 from store.delivery_records import WithoutEvent
-from store.event_filter import EventFilter, EventPage
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
+from store.sql.event_search import EventFilter, EventPage
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 

@@ -14,8 +14,8 @@ from admin.events import follow
 from admin.events.follow import Follower
 from config.webhooks import Definitions
 from store.errors import StoreUnavailable
-from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
+from store.sql.event_search import EventFilter
 from tests.admin.sample import settings_for
 from tests.store.contract.makers import arrive
 from tests.store.postgres_backend import all_the_time

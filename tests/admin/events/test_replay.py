@@ -22,8 +22,8 @@ from admin.events.follow import Follower
 from admin.events.replay import replay, replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
 from store.delivery_records import WithoutEvent
-from store.event_filter import EventFilter, EventPage
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
+from store.sql.event_search import EventFilter, EventPage
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.sample import Sample

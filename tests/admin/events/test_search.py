@@ -19,10 +19,10 @@ from admin.events.filters import parts_of, search_of
 from admin.events.replay_plan import choose
 from admin.events.search import BadFilter, Where
 from admin.page.app import create_app
-from store.event_filter import EventFilter, EventPage
 from store.open import open_store
 from store.records import NewEvent, new_event_id
 from store.sql import event_search
+from store.sql.event_search import EventFilter, EventPage
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample, settings_for
 

@@ -12,8 +12,8 @@ from flask.testing import FlaskClient
 
 from admin.page.access import COOKIE
 from admin.page.app import create_app
-from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
+from store.sql.event_search import EventFilter
 from store.sql.queries import Queries
 from tests.admin.sample import Sample, make_sample, settings_for
 

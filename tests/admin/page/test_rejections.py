@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.page.app import create_app
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 from tests.admin.sample import Sample, keep_refused, make_sample
 
 

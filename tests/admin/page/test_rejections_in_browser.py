@@ -11,7 +11,7 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 
 from selenium.webdriver.common.by import By
 
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 from tests.admin.page import browser
 from tests.admin.page.browser import await_true
 from tests.admin.sample import keep_refused, make_sample

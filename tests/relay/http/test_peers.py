@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
 from testkit.strangers import ANSWERS, NO_HTTP, attack

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.event_filter import EventFilter
 from store.records import Decision, EventStatus, Result
+from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import ATTEMPTS_KEPT, Attempt, Note, Noted, Origins
 from tests.store.contract.makers import ME, NOW, arrive, decide, end, event, ids, start

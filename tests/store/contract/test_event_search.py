@@ -7,9 +7,9 @@ from itertools import product
 
 import pytest
 
-from store.event_filter import EventFilter
 from store.records import Event, Result, SetAside
 from store.sql import event_search
+from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from tests.store.contract.makers import NOW, arrive, decide, end, ids, start
 

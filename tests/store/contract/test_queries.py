@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from store.delivery_records import WithoutEvent
-from store.event_filter import EventFilter
 from store.records import Change, Decision, EventStatus, SetAside
 from store.sql import event_search
+from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import Note
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, task

@@ -14,10 +14,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.event_filter import EventFilter
 from store.postgres import PostgresStore
 from store.postgres.low_water_marks import IN_ORDER
 from store.postgres.text import take_any_text
+from store.sql.event_search import EventFilter
 from store.sql.rows import STEP
 from testkit.postgres import Postgres
 from tests.store.postgres_backend import PostgresBackend, migrated, nodes

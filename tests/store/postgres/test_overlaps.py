@@ -14,11 +14,11 @@ import pytest
 
 from store.delivery_records import AnswerWanted, RawDelivery
 from store.errors import StoreUnavailable
-from store.event_filter import EventFilter
 from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
 from store.postgres.deliveries import OVERTAKEN_FOR
 from store.records import Hold, NewTarget, Result, Target
+from store.sql.event_search import EventFilter
 from store.sql.raw_deliveries import LISTENED
 from store.story import Note
 from testkit import PATIENCE

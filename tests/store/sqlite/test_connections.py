@@ -19,8 +19,8 @@ from unittest import mock
 import pytest
 
 from store.errors import StoreRefused, StoreUnavailable
-from store.event_filter import EventFilter
 from store.records import NewEvent, new_event_id
+from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection, Connections
 from testkit import PATIENCE

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from store.event_filter import EventFilter
 from store.records import Decision, NewEvent, NewTarget
+from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME, NOW
 

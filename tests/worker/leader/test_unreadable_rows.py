@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from store.event_filter import EventFilter
+from store.sql.event_search import EventFilter
 from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.refusals import aside, hold
