@@ -5,11 +5,10 @@ from __future__ import annotations
 import base64
 import re
 import secrets as random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from admin.definitions.values import Keys, Secret, Verbatim
+from admin.definitions.values import Secret, Verbatim
 from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import CantDo
 from platforms.base import Platform
@@ -78,16 +77,6 @@ def place_of(written: dict[str, Any], header: str | None) -> tuple[str, ...]:
         return "headers", header
     inside = _around_secret(written)
     return (inside, "secret") if inside is not None and "secret" in written[inside] else ("secret",)
-
-
-def proves_by_secret(keys: Keys) -> bool:
-    """Whether a new webhook with these keys has a secret, which somebody must then enter at the sender."""
-    signature = keys.get("signature")
-    values = [keys.get("secret"), *(signature.values() if isinstance(signature, Mapping) else ())]
-    headers = keys.get("headers")
-    return any(
-        isinstance(one, Secret) for one in (*values, *(headers.values() if isinstance(headers, Mapping) else ()))
-    )
 
 
 class CantRotate(CantDo):

@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, cast
+from typing import cast
 
 import structlog
-from flask import Blueprint, Response, current_app, g, request, url_for
+from flask import Blueprint, Response, current_app, g, render_template, request, stream_with_context
 
 from admin.events.filters import check_webhook, names_for
 from admin.events.follow import LiveDelivery, newest
@@ -90,8 +90,6 @@ def deliveries() -> Response:
         render(
             "deliveries.html",
             deliveries=newest(here, webhook),
-            event_url=_before_id("pages.event", "event_id"),
-            rejection_url=_before_id("pages.rejection", "rejection_id"),
             webhook=webhook,
             names=names_for(here, webhook),
         )
@@ -114,7 +112,7 @@ def stream() -> Response:
         answer = Response(f"{error}\n", 429 if error.is_own else 503, mimetype="text/plain")
         answer.headers["Retry-After"] = "10"
         return answer
-    answer = Response(_Stream(feed, webhook, request.environ).events(), mimetype="text/event-stream")
+    answer = Response(stream_with_context(_events(feed, webhook)), mimetype="text/event-stream")
     answer.call_on_close(stack.close)
     answer.headers["X-Accel-Buffering"] = "no"  # nginx passes each event on at once
     return answer
@@ -125,47 +123,27 @@ def _person() -> str:
     return sessions().id_of(g.cookie) or f"{g.who} {request.remote_addr}"
 
 
-def _before_id(endpoint: str, name: str) -> str:
-    """What stands before the id in the URL of such a page."""
-    return url_for(endpoint, **{name: "x"}).removesuffix("x")  # type: ignore[arg-type]
-
-
-class _Stream:
-    """One stream. It goes on after the request's context has ended, so it has what it needs."""
-
-    def __init__(self, feed: Feed, webhook: str | None, environ: dict[str, Any]):
-        self._feed = feed
-        self._webhook = webhook
-        self._is_gone = environ.get("waitress.client_disconnected", lambda: False)
-        self._template = current_app.jinja_env.get_template("delivery.html")
-        self._urls = {
-            "event_url": _before_id("pages.event", "event_id"),
-            "rejection_url": _before_id("pages.rejection", "rejection_id"),
-        }
-
-    def events(self) -> Iterator[str]:
-        known: dict[str, LiveDelivery] = {}
-        trouble = ""
-        until = time.monotonic() + _LASTS
-        yield "retry: 2000\n\n"
-        while True:
-            told, trouble = trouble, ""
-            try:
-                found = self._feed.newest(self._webhook)
-            except (StoreUnavailable, NewerStore) as error:
-                trouble = str(error)
-            except Exception:  # the next second is another chance
-                structlog.get_logger().exception("the newest deliveries can't be read")
-                trouble = "see the log"
-            else:
-                news = [one for one in reversed(found) if known.get(one.key) != one]
-                known = {one.key: one for one in found}
-                yield self._event(news) if news else ":\n\n"
-            if trouble != told:
-                yield f"event: trouble\ndata: {json.dumps(trouble)}\n\n"
-            if time.monotonic() >= until or self._is_gone() or self._feed.stopping.wait(EVERY):
-                return
-
-    def _event(self, found: list[LiveDelivery]) -> str:
-        rows = [{"key": one.key, "row": self._template.render(one=one, **self._urls)} for one in found]
-        return f"event: deliveries\ndata: {json.dumps(rows)}\n\n"
+def _events(feed: Feed, webhook: str | None) -> Iterator[str]:
+    is_gone = request.environ.get("waitress.client_disconnected", lambda: False)
+    known: dict[str, LiveDelivery] = {}
+    trouble = ""
+    until = time.monotonic() + _LASTS
+    yield "retry: 2000\n\n"
+    while True:
+        told, trouble = trouble, ""
+        try:
+            found = feed.newest(webhook)
+        except (StoreUnavailable, NewerStore) as error:
+            trouble = str(error)
+        except Exception:  # the next second is another chance
+            structlog.get_logger().exception("the newest deliveries can't be read")
+            trouble = "see the log"
+        else:
+            news = [one for one in reversed(found) if known.get(one.key) != one]
+            known = {one.key: one for one in found}
+            rows = [{"key": one.key, "row": render_template("delivery.html", one=one)} for one in news]
+            yield f"event: deliveries\ndata: {json.dumps(rows)}\n\n" if rows else ":\n\n"
+        if trouble != told:
+            yield f"event: trouble\ndata: {json.dumps(trouble)}\n\n"
+        if time.monotonic() >= until or is_gone() or feed.stopping.wait(EVERY):
+            return

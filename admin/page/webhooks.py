@@ -6,8 +6,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
 
@@ -15,7 +14,7 @@ from admin import operations
 from admin.bridge import DAY
 from admin.definitions.entry_text import UnknownSecret, files_in, masked
 from admin.definitions.forms import WebhookForm
-from admin.definitions.rotation import ValueMissing, may_add_secret, proofs_of, proves_by_secret, remove_old
+from admin.definitions.rotation import ValueMissing, may_add_secret, proofs_of, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import (
@@ -142,8 +141,8 @@ def create() -> Response:
         return form_page(form, keys, 422)
     changed("created", form.name, f"platform {guide.platform.name}")
     forget(bridge().store.facts, form.name)
-    shown = form.secret if guide.platform.made_by == "us" and proves_by_secret(keys) else None
-    return _to(form.name, fresh=True, secret=shown)
+    is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
+    return _to(form.name, fresh=True, secret=form.secret if is_entered else None)
 
 
 # --- one webhook --------------------------------------------------------------------------------------------
@@ -153,15 +152,6 @@ def create() -> Response:
 def webhook(name: str) -> Response:
     note = flash_messages().read(request.args.get("note", ""), g.cookie, name) if g.role == "admin" else {}
     return webhook_page(name, **note)
-
-
-@blueprint.get("/webhooks/<name>/test")
-@blueprint.get("/webhooks/<name>/secret")
-@blueprint.get("/webhooks/<name>/pause")
-@blueprint.get("/webhooks/<name>/run")
-def back(name: str) -> Response:
-    """These addresses only take forms, but a browser's address bar keeps them."""
-    return _to(name)
 
 
 def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
@@ -340,8 +330,7 @@ def _to(name: str, **note: Any) -> Response:
     return make_response(redirect(url_for("webhooks.webhook", name=name, note=left), 303))
 
 
-@dataclass(frozen=True, order=True)
-class Runnable:
+class Runnable(NamedTuple):
     """A workflow to run."""
 
     workflow: str
@@ -351,7 +340,7 @@ class Runnable:
     @property
     def key(self) -> str:
         """What a form sends to name it."""
-        return json.dumps([self.workflow, self.version])
+        return json.dumps(self)
 
     @property
     def label(self) -> str:
@@ -361,11 +350,11 @@ class Runnable:
 
 def runnable(webhook: Webhook) -> list[Runnable]:
     """The workflows that the webhook resumes, starts or gives messages, each in the versions that it names."""
-    named = [
+    received = (
         Runnable(workflow, version)
         for workflow, versions in webhook.receivers.items()
         for version in (sorted(versions) if versions else [None])
-    ]
-    started = [Runnable(start.workflow, start.version) for start in webhook.starts]
-    given = [Runnable(message.workflow, message.version) for message in webhook.messages]
-    return list(dict.fromkeys([*named, *started, *given]))
+    )
+    started = (Runnable(start.workflow, start.version) for start in webhook.starts)
+    given = (Runnable(message.workflow, message.version) for message in webhook.messages)
+    return list(dict.fromkeys([*received, *started, *given]))

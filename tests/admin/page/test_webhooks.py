@@ -144,13 +144,6 @@ def test_the_first_mistake_has_the_focus(page: Page, values: dict[str, str], fie
     assert text.count("autofocus") == 1
 
 
-@pytest.mark.parametrize("what", ["test", "secret", "pause", "run"])
-def test_an_address_that_takes_only_forms_leads_to_the_webhook(page: Page, what: str) -> None:
-    page.create()
-    answer = page.client.get(f"/webhooks/deploys/{what}")
-    assert (answer.status_code, answer.headers["Location"]) == (303, "/webhooks/deploys")
-
-
 def test_a_note_is_for_the_session_that_caused_it(tmp_path: Path) -> None:
     page = Page(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
     page.client.post("/login", data={"token": ADMIN})
