@@ -91,7 +91,7 @@ def test_all_is_well_is_said(tmp_path: Path) -> None:
     sample = make_sample(tmp_path)
     sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
     with sample.store._connections.transaction() as db:
-        for table in ("events", "targets", "tasks", "rejections", "delivery_counts"):
+        for table in ("events", "targets", "tasks", "raw_deliveries", "delivery_counts"):
             db.execute(f"DELETE FROM {table}")
     text = page(create_app(sample.settings).test_client(), "/")
     assert "all well" in text
