@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import time
-from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -50,14 +49,14 @@ class Workflows:
         store: Store,
         conductor: Conductor,
         pool: ThreadPoolExecutor | None,
-        at_once: int = 1,
+        threads: int = 1,
         clock: MonotonicClock = time,
     ):
-        """`at_once` look-ups run at a time on the `pool`, which has as many threads. Without a pool they block."""
+        """Look-ups run on the `pool`, which has so many `threads`. Without a pool they block."""
         self._store = store
         self._conductor = conductor
         self._pool = pool
-        self._at_once = at_once
+        self._threads = threads
         self._clock = clock
         self._known: dict[str, Workflow] = {}
         self._absent: set[str] = set()
@@ -103,33 +102,25 @@ class Workflows:
         doubt = self._doubts.get("workflow", workflow_id)
         if doubt is not None:
             raise InDoubt(doubt.reason)
-        if workflow_id not in self._running:
-            self._ready.add(workflow_id)  # there was no room for it
         raise InDoubt(f"workflow {workflow_id} has not been looked up yet")
 
     def look_up(self, workflow_ids: Iterable[str]) -> None:
         """Looks up several workflows at once, and waits while answers come in. Raises StoreUnavailable."""
-        due = filter(self._is_due, dict.fromkeys(workflow_ids))
-        wanted = deque(sorted(due, key=self._is_in_doubt))  # those that failed before come last
-        if self._pool is None:
-            for workflow_id in wanted:
-                self._take(workflow_id, *self._find(workflow_id))
-            return
         waiting: set[str] = set()
-        while wanted or waiting:
-            for _ in range(len(wanted)):
-                if self._has_room_for(wanted[0]):
-                    workflow_id = wanted.popleft()
-                    self._running.add(workflow_id)
-                    waiting.add(workflow_id)
-                    self._pool.submit(self._run, workflow_id)
-                else:
-                    break
+        failed = sum(map(self._is_in_doubt, self._running))
+        for workflow_id in filter(self._is_due, dict.fromkeys(workflow_ids)):
+            if self._pool is None:
+                self._take(workflow_id, *self._find(workflow_id))
+            # Earlier failures, which may hang again, leave half of the threads to others.
+            elif not self._is_in_doubt(workflow_id) or failed < max(1, self._threads // 2):
+                failed += self._is_in_doubt(workflow_id)
+                self._running.add(workflow_id)
+                waiting.add(workflow_id)
+                self._pool.submit(self._run, workflow_id)
+        while waiting:
             left = min(_PATIENCE, self._until - self._clock.monotonic())
-            if not waiting or left <= 0:
-                return
             try:
-                answered = self._answers.get(timeout=left)
+                answered = self._answers.get(timeout=max(0.0, left))
             except queue.Empty:
                 return
             waiting.discard(answered[0])
@@ -161,13 +152,6 @@ class Workflows:
 
     def _is_in_doubt(self, workflow_id: str) -> bool:
         return ("workflow", workflow_id) in self._doubts
-
-    def _has_room_for(self, workflow_id: str) -> bool:
-        """Earlier failures, which may hang again, leave half of the room to others."""
-        failed = sum(map(self._is_in_doubt, self._running))
-        return len(self._running) < self._at_once and not (
-            self._is_in_doubt(workflow_id) and failed >= max(1, self._at_once // 2)
-        )
 
     def _run(self, workflow_id: str) -> None:
         """On the pool."""
