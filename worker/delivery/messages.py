@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -270,17 +271,12 @@ class HeldLookUps:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_webhook: dict[str, _LookUps] = {}
+        self._by_webhook: defaultdict[str, _LookUps] = defaultdict(_LookUps)
 
     def pause(self, webhook: str, now: int, held_for: float) -> float:
         """Seconds from a look-up `now` (Unix milliseconds) until a message's next one; `held_for` is in seconds."""
-        wanted = min(_RAREST, max(_SOONEST, held_for / 4))
         with self._lock:
-            look_ups = self._by_webhook.setdefault(webhook, _LookUps())
-            pause = look_ups.add(now / 1000, wanted)
-            for name in [name for name, other in self._by_webhook.items() if other.is_over(now / 1000)]:
-                del self._by_webhook[name]
-            return pause
+            return self._by_webhook[webhook].add(now / 1000, min(_RAREST, max(_SOONEST, held_for / 4)))
 
 
 class _LookUps:
@@ -294,21 +290,12 @@ class _LookUps:
 
     def add(self, now: float, wanted: float) -> float:
         """Adds a look-up that should come after `wanted` seconds; returns the seconds after which it does."""
-        self._forget(now)
-        self._wanted += 1 / wanted
+        while self._ends and self._ends[0][0] <= now:
+            self._wanted -= heapq.heappop(self._ends)[1]
+        # From nothing, so that rounding errors don't add up.
+        self._wanted = (self._wanted if self._ends else 0.0) + 1 / wanted
         # Messages that have just arrived want frequent look-ups, and count with that rate until they are due.
         evenly = (len(self._ends) + 1) / _LOOK_UPS_A_SECOND
         pause = max(wanted, min(evenly, wanted * self._wanted / _LOOK_UPS_A_SECOND))
         heapq.heappush(self._ends, (now + pause, 1 / wanted))
         return pause
-
-    def is_over(self, now: float) -> bool:
-        """Whether there are none."""
-        self._forget(now)
-        return not self._ends
-
-    def _forget(self, now: float) -> None:
-        while self._ends and self._ends[0][0] <= now:
-            self._wanted -= heapq.heappop(self._ends)[1]
-        if not self._ends:
-            self._wanted = 0.0  # so that rounding errors don't add up
