@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -112,10 +113,10 @@ class World:
         self.bytes_a_task = (_resident() - before) / number
 
     def _decider(self, definitions: Path) -> Decider:
-        here = cast(Conductor, self)
-        workflows = Workflows(self.store, here, pool=None)
+        here, pool = cast(Conductor, self), ThreadPoolExecutor(1)
+        workflows = Workflows(self.store, here, pool)
         timeouts = TaskTimeouts(Conductor(Server("http://127.0.0.1:1/api"), 1), self.store, ME)
-        callbacks = Callbacks(here, None, self.store)
+        callbacks = Callbacks(here, pool, self.store)
         decider = Decider(self.store, workflows, ServerClock(), timeouts, callbacks, 2.0)
         decider.set_definitions(load_definitions(definitions))
         return decider

@@ -12,7 +12,7 @@ import queue
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -135,12 +135,12 @@ class Callbacks:
     def __init__(
         self,
         conductor: Conductor,
-        pool: ThreadPoolExecutor | None,
+        pool: Executor,
         store: Clock,
         listener: Listener | None = None,
         clock: MonotonicClock = time,
     ):
-        """Look-ups run on the `pool`; without one they block. The `listener` is woken once there is an answer."""
+        """Look-ups run on the `pool`. The `listener` is woken once there is an answer."""
         self._conductor = conductor
         self._pool = pool
         self._store = store
@@ -292,10 +292,7 @@ class Callbacks:
                 waiting.tries += 1
             lookups.running[first.turn] += 1
             lookups.next_at = now + _GAP[lookups.proof]
-            if self._pool is None:
-                self._find(together, first.turn, self._store.now(), is_first)
-            else:
-                self._pool.submit(self._find, together, first.turn, self._store.now(), is_first)
+            self._pool.submit(self._find, together, first.turn, self._store.now(), is_first)
 
     def _next_due(self, lookups: _Lookups, now: float) -> _Waiting | None:
         while (seq := lookups.retries.pop(now, lookups.may_begin)) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -56,17 +57,15 @@ class Tuning:
     """Messages after which a thread that finds tasks faster than the loop stores them must wait; 0 for no bound."""
     index_threads: int | None = None
     """Tasks and workflows, handed out by no queue, that are read at a time; by default as many as BRIDGE_CALLS."""
-    workflow_threads: int = 32
-    """Workflows that are looked up at a time for decisions; some may hang for BRIDGE_CALL_TIMEOUT."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pools:
-    """Threads for look-ups, which outlive a term since a call may hang. Without them, look-ups run one after the
-    other."""
+    """Threads for look-ups, which outlive a term since a call may hang."""
 
     index: ThreadPoolExecutor | None
-    workflows: ThreadPoolExecutor | None
+    """None if what no queue hands out is read in turn."""
+    workflows: Pool
     """Separate threads: whatever hangs elsewhere, decisions have room for the look-ups they depend on."""
 
 
@@ -101,7 +100,7 @@ class Leader:
         self._clock = clock
         self.heartbeat = heartbeat
         self.term = term = heartbeat.term
-        workflows = Workflows(store, conductor, pools.workflows, tuning.workflow_threads or 1, clock)
+        workflows = Workflows(store, conductor, pools.workflows, clock)
         self._listener = store.signals.listener("events")
         callbacks = Callbacks(conductor, pools.workflows, store, self._listener, clock)
         skew = settings.bridge_clock_skew

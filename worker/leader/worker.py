@@ -25,6 +25,7 @@ from worker.leader.heartbeat import TERM_SECONDS, Heartbeat
 from worker.leader.leader import Leader, Pools, TermOver, Tuning
 from worker.leader.maintenance import Maintenance
 from worker.leader.task_timeouts import TaskTimeouts
+from worker.leader.workflows import THREADS
 from worker.unread import EVERY, UnreadMessages
 
 log = structlog.get_logger()
@@ -73,7 +74,10 @@ class Worker:
         self._executor = Executor(context, self.id)
         self._timeouts = TaskTimeouts(context.conductor, store, self.id, clock=self._clock)
         index_threads = settings.bridge_calls if tuning.index_threads is None else tuning.index_threads
-        self._pools = Pools(_pool(index_threads, "index"), _pool(tuning.workflow_threads, "workflow"))
+        self._pools = Pools(
+            ThreadPoolExecutor(index_threads, thread_name_prefix="index") if index_threads else None,
+            ThreadPoolExecutor(THREADS, thread_name_prefix="workflow"),
+        )
         self._unread = UnreadMessages(context)
         self._maintenance = Maintenance(context, tuning.once_key_gap)
         self._intervals = Intervals()
@@ -268,10 +272,6 @@ class Worker:
             self._heard_at = now
             if self._listener.wait(0):
                 self._executor.wake()
-
-
-def _pool(threads: int, name: str) -> ThreadPoolExecutor | None:
-    return ThreadPoolExecutor(threads, thread_name_prefix=name) if threads else None
 
 
 def _run(name: str, job: Callable[[], object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor
 
 import structlog
 
@@ -20,6 +20,8 @@ from worker.retries import Retries
 
 log = structlog.get_logger()
 
+THREADS = 32
+"""Workflows that are looked up at a time for decisions; some may hang for BRIDGE_CALL_TIMEOUT."""
 _REMEMBERED = 50_000
 _IN_DOUBT = 10_000
 """Workflows in doubt that are remembered; beyond that the earliest are forgotten, and so looked up again sooner."""
@@ -48,11 +50,11 @@ class Workflows:
         self,
         store: Store,
         conductor: Conductor,
-        pool: ThreadPoolExecutor | None,
-        threads: int = 1,
+        pool: Executor,
         clock: MonotonicClock = time,
+        threads: int = THREADS,
     ):
-        """Look-ups run on the `pool`, which has so many `threads`. Without a pool they block."""
+        """Look-ups run on the `pool`, which has so many `threads`."""
         self._store = store
         self._conductor = conductor
         self._pool = pool
@@ -109,10 +111,8 @@ class Workflows:
         waiting: set[str] = set()
         failed = sum(map(self._is_in_doubt, self._running))
         for workflow_id in filter(self._is_due, dict.fromkeys(workflow_ids)):
-            if self._pool is None:
-                self._take(workflow_id, *self._find(workflow_id))
             # Earlier failures, which may hang again, leave half of the threads to others.
-            elif not self._is_in_doubt(workflow_id) or failed < max(1, self._threads // 2):
+            if not self._is_in_doubt(workflow_id) or failed < max(1, self._threads // 2):
                 failed += self._is_in_doubt(workflow_id)
                 self._running.add(workflow_id)
                 waiting.add(workflow_id)

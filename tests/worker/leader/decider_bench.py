@@ -15,7 +15,7 @@ from config.webhooks import Definitions, Webhook
 from store.records import Event, NewEvent, Result, Target
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME
-from tests.worker.play import Later
+from tests.worker.play import Later, Now
 from tests.worker.simulated import SimulatedConductor, SimulatedTask
 from worker.health import Health
 from worker.leader.callbacks import Callbacks
@@ -41,9 +41,9 @@ class Bench:
 
     def another(self) -> Decider:
         conductor: Any = self.conductor
-        workflows = Workflows(self.store, conductor, pool=None, clock=self)
+        workflows = Workflows(self.store, conductor, Now(), self)
         timeouts = TaskTimeouts(conductor, self.store, "me", Later(), clock=self)
-        callbacks = Callbacks(conductor, None, self, clock=self)
+        callbacks = Callbacks(conductor, Now(), self, clock=self)
         return Decider(self.store, workflows, self.conductor.server_clock, timeouts, callbacks, skew=2.0)
 
     def monotonic(self) -> float:

@@ -22,6 +22,7 @@ from store.records import Event, Result, Target, Term
 from store.sqlite import SqliteStore, open_store
 from tests.criteria import naive
 from tests.settings import settings_with
+from tests.worker.play import Now
 from tests.worker.reference import RefEvent, RefTask, Rules
 from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker import retries
@@ -75,7 +76,7 @@ ALL = tuple(
         ],
     )
 )
-TUNING = Tuning(scan_gap=0, search_gap=float("inf"), inbox=0, index_threads=0, workflow_threads=0)
+TUNING = Tuning(scan_gap=0, search_gap=float("inf"), inbox=0, index_threads=0)
 
 
 class World(RuleBasedStateMachine):
@@ -155,6 +156,7 @@ class World(RuleBasedStateMachine):
         context = Context(made, self.store, conductor, source, Health(self.store.leadership), self)
         worker = Worker(context, f"worker{len(self.workers)}", TUNING)
         self.workers.append(worker)
+        worker._pools.workflows = Now()
         worker._executor.submit = lambda claimed: self.in_hand.extend((worker, *one) for one in claimed)  # type: ignore[method-assign]
         return worker
 

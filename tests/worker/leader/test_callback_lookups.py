@@ -7,14 +7,13 @@ from typing import Any
 from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.test_callbacks import BY_ID, OTHER, SIGNED, called
-from tests.worker.play import Later
+from tests.worker.play import Later, Now
 from worker.leader.callbacks import Callbacks
 
 
 def lookups(bench: Bench, pool: Later | None = None) -> Callbacks:
     source: Any = bench.conductor
-    threads: Any = pool
-    return Callbacks(source, threads, bench, clock=bench)
+    return Callbacks(source, pool or Now(), bench, clock=bench)
 
 
 def pass_time(bench: Bench, callbacks: Callbacks, milliseconds: int) -> set[str]:
@@ -30,8 +29,7 @@ def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(benc
     bench.define(BY_ID, SIGNED | {"name": "signed"})
     pool, conductor = Later(), bench.conductor
     source: Any = conductor
-    threads: Any = pool
-    callbacks = Callbacks(source, threads, bench, clock=bench)
+    callbacks = Callbacks(source, pool, bench, clock=bench)
     for number in range(600):
         called(bench, f"made-up{number}", "approve")
     for event in bench.store.decisions.agenda(1000).undecided:

@@ -12,6 +12,7 @@ import pytest
 from store.errors import StoreUnavailable
 from store.records import SetAside, Workflow
 from tests.worker.clock import Clock
+from tests.worker.play import Now
 from worker.leader.workflows import InDoubt, Workflows
 
 
@@ -60,8 +61,8 @@ class Bench:
         self.pool = ThreadPoolExecutor(4)
         store: Any = self.store
         # Its own clock stands still, so that what a test waits for is an answer or the patience for one.
-        self.workflows = Workflows(store, self, self.pool, 4, self.clock)
-        self.alone = Workflows(store, self, None, 1, self.clock)
+        self.workflows = Workflows(store, self, self.pool, self.clock, 4)
+        self.alone = Workflows(store, self, Now(), self.clock)
 
     def within(self, seconds: float) -> Bench:
         return self
@@ -231,7 +232,7 @@ def test_a_first_look_has_less_time_than_a_call_so_that_many_which_hang_take_no_
 
     store: Any = Store()
     clock = Clock()
-    workflows = Workflows(store, Hanging(), None, clock=clock)
+    workflows = Workflows(store, Hanging(), Now(), clock)
     for clock.seconds in (0.0, 100.0, 200.0):
         workflows.begin()
         with pytest.raises(InDoubt):
