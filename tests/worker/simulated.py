@@ -98,8 +98,6 @@ class SimulatedConductor:
     """Ways to find tasks that the server hasn't got, each with the status of its answer."""
     ailing: dict[str, Ailment] = field(default_factory=dict)
     """Tasks and workflows that can't be read, and how that shows."""
-    nameless: set[str] = field(default_factory=set)
-    """Those of them that have no id in the index either."""
     indexing: bool = True
     unindexed: set[str] = field(default_factory=set)
     """Tasks that the index doesn't know: the server was killed before it had told it."""
@@ -210,7 +208,7 @@ class SimulatedConductor:
 
     def _unreadable(self, task: SimulatedTask) -> Unreadable:
         name = self.workflows[task.workflow_id].name
-        return Unreadable(task.id, "it ails", since=max(0, task.started_at - 1), workflow=name)
+        return Unreadable(task.id, "it ails", name)
 
     def poll(
         self,
@@ -264,13 +262,7 @@ class SimulatedConductor:
         for page in self._indexed(start):
             readable = [task for task in page if task.id not in self.ailing]
             if unreadable is not None:
-                unreadable += [
-                    Unreadable(None, "it ails", task.started_at - 1)
-                    if task.id in self.nameless
-                    else self._unreadable(task)
-                    for task in page
-                    if task.id in self.ailing
-                ]
+                unreadable += [self._unreadable(task) for task in page if task.id in self.ailing]
             yield [replace(self._task(task), found_by="index") for task in readable]
 
     def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[dict[str, str]]:

@@ -40,8 +40,6 @@ class Unreadable:
     id: str | None
     """The task's id, if known."""
     reason: str
-    since: int = 0
-    """The task started after this time, by the server's clock."""
     workflow: str = ""
     """The name of the task's workflow; empty if unknown."""
 

@@ -57,12 +57,12 @@ def in_progress(
                 size = max(1, size // _NARROWER)
                 continue
             id_, workflow = _named_at(search, path, query, offset)
-            unreadable.append(Unreadable(id_, str(error), start, workflow))
+            unreadable.append(Unreadable(id_, str(error), workflow))
             offset += 1
             continue
         listed = [item for item in page if isinstance(item, dict) and isinstance(item.get("taskId"), str)]
         if len(listed) < len(page):
-            unknown = Unreadable(None, "an item of the search has no id", start)
+            unknown = Unreadable(None, "an item of the search has no id")
             unreadable += [unknown] * (len(page) - len(listed))
         yield [item for item in listed if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
         if len(page) < size:

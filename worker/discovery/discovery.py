@@ -17,7 +17,7 @@ import structlog
 from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import BrokenOff, ConductorError
-from worker.discovery.index import CANNOT, LAG, Index, Seen
+from worker.discovery.index import CANNOT, LAG, Index
 from worker.discovery.scanner import OVERLAP
 
 log = structlog.get_logger()
@@ -117,7 +117,7 @@ class Discovery:
         reconciles = self._runs % _RECONCILE_EVERY == 0 or self._is_distrusted or is_due
         reads_all = reconciles or self._empty_since < float("inf")
         since = 0 if reads_all else max(0, (self.searched_to or searched_to) - OVERLAP)
-        seen = Seen()
+        seen = set[str]()
         if reconciles:
             self._is_distrusted = False
         try:
@@ -127,11 +127,11 @@ class Discovery:
             if self._index.ladder.way == "workflows":  # all of them are read anyway
                 self._reconciliation = None
             else:
-                if seen.ids:
+                if seen:
                     self._empty_since = float("inf")
                 elif reconciles:
                     self._empty_since = began
-                yield from self._reconcile(reconciles, seen.ids, now)
+                yield from self._reconcile(reconciles, seen, now)
         except ConductorError:
             self._is_distrusted |= reconciles
             raise
@@ -140,12 +140,10 @@ class Discovery:
         if awaited := self._index.awaited():  # the next leader, who doesn't know of them, finds them again
             oldest = min(since for since, _ in awaited.values())
             self.searched_to -= int((self._clock.monotonic() - oldest) * 1000)
-        if seen.unidentified:  # keep searching for such a task at its old place until it can be read
-            self.searched_to = max(1, min(self.searched_to, min(item.since for item in seen.unidentified) + OVERLAP))
         self._runs += 1
         return ended
 
-    def _read(self, since: int, seen: Seen, must_show: bool) -> Iterator[list[Task]]:
+    def _read(self, since: int, seen: set[str], must_show: bool) -> Iterator[list[Task]]:
         """Finds the tasks in progress that started after that time, however often the search breaks off."""
         while True:
             try:

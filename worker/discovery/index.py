@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, get_args
 
 import structlog
@@ -98,16 +97,6 @@ class Ladder:
         return True
 
 
-@dataclass
-class Seen:
-    """What a search saw, besides the tasks that it returned."""
-
-    ids: set[str] = field(default_factory=set)
-    """The ids of all tasks in its results, known or not, readable or not."""
-    unidentified: list[Unreadable] = field(default_factory=list)
-    """Unreadable items whose id is unknown too."""
-
-
 class Index:
     """Asks Conductor for waiting tasks that no queue hands out. Thread-safe."""
 
@@ -123,16 +112,16 @@ class Index:
         """The workflows whose tasks a webhook may complete; the owner of the definitions sets them."""
 
     def waiting_since(
-        self, start: int, seen: Seen | None = None, patience: float = float("inf"), must_show: bool = False
+        self, start: int, seen: set[str] | None = None, patience: float = float("inf"), must_show: bool = False
     ) -> Iterator[list[Task]]:
         """Pages of tasks in progress that started after that time by the server's clock; all of them for 0, or if
         running workflows are read.
 
-        `patience`: seconds to wait for each page. Known tasks may be left out; `seen` collects what else the search
-        sees. `must_show`: whether a working index has something to show. Raises ConductorError; BrokenOff if the search
-        should continue from where it stopped.
+        Known tasks may be left out; `seen` collects the ids of all, known or not, readable or not. `patience`: seconds
+        to wait for each page. `must_show`: whether a working index has something to show. Raises ConductorError;
+        BrokenOff if the search should continue from where it stopped.
         """
-        seen = Seen() if seen is None else seen
+        seen = set() if seen is None else seen
         conductor = self._conductor.within(patience)
         failed: ConductorError | None = None
         for way in self.ladder.ways():
@@ -146,7 +135,7 @@ class Index:
                     raise
                 failed = error
                 continue
-            if self.ladder.answered(way, str(failed or ""), bool(seen.ids), must_show):
+            if self.ladder.answered(way, str(failed or ""), bool(seen), must_show):
                 return
         assert failed is not None
         raise failed
@@ -186,17 +175,17 @@ class Index:
         yield from (tasks for _, tasks in found if tasks)
         self.suspects.read("workflow", [id_ for id_, _ in found])
 
-    def suspect(self, items: Iterable[Unreadable]) -> list[Unreadable]:
-        """From now on, reads these list items by their ids; returns those without an id."""
-        unidentified: list[Unreadable] = []
+    def suspect(self, items: Iterable[Unreadable]) -> bool:
+        """From now on, reads these list items by their ids; returns whether all have one."""
+        have_ids = True
         for item in items:
             if item.id is None:
-                unidentified.append(item)
+                have_ids = False
                 log.warning("neither a waiting task nor its id can be read", error=item.reason)
             elif item.id not in self.known and ("task", item.id) not in self.suspects:
                 # Only once: from then on it has its own retry times.
                 self._failed("task", item.id, item.reason, item.workflow)
-        return unidentified
+        return have_ids
 
     def awaited(self) -> dict[Hashable, tuple[float, str]]:
         """Items that may hold tasks for events and can't be read right now: since when, by the clock, and the names of
@@ -227,20 +216,20 @@ class Index:
             self.suspects.read("task", [id_ for id_, _ in read])
             self.suspects.read("workflow", [id_ for id_, _ in read_in])
 
-    def _search(self, conductor: Conductor, way: Way, start: int, seen: Seen) -> Iterator[list[Task]]:
+    def _search(self, conductor: Conductor, way: Way, start: int, seen: set[str]) -> Iterator[list[Task]]:
         unreadable: list[Unreadable] = []
         try:
             yield from self._pages(conductor, way, start, seen, unreadable)
         finally:
-            seen.ids.update(item.id for item in unreadable if item.id is not None)
-            seen.unidentified += self.suspect(unreadable)
+            seen.update(item.id for item in unreadable if item.id is not None)
+            self.suspect(unreadable)
 
     def _pages(
-        self, conductor: Conductor, way: Way, start: int, seen: Seen, unreadable: list[Unreadable]
+        self, conductor: Conductor, way: Way, start: int, seen: set[str], unreadable: list[Unreadable]
     ) -> Iterator[list[Task]]:
         if way == "search-v2":
             for tasks in conductor.waiting_since(start, unreadable):
-                seen.ids.update(task.id for task in tasks)
+                seen.update(task.id for task in tasks)
                 yield tasks
                 self.suspects.read("task", [task.id for task in tasks])
         else:
@@ -248,18 +237,18 @@ class Index:
                 new = {
                     task_id: workflow
                     for task_id, workflow in ids.items()
-                    if task_id not in seen.ids and task_id not in self.known and ("task", task_id) not in self.suspects
+                    if task_id not in seen and task_id not in self.known and ("task", task_id) not in self.suspects
                 }
-                seen.ids.update(ids)
+                seen.update(ids)
                 read = self._conductor.within(_FIRST_READ).waiting_task
                 yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
 
-    def _running_tasks(self, conductor: Conductor, seen: Seen) -> Iterator[list[Task]]:
+    def _running_tasks(self, conductor: Conductor, seen: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
         for name, ids in self.running_by_name():
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
             for found in self.waiting_in(unsuspected, conductor, name):
-                seen.ids.update(task.id for task, _ in found)
+                seen.update(task.id for task, _ in found)
                 yield [task for task, _ in found]
 
     def running_by_name(self) -> Iterator[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, NotTrusted, Unreachable
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import remarks
-from worker.discovery.index import LAG, Index, Seen
+from worker.discovery.index import LAG, Index
 
 _NOBODY = "webhook-bridge-check"
 """A name that no workflow, task or task domain has: polling that domain's queue takes nobody's task."""
@@ -159,15 +159,15 @@ class _Everything:
 def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[CheckResult]:
     """How waiting tasks that no queue hands out are found. Raises ConductorError."""
     index = Index(conductor, None, _Everything(), time)
-    ladder, seen = index.ladder, Seen()
+    ladder, seen = index.ladder, set[str]()
     # This shows which way works, without reading a single task or all running workflows.
     for _ in index.waiting_since(conductor.server_now(), seen):
         pass
     if ladder.way != "workflows":
         for _ in index.waiting_since(0, seen):
-            if seen.ids:  # it knows something
+            if seen:  # it knows something
                 break
-    if ladder.way != "workflows" and not seen.ids:
+    if ladder.way != "workflows" and not seen:
         index.receivers = receivers
         before = conductor.server_now() - LAG
         samples = (index.waiting_in(ids[:_SAMPLE]) for _, ids in index.running_by_name())

@@ -102,7 +102,7 @@ class Scanner:
                 count, unreadable = 1, 0
                 yield []
                 continue
-            if self._index.suspect(refused):
+            if not self._index.suspect(refused):
                 self._barrier.poll_lost(self._sent)
             if not tasks and refused:
                 unreadable += 1

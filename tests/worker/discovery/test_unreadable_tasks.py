@@ -52,29 +52,6 @@ def test_the_next_leader_searches_from_before_a_task_could_not_be_read(bench: Be
     assert discovery.searched_to == bench.ms - 3000
 
 
-def test_a_task_that_cannot_be_told_is_searched_for_where_it_was_until_it_can_be_read(bench: Bench) -> None:
-    discovery = bench.discovery()
-    bench.schedule()
-    bench.conductor.poll("somebody")
-    bench.discover(discovery)
-    bench.ms += 30_000
-    [sick] = bench.schedule()
-    bench.conductor.poll("somebody")
-    bench.conductor.ailing, bench.conductor.nameless = {sick: "garbage"}, {sick}
-    start = bench.ms - 1
-    for _ in range(10):
-        bench.ms += 30_000
-        bench.discover(discovery)
-    assert set(bench.searches[-8:]) == {start}
-    bench.conductor.ailing.clear()
-    assert sick not in bench.ids()
-    bench.discover(discovery)
-    assert sick in bench.ids()
-    bench.ms += 30_000
-    bench.discover(discovery)
-    assert bench.searches[-1] == bench.ms - 30_000 - 15_000
-
-
 def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Bench) -> None:
     def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
         unreadable.append(Unreadable(None, "no task"))
