@@ -428,7 +428,7 @@ class Agenda:
     freed: Sequence[Event]
     """Events whose takers all turned out to be gone (`recheck`), oldest first."""
     returned: Sequence[Task]
-    """Tasks whose event was permanently refused, or that were handed over."""
+    """Tasks whose event was permanently refused."""
     more: bool = False
     """Whether there may be more than was read, to be fetched right away."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from store.errors import Unstorable
 from store.records import Agenda, Decision, Event, Target, Task, Term, Workflow
 from store.rules import transitions
 from store.sql import rows, storable
-from store.sql.database import Database, Deciding, Part, Signals, Transaction
+from store.sql.database import Database, Deciding, Part, Signals
 from store.sql.event_rows import Decided, EventRows
 from store.sql.keys import advance, hurry, lanes_of, take_free
 
@@ -104,15 +104,12 @@ def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, cl
 
 
 _INTO = f"bridge.tasks ({rows.TASK}, seen_at)"
-# Conductor queues a task that ended again only if it is rerun: then it waits again. A task that is handed over may have
-# been polled before it ended, so it waits again only if it was scheduled later. A task that was handed over since the
+# Conductor queues a task that ended again only if it is rerun: then it waits again. A task that has returned since the
 # agenda was read, and is found now, waits at once instead of from the next agenda on.
 _AGAIN = """
-ON CONFLICT (id) DO UPDATE SET state = excluded.state, settled_at = NULL, scheduled_at = excluded.scheduled_at,
+ON CONFLICT (id) DO UPDATE SET state = 'waiting', settled_at = NULL, scheduled_at = excluded.scheduled_at,
     matches = excluded.matches, broken = excluded.broken, seen_at = excluded.seen_at
-WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone')
-    AND (excluded.state = 'waiting' OR excluded.scheduled_at > tasks.scheduled_at)
-OR excluded.state = 'waiting' AND tasks.state = 'returned' RETURNING id
+WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone') OR tasks.state = 'returned' RETURNING id
 """
 # A function of the state: PostgreSQL would look for some tasks among all that wait.
 _DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND coalesce(state, '') = 'waiting'"
@@ -123,24 +120,25 @@ _WAIT_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND 
 
 
 class Tasks:
-    """Tasks waiting for an event. Writes, but for `hand_over`, raise LeadershipLost once another worker is leader."""
+    """Tasks waiting for an event. Writes raise LeadershipLost once another worker is leader."""
 
-    def __init__(self, database: Database, leadership: Deciding, signals: Signals):
+    def __init__(self, database: Database, leadership: Deciding):
         self._database = database
         self._leadership = leadership
-        self._signals = signals
 
     def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
         """Stores tasks that were found waiting; returns those that weren't known to wait before.
 
-        A settled task that the index shows doesn't wait again, since an index may lag. One that has returned, or was
-        handed over, waits from now on.
+        A settled task that the index shows doesn't wait again, since an index may lag. One that has returned waits from
+        now on.
         """
         tasks = list(map(storable.task, tasks))
         fresh = set[str]()
         for step in rows.steps(tasks):
             with self._leadership.deciding(term) as transaction:
-                fresh |= _insert(transaction, step, "waiting", now)
+                by_id = {task.id: task for task in sorted(step, key=lambda task: task.id)}
+                new_rows = [rows.new_task_row(task, now) for task in by_id.values()]
+                fresh |= {task_id for (task_id,) in transaction.insert(_INTO, new_rows, _AGAIN)}
         return [task for task in tasks if task.id in fresh]
 
     def drop(self, term: Term, task_ids: Sequence[str], now: int) -> None:
@@ -155,27 +153,11 @@ class Tasks:
             with self._leadership.deciding(term) as transaction:
                 transaction.write(_WAIT_AGAIN, (sorted(step),))
 
-    def hand_over(self, tasks: Sequence[Task], now: int) -> None:
-        """Leaves tasks that were polled while leadership was being lost to the next leader, as returned ones."""
-        for step in rows.steps(list(map(storable.task, tasks))):
-            with self._database.transaction() as transaction:
-                _insert(transaction, step, "returned", now)
-        self._signals.notify("events")
-
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         """Taken tasks with a response time-out, after that id, in order of id."""
         # SQLite reads an id that isn't UTF-8 as a different one: stop when the same rows come again.
         found = map(rows.task, self._database.read(_TAKEN_IN_TIME, (after, limit)))
         return [task for task in found if task.id > after]
-
-
-def _insert(
-    transaction: Transaction, tasks: Sequence[Task], state: Literal["waiting", "returned"], now: int
-) -> set[str]:
-    """Inserts tasks that are unknown, or settled and queued again; returns their ids."""
-    by_id = {task.id: task for task in sorted(tasks, key=lambda task: task.id)}
-    new_rows = [rows.new_task_row(task, state, now) for task in by_id.values()]
-    return {task_id for (task_id,) in transaction.insert(_INTO, new_rows, _AGAIN)}
 
 
 _KEEP_LAST = """

@@ -171,8 +171,8 @@ def steps(items: Sequence[_Item], most: int = STEP) -> Iterator[Sequence[_Item]]
         yield items[first : first + most]
 
 
-def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:
-    """The values of the columns of `TASK`, in this state, and when the task was seen."""
+def new_task_row(task: Task, now: int) -> tuple[object, ...]:
+    """The values of the columns of `TASK`, of a task that waits, and when it was seen."""
     return (
         task.id,
         task.workflow_id,
@@ -183,7 +183,7 @@ def new_task_row(task: Task, state: str, now: int) -> tuple[object, ...]:
         task.response_timeout,
         task.domain,
         task.found_by,
-        state,
+        "waiting",
         task.broken,
         task.iteration,
         now,

@@ -52,7 +52,7 @@ class Store:
         self.raw_deliveries = RawDeliveries(database)
         self.answers = Answers(database, impatient, signals)
         self.verifications = Verifications(impatient)
-        self.tasks = Tasks(database, leadership, signals)
+        self.tasks = Tasks(database, leadership)
         self.workflows = KnownWorkflows(database)
         self.once_keys = OnceKeys(database)
         self.lanes = Lanes(database)

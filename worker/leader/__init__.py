@@ -39,5 +39,5 @@ leader, and raises LeadershipLost if it isn't. So however late a former leader w
 is given to two events. It can still poll tasks from Conductor's queue, though, which hands each out only once. So it
 checks its term before each poll, which doesn't leave once the term is no longer certain; a new leader searches the
 index for what its predecessor may have polled, and decides nothing until a poll that the predecessor sent can no longer
-take effect; and tasks that were polled but not stored are handed over.
+take effect. Tasks that were polled but not stored are found as those of a lost poll are.
 """

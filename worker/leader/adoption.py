@@ -20,9 +20,6 @@ from worker.leader.task_index import parse_task
 
 log = structlog.get_logger()
 
-_REFUSED = 1000
-"""Polled tasks that are kept although the store refuses them; beyond that, the index is searched again."""
-
 
 class Adoption:
     """Belongs to one term, and to the loop's thread. What the store refuses is narrowed down to single tasks."""
@@ -33,15 +30,8 @@ class Adoption:
         self._decider = decider
         self._barrier = barrier
         self._reporter = reporter
-        self._polled: list[Task] = []
-        """Taken off the queue but not stored yet: no queue hands them out again."""
-        self._refused: dict[str, Task] = {}
-        """Those that the store refuses, which are tried again."""
-
-    @property
-    def unstored(self) -> list[Task]:
-        """Tasks that were polled but aren't stored."""
-        return [*self._polled, *self._refused.values()]
+        self.has_unstored = False
+        """Whether polled tasks couldn't be stored, which no queue hands out again."""
 
     def adopt(self, tasks: Sequence[Task], suspects: bool = False) -> None:
         """Stores the tasks; new ones wait from now on. Raises LeadershipLost and StoreUnavailable.
@@ -49,7 +39,7 @@ class Adoption:
         `suspects` may have been handed out by the queue earlier, when they couldn't be read.
         """
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
-        self._polled += [task for task in tasks if task.found_by == "queue"]
+        self.has_unstored |= any(task.found_by == "queue" for task in tasks)
         fresh: list[Task] = []
 
         def adopt(some: Sequence[Task]) -> None:
@@ -57,11 +47,8 @@ class Adoption:
                 fresh.extend(self._store.tasks.adopt(self._term, part, self._store.now()))
 
         for task, error in failing_items(tasks, adopt):
-            self._refuse(task, error)
-        for task in tasks:
-            if not self._decider.quarantine.task_has_failed(task.id):
-                self._refused.pop(task.id, None)
-        self._polled = []
+            self._decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
+        self.has_unstored = False
         self._decider.add_tasks(fresh)
         for task in fresh:
             log.info(
@@ -75,12 +62,6 @@ class Adoption:
             )
         if not suspects and any(task.found_by == "index" for task in fresh):
             self._reporter.found_by_index_alone(self._barrier)
-
-    def _refuse(self, task: Task, error: Exception) -> None:
-        """The store can't hold the task now. The index finds it again, if it knows it."""
-        if task.found_by == "queue" and len(self._refused) < _REFUSED:
-            self._refused[task.id] = task
-        self._decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
 
     def wait_again(self, returned: Sequence[Task]) -> None:
         """Makes returned tasks wait again. Raises LeadershipLost and StoreUnavailable."""

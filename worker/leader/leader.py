@@ -127,8 +127,8 @@ class Leader:
 
     @property
     def settled(self) -> bool:
-        """Whether the index has been searched since polls of this leader or its predecessor were lost."""
-        return self.barrier.settled
+        """Whether the index has been searched since tasks were polled and lost, by this leader or its predecessor."""
+        return self.barrier.settled and not self.adoption.has_unstored
 
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
@@ -146,12 +146,11 @@ class Leader:
             seconds=round(self._clock.monotonic() - started, 3),
         )
 
-    def end(self) -> list[Task]:
-        """Ends the term, in which nothing more is done. Returns tasks that were polled but not stored yet."""
+    def end(self) -> None:
+        """Ends the term, in which nothing more is done."""
         self.heartbeat.over = True
         self._listener.close()
         metrics.leadership_over()
-        return self.adoption.unstored
 
     # --- one step ---
 

@@ -61,10 +61,6 @@ class Quarantine:
         """Whether the task is set aside until its next try."""
         return task_id in self._tasks
 
-    def task_has_failed(self, task_id: str) -> bool:
-        """Whether the task has failed since the last `write`."""
-        return ("task", task_id) in self._failures
-
     def task_is_gone(self, task_id: str) -> None:
         """The task no longer waits."""
         if self._tasks.pop(task_id, None) is not None:

@@ -14,12 +14,10 @@ import structlog
 
 from config.urls import without_user
 from store.errors import LeadershipLost, StoreUnavailable
-from store.records import Task
 from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import ConductorError
 from worker.context import Context
 from worker.delivery.executor import Executor
-from worker.failing_items import failing_items
 from worker.intervals import Intervals
 from worker.leader.heartbeat import TERM_SECONDS, Heartbeat
 from worker.leader.leader import Leader, Pools, TermOver, Tuning
@@ -83,8 +81,6 @@ class Worker:
         self._intervals = Intervals()
         self.leader: Leader | None = None
         """The current term's; None for a follower. Other threads read it once, and keep using that one, over or not."""
-        self._unstored: list[Task] = []
-        """Tasks polled in a term that ended before they were stored."""
         self._listener = store.signals.listener("targets")
         self._heard_at = float("-inf")
         """When what it has heard was last read by the leader."""
@@ -196,7 +192,6 @@ class Worker:
             if self._reload:
                 self._reload = False
                 self._definitions.check()
-            self.hand_over()
             if self.leader is None and not self.elect():
                 self._call_only()
             else:
@@ -239,24 +234,14 @@ class Worker:
         leader, self.leader = self.leader, None
         if leader is None:
             return
-        self._unstored += leader.end()
+        leader.end()
         # The next leader may give a task to an event, and then no extension of its time-out may be in flight.
         finished = self._timeouts.finish()
-        with suppress(StoreUnavailable):
-            self.hand_over()
         if not (finished and leader.settled):  # the term then runs out
             log.warning("what was sent to Conductor may still take effect: not resigning")
             return
         with suppress(StoreUnavailable):
             self._store.leadership.resign(leader.term)
-
-    def hand_over(self) -> None:
-        """Leaves tasks that were polled but couldn't be stored to the current leader. Raises StoreUnavailable."""
-        if self._unstored:
-            refused = failing_items(self._unstored, lambda tasks: self._store.tasks.hand_over(tasks, self._store.now()))
-            for task, error in refused:  # the index knows it
-                log.error("a polled task can't be stored", task_id=task.id, error=str(error))
-            self._unstored = []
 
     def _call_only(self) -> None:
         until = self._clock.monotonic() + _ELECT_EVERY

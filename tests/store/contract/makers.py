@@ -63,6 +63,15 @@ def end(store: Store, id_: str, *states: TargetState) -> None:
     store.claims.record_results("me", results, NOW)
 
 
+def return_tasks(store: Store, *tasks: Task, term: Term = ME) -> None:
+    """These tasks were taken by an event, and refused it for good."""
+    fresh = store.tasks.adopt(term, tasks, NOW)
+    id_ = arrive(store, f"refused {fresh[0].id}", webhook="refused")
+    taken = [NewTarget("complete", one.workflow, one.workflow_id, one.id, one.reference_name) for one in fresh]
+    claimed = store.decisions.decide(term, [Decision(id_, "pending", "no", (*taken,))], [], NOW, "me", len(taken))
+    store.claims.record_results("me", [Result(target, "failed", "no") for target in claimed], NOW)
+
+
 def event(store: Store, id_: str) -> Event:
     found = store.queries.event(id_)
     assert found is not None

@@ -12,7 +12,7 @@ from store.rules import fairness
 from store.sql import claims
 from store.sql.store import Store
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, return_tasks, task
 
 LARGE = f'{{"text": "{"x" * 1000}"}}'
 
@@ -107,7 +107,7 @@ def test_a_round_passes_over_webhooks_that_are_left_out(store: Store, small: Non
 
 
 def test_returned_tasks_are_read_in_parts(store: Store) -> None:
-    store.tasks.hand_over([task(number) for number in range(5)], NOW)
+    return_tasks(store, *(task(number) for number in range(5)))
     agenda = store.decisions.agenda(3)
     assert ids(agenda.returned) == ["t0", "t1", "t2"]
     assert agenda.more
@@ -117,7 +117,7 @@ def test_returned_tasks_are_read_in_parts(store: Store) -> None:
 
 def test_returned_tasks_that_stay_so_take_turns_and_are_not_asked_for_for_ever(store: Store) -> None:
     """Whoever reads them may be refused each one's return."""
-    store.tasks.hand_over([task(number) for number in range(5)], NOW)
+    return_tasks(store, *(task(number) for number in range(5)))
     rounds = [store.decisions.agenda(2) for _ in range(4)]
     assert [ids(list(agenda.returned)) for agenda in rounds] == [["t0", "t1"], ["t2", "t3"], ["t4"], ["t0", "t1"]]
     assert [agenda.more for agenda in rounds] == [True, True, False, True]

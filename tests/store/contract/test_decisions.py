@@ -19,6 +19,7 @@ from tests.store.contract.makers import (
     end,
     event,
     ids,
+    return_tasks,
     start,
     states,
     task,
@@ -110,9 +111,8 @@ def test_a_task_that_an_event_has_is_neither_adopted_nor_dropped(store: Store) -
     assert store.queries.task("t1").state == "taken"  # type: ignore[union-attr]
 
 
-def test_tasks_that_are_handed_over_wait_for_the_decider_to_look(store: Store) -> None:
-    store.tasks.hand_over([task()], NOW)
-    store.tasks.hand_over([task()], NOW)
+def test_tasks_that_have_returned_wait_for_the_decider_to_look(store: Store) -> None:
+    return_tasks(store, task())
     assert ids(store.decisions.agenda(9).returned) == ["t1"]
     assert store.queries.waiting_tasks() == []
     store.tasks.wait_again(ME, ["t1"])
@@ -120,27 +120,13 @@ def test_tasks_that_are_handed_over_wait_for_the_decider_to_look(store: Store) -
     assert ids(store.queries.waiting_tasks()) == ["t1"]
 
 
-def test_a_task_that_was_polled_before_it_ended_does_not_wait_again_as_it_is_handed_over(store: Store) -> None:
-    """A worker polls it and is cut off; another finds it by the index, and an event completes it."""
-    store.tasks.adopt(ME, [task(1, found_by="index"), task(2, found_by="index")], NOW)
-    store.tasks.drop(ME, ["t2"], NOW)
-    decide(store, arrive(store), completion())
-    end(store, "e1", "done")
-    store.tasks.hand_over([task(1), task(2)], NOW + 1000)
-    assert store.decisions.agenda(9).returned == []
-    store.tasks.hand_over([task(1, scheduled_at=NOW + 1), task(2, scheduled_at=NOW + 1)], NOW + 2000)
-    assert ids(store.decisions.agenda(9).returned) == ["t1", "t2"], "Conductor runs them again"
-
-
-def test_a_task_that_is_found_after_it_was_handed_over_waits_at_once(store: Store) -> None:
+def test_a_task_that_is_found_after_it_has_returned_waits_at_once(store: Store) -> None:
     """Else an event that is decided between the two would miss it: the agenda was read before."""
-    store.tasks.hand_over([task()], NOW)
+    return_tasks(store, task())
     found = task(found_by="index")
     assert ids(store.tasks.adopt(ME, [found], NOW)) == ["t1"]
     assert store.decisions.agenda(9).returned == []
     assert ids(store.queries.waiting_tasks()) == ["t1"]
-    store.tasks.hand_over([task()], NOW)
-    assert store.decisions.agenda(9).returned == [], "it waits already"
     assert store.tasks.adopt(ME, [found], NOW) == []
 
 

@@ -7,7 +7,7 @@ import pytest
 from store.records import Pruned, Result, Workflow
 from store.sql import rows
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, start, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, return_tasks, start, task
 
 
 def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(store: Store) -> None:
@@ -61,7 +61,7 @@ def test_what_is_about_very_many_rows_is_done_in_steps(store: Store, monkeypatch
     assert store.tasks.adopt(ME, tasks, NOW) == tasks
     store.tasks.drop(ME, [f"t{number}" for number in range(10)], NOW)
     assert store.queries.waiting_tasks() == []
-    store.tasks.hand_over([task(number) for number in range(10, 20)], NOW)
+    return_tasks(store, *(task(number) for number in range(10, 20)))
     store.tasks.wait_again(ME, [f"t{number}" for number in range(10, 20)])
     assert len(store.queries.waiting_tasks()) == 10
     store.workflows.remember([Workflow(f"w{number}", 1, "r", NOW, None) for number in range(10)])

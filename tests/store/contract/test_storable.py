@@ -9,7 +9,7 @@ import pytest
 from store.delivery_records import WithoutEvent
 from store.records import Change, Result, SetAside, Workflow
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, decide, event, ids, new_event, start, task
+from tests.store.contract.makers import ME, NOW, arrive, decide, event, ids, new_event, return_tasks, start, task
 
 HALF = "half \ud83d and \udca9 of two"
 KEPT = "half \ufffd and \ufffd of two"
@@ -32,7 +32,7 @@ def test_a_task_is_known_by_the_names_under_which_it_is_read_again(store: Store)
     assert store.queries.task(odd.id.replace(NUL, "")) == fresh
     assert (fresh.workflow, fresh.domain) == (KEPT, KEPT)
     assert store.tasks.adopt(ME, [odd], NOW) == [], "it is known"
-    store.tasks.hand_over([replace(odd, id=f"u{NUL}{HALF}")], NOW)
+    return_tasks(store, replace(odd, id=f"u{NUL}{HALF}"))
     [returned] = store.decisions.agenda(9).returned
     assert store.queries.task(returned.id) == returned
     store.tasks.wait_again(ME, [returned.id])

@@ -10,6 +10,7 @@ from config.webhooks import Definitions, Webhook
 from store.errors import StoreUnavailable, Unstorable
 from store.records import Task, Term
 from store.sql import rows
+from tests.store.contract.makers import return_tasks
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
 from worker.leader import leader as leader_module
@@ -57,15 +58,6 @@ def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_stor
     assert sorted(leader_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 
 
-def test_a_refused_task_is_handed_over_when_the_term_ends_and_keeps_no_other_from_that(bench: Bench) -> None:
-    worker = bench.deciding()
-    refused, other = bench.wait(), bench.wait()
-    with refusing(bench, "adopt", refused, other), refusing(bench, "hand_over", refused):
-        worker.step()
-        worker.end_term()
-    assert (bench.state(refused), bench.state(other)) == (None, "returned")
-
-
 def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it(bench: Bench) -> None:
     worker = bench.deciding()
     tasks = [bench.wait() for _ in range(3)]
@@ -74,7 +66,7 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
         leader_of(worker).adoption.drop(tasks)
     assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
     returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
-    bench.store.tasks.hand_over(returned, 0)
+    return_tasks(bench.store, *returned, term=leader_of(worker).term)
     with refusing(bench, "wait_again", "r1"):
         worker.step()
     assert [bench.state(f"r{number}") for number in range(3)] == ["waiting", "returned", "waiting"]
@@ -113,7 +105,7 @@ def test_claimed_calls_are_made_though_a_task_that_a_callback_found_cannot_be_st
 def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_rests(bench: Bench) -> None:
     worker = bench.deciding()
     refused = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(5)]
-    bench.store.tasks.hand_over([*refused, Task("well", "w", "flow", "wait", {}, 0)], 0)
+    return_tasks(bench.store, *refused, Task("well", "w", "flow", "wait", {}, 0), term=leader_of(worker).term)
     with (
         mock.patch.object(leader_module, "_EVENTS_A_DECISION", 2),
         refusing(bench, "wait_again", *(task.id for task in refused)),

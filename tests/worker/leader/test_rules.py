@@ -338,7 +338,7 @@ class Machine(World):
         self.conductor.run_late()
         assert self.worker.elect()
         self.search_due = True
-        # It wakes up, polls, and finds that it isn't to decide any more; what it polled it hands over.
+        # It wakes up, polls, and finds that it isn't to decide any more; the index knows what it polled.
         try:
             with self.polls_noticed():
                 hung.decide()

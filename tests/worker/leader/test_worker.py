@@ -23,6 +23,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
+from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
 from worker.leader.checks import WEBHOOKS_EVERY
 from worker.leader.heartbeat import TERM_SECONDS
@@ -31,40 +32,31 @@ from worker.leader.worker import Worker
 # --- what was polled ---
 
 
-def test_tasks_that_were_polled_and_could_not_be_stored_are_stored_later(bench: Bench) -> None:
+def test_tasks_that_were_polled_and_could_not_be_stored_are_found_again(bench: Bench) -> None:
+    bench.clock = clock = Clock(1000)
     worker = bench.deciding()
+    worker.step()
     task = bench.wait()
-    locked = StoreUnavailable("locked")
-    with (
-        mock.patch.object(bench.store.tasks, "adopt", side_effect=locked),
-        mock.patch.object(bench.store.tasks, "hand_over", side_effect=locked),
-    ):
+    with mock.patch.object(bench.store.tasks, "adopt", side_effect=StoreUnavailable("locked")):
         worker.step()
     assert worker.leader is None, "it begins anew from the store"
     assert bench.state(task) is None
-    bench.conductor.waiting_since = lambda start, unreadable=None: iter(())  # type: ignore[method-assign]  # no index
-    worker.step()
-    assert bench.state(task) == "waiting"
     bench.arrive()
+    worker.step()
+    assert bench.store.queries.targets_of(["event"]) == [], "the event waits for what a dead worker may have polled"
+    clock.seconds += TERM_SECONDS + LAG
     worker.step()
     assert [target.task_id for target in bench.store.queries.targets_of(["event"])] == [task]
 
 
-def test_tasks_that_were_polled_as_leadership_was_lost_go_to_the_worker_that_decides_now(bench: Bench) -> None:
+def test_a_worker_that_could_not_store_what_it_polled_does_not_resign(bench: Bench) -> None:
     old = bench.deciding()
-    task = bench.wait()
-    new = bench.worker()
-    bench.store.leadership.resign(Term(old.id))
-    assert bench.store.leadership.elect(new.id, 60)
-    bench.conductor.waiting_since = lambda start, unreadable=None: iter(())  # type: ignore[method-assign]  # no index
     old.step()
+    bench.wait()
+    with mock.patch.object(bench.store.tasks, "adopt", side_effect=StoreUnavailable("locked")):
+        old.step()
     assert old.leader is None
-    old.step()
-    assert bench.state(task) == "returned"
-    assert new.elect()
-    new.step()
-    assert bench.state(task) == "waiting"
-    assert task in leader_of(new).decider.tasks
+    assert not bench.worker().elect()
 
 
 def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
