@@ -17,7 +17,7 @@ from admin.api.objects import Rejection
 from admin.api.queries import OfEvents, OfRejections, OfTasks, limited
 from admin.bridge import Bridge
 from admin.check.health import find_issues, state_of
-from admin.errors import NotFound
+from admin.events.event_or_sample import find_sample
 from admin.events.filters import parts_of, search_of
 from admin.events.send import for_relay, post, wait_of
 from platforms.guide import samples
@@ -125,14 +125,9 @@ def send_sample(bridge: Bridge, given: SendSample) -> dict[str, Any]:
     """Sends a realistic sample event of the webhook's platform to the bridge, signed as the platform would. It is
     accepted like any delivery: it may resume or start workflows. Without `sample` it lists the samples."""
     webhook = bridge.webhook(given.webhook)
-    found = samples(webhook.platform)
     if given.sample is None:
-        return {"samples": sorted(found)}
-    if given.sample not in found:
-        raise NotFound(
-            f"{webhook.platform} has no sample {given.sample}; there are: {', '.join(sorted(found)) or 'none'}"
-        )
-    sample = found[given.sample].made_anew()
+        return {"samples": sorted(samples(webhook.platform))}
+    sample = find_sample(webhook, given.sample).made_anew()
     headers = {"Content-Type": sample.content_type, **sample.headers}
     answer = post(*for_relay(webhook, bridge.settings, sample.body, headers), wait_of(webhook))
     bridge.record("tested", webhook.name, f"sample {given.sample}: {answer.status}")

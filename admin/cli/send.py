@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import click
@@ -12,12 +11,24 @@ import click
 from admin.cli.common import Here, complete_webhook, here, webhook_named
 from admin.cli.groups import fail
 from admin.cli.tables import plain
-from admin.events.deliveries import CantKeep, in_latin_1, lines_of, renewed, with_content_type
+from admin.events.deliveries import CantKeep, headers_of, renewed, with_content_type
 from admin.events.deliveries import saved as saved_delivery
-from admin.events.send import NotReachable, content_type_of, doubt, draft_for, post, signed, wait_of, why_not_json
-from admin.urls import local_relay, url_of
+from admin.events.event_or_sample import find_sample
+from admin.events.send import (
+    NotReachable,
+    begins_like_json,
+    content_type_of,
+    doubt,
+    draft_for,
+    fault_of,
+    post,
+    signed,
+    signed_at,
+    urls_of,
+    wait_of,
+)
 from config.webhooks import Webhook
-from platforms.guide import SampleEvent, samples
+from platforms.guide import samples
 from platforms.verifiers import CannotSign, Draft
 from platforms.verifiers.jwts import Jwt
 from store.delivery_records import RawDelivery
@@ -67,9 +78,10 @@ def send(
 ) -> None:
     """Post a delivery to WEBHOOK, signed as its platform would sign it.
 
-    This tries a webhook before its platform is connected. The delivery goes to --url, to BRIDGE_PUBLIC_URL, or to the
-    relay on this machine (port $PORT, 8000 by default). Prints the response's status and body; exits with 1 unless the
-    status is 2xx. Says on stderr if the relay took it for a duplicate, which has no effect.
+    This tries a webhook before its platform is connected. The delivery goes to --url, to BRIDGE_RELAY_URL or
+    BRIDGE_PUBLIC_URL, or to the relay on this machine (port $PORT, 8000 by default). Prints the response's status and
+    body; exits with 1 unless the status is 2xx. Says on stderr if the relay took it for a duplicate, which has no
+    effect.
 
     \b
     Examples:
@@ -88,35 +100,30 @@ def send(
     if sample == "":
         click.echo("\n".join(samples(definition.platform)))
         return
-    body = _body(data)
+    if saved is not None and (data is not None or sample is not None):
+        raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
+    body, drafted = _body(data), {}
     if saved is not None:
-        if data is not None or sample is not None:
-            raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
         found = _saved(here, definition, saved)
-        body, query = found.body, query or found.query
+        body, query, drafted = found.body, query or found.query, dict(found.headers)
         method = found.method if method == "POST" else method
-        typed = {name.lower(): value for name, value in found.headers.items()}
-        content_type = content_type or typed.get("content-type")
-        headers = (*(line for line in lines_of(found.headers).split("\n") if not _is_type(line)), *headers)
-    target, signed_url = _urls(here, definition, url, query)
-    if sample is not None:
-        event = _sample(definition, sample).made_anew()
-        body = body or event.body
-        content_type = content_type or event.content_type
-        headers = (*(f"{name}: {value}" for name, value in event.headers.items()), *headers)
-    if data is not None and content_type is None and not text and (fault := why_not_json(body)):
+    elif sample is not None:
+        event = find_sample(definition, sample).made_anew()
+        body, drafted = body or event.body, {"Content-Type": event.content_type, **event.headers}
+    target, signed_url = urls_of(definition, here.settings, query, None if url is None else _url(definition, url))
+    if data is not None and content_type is None and not text and begins_like_json(body) and (fault := fault_of(body)):
         raise click.UsageError(f"--data begins like JSON, but isn't: {fault}; correct it, or add --text")
     is_own = data is not None or (sample is None and saved is None)
     if is_own and (why := doubt(definition, body, method.upper(), content_type)):
         click.echo(plain(f"warning: {why}" + ("" if body else ": use --data or --sample")), err=True)
-    drafted = {"Content-Type": content_type or content_type_of(body)} if body or content_type else {}
-    for header in headers:
-        name, colon, value = header.partition(":")
-        if not colon or not name.strip():
-            raise click.BadParameter(f"{header!r} is not a header; write 'NAME: VALUE'", param_hint="--header")
-        if not in_latin_1(header):
-            raise click.BadParameter(f"{header!r} has characters that no header can have", param_hint="--header")
-        drafted[name.strip()] = value.strip()
+    if content_type:
+        drafted = {name: value for name, value in drafted.items() if name.lower() != "content-type"}
+    if content_type or (body and not drafted):
+        drafted["Content-Type"] = content_type or content_type_of(body)
+    try:
+        drafted |= headers_of("\n".join(headers))
+    except ValueError as error:
+        raise click.BadParameter(f"{error} is not a header; write 'NAME: VALUE'", param_hint="--header") from None
     draft = draft_for(signed_url, body, drafted, method.upper())
     if token_file is not None:
         draft = _with_token(definition, draft, token_file)
@@ -125,11 +132,8 @@ def send(
             draft = signed(definition, draft)
         except CannotSign as error:
             fail(f"{webhook}: {error}")
-    # Signing may have added to the query.
-    added = urlsplit(draft.url).query
-    address = target._replace(query=added) if added else target
     try:
-        answer = post(address.geturl(), draft, wait_of(definition))
+        answer = post(signed_at(target, draft), draft, wait_of(definition))
     except NotReachable as error:
         fail(f"{error}; is the relay running? If it runs elsewhere, use --url or PORT")
     click.echo(answer.phrase)
@@ -153,25 +157,12 @@ def _with_token(webhook: Webhook, draft: Draft, file: Path) -> Draft:
     return Jwt(webhook.jwt.issuer, header=webhook.jwt.header).with_token(draft, token)
 
 
-def _sample(webhook: Webhook, name: str) -> SampleEvent:
-    found = samples(webhook.platform)
-    if name not in found:
-        raise click.BadParameter(
-            f"{webhook.platform} has no sample {name!r}; there are: {', '.join(found) or 'none'}", param_hint="--sample"
-        )
-    return found[name]
-
-
 def _saved(here: Here, webhook: Webhook, name: str) -> RawDelivery:
     try:
         found = saved_delivery(here.bridge, webhook, name)
     except CantKeep as error:
         fail(f"the saved delivery {name} can't be sent: {error}")
     return with_content_type(renewed(found, webhook))
-
-
-def _is_type(header: str) -> bool:
-    return header.lower().startswith("content-type:")
 
 
 def _body(data: str | None) -> bytes:
@@ -187,25 +178,16 @@ def _body(data: str | None) -> bytes:
         raise click.BadParameter(f"{data[1:]}: {error.strerror}", param_hint="--data") from None
 
 
-def _urls(here: Here, webhook: Webhook, url: str | None, query: str) -> tuple[Any, str]:
-    """Where to post, and the URL that the platform would call, which some signatures cover."""
+def _url(webhook: Webhook, text: str) -> str:
+    """The webhook's whole URL, from that or the relay's."""
     try:
-        if url is not None:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-                raise ValueError
-            if "/webhook/" not in parts.path:
-                parts = parts._replace(path=f"{parts.path.rstrip('/')}/webhook/{webhook.url_id}")
-        else:
-            base = here.settings.bridge_public_url or local_relay()
-            parts = urlsplit(f"{base}/webhook/{webhook.url_id}")
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
+            raise ValueError
     except ValueError:
         raise click.BadParameter(
-            f"{url!r} is not a URL; write one such as http://localhost:8000", param_hint="--url"
+            f"{text!r} is not a URL; write one such as http://localhost:8000", param_hint="--url"
         ) from None
-    if query:
-        parts = parts._replace(query="&".join(filter(None, (parts.query, query.lstrip("?")))))
-    if webhook.public_url or here.settings.bridge_public_url:
-        known = urlsplit(url_of(webhook, here.settings))
-        return parts, known._replace(query=parts.query or known.query).geturl()
-    return parts, parts.geturl()
+    if "/webhook/" not in parts.path:
+        parts = parts._replace(path=f"{parts.path.rstrip('/')}/webhook/{webhook.url_id}")
+    return parts.geturl()

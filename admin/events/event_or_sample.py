@@ -12,7 +12,7 @@ from admin.errors import NotFound
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.bodies import Body
-from platforms.guide import samples
+from platforms.guide import SampleEvent, samples
 from platforms.http import Request
 from relay.events.payload import payload_of
 from relay.events.splitting import shaped
@@ -43,14 +43,20 @@ def _bodies(platform: str) -> Mapping[str, Body]:
     return found
 
 
+def find_sample(webhook: Webhook, name: str) -> SampleEvent:
+    """The sample of the webhook's platform. Raises NotFound, with the names there are."""
+    found = samples(webhook.platform)
+    if name not in found:
+        raise NotFound(f"{webhook.platform} has no sample {name}; there are: {', '.join(sorted(found)) or 'none'}")
+    return found[name]
+
+
 def event_of_sample(webhook: Webhook, name: str) -> Event:
     """The sample as an event, which is not in the store; of an array that the webhook splits, the first element.
 
     Raises NotFound.
     """
-    sample = samples(webhook.platform).get(name)
-    if sample is None:
-        raise NotFound(f"{webhook.platform} has no sample {name}")
+    sample = find_sample(webhook, name)
     bodies = shaped(webhook, PLATFORMS[webhook.platform], _bodies(webhook.platform)[name])
     if not bodies:
         raise NotFound(f"the sample {name} has nothing where `split` looks")

@@ -94,24 +94,25 @@ class Answer:
 
 def content_type_of(body: bytes) -> str:
     """The content type that the body seems to have."""
-    try:
-        json.loads(body)
-    except ValueError:
-        head = body.split(b"&", 1)[0]
-        is_form = b"=" in head and not any(byte in b" \t\r\n<{" for byte in head)
-        return "application/x-www-form-urlencoded" if is_form else "text/plain; charset=utf-8"
-    return "application/json"
+    if not fault_of(body):
+        return "application/json"
+    head = body.split(b"&", 1)[0]
+    is_form = b"=" in head and not any(byte in b" \t\r\n<{" for byte in head)
+    return "application/x-www-form-urlencoded" if is_form else "text/plain; charset=utf-8"
 
 
-def why_not_json(body: bytes) -> str | None:
-    """What is wrong with a body that begins like JSON; None if it is JSON, or doesn't begin like it."""
-    if body.lstrip()[:1] not in (b"{", b"["):
-        return None
+def fault_of(body: bytes) -> str:
+    """Why the body isn't JSON; empty if it is."""
     try:
         json.loads(body)
     except ValueError as error:
         return str(error)
-    return None
+    return ""
+
+
+def begins_like_json(body: bytes) -> bool:
+    """Whether it is an object or a list if it is JSON."""
+    return body.lstrip()[:1] in (b"{", b"[")
 
 
 def signed(webhook: Webhook, draft: Draft) -> Draft:
@@ -128,6 +129,20 @@ def draft_for(url: str, body: bytes, headers: Mapping[str, str], method: str = "
     return Draft(method, url, dict(headers), body, time.time())
 
 
+def urls_of(webhook: Webhook, settings: Settings, query: str = "", relay: str | None = None) -> tuple[str, str]:
+    """The webhook's URL at the relay itself, and the one that the platform would call, which some signatures cover.
+
+    `relay`: the former, if it isn't what the settings say. A definition's `public_url` decides how a delivery is
+    signed, never where it is sent.
+    """
+    parts = urlsplit(relay or relay_url_of(webhook, settings))
+    at = parts._replace(query="&".join(filter(None, (parts.query, query.lstrip("?")))))
+    if not webhook.public_url and not settings.bridge_public_url:
+        return at.geturl(), at.geturl()
+    known_as = urlsplit(url_of(webhook, settings))
+    return at.geturl(), known_as._replace(query=at.query or known_as.query).geturl()
+
+
 def for_relay(
     webhook: Webhook,
     settings: Settings,
@@ -136,16 +151,15 @@ def for_relay(
     method: str = "POST",
     query: str = "",
 ) -> tuple[str, Draft]:
-    """The webhook's URL at the relay itself, and the delivery, signed as the platform would. Raises CannotSign.
+    """The webhook's URL at the relay itself, and the delivery, signed as the platform would. Raises CannotSign."""
+    at, known_as = urls_of(webhook, settings, query)
+    draft = signed(webhook, draft_for(known_as, body, headers, method))
+    return signed_at(at, draft), draft
 
-    A definition's `public_url` decides how the delivery is signed, never where it is sent.
-    """
-    at = relay_url_of(webhook, settings)
-    has_public = webhook.public_url or settings.bridge_public_url
-    known_as = url_of(webhook, settings) if has_public else at
-    draft = signed(webhook, draft_for(f"{known_as}?{query}" if query else known_as, body, headers, method))
-    query = urlsplit(draft.url).query  # signing may have added to it
-    return (f"{at}?{query}" if query else at), draft
+
+def signed_at(url: str, draft: Draft) -> str:
+    """Where the signed draft goes: signing may have added to its query."""
+    return urlsplit(url)._replace(query=urlsplit(draft.url).query).geturl()
 
 
 def wait_of(webhook: Webhook) -> float:
@@ -202,16 +216,8 @@ def doubt(webhook: Webhook, body: bytes, method: str, content_type: str | None) 
     platform = PLATFORMS[webhook.platform]
     is_form = content_type_of(body) == "application/x-www-form-urlencoded"
     if platform.bodies == "json" or (platform.bodies == "json or form" and not is_form):
-        return f"the data isn't valid JSON ({_fault(body)}), and {platform.title} sends JSON"
-    return f"the data isn't valid JSON ({_fault(body)}); it is sent as text" if body.lstrip()[:1] in b"{[" else None
-
-
-def _fault(body: bytes) -> str:
-    try:
-        json.loads(body)
-    except ValueError as error:
-        return str(error)
-    return ""
+        return f"the data isn't valid JSON ({fault_of(body)}), and {platform.title} sends JSON"
+    return f"the data isn't valid JSON ({fault_of(body)}); it is sent as text" if begins_like_json(body) else None
 
 
 def delivery_of(event: Event, url: str) -> Draft:
