@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import structlog
 
-from store.sql.conversations import Conversation
+from store.sql.keys import Conversation
 from worker.conductor.errors import ConductorError, Garbled, NotThere, Unreachable, is_denied
 from worker.context import Context
 

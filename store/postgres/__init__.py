@@ -6,14 +6,12 @@ import psycopg
 
 from store.postgres import remedies, schema
 from store.postgres.address import Address
-from store.postgres.claims import PostgresClaims
+from store.postgres.claims import PostgresClaims, PostgresEventRows
 from store.postgres.connections import Connections, Impatient
-from store.postgres.decisions import PostgresDecisions
 from store.postgres.deliveries import PostgresDeliveries, PostgresRawDeliveries
-from store.postgres.event_rows import PostgresEventRows
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance, PostgresTables
-from store.postgres.queries import PostgresQueries
+from store.postgres.reads import PostgresDecisions, PostgresQueries
 from store.postgres.signals import PostgresSignals
 from store.sql.deliveries import Scheduler
 from store.sql.store import Store

@@ -14,10 +14,10 @@ from typing import Literal
 
 from store.records import Result, Target
 from store.rules import fairness, transitions
-from store.sql import conversations, rows
+from store.sql import rows
 from store.sql.database import Database, Rows, Signals, Transaction
 from store.sql.event_rows import EventRows
-from store.sql.keys import advance, lanes_of, leave
+from store.sql.keys import advance, lanes_of, leave, note_given
 from store.sql.quarantine import take_back
 
 NO_PACES: Mapping[str, float] = MappingProxyType({})
@@ -200,7 +200,7 @@ class Claims(ABC):
             leave(transaction, leaving)
             if tried_before := [str(target.id) for target in ended if target.attempts > 1]:
                 take_back(transaction, "target", tried_before)
-            conversations.note(transaction, standing)
+            note_given(transaction, standing)
             # One that was queued again may be the first by now.
             queued = [result.target for result in standing if result.state == "queued"]
             more = advance(transaction, lanes_of([*ended, *leaving, *queued]), now)

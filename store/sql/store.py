@@ -13,13 +13,12 @@ from __future__ import annotations
 from store.sql.admin import Acknowledgements, Changes, Erasures, HiddenPaths, Sessions
 from store.sql.answers import Answers
 from store.sql.claims import Claims
-from store.sql.conversations import Conversations
 from store.sql.database import Connections, Database, Deciding, Leadership, Signals
 from store.sql.decisions import Decisions, KnownWorkflows, Tasks
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.event_rows import EventRows
 from store.sql.facts import EffectsOfCalls, Facts, KeptDefinitions, Pauses, Verifications
-from store.sql.keys import Lanes, OnceKeys
+from store.sql.keys import Conversations, Lanes, OnceKeys
 from store.sql.maintenance import Maintenance, Tables
 from store.sql.quarantine import Quarantine
 from store.sql.queries import Queries

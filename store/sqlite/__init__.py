@@ -6,14 +6,12 @@ from pathlib import Path
 
 from store.sql.deliveries import Scheduler
 from store.sql.store import Store
-from store.sqlite.claims import SqliteClaims
+from store.sqlite.claims import SqliteClaims, SqliteEventRows
 from store.sqlite.connections import Connections
-from store.sqlite.decisions import SqliteDecisions
 from store.sqlite.deliveries import SqliteDeliveries
-from store.sqlite.event_rows import SqliteEventRows
 from store.sqlite.leadership import SqliteLeadership
 from store.sqlite.maintenance import SqliteMaintenance, SqliteTables
-from store.sqlite.queries import SqliteQueries
+from store.sqlite.reads import SqliteDecisions, SqliteQueries
 from store.sqlite.signals import SqliteSignals
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store.records import Result
 from store.rules.keys import lane_of
-from store.sql.conversations import Conversation
+from store.sql.keys import Conversation
 from store.sql.store import Store
 from tests.store.contract.makers import NOW, arrive, decide, event, message, start, states
 

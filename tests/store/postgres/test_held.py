@@ -8,9 +8,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from store.postgres import PostgresStore, decisions, low_water_marks
-from store.postgres.claims import PostgresClaims
-from store.postgres.event_rows import PostgresEventRows
+from store.postgres import PostgresStore, low_water_marks, reads
+from store.postgres.claims import PostgresClaims, PostgresEventRows
 from store.records import NewEvent, Result, SetAside, new_event_id
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, decide, start
@@ -35,7 +34,7 @@ def backend(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pos
     monkeypatch.setattr(low_water_marks, "BUSY", 4)
     # However long a test takes, it says itself when everything is looked at.
     monkeypatch.setattr("store.postgres.claims.IN_FULL_EVERY", HOUR)
-    monkeypatch.setattr("store.postgres.decisions.IN_FULL_EVERY", HOUR)
+    monkeypatch.setattr("store.postgres.reads.IN_FULL_EVERY", HOUR)
     backend = PostgresBackend(postgres, migrated(postgres, "held"))
     yield backend
     backend.close()
@@ -51,7 +50,7 @@ def clock() -> Clock:
 def store(backend: PostgresBackend, clock: Clock) -> PostgresStore:
     store = backend.open()
     assert isinstance(store, PostgresStore)
-    store.decisions._clock = clock
+    store.reads._clock = clock
     assert store.leadership.elect(ME.holder, 600)
     return store
 
@@ -59,7 +58,7 @@ def store(backend: PostgresBackend, clock: Clock) -> PostgresStore:
 def time_passes(store: PostgresStore, clock: Clock) -> None:
     """Bounds follow what the scans have found until now, unless more is undecided."""
     for _ in range(2):
-        clock.seconds += decisions._VISIBLE_AFTER
+        clock.seconds += reads._VISIBLE_AFTER
         agenda(store)
 
 
@@ -176,7 +175,7 @@ def test_an_event_of_a_webhook_without_a_bound_comes_first_however_low_its_numbe
             for event in found:
                 decide(store, event.id, start())
     time_passes(store, clock)
-    lows = store.decisions._lows
+    lows = store.reads._lows
     assert set(lows.parameters["busy"]) == {"b", "d"}
     assert min(lows.parameters["lows"]) > 1
     last = append(store, "c")
@@ -215,8 +214,8 @@ def test_webhooks_take_the_same_turns_behind_bounds_and_without(
     plain = backend.open()
     assert isinstance(plain, PostgresStore)
     time_passes(store, clock)
-    assert min(store.decisions._lows.parameters["lows"]) > 1
-    store.decisions._undecided_after = plain.decisions._undecided_after = ""
+    assert min(store.reads._lows.parameters["lows"]) > 1
+    store.reads._undecided_after = plain.reads._undecided_after = ""
     turns, as_before = [[agenda(each, 2) for _ in range(12)] for each in (store, plain)]
     assert turns == as_before
 

@@ -1,24 +1,26 @@
-"""What there is to decide."""
+"""What there is to decide, and lists and counts of events, as only SQLite reads them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from store.records import Agenda, Event, Hold
+from store.records import Agenda, Event, EventStatus, Hold
 from store.rules import fairness
 from store.sql import rows
 from store.sql.database import Deciding, Signals
 from store.sql.decisions import Decisions
 from store.sql.event_rows import EventRows
+from store.sql.event_search import EventFilter
 from store.sql.facts import PAUSED
+from store.sql.queries import STATUSES, Queries
 from store.sql.rows import jumps, number_of, size
 from store.sqlite.connections import Connections
 
-_UNDECIDED = "decided_at IS NULL"
-_WEBHOOKS_AFTER = jumps("webhook", "events", _UNDECIDED, after=":after") + " LIMIT :most"
-_WEBHOOKS_TO = jumps("webhook", "events", _UNDECIDED, to=":after") + " LIMIT :most"
-_UNDECIDED_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
+_IS_UNDECIDED = "decided_at IS NULL"
+_WEBHOOKS_AFTER = jumps("webhook", "events", _IS_UNDECIDED, after=":after") + " LIMIT :most"
+_WEBHOOKS_TO = jumps("webhook", "events", _IS_UNDECIDED, to=":after") + " LIMIT :most"
+_NEXT_OF_WEBHOOK = "SELECT seq FROM events WHERE decided_at IS NULL AND webhook = ? ORDER BY seq LIMIT ?"
 
 _RETURNED = f"SELECT {rows.TASK} FROM tasks WHERE state = 'returned' AND id > ? ORDER BY id LIMIT ?"
 
@@ -55,7 +57,7 @@ class SqliteDecisions(Decisions):
         webhooks = self._next_webhooks(without)
         share = fairness.share(limit, len(webhooks))
         firsts = [
-            [seq for (seq,) in self._connections.read(_UNDECIDED_OF_WEBHOOK, (webhook, share))] for webhook in webhooks
+            [seq for (seq,) in self._connections.read(_NEXT_OF_WEBHOOK, (webhook, share))] for webhook in webhooks
         ]
         events: list[Event] = []
         room = fairness.BYTES
@@ -95,3 +97,47 @@ class SqliteDecisions(Decisions):
         sql = f"SELECT {rows.EVENT} FROM events {where}"
         found, cut = self._connections.read_some(sql, parameters, fairness.BYTES, size)
         return [rows.event(row) for row in found], cut
+
+
+# Each part of a list is read from one index, newest first. SQLite wouldn't choose all of them by itself.
+_ALL = "bridge.events WHERE seq < %(before)s"
+_UNDECIDED = (
+    "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at IS NULL AND seq < %(before)s"
+)
+_DECIDED = "bridge.events INDEXED BY events_pending WHERE status = 'pending' AND decided_at >= 0 AND seq < %(before)s"
+_UNDECIDED_OF_WEBHOOK = (
+    "bridge.events INDEXED BY events_undecided WHERE decided_at IS NULL AND webhook = %(webhook)s AND seq < %(before)s"
+)
+_DECIDED_OF_WEBHOOK = (
+    "bridge.events INDEXED BY events_decided WHERE status = 'pending' AND decided_at IS NOT NULL"
+    " AND webhook = %(webhook)s AND seq < %(before)s"
+)
+
+
+def _finished(status: EventStatus, webhook: bool) -> str:
+    if webhook:
+        index, of_webhook = "events_of_webhook", " AND webhook = %(webhook)s"
+    else:
+        index, of_webhook = "events_status", ""
+    return (
+        f"bridge.events INDEXED BY {index}"
+        f" WHERE status != 'pending' AND status = '{status}'{of_webhook} AND seq < %(before)s"
+    )
+
+
+class SqliteQueries(Queries):
+    """Queries on SQLite."""
+
+    def _parts_of(self, query: EventFilter) -> list[str]:
+        webhook = query.webhook is not None
+        if query.status is None and not webhook:
+            return [_ALL]
+        pending = [_UNDECIDED_OF_WEBHOOK, _DECIDED_OF_WEBHOOK] if webhook else [_UNDECIDED, _DECIDED]
+        statuses = STATUSES if query.status is None else (query.status,)
+        finished = [_finished(status, webhook) for status in statuses if status != "pending"]
+        return [*(pending if "pending" in statuses else ()), *finished]
+
+    def event_counts(self) -> dict[str, int]:
+        counts = dict(self._database.read("SELECT status, number FROM finished_events"))
+        counts["pending"] = self._database.read("SELECT count(*) FROM events WHERE status = 'pending'")[0][0]
+        return {status: counts[status] for status in STATUSES if counts.get(status)}
