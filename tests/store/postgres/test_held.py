@@ -50,7 +50,7 @@ def clock() -> Clock:
 def store(backend: PostgresBackend, clock: Clock) -> PostgresStore:
     store = backend.open()
     assert isinstance(store, PostgresStore)
-    store.reads._clock = clock
+    store.decisions._clock = clock
     assert store.leadership.elect(ME.holder, 600)
     return store
 
