@@ -17,8 +17,8 @@ from relay.callbacks.page import EXPIRED, LEFT_OUT, USED, ask, shown, used
 from relay.callbacks.tokens import Expired, Forged
 from relay.callbacks.urls import Call, refuse
 from relay.concurrency import run_in_thread
-from relay.events.filter import Misfit
 from relay.events.payload import PayloadTooLarge
+from relay.events.selection import Misfit
 from relay.http.admission import Admission
 from relay.http.bodies import BodyTooLarge, BodyUnreadable, Overloaded
 from relay.http.incoming import Incoming
@@ -146,7 +146,7 @@ class Receiver:
                     if call is not None:
                         self._find_use(route.webhook.name, call, until)
                         events = list(map(call.addressed, events))
-                    wanted = self._fit(route, incoming, request, self._filter(route, incoming, events))
+                    wanted = self._select(route, incoming, request, events)
                     self._admit(route, wanted, until)
                     pending = self._pending(route, wanted, now, until)
                     if pending is not None:
@@ -253,22 +253,14 @@ class Receiver:
                 raise
             raise Refused(_NOT_VERIFIED) from None
 
-    def _filter(self, route: Route, incoming: Incoming, events: list[NewEvent]) -> list[NewEvent]:
-        """The events that `only` lets through; records the others."""
-        if route.filter is None:
-            return events
-        kept, reasons = route.filter.sort(events)
-        for reason in reasons:
+    def _select(self, route: Route, incoming: Incoming, request: Request, events: list[NewEvent]) -> list[NewEvent]:
+        """The events that are stored; records the others. Raises Misfit if they are to be refused."""
+        selected = route.selection.of(events)
+        for reason in selected.filtered:
             self._reporter.record(route, incoming, route.filtered_status, reason)
-        return kept
-
-    def _fit(self, route: Route, incoming: Incoming, request: Request, events: list[NewEvent]) -> list[NewEvent]:
-        """The events that fit the `schema`; records the others. Raises Misfit if they are to be refused."""
-        if route.schema_check is None:
-            return events
-        fitting, reasons = route.schema_check.sort(events)
-        self._reporter.misfit(route, incoming, request, [f"{reason} ({_NOT_TOLD})" for reason in reasons])
-        return fitting
+        misfits = [f"{reason} ({_NOT_TOLD})" for reason in selected.misfits]
+        self._reporter.misfit(route, incoming, request, misfits)
+        return selected.events
 
     def _pending(self, route: Route, wanted: list[NewEvent], now: int, until: float) -> Pending | None:
         """What the sender of these events waits for: the workflow of the first. None if it is answered at once."""

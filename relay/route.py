@@ -18,9 +18,9 @@ from platforms.http import Request, Response, error_response, json_response
 from platforms.verifiers import Credentials, Fetch
 from platforms.verifiers.protocol import no_fetch
 from relay.callbacks.urls import ACCEPT_BY_ID, CallbackUrls
-from relay.events.filter import Filter, SchemaCheck
 from relay.events.parser import Parser
 from relay.events.payload import CONDUCTOR_PAYLOAD
+from relay.events.selection import Selection
 from relay.http.addresses import is_within, read_address
 from relay.verify.vendor_keys import KeySource
 from relay.verify.verification import Verification, VerifiedWebhooks, credentials_of
@@ -76,12 +76,7 @@ class Route:
         largest = platform.max_body if webhook.max_body is None else webhook.max_body
         # A split array may be larger than what each of its elements may be.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
-        self.filter = Filter(webhook.only, webhook.hide) if webhook.only else None
-        """Which events are stored; None for all."""
-        self.schema_check = (
-            SchemaCheck(webhook.payload_schema, webhook.hide) if webhook.payload_schema is not None else None
-        )
-        """Which of them fit the schema; None for all."""
+        self.selection = Selection(webhook)
         respond = webhook.respond
         self._configured_response = None
         if respond is not None and respond.wait is None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from platforms.bodies import BadBody, Body
 from platforms.http import Request
 from platforms.verifiers import KeysUnavailable, Refused
-from relay.events.filter import Misfit
+from relay.events.selection import Misfit
 from relay.route import Route, with_query
 from relay.verify.verification import VerifiedDelivery
 from store.delivery_records import RawDelivery
@@ -66,15 +66,10 @@ def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
         event if event.delivery_id is not None else replace(event, delivery_id=f"refused {kept.id} {number}")
         for number, event in enumerate(events)
     ]
-    if route.filter is not None:
-        events, reasons = route.filter.sort(events)
-        if not events:
-            raise StillRejected(reasons[0])
-    if route.schema_check is not None:
-        try:
-            events, reasons = route.schema_check.sort(events)
-        except Misfit as error:
-            raise StillRejected(str(error)) from None
-        if not events:
-            raise StillRejected(reasons[0])
-    return events
+    try:
+        selected = route.selection.of(events)
+    except Misfit as error:
+        raise StillRejected(str(error)) from None
+    if not selected.events:
+        raise StillRejected([*selected.filtered, *selected.misfits][0])
+    return selected.events

@@ -78,16 +78,7 @@ def verifiers_of(webhook: Webhook, platform: Platform, fetch: Fetch = no_fetch) 
         found.append((platform.verifier, credentials))
     if webhook.signature is not None:
         scheme = webhook.signature
-        custom = CustomHmac(
-            header=scheme.header,
-            algorithm=scheme.algorithm,
-            encoding=scheme.encoding,
-            key_encoding=scheme.key_encoding,
-            prefix=scheme.prefix,
-            format=scheme.format,
-            signed=scheme.signed,
-            timestamp_header=scheme.timestamp_header,
-        )
+        custom = CustomHmac(**scheme.model_dump(exclude={"secret", "tolerance"}))
         secrets = tuple(secret.get_secret_value() for secret in scheme.secret)
         found.append((custom, Credentials(secrets, scheme.tolerance)))
     if webhook.jwt is not None:

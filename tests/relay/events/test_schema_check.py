@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from config.payload_keys import SchemaFile
-from relay.events.filter import Misfit, SchemaCheck
+from config.webhooks import Webhook
+from relay.events.selection import Misfit, Selection
 from store.records import NewEvent
 from tests.relay.bridge import Relay
 
@@ -109,9 +109,9 @@ def test_a_body_that_is_no_object_is_at_request(tmp_path: Path) -> None:
 
 
 def test_a_schema_that_could_not_be_read_lets_nothing_through() -> None:
-    check = SchemaCheck(SchemaFile(file="order.json"))
+    webhook = Webhook.model_validate({"name": "a", "receivers": {"w": "any"}, "schema": "order.json"})
     with pytest.raises(Misfit, match="can't be used"):
-        check.sort([NewEvent("e", "w", 0, "{}", {}, {}, 0)])
+        Selection(webhook).of([NewEvent("e", "w", 0, "{}", {}, {}, 0)])
 
 
 def test_an_unverified_delivery_learns_nothing_of_the_schema(tmp_path: Path) -> None:
