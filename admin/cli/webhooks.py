@@ -32,8 +32,7 @@ from admin.definitions.schema import json_schema
 from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import DefinitionsFolder, Invalid, Written
 from admin.errors import NotFound
-from admin.orkes.importing import convert, read_webhooks, to_yaml
-from admin.orkes.merging import write_into
+from admin.orkes.importing import convert, read_webhooks, to_yaml, write_into
 from admin.orkes.webhooks import forget as forget_facts
 from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import url_of

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,14 @@ class Changed(CantDo):
     """Somebody else has changed or removed the webhook since it was read."""
 
 
-class Invalid(Exception):
+class Invalid(CantDo):
     """The definitions would have errors: `problems`."""
+
+    status = 400
 
     def __init__(self, problems: Iterable[Problem]):
         self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
+        super().__init__("; ".join(f"{one.where}: {one.what}; {one.remedy}" for one in self.problems))
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,12 @@ class DefinitionsFolder:
 
         Raises CantWrite, Invalid.
         """
-        return self._plan(old, str(old.keys["name"]), lambda refer: with_secrets(text, old.entry.text, refer))
+        return self._plan(old, str(old.keys["name"]), partial(_edited, text))
 
-    def _plan(self, old: Written, name: str, write: Callable[[Refer], str]) -> Change:
+    def _plan(self, old: Written, name: str, write: Callable[[Written, Refer], str]) -> Change:
         """What it would do to the files if the webhook had this name and the text that `write` returns."""
         files: dict[Path, str] = {}
-        text = write(self._referring(name, files))
+        text = write(old, self._referring(name, files))
         try:
             new = parse_yaml(text).value
         except BadYaml as error:
@@ -204,35 +207,29 @@ class DefinitionsFolder:
     def update(self, name: str, keys: Keys, version: str) -> None:
         """Writes the webhook anew. Raises CantWrite, Invalid, and Changed if it no longer has that version."""
 
-        def plan(old: Written) -> Change:
-            def write(refer: Refer) -> str:
-                written = to_yaml_value(keys, refer)
-                return old.entry.text if written == old.keys else as_yaml(written)
+        def write(old: Written, refer: Refer) -> str:
+            written = to_yaml_value(keys, refer)
+            return old.entry.text if written == old.keys else as_yaml(written)
 
-            return self._plan(old, _name_in(keys), write)
-
-        self._change(name, version, plan)
+        self._change(name, version, _name_in(keys), write)
 
     def edit(self, name: str, text: str, version: str) -> None:
         """Replaces the webhook's text, as `plan_edit` says. Raises what `update` raises."""
-        self._change(name, version, lambda old: self.plan_edit(old, text))
+        self._change(name, version, name, partial(_edited, text))
 
     def put_value(self, name: str, where: tuple[str, ...], values: Sequence[Secret | Verbatim], version: str) -> None:
         """Writes these secrets at a place of the webhook, and leaves the rest. Raises what `update` raises."""
 
-        def plan(old: Written) -> Change:
-            def write(refer: Refer) -> str:
-                written = to_yaml_value(values if len(values) > 1 else values[0], refer, where[-1])
-                return with_value(old.entry.text, where, written)
+        def write(old: Written, refer: Refer) -> str:
+            written = to_yaml_value(values if len(values) > 1 else values[0], refer, where[-1])
+            return with_value(old.entry.text, where, written)
 
-            return self._plan(old, name, write)
+        self._change(name, version, name, write)
 
-        self._change(name, version, plan)
-
-    def _change(self, name: str, version: str, plan: Callable[[Written], Change]) -> None:
+    def _change(self, name: str, version: str, new_name: str, write: Callable[[Written, Refer], str]) -> None:
         with self._locked():
             old = self._same(name, version)
-            self._write(plan(old))
+            self._write(self._plan(old, new_name, write))
             self._forget_secrets(old)
 
     def delete(self, name: str, version: str) -> None:
@@ -302,6 +299,10 @@ class DefinitionsFolder:
             if f"/{path.name}}}" not in texts:
                 with suppress(OSError):
                     path.unlink()
+
+
+def _edited(text: str, old: Written, refer: Refer) -> str:
+    return with_secrets(text, old.entry.text, refer)
 
 
 def replace_file(path: Path, text: str, new: bool, mode: int = 0o644) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from admin.definitions.values import Secret, Verbatim, verbatim
+from admin.errors import CantDo
 from admin.orkes.importing import SOURCES, URL_ID, VERIFIERS, Imported, convert, platform_of
 from config.webhooks import Webhook
 from criteria.descriptions import shown
@@ -40,8 +41,10 @@ _PROOF = {
 """The keys that a client replaces together when it asks for another kind of proof."""
 
 
-class NotAWebhook(ValueError):
+class NotAWebhook(CantDo):
     """The body can't be turned into a webhook; the text says why."""
+
+    status = 400
 
 
 # --- out ----------------------------------------------------------------------------------------------------

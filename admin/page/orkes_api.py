@@ -16,9 +16,9 @@ from pydantic import ConfigDict, RootModel
 from admin.api.base import ApiObject
 from admin.api.openapi import Decorator, answers
 from admin.bridge import Bridge
-from admin.definitions.writer import SECRETS, Invalid, NameTaken, Written
+from admin.definitions.writer import SECRETS, Written
 from admin.errors import NotFound
-from admin.orkes.webhooks import HIDDEN, NotAWebhook, forget, from_orkes, proof_of, rename, to_orkes
+from admin.orkes.webhooks import HIDDEN, forget, from_orkes, proof_of, rename, to_orkes
 from admin.page.context import changed, role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
@@ -112,8 +112,8 @@ def create() -> Response:
     folder()  # first, so that clients that may not write don't learn which secrets exist
     body, defined = _body(), bridge().definitions.by_name
     tags = _tags_in(body["tags"]) if body.get("tags") else []
-    keys = _keys(from_orkes, body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
-    _write(lambda: folder().create(keys))
+    keys = from_orkes(body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
+    folder().create(keys)
     forget(bridge().store.facts, keys["name"])
     changed("created", keys["name"], "through Orkes' API")
     _remember(keys["name"], body)
@@ -136,8 +136,8 @@ def update(webhook_id: str) -> Response:
     webhook = _webhook(webhook_id)
     written = _written(webhook)
     body = _body()
-    keys = _keys(from_orkes, body, Secrets(), (webhook, written.keys))
-    _write(lambda: folder().update(webhook.name, keys, written.version))
+    keys = from_orkes(body, Secrets(), (webhook, written.keys))
+    folder().update(webhook.name, keys, written.version)
     changed("edited", keys["name"], "through Orkes' API")
     if keys["name"] != webhook.name:
         _rename(webhook.name, keys["name"])
@@ -253,23 +253,6 @@ def _body() -> dict[str, Any]:
     if not isinstance(body, dict):
         abort(400, "send a JSON object")
     return body
-
-
-def _keys(make: Any, *arguments: Any) -> dict[str, Any]:
-    try:
-        keys: dict[str, Any] = make(*arguments)
-    except NotAWebhook as error:
-        abort(400, str(error))
-    return keys
-
-
-def _write(write: Any) -> None:
-    try:
-        write()
-    except Invalid as error:
-        abort(400, "; ".join(f"{problem.where}: {problem.what}; {problem.remedy}" for problem in error.problems))
-    except NameTaken as error:
-        abort(400, str(error))
 
 
 def _webhook(webhook_id: str) -> Webhook:

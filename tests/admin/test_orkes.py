@@ -11,8 +11,7 @@ from unittest import mock
 import pytest
 
 from admin.definitions.writer import CantWrite, NameTaken
-from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
-from admin.orkes.merging import write_into
+from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml, write_into
 from config.webhooks import Webhook, load_definitions
 from config.yaml_lines import parse_yaml
 from platforms import PLATFORMS
