@@ -112,6 +112,11 @@ class Sessions:
         self._tokens: dict[Role, bytes] = {role: text.encode() for role, text in given if text}
         self._stored = stored
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether people must log in."""
+        return bool(self._tokens)
+
     @cached_property
     def _key(self) -> bytes:
         return self._stored().key() if self._stored is not None else _KEY_OF_THIS_PROCESS

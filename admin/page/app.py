@@ -12,7 +12,6 @@ from admin.errors import CantDo
 from admin.page import (
     api,
     criteria,
-    event_list,
     listening,
     live,
     many,
@@ -27,13 +26,11 @@ from admin.page.access import (
     COOKIE,
     NotAllowed,
     Role,
-    Sessions,
     TooManyWrongTokens,
-    WrongTokens,
     check_local,
     check_same_site,
 )
-from admin.page.context import FlashMessages, Readiness, Source, role_of_token, sessions, source
+from admin.page.context import Source, role_of_token, sessions, source
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
 from relay.http.forwarded import believing
@@ -88,22 +85,6 @@ def create_app(settings: Settings) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(pages.HELPERS)
     app.extensions["bridge"] = made = Source(settings)
-    app.extensions["readiness"] = Readiness(made)
-    token = settings.bridge_admin_token
-    viewer = settings.bridge_viewer_token
-    has_token = token is not None or viewer is not None
-    app.extensions["has_token"] = has_token
-    app.extensions["sessions"] = (
-        Sessions(
-            token.get_secret_value() if token else None,
-            viewer.get_secret_value() if viewer else None,
-            lambda: made.store().sessions,
-        )
-        if has_token
-        else Sessions(None)
-    )
-    app.extensions["wrong_tokens"] = WrongTokens()
-    app.extensions["flash_messages"] = FlashMessages()
     app.extensions["feed"] = live.Feed(made)
     app.config["POLICY"] = _POLICY
     proxies = settings.bridge_trusted_proxies
@@ -118,7 +99,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(NewerStore, _on_no_store)
     app.register_error_handler(Exception, _on_bug)
 
-    app.register_blueprint(event_list.blueprint)  # that of `pages`, with the list's routes
+    app.register_blueprint(pages.blueprint)
     app.register_blueprint(rejections.api)
     app.register_blueprint(live.blueprint)
     app.register_blueprint(api.blueprint)
@@ -142,7 +123,7 @@ def _admit() -> Any:
     cookie = request.cookies.get(COOKIE)
     of_cookie = sessions().role_of(cookie) if is_asked else None
     of_token = _role_of_program() if is_asked else None
-    if not current_app.extensions["has_token"]:
+    if not sessions().has_tokens:
         check_local(request.environ, bool(settings.bridge_trusted_proxies))
         g.role, g.who = "admin", "local"
     else:

@@ -84,6 +84,12 @@ class Source:
         self.settings = settings
         self.conductor = connect(settings, min(settings.bridge_call_timeout, _CONDUCTOR))
         self.workflows = Workflows(self.conductor)
+        tokens = (settings.bridge_admin_token, settings.bridge_viewer_token)
+        admin, viewer = (one.get_secret_value() if one else None for one in tokens)
+        self.sessions = Sessions(admin, viewer, (lambda: self.store().sessions) if admin or viewer else None)
+        self.wrong_tokens = WrongTokens()
+        self.flash_messages = FlashMessages()
+        self.readiness = Readiness(self)
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._definitions: DefinitionsSource | None = None
@@ -139,12 +145,12 @@ def changed(what: str, webhook: str, detail: str = "") -> None:
 
 def sessions() -> Sessions:
     """The application's sessions."""
-    return cast(Sessions, current_app.extensions["sessions"])
+    return source().sessions
 
 
 def flash_messages() -> FlashMessages:
     """What pages are to say once."""
-    return cast(FlashMessages, current_app.extensions["flash_messages"])
+    return source().flash_messages
 
 
 def role_of_token(given: str | None) -> Role | None:
@@ -152,13 +158,13 @@ def role_of_token(given: str | None) -> Role | None:
 
     Raises TooManyWrongTokens.
     """
-    attempts = cast(WrongTokens, current_app.extensions["wrong_tokens"])
+    attempts = source().wrong_tokens
     address = request.remote_addr
     attempts.check(address)
     role = sessions().role_of_token(given)
     if role == "admin":
         attempts.succeeded(address)
-    elif role is None and current_app.extensions["has_token"]:
+    elif role is None and sessions().has_tokens:
         structlog.get_logger().warning("a wrong token", remote=address, in_a_row=attempts.failed(address, given or ""))
         try:
             source().store().without_events.record((), {("", WRONG_TOKEN): 1})

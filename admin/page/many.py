@@ -19,11 +19,9 @@ from admin.events.replay import replay_all
 from admin.events.replay_plan import Chosen, Plan, choose, chosen, plan_of
 from admin.events.search import BadFilter
 from admin.page.context import changed
-from admin.page.pages import bridge, render
+from admin.page.pages import AT_ONCE, bridge, render
 from store.story import REASON_KEPT, Noted
 
-AT_ONCE = 1000
-"""Events of a filter that the page, or one call of the API, handles; for more there is the command line."""
 _SINGLE = 200
 """Events that can be chosen one by one."""
 

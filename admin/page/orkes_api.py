@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, jsonify, request
+from flask import Blueprint, Response, abort, jsonify, request
 from pydantic import ConfigDict, RootModel
 
 from admin.api.base import ApiObject
@@ -89,7 +89,7 @@ def token() -> Response:
     given = _body()
     secret = given.get("keySecret")
     role = role_of_token(secret if isinstance(secret, str) else None)
-    if role is None and not current_app.extensions["has_token"]:
+    if role is None and not sessions().has_tokens:
         role = "admin"
     if role is None:
         abort(401, "keySecret is not one of the bridge's tokens")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from dataclasses import replace
+from typing import Any
 from urllib.parse import quote
 
 from flask import (
@@ -21,30 +22,44 @@ from flask import (
     request,
     url_for,
 )
+from flask.typing import ResponseReturnValue
 
 from admin import operations
 from admin.api.objects import ReplayTo
 from admin.bridge import DAY, Bridge
 from admin.check.health import ago, find_issues, state_of
 from admin.cli.tables import plain, pretty
-from admin.events.descriptions import TARGETS_LISTED, describe_status, read_targets, status_context
+from admin.errors import NotFound
+from admin.events.descriptions import (
+    TARGETS_LISTED,
+    describe_effects,
+    describe_status,
+    read_targets,
+    status_context,
+)
+from admin.events.failures import failures as failures_of
+from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.replay import NeedsConfirmation
+from admin.events.replay_plan import choose, plan_of
+from admin.events.search import BadFilter
 from admin.events.send import as_curl, delivery_of
 from admin.explain.explainer import Explainer
 from admin.explain.results import answer, shown_first
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.charts import deliveries_chart, effect_times
-from admin.page.context import Readiness, role_of_token, sessions, set_cookie, source
+from admin.page.context import role_of_token, sessions, set_cookie, source
 from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
-from store.records import iso
-from store.sql.event_search import EventFilter
+from store.records import Event, iso
+from store.sql.event_search import EventFilter, EventPage
 
 blueprint = Blueprint("pages", __name__)
 
 PAGE = 50
+AT_ONCE = 1000
+"""Events of a filter that the page, or one call of the API, handles; for more there is the command line."""
 _BROKEN = 20
 """Tasks whose matches are missing or can't be parsed that are shown above the others, at most."""
 _TASKS_EXPLAINED = 100
@@ -96,6 +111,81 @@ def overview() -> str:
         waiting=sum(state.waiting.values()),
         oldest_pending=state.oldest_pending,
         has_public_url=here.settings.bridge_public_url is not None,
+    )
+
+
+@blueprint.get("/events")
+def events() -> ResponseReturnValue:
+    here = bridge()
+    filters = parts_of(request.args)
+    before = request.args.get("before", type=seq)
+    problem = None
+    page, many, replayable = EventPage(()), 0, 0
+    try:
+        query = search_of(here, filters)
+        page = here.page(replace(query, before_seq=before, limit=PAGE + 1))
+        # Only those who may replay them are told how many match.
+        matching = choose(here, query, most=AT_ONCE + 1) if filters and g.role == "admin" else []
+        many = len(matching)
+        replayable = len(plan_of(here, matching).chosen) if many <= AT_ONCE else 0
+    except (BadFilter, NotFound) as error:
+        problem = str(error)
+    shown = page.events[:PAGE]
+    answer = make_response(
+        render(
+            "events.html",
+            problem=problem,
+            many=many,
+            replayable=replayable,
+            too_many=many > AT_ONCE,
+            rows=rows_of(here, shown),
+            filters=filters,
+            names=names_for(here, filters.get("webhook")),
+            statuses=STATUSES,
+            searched_to=page.searched_to if len(page.events) <= PAGE else None,
+            older=_older(page, filters),
+            newest=url_for(".events", **filters) if before else None,  # type: ignore[arg-type]
+        )
+    )
+    answer.status_code = 200 if problem is None else 400
+    return answer
+
+
+def _older(page: EventPage, filters: dict[str, str]) -> str | None:
+    """Where the list goes on: after the last one that is shown, or where the search ended."""
+    before: int | None = None
+    if len(page.events) > PAGE:
+        before = page.events[PAGE - 1].seq
+    elif page.searched_to is not None:
+        before = page.searched_to.seq
+    return url_for(".events", **filters, before=before) if before is not None else None  # type: ignore[arg-type]
+
+
+def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:
+    """For each event of a list its status and effects in words, and the targets that failed."""
+    targets = here.targets_by_event(events)
+    context = status_context(here, events, targets)
+    return [
+        {
+            "event": event,
+            "status": describe_status(event, targets[event.id], context),
+            "effects": describe_effects(targets[event.id]),
+            "errors": [target for target in targets[event.id] if target.state == "failed"],
+        }
+        for event in events
+    ]
+
+
+@blueprint.get("/failures")
+def failures() -> str:
+    here = bridge()
+    webhook = request.args.get("webhook") or None
+    check_webhook(here, webhook)
+    return render(
+        "failures.html",
+        found=failures_of(here, webhook),
+        webhook=webhook,
+        names=names_for(here, webhook),
     )
 
 
@@ -190,14 +280,14 @@ def task(task_id: str) -> str:
 
 @blueprint.get("/login")
 def login() -> Response:
-    if not current_app.extensions["has_token"]:
+    if not sessions().has_tokens:
         return _redirect(url_for(".overview"))
     return make_response(render("login.html", next=_after_log_in(request.args), wrong=False))
 
 
 @blueprint.post("/login")
 def log_in() -> Response | tuple[str, int]:
-    if not current_app.extensions["has_token"]:
+    if not sessions().has_tokens:
         return _redirect(url_for(".overview"))
     then = _after_log_in(request.form)
     role = role_of_token(request.form.get("token"))
@@ -220,7 +310,7 @@ def _after_log_in(values: Mapping[str, str]) -> str:
 def logout() -> Response:
     """Ends the session everywhere, whether used by cookie or by a token from /api/token."""
     for given in (request.cookies.get(COOKIE), request.headers.get("X-Authorization")):
-        if current_app.extensions["has_token"] and (session_id := sessions().id_of(given)):
+        if sessions().has_tokens and (session_id := sessions().id_of(given)):
             now = _now()
             source().store().sessions.end(session_id, now + SESSION_SECONDS * 1000, now)
     answer = _redirect(url_for(".login"))
@@ -237,7 +327,7 @@ def health() -> Response:
 @blueprint.get("/readyz")
 def ready() -> tuple[Response, int]:
     """Whether the store can be used and the definitions are loaded."""
-    problem = cast(Readiness, current_app.extensions["readiness"]).problem()
+    problem = source().readiness.problem()
     if problem is None:
         return jsonify({"status": "ok"}), 200
     return jsonify({"status": "unavailable", "problems": [plain(problem)]}), 503
@@ -264,7 +354,7 @@ def _redirect(where: str) -> Response:
 def render(template: str, **values: Any) -> str:
     return render_template(
         template,
-        has_token=current_app.extensions["has_token"],
+        has_token=sessions().has_tokens,
         may_change=g.get("role") == "admin",
         may_write=g.get("role") == "admin" and source().settings.bridge_admin_writes,
         who=g.get("who", ""),

@@ -31,9 +31,8 @@ from admin.orkes.webhooks import forget
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_times
 from admin.page.context import changed, flash_messages, source
-from admin.page.event_list import rows_of
 from admin.page.form_page import edit_page, form_page
-from admin.page.pages import bridge, render, with_own_scripts
+from admin.page.pages import bridge, render, rows_of, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
 from config.references import may_hold_reference, stamp_of
