@@ -64,11 +64,6 @@ class Definitions:
         return found
 
     @cached_property
-    def receivers(self) -> list[str]:
-        """The workflows whose tasks a webhook may complete."""
-        return sorted({workflow for webhook in self.webhooks for workflow in webhook.receivers})
-
-    @cached_property
     def for_callbacks_only(self) -> list[str]:
         """The receivers whose tasks only URLs for one task each complete: such a task needs no `matches`."""
         return [name for name, there in self.by_receiver.items() if all(webhook.callback for webhook in there)]

@@ -16,7 +16,7 @@ import structlog
 from store.clock import MonotonicClock
 from store.records import Task
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, Garbled, NotNow, NotThere, Unreachable
+from worker.conductor.errors import ConductorError, NotNow, Unreachable
 from worker.conductor.responses import Unreadable
 from worker.conductor.search import fits_path
 from worker.discovery.suspects import Kind, Suspect, Suspects
@@ -36,8 +36,6 @@ _FIRST_READ = 1.0
 """Seconds that the first read of a single item waits for its answer. Later ones have their own patience."""
 _RETRIES = 4
 """Suspects that are read at a time: those that hang must not hold up other reads."""
-_HANG = 3
-"""Items hanging on their first read above which Conductor itself is taken to be slow."""
 _NOBODY = "webhook-bridge-nobody"
 """An id that no workflow and no task has."""
 CANNOT = (403, 404, 405, 500, 501)
@@ -206,8 +204,8 @@ class Index:
             tasks = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "task"}
             workflows = {suspect.id: suspect.workflow for suspect in some if suspect.kind == "workflow"}
             conductor = self._conductor.within(max(suspect.patience for suspect in some))
-            read = self._read(self._conductor, "task", conductor.waiting_task, tasks, first=False)
-            read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows, first=False)
+            read = self._read(self._conductor, "task", conductor.waiting_task, tasks)
+            read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
             found = [task for _, task in read if task is not None]
             found += [task for _, waiting in read_in for task, _ in waiting]
             if new := [task for task in found if task.id not in self.known]:
@@ -263,22 +261,18 @@ class Index:
     # --- one by one ---
 
     def _read(
-        self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Mapping[str, str], first: bool = True
+        self, conductor: Conductor, kind: Kind, read: Callable[[str], _T], ids: Mapping[str, str]
     ) -> list[tuple[str, _T]]:
         """What `read` returns for each of these ids, which come with their workflows' names, or empty texts. Ids for
         which it fails alone become suspects.
 
-        `first`: they are read for the first time. Raises ConductorError if it fails for all of them and Conductor
-        doesn't answer for a made-up id either, or if so many hang on the first read that Conductor may be slow.
+        Raises ConductorError if it fails for all of them and Conductor doesn't answer for a made-up id either.
         """
         found, failed = self._each(read, ids)
         if failed and not found:
             self._must_answer(conductor, kind, failed[0][1])
         for id_, error in failed:
             self._failed(kind, id_, str(error), ids[id_])
-        hang = [error for _, error in failed if not error.status and not isinstance(error, (Garbled, NotThere))]
-        if first and len(hang) > max(_HANG, len(ids) // 2):
-            raise hang[0]  # each still has its own retry times, so this can't go on forever
         return found
 
     def _failed(self, kind: Kind, id_: str, reason: str, workflow: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 from config.urls import without_user
 from config.webhooks import Definitions
@@ -16,12 +16,10 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, NotTrusted, Unreachable
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import remarks
-from worker.discovery.index import LAG, Index
+from worker.discovery.index import Index
 
 _NOBODY = "webhook-bridge-check"
 """A name that no workflow, task or task domain has: polling that domain's queue takes nobody's task."""
-_SAMPLE = 10
-"""Running workflows per receiver that are read to check whether an empty index is right."""
 SECONDS = 5.0
 """Seconds that a probe may take."""
 
@@ -93,7 +91,7 @@ def _probe(
         return
     try:
         found += missing_calls(conductor, definitions.starts)
-        found += _discovery(conductor, definitions.receivers)
+        found += _discovery(conductor)
     except ConductorError as error:
         found.append(CheckResult("warning", f"Conductor could not be checked completely: {error}"))
         return
@@ -143,38 +141,14 @@ def _earlier_start(name: str, conductor: Conductor) -> object:
     return conductor.started(name, _NOBODY)
 
 
-class _Everything:
-    """Claims to know every task, so that none is read."""
-
-    def __contains__(self, task_id: object) -> bool:
-        return True
-
-    def ids(self) -> list[str]:
-        return []
-
-    def workflow_ids(self) -> set[str]:
-        return set()
-
-
-def _discovery(conductor: Conductor, receivers: list[str]) -> Iterator[CheckResult]:
+def _discovery(conductor: Conductor) -> Iterator[CheckResult]:
     """How waiting tasks that no queue hands out are found. Raises ConductorError."""
-    index = Index(conductor, None, _Everything(), time)
-    ladder, seen = index.ladder, set[str]()
-    # This shows which way works, without reading a single task or all running workflows.
-    for _ in index.waiting_since(conductor.server_now(), seen):
+    nothing: Any = frozenset()
+    index = Index(conductor, None, nothing, time)
+    ladder = index.ladder
+    # This shows which way works, without reading all tasks or running workflows.
+    for _ in index.waiting_since(conductor.server_now()):
         pass
-    if ladder.way != "workflows":
-        for _ in index.waiting_since(0, seen):
-            if seen:  # it knows something
-                break
-    if ladder.way != "workflows" and not seen:
-        index.receivers = receivers
-        before = conductor.server_now() - LAG
-        samples = (index.waiting_in(ids[:_SAMPLE]) for _, ids in index.running_by_name())
-        should_know = any(started < before for sample in samples for tasks in sample for _, started in tasks)
-        index.receivers = ()
-        for _ in index.waiting_since(0, must_show=should_know):
-            pass
     why = f": {ladder.reason}" if ladder.reason else ""
     what = f"waiting tasks that no queue hands out are found by {ladder.way}{why}"
     if ladder.way == "workflows":

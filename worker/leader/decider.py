@@ -95,7 +95,7 @@ class Decider:
 
     def set_definitions(self, definitions: Definitions) -> None:
         """Uses these definitions from now on, and matches all waiting tasks with held events again."""
-        self._rules.set_definitions(definitions)
+        self._rules.definitions = definitions
         self.held.match_all()
 
     def set_paused(self, paused: Collection[str]) -> None:
@@ -131,7 +131,7 @@ class Decider:
         common = Counter((task.workflow, task.criteria.paths) for task in self.tasks if task.criteria)
         # The most common paths come last: if there are too many, the first are forgotten.
         for (workflow, paths), _ in reversed(common.most_common()):
-            for webhook in self._rules.receivers.get(workflow, ()):
+            for webhook in self._rules.definitions.by_receiver.get(workflow, ()):
                 self.held.index.learn(webhook.name, criteria[workflow, paths], ())
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
@@ -156,7 +156,7 @@ class Decider:
     @property
     def receivers(self) -> Collection[str]:
         """The workflows whose tasks any webhook may complete."""
-        return self._rules.receivers.keys()
+        return self._rules.definitions.by_receiver.keys()
 
     def lacks_taker(self, events: Iterable[Event]) -> bool:
         """Whether any of these events has receivers, but no known waiting task matches it."""

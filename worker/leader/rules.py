@@ -6,7 +6,7 @@ Times are Unix milliseconds by our clock; Conductor's are converted when they ar
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from config.webhooks import Definitions, Webhook
@@ -35,17 +35,7 @@ class Rules:
         self._clock = clock
         self._skew = skew
         self.definitions = Definitions(())
-        self.receivers: Mapping[str, Sequence[Webhook]] = {}
-        """workflow → the webhooks that receive it."""
         self.paused: Collection[str] = ()
-
-    def set_definitions(self, definitions: Definitions) -> None:
-        """These are in force from now on."""
-        receivers: dict[str, list[Webhook]] = {}
-        for webhook in definitions.webhooks:
-            for workflow in webhook.receivers:
-                receivers.setdefault(workflow, []).append(webhook)
-        self.definitions, self.receivers = definitions, receivers
 
     def webhook(self, event: Event) -> Webhook | None:
         """The event's webhook, if it is defined; of a replay to one target without the receivers that it isn't for."""
@@ -58,7 +48,9 @@ class Rules:
 
     def open_to(self, workflow: str) -> Iterable[Webhook]:
         """The webhooks whose held events tasks of the workflow may take now."""
-        return (webhook for webhook in self.receivers.get(workflow, ()) if webhook.name not in self.paused)
+        return (
+            webhook for webhook in self.definitions.by_receiver.get(workflow, ()) if webhook.name not in self.paused
+        )
 
     # --- tasks ---
 

@@ -1,6 +1,6 @@
 """The waiting tasks, found for an event at a cost that doesn't grow with their number.
 
-Tasks are grouped by workflow and by their set of paths; within a group a tree of expected values leads to them.
+Tasks are grouped by workflow and by their set of paths, and within a group by what they expect there.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -79,6 +81,14 @@ class Document:
         return keys
 
 
+class _Group(NamedTuple):
+    """A workflow's tasks with the same set of paths."""
+
+    selects: tuple[Select, ...]
+    by_keys: dict[tuple[Key, ...], dict[str, WaitingTask]]
+    """What is expected at each path → task id → task."""
+
+
 class TaskIndex:
     """The waiting tasks."""
 
@@ -87,8 +97,8 @@ class TaskIndex:
         self.timed: dict[str, WaitingTask] = {}
         """Tasks whose definition has a response time-out."""
         self._newly_timed: deque[WaitingTask] = deque()
-        # workflow → paths → (how to select each, tree: value at the first path → … → {task id: task})
-        self._groups: dict[str, dict[tuple[str, ...], tuple[tuple[Select, ...], dict[Any, Any]]]] = {}
+        self._groups: dict[str, dict[tuple[str, ...], _Group]] = {}
+        """workflow → paths → its tasks."""
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -123,31 +133,23 @@ class TaskIndex:
             self.timed[task.id] = task
             self._newly_timed.append(task)
         criteria = task.criteria
-        if criteria is None or None in criteria.keys:  # matches nothing: broken, or an expected null
-            return
-        groups = self._groups.setdefault(task.workflow, {})
-        _, node = groups.setdefault(criteria.paths, (criteria.selects, {}))
-        for key in criteria.keys:
-            node = node.setdefault(key, {})
-        node[task.id] = task
+        if criteria is not None and None not in criteria.keys:  # else it matches nothing: broken, or an expected null
+            groups = self._groups.setdefault(task.workflow, {})
+            group = groups.setdefault(criteria.paths, _Group(criteria.selects, {}))
+            group.by_keys.setdefault(criteria.keys, {})[task.id] = task
 
     def remove(self, task_id: str) -> WaitingTask | None:
         """Removes the task; returns it if it was there."""
         task = self._tasks.pop(task_id, None)
         self.timed.pop(task_id, None)
-        if task is None or task.criteria is None or None in task.criteria.keys:
-            return task
-        groups = self._groups[task.workflow]
-        trail = [groups[task.criteria.paths][1]]
-        for key in task.criteria.keys:
-            trail.append(trail[-1][key])
-        del trail[-1][task.id]
-        for node, key in zip(reversed(trail[:-1]), reversed(task.criteria.keys), strict=True):
-            if node[key]:
-                break
-            del node[key]
-        if not trail[0]:
-            del groups[task.criteria.paths]
+        if task is not None and task.criteria is not None and None not in task.criteria.keys:
+            groups = self._groups[task.workflow]
+            by_keys = groups[task.criteria.paths].by_keys
+            del by_keys[task.criteria.keys][task_id]
+            if not by_keys[task.criteria.keys]:
+                del by_keys[task.criteria.keys]
+            if not by_keys:
+                del groups[task.criteria.paths]
             if not groups:
                 del self._groups[task.workflow]
         return task
@@ -156,19 +158,13 @@ class TaskIndex:
         """The tasks of these workflows whose criteria hold, earliest scheduled first."""
         found: list[WaitingTask] = []
         for workflow in workflows:
-            for paths, (selects, tree) in self._groups.get(workflow, {}).items():
-                nodes = [tree]
-                for path, select in zip(paths, selects, strict=True):
-                    keys = document.keys(path, select)
-                    nodes = [
-                        node[key]
-                        for node in nodes
-                        for key in (keys if len(keys) <= len(node) else node)
-                        if key in node and key in keys
-                    ]
-                    if not nodes:
-                        break
-                for node in nodes:
-                    found += node.values()
+            for paths, (selects, by_keys) in self._groups.get(workflow, {}).items():
+                keys = [document.keys(path, select) for path, select in zip(paths, selects, strict=True)]
+                if prod(map(len, keys)) <= len(by_keys):
+                    fitting = [each for each in product(*keys) if each in by_keys]
+                else:
+                    fitting = [each for each in by_keys if all(map(frozenset.__contains__, keys, each))]
+                for each in fitting:
+                    found += by_keys[each].values()
         found.sort(key=lambda task: (task.scheduled_at, task.id))
         return found

@@ -108,7 +108,7 @@ def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pyte
     assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
     [(server, definitions, left)] = asked
     assert (server, left) == (Server("http://127.0.0.1:1/api"), ())
-    assert definitions.receivers == ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
+    assert sorted(definitions.by_receiver) == ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
     assert definitions.starts == ["on_push"]
     found = json.loads(cli("check", "--json", code=1).stdout)
     assert [problem["what"] for problem in found if not problem["warning"]] == ["no Conductor API there"]

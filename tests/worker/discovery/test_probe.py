@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from unittest import mock
 
@@ -250,25 +249,6 @@ def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_
     assert result.level == "warning"
     assert "found by workflows" in result.what
     assert "/api/workflow/running/flow" not in [request.path for request in server.requests]
-
-
-@pytest.mark.parametrize(("age", "off"), [(40, True), (10, False)])
-def test_an_index_that_knows_no_task_of_running_workflows_is_off(server: Conductor, age: int, off: bool) -> None:
-    started = int((time.time() - age) * 1000)
-    task = {
-        "taskType": "WAIT_FOR_WEBHOOK",
-        "status": "IN_PROGRESS",
-        "taskId": "t1",
-        "workflowInstanceId": "w1",
-        "referenceTaskName": "wait",
-        "startTime": started,
-    }
-    server.edited = {
-        "GET /api/workflow/running/flow": Answer(["w1"]),
-        "GET /api/workflow/w1": Answer({"workflowId": "w1", "tasks": [task]}),
-    }
-    [result] = server.probe()
-    assert ("indexing is off" in result.what, result.level) == (off, "warning" if off else "note")
 
 
 def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Conductor) -> None:

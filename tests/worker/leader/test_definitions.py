@@ -116,7 +116,7 @@ def test_what_is_left_to_conductor_is_no_receiver_and_is_not_started(setup: Setu
     one, two = source.current.webhooks
     assert (dict(one.receivers), [start.workflow for start in one.starts]) == ({"w": None}, ["s"])
     assert (dict(two.receivers), two.starts) == ({}, ())
-    assert (source.current.receivers, source.current.starts) == (["w"], ["s"])
+    assert (list(source.current.by_receiver), source.current.starts) == (["w"], ["s"])
 
 
 def test_what_is_left_to_conductor_stays_left_when_the_definitions_change(setup: Setup) -> None:
@@ -124,4 +124,4 @@ def test_what_is_left_to_conductor_stays_left_when_the_definitions_change(setup:
     source = setup.watch(left="theirs")
     setup.write("- {name: one, verifier: none, receivers: {theirs: any, other: any}}\n")
     assert source.check()
-    assert source.current.receivers == ["other"]
+    assert list(source.current.by_receiver) == ["other"]

@@ -182,8 +182,9 @@ def test_the_work_for_an_event_does_not_grow_with_the_tasks_that_do_not_match() 
         def __iter__(self) -> Any:
             raise AssertionError("no walk through all values")
 
-    selects, tree = index._groups["one"]["$.a", "$.b"]
-    index._groups["one"]["$.a", "$.b"] = selects, Counting(tree)
+    groups = index._groups["one"]
+    group = groups["$.a", "$.b"]
+    groups["$.a", "$.b"] = group._replace(by_keys=Counting(group.by_keys))
     [found] = index.matching(Document({"a": 7, "b": "x"}), ["one"])
     assert found.id == "t00007"
     assert len(looked) == 1
