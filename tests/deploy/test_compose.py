@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from testkit import PATIENCE
 from testkit.client import http, wait_for
 from testkit.conductor import RELEASE, ConductorServer
 from testkit.postgres import Postgres
-from testkit.processes import Child, bridge_environment, free_port, status_of, stop_all_on_exit
+from testkit.processes import Child, bridge_environment, free_port, status_of
 from tests.acceptance.document import Step
 from tests.acceptance.pages import BESIDE_DOCKER
 from tests.deploy.chart import CACHE, ROOT
+from tests.deploy.image import Builder
 
 FILE = ROOT / "compose.yaml"
 COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))
@@ -33,6 +33,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 BIN = Path(sys.executable).parent
 OURS = ("prepare", *PROCESSES)
 IN_RELAY = "docker compose exec relay "
+CONDUCTOR = "http://localhost:8080"
 
 
 def test_composes_own_library_takes_the_file_without_any_variable() -> None:
@@ -120,10 +121,13 @@ def without_variables(value: str) -> str:
 
 
 class Machine:
-    """What compose.yaml starts, with its commands and settings, on free ports of this machine, in a folder."""
+    """What compose.yaml starts, with its commands and settings, on free ports of this machine, in a folder: in
+    containers of the built image, or without."""
 
-    def __init__(self, folder: Path, postgres: Postgres) -> None:
+    def __init__(self, folder: Path, postgres: Postgres, builder: Builder | None = None) -> None:
         self._folder = folder
+        self._builder = builder
+        self._children: list[Child] = []
         options = shlex.split(without_variables(SERVICES["conductor"]["environment"]["JAVA_OPTS"]))
         (folder / "conductor").mkdir()
 
@@ -137,66 +141,80 @@ class Machine:
             "http://conductor:8080": self.conductor.ui_url,
             "http://relay:8000": self.url("relay"),
             "http://localhost:8000": self.url("relay"),
-            "/etc/webhook-bridge": str(folder / "definitions"),
         }
-        (folder / "definitions").mkdir()
+        if builder is None:
+            self._places |= {"/etc/webhook-bridge": str(folder / "definitions")}
 
     def url(self, service: str) -> str:
         """Where the service listens."""
         return f"http://127.0.0.1:{self.ports[service]}"
 
-    def environment(self, service: str) -> dict[str, str]:
-        """What the image and the file set, with this machine's addresses."""
-        values = {"BRIDGE_LOG_FORMAT": "json", **SERVICES[service]["environment"]}
+    def settings(self, service: str) -> dict[str, str]:
+        """What the file sets, with this machine's addresses."""
+        values = dict(SERVICES[service]["environment"])
         for name, value in values.items():
             values[name] = without_variables(value)
             for place, here in self._places.items():
                 values[name] = values[name].replace(place, here)
-        own = {"BRIDGE_RELAY_METRICS": "off", "BRIDGE_WORKER_METRICS": "off"}
-        own |= {"PORT": str(self.ports["relay"]), "ADMIN_PORT": str(self.ports["admin"])}
-        return bridge_environment() | {"PATH": f"{BIN}:{os.environ['PATH']}"} | values | own
+        values |= {"BRIDGE_RELAY_METRICS": "off", "BRIDGE_WORKER_METRICS": "off"}
+        return values | {"PORT": str(self.ports["relay"]), "ADMIN_PORT": str(self.ports["admin"])}
 
-    def data(self, service: str) -> Path:
-        """The service's /data: a volume of its own, or a named one."""
-        folder = self._folder / ("admin" if "admin:/data" in SERVICES[service]["volumes"] else service)
-        folder.mkdir(exist_ok=True)
+    def volume(self, name: str) -> Path:
+        """A volume's folder. As a new one in a container, it belongs to the image's user."""
+        folder = self._folder / name
+        if not folder.exists():
+            folder.mkdir()
+            if self._builder is not None:
+                os.chown(folder, 10001, 10001)
         return folder
+
+    def prepared(self, service: str, command: list[str]) -> tuple[list[str], dict[str, str], Path]:
+        """How to run a command as the service: its line, environment and folder."""
+        volumes = {"/data": service} | {
+            target: name for name, target in (volume.split(":")[:2] for volume in SERVICES[service]["volumes"])
+        }
+        folders = {target: self.volume(name) for target, name in volumes.items()}
+        settings = self.settings(service)
+        if self._builder is not None:
+            options = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
+            options += [part for target, folder in folders.items() for part in ("--volume", f"{folder}:{target}")]
+            container = self._builder.buildah("from", "--pull-never", "webhook-bridge")
+            return self._builder.command(container, *command, options=options), dict(os.environ), self._folder
+        path = f"{BIN}:{os.environ['PATH']}"
+        environment = bridge_environment() | {"PATH": path, "BRIDGE_LOG_FORMAT": "json"} | settings
+        return [shutil.which(command[0], path=path) or command[0], *command[1:]], environment, folders["/data"]
 
     def run(self, service: str, command: list[str] | None = None) -> str:
         """What the service's command prints, or another one in its place."""
-        answer = subprocess.run(
-            command or SERVICES[service]["command"],
-            env=self.environment(service),
-            cwd=self.data(service),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-        return answer.stdout
+        line, environment, folder = self.prepared(service, command or SERVICES[service]["command"])
+        return printed(line, environment, folder)
 
     def start(self, service: str) -> None:
         """Starts the service; returns once it is ready."""
-        program, *arguments = SERVICES[service]["command"]
-        command = [str(BIN / program), *arguments]
-        log = self._folder / f"{service}.log"
-        child = Child(service, command, log, self.environment(service), self.data(service))
+        line, environment, folder = self.prepared(service, SERVICES[service]["command"])
+        child = Child(service, line, self._folder / f"{service}.log", environment, folder)
+        self._children.append(child)
         if service in self.ports:
             child.wait_until(lambda: status_of(f"{self.url(service)}/readyz") == 200)
 
-
-@pytest.fixture
-def machine(tmp_path: Path, postgres: Postgres) -> Iterator[Machine]:
-    machine = Machine(tmp_path, postgres)
-    stop_all_on_exit()
-    yield machine
-    machine.conductor.stop()
+    def stop(self) -> None:
+        """Stops what was started."""
+        for child in self._children:
+            child.stop()
+        self.conductor.stop()
 
 
-@pytest.mark.slow(60)
-@pytest.mark.long
-def test_its_settings_make_a_bridge_that_completes_a_task(machine: Machine) -> None:
+def printed(line: list[str], environment: dict[str, str] | None = None, folder: Path = ROOT) -> str:
+    """What a command prints. Fails if that is an error."""
+    answer = subprocess.run(
+        line, env=environment, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    return answer.stdout
+
+
+def completes_a_task(machine: Machine) -> None:
+    """Starts everything, and does what the quick start says of a second terminal."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed, which the page's commands use")
     said = machine.run("prepare")
@@ -212,13 +230,24 @@ def test_its_settings_make_a_bridge_that_completes_a_task(machine: Machine) -> N
     machine.conductor.start()
     assert len(BESIDE_DOCKER) > 3
     for step in BESIDE_DOCKER:
-        command = step.command.removeprefix(IN_RELAY).replace("http://localhost:8080", machine.conductor.ui_url)
 
-        def shown(step: Step = step, command: str = command) -> bool:
-            return step.is_shown(machine.run("relay", ["bash", "-c", command]))
+        def shown(step: Step = step) -> bool:
+            if step.command.startswith(IN_RELAY):
+                return step.is_shown(machine.run("relay", shlex.split(step.command.removeprefix(IN_RELAY))))
+            return step.is_shown(printed(["bash", "-c", step.command.replace(CONDUCTOR, machine.conductor.ui_url)]))
 
         if step.command.endswith("events"):  # as soon as it took effect
-            wait_for(shown, command)
+            wait_for(shown, step.command)
         else:
-            assert shown(), command
-    assert (machine.data("conductor") / "conductor.db").exists(), "what is in the volume stays"
+            assert shown(), step.command
+    assert (machine.volume("conductor") / "conductor.db").exists(), "what is in the volume stays"
+
+
+@pytest.mark.slow(60)
+@pytest.mark.long
+def test_its_settings_make_a_bridge_that_completes_a_task(tmp_path: Path, postgres: Postgres) -> None:
+    machine = Machine(tmp_path, postgres)
+    try:
+        completes_a_task(machine)
+    finally:
+        machine.stop()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +13,10 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from testkit import PATIENCE
+from testkit.postgres import Postgres
 from testkit.processes import Child, free_port, status_of
 from tests.deploy.image import CONTAINERFILE, EPOCH, ROOT, Builder
-from tests.deploy.test_compose import SERVICES, without_variables
+from tests.deploy.test_compose import Machine, completes_a_task
 
 SETTINGS = {
     "BRIDGE_ADMIN_TOKEN": "token-of-the-page",
@@ -110,19 +110,14 @@ def test_its_three_commands_run(builder: Builder, tmp_path: Path) -> None:
             child.stop()
 
 
+@pytest.mark.slow(60)
 @pytest.mark.long
-def test_it_may_write_what_the_compose_file_shares(builder: Builder) -> None:
-    """The folders of its volumes are the image's; the first service makes a webhook and a token there."""
-    service = SERVICES["prepare"]
-    settings = {**service["environment"], "BRIDGE_DATABASE": "sqlite:////data/bridge.db", "PGPASSWORD": "none"}
-    options = [part for name, value in settings.items() for part in ("--env", f"{name}={without_variables(value)}")]
-    container = builder.buildah("from", "--pull-never", "webhook-bridge")
-    command = builder.command(container, *service["command"], options=options)
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert re.search(r"^Secret: .*\nSetup: (.*\n)+BRIDGE_ADMIN_TOKEN=\w{48}$", answer.stdout, re.MULTILINE), (
-        answer.stdout
-    )
+def test_the_compose_files_services_run_in_it(builder: Builder, tmp_path: Path, postgres: Postgres) -> None:
+    machine = Machine(tmp_path, postgres, builder)
+    try:
+        completes_a_task(machine)
+    finally:
+        machine.stop()
 
 
 # --- without a builder
