@@ -1,4 +1,4 @@
-"""Compose takes compose.yaml, and its settings make a bridge that works: they run here without containers."""
+"""Compose takes compose.yaml, and its services make a bridge that works, in containers or without."""
 
 from __future__ import annotations
 
