@@ -132,7 +132,7 @@ class World:
         return Workflow(workflow_id, 1, workflow_id, self.now - 3_600_000, None)
 
     def _decide(self, decisions: list[Decision]) -> None:
-        self.store.decisions.decide(TERM, decisions, [], self.now, ME, 0)
+        self.store.decisions.decide(TERM, decisions, [], self.now, 0)
 
     def _task(self, task_id: str, kind: str, user: int, scheduled_at: int | None = None) -> Task:
         return Task(

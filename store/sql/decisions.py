@@ -53,13 +53,12 @@ class Decisions(ABC):
         decisions: Sequence[Decision],
         expired: Sequence[str],
         now: int,
-        claim_for: str | None,
         claim: int,
     ) -> list[Target]:
         """Writes decisions, all or none: targets, the tasks they take, and each event's status and hold.
 
         Ends the hold of the `expired` events (by id). In the same transaction, claims the first `claim` targets without
-        a pace for the worker `claim_for`, and returns them. The first start with a once key holds the key.
+        a pace for the leader itself, and returns them. The first start with a once key holds the key.
 
         Raises LeadershipLost once another worker is leader, and Unstorable for more than `MOST_TARGETS` of one event.
         """
@@ -67,7 +66,7 @@ class Decisions(ABC):
             if len(decision.targets) > MOST_TARGETS:
                 raise Unstorable(f"it has {len(decision.targets)} targets; an event may have {MOST_TARGETS}")
         new = [target for decision in decisions for target in decision.targets]
-        new_rows = _new_rows(decisions, now, claim_for, claim)
+        new_rows = _new_rows(decisions, now, term.holder, claim)
         with self._leadership.deciding(term, large=len(new) > rows.STEP) as transaction:
             decided = {decision.event_id: transitions.after_decision(decision, now) for decision in decisions}
             # A worker that records results for these events has finished, or waits for this: their targets' states are
@@ -91,15 +90,15 @@ class Decisions(ABC):
         return claimed
 
 
-def _new_rows(decisions: Iterable[Decision], now: int, claim_for: str | None, claim: int) -> list[tuple[Any, ...]]:
+def _new_rows(decisions: Iterable[Decision], now: int, worker: str, claim: int) -> list[tuple[Any, ...]]:
     """The new targets, the first `claim` of which are claimed."""
     found: list[tuple[Any, ...]] = []
-    left = claim if claim_for is not None else 0
+    left = claim
     for decision in decisions:
         for new in decision.targets:
             is_mine = left > 0 and not decision.paced and new.not_before <= now and new.lane is None
             left -= is_mine
-            found.append(rows.new_target_row(decision.event_id, new, claim_for if is_mine else None, now))
+            found.append(rows.new_target_row(decision.event_id, new, worker if is_mine else None, now))
     return found
 
 

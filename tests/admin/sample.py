@@ -234,7 +234,6 @@ def _fill(sample: Sample, now: int) -> None:
         ],
         [],
         now - 3 * minute,
-        "sample",
         10,
     )
     store.claims.record_results("sample", [], now)

@@ -69,7 +69,7 @@ def attacked(sample: Sample) -> list[str]:
         NewTarget("complete", "flow", ALL, "hostile-task", ALL),
         NewTarget("start", ALL, correlation_id=ALL),
     )
-    claimed = store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, "sample", 9)
+    claimed = store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", new)], [], now, 9)
     store.claims.record_results("sample", [Result(target, "failed", ALL, ALL) for target in claimed], now)
     store.changes.record(Change(now, ALL, ALL, ALL, ALL))
     store.quarantine.set_aside(

@@ -173,7 +173,7 @@ def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClie
     (news,) = follower.look()
     assert news.is_new
     assert CARD not in str(ApiEvent.of(news.event, targets=[]))
-    store.decisions.decide(ME, [Decision(event_id, "expired", "no")], [], 3, "me", 10)
+    store.decisions.decide(ME, [Decision(event_id, "expired", "no")], [], 3, 10)
     (news,) = follower.look()
     assert not news.is_new
     assert CARD not in str(ApiEvent.of(news.event, targets=[]))

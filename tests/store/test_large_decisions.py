@@ -66,5 +66,5 @@ def test_an_event_with_more_targets_than_fit_has_none(store: Store) -> None:
     arrive(store)
     many = Decision("e1", "pending", "no", tuple(map(completion, range(3))))
     with mock.patch.object(decisions, "MOST_TARGETS", 2), pytest.raises(Unstorable, match="3 targets; an event may"):
-        store.decisions.decide(ME, [many], [], NOW, None, 0)
+        store.decisions.decide(ME, [many], [], NOW, 0)
     assert states(store, "e1") == []

@@ -62,7 +62,7 @@ class Bench:
         self.event = new_event_id()
         self.store.deliveries.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
         decision = Decision(self.event, "pending", "no", targets)
-        return self.store.decisions.decide(ME, [decision], [], now, "me", 10 if claim else 0)
+        return self.store.decisions.decide(ME, [decision], [], now, 10 if claim else 0)
 
     def completion(self, task: SimulatedTask) -> NewTarget:
         return NewTarget("complete", "flow", task.workflow_id, task.id, task.reference_name)

@@ -84,7 +84,7 @@ class Stopped:
         self.store.deliveries.append([NewEvent("event", "w", now, "{}", {}, {}, now)])
         assert self.store.leadership.elect("me", 60)
         decision = Decision("event", "pending", "no", (NewTarget("start", "flow", correlation_id="event"),))
-        self.store.decisions.decide(ME, [decision], [], now, None, 0)
+        self.store.decisions.decide(ME, [decision], [], now, 0)
         self.store.leadership.resign(ME)
         self.worker: Child | None = None
 

@@ -64,9 +64,7 @@ class PlanWriter:
         ended = [item for item in items if isinstance(item, HeldEvent)]
         over, left = [event.id for event in ended], self._limit - len(self._claimed)
         try:
-            self._claimed += self._store.decisions.decide(
-                self._term, decisions, over, self._now, self._term.holder, left
-            )
+            self._claimed += self._store.decisions.decide(self._term, decisions, over, self._now, left)
         except Exception as error:
             if concerns_all(error):
                 raise

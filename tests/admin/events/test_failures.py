@@ -42,7 +42,7 @@ def fail(sample: Sample, error: str, webhook: str = "orders") -> str:
     store.deliveries.append([NewEvent(event_id, webhook, now, "{}", {}, {}, now)])
     target = NewTarget("start", "flow", correlation_id=event_id)
     term = Term("sample")
-    [made] = store.decisions.decide(term, [Decision(event_id, "pending", "no", (target,))], [], now, "sample", 9)
+    [made] = store.decisions.decide(term, [Decision(event_id, "pending", "no", (target,))], [], now, 9)
     store.claims.record_results("sample", [Result(made, "failed", error)], now)
     return event_id
 

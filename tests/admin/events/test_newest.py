@@ -33,15 +33,13 @@ def repeat(sample: Sample, event_id: str) -> None:
 
 def expire(sample: Sample, event_id: str) -> None:
     decision = Decision(event_id, "expired", "no")
-    sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), "sample", 0)
+    sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), 0)
 
 
 def fail(sample: Sample, event_id: str, error: str) -> None:
     now = sample.store.now()
     target = NewTarget("start", "on_message", correlation_id=event_id)
-    sample.store.decisions.decide(
-        Term("sample"), [Decision(event_id, "pending", "no", (target,))], [], now, "sample", 10
-    )
+    sample.store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", (target,))], [], now, 10)
     (claimed,) = sample.store.queries.targets_of([event_id])
     sample.store.claims.record_results("sample", [Result(claimed, "failed", error=error)], now)
 

@@ -233,7 +233,7 @@ def test_an_event_that_failed_after_it_had_started_something_needs_a_yes(cli: Cl
     [old] = arrive(sample, 1)
     now, targets = sample.store.now(), tuple(NewTarget("start", flow) for flow in ("known", "unknown"))
     decision = Decision(old, "pending", "no", targets)
-    known, unknown = sample.store.decisions.decide(Term("sample"), [decision], [], now, "sample", 2)
+    known, unknown = sample.store.decisions.decide(Term("sample"), [decision], [], now, 2)
     sample.store.claims.record_results("sample", [Result(known, "done"), Result(unknown, "failed")], now)
     assert sample.bridge().event(old).status == "failed"
     assert "1 was delivered, wholly or in part" in cli("events", "replay", "--status", "failed", *MARKED, code=2).stderr

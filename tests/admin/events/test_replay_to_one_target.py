@@ -34,7 +34,7 @@ def partly(sample: Sample) -> str:
 
 def decide(sample: Sample, event_id: str, *targets: NewTarget) -> list[Target]:
     decision = Decision(event_id, "pending", "no", targets)
-    return sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), "sample", 9)
+    return sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), 9)
 
 
 def test_the_replay_names_its_one_target(cli: Cli, sample: Sample, partly: str) -> None:

@@ -77,9 +77,7 @@ def test_a_call_that_is_set_aside_or_waits_says_so(cli: Cli, client: FlaskClient
     event_id = arrive(sample.store, "called", webhook="orders")
     store = sample.store
     new = NewTarget("start", "order_flow", correlation_id=event_id)
-    [target] = store.decisions.decide(
-        Term("sample"), [Decision(event_id, "pending", "no", (new,))], [], SINCE, "sample", 1
-    )
+    [target] = store.decisions.decide(Term("sample"), [Decision(event_id, "pending", "no", (new,))], [], SINCE, 1)
     store.claims.record_results("sample", [Result(target, "pending", "500 oh no", due_at=DUE)], SINCE)
     assert f"the last one failed: 500 oh no; the next one is at {iso(DUE)}." in cli("events", "show", event_id).stdout
     [shown] = get(client, f"/api/events/{event_id}", "/api/events/{event_id}")["targets"]

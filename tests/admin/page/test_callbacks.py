@@ -123,8 +123,8 @@ def test_pages_and_explanations_show_what_became_of_its_event(client: FlaskClien
     now = sample.store.now()
     refused = NewTarget("complete", "unknown", workflow_id=ID, reference_name="approve")
     decisions = [Decision("held", "pending", "held"), Decision("refused", "pending", "no", (refused,))]
-    [target] = sample.store.decisions.decide(Term("sample"), decisions, [], now, "me", 1)
-    sample.store.claims.record_results("me", [Result(target, "failed", "Conductor has no such workflow")], now)
+    [target] = sample.store.decisions.decide(Term("sample"), decisions, [], now, 1)
+    sample.store.claims.record_results("sample", [Result(target, "failed", "Conductor has no such workflow")], now)
     for id_, words in (
         ("held", f"for one task: task approve of workflow {ID}"),
         ("held", "its task doesn't wait yet"),

@@ -118,7 +118,7 @@ def test_a_status_that_changes_is_told(app: Flask, sample: Sample) -> None:
         reading = watch(stack, app.test_client())
         reading.until("deliveries")
         decision = Decision(event_id, "expired", "no")
-        sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), "sample", 0)
+        sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), 0)
         [row] = reading.until("deliveries")
         assert row["key"] == event_id
         assert "expired" in row["row"]

@@ -67,7 +67,7 @@ def test_deliveries_appear_and_change_without_a_reload(driver: Chrome, url: str,
     link = driver.find_element(By.CSS_SELECTOR, f"tr[data-key='{event_id}'] a")
     driver.execute_script("arguments[0].focus()", link)
     decision = Decision(event_id, "expired", "no")
-    sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), "sample", 0)
+    sample.store.decisions.decide(Term("sample"), [decision], [], sample.store.now(), 0)
     await_true(driver, lambda: "expired" in text(driver, f"tr[data-key='{event_id}']"))
     assert rows(driver).count(event_id) == 1
     assert rows(driver)[1] == event_id, "in its place"

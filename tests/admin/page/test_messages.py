@@ -31,7 +31,7 @@ def event_id(sample: Sample) -> str:
         sample.store.deliveries.append([NewEvent(id_, "chat", now, text, {}, {}, now + 600_000)])
         decision = Decision(id_, "pending", "no", (message,))
         sample.store.leadership.elect("sample", 10**9)
-        sample.store.decisions.decide(Term("sample"), [decision], [], now, None, 0)
+        sample.store.decisions.decide(Term("sample"), [decision], [], now, 0)
     return "m2"
 
 

@@ -53,7 +53,7 @@ def message(key: str = "k", otherwise: Otherwise = "start") -> NewTarget:
 
 def decide(store: Store, id_: str, *targets: NewTarget, claim: int = 0, hold: Hold = "no") -> list[Target]:
     """The worker `me` decides the event."""
-    return store.decisions.decide(ME, [Decision(id_, "pending", hold, targets)], [], NOW, "me", claim)
+    return store.decisions.decide(ME, [Decision(id_, "pending", hold, targets)], [], NOW, claim)
 
 
 def end(store: Store, id_: str, *states: TargetState) -> None:
@@ -68,7 +68,7 @@ def return_tasks(store: Store, *tasks: Task, term: Term = ME) -> None:
     fresh = store.tasks.adopt(term, tasks, NOW)
     id_ = arrive(store, f"refused {fresh[0].id}", webhook="refused")
     taken = [NewTarget("complete", one.workflow, one.workflow_id, one.id, one.reference_name) for one in fresh]
-    claimed = store.decisions.decide(term, [Decision(id_, "pending", "no", (*taken,))], [], NOW, "me", len(taken))
+    claimed = store.decisions.decide(term, [Decision(id_, "pending", "no", (*taken,))], [], NOW, len(taken))
     store.claims.record_results("me", [Result(target, "failed", "no") for target in claimed], NOW)
 
 

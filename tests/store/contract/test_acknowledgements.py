@@ -40,7 +40,7 @@ def test_an_acknowledged_event_is_unresolved_again_once_it_is_reopened(store: St
 
 @pytest.mark.parametrize("status", ["expired", "ignored"])
 def test_what_was_never_taken_can_be_acknowledged(store: Store, status: EventStatus) -> None:
-    store.decisions.decide(ME, [Decision(arrive(store), status, "no")], [], NOW, None, 0)
+    store.decisions.decide(ME, [Decision(arrive(store), status, "no")], [], NOW, 0)
     assert store.acknowledgements.record(["e1"], note()) == {"e1"}
 
 
@@ -81,8 +81,8 @@ def test_notes_are_bounded(store: Store) -> None:
 def test_where_an_event_came_from_and_how_it_was_decided_is_kept(store: Store) -> None:
     arrive(store, "e1", remote="203.0.113.9", proof="its signature")
     assert store.acknowledgements.origins("e1") == Origins("203.0.113.9", "its signature", None, None)
-    store.decisions.decide(ME, [Decision("e1", "pending", "held", scan_at=NOW - 5)], [], NOW, None, 0)
-    store.decisions.decide(ME, [Decision("e1", "pending", "no", (start(),), scan_at=NOW)], [], NOW + 9, None, 0)
+    store.decisions.decide(ME, [Decision("e1", "pending", "held", scan_at=NOW - 5)], [], NOW, 0)
+    store.decisions.decide(ME, [Decision("e1", "pending", "no", (start(),), scan_at=NOW)], [], NOW + 9, 0)
     assert store.acknowledgements.origins("e1") == Origins("203.0.113.9", "its signature", NOW - 5, "me")
     assert event(store, "e1").decided_at == NOW, "the first decision counts"
 
@@ -91,7 +91,7 @@ def test_the_scan_before_an_event_is_kept_also_if_a_held_one_is_decided_with_it(
     decide(store, arrive(store, "held"), hold="held")
     arrive(store, "new")
     taken, new = Decision("held", "pending", "no"), Decision("new", "pending", "held", scan_at=NOW + 5)
-    store.decisions.decide(ME, [taken, new], [], NOW + 9, None, 0)
+    store.decisions.decide(ME, [taken, new], [], NOW + 9, 0)
     assert store.acknowledgements.origins("new") == Origins(None, None, NOW + 5, "me")
     assert store.acknowledgements.origins("held") == Origins(None, None, None, "me"), "it was decided without a scan"
 

@@ -164,7 +164,7 @@ def test_an_event_that_ended_without_a_workflow_has_none(store: Store, status: s
         decide(store, "e1", start())
         end(store, "e1", "failed")
     else:
-        store.decisions.decide(ME, [Decision("e1", status, "no")], [], NOW, None, 0)  # type: ignore[arg-type]
+        store.decisions.decide(ME, [Decision("e1", status, "no")], [], NOW, 0)  # type: ignore[arg-type]
     assert answers_with(store, "e1") == {"e1": NO_WORKFLOW[status]}  # type: ignore[index]
 
 

@@ -130,7 +130,7 @@ def many(store: Store, webhook: str, number: int, *, paced: bool = False, at: in
     """One event of the webhook, with so many starts that are due."""
     id_ = arrive(store, f"of-{webhook}", webhook=webhook)
     targets = tuple(NewTarget("start", webhook, correlation_id=f"{webhook}{one}") for one in range(number))
-    store.decisions.decide(ME, [Decision(id_, "pending", "no", targets, paced)], [], at, None, 0)
+    store.decisions.decide(ME, [Decision(id_, "pending", "no", targets, paced)], [], at, 0)
 
 
 def called(targets: Sequence[Target]) -> list[str]:

@@ -43,7 +43,7 @@ def test_one_that_was_made_up_is_among_the_first_that_retention_deletes(store: S
     for id_ in ("e1", "e2", "e3"):
         arrive(store, id_, only=PLACE)
     decisions = [Decision("e1", "ignored", "no"), Decision("e2", "ignored", "no", forgotten=True)]
-    store.decisions.decide(ME, decisions, [], NOW, None, 0)
+    store.decisions.decide(ME, decisions, [], NOW, 0)
     assert event(store, "e2").status == "ignored"
     assert store.maintenance.prune(NOW - 10**9, 10).events == 1
     assert store.queries.event("e2") is None
@@ -56,7 +56,7 @@ def test_a_delivered_replay_resolves_it(store: Store) -> None:
     store.claims.record_results("me", [Result(target, "failed", "no")], NOW)
     arrive(store, "e2", only=PLACE, replay_of="e1", origin="e1")
     decision = Decision("e2", "pending", "no", (completion(),), origin="e1")
-    [again] = store.decisions.decide(ME, [decision], [], NOW, "me", 1)
+    [again] = store.decisions.decide(ME, [decision], [], NOW, 1)
     store.claims.record_results("me", [Result(again, "done")], NOW)
     assert event(store, "e1").resolved_by == "e2"
 

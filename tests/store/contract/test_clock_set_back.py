@@ -25,7 +25,7 @@ class Jump:
         arrive(store, "e1", received_at=self.before, hold_until=self.before + 600_000)
         new = (start(1), start(2), start(3))
         decision = Decision("e1", "pending", "no", new)
-        self.claimed, retried, _ = store.decisions.decide(ME, [decision], [], self.before, "me", 3)
+        self.claimed, retried, _ = store.decisions.decide(ME, [decision], [], self.before, 3)
         self.record(retried, self.before + 15_000)
         store.quarantine.set_aside([SetAside("task", "t1", "w", "why", self.before, 3, self.before + 60_000)])
 
@@ -51,7 +51,7 @@ def test_so_it_is_however_much_has_come_since(store: Store, since: int) -> None:
     def come(name: str, number: int, at: int) -> None:
         for id_ in [f"{name}{one}" for one in range(number)]:
             arrive(store, id_, received_at=at)
-            store.decisions.decide(ME, [Decision(id_, "pending", "no", (start(9),))], [], at, "me", 0)
+            store.decisions.decide(ME, [Decision(id_, "pending", "no", (start(9),))], [], at, 0)
 
     jump = Jump(store, HOUR)
     come("before", 80, jump.before)
@@ -123,7 +123,7 @@ class HeldUp:
             self.place, self.at = "", self.at + 20_000
             arrive(self.store, "e2", received_at=self.at, hold_until=self.at)
             decision = Decision("e2", "pending", "no", (start(4),))
-            self.store.decisions.decide(ME, [decision], [], self.at, "other", 1)
+            self.store.decisions.decide(ME, [decision], [], self.at, 1)
 
 
 @pytest.mark.parametrize("place", ["before it reads", "before it writes"])

@@ -29,9 +29,7 @@ WRITES: dict[str, Callable[[Store], object]] = {
     "adopt": lambda store: store.tasks.adopt(Term("another"), [task(2)], NOW),
     "drop": lambda store: store.tasks.drop(Term("another"), ["t1"], NOW),
     "wait_again": lambda store: store.tasks.wait_again(Term("another"), ["t1"]),
-    "decide": lambda store: store.decisions.decide(
-        Term("another"), [Decision("e1", "expired", "no")], [], NOW, None, 0
-    ),
+    "decide": lambda store: store.decisions.decide(Term("another"), [Decision("e1", "expired", "no")], [], NOW, 0),
 }
 
 
@@ -64,7 +62,7 @@ def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
     assert ids(store.decisions.agenda(3, ["b", "unknown"]).undecided) == ["0c", "1a", "3a"]
     assert ids(store.decisions.agenda(9, {"a", "b"}).undecided) == ["0c", "4c"]
     assert store.decisions.agenda(9, {"a", "b", "c"}).undecided == []
-    store.decisions.decide(ME, [Decision("0c", "expired", "no")], [], NOW, None, 0)
+    store.decisions.decide(ME, [Decision("0c", "expired", "no")], [], NOW, 0)
     assert ids(store.decisions.agenda(9, ["a", "b"]).undecided) == ["4c"]
 
 
@@ -156,13 +154,13 @@ def test_a_decision_is_written_down(store: Store) -> None:
     }
     assert store.queries.task("t1").state == "taken"  # type: ignore[union-attr]
     assert store.queries.waiting_tasks() == []
-    store.decisions.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, None, 0)
+    store.decisions.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, 0)
     assert event(store, "e1").decided_at == NOW, "the time of the first decision stays"
 
 
 def test_an_event_with_nothing_to_do_is_finished(store: Store) -> None:
     arrive(store)
-    store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], NOW + 5, None, 0)
+    store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], NOW + 5, 0)
     found = event(store, "e1")
     assert (found.status, found.hold, found.settled_at) == ("ignored", "no", NOW + 5)
 
@@ -193,7 +191,7 @@ def test_a_hold_that_ran_out_leaves_what_the_targets_make_of_the_event(store: St
     decide(store, "e1", start(1), hold="held")
     end(store, "e1", "done")
     decide(store, "e2", start(2), hold="held")
-    store.decisions.decide(ME, [], ["e0", "e1", "e2"], NOW + 5, None, 0)
+    store.decisions.decide(ME, [], ["e0", "e1", "e2"], NOW + 5, 0)
     found = [event(store, f"e{number}") for number in range(3)]
     assert [one.status for one in found] == ["expired", "delivered", "pending"]
     assert [one.hold for one in found] == ["no", "no", "no"]
@@ -210,7 +208,10 @@ def test_names_and_ids_of_any_characters_are_written_and_left_out_as_they_are(st
     assert ids(store.decisions.agenda(9, [odd]).undecided) == ["e2"]
     made = NewTarget("start", odd, correlation_id=odd)
     other = NewTarget("complete", "NULL", workflow_id="null", task_id=odd, reference_name="")
-    store.decisions.decide(ME, [Decision("e1", "pending", "no", (made, other))], [], NOW, odd, 9)
+    store.leadership.resign(ME)
+    term = store.leadership.elect(odd, 60)
+    assert term is not None
+    store.decisions.decide(term, [Decision("e1", "pending", "no", (made, other))], [], NOW, 9)
     found = [
         (t.workflow, t.workflow_id, t.task_id, t.reference_name, t.claimed_by) for t in store.queries.targets_of(["e1"])
     ]

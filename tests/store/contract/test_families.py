@@ -81,7 +81,7 @@ def test_an_event_whose_hold_ends_after_its_replay_was_delivered_is_resolved_at_
     for name in ("e1", "e2"):
         decide(store, arrive(store, name), hold="held")
     delivered(store, "second", "e1")
-    store.decisions.decide(ME, [], ["e1", "e2", "unknown"], NOW, None, 0)
+    store.decisions.decide(ME, [], ["e1", "e2", "unknown"], NOW, 0)
     assert [(event(store, name).status, event(store, name).resolved_by) for name in ("e1", "e2")] == [
         ("expired", "second"),
         ("expired", None),
@@ -95,18 +95,18 @@ def test_a_replay_whose_one_target_cannot_be_read_holds_up_none_of_its_family(
     with monkeypatch.context() as patch:
         patch.setattr(one_target, "to_text", lambda only: '{"kind": "dance"}' if only is not None else None)
         replay(store, "broken", "e1", OneTarget("start", "flow", entry=1))
-    store.decisions.decide(ME, [Decision("broken", "ignored", "no", origin="e1")], [], NOW, None, 0)
+    store.decisions.decide(ME, [Decision("broken", "ignored", "no", origin="e1")], [], NOW, 0)
     delivered(store, "second", "e1")
     assert event(store, "e1").resolved_by == "second"
 
 
 @pytest.mark.parametrize("status", ["expired", "ignored"])
 def test_what_was_never_taken_is_resolved_too(store: Store, status: EventStatus) -> None:
-    store.decisions.decide(ME, [Decision(arrive(store, "e1"), status, "no")], [], NOW, None, 0)
+    store.decisions.decide(ME, [Decision(arrive(store, "e1"), status, "no")], [], NOW, 0)
     delivered(store, "second", "e1")
     assert event(store, "e1").resolved_by == "second"
     last = Decision(replay(store, "last", "e1"), status, "no", origin="e1")
-    store.decisions.decide(ME, [last], [], NOW, None, 0)
+    store.decisions.decide(ME, [last], [], NOW, 0)
     assert event(store, "last").resolved_by == "second"
 
 
@@ -115,7 +115,7 @@ def test_a_replay_whose_hold_ends_with_nothing_left_to_do_resolves_its_event(sto
     decide(store, replay(store, "second", "e1"), start(), hold="held")
     end(store, "second", "done")
     assert unresolved(store) == ["e1"]
-    store.decisions.decide(ME, [], ["second"], NOW, None, 0)
+    store.decisions.decide(ME, [], ["second"], NOW, 0)
     assert unresolved(store) == []
 
 
@@ -145,7 +145,7 @@ def test_what_is_replayed_to_one_target_needs_only_that_one(store: Store) -> Non
     failed(store, "e1", "failed", "failed")
     for number, only in enumerate((one, other)):
         ignored = Decision(replay(store, f"ignored{number}", "e1", only), "ignored", "no", origin="e1")
-        store.decisions.decide(ME, [ignored], [], NOW, None, 0)
+        store.decisions.decide(ME, [ignored], [], NOW, 0)
     delivered(store, "r1", "e1", only=one)
     assert [event(store, f"ignored{number}").resolved_by for number in range(2)] == ["r1", None]
     assert event(store, "e1").resolved_by is None

@@ -96,7 +96,7 @@ def test_a_claim_that_ran_out_is_taken_over_before_the_next_message(store: Store
 
 def test_a_long_lane_is_one_target_to_the_claims(store: Store) -> None:
     messages = [Decision(arrive(store, f"e{number}"), "pending", "no", (message(),)) for number in range(300)]
-    store.decisions.decide(ME, messages, [], NOW, "me", 0)
+    store.decisions.decide(ME, messages, [], NOW, 0)
     decide(store, arrive(store, "other", webhook="x"), start())
     assert {one.event_id for one in store.claims.claim("me", NOW, 0, 2)} == {"e0", "other"}
 
@@ -124,7 +124,7 @@ def test_nothing_gets_stuck_while_messages_arrive_and_end_at_the_same_time(backe
         own = backend.open()
         for place in range(number):
             decision = Decision(f"e{place:03}", "pending", "no", tuple(map(message, keys)))
-            own.decisions.decide(ME, [decision], [], NOW, "me", 0)
+            own.decisions.decide(ME, [decision], [], NOW, 0)
 
     def work(name: str) -> None:
         own = backend.open()

@@ -124,7 +124,7 @@ def test_a_pruned_holder_is_not_taken_for_another_one_of_its_key_that_was_pruned
 def paced(store: Store, id_: str, webhook: str, number: int) -> None:
     arrive(store, id_, webhook=webhook)
     targets = tuple(start(one) for one in range(number))
-    assert store.decisions.decide(ME, [Decision(id_, "pending", "no", targets, paced=True)], [], NOW, "me", 99) == []
+    assert store.decisions.decide(ME, [Decision(id_, "pending", "no", targets, paced=True)], [], NOW, 99) == []
 
 
 def test_no_more_is_claimed_than_the_pace_allows_by_all_workers_together(backend: Backend, store: Store) -> None:

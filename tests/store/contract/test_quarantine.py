@@ -154,7 +154,7 @@ def test_an_event_that_is_set_aside_may_be_decided_and_stays_so(store: Store) ->
         arrive(store, id_)
     store.quarantine.set_aside(event_aside("e1", "e2"))
     decide(store, "e1", start(), hold="held")
-    store.decisions.decide(ME, [Decision("e2", "ignored", "no")], [], NOW + 5, None, 0)
+    store.decisions.decide(ME, [Decision("e2", "ignored", "no")], [], NOW + 5, 0)
     store.quarantine.set_aside(event_aside("e2"))
     store.quarantine.take_back("event", ["e1", "e2"])
     assert [(one.decided_at, one.hold) for one in (event(store, "e1"), event(store, "e2"))] == [

@@ -30,7 +30,7 @@ def full(store: Store) -> Store:
         end(store, f"failed-{webhook}", "failed")
         others = [Decision(f"{status}-{webhook}", status, "no") for status in ("expired", "ignored")]  # type: ignore[arg-type]
         held = Decision(arrive(store, f"held-{webhook}", webhook=webhook), "pending", "held")
-        store.decisions.decide(ME, [*others, held], [], NOW, None, 0)
+        store.decisions.decide(ME, [*others, held], [], NOW, 0)
     return store
 
 

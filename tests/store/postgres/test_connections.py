@@ -154,7 +154,7 @@ def claimed_by_another(store: PostgresStore) -> Target:
     assert store.leadership.elect("me", 60)
     now = store.now()
     store.deliveries.append([NewEvent("e", "w", now, "{}", {}, {}, now)])
-    [target] = store.decisions.decide(ME, [Decision("e", "pending", "no", (start(),))], [], now, "me", 1)
+    [target] = store.decisions.decide(ME, [Decision("e", "pending", "no", (start(),))], [], now, 1)
     return target
 
 

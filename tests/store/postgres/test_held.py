@@ -175,7 +175,7 @@ def test_an_event_of_a_webhook_without_a_bound_comes_first_however_low_its_numbe
             for event in found:
                 decide(store, event.id, start())
     time_passes(store, clock)
-    lows = store.reads._lows
+    lows = store.decisions._lows
     assert set(lows.parameters["busy"]) == {"b", "d"}
     assert min(lows.parameters["lows"]) > 1
     last = append(store, "c")
@@ -214,8 +214,8 @@ def test_webhooks_take_the_same_turns_behind_bounds_and_without(
     plain = backend.open()
     assert isinstance(plain, PostgresStore)
     time_passes(store, clock)
-    assert min(store.reads._lows.parameters["lows"]) > 1
-    store.reads._undecided_after = plain.reads._undecided_after = ""
+    assert min(store.decisions._lows.parameters["lows"]) > 1
+    store.decisions._undecided_after = plain.decisions._undecided_after = ""
     turns, as_before = [[agenda(each, 2) for _ in range(12)] for each in (store, plain)]
     assert turns == as_before
 

@@ -29,7 +29,7 @@ def test_an_event_and_its_task_stay_in_their_pages_as_they_change(postgres: Post
     store.tasks.adopt(ME, [task(n) for n in range(100)], store.now())
     rows = {("events", "e5"): page_of(url, "events", "e5"), ("tasks", "t5"): page_of(url, "tasks", "t5")}
     target = NewTarget("complete", "flow", "w5", "t5", "wait")
-    [claimed] = store.decisions.decide(ME, [Decision("e5", "pending", "no", (target,))], [], store.now(), ME.holder, 1)
+    [claimed] = store.decisions.decide(ME, [Decision("e5", "pending", "no", (target,))], [], store.now(), 1)
     store.claims.record_results(ME.holder, [Result(claimed, "done", workflow_id="w5")], store.now())
     store.close()
     assert {row: page_of(url, *row) for row in rows} == rows

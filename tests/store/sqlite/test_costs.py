@@ -48,7 +48,7 @@ def give_targets(store: SqliteStore, webhooks: int, each: int) -> None:
     """The first event of each of the webhooks has so many."""
     targets = tuple(NewTarget("start", "flow", correlation_id=str(one)) for one in range(each))
     decisions = [Decision(f"e{number}", "pending", "no", targets, True) for number in range(webhooks)]
-    store.decisions.decide(ME, decisions, [], NOW, None, 0)
+    store.decisions.decide(ME, decisions, [], NOW, 0)
 
 
 @pytest.mark.parametrize(("webhooks", "each"), [(1, 5000), (500, 5)])
@@ -75,7 +75,7 @@ def test_what_is_unresolved_of_one_webhook_is_listed_without_that_of_others(stor
     def some_more_fail(run: str, number: int) -> int:
         fill(store, 1, number, run)
         failed = [Decision(f"{run}{one}", "failed", "no") for one in range(number)]
-        store.decisions.decide(ME, failed, [], NOW, None, 0)
+        store.decisions.decide(ME, failed, [], NOW, 0)
         return steps(store, lambda: store.queries.events(EventFilter("another", unresolved=True, listing=True)))
 
     few = some_more_fail("few", 100)
@@ -95,7 +95,7 @@ def test_a_webhooks_list_costs_no_more_with_very_many_pending_events_of_others(s
     fill(store, 1, 10)
     few = steps(store, lambda: store.queries.events(EventFilter("w000")))
     store.deliveries.append([NewEvent(f"other{n}", "other", NOW, "{}", {}, {}, NOW) for n in range(3000)])
-    store.decisions.decide(ME, [Decision(f"other{n}", "pending", "held") for n in range(3000)], [], NOW, None, 0)
+    store.decisions.decide(ME, [Decision(f"other{n}", "pending", "held") for n in range(3000)], [], NOW, 0)
     assert steps(store, lambda: store.queries.events(EventFilter("w000"))) < 2 * few
 
 

@@ -86,7 +86,7 @@ def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> 
     ):
         store.claims.record_results("me", [Result(target, outcome)], NOW)  # type: ignore[arg-type]
     assert store.queries.event_counts() == {"pending": 1, "delivered": 3, "failed": 2}
-    store.decisions.decide(ME, [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, None, 0)
+    store.decisions.decide(ME, [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, 0)
     assert store.queries.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
     store.maintenance.prune(NOW + 1, 99)
     assert store.queries.event_counts() == {"pending": 2}

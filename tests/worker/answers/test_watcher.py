@@ -62,7 +62,7 @@ class Bench:
 
     def decide(self, id_: str, *targets: NewTarget) -> list[Target]:
         now = self.store.now()
-        return self.store.decisions.decide(ME, [Decision(id_, "pending", "no", targets)], [], now, "me", 99)
+        return self.store.decisions.decide(ME, [Decision(id_, "pending", "no", targets)], [], now, 99)
 
     def started(self, id_: str = "e1", workflow: str = "flow", **more: object) -> str:
         """The event starts a workflow; its id."""
@@ -214,7 +214,7 @@ def test_a_workflow_that_got_a_message_answers_unless_the_message_went_nowhere(b
 
 def test_an_event_that_comes_to_nothing_is_answered_so_soon(bench: Bench) -> None:
     bench.arrive()
-    bench.store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], bench.store.now(), None, 0)
+    bench.store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], bench.store.now(), 0)
     bench.run(3)
     found = bench.answer()
     assert found is not None

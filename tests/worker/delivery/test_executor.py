@@ -178,7 +178,7 @@ def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytes
     for name in names:
         bench.store.deliveries.append([NewEvent(name, "w", now, '{"a": 1234}', {}, {}, now)])
         new = NewTarget("start", "flow", correlation_id=name)
-        bench.store.decisions.decide(ME, [Decision(name, "pending", "no", (new,))], [], now, None, 0)
+        bench.store.decisions.decide(ME, [Decision(name, "pending", "no", (new,))], [], now, 0)
     most = 0
     for _ in range(100):
         played.round()

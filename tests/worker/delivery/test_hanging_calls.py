@@ -28,7 +28,7 @@ class Shared:
             self.ids[name].append(id_)
             bench.store.deliveries.append([NewEvent(id_, webhook or name, now, "{}", {}, {}, now)])
             new = NewTarget("start", workflow, correlation_id=id_)
-            bench.store.decisions.decide(ME, [Decision(id_, "pending", "no", (new,))], [], now, None, 0)
+            bench.store.decisions.decide(ME, [Decision(id_, "pending", "no", (new,))], [], now, 0)
 
     def run_well(self) -> None:
         """The calls of the webhook that is well end; those of the other hang."""

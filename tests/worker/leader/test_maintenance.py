@@ -57,9 +57,7 @@ def test_failed_events_count_as_unresolved_until_somebody_acknowledges_them(benc
     bench.arrive("event")
     target = NewTarget("start", "flow", correlation_id="event")
     term = Term(deciding.id)
-    [claimed] = bench.store.decisions.decide(
-        term, [Decision("event", "pending", "no", (target,))], [], 1, deciding.id, 1
-    )
+    [claimed] = bench.store.decisions.decide(term, [Decision("event", "pending", "no", (target,))], [], 1, 1)
     bench.store.claims.record_results(deciding.id, [Result(claimed, "failed", "no such workflow")], 2)
     measure(deciding)
     assert gauges("bridge_unresolved_events") == {"": 1}

@@ -156,7 +156,7 @@ def fail(store: SqliteStore, *ids: str) -> None:
     assert term is not None
     store.deliveries.append([NewEvent(id_, "orders", now, "{}", {}, {}, now) for id_ in ids])
     decisions = [Decision(id_, "pending", "no", (NewTarget("start", "flow", correlation_id=id_),)) for id_ in ids]
-    targets = store.decisions.decide(term, decisions, [], now, "me", len(ids))
+    targets = store.decisions.decide(term, decisions, [], now, len(ids))
     store.claims.record_results("me", [Result(target, "failed", "no such workflow") for target in targets], now)
 
 
