@@ -178,7 +178,7 @@ def set_cookie(response: Response, cookie: str) -> None:
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=request.is_secure, path="/")
 
 
-_PATIENCE = 3.0
+PATIENCE = 3.0
 """Seconds that a check may take. The probes of the chart and of compose wait for five."""
 _FRESH_FOR = 1.0
 """Seconds for which a result is used again."""
@@ -187,7 +187,7 @@ _FRESH_FOR = 1.0
 class Readiness:
     """One check for all who ask at about the same time. Thread-safe."""
 
-    def __init__(self, source: Source, patience: float = _PATIENCE, clock: MonotonicClock = time):
+    def __init__(self, source: Source, patience: float = PATIENCE, clock: MonotonicClock = time):
         self._source = source
         self._patience = patience
         self._clock = clock
