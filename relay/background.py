@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
-from contextlib import suppress
 
 import structlog
 
 from config.logs import some_of
+from config.process import WakeUp
 from config.watch import STILL_IN_FORCE, DefinitionsSource
 from relay.reports import metrics
 from relay.reports.outcomes import Outcomes
@@ -41,8 +40,8 @@ class Background:
         self.waiting = waiting
         self._metrics_address = metrics_address
         self._pid: int | None = None
-        self._to_parent: int | None = None
-        self._from_workers = self._parent = 0
+        self._parent: int | None = None
+        self._wakeup: WakeUp | None = None
         self._stopped = threading.Event()
 
     @property
@@ -75,8 +74,7 @@ class Background:
                     error=str(error),
                 )
         self._parent = os.getpid()
-        self._from_workers, self._to_parent = os.pipe()
-        os.set_blocking(self._to_parent, False)
+        self._wakeup = WakeUp()
 
     def keep_up(self) -> None:
         """Keeps the definitions in gunicorn's parent process up to date: new workers start with them.
@@ -84,13 +82,12 @@ class Background:
         Whenever a worker reads new definitions, so does the parent: a worker that starts while the files are broken
         starts with the last good ones.
         """
-        while True:
-            # select first: gevent suspends only this greenlet, while os.read would block the whole process.
-            told = select.select([self._from_workers], [], [], CHECK_INTERVAL)[0]
+        while self._wakeup is not None:
+            told = self._wakeup.wait(CHECK_INTERVAL)
             if os.getpid() != self._parent:  # a greenlet, unlike a thread, survives a fork
                 return
             if told:
-                os.read(self._from_workers, 1024)
+                self._wakeup.clear()
                 self._definitions.force()
             try:
                 self._definitions.check()
@@ -99,9 +96,8 @@ class Background:
 
     def tell_parent(self) -> None:
         """Tells the parent that this process has read new definitions."""
-        if self._to_parent is not None:
-            with suppress(BlockingIOError):  # the pipe is full: it will wake up anyway
-                os.write(self._to_parent, b".")
+        if self._wakeup is not None:
+            self._wakeup.ring()
 
     def reload_now(self) -> None:
         """Reads the definitions before anything else happens.
