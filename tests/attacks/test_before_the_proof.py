@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from statistics import median
 from typing import Any
 
@@ -104,16 +103,6 @@ def quickly(relay: Process) -> bool:
     return median(took) < 0.5
 
 
-def test_strangers_with_unproven_bodies_hold_up_nobody(relay: Process, meanwhile: Meanwhile) -> None:
-    def post() -> None:
-        for name, body in (("microsoft-graph", BRACKETS), ("mailgun", PARAMETERS), ("adyen", b"[" * MB)):
-            relay.status("POST", f"/webhook/{name}", body)
-            time.sleep(0.2)
-
-    meanwhile(post)
-    assert quickly(relay)
-
-
 @pytest.mark.parametrize("waits", [False, True])
 def test_peers_that_pipeline_or_ask_without_a_pause_hold_up_nobody(
     waits: bool, relay: Process, meanwhile: Meanwhile
@@ -135,14 +124,3 @@ def test_peers_that_pipeline_or_ask_without_a_pause_hold_up_nobody(
     for _ in range(8 if waits else 4):
         meanwhile(ask)
     assert quickly(relay)
-
-
-def test_a_sender_that_sends_half_a_body_keeps_nobody_from_being_answered(relay: Process) -> None:
-    with ExitStack() as stack:
-        for number in range(200):
-            peer = stack.enter_context(connect(relay))
-            size = (100, 25_000_000)[number % 2]
-            head = f"POST /webhook/one HTTP/1.1\r\nHost: h\r\nX-Api-Key: {KEY}\r\nContent-Length: {size}\r\n\r\n"
-            peer.sendall(head.encode() + b"x" * 50)
-            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        assert quickly(relay)

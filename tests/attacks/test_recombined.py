@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hmac
 import json
-from encodings import _cache as looked_up
 from typing import Any
 
 import pytest
@@ -52,13 +51,14 @@ def test_a_field_of_adyens_cannot_lend_a_part_to_another(make_relay: MakeRelay) 
         assert relay.post("hook", json.dumps({"notificationItems": [one]})).status_code == status
 
 
-@pytest.mark.parametrize("dedup", [{"path": "$.MessageSid"}, {"header": "I-Twilio-Idempotency-Token"}])
+@pytest.mark.parametrize("dedup", [None, {"path": "$.MessageSid"}, {"header": "I-Twilio-Idempotency-Token"}])
 def test_twilios_fields_cut_elsewhere_are_one_delivery_whatever_dedup_says(
-    dedup: dict[str, str], make_relay: MakeRelay
+    dedup: dict[str, str] | None, make_relay: MakeRelay
 ) -> None:
-    relay = make_relay({"name": "hook", "platform": "twilio", "secret": SECRET, "public_url": URL, "dedup": dedup})
+    webhook = {"name": "hook", "platform": "twilio", "secret": SECRET, "public_url": URL}
+    relay = make_relay(webhook | ({"dedup": dedup} if dedup else {}))
     headers = FORM | {"X-Twilio-Signature": text(mac(f"{URL}BodyhelloMessageSidSM1".encode(), "sha1"))}
-    for body in ("Body=hello&MessageSid=SM1", "Bodyhel=loMessageSidSM1", "B=odyhello&MessageSid=SM1"):
+    for body in ("Body=hello&MessageSid=SM1", "Bodyhel=loMessageSidSM1", "BodyhelloMessageSid=SM1"):
         assert relay.post("hook", body, headers | {"I-Twilio-Idempotency-Token": body}).status_code == 200
     assert relay.payloads() == [{"Body": "hello", "MessageSid": "SM1"}]
 
@@ -98,12 +98,3 @@ def test_a_header_of_separators_is_read_in_one_pass(form: dict[str, str], betwee
     separators = between * (48_000 // len(between))
     for value in (f"x{separators}x", f"sha256={separators}x", f"HMAC {separators}x"):
         assert relay.post("hook", b"{}", {"X-Signature": value}).status_code == 401
-
-
-def test_a_charset_that_salesforces_message_names_is_never_looked_up(make_relay: MakeRelay) -> None:
-    """Python keeps every name that is looked up, so strangers could fill the memory where nothing is proven."""
-    relay = make_relay({"name": "hook", "platform": "salesforce", "verifier": "none"})
-    for number in range(3):
-        body = f'<?xml version="1.0" encoding="forged-{number}"?><a/>'
-        assert relay.post("hook", body, {"Content-Type": "text/xml"}).status_code == 400
-    assert not [name for name in looked_up if str(name).startswith("forged")]

@@ -110,16 +110,6 @@ def test_what_is_imported_is_text(tmp_path: Path, reference: str, monkeypatch: p
     assert webhook.starts[0].workflow == reference
 
 
-def test_editing_one_further_setting_leaves_the_others_as_they_are_written(page: Page) -> None:
-    page.create(more="respond: {body: 'thanks ${you}'}\nhold: 10m")
-    file = page.folder / "deploys.yaml"
-    assert "thanks $${you}" in file.read_text()
-    page.edit("deploys", "hold: 10m", "hold: 20m")
-    assert page.defined["deploys"].hold == 1200
-    assert page.defined["deploys"].respond.body == "thanks ${you}"
-    assert file.read_text().count("$${you}") == 1
-
-
 @pytest.mark.parametrize("reference", REFERENCES)
 def test_a_receiver_or_header_with_a_reference_for_its_name_is_refused(page: Page, reference: str) -> None:
     answers = [

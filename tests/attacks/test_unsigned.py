@@ -44,40 +44,11 @@ QUERIES = ("a=1", "id=forged&type=forged&_webhook=x", "bodySHA256=00", "payload=
 SIZES = (1, 2, 3, 4, 10, 13)
 """Of what moves between a header and the body: little, parts of a time, and a whole one in seconds or milliseconds."""
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "HEAD")
-IDS = (
-    "Idempotency-Key",
-    "I-Twilio-Idempotency-Token",
-    "Klaviyo-Webhook-Id",
-    "Linear-Delivery",
-    "Request-ID",
-    "X-Atlassian-Webhook-Identifier",
-    "X-Forgejo-Delivery",
-    "X-GitHub-Delivery",
-    "X-Gitea-Delivery",
-    "X-Razorpay-Event-Id",
-    "X-Request-UUID",
-    "X-WC-Webhook-Delivery-ID",
-    "X-WC-Webhook-Topic",
-    "Shopify-Event-Id",
-    "X-Shopify-Event-Id",
-    "X-Shopify-Webhook-Id",
-    "X-Webhook-Id",
-    "X-Zendesk-Webhook-Invocation-Id",
-    "ce-id",
-    "ce-source",
-    "ce-specversion",
-    "ce-type",
-    "paypal-transmission-id",
-    "svix-id",
-    "svix-signature",
-    "svix-timestamp",
-    "webhook-id",
-    "webhook-signature",
-    "webhook-timestamp",
-    "x-amz-sns-message-id",
-    "x-slack-retry-num",
-    "X-GitHub-Event",
-    "X-Twilio-Webhooks-Signature-Settings",
+IDS = sorted(
+    {name for platform in PLATFORMS.values() for name in (*platform.id_headers, *platform.topic_headers)}
+    | {"ce-id", "ce-source", "ce-specversion", "ce-type", "Klaviyo-Webhook-Id", "paypal-transmission-id"}
+    | {"svix-signature", "svix-timestamp", "webhook-signature", "webhook-timestamp", "x-amz-sns-message-id"}
+    | {"x-slack-retry-num", "X-GitHub-Event", "X-Shopify-Webhook-Id", "X-Twilio-Webhooks-Signature-Settings"}
 )
 EXCEPT = {
     ("shopify", "shopify-event-id"): "only of what has no time, which may come again the same to the byte",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -13,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.verify.vendor_keys import KeyCache
 from testkit import PATIENCE
 from testkit.strangers import NO_HTTP
 from tests.relay.bridge import MakeRelay
-from tests.relay.http.test_peers import Answers, connect, request, status_at_end
+from tests.relay.http.test_peers import Answers, connect, request
 from tests.relay.test_gunicorn import KEY, Process, eventually, serving
 
 DEFINITIONS = f"""webhooks:
@@ -50,17 +48,6 @@ def memory_of(relay: Process) -> int:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         found += sum(int(size) for size in re.findall(r"^(?:Private_Dirty|Private_Clean): +(\d+) kB", text, re.M))
     return found * 1024
-
-
-def settled_memory_of(relay: Process) -> int:
-    """The same once it doesn't grow by itself."""
-    sizes = [memory_of(relay)]
-    for _ in range(20):
-        time.sleep(0.5)
-        sizes.append(memory_of(relay))
-        if len(sizes) > 4 and max(sizes[-4:]) - min(sizes[-4:]) < MB:
-            break
-    return sizes[-1]
 
 
 FRAMES = {
@@ -99,20 +86,6 @@ def test_what_two_servers_could_read_differently_is_never_a_delivery(frame: str,
         assert answers.ended()
 
 
-@pytest.mark.parametrize(
-    "raw", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n", b"\0" * 8000 + b"\r\n\r\n"]
-)
-def test_other_protocols_are_bad_requests(raw: bytes, relay: Process) -> None:
-    assert status_at_end(relay, raw) in NO_HTTP
-
-
-@pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "HEAD", "PATCH", "CONNECT"])
-@pytest.mark.parametrize("path", ["/webhook/one", "/healthz", "/nothing"])
-def test_other_methods_are_answered_without_reading_a_body(method: str, path: str, relay: Process) -> None:
-    assert relay.status(method, path, b"{}") in (400, 404, 405) or (method, path) == ("HEAD", "/healthz")
-    assert relay.status("POST", "/webhook/one", b"{}") == 200
-
-
 def test_heads_without_an_end_are_refused_and_cost_nobody_anything(relay: Process) -> None:
     endless = b"GET /healthz HTTP/1.1\r\n" + (b"X: " + b"y" * 16_000 + b"\r\n") * 96
 
@@ -128,38 +101,6 @@ def test_heads_without_an_end_are_refused_and_cost_nobody_anything(relay: Proces
     with ThreadPoolExecutor(16) as pool:
         assert set(pool.map(send, range(64))) <= NO_HTTP
     assert relay.status("GET", "/healthz") == 200
-
-
-def test_what_strangers_have_sent_leaves_nothing_behind(relay: Process) -> None:
-    def strange(number: int) -> list[bytes]:
-        name = b"X-%d-%b" % (number, b"n" * 4000)
-        return [
-            b"POST /webhook/%d%b HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}" % (number, b"p" * 4000),
-            b"POST /webhook/one HTTP/1.1\r\n%b: v\r\nContent-Length: 2\r\n\r\n{}" % name,
-            b"POST /webhook/one HTTP/1.1\r\nContent-Type: text/plain; charset=c%d%b\r\nContent-Length: 1\r\n\r\nx"
-            % (number, b"c" * 4000),
-            b"POST /webhook/large HTTP/1.1\r\nContent-Length: 200000\r\n\r\n" + b"x" * 200_000,
-            b"GET /%d%b?%b HTTP/1.1\r\n\r\n" % (number, b"q" * 2000, b"a=1&" * 1000),
-        ]
-
-    def send(numbers: range) -> None:
-        for number in numbers:
-            with connect(relay) as connection:
-                answers = Answers(connection)
-                for one in strange(number):
-                    connection.sendall(one)
-                    assert 400 <= answers.next()[0] < 500
-
-    def flood(begin: int) -> None:
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(send, [range(begin + part * 50, begin + part * 50 + 50) for part in range(4)]))
-
-    flood(0)
-    before = settled_memory_of(relay)
-    for round_ in range(1, 5):
-        flood(round_ * 1000)
-    # 170 MB were sent. A full garbage collection gives each process a copy of its own of what they share, 20 MB.
-    assert memory_of(relay) - before < 64 * MB
 
 
 def test_silent_connections_leave_a_place_for_those_that_ask(tmp_path: Path) -> None:
@@ -215,33 +156,3 @@ def test_bodies_that_never_end_take_no_more_memory_than_they_may(tmp_path: Path)
         assert "Traceback" not in relay.log.read_text()
     finally:
         relay.kill()
-
-
-def test_who_names_certificates_leaves_the_platform_its_key(make_relay: MakeRelay) -> None:
-    asked = []
-
-    class Nowhere:
-        is_mirror = False
-
-        def get(self, url: str, send: bytes | None = None) -> bytes:
-            asked.append(url)
-            raise OSError("not found")
-
-    relay = make_relay(
-        {"name": "hook", "platform": "aws-sns", "topic": "arn:aws:sns:eu-west-1:123456789012:t"},
-        fetch=KeyCache(Nowhere()),
-    )
-
-    def post(certificate: str, remote: str) -> int:
-        body = dict.fromkeys(("Message", "MessageId", "Timestamp", "Signature"), "x") | {
-            "Type": "Notification",
-            "SignatureVersion": "1",
-            "TopicArn": "arn:aws:sns:eu-west-1:123456789012:t",
-            "SigningCertURL": f"https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-{certificate}.pem",
-        }
-        return relay.post("hook", json.dumps(body), environ_base={"REMOTE_ADDR": remote}).status_code
-
-    assert {post(f"strange{number}", "198.51.100.1") for number in range(50)} == {503}
-    assert post("rotated", "203.0.113.1") == 503
-    assert asked[-1].endswith("-rotated.pem")
-    assert len(asked) < 50

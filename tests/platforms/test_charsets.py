@@ -7,8 +7,10 @@ from encodings.aliases import aliases
 
 import pytest
 
-from platforms.bodies import UnreadableMediaType, read_body
+from platforms import PLATFORMS
+from platforms.bodies import BadBody, UnreadableMediaType, read_body
 from platforms.charsets import codec_of
+from platforms.http import Request
 
 
 def test_all_of_pythons_other_names_of_a_codec_are_known() -> None:
@@ -43,6 +45,9 @@ def test_no_name_of_a_stranger_is_asked_of_python(monkeypatch: pytest.MonkeyPatc
                     read_body(b"x", content_type)
             with pytest.raises(UnreadableMediaType):
                 read_body(b"<?xml version='1.0' encoding='never-%d'?><a/>" % number, "text/xml")
+            message = b'<?xml version="1.0" encoding="forged-%d"?><a/>' % number
+            with pytest.raises(BadBody):
+                PLATFORMS["salesforce"].read(Request("POST", "", "", {}, message, None, 0.0), signed=False)
     finally:
         codecs.unregister(search)
     assert asked == []
