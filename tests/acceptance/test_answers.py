@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from testkit.client import Answer, Conductor, by_hand, set_variable, wait_for, wait_for_webhook
+from testkit.client import Answer, Conductor, by_hand, wait_for, wait_for_webhook
 from testkit.processes import ROOT
 from tests.acceptance.bridge import API_KEY, Bridge, unique
 
@@ -44,17 +44,12 @@ webhooks:
     receivers: {{{unique("conversation")}: any}}
     hold: 1s
     respond: {{wait: 60s, output: $.reply}}
-""" + "".join(
-    f"""
-  - name: {name}
+  - name: absent
     headers: {{X-Api-Key: "${{ASK_KEY}}"}}
     dedup: {{header: X-Request-Id}}
-    max_body: 8MB
-    starts: [{{workflow: {unique(name)}}}]
+    starts: [{{workflow: {unique("absent")}}}]
     respond: {{wait: 60s, output: $.reply}}
 """
-    for name in ("absent", "late", "echo")
-)
 SETTINGS = {"ask_key": API_KEY}
 
 
@@ -132,24 +127,3 @@ def test_an_event_that_comes_to_nothing_has_an_answer_of_its_own(bridge: Bridge,
     answer = ask(bridge, webhook, {}, unique(error))
     assert (answer.status, answer.json["error"]) == (502, error)
     bridge.wait_for_event(answer.json["eventId"], "failed" if error == "start_failed" else error)
-
-
-def test_a_repetition_after_a_replay_gets_the_answer_of_the_replay(bridge: Bridge, conductor: Conductor) -> None:
-    first = ask(bridge, "late", {}, "replayed")
-    assert first.json["error"] == "start_failed"
-    conductor.register(unique("late"), [set_variable()], outputParameters={"reply": "at last"})
-    replay = bridge.cli("events", "replay", first.json["eventId"]).strip()
-    bridge.wait_for_event(replay, "delivered")
-    again = ask(bridge, "late", {}, "replayed")
-    assert (again.status, again.text) == (200, "at last")
-    assert len(bridge.targets(replay)) == 1
-    conductor.call("DELETE", f"/metadata/workflow/{unique('late')}/1")  # the module's tests run once for each store
-
-
-def test_an_answer_of_a_million_bytes_is_not_measured_by_its_escapes(bridge: Bridge, conductor: Conductor) -> None:
-    conductor.register(unique("echo"), [set_variable()], outputParameters={"reply": "${workflow.input.text}"})
-    for text in ("é" * 500_000, {"text": "é" * 500_000}):
-        answer = ask(bridge, "echo", {"text": text}, unique(type(text).__name__))
-        assert answer.status == 200
-        assert (answer.text if isinstance(text, str) else answer.json) == text
-    assert ask(bridge, "echo", {"text": "é" * 600_000}, "too large").json["error"] == "answer_too_large"

@@ -157,18 +157,6 @@ def test_an_event_that_comes_before_its_task_is_held_for_it(
     conductor.wait_for_status(workflow_id)
 
 
-def test_one_iteration_of_a_loop_is_one_task(bridge: Bridge, conductor: Conductor) -> None:
-    workflow_id = flow(conductor, loop("loop", 2, [human()]))
-    conductor.wait_for_task(workflow_id, "approve__1")
-    second = event_of(post(url(bridge, workflow_id, "approve__2"), {"n": 2}))
-    first = event_of(post(url(bridge, workflow_id, "approve__1"), {"n": 1}))
-    for event_id in (first, second):
-        bridge.wait_for_event(event_id, "delivered")
-    ended = conductor.wait_for_status(workflow_id)
-    taken = {one["referenceTaskName"]: one["outputData"].get("n") for one in ended["tasks"]}
-    assert (taken["approve__1"], taken["approve__2"]) == (1, 2)
-
-
 @pytest.mark.parametrize("called", ["while it waits", "before"])
 def test_in_a_nested_loop_each_task_has_urls_of_its_own(bridge: Bridge, conductor: Conductor, called: str) -> None:
     """Conductor calls the first inner task of every outer iteration ``approve__1``."""
@@ -267,19 +255,6 @@ def test_with_by_id_a_workflow_has_its_own_urls_and_made_up_ids_are_forgotten(
     wait_for(lambda: bridge.store.queries.event(made_up) in (None, bridge.event(made_up)), "it is decided")
     bridge.wait_for_event(made_up, "ignored")
     assert bridge.targets(made_up) == []
-
-
-def test_a_replay_goes_to_the_same_task(bridge: Bridge, conductor: Conductor) -> None:
-    workflow_id = flow(conductor, by_hand(), human())
-    bridge.cli("pause", "any")
-    event_id = event_of(post(url(bridge, workflow_id)))
-    conductor.wait_for_task(workflow_id, "gate")
-    replay = bridge.cli("events", "replay", event_id, "--yes").strip()  # the first one is still pending
-    conductor.complete(workflow_id, "gate")
-    conductor.wait_for_task(workflow_id, "approve")
-    bridge.cli("resume", "any")
-    wait_for(lambda: {bridge.event(one).status for one in (event_id, replay)} == {"delivered", "expired"}, "one of two")
-    conductor.wait_for_status(workflow_id)
 
 
 @pytest.mark.slow(30)

@@ -14,10 +14,8 @@ from pathlib import Path
 import pytest
 
 from testkit import PATIENCE
-from testkit import conductor as server
 from testkit.client import Conductor, wait_for
-from testkit.java import find_java, java_version
-from testkit.processes import ROOT, Failed, dies_with_us
+from testkit.processes import ROOT, dies_with_us
 
 
 def demo(**environment: str) -> subprocess.Popen[str]:
@@ -69,12 +67,7 @@ def test_the_demo_says_why_it_cannot_start(conductor: Conductor) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-@pytest.mark.parametrize(
-    "number",
-    # SIGTERM acts like Ctrl-C.
-    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long), signal.SIGKILL],
-    ids=lambda one: one.name,
-)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda one: one.name)
 def test_the_demo_leaves_nothing_running_however_it_is_ended(conductor: Conductor, number: signal.Signals) -> None:
     mark = f"DEMO_MARK=mark-{time.monotonic_ns()}"
     name, _, value = mark.partition("=")
@@ -84,37 +77,3 @@ def test_the_demo_leaves_nothing_running_however_it_is_ended(conductor: Conducto
         process.communicate(timeout=PATIENCE)
     assert process.returncode in (130, -signal.SIGKILL)
     wait_for(lambda: not processes_with(mark), "every process of the demo has ended")
-
-
-def test_maven_and_java_are_found_where_they_are_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("CONDUCTOR_JAR", raising=False)
-    monkeypatch.setenv("MAVEN_ARGS", "")
-    monkeypatch.setenv("MAVEN_OPTS", f"-Xmx1g -Dmaven.repo.local={tmp_path}/elsewhere")
-    assert server.maven_repository() == tmp_path / "elsewhere"
-
-    monkeypatch.setenv("MAVEN_OPTS", "")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert server.maven_repository() == tmp_path / ".m2" / "repository"
-    (tmp_path / ".m2").mkdir()
-    settings = '<settings xmlns="urn:maven"><localRepository>${user.home}/jars</localRepository></settings>'
-    (tmp_path / ".m2" / "settings.xml").write_text(settings)
-    assert server.maven_repository() == tmp_path / "jars"
-
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(Failed, match="no Maven"):
-        server.find_jar()
-    monkeypatch.setenv("CONDUCTOR_JAR", str(tmp_path / "none.jar"))
-    with pytest.raises(Failed, match="CONDUCTOR_JAR"):
-        server.find_jar()
-
-
-def test_an_old_java_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    java = tmp_path / "bin" / "java"
-    java.parent.mkdir()
-    java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.15\" 2025-04-15' >&2\n")
-    java.chmod(0o755)
-    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert java_version(str(java)) == 17
-    found, origin = find_java()
-    assert found != str(java)
-    assert "JAVA_HOME" not in origin

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from config.webhooks import Definitions, Webhook
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
-from worker.conductor.server import Server
-from worker.discovery.probe import probe
+from tests.acceptance.faults.proxy import FaultyProxy, port_of
 
 pytestmark = pytest.mark.server
 
@@ -115,10 +115,39 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
             conductor.wait_for_status(workflow_id)
 
 
-def test_check_says_how_the_server_is_used_and_where_its_api_is(conductor_url: str) -> None:
-    webhook = {"name": "w", "receivers": {unique("restart"): "any"}, "starts": [{"workflow": unique("started")}]}
-    definitions = Definitions((Webhook.model_validate(webhook),))
-    [note] = probe(Server(conductor_url), definitions)
-    assert (note.level, note.remedy) == ("note", ""), note
-    [error] = probe(Server(conductor_url.removesuffix("/api")), Definitions(()))
-    assert (error.level, error.remedy) == ("error", f"CONDUCTOR_SERVER_URL must be {conductor_url}")
+# --- a server whose queue hands nothing out, as where WAIT_FOR_WEBHOOK is a system task
+
+
+@pytest.fixture
+def drained(conductor: Conductor, conductor_url: str) -> Iterator[FaultyProxy]:
+    """The bridge's polls find nothing, somebody else's take all."""
+    over = threading.Event()
+
+    def drain() -> None:
+        while not over.is_set():
+            conductor.poll(count=100)
+
+    def instead(path: str) -> bytes | None:
+        return b"[]" if path.startswith("/api/tasks/poll/") else None
+
+    proxy = FaultyProxy(port_of(conductor_url), instead=instead)
+    thread = threading.Thread(target=drain, daemon=True)
+    thread.start()
+    yield proxy
+    over.set()
+    thread.join()
+    proxy.stop()
+
+
+def test_where_no_queue_hands_it_out_an_event_takes_effect_at_once_and_not_at_the_next_search(
+    conductor: Conductor, drained: FaultyProxy, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("drained"), conductor=drained.url, bridge_discovery_interval="1h").start_worker_alone()
+    wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
+    workflow_id = start(conductor, "drained")
+    wait_for(lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS", "somebody has taken it")  # type: ignore[index]
+    time.sleep(2)  # an index may be late; that isn't the question here
+    event_id = bridge.orders("orders", {"kind": "go"})
+    # The next search would be an hour later, and this waits for two minutes.
+    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+    assert output["_webhook"]["eventId"] == event_id

@@ -1,4 +1,4 @@
-"""More than Orkes has, on a real Conductor: filters, operators, CloudEvents, own answers, replays, messages."""
+"""More than Orkes has, on a real Conductor: filters, operators, own answers, replays, messages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from testkit.client import Conductor, http, outputs, set_variable, wait_for, wait_for_webhook
+from testkit.client import Conductor, outputs, set_variable, wait_for, wait_for_webhook
 from testkit.processes import free_port
 from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique
 
@@ -30,10 +30,6 @@ webhooks:
     starts:
       - workflow: {unique("big_push")}
         when: {{$.ref: {{$regex: "^refs/heads/(main|release-.*)$"}}, $.size: {{$gt: 10}}}}
-  - name: shop
-    platform: cloudevents
-    secret: ${{API_KEY}}
-    receivers: {{{unique("shop_flow")}: any}}
   - name: later
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     starts: [{{workflow: {unique("registered_later")}}}]
@@ -114,33 +110,6 @@ def test_a_start_depends_on_operators_and_explain_shows_each(bridge: Bridge, con
     bridge.wait_for_event(small, "ignored")
     assert len(started_by(conductor, unique("big_push"), big)) == 1
     assert "NOT $.size is 10, expected is $gt 10" in bridge.cli("events", "explain", small)
-
-
-def test_cloud_events_come_in_every_mode(bridge: Bridge, conductor: Conductor) -> None:
-    conductor.register(
-        unique("shop_flow"),
-        [wait_for_webhook("wait", {"$.type": "order.paid", "$.data.order": "${workflow.input.order}"})],
-    )
-    workflows = [conductor.start(unique("shop_flow"), order=number) for number in range(4)]
-    token = {"Authorization": f"Bearer {API_KEY}"}
-    asked = http("OPTIONS", f"{bridge.url}/webhook/shop", None, {"WebHook-Request-Origin": "eventgrid.azure.net"})
-    assert asked.status == 200
-
-    def event(number: int) -> dict[str, Any]:
-        common = {"specversion": "1.0", "source": "/shop", "type": "order.paid"}
-        return {**common, "id": str(number), "data": {"order": number}}
-
-    structured = json.dumps(event(0)).encode()
-    accepted(bridge.post("shop", structured, {"Content-Type": "application/cloudevents+json", **token}))
-    headers = {f"ce-{name}": value for name, value in event(1).items() if name != "data"}
-    accepted(bridge.post("shop", {"order": 1}, {**headers, **token}))
-    batch = json.dumps([event(2), event(3), event(0)]).encode()
-    answer = bridge.post("shop", batch, {"Content-Type": "application/cloudevents-batch+json", **token})
-    assert answer.status == 200
-    assert len(answer.json["eventIds"]) == 3
-    for workflow_id in workflows:
-        wait_for(lambda one=workflow_id: conductor.workflow(one)["status"] == "COMPLETED", "an order goes on")
-    assert len(bridge.events("shop")) == 4, "the event that came twice is one"
 
 
 def test_many_failed_events_are_replayed_once_the_reason_is_mended(bridge: Bridge, conductor: Conductor) -> None:

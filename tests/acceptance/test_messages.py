@@ -137,9 +137,7 @@ def test_messages_of_many_keys_arrive_once_and_in_order(bridge: Bridge, conducto
         assert [one["n"] for one in read] == list(range(number))
 
 
-@pytest.mark.parametrize(
-    "key", ["a/b", "a%2Fb", "..", "?x=1&y#z", " x ", "a,b", "ü☃😀", "*", "x" * LONGEST_KEY, "'; --", 17, True]
-)
+@pytest.mark.parametrize("key", ["a/b?x=1&y#z", "..", " a,b*", "ü☃😀", "x" * LONGEST_KEY, "'; --", 17])
 def test_a_key_may_have_any_characters(bridge: Bridge, conductor: Conductor, key: str | int) -> None:
     conductor.register(unique("reader"), [by_hand(), pull()])
     text = key if isinstance(key, str) else json.dumps(key)
@@ -149,13 +147,6 @@ def test_a_key_may_have_any_characters(bridge: Bridge, conductor: Conductor, key
     [workflow_id] = {bridge.targets(event)[0].workflow_id for event in (first, second)}
     assert workflow_id is not None
     assert conductor.workflow(workflow_id)["correlationId"] == text
-
-
-@pytest.mark.parametrize("thread", [None, "", [], {}, "x" * (LONGEST_KEY + 1)])
-def test_an_event_without_a_key_has_no_message_and_says_why(bridge: Bridge, thread: Any) -> None:
-    event_id = bridge.orders("read", {"thread": thread})
-    bridge.wait_for_event(event_id, "ignored")
-    assert bridge.targets(event_id) == []
 
 
 def test_a_message_is_held_until_somebody_starts_its_workflow(bridge: Bridge, conductor: Conductor, key: str) -> None:
@@ -242,26 +233,6 @@ def test_what_a_workflow_left_unread_goes_first_to_the_one_that_follows(
     assert workflow["input"]["n"] == 1
     assert [one["n"] for one in payloads(workflow)] == [1, 2, 3, 4]
     assert len(started_by(conductor, name, key)) == 2
-
-
-def test_the_next_message_waits_for_those_that_were_left_unread(bridge: Bridge, conductor: Conductor, key: str) -> None:
-    """It finds the workflow over before anything else does."""
-    name = conductor.register(unique("reader"), ending("gate"))
-    events = [bridge.orders("read", {"thread": key, "n": number}) for number in range(3)]
-    for event_id in events:
-        bridge.wait_for_event(event_id, "delivered")
-    first = running(conductor, name, key)
-    conductor.wait_for_task(first, "gate")
-    conductor.register(name, [by_hand(), pull()])
-    conductor.complete(first, "gate")
-    conductor.wait_for_status(first)
-    events.append(bridge.orders("read", {"thread": key, "n": 3}))
-    wait_for(lambda: len(started_by(conductor, name, key)) == 2, "another is started")
-    for event_id in events:
-        bridge.wait_for_event(event_id, "delivered")
-    second = running(conductor, name, key)
-    conductor.complete(second, "gate")
-    assert [one["n"] for one in payloads(conductor.wait_for_status(second))] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("webhook", "status"), [("ignored", "ignored"), ("briefly", "expired")])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pytest
 
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
-from tests.acceptance.faults.proxy import FaultyProxy
+from tests.acceptance.faults.proxy import FaultyProxy, port_of
 
 RESUMED, STARTED, TOLD = unique("team/resume"), unique("team/charge"), unique("team\\\\chat")
 WEBHOOKS = f"""
@@ -58,9 +58,7 @@ def test_a_start_whose_answer_is_lost_or_that_is_older_than_the_worker_is_made_o
     conductor.register(STARTED, [set_variable("note", done=True)])
     conductor.start(STARTED)  # the index isn't empty
     faults = [fault]
-    port = urlsplit(conductor_url).port
-    assert port is not None
-    proxy = FaultyProxy(port, lambda method, path: _next(faults, method, path), 0, 0)  # type: ignore[arg-type,return-value]
+    proxy = FaultyProxy(port_of(conductor_url), lambda method, path: _next(faults, method, path))  # type: ignore[arg-type,return-value]
     try:
         bridge = new_bridge(WEBHOOKS, conductor=proxy.url, bridge_call_timeout="2s")
         bridge.start_relay()

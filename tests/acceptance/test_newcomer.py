@@ -11,10 +11,9 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 
 from selenium.webdriver.common.by import By
 
-from admin.page.app import create_app
 from config.settings import Settings
-from testkit.client import Conductor, RequestFailed, outputs, wait_for, wait_for_webhook
-from tests.acceptance.bridge import GITHUB_SECRET, Bridge, unique
+from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
+from tests.acceptance.bridge import Bridge, unique
 from tests.admin.page import browser
 from tests.admin.page.test_browser import await_true
 
@@ -91,42 +90,3 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
         await_text("h1", "my-first Verified")
     [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["repository"]["full_name"] == "acme/shop"
-
-
-def test_a_webhook_made_by_orkes_clients_completes_a_task(bridge: EmptyFolder, conductor: Conductor) -> None:
-    workflow = unique("by_orkes_api")
-    conductor.register(workflow, [wait_for_webhook("wait", {"$.action": "opened"})])
-    workflow_id = conductor.start(workflow)
-    settings = Settings.model_validate(
-        {
-            "bridge_webhooks": bridge.definitions,
-            "bridge_database": f"sqlite:///{bridge.database}",
-            "bridge_admin_writes": True,
-            "bridge_admin_token": "the-token-of-the-admins",
-        }
-    )
-    client = create_app(settings).test_client()
-    token = client.post("/api/token", json={"keyId": "any", "keySecret": "the-token-of-the-admins"}).get_json()
-    made = client.post(
-        "/api/metadata/webhook",
-        json={
-            "name": "from_orkes",
-            "sourcePlatform": "Github",
-            "verifier": "SIGNATURE_BASED",
-            "headerKey": "X-Hub-Signature-256",
-            "secretValue": GITHUB_SECRET,
-            "receiverWorkflowNamesToVersions": {workflow: 1},
-        },
-        headers={"X-Authorization": token["token"]},
-    )
-    assert made.status_code == 200, made.text
-    bridge.reload()
-
-    def is_accepted() -> bool:
-        try:
-            return bridge.github("from_orkes", {"action": "opened"}).status == 200
-        except RequestFailed:  # a connection that came as the relay was asked to reload
-            return False
-
-    wait_for(is_accepted, "the relay knows it")
-    conductor.wait_for_status(workflow_id)

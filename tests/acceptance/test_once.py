@@ -21,11 +21,6 @@ webhooks:
     starts:
       - workflow: {unique("first_seen")}
         once: {{key: $.id, while: kept}}
-  - name: unknown
-    {KEY}
-    starts:
-      - workflow: {unique("not_yet")}
-        once: {{key: $.id}}
   - name: talk
     {KEY}
     receivers: {{{unique("talk")}: any}}
@@ -81,14 +76,6 @@ def test_a_key_that_is_kept_starts_no_second_workflow_though_the_first_has_ended
     second = bridge.orders("first", {"id": 1})
     bridge.wait_for_event(second, "delivered")
     assert [target.state for target in bridge.targets(second)] == ["skipped"]
-
-
-def test_a_start_that_was_refused_stands_in_no_others_way(bridge: Bridge, conductor: Conductor) -> None:
-    bridge.wait_for_event(bridge.orders("unknown", {"id": 1}), "failed")
-    name = conductor.register(unique("not_yet"), [set_variable("note", done=True)])
-    second = bridge.orders("unknown", {"id": 1})
-    bridge.wait_for_event(second, "delivered")
-    assert len(started_by(conductor, name, second)) == 1
 
 
 def test_one_url_resumes_a_waiting_workflow_or_starts_one(bridge: Bridge, conductor: Conductor) -> None:

@@ -82,22 +82,3 @@ def test_what_is_left_to_the_server_only_its_own_webhook_completes(
     post(server, id_, {"kind": "go", "from": "server"})
     [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["from"] == "server"
-
-
-# tests/worker/conductor/test_server_webhooks.py has them all.
-@pytest.mark.parametrize(
-    "fault", ["hangs", *(pytest.param(fault, marks=pytest.mark.long) for fault in ("403", "page"))]
-)
-def test_whatever_answers_for_webhooks_events_have_their_effect(
-    conductor: Conductor, server: OwnWebhooks, new_bridge: Callable[..., Bridge], fault: Any
-) -> None:
-    flow = conductor.register(unique(f"fault_{fault}"), [wait_for_webhook("wait", {"$.kind": "go"})])
-    server.fault = fault
-    bridge = new_bridge(webhooks(f"fault_{fault}"), conductor=server.url, bridge_discovery_interval="500ms")
-    bridge.start_worker_alone()
-    wait_for(lambda: server.asked, "the worker has asked")
-    workflow_id = conductor.start(flow)
-    conductor.wait_for_task(workflow_id, "wait")
-    bridge.orders("orders", {"kind": "go"})
-    conductor.wait_for_status(workflow_id)
-    assert FACT not in bridge.store.facts.all()

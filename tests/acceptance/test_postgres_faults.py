@@ -6,17 +6,13 @@ import contextlib
 import os
 import random
 import re
-import select
 import shutil
-import socket
 import subprocess
 import tempfile
-import threading
 import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -36,6 +32,8 @@ from tests.storms import SEED, lasting
 
 pytestmark = pytest.mark.long
 SECONDS = lasting(5)
+ROOM = 200 * 1024**2
+"""Bytes of the small disk."""
 
 
 @pytest.fixture
@@ -167,58 +165,6 @@ def test_a_synchronous_standby_takes_over_with_all_that_was_answered(
 # --- cut off ---
 
 
-@dataclass(frozen=True)
-class Ways:
-    """Two ways to a database, as its URLs, the first of which can be cut."""
-
-    cut_off: str
-    stays: str
-    cut: Callable[[], None]
-    mend: Callable[[], None]
-
-
-class Line:
-    """A way to a port that can be cut, so that no byte and no word of its end comes through."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listening.getsockname()[1]
-        self._whole = threading.Event()
-        self._whole.set()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def cut(self) -> None:
-        self._whole.clear()
-
-    def mend(self) -> None:
-        self._whole.set()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
-
-    def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client:
-            self._whole.wait()
-            with socket.create_connection(("127.0.0.1", self._to)) as server:
-                other = {client: server, server: client}
-                while True:
-                    ready, _, _ = select.select([client, server], [], [])
-                    for one in ready:
-                        data = one.recv(65536)
-                        self._whole.wait()  # what is under way is held up as packets are: sent again later
-                        if not data:
-                            return
-                        other[one].sendall(data)
-
-    def close(self) -> None:
-        self._whole.set()
-        self._listening.close()
-
-
 def at(database: str, place: str) -> str:
     """The database's URL by another way."""
     return urlsplit(database)._replace(netloc=f"bridge@{place}").geturl()
@@ -234,62 +180,44 @@ def decided(log: str) -> set[str]:
     return set(re.findall(r'"event_id": "([^"]+)".*"event decided"', log))
 
 
-@contextlib.contextmanager
-def by_network() -> Iterator[Ways]:
-    """Two links, of which the first can be taken down. Raises Failed where that is impossible."""
+@pytest.fixture
+def network() -> Iterator[Namespace]:
+    """Two links, of which the first can be taken down."""
     if Postgres().given:
-        raise Failed("needs a server of its own")
-    with Namespace("10.198.52", "10.198.53") as network:
-        cut_off, way = network.addresses
-        server = Postgres(within=network.within, host=way).start()
-        database = server.new_database()
-        try:
-            yield Ways(
-                at(database, f"{cut_off}:{server.port}"),
-                database,
-                lambda: network.set_first_link("down"),
-                lambda: network.set_first_link("up"),
-            )
-        finally:
-            server.stop()
-
-
-@contextlib.contextmanager
-def by_proxy(server: Postgres) -> Iterator[Ways]:
-    """A proxy that can stop passing anything on, and the port itself."""
-    database, line = server.new_database(), Line(server.port)
+        pytest.skip("needs a server of its own")
     try:
-        yield Ways(at(database, f"127.0.0.1:{line.port}"), database, line.cut, line.mend)
-    finally:
-        line.close()
+        network = Namespace("10.198.52", "10.198.53")
+    except Failed as reason:
+        pytest.skip(str(reason))
+    with network:
+        yield network
 
 
 @pytest.fixture
-def ways(request: pytest.FixtureRequest) -> Iterator[Ways]:
-    """By a real network where this machine gives one."""
-    with contextlib.ExitStack() as stack:
-        try:
-            ways = stack.enter_context(by_network())
-        except Failed:
-            ways = stack.enter_context(by_proxy(request.getfixturevalue("own_postgres")))
-        yield ways
+def databases(network: Namespace) -> Iterator[tuple[str, str]]:
+    """One database, as its URLs by either link."""
+    cut_off, way = network.addresses
+    server = Postgres(within=network.within, host=way).start()
+    database = server.new_database()
+    yield at(database, f"{cut_off}:{server.port}"), database
+    server.stop()
 
 
 def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
-    ways: Ways, fleet_of: Callable[..., tuple[Fleet, Load]]
+    network: Namespace, databases: tuple[str, str], fleet_of: Callable[..., tuple[Fleet, Load]]
 ) -> None:
-    fleet, load = fleet_of(ways.cut_off, ways.stays)
+    fleet, load = fleet_of(*databases)
     there, here = fleet.hosts
     there.start()  # its worker decides
     here.start()
     load.run(clients=4)
     time.sleep(3)
-    ways.cut()
+    network.set_first_link("down")
     key = str(uuid.uuid4())
     for _ in range(3):  # while it is cut off: a relay that waits for the database would answer nothing
         answer = there.github("waits", {"to": key}, delivery=key)
         assert answer.status == 503, answer.text
-    store = open_store(ways.stays)
+    store = open_store(databases[1])
     first = store.leadership.leader()
     wait_for(lambda: store.leadership.leader() not in (None, first) or first is None, "the other worker decides")
     before, said = load.events, len(worker_says(there))
@@ -298,7 +226,7 @@ def test_a_host_that_is_cut_off_refuses_and_calls_nothing_and_others_take_over(
     assert not decided(worker_says(there)[said:]), "nothing more is decided"
     # A call that it began before may take as long as any; what the other one decided it may not call for.
     assert set(re.findall(r'"event_id": "([^"]+)".*"target done"', worker_says(there)[said:])) <= its_own
-    ways.mend()
+    network.set_first_link("up")
     wait_for(lambda: http("GET", f"{there.url}/readyz").status == 200, "the relay is ready again")
     wait_for(lambda: accepted(there, key), "the relay accepts again")
     events = store.queries.events(EventFilter(text=key))
@@ -320,31 +248,11 @@ def accepted(host: Bridge, key: str) -> Answer | None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system with little room."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=200m,mode=777", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mount.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {mount.stderr.strip()}")
-    for above in tmp_path.parents:  # the server runs as nobody
-        if above.stat().st_uid == 0 and str(above).startswith(tempfile.gettempdir()):
-            above.chmod(above.stat().st_mode | 0o001)
-    tmp_path.chmod(0o711)
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.fixture
 def cramped_postgres(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Postgres]:
     """A server on that file system. Name it before `fleet_of`, as `standby`."""
+    for above in small_disk.parents:  # it runs as nobody
+        if above.stat().st_uid == 0 and str(above).startswith(tempfile.gettempdir()):
+            above.chmod(above.stat().st_mode | 0o001)
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(small_disk))
         server = Postgres()
@@ -370,10 +278,14 @@ def test_a_full_disk_under_the_database_is_answered_with_503_until_there_is_room
     refused = wait_for(lambda: a_refused_one(fleet), "the disk is full")
     assert http("GET", f"{fleet.hosts[0].url}/healthz").status == 200
     ballast.unlink()
-    if not cramped_postgres.healthy():  # with no room for its log a server stops
-        cramped_postgres.kill()
-        cramped_postgres.start()
-    wait_for(lambda: accepted(fleet.hosts[0], refused), "there is room again")
+
+    def accepts_again() -> Answer | None:
+        if not cramped_postgres.healthy():  # with no room for its log a server stops, at once or as it recovers
+            cramped_postgres.kill()
+            cramped_postgres.start()
+        return accepted(fleet.hosts[0], refused)
+
+    wait_for(accepts_again, "there is room again")
     load.run(clients=2, scenarios=6)
     load.join()
     load.audit()

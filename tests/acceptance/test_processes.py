@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from testkit.client import Conductor, by_hand, outputs, wait_for, wait_for_webhook
 from testkit.proxy import Proxy
 from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.faults.proxy import port_of
 
 
 def webhooks(*names: str, more: str = "") -> str:
@@ -31,17 +31,10 @@ def start(conductor: Conductor, name: str, gate: bool = False) -> str:
     return workflow_id
 
 
-def port_of(conductor: Conductor) -> int:
-    """The port of a server on this machine."""
-    port = urlsplit(conductor.url).port
-    assert port is not None
-    return port
-
-
 def test_conductor_may_be_away_when_the_worker_starts_and_go_and_come_back_later(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    proxy = Proxy(port_of(conductor))
+    proxy = Proxy(port_of(conductor.url))
     bridge = new_bridge(webhooks("away"), conductor=proxy.url, bridge_call_timeout="2s")
     first = start(conductor, "away")
     bridge.start()
@@ -107,26 +100,3 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
     bridge.wait_for_event(event_id, "delivered")
     wait_for(lambda: bridge.store.queries.task(late_task["taskId"]), "the worker knows the late task")
     assert conductor.status(after) == "RUNNING"
-
-
-def test_two_workers_on_one_store_complete_each_task_once(
-    conductor: Conductor, new_bridge: Callable[..., Bridge]
-) -> None:
-    bridge = new_bridge(webhooks("two_workers")).start_worker_alone()
-    first = bridge.worker
-    second = bridge.start_worker()
-    assert first is not None
-    assert f":{second.pid}:" in second.output(), "it has started"
-    workflows = [start(conductor, "two_workers") for _ in range(5)]
-    event_id = bridge.orders("two_workers", {"kind": "go"})
-    for workflow_id in workflows:
-        conductor.wait_for_status(workflow_id)
-    bridge.wait_for_event(event_id, "delivered")
-    assert [target.attempts for target in bridge.targets(event_id)] == [1] * 5
-
-    # The one that is left goes on alone.
-    first.kill()
-    last = start(conductor, "two_workers")
-    bridge.orders("two_workers", {"kind": "go"})
-    conductor.wait_for_status(last)
-    assert second.running

@@ -10,7 +10,7 @@ from testkit.client import Conductor, outputs, wait_for
 from tests.acceptance.bridge import API_KEY, Bridge, accepted
 from tests.acceptance.test_processes import start, webhooks
 
-WEBHOOKS = webhooks("relay_restart", "reload_old", "hup_old", "begin_broken")
+WEBHOOKS = webhooks("relay_restart", "reload_old", "hup_old")
 
 
 @pytest.fixture(autouse=True)
@@ -67,19 +67,3 @@ def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(conduc
     problems = bridge.cli("check", code=1)
     assert "colour" in problems
     assert f"{bridge.definitions}:" in problems
-
-
-def test_processes_that_begin_while_the_definitions_are_broken_begin_with_the_last_good_ones(
-    conductor: Conductor, bridge: Bridge
-) -> None:
-    wait_for(lambda: bridge.store.kept_definitions.all(), "the relay has kept them")
-    bridge.stop_worker()
-    bridge.stop_relay()
-    bridge.definitions.write_text("webhooks: [")
-    bridge.start()
-    workflow_id = start(conductor, "begin_broken")
-    accepted(bridge.post("begin_broken", {}, {"X-Api-Key": API_KEY}))
-    conductor.wait_for_status(workflow_id)
-    for process in (bridge.relay, bridge.worker):
-        assert process is not None
-        assert "the last good ones of each file are in force" in process.output()

@@ -1,7 +1,6 @@
 """One bad item never holds up another: a drawn part of workflows, tasks and events ails for as long as anybody looks.
 
-It lasts 45 minutes at most, as a target is given up after an hour of 500. It prints how late effects were. With
-`TEST_SICK_LATE=20`, on an otherwise idle machine, it fails if one is more than twenty seconds late.
+It lasts 45 minutes at most, as a target is given up after an hour of 500.
 """
 
 from __future__ import annotations
@@ -26,10 +25,6 @@ pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(60)]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)
 """One, as a storm takes a minute: PostgreSQL where Conductor uses it too. The storms of tests/worker play on both."""
 SECONDS = lasting(5)
-LATE = float(os.environ["TEST_SICK_LATE"]) if "TEST_SICK_LATE" in os.environ else None
-"""Seconds by which the effect of anything that is well may be late; without it only that it comes is held."""
-SHARE = float(os.environ.get("TEST_SICK_SHARE", "0.1"))
-"""Of the scenarios that ail. However short the storm, a workflow of each ailment is among them: see `one_of_two`."""
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def load(
     settings = {"bridge_call_timeout": "3s", "bridge_discovery_interval": "3s"}
     bridge = Bridge(tmp_path / "bridge", proxy.url, definitions, **settings, **database_settings())
     load = SickLoad(Conductor(conductor_server.url), bridge, label, SEED)
-    load.proxy, load.share = proxy, SHARE
+    load.proxy = proxy
     load.register()
     yield load
     bridge.stop()
@@ -82,23 +77,10 @@ def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load
         load.one_of_two(ailment)
     print(f"seed {SEED}: {load.events} events; {len(load.ailing)} effects ail, {len(load.expected)} don't")
 
-    began = time.monotonic()
     load.audit()  # while all that ails still does
-    took = [time.monotonic() - began]
-    late = load.lateness()
-    print(f"seed {SEED}: late by at most {late} s")
-    if LATE is not None:
-        assert max(late.values()) <= LATE, f"seed {SEED}: late by {late} s"
-
     assert any(not load.is_there(one) for one in load.ailing)
     print(f"seed {SEED}: {dict(load.proxy.counts)}")
     wait_for(load.bridge.store.quarantine.items, "people see what ails", PATIENCE)
-    took.append(time.monotonic() - began)
     load.healed()
     load.audit()
-    took.append(time.monotonic() - began)
     wait_for(lambda: not load.bridge.store.quarantine.items(), "nothing is set aside any more", PATIENCE)
-    took.append(time.monotonic() - began)
-    print(
-        f"seed {SEED}: {[round(seconds) for seconds in took]} s until others, people, all, and all that was set aside"
-    )

@@ -13,8 +13,6 @@ from admin.page.app import create_app
 from config.settings import Settings
 from testkit.client import Conductor, by_hand, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
-from worker.conductor.client import Conductor as Client
-from worker.conductor.server import Server
 
 NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))
 RELAY = False
@@ -184,29 +182,3 @@ def test_a_workflow_is_run_on_the_page_and_followed_to_its_end(page: FlaskClient
     assert "Refresh" not in ended.headers
     assert ended.text.count("COMPLETED") == 2
     assert "ran a workflow of</td>" in page.get("/changes").text or workflow_id in page.get("/changes").text
-
-
-def test_a_workflow_that_cannot_be_started_is_said_beside_the_input(page: FlaskClient) -> None:
-    data = {"workflow": f'["{unique("wd_gone")}", null]', "input": '{"a": 1}'}
-    answer = page.post("/webhooks/orders/run", data=data)
-    assert answer.status_code == 422
-    assert "It was not started: 404 No such workflow" in answer.text
-    assert "{&#34;a&#34;: 1}" in answer.text
-
-
-def test_the_form_offers_conductors_workflows_with_their_versions(page: FlaskClient, conductor: Conductor) -> None:
-    for version in (1, 2, 4):
-        conductor.register(unique("wd_offered"), [wait_for_webhook("wait")], version=version)
-    text = page.get("/new?platform=github").text
-    assert f'<option value="{unique("wd_offered")}">versions 1–2, 4</option>' in text
-
-
-# --- the client ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.server
-def test_the_client_reads_names_versions_and_definitions(conductor_url: str) -> None:
-    client = Client(Server(conductor_url), 10)
-    versions = client.workflow_versions()
-    assert versions[NESTED] == [1]
-    assert client.workflow_definition(NESTED, 1)["tasks"][0]["type"] == "DO_WHILE"

@@ -15,10 +15,9 @@ from testkit.client import Conductor
 from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import stop_all_on_exit
-from tests.cluster.load import Load
+from tests.cluster.load import SLACK_SECRET, Load
 from tests.cluster.operator import IMAGE, Operator, first_address, run
 from tests.deploy.chart import helm_path
-from tests.deploy.release import SLACK_SECRET
 
 TOKEN = "token-of-the-page"
 

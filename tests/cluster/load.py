@@ -11,6 +11,7 @@ from urllib.parse import quote
 from testkit import PATIENCE, sample, signing
 from testkit.client import Conductor, RequestFailed, http, set_variable, wait_for, wait_for_webhook
 
+SLACK_SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 SENDERS = 3
 PAUSE = 0.3
 """Seconds between a sender's deliveries: the cluster and Conductor share the machine's processors."""

@@ -72,13 +72,6 @@ class Operator:
         assert helm is not None
         return run(helm, verb, RELEASE, *arguments, "--namespace", self.namespace)
 
-    @property
-    def force(self) -> list[str]:
-        """The option with which Helm 4 takes over what others have changed; Helm 3 does so anyway."""
-        helm = helm_path()
-        assert helm is not None
-        return ["--force-conflicts"] if "--force-conflicts" in run(helm, "rollback", "--help") else []
-
     # --- the release
 
     def install(self, chart: Path = CHART, *options: str) -> str:
@@ -184,29 +177,3 @@ def image_values(reference: str) -> dict[str, str]:
     """The chart's values for `REPOSITORY:TAG`."""
     repository, _, tag = reference.rpartition(":")
     return {"repository": repository, "tag": tag}
-
-
-class Watch:
-    """Everything that a Deployment's number of replicas has been while it was entered."""
-
-    def __init__(self, operator: Operator, component: str, file: Path) -> None:
-        """`file` is where kubectl writes."""
-        self._command = ["kubectl", "-n", operator.namespace, "get", f"deployment/{NAME}-{component}", "--watch"]
-        self._file = file
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def seen(self) -> list[int]:
-        """The numbers, in order."""
-        return [int(line) for line in self._file.read_text(encoding="utf-8").split()]
-
-    def __enter__(self) -> Watch:
-        with self._file.open("wb") as output:
-            self._process = subprocess.Popen([*self._command, "-o", r'jsonpath={.spec.replicas}{"\n"}'], stdout=output)
-        wait_for(lambda: self.seen, "the first number")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()

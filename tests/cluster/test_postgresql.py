@@ -10,10 +10,9 @@ import pytest
 
 from testkit.client import wait_for
 from testkit.postgres import Postgres, find_programs
-from tests.cluster.load import Load
-from tests.cluster.operator import Operator, Refused, Watch, nodes, run
+from tests.cluster.load import SLACK_SECRET, Load
+from tests.cluster.operator import Operator, Refused, nodes, run
 from tests.deploy.chart import CHART, NAME, RELEASE
-from tests.deploy.release import SLACK_SECRET
 
 pytestmark = pytest.mark.cluster
 SECRET = "${file:/run/secrets/bridge/webhook-secrets/SLACK_SIGNING_SECRET}"
@@ -135,30 +134,6 @@ def test_a_secret_is_rotated_without_a_restart_or_a_refusal(operator: Operator, 
     assert load.failures == []
     load.secret = SLACK_SECRET
     assert operator.pods() == pods
-
-
-def test_turning_autoscaling_on_and_upgrading_with_it_never_leaves_fewer_relays(
-    operator: Operator, load: Load, tmp_path: Path
-) -> None:
-    """Without metrics of processors an autoscaler still holds to its bounds; more isn't needed here."""
-    with load, Watch(operator, "relay", tmp_path / "replicas") as watch:
-        load.more()
-        operator.values["relay"] = {"autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 4}}
-        operator.install()
-        wait_for(lambda: operator.replicas("relay") == 3, "the autoscaler has its three relays")
-        # Two would do now, and the autoscaler hasn't said so.
-        operator.values["relay"] = {"autoscaling": {"enabled": True, "minReplicas": 2, "maxReplicas": 4}}
-        changed(operator, "22d")
-        operator.install()
-        # Going back, and turning it off, takes the number of relays from the autoscaler.
-        operator.helm("rollback", "--wait", *operator.force)
-        load.more()
-        operator.values["relay"] = {}
-        operator.install(CHART, *operator.force)
-        wait_for(lambda: operator.replicas("relay") == 2, "there are as many relays as without an autoscaler")
-        load.more()
-    assert min(watch.seen) >= 2, watch.seen
-    assert load.failures == []
 
 
 def test_the_databases_ports_are_those_of_the_url_in_its_secret(operator: Operator, load: Load) -> None:

@@ -16,7 +16,7 @@ from config.references import stamp_of
 from config.watch import DefinitionsSource, Listener
 from config.webhooks import Definitions, DefinitionsError, load_definitions
 from testkit import PATIENCE
-from tests.deploy.volumes import write_volume
+from tests.config.volumes import write_volume
 
 GOOD = "webhooks:\n  - {{name: {name}, headers: {{X-Key: 0123456789abcdef}}, receivers: {{a: any}}}}\n"
 

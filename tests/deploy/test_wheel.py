@@ -110,7 +110,6 @@ def test_run_starts_all_three_processes_of_the_wheel_and_ends_with_ctrl_c(instal
 
 
 def test_a_process_of_the_wheel_is_the_one_that_gets_the_signals(installed: Path, folder: Path) -> None:
-    """As test_pods.py shows of all three, in a checkout."""
     port = free_port()
     command, log = [str(installed / "webhook-bridge"), "relay"], folder / "relay.log"
     child = Child("relay", command, log, environment(PORT=str(port)), folder)

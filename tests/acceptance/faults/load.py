@@ -52,13 +52,6 @@ webhooks:
     starts:
       - workflow: {unique(f"once_{label}")}
         once: {{key: $.key}}
-  - name: talk
-    platform: github
-    secret: ${{GITHUB_SECRET}}
-    receivers: {{{unique(f"talk_{label}")}: any}}
-    starts:
-      - workflow: {unique(f"talk_{label}")}
-        unless: taken
 """
 
 
@@ -141,7 +134,6 @@ class Load:
         self.conductor.register(self._name("started"), [set_variable()])
         self.conductor.register(self._name("other"), [set_variable()])
         self.conductor.register(self._name("once"), [by_hand("gate")])
-        self.conductor.register(self._name("talk"), [wait])
 
     def _name(self, workflow: str) -> str:
         return unique(f"{workflow}_{self.label}")
@@ -171,7 +163,7 @@ class Load:
         played = 0
         kinds = (
             *(self._single, self._single, self._fan_out, self._held, self._loop),
-            *(self._start, self._start, self._once, self._talk),
+            *(self._start, self._start, self._once),
         )
         while not self._clients.stopped.is_set() and (scenarios is None or played < scenarios):
             self._play(random_.choice(kinds), random_)
@@ -235,30 +227,6 @@ class Load:
         with ThreadPoolExecutor(3) as pool:
             events = tuple(pool.map(lambda _: self._post("once", {"key": key}), range(3)))
         self._expect(StartedOnce(self._name("once"), events))
-
-    def _talk(self) -> None:
-        """The first event starts the workflow, the second one resumes it."""
-        if self._may_hide_tasks:  # then a second workflow is right
-            return
-        key = uuid.uuid4().hex
-        first = self._post("talk", {"key": key})
-        deadline = time.monotonic() + PATIENCE
-        while not (found := self.patiently(lambda: self.conductor.started_by(self._name("talk"), first))):
-            assert time.monotonic() < deadline, f"event {first} started nothing"
-            time.sleep(0.1)
-        workflow_id = found[0]["workflowId"]
-        # Conductor shows a task a moment before its queue hands it out; an event in between rightly starts another.
-        deadline = time.monotonic() + PATIENCE
-        while (self.patiently(lambda: self.conductor.task(workflow_id, "wait")) or {}).get("status") != "IN_PROGRESS":
-            workflow = self.patiently(lambda: self.conductor.workflow(workflow_id))
-            if self._is_given_up(workflow):
-                return
-            assert time.monotonic() < deadline, f"nobody polls the task of workflow {workflow_id}: {_brief(workflow)}"
-            time.sleep(0.05)
-        second = self._post("talk", {"to": key})
-        self._expect(Completed(workflow_id, (second,)))
-        self._expect(Started(first, self._name("talk"), 1))
-        self._expect(Started(second, self._name("talk"), 0))
 
     def _begin(self, name: str, key: str, first: str = "wait") -> str | None:
         """A workflow with that key whose first task waits; None if Conductor broke down over it."""

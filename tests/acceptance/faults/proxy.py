@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
+from urllib.parse import urlsplit
 
 from testkit import PATIENCE
 
@@ -29,6 +30,13 @@ Fault = Literal[
 FAULTS: tuple[Fault, ...] = Fault.__args__  # type: ignore[attr-defined]
 Decide = Callable[[str, str], Fault | None]
 """What happens to a request, by method and path."""
+
+
+def port_of(url: str) -> int:
+    """The port of a server on this machine."""
+    port = urlsplit(url).port
+    assert port is not None
+    return port
 
 
 class Exchange(BaseHTTPRequestHandler):
@@ -119,15 +127,28 @@ class HttpProxy:
 class FaultyProxy(HttpProxy):
     """Breaks any call, whatever it is about."""
 
-    def __init__(self, to: int, decide: Decide, late: float, hang: float) -> None:
-        """`to` is the server's port; a late call acts after `late` seconds, a hanging one answers after `hang`."""
+    def __init__(
+        self,
+        to: int,
+        decide: Decide = lambda method, path: None,
+        late: float = 0,
+        hang: float = 0,
+        instead: Callable[[str], bytes | None] = lambda path: None,
+    ) -> None:
+        """`to` is the server's port; a late call acts after `late` seconds, a hanging one answers after `hang`.
+        `instead` gives the answer to a path that isn't forwarded at all."""
         self.decide = decide
+        self._instead = instead
         self._late = late
         self._hang = hang
         super().__init__(to)
 
     def answer(self, exchange: Exchange, body: bytes) -> None:
         """Answers one request as `decide` says."""
+        instead = self._instead(exchange.path)
+        if instead is not None:
+            exchange.say(200, instead)
+            return
         fault = self.decide(exchange.command, exchange.path)
         if fault:
             self.counts[fault] += 1

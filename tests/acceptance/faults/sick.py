@@ -11,14 +11,14 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from testkit.client import wait_for
-from tests.acceptance.faults.load import PATIENCE, Completed, Expectation, Load, Started
+from tests.acceptance.faults.load import PATIENCE, Completed, Expectation, Load
 from tests.acceptance.faults.proxy import Exchange, HttpProxy
 
 Ailment = Literal["500", "403", "hang", "garbage", "wrong types", "huge", "not UTF-8"]
@@ -156,8 +156,8 @@ class SickLoad(Load):
         draw = _Draw()
         if random_.random() < self.share:
             draw = _Draw(random_.choice(KINDS), random_.choice(AILMENTS))
-            # In those a healthy part would wait for the ailing one by its nature.
-            if scenario.__name__ in ("_talk", "_fan_out"):
+            # There a healthy part would wait for the ailing one by its nature.
+            if scenario.__name__ == "_fan_out":
                 draw = _Draw()
             elif scenario.__name__ in ("_start", "_once"):
                 draw.kind = "event"
@@ -215,33 +215,6 @@ class SickLoad(Load):
         event = self._post("waits", {"to": key})
         self.expected.append(Completed(well, (event,)))
         self.ailing.append(Completed(sick, (event,)))
-
-    def lateness(self) -> dict[str, float]:
-        """Seconds by which the latest effect of each kind came after it could have, once all that is expected is there.
-
-        A task can be completed from when it waits and its event has come; a workflow can start from when its event has.
-        """
-        latest: dict[str, float] = {}
-        for one in self.expected:
-            for kind, could, did in self._moments(one):
-                latest[kind] = max(latest.get(kind, 0.0), (did - could) / 1000)
-        return latest
-
-    def _moments(self, one: Expectation) -> Iterator[tuple[str, int, int]]:
-        """Kind, when the effect could have come and when it did, in Unix milliseconds, of each of its effects."""
-        if isinstance(one, Completed):
-            tasks = self.conductor.workflow(one.workflow_id)["tasks"]
-            done = [task for task in tasks if task["taskType"] == "WAIT_FOR_WEBHOOK" and task["status"] == "COMPLETED"]
-            for task in done:
-                received = self.bridge.event(task["outputData"]["_webhook"]["eventId"]).received_at
-                yield "completed", max(received, task["scheduledTime"]), task["endTime"]
-            return
-        events = (one.event,) if isinstance(one, Started) else one.events
-        kind = "started" if isinstance(one, Started) else "started once"
-        for event in events:
-            received = self.bridge.event(event).received_at
-            for workflow in self.conductor.started_by(one.name, event):
-                yield kind, received, workflow["createTime"]
 
     def healed(self) -> None:
         """Nothing ails any more: all is expected now."""
