@@ -6,7 +6,6 @@ With pytest-xdist, tests run in several processes. The tests of a module stay to
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import shutil
 import threading
@@ -345,30 +344,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_xdist_auto_num_workers() -> int:
     """How many processes `-n auto` means: two a core, as half of them mostly wait for a Conductor server."""
     return min(2 * (os.cpu_count() or 1), 8)
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_collection(session: pytest.Session) -> Iterator[None]:
-    """Shares the imports among the processes."""
-    _import_share(session)
-    yield
-
-
-def _import_share(session: pytest.Session) -> None:
-    """Imports a share of the test modules before the others, if several processes are about to import all of them.
-
-    pytest compiles each test module for itself, which takes longer than anything else here, and keeps the result. So on
-    a new checkout each process compiles other modules first, and finds most of the rest compiled.
-    """
-    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if processes > 1:
-        root = session.config.rootpath
-        given = [root / name for name in session.config.args]
-        modules = sorted(path for one in given for path in (one.rglob("test_*.py") if one.is_dir() else [one]))
-        for module in modules[int(number) :: processes]:
-            with suppress(Exception, pytest.skip.Exception):  # which is told when the module is collected
-                importlib.import_module(".".join(module.relative_to(root).with_suffix("").parts))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -80,7 +80,7 @@ def test_from_an_empty_folder_to_a_completed_workflow_by_the_page(
         click(button("GitHub"))
         await_text("h1", "New webhook: GitHub")
         driver.find_element(By.NAME, "name").send_keys("my-first")
-        driver.find_element(By.CSS_SELECTOR, f"input[name=chosen][value={workflow}]").click()
+        driver.find_element(By.CSS_SELECTOR, f"input[name=receiver][value={workflow}]").click()
         click(button("Create"))
         await_text("h1", "my-first Unverified")
         assert driver.find_element(By.ID, "url").get_attribute("value") == f"{bridge.url}/webhook/my-first"

@@ -71,3 +71,8 @@ def pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         if template:
             found[template["metadata"]["labels"]["app.kubernetes.io/component"]] = template["spec"]
     return found
+
+
+def containers(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """All containers of a pod's specification, those that come before the others too."""
+    return [*pod["containers"], *pod.get("initContainers", [])]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from release.files import notes, sections, with_release
 from testkit.processes import ROOT
 
@@ -29,25 +27,11 @@ def test_notes_are_the_section_and_its_links_lead_to_the_repository() -> None:
     )
 
 
-def test_the_oldest_section_ends_with_the_file() -> None:
-    assert notes(CHANGELOG, "0.1.0", "") == "The first.\n"
-
-
 def test_a_release_takes_all_that_was_unreleased() -> None:
     released = sections(with_release(CHANGELOG, "0.2.0"))
     assert list(released) == ["Unreleased", "0.2.0", "0.1.0"]
     assert released["Unreleased"] == ""
     assert released["0.2.0"] == sections(CHANGELOG)["Unreleased"]
-
-
-def test_nothing_unreleased_is_no_release() -> None:
-    with pytest.raises(ValueError, match="nothing is unreleased"):
-        with_release(with_release(CHANGELOG, "0.2.0"), "0.3.0")
-
-
-def test_a_version_without_a_section_has_no_notes() -> None:
-    with pytest.raises(KeyError):
-        notes(CHANGELOG, "0.3.0", "")
 
 
 def test_the_changelog_begins_with_what_is_unreleased() -> None:

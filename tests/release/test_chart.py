@@ -30,9 +30,3 @@ def test_the_values_name_the_image_and_keep_all_else(tmp_path: Path) -> None:
 def test_an_image_without_a_digest_is_refused(image: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="REPOSITORY@sha256"):
         name_image(Path(shutil.copy(VALUES, tmp_path)), image)
-
-
-def test_values_without_a_place_for_it_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "values.yaml").write_text("image:\n  repository: x\n")
-    with pytest.raises(ValueError, match=r"no image\.digest"):
-        name_image(tmp_path / "values.yaml", f"x@{DIGEST}")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -76,17 +74,3 @@ def test_pages_load_nothing_from_another_host(site: Path) -> None:
     for file in (site / "latest").rglob("*"):
         if file.suffix in (".html", ".css"):
             assert loads.findall(file.read_text(encoding="utf-8")) == [], file
-
-
-def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    small = tmp_path / "small"
-    shutil.copytree(ROOT / "docs" / "site", small / "docs" / "site")
-    shutil.copy(ROOT / "pyproject.toml", small)
-    for name in ("release", "testkit"):
-        (small / name).symlink_to(ROOT / name)
-    (small / "docs" / "site" / "contents.yml").write_text("root: README\n")
-    (small / "README.md").write_text("# A page\n\n[a link](docs/nowhere.md)\n")
-    with pytest.raises(subprocess.CalledProcessError):
-        build_site(small, tmp_path / "site")
-    [warning] = [line for line in capfd.readouterr().err.splitlines() if "WARNING" in line]
-    assert "docs/nowhere.md" in warning

@@ -47,15 +47,3 @@ def test_a_version_is_written_everywhere_and_nothing_else_changes(copy: Path) ->
     write_version(old, copy)
     for file in {file for file, _ in PLACES}:
         assert (copy / file).read_text() == (ROOT / file).read_text()
-
-
-def test_a_version_of_another_form_is_not_written(copy: Path) -> None:
-    with pytest.raises(ValueError, match="three numbers"):
-        write_version("1.0.0-rc.1", copy)
-
-
-def test_a_file_without_its_version_is_a_problem(copy: Path) -> None:
-    (copy / "deploy" / "Containerfile").write_text("FROM scratch\n")
-    assert problems(f"v{current_version(copy)}", copy) == [
-        f"deploy/Containerfile: the version is missing, not {current_version(copy)}"
-    ]
