@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AliasChoices, Field, RootModel, ValidationInfo, field_validator
 
 from admin.api.base import ApiObject, Time
-from admin.check.health import Level
 from admin.explain.results import Comparison, EventExplanation, TaskExplanation, Verdict
 from config.webhooks import Problem as DefinitionProblem
 from criteria.operators import NAMES as OPERATORS
@@ -438,7 +437,7 @@ def setting_problem(setting: str, result: CheckResult) -> Problem:
 class Issue(ApiObject):
     """Something that an operator should know."""
 
-    level: Level
+    level: Literal["error", "warning", "note"]
     text: str
     details: list[str]
 

@@ -135,6 +135,13 @@ def echo_left_out(left_out: Mapping[str, int], to_stderr: bool = True) -> None:
         click.echo(f"{number} left out: {plain(reason)}", err=to_stderr)
 
 
+def confirm(reason: str, question: str, done: str = "replayed") -> None:
+    """Returns if the answer is yes. Exits with 2 if nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"nothing was {done}: {reason}. To do it anyway, add --yes")
+    click.confirm(f"{reason}.\n{question}", abort=True, err=True)
+
+
 def webhook_named(here: Here, name: str) -> Webhook:
     """The webhook, as far as the definitions can be read. Raises NotFound, with the names there are."""
     return webhook_of(here.readable, name)

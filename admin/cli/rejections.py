@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import click
 
-from admin.api.objects import KeptRejection, Rejection, RetryOfMany
+from admin import operations
+from admin.api.objects import KeptRejection, RetryOfMany
 from admin.cli.common import (
     LIMIT,
     Here,
     as_json_option,
     complete_webhook,
+    confirm,
     echo_fields,
     echo_json,
     echo_left_out,
-    echo_table,
+    echo_list,
     echo_values,
     here,
 )
 from admin.cli.groups import Commands
 from admin.cli.tables import plain, pretty
 from admin.events.filters import check_webhook
-from admin.events.kept_rejections import KeptRejections, Plan, Retried
+from admin.events.kept_rejections import ALL, KeptRejections
 from config.quantities import parse_duration
 from store.records import iso
+
+_COLUMNS = {
+    "AT": "at",
+    "WEBHOOK": "webhook",
+    "METHOD": "method",
+    "ANSWER": "status",
+    "FROM": "remote",
+    "KEPT": "keptId",
+    "REASON": "reason",
+}
 
 
 @click.group(cls=Commands, invoke_without_command=True)
@@ -48,14 +61,8 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
     """
     if ctx.invoked_subcommand is not None:
         return
-    check_webhook(here.bridge, webhook)
-    found = here.store.without_events.rejections(webhook, limit, filtered)
-    if as_json:
-        echo_json(list(map(Rejection.of, found)))
-        return
-    rows = [[iso(one.at), one.webhook, one.method, one.status, one.remote, one.kept_id, one.reason] for one in found]
-    nothing = "none filtered" if filtered else "no rejections"
-    echo_table(["AT", "WEBHOOK", "METHOD", "ANSWER", "FROM", "KEPT", "REASON"], rows, nothing)
+    found = operations.list_rejections(here.bridge, webhook, limit, filtered)
+    echo_list(found, _COLUMNS, "none filtered" if filtered else "no rejections", as_json)
     if len(found) == limit:
         click.echo(f"only the newest {limit} are listed; see --limit", err=True)
 
@@ -121,43 +128,20 @@ def retry(
         raise click.UsageError("--since goes with --webhook")
     refused = KeptRejections(here.bridge)
     if webhook is None:
-        plan = _plan_of(refused, ids)
+        plan = refused.plan_for(ids)
     else:
         check_webhook(here.bridge, webhook)
         plan = refused.plan(webhook, _begin(here, since))
-    if dry_run or not plan.ready:
-        _say(as_json, len(plan.ready), "would be accepted", RetryOfMany(
-            accepted={webhook or "": len(plan.ready)} if plan.ready else {}, left_out=dict(plan.refused), event_ids=[]
-        ))  # fmt: skip
+    number = len(plan.ready)
+    if dry_run or not number:
+        would_be = {webhook or "": number} if number else {}
+        _say(RetryOfMany(accepted=would_be, left_out=plan.refused, event_ids=[]), "would be accepted", as_json)
         sys.exit(1 if ids and plan.refused else 0)
     if webhook is not None and not yes:
-        if not sys.stdin.isatty():
-            raise click.UsageError(
-                f"{len(plan.ready)} would be accepted; to accept them without being asked, add --yes"
-            )
-        click.confirm(
-            f"{len(plan.ready)} rejected deliveries of {plain(webhook)} become events. Retry them?",
-            abort=True,
-            err=True,
-        )
-    *_, done = refused.retry(plan.ready)
-    _record(here, done, ids)
-    left_out = dict(plan.refused + done.left_out)
-    _say(as_json, done.accepted.total(), "accepted", RetryOfMany(
-        accepted=dict(done.accepted), left_out=left_out, event_ids=done.events
-    ))  # fmt: skip
+        confirm(f"{number} rejected deliveries of {plain(webhook)} become events", "Retry them?", "accepted")
+    done = refused.retry(plan.ready, ", ".join(ids) or ALL)
+    _say(done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}), "accepted", as_json)
     sys.exit(1 if ids and plan.refused else 0)
-
-
-def _plan_of(refused: KeptRejections, ids: tuple[str, ...]) -> Plan:
-    """Raises NotFound for an id that isn't kept, before anything is accepted."""
-    plan = Plan()
-    for delivery in sorted((refused.delivery(kept_id) for kept_id in dict.fromkeys(ids)), key=lambda one: one.id):
-        if (reason := refused.why_still_rejected(delivery)) is None:
-            plan.ready.append(delivery.id)
-        else:
-            plan.refused[f"{delivery.id}: {reason}"] += 1
-    return plan
 
 
 def _begin(here: Here, since: str | None) -> int:
@@ -167,17 +151,11 @@ def _begin(here: Here, since: str | None) -> int:
         raise click.UsageError(str(error)) from None
 
 
-def _record(here: Here, done: Retried, ids: tuple[str, ...]) -> None:
-    which = ", ".join(ids) if ids else "all that a signature now proves"
-    for webhook, number in sorted(done.accepted.items()):
-        text = f"{number} rejected deliveries accepted: {which}"
-        here.bridge.record("retried", webhook, text)
-
-
-def _say(as_json: bool, number: int, what: str, found: RetryOfMany) -> None:
+def _say(found: RetryOfMany, what: str, as_json: bool) -> None:
     if as_json:
         echo_json(found)
         return
+    number = sum(found.accepted.values())
     click.echo(f"{number} rejected deliver{'y' if number == 1 else 'ies'} {what}")
     for event_id in found.event_ids:
         click.echo(f"  event {event_id}")

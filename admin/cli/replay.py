@@ -14,7 +14,7 @@ import click
 
 from admin import operations
 from admin.api.objects import ManyPlan, Notes, Replays, ReplayTo
-from admin.cli.common import Here, echo_json, echo_left_out, here
+from admin.cli.common import Here, confirm, echo_json, echo_left_out, here
 from admin.cli.filters import filter_options, matching, parts_given
 from admin.cli.groups import fail
 from admin.cli.tables import counted, plain
@@ -82,7 +82,7 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
     try:
         made = operations.replay_event(here.bridge, event.id, ReplayTo(target=target, confirm=yes))
     except NeedsConfirmation as error:
-        _confirm(f"event {event.id}: {error}", "Replay it?")
+        confirm(f"event {event.id}: {error}", "Replay it?")
         made = operations.replay_event(here.bridge, event.id, ReplayTo(target=target, confirm=True))
     if as_json:
         echo_json(made)
@@ -105,7 +105,7 @@ def _replay_many(
         return
     _say_plan(plan, "will be replayed", to_stderr=True)
     if plan.to_confirm and not yes:
-        _confirm("; ".join(plan.to_confirm), "Replay them?")
+        confirm("; ".join(plan.to_confirm), "Replay them?")
     progress = Progress(plan.total, plan.left_out)
     stopped: str | None = None
     said = time.monotonic()
@@ -227,7 +227,7 @@ def _note(
         _say_plan(plan, f"would be {what}", as_json, to_stderr=not dry_run)
         sys.exit(0 if dry_run or not event_ids else 1)
     if not event_ids and not yes and plan.to_confirm:
-        _confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
+        confirm("; ".join(plan.to_confirm), f"{verb} {len(plan.chosen)} events?", what)
     done = note_all(here.bridge, plan, what, text, _words_of(chosen_by) or "id")
     if as_json:
         echo_json(Notes(chosen=plan.total, webhooks=done, changed=done.total(), left_out=plan.left_out))
@@ -237,13 +237,6 @@ def _note(
 
 
 # --- what both say ------------------------------------------------------------------------------------------
-
-
-def _confirm(reason: str, question: str, done: str = "replayed") -> None:
-    """Returns if the answer is yes. Exits with 2 if nobody can be asked."""
-    if not sys.stdin.isatty():
-        raise click.UsageError(f"nothing was {done}: {reason}. To do it anyway, add --yes")
-    click.confirm(f"{reason}.\n{question}", abort=True, err=True)
 
 
 def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool = False) -> None:

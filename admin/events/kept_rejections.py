@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from admin.api.objects import AcceptedRejection, RetryOfMany
 from admin.bridge import Bridge
 from admin.errors import NotFound
 from platforms import PLATFORMS
@@ -22,6 +23,8 @@ from store.hiding import BLANK, Hidden, shown_of
 
 _JUDGED = 100
 """The newest deliveries that are verified again to say how many would be accepted."""
+ALL = "all that a signature now proves"
+"""How a retry of all is recorded."""
 _DUPLICATE = "its event was there already"
 _ACCEPTED = "it was accepted meanwhile"
 
@@ -39,15 +42,6 @@ class Shown:
     """None if the body can't be shown."""
 
 
-@dataclass(frozen=True)
-class Accepted:
-    """What a delivery has become."""
-
-    event_id: str
-    duplicate: bool
-    """Whether its event was there already, as the sender has sent it again."""
-
-
 @dataclass
 class Plan:
     """What a retry of many would do."""
@@ -56,23 +50,6 @@ class Plan:
     """The ids of those that would be accepted, in order of arrival."""
     refused: Counter[str] = field(default_factory=Counter)
     """reason → deliveries that are still rejected."""
-
-
-@dataclass
-class Retried:
-    """What a retry of many has done so far."""
-
-    accepted: Counter[str] = field(default_factory=Counter)
-    """webhook → deliveries."""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """reason → deliveries that became no new event."""
-    events: list[str] = field(default_factory=list)
-    """The first event of each delivery that was accepted."""
-
-    @property
-    def done(self) -> int:
-        """Deliveries that were tried."""
-        return self.accepted.total() + self.left_out.total()
 
 
 class KeptRejections:
@@ -100,7 +77,15 @@ class KeptRejections:
             return str(error)
         return None
 
-    def accept(self, delivery: RawDelivery) -> Accepted:
+    def accept_one(self, kept_id: str) -> AcceptedRejection:
+        """Accepts it, and records that. Raises NotFound, StillRejected, StoreUnavailable."""
+        delivery = self.delivery(kept_id)
+        accepted = self.accept(delivery)
+        which = f"rejected delivery {kept_id}, accepted as {accepted.event_id}"
+        self._bridge.record("retried", delivery.webhook, which)
+        return accepted
+
+    def accept(self, delivery: RawDelivery) -> AcceptedRejection:
         """Makes it an event that arrives now. Raises StillRejected, StoreUnavailable.
 
         A second call, or one by somebody else meanwhile, finds the same event.
@@ -110,7 +95,8 @@ class KeptRejections:
         committed = store.deliveries.append(events_of(route, delivery, now))
         self._store.accepted(delivery.id, committed[0].event_id)
         VerifiedWebhooks(store.verifications).mark(route.webhook, route.key, now)
-        return Accepted(committed[0].event_id, all(one.duplicate for one in committed))
+        duplicate = all(one.duplicate for one in committed)
+        return AcceptedRejection(kept_id=delivery.id, event_id=committed[0].event_id, duplicate=duplicate)
 
     def plan(self, webhook: str, since: int) -> Plan:
         """What a retry of the webhook's deliveries would do, of those that arrived since that time."""
@@ -123,25 +109,36 @@ class KeptRejections:
                 plan.refused[reason] += 1
         return plan
 
-    def retry(self, ids: Sequence[str]) -> Iterator[Retried]:
-        """Accepts these deliveries, one after the other; yields before the first and after each."""
-        progress = Retried()
-        yield progress
+    def plan_for(self, ids: Iterable[str]) -> Plan:
+        """What a retry of these deliveries would do. Raises NotFound for an id that isn't kept."""
+        plan = Plan()
+        for delivery in sorted(map(self.delivery, {*ids}), key=lambda one: one.id):
+            if (reason := self.why_still_rejected(delivery)) is None:
+                plan.ready.append(delivery.id)
+            else:
+                plan.refused[f"{delivery.id}: {reason}"] += 1
+        return plan
+
+    def retry(self, ids: Sequence[str], which: str) -> RetryOfMany:
+        """Accepts these deliveries, one after the other, and records that; `which` says how they were chosen."""
+        events, accepted, left_out = list[str](), Counter[str](), Counter[str]()
         for kept_id in ids:
             try:
                 delivery = self.delivery(kept_id)
                 if delivery.event_id is not None:  # by somebody else, since the ids were chosen
                     raise StillRejected(_ACCEPTED)
-                accepted = self.accept(delivery)
+                found = self.accept(delivery)
             except (NotFound, StillRejected) as error:
-                progress.left_out[str(error)] += 1
+                left_out[str(error)] += 1
             else:
-                if accepted.duplicate:
-                    progress.left_out[_DUPLICATE] += 1
+                if found.duplicate:
+                    left_out[_DUPLICATE] += 1
                 else:
-                    progress.accepted[delivery.webhook] += 1
-                    progress.events.append(accepted.event_id)
-            yield progress
+                    accepted[delivery.webhook] += 1
+                    events.append(found.event_id)
+        for webhook, number in sorted(accepted.items()):
+            self._bridge.record("retried", webhook, f"{number} rejected deliveries accepted: {which}")
+        return RetryOfMany(accepted=accepted, left_out=left_out, event_ids=events)
 
     def acceptable(self) -> dict[str, tuple[int, int]]:
         """webhook → (how many of its newest deliveries would be accepted now, how many were looked at), of those with

@@ -11,8 +11,7 @@ from admin.api.openapi import answers
 from admin.bridge import Bridge
 from admin.cli.tables import pretty
 from admin.events.filters import check_webhook, names_for
-from admin.events.kept_rejections import KeptRejections, Plan
-from admin.page.context import changed
+from admin.events.kept_rejections import ALL, KeptRejections, Plan
 from admin.page.pages import blueprint, bridge, render
 
 api = Blueprint("rejections_api", __name__, url_prefix="/api")
@@ -54,8 +53,8 @@ def rejection(rejection_id: str) -> str:
 
 @blueprint.post("/rejections/<rejection_id>/retry")
 def retry_one(rejection_id: str) -> Response:
-    event_id, _ = _accept(rejection_id)
-    return make_response(redirect(url_for(".event", event_id=event_id), 303))
+    accepted = KeptRejections(bridge()).accept_one(rejection_id)
+    return make_response(redirect(url_for(".event", event_id=accepted.event_id), 303))
 
 
 @blueprint.get("/rejections/retry")
@@ -74,9 +73,7 @@ def retry_many() -> str:
     if not plan.ready or request.form.get("number") != str(len(plan.ready)):
         # Deliveries have come, gone or been accepted since then: what was confirmed is not what would happen.
         return _asked(here, webhook, plan, changed=True)
-    *_, done = refused.retry(plan.ready)
-    for name, number in sorted(done.accepted.items()):
-        changed("retried", name, f"{number} rejected deliveries accepted: all that a signature now proves")
+    done = refused.retry(plan.ready, ALL)
     return render("retried.html", webhook=webhook, done=done)
 
 
@@ -93,17 +90,7 @@ def api_rejection(rejection_id: str) -> Any:
 @answers(AcceptedRejection, 404, 409, status=201)
 def api_retry(rejection_id: str) -> Any:
     """Verify a rejected delivery again, and accept it as an event that arrives now"""
-    event_id, duplicate = _accept(rejection_id)
-    return AcceptedRejection(kept_id=rejection_id, event_id=event_id, duplicate=duplicate), 201
-
-
-def _accept(rejection_id: str) -> tuple[str, bool]:
-    """The event that it became, and whether that was there already. Raises NotFound, StillRejected."""
-    refused = KeptRejections(bridge())
-    delivery = refused.delivery(rejection_id)
-    accepted = refused.accept(delivery)
-    changed("retried", delivery.webhook, f"rejected delivery {rejection_id}, accepted as {accepted.event_id}")
-    return accepted.event_id, accepted.duplicate
+    return KeptRejections(bridge()).accept_one(rejection_id), 201
 
 
 def _webhook(name: str | None) -> str:

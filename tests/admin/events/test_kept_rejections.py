@@ -8,7 +8,7 @@ import pytest
 
 from admin.bridge import Bridge
 from admin.errors import NotFound
-from admin.events.kept_rejections import KeptRejections
+from admin.events.kept_rejections import ALL, KeptRejections
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from relay.reports.retry import StillRejected
@@ -45,7 +45,7 @@ def test_a_delivery_becomes_one_event_however_often_it_is_retried(sample: Sample
 def test_what_the_sender_has_sent_again_meanwhile_is_not_delivered_twice(sample: Sample) -> None:
     one, other = keep_refused(sample), keep_refused(sample)
     first = refused(sample).accept(refused(sample).delivery(one))
-    *_, done = refused(sample).retry([other])
+    done = refused(sample).retry([other], ALL)
     assert dict(done.left_out) == {"its event was there already": 1}
     assert refused(sample).delivery(other).event_id == first.event_id
 
@@ -53,7 +53,7 @@ def test_what_the_sender_has_sent_again_meanwhile_is_not_delivered_twice(sample:
 def test_those_that_somebody_else_accepted_meanwhile_are_counted_together(sample: Sample) -> None:
     ids = [keep_refused(sample), keep_refused(sample)]
     for _ in range(2):
-        *_, done = refused(sample).retry(ids)
+        done = refused(sample).retry(ids, ALL)
     assert dict(done.left_out) == {"it was accepted meanwhile": 2}
 
 
@@ -82,9 +82,11 @@ def test_a_plan_says_what_would_be_accepted_and_why_the_rest_would_not(sample: S
     assert plan.refused.total() == 1
     assert refused(sample).plan("github-deploys", sample.store.now() + 1).ready == []
     assert refused(sample).acceptable() == {"github-deploys": (3, 4)}
-    *_, done = refused(sample).retry(plan.ready)
+    done = refused(sample).retry(plan.ready, ALL)
     assert dict(done.accepted) == {"github-deploys": 3}
-    assert [json.loads(sample.bridge().event(event).payload) for event in done.events] == [{"n": n} for n in range(3)]
+    assert [json.loads(sample.bridge().event(event).payload) for event in done.event_ids] == [
+        {"n": n} for n in range(3)
+    ]
     assert refused(sample).acceptable() == {}
 
 
