@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -113,7 +112,8 @@ def _replay_many(
     # Not as an exception, which could be raised between a commit and its count.
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
-        for progress in replay_all(bridge, plan, per_second, stop.wait, stop.is_set, acknowledged=acknowledged):
+        by = _words_of(chosen_by)
+        for progress in replay_all(bridge, plan, per_second, stop.wait, stop.is_set, acknowledged, chosen_by=by):
             if time.monotonic() - said > _SAY_EVERY:
                 said = time.monotonic()
                 click.echo(f"{progress.done} of {progress.total}", err=True)
@@ -123,9 +123,6 @@ def _replay_many(
         stopped = f"the store can't be used: {error}"
     finally:
         signal.signal(signal.SIGINT, before)
-    with suppress(StoreUnavailable):
-        for webhook, number in sorted(progress.replayed.items()):
-            bridge.record("replayed", webhook, f"{number} events, by {_words_of(chosen_by)}")
     _say_end(progress, stopped, as_json)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
@@ -13,6 +14,7 @@ from admin.events.descriptions import describe_effects
 from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, families, is_undefined, undefined, why_settled
 from admin.explain.wording import describe_target
 from config.model import DEFAULT_HOLD
+from store.errors import StoreUnavailable
 from store.one_target import OneTarget, place_of
 from store.records import Committed, NewEvent, Target, new_event_id
 from store.rules.transitions import LIVE
@@ -132,28 +134,35 @@ def replay_all(
     stopping: Callable[[], bool] = lambda: False,
     acknowledged: bool = False,
     clock: Callable[[], float] = time.monotonic,
+    chosen_by: str = "hand",
 ) -> Iterator[Progress]:
-    """Replays one after the other, at most `rate` a second; yields before the first and after each.
+    """Replays one after the other, at most `rate` a second; yields before the first and after each. Records at its end
+    what it did; `chosen_by` says how the events were chosen.
 
     Leaves out events that others have replayed since they were planned, and those that were acknowledged since, unless
     `acknowledged` ones are replayed too.
     Ends between two events once it is `stopping`, which may cut a `wait` short. Raises StoreUnavailable.
     """
     progress = Progress(plan.total, plan.left_out.copy())
-    yield progress
     began = clock()
-    for number, event in enumerate(plan.chosen):
-        if rate is not None and (early := began + number / rate - clock()) > 0:
-            wait(early)
-        if stopping():
-            return
-        reason = _replay_unless_settled(bridge, event, acknowledged)
-        if reason is None:
-            progress.replayed[event.webhook] += 1
-        else:
-            progress.left_out[reason] += 1
-        progress.last = event.id
+    try:
         yield progress
+        for number, event in enumerate(plan.chosen):
+            if rate is not None and (early := began + number / rate - clock()) > 0:
+                wait(early)
+            if stopping():
+                return
+            reason = _replay_unless_settled(bridge, event, acknowledged)
+            if reason is None:
+                progress.replayed[event.webhook] += 1
+            else:
+                progress.left_out[reason] += 1
+            progress.last = event.id
+            yield progress
+    finally:
+        with suppress(StoreUnavailable):
+            for webhook, times in sorted(progress.replayed.items()):
+                bridge.record("replayed", webhook, f"{times} events, by {chosen_by}")
 
 
 def _replay_unless_settled(bridge: Bridge, chosen: Chosen, acknowledged: bool) -> str | None:

@@ -18,7 +18,6 @@ from admin.events.filters import PARTS, parts_of, search_of
 from admin.events.replay import replay_all
 from admin.events.replay_plan import Chosen, Plan, choose, chosen, plan_of
 from admin.events.search import BadFilter
-from admin.page.context import changed
 from admin.page.pages import AT_ONCE, bridge, render
 from store.story import REASON_KEPT, Noted
 
@@ -102,10 +101,8 @@ def act(verb: str) -> str:
         # Events have come or gone since then: what was confirmed is not what would happen.
         return _asking(verb, asked, plan, changed=True)
     if verb == "replay":
-        *_, progress = replay_all(bridge(), plan)
+        *_, progress = replay_all(bridge(), plan, chosen_by=str(asked) or "hand")
         what, done, left_out = "replayed", progress.replayed, progress.left_out
-        for webhook, number in sorted(done.items()):
-            changed(what, webhook, f"{number} events, by {str(asked) or 'hand'}")
     else:
         what, reason = _DONE[verb], check_reason(_DONE[verb], request.form.get("reason"))
         done, left_out = note_all(bridge(), plan, what, reason, str(asked) or "id"), plan.left_out
