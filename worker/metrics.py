@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from prometheus_client import Counter, Gauge, Histogram
 
 from store.records import Result, Target
@@ -79,19 +77,13 @@ def discovery_way(way: str) -> None:
         DISCOVERY_WAY.labels(name).set(name == way)
 
 
-# To find one among its labels takes as long as to count.
-_calls = cache(TARGET_CALLS.labels)
-_call_seconds = cache(TARGET_CALL_SECONDS.labels)
-_effect_seconds = cache(EFFECT_SECONDS.labels)
-
-
 def target_call(target: Target, result: Result, seconds: float, since_arrival: float) -> None:
     """Counts a call, and observes the time from arrival to effect if it had one. Both times are in seconds."""
     outcome = "retry" if result.state == "pending" else result.state
-    _calls(target.kind, outcome).inc()
-    _call_seconds(target.kind).observe(seconds)
+    TARGET_CALLS.labels(target.kind, outcome).inc()
+    TARGET_CALL_SECONDS.labels(target.kind).observe(seconds)
     if result.state == "done":
-        _effect_seconds(target.kind).observe(max(0.0, since_arrival))
+        EFFECT_SECONDS.labels(target.kind).observe(max(0.0, since_arrival))
 
 
 _OUTCOMES = frozenset(

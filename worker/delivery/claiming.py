@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from config.watch import DefinitionsSource
 from store.clock import MonotonicClock
@@ -10,16 +10,14 @@ from store.records import Event, Target
 from store.sql.store import Store
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, size
-from worker.failing_items import concerns_all
+from worker.failing_items import failing_items
 
 CLAIM_EVERY = 0.25
 """Seconds between claims when no targets are known to be due."""
-_READ_AT_ONCE = 8
-"""Targets whose events are read together if their payloads may be large."""
+_READ_AT_ONCE = 16
+"""Targets whose events are read together: their payloads may be large."""
 _STEP = 1000
 """Milliseconds that the clock gains between two claims if it was set; clocks that are adjusted gain far less."""
-_SMALL = 64_000
-"""Bytes of a payload up to which all events are read together."""
 
 
 class Claiming:
@@ -75,39 +73,25 @@ class Claiming:
 
         Raises StoreUnavailable.
         """
-        small = self._small_events(targets)
-        while targets and payload > 0:  # the size of the others' payloads is known only once they are read
-            part, targets = self._with_events(targets[:_READ_AT_ONCE], small), targets[_READ_AT_ONCE:]
+        while targets and payload > 0:  # how large they are is known only once they are read
+            part, targets = self._with_events(targets[:_READ_AT_ONCE]), targets[_READ_AT_ONCE:]
             payload -= size(part)
             yield part
         for target in targets:
             self._recording.give_back(target)
 
-    def _small_events(self, targets: Sequence[Target]) -> dict[str, Event]:
-        """Their events whose payload is small, by id."""
-        try:
-            return self._store.queries.events_up_to(list({target.event_id: None for target in targets}), _SMALL)
-        except Exception as error:  # one of them is unreadable, which is found out one by one
-            if concerns_all(error):
-                raise
-            return {}
-
-    def _with_events(self, targets: Sequence[Target], small: Mapping[str, Event]) -> list[Claimed]:
+    def _with_events(self, targets: Sequence[Target]) -> list[Claimed]:
         """The targets with their events. A target whose event can't be read is set aside."""
-        events = small
-        try:
-            if missing := list({target.event_id: None for target in targets if target.event_id not in small}):
-                events = {**small, **self._store.queries.events_of(missing)}
-        except Exception as error:
-            if concerns_all(error):
-                raise
-            if len(targets) > 1:  # one of them is unreadable
-                half = len(targets) // 2
-                return self._with_events(targets[:half], small) + self._with_events(targets[half:], small)
-            reason = f"its event can't be read: {type(error).__name__}: {error}"
-            self._recording.set_aside(targets[0], None, reason)
-            return []
+        events: dict[str, Event] = {}
+
+        def read(some: Sequence[Target]) -> None:
+            events.update(self._store.queries.events_of(list({target.event_id: None for target in some})))
+
+        reasons = {
+            target.id: f"its event can't be read: {type(error).__name__}: {error}"
+            for target, error in failing_items(targets, read)
+        }
         for target in targets:
             if target.event_id not in events:
-                self._recording.set_aside(target, None, "its event isn't in the store")
+                self._recording.set_aside(target, None, reasons.get(target.id, "its event isn't in the store"))
         return [Claimed(target, events[target.event_id]) for target in targets if target.event_id in events]

@@ -159,16 +159,15 @@ def test_it_tries_again_whatever_the_store_says(
     assert played.states() == ["done"]
 
 
-def test_events_with_small_payloads_are_read_together(played: Played) -> None:
+def test_events_are_read_together(played: Played) -> None:
     queries = played.bench.store.queries
     read: list[int] = []
-    up_to, of = queries.events_up_to, queries.events_of
-    queries.events_up_to = lambda ids, most: read.append(len(ids)) or up_to(ids, most)  # type: ignore
+    of = queries.events_of
     queries.events_of = lambda ids: read.append(len(ids)) or of(ids)  # type: ignore
     for number in range(20):
         played.bench.decide(played.bench.start(), claim=False, received_at=number + 1)
     played.work()
-    assert read == [20]
+    assert read == [16, 4]
 
 
 def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +184,7 @@ def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytes
         most = max(most, len(played.pool.jobs))
         if played.pool.jobs:
             played.pool.run()
-    assert most <= 4 + 8, "eight are read before their size is known"
+    assert most <= 4 + 16, "sixteen are read before their size is known"
     assert {target.state for target in bench.store.queries.targets_of(names)} == {"done"}
 
 

@@ -133,7 +133,6 @@ def test_a_target_whose_event_cannot_be_read_is_set_aside(played: Played, how: s
         return found
 
     queries.events_of = partial(reading, queries.events_of)  # type: ignore[method-assign]
-    queries.events_up_to = partial(reading, queries.events_up_to)  # type: ignore[method-assign]
     bench.decide(*starts(3), claim=False, received_at=1)
     played.work()
     played.pool.run_all()
