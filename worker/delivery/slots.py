@@ -167,8 +167,6 @@ class InFlight:
         self._payload = payload
         self.at_most = _IN_FLIGHT * calls
         """Targets that may be in flight."""
-        self._characters = 0
-        """An upper bound of the payload in flight."""
 
     def __len__(self) -> int:
         return len(self.slots) + len(self.waiting)
@@ -176,7 +174,6 @@ class InFlight:
     def add(self, claimed: Sequence[Claimed]) -> None:
         """These wait for a slot now."""
         self.waiting += claimed
-        self._characters += size(claimed)
 
     def take_waiting(self) -> list[Claimed]:
         """Removes and returns everything that waits for a slot."""
@@ -185,15 +182,12 @@ class InFlight:
 
     def room(self, now: float) -> int:
         """How many more targets may be in flight."""
-        if self.slots.calm(now) and self._characters < self._payload:
-            return max(0, self.at_most - len(self))
-        return max(0, self.at_most - len(self._prompt(now))) if self.payload_left(now) > 0 else 0
+        prompt = self._prompt(now)
+        return max(0, self.at_most - len(prompt)) if size(prompt) < self._payload else 0
 
     def payload_left(self, now: float) -> int:
         """Characters of payload that there is room for, below zero if there are too many."""
-        prompt = size(self._prompt(now))
-        self._characters = prompt if self.slots.calm(now) else self._payload
-        return self._payload - prompt
+        return self._payload - size(self._prompt(now))
 
     def _prompt(self, now: float) -> list[Claimed]:
         """What is in flight, except hanging calls and targets that wait behind them: they hold up no others."""
