@@ -65,14 +65,6 @@ class Answer:
     """Set by the store."""
 
 
-class Answered(NamedTuple):
-    """An answer that is there, without its body."""
-
-    event_id: str
-    size: int
-    """Characters of the body."""
-
-
 class Waited(NamedTuple):
     """A row as people see it."""
 

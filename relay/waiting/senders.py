@@ -20,12 +20,11 @@ import structlog
 from config.target_keys import Respond
 from platforms.http import Response, json_response
 from relay.reports import metrics
-from store.answers import COMPLETED, NO_WORKFLOW, TOO_LARGE, Answer, Answered
+from store.answers import COMPLETED, NO_WORKFLOW, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
 from store.records import Committed
-from store.rules import fairness
-from store.sql.answers import Answers
+from store.sql.answers import READ_AT_ONCE, Answers
 from store.sql.database import Signals
 
 MOST = 1000
@@ -39,7 +38,6 @@ _GATHER = 0.05
 _OF_ONE_EVENT = 20
 """Senders of one process that may wait for one event: whoever has seen a delivery can send it as often as they like."""
 _NOSNIFF = (("X-Content-Type-Options", "nosniff"),)
-_PAGE = 1000
 _AFTER_ERROR = 0.5
 """Seconds."""
 
@@ -200,10 +198,10 @@ class Waiting:
     def _look(self) -> None:
         """Hands over the answers that have been recorded, and has workers watch for the others for as long as their
         senders wait. Raises StoreUnavailable."""
-        event_ids = list(self._waiters)
-        for first in range(0, len(event_ids), _PAGE):
-            self._hand_over(self._answers.among(event_ids[first : first + _PAGE]))
-            time.sleep(0)  # lets other greenlets run
+        number = READ_AT_ONCE
+        while number == READ_AT_ONCE:
+            number = self._hand_over([event_id for event_id in list(self._waiters) if not self._is_over(event_id)])
+            time.sleep(0)  # lets answers be sent before others are read
         self._open()
 
     def _open(self) -> None:
@@ -220,15 +218,13 @@ class Waiting:
             for _, waiter, _ in new:
                 waiter.wanted = None
 
-    def _hand_over(self, found: Sequence[Answered]) -> None:
-        here = [one for one in found if not self._is_over(one.event_id)]
-        while here:
-            number = fairness.fitting([one.size for one in here])
-            for event_id, answer in self._answers.of_events([one.event_id for one in here[:number]]).items():
-                for waiter in tuple(self._waiters.get(event_id, ())):
-                    waiter.end("answered", answer)
-            here = here[number:]
-            time.sleep(0)  # lets answers be sent before others are read
+    def _hand_over(self, event_ids: Sequence[str]) -> int:
+        """Returns how many answers were there."""
+        found = self._answers.of_events(event_ids)
+        for event_id, answer in found.items():
+            for waiter in tuple(self._waiters.get(event_id, ())):
+                waiter.end("answered", answer)
+        return len(found)
 
     def _is_over(self, event_id: str) -> bool:
         return all(waiter.over.is_set() for waiter in self._waiters.get(event_id, ()))

@@ -9,7 +9,6 @@ from store.answers import (
     ANSWERING,
     NO_WORKFLOW,
     Answer,
-    Answered,
     AnsweringWorkflow,
     OpenAnswer,
     TargetOf,
@@ -22,6 +21,8 @@ from store.rules.transitions import LIVE
 from store.sql import rows, storable
 from store.sql.database import Database, Signals, Transaction
 
+READ_AT_ONCE = 16
+"""Answers that are read together: each may have a megabyte."""
 _INTO = "bridge.answers (event_id, webhook, output, wait_until)"
 # Events could be pruned meanwhile, and their answers would outlive them. Locked in the order in which all others lock
 # them, or these transactions and the leader's could deadlock.
@@ -55,17 +56,16 @@ FROM firsts JOIN bridge.targets t ON t.id = firsts.id
 """
 _EVENTS = "SELECT id, resolved_by, status, settled_at FROM bridge.events WHERE id = ANY(%s)"
 _RECORD = """
-UPDATE bridge.answers SET outcome = %s, workflow_id = %s, answered_at = %s, size = %s, body = %s
+UPDATE bridge.answers SET outcome = %s, workflow_id = %s, answered_at = %s, body = %s
 WHERE event_id = %s AND answered_at IS NULL
 """
 REOPEN = f"""
-UPDATE bridge.answers SET outcome = NULL, answered_at = NULL, size = NULL
+UPDATE bridge.answers SET outcome = NULL, answered_at = NULL
 WHERE event_id = %s AND outcome IN ({", ".join(f"'{outcome}'" for outcome in NO_WORKFLOW.values())})
 """
 """For an event that a replay has resolved: the next to repeat its delivery gets the replay's answer."""
-_AMONG = "SELECT event_id, size FROM bridge.answers WHERE answered_at IS NOT NULL AND event_id = ANY(%s)"
 _ANSWER = "event_id, outcome, workflow_id, body, answered_at"
-_OF_EVENTS = f"SELECT {_ANSWER} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL"
+_OF_EVENTS = f"SELECT {_ANSWER} FROM bridge.answers WHERE event_id = ANY(%s) AND answered_at IS NOT NULL LIMIT %s"
 _WAITED = f"SELECT output, wait_until, {_ANSWER} FROM bridge.answers WHERE event_id = %s"
 
 
@@ -157,13 +157,9 @@ class Answers:
             transaction.fetch_together([(_RECORD, _values(answer, now)) for answer in in_order])
         self._signals.notify("answers")
 
-    def among(self, event_ids: Sequence[str]) -> list[Answered]:
-        """Those of these events that have been answered."""
-        return [Answered(*row) for row in self._impatient.read(_AMONG, (list(event_ids),))]
-
-    def of_events(self, event_ids: Sequence[str]) -> dict[str, Answer]:
-        """event id → its answer, of those that have been answered. Bodies may be large: see `among`."""
-        found = [_answer(row) for row in self._impatient.read(_OF_EVENTS, (list(event_ids),))]
+    def of_events(self, event_ids: Sequence[str], most: int = READ_AT_ONCE) -> dict[str, Answer]:
+        """event id → its answer, of up to so many that have been answered. Bodies may be large."""
+        found = [_answer(row) for row in self._impatient.read(_OF_EVENTS, (list(event_ids), most))]
         return {answer.event_id: answer for answer in found}
 
     def waited(self, event_id: str) -> Waited | None:
@@ -178,7 +174,7 @@ def _values(answer: Answer, now: int) -> tuple[object, ...]:
     """The parameters of `_RECORD`."""
     outcome = storable.text_without_nul(answer.outcome)
     workflow_id = None if answer.workflow_id is None else storable.text_without_nul(answer.workflow_id)
-    return outcome, workflow_id, now, len(answer.body or ""), answer.body, answer.event_id
+    return outcome, workflow_id, now, answer.body, answer.event_id
 
 
 def _answer(row: Sequence[Any]) -> Answer:

@@ -16,7 +16,7 @@ from store.sql.database import Transaction
 
 log = structlog.get_logger()
 
-OLDEST = 5
+OLDEST = 6
 """The version of a store that has been created and not migrated yet. This program uses none that is older."""
 _ONE_OF_OURS = "delivery_counts"
 """A table that every store has had, also when none had a version yet."""
@@ -196,7 +196,6 @@ CREATE TABLE bridge.answers (
     workflow_id TEXT,
     outcome TEXT,
     answered_at BIGINT,
-    size BIGINT,
     -- what the path selects, as JSON; last, since it may be large
     body TEXT
 );

@@ -46,8 +46,8 @@ INSERT INTO webhook_bridge.tasks
 INSERT INTO webhook_bridge.quarantine (kind, id, reason, since, tries, due_at)
     SELECT CASE WHEN n % 2 = 0 THEN 'task' ELSE 'event' END, 'i' || n, 'r', n, 1, n
     FROM generate_series(1, {_FINISHED}) AS n;
-INSERT INTO webhook_bridge.answers (event_id, webhook, output, wait_until, outcome, answered_at, size)
-    SELECT 'old' || n, 'w' || n % 20, '$', n, CASE WHEN n % 2 = 0 THEN 'FAILED' END, CASE WHEN n % 2 = 0 THEN n END, 0
+INSERT INTO webhook_bridge.answers (event_id, webhook, output, wait_until, outcome, answered_at)
+    SELECT 'old' || n, 'w' || n % 20, '$', n, CASE WHEN n % 2 = 0 THEN 'FAILED' END, CASE WHEN n % 2 = 0 THEN n END
     FROM generate_series(1, {_FINISHED}) AS n;
 """
 

@@ -243,15 +243,15 @@ def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypa
     one = pending(relay)
     away = threading.Event()
     tried = threading.Event()
-    among = relay.store.answers.among
+    of_events = relay.store.answers.of_events
 
     def perhaps(ids: Any) -> Any:
         tried.set()
         if not away.is_set():
             raise StoreUnavailable("away")
-        return among(ids)
+        return of_events(ids)
 
-    monkeypatch.setattr(relay.store.answers, "among", perhaps)
+    monkeypatch.setattr(relay.store.answers, "of_events", perhaps)
     waiting = Waiting(relay.store.answers, relay.store.signals)
     answer = waiting_for(waiting, replace(one, is_duplicate=True))
     assert tried.wait(PATIENCE)

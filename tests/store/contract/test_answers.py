@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from store.answers import NO_WORKFLOW, Answer, Answered
+from store.answers import NO_WORKFLOW, Answer
 from store.delivery_records import AnswerWanted
 from store.records import Decision, Result, TargetState
 from store.sql.store import Store
@@ -92,8 +92,9 @@ def test_relays_read_which_of_their_events_were_answered(store: Store, other: St
     for number in range(4):
         waits(store, f"e{number}")
     store.answers.record([Answer(f"e{number}", "COMPLETED", "w", '"four"') for number in range(3)])
-    assert sorted(other.answers.among(["e0", "e2", "e3", "unknown"])) == [Answered("e0", 6), Answered("e2", 6)]
-    assert other.answers.among([]) == []
+    assert sorted(other.answers.of_events(["e0", "e2", "e3", "unknown"])) == ["e0", "e2"]
+    assert len(other.answers.of_events(["e0", "e1", "e2"], most=2)) == 2
+    assert other.answers.of_events([]) == {}
 
 
 def test_any_text_can_be_an_answer(store: Store) -> None:
