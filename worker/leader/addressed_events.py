@@ -14,7 +14,7 @@ from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
 from worker.leader.plan import Plan
 from worker.leader.rules import Rules
-from worker.leader.task_index import TaskIndex, WaitingTask
+from worker.leader.task_index import TaskIndex
 
 _UNKNOWN = "unknown"
 """Stands for the name of a workflow that Conductor doesn't have."""
@@ -40,9 +40,8 @@ class AddressedEvents:
         """Gives tasks their events, and ends what can't come to a task any more."""
         if not len(self._callbacks):
             return
-        for task in self._held.tasks_to_match.values():
-            if task.id not in plan.taken:
-                self._give(task, plan)
+        for task in self._held.tasks_to_match.values():  # it may be what they wait for, which a look-up shows
+            self._callbacks.look_up_again(self._callbacks.waiting_for(task.workflow_id, task.reference_name))
         for answer in self._callbacks.looked_up():
             if answer.event.id not in plan.released:
                 with self._held.isolated(answer.event):
@@ -52,24 +51,6 @@ class AddressedEvents:
         """WAIT_FOR_WEBHOOK tasks that look-ups found and no scan yet: they wait, too."""
         found, self._unknown_tasks = self._unknown_tasks, []
         return found
-
-    def _give(self, task: WaitingTask, plan: Plan) -> None:
-        """The oldest of its events, if it may have it without a look-up."""
-        for event in self._open(self._callbacks.waiting_for(task.workflow_id, task.reference_name), plan):
-            webhook = self._rules.definitions.by_name[event.webhook]
-            if task.workflow not in webhook.receivers:
-                continue
-            is_named = event.only is not None and event.only.reference_name == task.reference_name
-            is_for_certain = is_named and (not (names := _tasks_of(webhook)) or task.reference_name in names)
-            # A look-up shows the version, whether a number at the end of the name is that of an iteration, and whether
-            # the URL was made for an earlier task of this name.
-            is_for_certain = is_for_certain and self._callbacks.is_looked_up(event)
-            if webhook.receivers[task.workflow] is not None or not is_for_certain:
-                self._callbacks.look_up_again([event])
-            elif self._rules.came_in_time(task, event):
-                plan.take(event, task)
-                self._ignore_others(task.workflow_id, task.reference_name, plan)
-                return
 
     def _open(self, events: Iterator[HeldEvent], plan: Plan) -> Iterator[HeldEvent]:
         known, paused = self._rules.definitions.by_name, self._rules.paused

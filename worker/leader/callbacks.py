@@ -115,7 +115,6 @@ class _Waiting:
     tries: int = 0
     failures: int = 0
     running: bool = False
-    is_looked_up: bool = False
     is_outdated: bool = False
     """Whether more may be known than the running look-up can have seen."""
 
@@ -196,10 +195,6 @@ class Callbacks:
     def __contains__(self, event: HeldEvent) -> bool:
         return event.seq in self._waiting
 
-    def is_looked_up(self, event: HeldEvent) -> bool:
-        """Whether its task has been looked up, or its URL doesn't say when it was made, so that this needn't be."""
-        return event.only is None or event.only.made_at is None or self._waiting[event.seq].is_looked_up
-
     def is_crowded(self, event: HeldEvent, most: int, released: Container[str]) -> bool:
         """Whether this many events that nothing signs and that came before it are held for tasks of its workflow.
         Those whose ids are `released` no longer count."""
@@ -259,7 +254,7 @@ class Callbacks:
 
     def _wait_on(self, waiting: _Waiting, began: int) -> None:
         """Schedules the next look-up: later the longer the event has waited, and once at the end of its hold."""
-        waiting.failures, waiting.turn, waiting.is_looked_up = 0, "again", True
+        waiting.failures, waiting.turn = 0, "again"
         age = max(0, began - waiting.event.received_at) / 1000
         pause = 0.0 if waiting.is_outdated else min(_RAREST, max(_SOONEST, age / 2))
         left = (waiting.event.hold_until - self._store.now()) / 1000

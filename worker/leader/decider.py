@@ -153,11 +153,6 @@ class Decider:
             self.held.remove_task(task_id)
             self.quarantine.task_is_gone(task_id)
 
-    @property
-    def receivers(self) -> Collection[str]:
-        """The workflows whose tasks any webhook may complete."""
-        return self._rules.definitions.by_receiver.keys()
-
     def lacks_taker(self, events: Iterable[Event]) -> bool:
         """Whether any of these events has receivers, but no known waiting task matches it."""
         for event in events:

@@ -219,7 +219,7 @@ class Leader:
     def _set_definitions(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self.decider.set_definitions(definitions)
-        self._index.receivers = self.decider.receivers
+        self._index.receivers = definitions.by_receiver.keys()
 
     def _scan(self, events: Sequence[Event]) -> None:
         """Adopts every waiting task; also searches the index if one of these events has no taker."""
@@ -325,7 +325,7 @@ class Leader:
 
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""
-        tasks, receivers = self.decider.tasks, frozenset(self.decider.receivers)
+        tasks, receivers = self.decider.tasks, frozenset(self._definitions.by_receiver)
         new = tasks.newly_timed()
         if receivers != self._timed_receivers:
             self._timed_receivers, new = receivers, list(tasks.timed.values())

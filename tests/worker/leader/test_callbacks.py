@@ -71,17 +71,16 @@ def test_it_is_held_until_its_task_waits(bench: Bench, kind: str, restarted: boo
     assert bench.takers(event) == [task.id]
 
 
-def test_a_task_takes_it_as_soon_as_a_scan_finds_it(bench: Bench) -> None:
+def test_a_task_takes_it_as_soon_as_a_scan_has_found_it_and_it_is_looked_up(bench: Bench) -> None:
     bench.define(SIGNED)
     workflow = bench.conductor.begin("flow").id
     event = called(bench, workflow, "approve")
     bench.ms += 100 * SECOND
     decide(bench)
-    before = len(bench.looked_up)
+    bench.ms += SECOND
     task = bench.conductor.schedule(workflow, "approve", None)
     bench.decide()
     assert bench.takers(event) == [task.id]
-    assert len(bench.looked_up) == before
 
 
 def test_no_other_event_takes_the_task_beside_it(bench: Bench) -> None:
@@ -123,7 +122,9 @@ def test_two_events_for_one_task_are_taken_one_after_the_other(bench: Bench) -> 
     first, second = called(bench, workflow, "approve"), called(bench, workflow, "approve", webhook="v")
     decide(bench)
     task = bench.conductor.schedule(workflow, "approve", None)
-    decide(bench)
+    for _ in range(4):
+        bench.ms += 100
+        decide(bench)
     assert (bench.takers(first), bench.takers(second)) == ([task.id], [])
 
 
@@ -317,6 +318,7 @@ def test_a_paused_webhook_decides_nothing_until_it_is_resumed(bench: Bench) -> N
     decide(bench)
     assert (bench.event(event).hold, bench.event(later).decided_at) == ("held", None)
     bench.store.pauses.resume("w")
+    bench.ms += SECOND
     decide(bench)
     assert bench.takers(event) == [task.id]
 
