@@ -115,7 +115,6 @@ class Leader:
         self._blocked_due = float("-inf")
         """When blocked webhooks' events are read again."""
         self._inbox = Inbox("the leader", tuning.inbox, concerns_all)
-        """Whether a wake-up ended the last wait, so that there may be something to decide."""
         self._scanned_at = float("-inf")
         # A predecessor that died may have polled just then. Conductor then hands out these tasks to no other poll, and
         # soon only its index knows them.
