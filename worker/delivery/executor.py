@@ -235,19 +235,12 @@ class Executor:
         for slot in begun:
             try:
                 self._pool.submit(self._call, slot)
-            except RuntimeError as error:  # no thread could be started
-                # The pool has queued it all the same, and one of its threads may have begun it.
-                if slot.is_first():
-                    log.error("a target's call can't be started", target=slot.claimed.target.id, error=str(error))
-                    self._in_flight.slots.end(slot, True, now)
-                    self._give_back_for_a_while(slot.claimed)
+            except RuntimeError as error:  # no thread could be started: one of the others makes the call later
+                log.error("too few threads for calls", target=slot.claimed.target.id, error=str(error))
         for one in later:
-            self._give_back_for_a_while(one)
+            self._recording.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
             # The next targets, by due time, are likely to belong to this group too.
             self._claims_at = max(self._claims_at, now + CLAIM_EVERY)
-
-    def _give_back_for_a_while(self, one: Claimed) -> None:
-        self._recording.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
 
     # --- what messages ask for ---
 
@@ -309,8 +302,6 @@ class Executor:
     # --- the threads that call ---
 
     def _call(self, slot: Slot) -> None:
-        if not slot.is_first():
-            return
         target, event = slot.claimed.target, slot.claimed.event
         started = self._clock.monotonic()
         outcome: Outcome | None = None

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from threading import Lock
+from dataclasses import dataclass
 from typing import Literal
 
 from store.records import Event, Target
@@ -47,15 +46,10 @@ class Slot:
 
     claimed: Claimed
     began: float
-    group: Group = field(init=False)
-    _first: Lock = field(default_factory=Lock)
 
-    def __post_init__(self) -> None:
-        self.group = self.claimed.group
-
-    def is_first(self) -> bool:
-        """True for one caller, of any thread: the call is made once, or given back."""
-        return self._first.acquire(blocking=False)
+    @property
+    def group(self) -> Group:
+        return self.claimed.group
 
     @property
     def tried(self) -> bool:

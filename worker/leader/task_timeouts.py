@@ -137,9 +137,8 @@ class TaskTimeouts:
                 self._running.add(timer)
                 try:
                     self._pool.submit(self._put_off, timer, waits, heartbeat)
-                except RuntimeError as error:  # no thread could be started; the pool has queued this one all the same
-                    log.error("time-outs can't be extended now", error=str(error))
-                    return
+                except RuntimeError as error:  # no thread could be started: one of the others takes it later
+                    log.error("too few threads for time-outs", error=str(error))
 
     def _has_room(self, group: tuple[bool, int]) -> bool:
         is_failing, _ = group
