@@ -261,8 +261,8 @@ def why(explained: EventExplanation) -> Why:
         event_id=event.id,
         status=event.status,
         meaning=list(explained.meaning),
-        starts=[Start.of(one, one.start) for one in explained.starts],
-        messages=[Start.of(one, one.message) for one in explained.messages],
+        starts=[Start.of(one, one.entry) for one in explained.starts],
+        messages=[Start.of(one, one.entry) for one in explained.messages],
         tasks=list(map(compared_task, explained.tasks)),
     )
 

@@ -243,14 +243,14 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
 def _echo_entries(found: EventExplanation) -> None:
     """What the webhook's `starts` and `messages` made of the event."""
     for start in found.starts:
-        version = f" version {start.start.version}" if start.start.version else ""
+        version = f" version {start.entry.version}" if start.entry.version else ""
         verdict = "STARTS" if start.holds else "DOESN'T START"
-        click.echo(f"\n{verdict}  {plain(start.start.workflow)}{version}")
+        click.echo(f"\n{verdict}  {plain(start.entry.workflow)}{version}")
         _echo_criteria(start.criteria, start.reason)
         if start.input_text is not None:
             click.echo(indent(plain(f"input: {start.input_text}", lines=True), "  "))
     for one in found.messages:
-        click.echo(f"\n{'SENDS' if one.holds else 'SENDS NO'} MESSAGE  to {plain(one.message.workflow)}")
+        click.echo(f"\n{'SENDS' if one.holds else 'SENDS NO'} MESSAGE  to {plain(one.entry.workflow)}")
         _echo_criteria(one.criteria, one.reason)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from admin.events.descriptions import TARGETS_LISTED, EventTargets
 from admin.explain.inputs import input_shown
 from admin.explain.pairs import Context, because, compare, is_left
-from admin.explain.results import Comparison, EventExplanation, MessageExplanation, StartExplanation
+from admin.explain.results import Comparison, EntryExplanation, EventExplanation
 from admin.explain.wording import describe_set_aside, describe_target
 from config.quantities import format_rate
 from config.target_keys import Message, Start
@@ -74,7 +74,7 @@ def explain_event(
 
 def _explain_starts(
     event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
-) -> Iterable[StartExplanation]:
+) -> Iterable[EntryExplanation]:
     hide = context.hide(event.webhook)
     numbers: Counter[str] = Counter()
     for start in webhook.starts:
@@ -99,16 +99,16 @@ def _input(event: Event, start: Start, number: int, context: Context) -> Mapping
     return start.input
 
 
-def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, context: Context) -> StartExplanation:
+def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, context: Context) -> EntryExplanation:
     prevented, criteria = what_prevents(start, document, hide, context)
     if prevented is not None:
-        return StartExplanation(start, False, prevented, criteria)
+        return EntryExplanation(start, False, prevented, criteria)
     reason = "`when` holds" if criteria else "it has no `when`: every event starts it"
     if start.unless is not None:
         reason += ", unless a waiting task takes the event"
     if start.once is not None:
         reason += f"; once per value of {start.once.key} (while: {start.once.while_})"
-    return StartExplanation(start, True, reason, criteria)
+    return EntryExplanation(start, True, reason, criteria)
 
 
 def _meaning(
@@ -163,8 +163,8 @@ def _meaning(
             yield "Its targets are being called" + because(context) + "."
         case "delivered":
             yield "Delivered."
-        case "expired" | "ignored" if (over := messages_without_effect(event, targets, webhook)) is not None:
-            yield over
+        case "expired" | "ignored" if any(target.kind == "message" for target in targets):
+            yield f"{event.status.capitalize()}: no workflow got a message, as its targets say."
         case "expired" | "ignored" if event.only is not None:
             yield single_target_without_effect(event, event.only, targets)
         case "expired" if webhook is not None and webhook.hold == 0:
@@ -218,7 +218,7 @@ _OTHERWISE = {
 
 def explain_messages(
     event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
-) -> Iterator[MessageExplanation]:
+) -> Iterator[EntryExplanation]:
     """In the order of the entries: an event gives each workflow at most one message."""
     hide = context.hide(event.webhook)
     given: set[str] = set()
@@ -230,26 +230,26 @@ def explain_messages(
         elif found.holds and event.only not in (None, OneTarget("message", message.workflow)):
             reason = f"the event is a replay to one target only: the {event.only}"
         if reason is not None:
-            found = MessageExplanation(message, False, reason)
+            found = EntryExplanation(message, False, reason)
         elif found.holds:
             given.add(message.workflow)
         yield found
 
 
-def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, context: Context) -> MessageExplanation:
+def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, context: Context) -> EntryExplanation:
     prevented, criteria = what_prevents(message, document, hide, context)
     if prevented is not None:
-        return MessageExplanation(message, False, prevented, criteria)
+        return EntryExplanation(message, False, prevented, criteria)
     try:
         message_key(message.key, document)
     except NoKey as error:
-        return MessageExplanation(message, False, f"it has no key: {error}")
+        return EntryExplanation(message, False, f"it has no key: {error}")
     try:
         key = message_key(message.key, shown_of(document, hide))
     except NoKey:  # a part of the path is hidden
         key = "hidden"
     to = f"to the running {message.workflow} whose correlation id is the value at {message.key} ({key})"
-    return MessageExplanation(message, True, f"{to}; {_OTHERWISE[message.else_]}")
+    return EntryExplanation(message, True, f"{to}; {_OTHERWISE[message.else_]}")
 
 
 def single_target_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
@@ -288,19 +288,3 @@ def failed_callback(targets: Sequence[Target]) -> str:
             "replay can't help; make a new URL for a workflow that runs, and acknowledge the event."
         )
     return "Failed: its task couldn't be completed. Do what its target says, and replay the event while the task waits."
-
-
-def messages_without_effect(event: Event, targets: Sequence[Target], webhook: Webhook | None) -> str | None:
-    """Of an event that is expired or ignored: why its messages went nowhere; None if it has none of these."""
-    ends = {target.state for target in targets if target.kind == "message"}
-    reasons = []
-    if event.status == "expired" and event.only is None and webhook is not None and webhook.receivers:
-        reasons.append("no matching task started waiting for it in time")
-    if "skipped" in ends:
-        reasons.append("no workflow with its key was running, and `else: ignore` starts none")
-    if "cancelled" in ends:
-        until = iso(event.hold_until)
-        reasons.append(f"by `else: hold` it was held until {until}, and no workflow with its key started running")
-    if not ends & {"skipped", "cancelled"}:
-        return None
-    return f"{event.status.capitalize()}: {'; '.join(reasons)}."

@@ -43,13 +43,14 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class StartExplanation:
-    """What one entry of `starts` did about an event."""
+class EntryExplanation:
+    """What one entry of `starts` or `messages` made of an event."""
 
-    start: Start
+    entry: Start | Message
     holds: bool
     reason: str
     criteria: tuple[Criterion, ...] = ()
+    """Those of its `when`; of `messages`, if they don't all hold."""
     input: Input | None = None
     """What its workflow gets, as people may see it; None for the whole payload."""
 
@@ -57,17 +58,6 @@ class StartExplanation:
     def input_text(self) -> str | None:
         """The same on several lines."""
         return None if self.input is None else in_lines(self.input)
-
-
-@dataclass(frozen=True)
-class MessageExplanation:
-    """What one entry of `messages` made of an event."""
-
-    message: Message
-    holds: bool
-    reason: str
-    criteria: tuple[Criterion, ...] = ()
-    """Those of its `when`, if they don't all hold."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +81,7 @@ class EventExplanation:
     event: Event
     meaning: tuple[str, ...]
     """What its status means, in sentences."""
-    starts: tuple[StartExplanation, ...]
+    starts: tuple[EntryExplanation, ...]
     tasks: tuple[Comparison, ...]
     """Closest first."""
     replays: tuple[Event, ...] = ()
@@ -100,7 +90,7 @@ class EventExplanation:
     """The replay that delivered what the event didn't."""
     set_aside: SetAside | None = None
     """Why the event is set aside, if it is."""
-    messages: tuple[MessageExplanation, ...] = ()
+    messages: tuple[EntryExplanation, ...] = ()
     story: tuple[StoryStep, ...] = ()
     """What happened to it, in order."""
 

@@ -394,7 +394,7 @@ def test_each_start_is_told_with_its_when() -> None:
         ]
     )
     found = explain_event(event(), [], context(hook))
-    assert [(start.start.workflow, start.holds) for start in found.starts] == [("a", True), ("b", False), ("c", True)]
+    assert [(start.entry.workflow, start.holds) for start in found.starts] == [("a", True), ("b", False), ("c", True)]
     assert found.starts[1].reason == '$.type is "push", expected is "pull"'
 
 

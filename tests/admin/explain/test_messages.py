@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from admin.explain.events import explain_event
 from admin.explain.wording import describe_target
 from store.one_target import OneTarget
-from store.records import Event, Target, TargetState
+from store.records import Target, TargetState
 from tests.admin.explain.test_explain import context, event, target, webhook
 
 ENTRY = {"workflow": "agent", "key": "$.thread"}
@@ -70,34 +71,16 @@ def test_what_became_of_a_message_is_said(state: TargetState, words: str) -> Non
     assert describe_target(made).startswith(words)
 
 
-def test_an_ignored_event_says_that_no_workflow_ran() -> None:
-    made = target(kind="message", workflow="agent", state="skipped", error="none")
-    ignored: Event = event(status="ignored")
-    hook = webhook(receivers={}, messages=[ENTRY])
-    [first, *_] = explain_event(ignored, [], context(hook, on_event=(made,))).meaning
-    assert first == "Ignored: no workflow with its key was running, and `else: ignore` starts none."
-
-
-def over(*targets: Target, hook: dict[str, Any] | None = None, **fields: Any) -> str:
-    """The first sentence about an event that these targets came of."""
-    defined = webhook(**{"receivers": {}, "messages": [ENTRY], **(hook or {})})
-    return explain_event(event(**fields), [], context(defined, on_event=targets)).meaning[0]
-
-
 def message(state: TargetState, workflow: str = "agent") -> Target:
     return target(kind="message", workflow=workflow, state=state, error="no workflow with its key")
 
 
 def test_each_way_in_which_messages_went_nowhere_is_said() -> None:
     skipped, cancelled = message("skipped"), message("cancelled", "other")
-    both = over(skipped, cancelled, status="ignored")
-    assert "no workflow with its key was running, and `else: ignore` starts none; by `else: hold` it was held" in both
-    assert over(cancelled, status="expired").startswith("Expired: by `else: hold` it was held until ")
-    beside = over(skipped, hook={"receivers": {"flow": "any"}}, status="expired")
-    assert beside.startswith("Expired: no matching task started waiting for it in time; no workflow with its key was")
     hook = webhook(receivers={}, messages=[ENTRY, {**ENTRY, "workflow": "other", "else": "hold"}])
     its_context = context(hook, on_event=(skipped, cancelled))
     meaning = explain_event(event({"thread": "t"}, status="ignored"), [], its_context).meaning
+    assert meaning[0] == "Ignored: no workflow got a message, as its targets say."
     assert [line for line in meaning if line.startswith("Target ")] == [
         "Target 1: Not delivered: the message to agent (w1): no workflow with its key.",
         "Target 2: Not delivered: the message to other (w1): no workflow with its key.",
@@ -105,6 +88,7 @@ def test_each_way_in_which_messages_went_nowhere_is_said() -> None:
 
 
 def test_a_replay_to_one_message_does_not_say_that_the_webhook_makes_none() -> None:
-    only = OneTarget("message", "agent")
-    assert "`else: ignore` starts none" in over(message("skipped"), status="ignored", only=only)
-    assert "no longer makes" in over(status="ignored", only=only)
+    here = event(status="ignored", only=OneTarget("message", "agent"))
+    its_context = context(webhook(receivers={}, messages=[ENTRY]), on_event=(message("skipped"),))
+    assert "no workflow got a message" in explain_event(here, [], its_context).meaning[1]
+    assert "no longer makes" in explain_event(here, [], replace(its_context, targets_of={})).meaning[1]
