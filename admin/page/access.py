@@ -138,35 +138,31 @@ class Sessions:
         """A new session's cookie, valid for `SESSION_SECONDS`."""
         return str(self._cookies.dumps([role, self._mark(role), secrets.token_urlsafe(16)]))
 
+    def _read(self, cookie: str | None, max_age: int | None = SESSION_SECONDS) -> tuple[Role, str, str] | None:
+        """Role, mark and id of the session; None if the cookie isn't ours, or has expired."""
+        try:
+            role, mark, session_id = self._cookies.loads(cookie or "", max_age=max_age)
+        except BadData:
+            return None
+        return role, mark, session_id
+
     def role_of(self, cookie: str | None) -> Role | None:
         """What the cookie's holder may do; None if it isn't ours, has expired, or its holder has logged out."""
-        if not cookie:
+        if not cookie or (found := self._read(cookie)) is None:
             return None
-        try:
-            role, mark, session_id = self._cookies.loads(cookie, max_age=SESSION_SECONDS)
-        except (BadData, ValueError):
+        role, mark, session_id = found
+        if not hmac.compare_digest(mark, self._mark(role)):
             return None
-        if not hmac.compare_digest(str(mark), self._mark(role)):
-            return None
-        if self._stored is not None and self._stored().is_over(session_id):
-            return None
-        return role  # type: ignore[no-any-return]  # signed, so it is what `new` put in
+        return None if self._stored is not None and self._stored().is_over(session_id) else role
 
     def was_ours(self, cookie: str | None) -> bool:
         """Whether we issued this cookie, however long ago."""
-        try:
-            self._cookies.loads(cookie or "")
-        except BadData:
-            return False
-        return True
+        return self._read(cookie, max_age=None) is not None
 
     def id_of(self, cookie: str | None) -> str | None:
         """The id of the session, for ending it; None if the cookie isn't ours or has expired."""
-        try:
-            session_id: str = self._cookies.loads(cookie or "", max_age=SESSION_SECONDS)[2]
-        except BadData:
-            return None
-        return session_id
+        found = self._read(cookie)
+        return None if found is None else found[2]
 
     def _mark(self, role: Role) -> str:
         """Changes with the role's token, and can't be computed without the key."""

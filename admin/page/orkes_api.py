@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Blueprint, Response, abort, jsonify, request
-from pydantic import ConfigDict, RootModel
+from pydantic import ConfigDict, RootModel, ValidationError
 
 from admin.api.base import ApiObject
 from admin.api.openapi import Decorator, answers
@@ -48,6 +48,7 @@ class Tag(ApiObject):
 
     key: str
     value: str
+    type: str | None = None
 
 
 class Tags(RootModel[list[Tag]]):
@@ -168,7 +169,7 @@ def get_tags(webhook_id: str) -> Response:
 def put_tags(webhook_id: str) -> Response:
     """Orkes: add or replace tags"""
     name = _webhook(webhook_id).name
-    given = _given_tags()
+    given = _tags_in(request.get_json())
     keys = {tag["key"] for tag in given}
     _set_tags(name, [tag for tag in _tags(name) if tag["key"] not in keys] + given)
     return Response(status=200)
@@ -179,7 +180,7 @@ def put_tags(webhook_id: str) -> Response:
 def delete_tags(webhook_id: str) -> Response:
     """Orkes: delete tags"""
     name = _webhook(webhook_id).name
-    given = [(tag["key"], tag["value"]) for tag in _given_tags()]
+    given = [(tag["key"], tag["value"]) for tag in _tags_in(request.get_json())]
     _set_tags(name, [tag for tag in _tags(name) if (tag["key"], tag["value"]) not in given])
     return Response(status=200)
 
@@ -313,15 +314,10 @@ def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
     changed("tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200])
 
 
-def _given_tags() -> list[dict[str, str]]:
-    return _tags_in(request.get_json())
-
-
 def _tags_in(value: Any) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = []
-    for tag in value if isinstance(value, list) else [value]:
-        texts = {field: tag.get(field) for field in ("key", "value", "type")} if isinstance(tag, dict) else {}
-        if not isinstance(texts.get("key"), str) or not isinstance(texts.get("value"), str):
-            abort(400, 'send a list of {"key": TEXT, "value": TEXT}')
-        found.append({field: text for field, text in texts.items() if isinstance(text, str)})
+    try:
+        tags = Tags.model_validate(value if isinstance(value, list) else [value])
+    except ValidationError:
+        abort(400, 'send a list of {"key": TEXT, "value": TEXT}')
+    found: list[dict[str, str]] = tags.model_dump(exclude_none=True)
     return found
