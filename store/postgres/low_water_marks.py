@@ -56,18 +56,19 @@ class LowWaterMarks:
         """There is no work below these bounds, and there will be none."""
         self._lows |= {webhook: low for webhook, low in lows.items() if webhook in self._lows}
 
-    def lower(self, lows: Mapping[str, int]) -> None:
-        """There is work at these places, perhaps below the bounds."""
-        self.set({webhook: min(low, self._lows[webhook]) for webhook, low in lows.items() if webhook in self._lows})
-
     def set_all(self, low: int) -> None:
         """There is no work below this bound, and there will be none."""
         self._lows = dict.fromkeys(self._lows, low)
 
     @property
+    def busy(self) -> list[str]:
+        """The webhooks with a bound."""
+        return list(self._lows)
+
+    @property
     def parameters(self) -> dict[str, list[Any]]:
         """The busy webhooks, and the bound of each, as `next_webhooks` takes them."""
-        return {"busy": list(self._lows), "lows": list(self._lows.values())}
+        return {"busy": self.busy, "lows": list(self._lows.values())}
 
 
 def next_webhooks(table: str, where: str, low: str) -> str:

@@ -57,8 +57,8 @@ sooner. One that becomes visible later waits for the next scan in full."""
 
 
 class PostgresDecisions(Decisions):
-    """Decisions on PostgreSQL. A scan begins at the number that was each webhook's first undecided one `_VISIBLE_AFTER`
-    seconds ago (`LowWaterMarks`)."""
+    """Decisions on PostgreSQL. A scan begins where the last one found each webhook's first event, but not at a number
+    that may still become visible (`LowWaterMarks`)."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class PostgresDecisions(Decisions):
         self._clock = clock
         self._lows = LowWaterMarks()
         self._first: dict[str, int] = {}
-        """webhook → its first undecided number at the last scan that found one; since the bounds were raised."""
-        self._first_before: dict[str, int] = {}
-        """The same, of the time before that."""
+        """webhook → its first undecided number at the last scan that found one."""
+        self._newest = self._newest_before = self._settled = 0
+        """The greatest number found: by now, up to `_VISIBLE_AFTER` seconds ago, and longer ago than that."""
         self._raise_at = self._in_full_at = float("-inf")
 
     def agenda(self, limit: int, without: Collection[str] = ()) -> Agenda:
@@ -116,14 +116,13 @@ class PostgresDecisions(Decisions):
         return Agenda(since, new, again, tasks, more)
 
     def _move_bounds(self, undecided: Rows, now: float) -> None:
-        first = {webhook: seq for seq, _, webhook, *_ in reversed(undecided)}
-        self._lows.found(row[2] for row in undecided)
-        self._lows.lower(first)
-        self._first |= first
         if now >= self._raise_at:
             self._raise_at = now + _VISIBLE_AFTER
-            self._lows.set({name: min(low, self._first.get(name, low)) for name, low in self._first_before.items()})
-            self._first_before, self._first = self._first, {}
+            self._settled, self._newest_before = self._newest_before, self._newest
+        self._newest = max([self._newest, *(row[0] for row in undecided)])
+        self._lows.found(row[2] for row in undecided)
+        self._first |= {webhook: seq for seq, _, webhook, *_ in reversed(undecided)}
+        self._lows.set({webhook: min(self._settled, self._first[webhook]) for webhook in self._lows.busy})
 
     def _more(self, undecided: Rows, limit: int) -> bool:
         """Whether there may be more undecided events than these; the next round starts after them."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, TypeVar, get_args
 
 import structlog
@@ -72,6 +73,7 @@ TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
     " broken, iteration"
 )
+_OF_TASK = attrgetter(*TASK.split(", "))
 _TASK_NUMBERS = (5, 6, 11)
 _NO_CRITERIA = '""'
 """It matches nothing."""
@@ -173,21 +175,8 @@ def steps(items: Sequence[_Item], most: int = STEP) -> Iterator[Sequence[_Item]]
 
 def new_task_row(task: Task, now: int) -> tuple[object, ...]:
     """The values of the columns of `TASK`, of a task that waits, and when it was seen."""
-    return (
-        task.id,
-        task.workflow_id,
-        task.workflow,
-        task.reference_name,
-        json.dumps(task.matches),
-        task.scheduled_at,
-        task.response_timeout,
-        task.domain,
-        task.found_by,
-        "waiting",
-        task.broken,
-        task.iteration,
-        now,
-    )
+    waiting = replace(task, matches=json.dumps(task.matches), state="waiting")
+    return (*_OF_TASK(waiting), now)
 
 
 def workflow_row(found: Workflow) -> tuple[object, ...]:

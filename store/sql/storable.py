@@ -57,8 +57,6 @@ def number(value: int, largest: int = LARGEST_LONG) -> int:
 
 def task(found: Task) -> Task:
     """The task as any store would return it, so that in-memory copies are the same."""
-    if _is_storable(found):
-        return found
     return replace(
         found,
         id=text_without_nul(found.id),
@@ -70,18 +68,4 @@ def task(found: Task) -> Task:
         scheduled_at=number(found.scheduled_at),
         response_timeout=number(found.response_timeout, LARGEST_INT),
         iteration=None if found.iteration is None else number(found.iteration, LARGEST_INT),
-    )
-
-
-def _is_storable(found: Task) -> bool:
-    """Whether it is unchanged, as nearly all tasks are."""
-    texts = found.id + found.workflow_id + found.workflow + found.reference_name
-    return (
-        texts.isascii()
-        and "\0" not in texts
-        and found.domain is None
-        and found.broken is None
-        and 0 <= found.scheduled_at <= LARGEST_LONG
-        and 0 <= found.response_timeout <= LARGEST_INT
-        and 0 <= (found.iteration or 0) <= LARGEST_INT
     )
