@@ -5,19 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from admin.api.objects import problem, setting_problem
 from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
 from admin.check.health import Level, would_be_accepted
-from admin.cli.common import (
-    Here,
-    as_json_option,
-    echo_json,
-    here,
-)
+from admin.cli.common import Here, as_json_option, echo_json, here
 from admin.cli.tables import counted, plain
 from admin.conductor import connect
 from admin.definitions.writer import CantWrite, DefinitionsFolder
@@ -31,9 +25,9 @@ from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
-from worker.discovery.probe import CheckResult, done_within, probe
+from worker.discovery.probe import CheckResult, probe
 from worker.notify.sender import Apprise
-from worker.workflow_definitions.check import SECONDS, Checked, check_workflows
+from worker.workflow_definitions.check import SECONDS, check_workflows
 
 _SHOWN = 20
 """Items that are set aside, and broken tasks, that are listed at most."""
@@ -78,10 +72,17 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
     results = [*_on_settings(here, definitions)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
-        about_conductor = _ask_conductor(here, definitions)
+        left = here.settings.bridge_leave_to_conductor
+        about_conductor = probe(Server.of(here.settings), definitions, left)
         if all(result.usable for result in about_conductor):
-            workflow_problems, unread = _check_workflows(here, definitions)
-            about_conductor += unread
+            try:
+                conductor = connect(here.settings, SECONDS)
+                checked = check_workflows(conductor, definitions, documents=sample_events, seconds=SECONDS, left=left)
+                workflow_problems = checked.problems
+                unread = checked.unread and f"not all workflow definitions could be read: {checked.unread}"
+            except ConductorError as error:
+                unread = f"receivers and starts aren't compared: workflows can't be listed: {error}"
+            about_conductor += [CheckResult("warning", unread)] if unread else []
         results += [("CONDUCTOR_SERVER_URL", result) for result in about_conductor]
         results += _on_store(here)
     warnings = (*definitions.warnings, *workflow_problems, *find_secrets_in_git(definitions))
@@ -143,45 +144,17 @@ def _on_settings(here: Here, definitions: Definitions) -> Iterator[Found]:
         yield "CONDUCTOR_AUTH_KEY", CheckResult("error", what, "set both, or none")
 
 
-def _tried(name: str, level: Literal["error", "warning"], attempt: Callable[[], object]) -> Iterator[Found]:
+def _tried(name: str, level: Level, attempt: Callable[[], object]) -> Iterator[Found]:
     """Why the attempt fails, if it does, in the error's words."""
     try:
         attempt()
     except (SettingsError, CantWrite) as error:
-        what, _, remedy = str(error).removeprefix(f"{name}: ").partition("; ")
-        yield name, CheckResult(level, what, remedy)
+        yield _found(name, level, error)
 
 
-def _ask_conductor(here: Here, definitions: Definitions) -> list[CheckResult]:
-    """Findings about the Conductor that the settings name."""
-    return probe(Server.of(here.settings), definitions, here.settings.bridge_leave_to_conductor)
-
-
-def _check_workflows(here: Here, definitions: Definitions) -> tuple[tuple[Problem, ...], list[CheckResult]]:
-    """What doesn't fit Conductor's workflow definitions, and why some of them couldn't be compared."""
-    # `Conductor` bounds each call, but not the look-up of the server's name.
-    found: list[Checked | ConductorError] = []
-
-    def check() -> None:
-        try:
-            left = here.settings.bridge_leave_to_conductor
-            conductor = connect(here.settings, SECONDS)
-            checked = check_workflows(conductor, definitions, documents=sample_events, seconds=SECONDS, left=left)
-            found.append(checked)
-        except ConductorError as error:
-            found.append(error)
-
-    done_within(2 * SECONDS, check)
-    match found:
-        case [Checked(problems, "")]:
-            return problems, []
-        case [Checked(problems, unread)]:
-            return problems, [CheckResult("warning", f"not all workflow definitions could be read: {unread}")]
-        case _:
-            reason = f": {found[0]}" if found else " in time"
-            return (), [
-                CheckResult("warning", f"receivers and starts aren't compared: workflows can't be listed{reason}")
-            ]
+def _found(name: str, level: Level, error: Exception) -> Found:
+    what, _, remedy = str(error).removeprefix(f"{name}: ").partition("; ")
+    return name, CheckResult(level, what, remedy)
 
 
 _REPORTED = {
@@ -218,6 +191,5 @@ def _on_store(here: Here) -> Iterator[Found]:
     except StoreMissing:
         pass  # nothing has run here yet
     except (StoreUnavailable, NewerStore) as error:
-        level: Level = "error" if isinstance(error, (StoreRefused, NewerStore)) else "warning"
-        what, _, remedy = str(error).partition("; ")
-        yield "BRIDGE_DATABASE", CheckResult(level, what, remedy)
+        is_wrong = isinstance(error, (StoreRefused, NewerStore))
+        yield _found("BRIDGE_DATABASE", "error" if is_wrong else "warning", error)
