@@ -9,14 +9,12 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
-import urllib3
 from click.core import ParameterSource
 
 from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
-from admin.events.send import pool_for
+from admin.events.send import NotReachable, call
 
-_TIMEOUT = 30.0
 REQUESTS = {
     "webhooks": "GET webhooks",
     "pause": "POST webhooks/{webhook}/pause",
@@ -45,23 +43,22 @@ class Remote:
     def ask(self, method: str, path: str, given: Mapping[str, Any]) -> None:
         """Prints the answer's JSON; exits with 1 if it refuses, or there is none. `path`: below `/api`."""
         url = f"{self.url.rstrip('/')}/api/{path}"
-        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        headers = {"Content-Type": "application/json"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
         if method == "GET":
             url, given = f"{url}?{urlencode(given, doseq=True)}", {}
         try:
-            with pool_for(url) as pool:
-                answer = pool.request(
-                    method, url, json=given or None, headers=headers, timeout=_TIMEOUT, redirect=False
-                )
-            found = json.loads(answer.data)
-        except urllib3.exceptions.HTTPError as error:
-            fail(f"{self.url} can't be reached: {getattr(error, 'reason', None) or error}")
+            status, answer = call(method, url, headers, json.dumps(given).encode() if given else None)
+            found = json.loads(answer)
+        except NotReachable as error:
+            fail(error)
         except ValueError:
-            fail(f"{self.url} is no admin page of a bridge: it answered {answer.status} without JSON")
-        if answer.status >= 400:
-            remedy = "; give its token with --token @FILE" if answer.status == 401 else ""
+            fail(f"{self.url} is no admin page of a bridge: it answered {status} without JSON")
+        if status >= 400:
+            remedy = "; give its token with --token @FILE" if status == 401 else ""
             said = f": {found.get('message') or found}" if isinstance(found, dict) else ""
-            fail(f"{answer.status}{said}{remedy}")
+            fail(f"{status}{said}{remedy}")
         click.echo(plain(json.dumps(found, indent=2), lines=True))
 
 

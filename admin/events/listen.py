@@ -14,12 +14,11 @@ from functools import partial
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-import urllib3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from admin.errors import CantDo
-from admin.events.send import Answer, NotReachable, draft_for, pool_for, post, signed
+from admin.events.send import LARGEST_ANSWER, Answer, NotReachable, call, draft_for, post, signed
 from config.target_keys import LONGEST_WAIT
 from config.urls import is_loopback
 from config.webhooks import Webhook
@@ -30,9 +29,6 @@ KEPT_THERE = "the newest 200, of 32 MB, for an hour"
 EVERY = 1.0
 """Seconds between two questions for new deliveries."""
 _LONGEST_PAUSE = 10.0
-_TIMEOUT = 30.0
-_LARGEST = 64 * 1024 * 1024
-"""Bytes of an answer: more than any delivery in base64."""
 _MOST, _MOST_HEADERS = 1000, 1000
 """Deliveries of an answer, and headers of one: more than any bridge gives, so that small ones can't fill the memory."""
 _AGAIN = frozenset({404, 408, 425, 429})
@@ -134,7 +130,12 @@ class PublicBridge:
 
     def _ask(self, query: dict[str, str]) -> _Page:
         url = f"{self._url}?{urlencode(query)}" if query else self._url
-        status, body = self._get(url)
+        try:
+            status, body = call("GET", url, self._headers, most=LARGEST_ANSWER + 1)
+        except NotReachable as error:
+            raise Away(str(error)) from None
+        if len(body) > LARGEST_ANSWER:
+            raise CantListen("the public bridge's answer is larger than any delivery")
         if status == 429 or status >= 500:
             raise Away(f"the public bridge answers {status}")
         if status != 200:
@@ -147,28 +148,6 @@ class PublicBridge:
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             raise CantListen(f"the public bridge's answer isn't a bridge's: {first['loc']}: {first['msg']}") from None
-
-    def _get(self, url: str) -> tuple[int, bytes]:
-        try:
-            with pool_for(url) as pool:
-                answer = pool.request(
-                    "GET",
-                    url,
-                    headers=self._headers,
-                    retries=False,
-                    redirect=False,
-                    timeout=_TIMEOUT,
-                    preload_content=False,
-                )
-                try:
-                    body = answer.read(_LARGEST + 1, decode_content=False)
-                finally:
-                    answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise Away(f"the public bridge can't be reached: {getattr(error, 'reason', None) or error}") from None
-        if len(body) > _LARGEST:
-            raise CantListen("the public bridge's answer is larger than any delivery")
-        return answer.status, body
 
 
 @dataclass(frozen=True)

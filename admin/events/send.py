@@ -26,6 +26,8 @@ from store.records import Event
 
 _TIMEOUT = 30.0
 """Seconds, besides those for which a delivery waits for its workflow."""
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer of an admin page: more than any delivery in base64."""
 _SHOWN = 10_000
 """Bytes of a response that are read."""
 _LONGEST_FIELD = 300
@@ -176,26 +178,40 @@ def post(url: str, draft: Draft, wait: float = 0.0) -> Answer:
     if not any(name.lower() == "user-agent" for name in headers):
         headers["User-Agent"] = "webhook-bridge"
     body = draft.body if draft.body or draft.method != "GET" else None
+    return Answer(*call(draft.method, url, headers, body, _TIMEOUT + wait, _SHOWN))
+
+
+def call(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    timeout: float = _TIMEOUT,
+    most: int = LARGEST_ANSWER,
+) -> tuple[int, bytes]:
+    """The answer's status and its first bytes, `most` of them. Like a platform it follows no redirects and tries once.
+
+    `timeout`: seconds. Raises NotReachable.
+    """
     try:
         with pool_for(url) as pool:
             answer = pool.request(
-                draft.method,
+                method,
                 url,
                 body=body,
                 headers=headers,
                 retries=False,
                 redirect=False,
-                timeout=_TIMEOUT + wait,
+                timeout=timeout,
                 preload_content=False,
             )
             try:
                 # As it is: what is small may be huge once it is unpacked.
-                return Answer(answer.status, answer.read(_SHOWN, decode_content=False))
+                return answer.status, answer.read(most, decode_content=False)
             finally:
                 answer.release_conn()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise NotReachable(f"{url} can't be reached: {reason}") from None
+        raise NotReachable(f"{url} can't be reached: {getattr(error, 'reason', None) or error}") from None
 
 
 def pool_for(url: str) -> urllib3.PoolManager:

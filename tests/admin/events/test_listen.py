@@ -216,7 +216,7 @@ def test_an_odd_answer_ends_it_and_posts_nothing(
 
 
 def test_an_answer_that_never_ends_is_not_read(public: Server, local: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening, "_LARGEST", 1000)
+    monkeypatch.setattr(listening, "LARGEST_ANSWER", 1000)
     public.answers = [page(delivery(1, body="A" * 4000))]
     with pytest.raises(CantListen, match="larger than any delivery"):
         post_all(public, local, 1)
