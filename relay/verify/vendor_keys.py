@@ -97,11 +97,9 @@ class HttpsDownload:
         request = Request(address, send, headers)  # noqa: S310 (https, above)
         # The opener's own time-out is for each of its steps, such as a byte of the head.
         with at_most(TIMEOUT), _opener(is_local).open(request, timeout=TIMEOUT) as response:
-            content = b""
-            while chunk := response.read1(MAX_BYTES):
-                content += chunk
-                if len(content) > MAX_BYTES:
-                    raise ValueError("too large for a key")
+            content: bytes = response.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise ValueError("too large for a key")
         return content
 
 
