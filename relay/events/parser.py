@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from config.webhooks import Webhook
@@ -79,6 +80,20 @@ class Parser:
         Raises MalformedBody for too many elements, and PayloadTooLarge if an event is larger than Conductor accepts.
         """
         decoded = body if self._decoder is None else self._decoder.decode(body)
+        if decoded is not body:
+            with suppress(PayloadTooLarge):  # it stays as it came
+                return self._events(delivery, body, decoded, received_at, traceparent, remote)
+        return self._events(delivery, body, body, received_at, traceparent, remote)
+
+    def _events(
+        self,
+        delivery: VerifiedDelivery,
+        body: Body,
+        decoded: Body,
+        received_at: int,
+        traceparent: str | None,
+        remote: str | None,
+    ) -> list[NewEvent]:
         request = delivery.request
         query = read_query(request.query) if request.query else {}
         merged = query if delivery.proof.url else {}

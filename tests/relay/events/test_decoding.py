@@ -186,6 +186,13 @@ def test_conditions_ids_and_lists_see_what_was_decoded(make_relay: MakeRelay) ->
     assert relay.event().document(metadata=False) == {"payload": {"kind": "order", "id": 1, "n": 1}}
 
 
+def test_what_decoding_makes_larger_than_conductor_takes_is_accepted_as_it_was_sent(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "a", "verifier": "none", "decode": {"$.text": "json"}}, bridge_conductor_payload=20_000)
+    text = json.dumps({"text": f"[{','.join(['1e14'] * 3000)}]"})
+    assert relay.post("a", text).status_code == 200
+    assert relay.event().payload == text
+
+
 def test_broken_texts_count_for_what_they_were_decompressed_to() -> None:
     """Each of these is a kilobyte that becomes nearly the most that may be decoded, and is broken at its end."""
     broken = bytearray(gzip.compress(b"a" * (MOST - 100_000), mtime=0))
