@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 import structlog
 
@@ -137,15 +136,9 @@ class Decider:
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """These tasks now wait."""
         for task in tasks:
-            self._add_task(task)
-
-    def _add_task(self, task: Task) -> None:
-        try:
             waiting, _ = parse_task(task)
             self.tasks.add(waiting)
             self.held.tasks_to_match[task.id] = waiting
-        except Exception as error:
-            self.quarantine.task_failed(task.id, error, partial(self._add_task, task))
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
         """These tasks no longer wait."""

@@ -210,22 +210,6 @@ def test_a_hold_ends_after_its_last_moment(before: float) -> None:
     assert [e.seq for e in held.ended(before)] == [1]
 
 
-@pytest.mark.parametrize("late", range(8))
-@pytest.mark.parametrize("order", [1, -1])
-def test_an_event_that_was_stored_late_hides_no_other(late: int, order: int) -> None:
-    """Its relay was held up after it had read the clock."""
-    held = HeldIndex()
-    parsed = parse_task(task(0, matches={"$.a": 1}))[0].criteria
-    assert parsed is not None
-    held.learn("w", parsed, [])
-    events = [event(n, payload={"a": 1}, received_at=n * 20_000 - 200_000 * (n == late)) for n in range(8)]
-    for each in events[::order]:
-        held.add(HeldEvent(each), Document(each.document()))
-    for since in range(0, 160_000, 20_000):
-        arrived_since = {each.id for each in events if each.received_at >= since}
-        assert arrived_since <= {found.id for found, _ in held.candidates("w", parsed, since)}
-
-
 @given(
     st.lists(st.sampled_from([0, 0, 0, 15_000, 90_000, 200_000]), min_size=4, max_size=12),
     st.lists(st.integers(0, 11), max_size=24),

@@ -11,42 +11,13 @@ from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.refusals import aside, hold
-from worker.leader.task_index import TaskIndex, WaitingTask
+from tests.worker.simulated import SimulatedTask
+from worker.leader.task_index import WaitingTask
 
 
 @contextmanager
-def no_room_for(*task_ids: str) -> Iterator[None]:
-    add = TaskIndex.add
-
-    def refuse(index: TaskIndex, task: WaitingTask) -> None:
-        if task.id in task_ids:
-            raise TypeError("unhashable")
-        add(index, task)
-
-    with mock.patch.object(TaskIndex, "add", refuse):
-        yield
-
-
-def test_a_task_that_cannot_be_used_is_set_aside_and_the_others_take_what_comes(bench: Bench) -> None:
-    sick, well = bench.wait(), bench.wait()
-    event = bench.arrive()
-    with no_room_for(sick.id):
-        bench.decide()
-        assert bench.takers(event) == [well.id]
-        bench.ms += 2 * SECOND
-        bench.decide()
-    assert aside(bench) == [("task", sick.id, 2)]
-    bench.ms += 2 * SECOND
-    bench.decide()
-    assert sick.id in bench.decider.tasks
-    assert bench.store.quarantine.items() == []
-
-
-def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench: Bench) -> None:
-    workflow = bench.conductor.begin("flow").id
-    bench.ms += SECOND
-    first, second = hold(bench), hold(bench)
-    sick, well = bench.wait(workflow=workflow), bench.wait(workflow=workflow)
+def failing_for(bench: Bench, sick: SimulatedTask) -> Iterator[None]:
+    """The look for held events fails for this task."""
     oldest_for = bench.decider.held._oldest_for
 
     def fail(task: WaitingTask, *more: Any) -> Any:
@@ -55,6 +26,15 @@ def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench
         return oldest_for(task, *more)
 
     with mock.patch.object(bench.decider.held, "_oldest_for", fail):
+        yield
+
+
+def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    first, second = hold(bench), hold(bench)
+    sick, well = bench.wait(workflow=workflow), bench.wait(workflow=workflow)
+    with failing_for(bench, sick):
         bench.decide()
     assert (bench.takers(first), aside(bench)) == ([well.id], [("task", sick.id, 1)])
     bench.ms += SECOND
@@ -63,9 +43,12 @@ def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench
 
 
 def test_a_task_that_was_set_aside_and_has_ended_is_forgotten(bench: Bench) -> None:
-    sick = bench.wait()
-    with no_room_for(sick.id):
+    workflow = bench.conductor.begin("flow").id
+    hold(bench)
+    sick = bench.wait(workflow=workflow)
+    with failing_for(bench, sick):
         bench.decide()
+    assert aside(bench) == [("task", sick.id, 1)]
     bench.store.tasks.drop(ME, [sick.id], bench.ms)
     bench.decider.drop_tasks([sick.id])
     bench.decide()
