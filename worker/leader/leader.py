@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor as Pool
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import structlog
 
+from config.logs import some_of
 from config.urls import without_user
 from config.webhooks import Definitions
 from store.records import Event, Task
+from store.sql.rows import steps
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.context import Context
@@ -21,14 +23,14 @@ from worker.discovery.barrier import LOOK_GAP, Barrier
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
-from worker.failing_items import concerns_all
+from worker.failing_items import concerns_all, failing_items
 from worker.inbox import Inbox
-from worker.leader.adoption import Adoption
 from worker.leader.callbacks import Callbacks
 from worker.leader.checks import Checks
 from worker.leader.decider import Decider, Request
 from worker.leader.heartbeat import Heartbeat
 from worker.leader.reporting import Reporter
+from worker.leader.task_index import parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 from worker.retries import wait_before
@@ -108,7 +110,8 @@ class Leader:
         self.barrier = Barrier(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
         self.checks = Checks(context, self._reporter)
-        self.adoption = Adoption(store, term, self.decider, self.barrier, self._reporter)
+        self._has_unstored = False
+        """Whether polled tasks couldn't be stored, which no queue hands out again."""
         self._index = Index(conductor, pools.index, self.decider.tasks, clock)
         self.scanner = Scanner(conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index)
@@ -127,7 +130,7 @@ class Leader:
     @property
     def settled(self) -> bool:
         """Whether the index has been searched since tasks were polled and lost, by this leader or its predecessor."""
-        return self.barrier.settled and not self.adoption.has_unstored
+        return self.barrier.settled and not self._has_unstored
 
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
@@ -191,7 +194,7 @@ class Leader:
             self._source.check()
             self._use_definitions()
         if agenda.returned:
-            self.adoption.wait_again(agenda.returned)
+            self._wait_again(agenda.returned)
         self._scan(events)
         scan, barrier = self.scanner, self.barrier
         awaited = self._index.awaited()
@@ -202,7 +205,7 @@ class Leader:
         # Before anything that may fail: no other worker makes these calls until their claims run out.
         executor.submit(claimed)
         if found := decider.addressed.newly_found():
-            self._adopt(found, suspects=True)  # the queue may be about to hand them out
+            self.adopt(found, suspects=True)  # the queue may be about to hand them out
         self._reporter.waiting_for_index(decider.blocked if scan.failure else (), scan.failure)
         self._reporter.index_failing_since(barrier.failing_since)
         if decider.newly_held:
@@ -228,11 +231,11 @@ class Leader:
             # for. If it is frozen just afterwards, the poll is too late to leave.
             self.heartbeat.check()
             for tasks in self.scanner.scan(lambda: self.heartbeat.certain_until):
-                self._adopt(tasks)
+                self.adopt(tasks)
                 self.heartbeat.check()
             if self.barrier.may_look() and self.decider.lacks_taker(events):
                 for tasks in self.scanner.search():
-                    self._adopt(tasks)
+                    self.adopt(tasks)
         except ConductorError:
             metrics.SWEEPS.labels("failed").inc()
             self.heartbeat.check()  # a poll that was too late says nothing about Conductor
@@ -242,13 +245,63 @@ class Leader:
         metrics.SWEEP_SECONDS.observe(self._scanned_at - began)
         self._reporter.discovery(self._index.ladder)
 
-    def _adopt(self, tasks: Sequence[Task], suspects: bool = False) -> None:
-        self._health.beat("the loop")
-        self.adoption.adopt(tasks, suspects)
-
     def read_inbox(self) -> None:
         """Handles other threads' messages."""
         self._inbox.handle(0)
+
+    # --- found tasks: what the store refuses is narrowed down to single ones ---
+
+    def adopt(self, tasks: Sequence[Task], suspects: bool = False) -> None:
+        """Stores the tasks; new ones wait from now on. Raises LeadershipLost and StoreUnavailable.
+
+        `suspects` may have been handed out by the queue earlier, when they couldn't be read.
+        """
+        self._health.beat("the loop")
+        tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
+        self._has_unstored |= any(task.found_by == "queue" for task in tasks)
+        fresh: list[Task] = []
+
+        def adopt(some: Sequence[Task]) -> None:
+            for part in steps(some):  # as the store commits them: those before a refused one are known here too
+                fresh.extend(self._store.tasks.adopt(self.term, part, self._store.now()))
+
+        for task, error in failing_items(tasks, adopt):
+            self.decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
+        self._has_unstored = False
+        self.decider.add_tasks(fresh)
+        for task in fresh:
+            log.info(
+                "task waits",
+                task_id=task.id,
+                workflow=task.workflow,
+                workflow_id=task.workflow_id,
+                reference_name=task.reference_name,
+                found_by=task.found_by,
+                **({"broken": task.broken} if task.broken else {}),
+            )
+        if not suspects and any(task.found_by == "index" for task in fresh):
+            self._reporter.found_by_index_alone(self.barrier)
+
+    def _wait_again(self, returned: Sequence[Task]) -> None:
+        def wait(tasks: Sequence[Task]) -> None:
+            self._store.tasks.wait_again(self.term, [task.id for task in tasks])
+            self.decider.add_tasks(tasks)
+
+        quarantine = self.decider.quarantine
+        due = [task for task in returned if not quarantine.has_task(task.id)]
+        for task, error in failing_items(due, wait):
+            quarantine.task_failed(task.id, error, partial(wait, [task]))
+
+    def drop(self, task_ids: Sequence[str]) -> None:
+        """These tasks no longer wait: Conductor has ended them. Raises LeadershipLost and StoreUnavailable."""
+
+        def drop(ids: Sequence[str]) -> None:
+            self._store.tasks.drop(self.term, ids, self._store.now())
+            self.decider.drop_tasks(ids)
+
+        for task_id, error in failing_items(task_ids, drop):  # the next discovery finds out that it has ended
+            self.decider.quarantine.task_failed(task_id, error, lambda: None)
+        log.info("tasks no longer wait: Conductor has ended them", tasks=some_of(task_ids))
 
     # --- whether Conductor can be used ---
 
@@ -293,9 +346,9 @@ class Leader:
         try:
             for found in self._discovery.run(self.scanner.searched_to):
                 if isinstance(found, Ended):
-                    self._send(partial(self.adoption.drop, found.task_ids))
+                    self._send(partial(self.drop, found.task_ids))
                 else:
-                    self._send(partial(self._adopt, found))
+                    self._send(partial(self.adopt, found))
         finally:
             if not self.heartbeat.over:  # a reconciliation may have completed before the discovery failed
                 self._reporter.discovery(self._index.ladder, self._discovery.outcome)
@@ -309,7 +362,7 @@ class Leader:
         """
         try:
             for tasks in self._index.retry():
-                self._send(partial(self._adopt, tasks, suspects=True))
+                self._send(partial(self.adopt, tasks, suspects=True))
         finally:
             self._index.suspects.show(self._store)
 

@@ -69,7 +69,7 @@ def return_tasks(store: Store, *tasks: Task, term: Term = ME) -> None:
     id_ = arrive(store, f"refused {fresh[0].id}", webhook="refused")
     taken = [NewTarget("complete", one.workflow, one.workflow_id, one.id, one.reference_name) for one in fresh]
     claimed = store.decisions.decide(term, [Decision(id_, "pending", "no", (*taken,))], [], NOW, len(taken))
-    store.claims.record_results("me", [Result(target, "failed", "no") for target in claimed], NOW)
+    store.claims.record_results(term.holder, [Result(target, "failed", "no") for target in claimed], NOW)
 
 
 def event(store: Store, id_: str) -> Event:

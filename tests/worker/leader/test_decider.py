@@ -14,8 +14,6 @@ from store.errors import LeadershipLost, StoreUnavailable
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
-from worker.discovery.barrier import Barrier
-from worker.leader.adoption import Adoption
 from worker.leader.decider import Request
 
 
@@ -36,16 +34,6 @@ def test_the_log_of_a_decision_names_some_of_very_many_tasks(bench: Bench) -> No
         bench.decide()
     [line] = [line for line in logs if line["event"] == "event decided"]
     assert [line["tasks"][-1], line["workflows"][-1]] == ["and 10 more"] * 2
-
-
-def test_the_log_of_tasks_that_have_ended_names_some_of_very_many(bench: Bench) -> None:
-    adoption = Adoption(bench.store, ME, bench.decider, Barrier(), mock.Mock())
-    waiting = [bench.wait().id for _ in range(30)]
-    bench.decide()
-    with capture_logs() as logs:
-        adoption.drop(waiting)
-    assert [len(line["tasks"]) for line in logs] == [21]
-    assert not bench.decider.tasks
 
 
 @pytest.mark.parametrize("offset", [0, 90_000, -90_000])

@@ -54,7 +54,7 @@ def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_stor
         return new_task_row(task, *more)
 
     with mock.patch.object(rows, "STEP", 2), mock.patch.object(rows, "new_task_row", refuse):
-        leader_of(worker).adoption.adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
+        leader_of(worker).adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
     assert sorted(leader_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 
 
@@ -63,7 +63,7 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     tasks = [bench.wait() for _ in range(3)]
     worker.step()
     with refusing(bench, "drop", tasks[0]):
-        leader_of(worker).adoption.drop(tasks)
+        leader_of(worker).drop(tasks)
     assert [bench.state(task) for task in tasks] == ["waiting", "gone", "gone"]
     returned = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(3)]
     return_tasks(bench.store, *returned, term=leader_of(worker).term)

@@ -10,6 +10,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from structlog.testing import capture_logs
 
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Pruned, Task, Term
@@ -57,6 +58,16 @@ def test_a_worker_that_could_not_store_what_it_polled_does_not_resign(bench: Ben
         old.step()
     assert old.leader is None
     assert not bench.worker().elect()
+
+
+def test_the_log_of_tasks_that_have_ended_names_some_of_very_many(bench: Bench) -> None:
+    worker = bench.deciding()
+    waiting = [bench.wait() for _ in range(30)]
+    worker.step()
+    with capture_logs() as logs:
+        leader_of(worker).drop(waiting)
+    assert [len(line["tasks"]) for line in logs] == [21]
+    assert len(leader_of(worker).decider.tasks) == 0
 
 
 def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
@@ -268,7 +279,7 @@ def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_term_only(bench:
     extended: list[str] = []
     bench.conductor.extend_lease = lambda task_id, *_: extended.append(task_id)  # type: ignore[attr-defined]
     leader = leader_of(worker)
-    leader._adopt([task, strange])
+    leader.adopt([task, strange])
     worker._timeouts._pool = pool = Later()
     leader.extend_timeouts()
     pool.run_all()
