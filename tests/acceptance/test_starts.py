@@ -23,10 +23,6 @@ webhooks:
       - workflow: {unique("on_main")}
         version: 1
         when: {{"$.ref": refs/heads/main}}
-  - name: unknown
-    headers: {{X-Api-Key: "${{API_KEY}}"}}
-    starts:
-      - workflow: {unique("nobody_knows_this")}
   - name: both
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     receivers: {{{unique("both")}: any}}
@@ -57,26 +53,6 @@ def test_an_event_starts_the_workflows_whose_when_holds_with_the_payload_as_inpu
     assert given.pop("_webhook")["eventId"] == event_id
     assert given == payload
     assert started_by(conductor, unique("on_main"), event_id) == []
-
-
-def test_an_event_for_a_workflow_that_conductor_does_not_know_fails_with_the_reason_and_can_be_replayed(
-    bridge: Bridge, conductor: Conductor
-) -> None:
-    name = unique("nobody_knows_this")
-    event_id = bridge.orders("unknown", {"kind": "go"})
-    bridge.wait_for_event(event_id, "failed")
-    [target] = bridge.targets(event_id)
-    assert target.state == "failed"
-    assert name in (target.error or "")
-
-    conductor.register(name, [set_variable("note", done=True)])
-    bridge.cli("events", "replay", event_id)
-    [replayed] = [event for event in bridge.events("unknown") if event.id != event_id]
-    assert replayed.replay_of == event_id
-    bridge.wait_for_event(replayed.id, "delivered")
-    [workflow] = started_by(conductor, name, replayed.id)
-    assert workflow["input"]["kind"] == "go"
-    conductor.call("DELETE", f"/metadata/workflow/{name}/1")  # the module's tests run once for each store
 
 
 def test_an_event_both_completes_and_starts_but_never_the_workflow_that_it_started(

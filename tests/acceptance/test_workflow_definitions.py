@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
 
-from admin.page.app import create_app
-from config.settings import Settings
-from testkit.client import Conductor, by_hand, set_variable, wait_for, wait_for_webhook
+from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
 
 NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))
@@ -136,49 +132,3 @@ def test_the_worker_notes_what_does_not_fit_for_the_overview(bridge: Bridge) -> 
     found = wait_for(lambda: bridge.store.facts.all().get("workflow_problems"), "the worker compares the workflows")
     assert f"Conductor has no workflow {NESTED}d; did you mean {NESTED}?" in found
     assert len(found.splitlines()) == 6  # none of samples: those are guesses
-
-
-# --- the page -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def page(conductor_url: str, tmp_path: Path) -> FlaskClient:
-    """The page of a folder with one webhook, which receives a workflow that a person completes, and starts one."""
-    folder = tmp_path / "webhooks"
-    folder.mkdir()
-    (folder / "a.yaml").write_text(
-        f"webhooks: [{{name: orders, verifier: none, receivers: {{{unique('wd_run')}: any}},"
-        f" starts: [{{workflow: {unique('wd_gone')}}}]}}]"
-    )
-    settings = Settings.model_validate(
-        {
-            "bridge_webhooks": folder,
-            "bridge_database": f"sqlite:///{tmp_path / 'bridge.db'}",
-            "bridge_admin_writes": True,
-            "conductor_server_url": conductor_url,
-        }
-    )
-    return create_app(settings).test_client()
-
-
-def test_a_workflow_is_run_on_the_page_and_followed_to_its_end(page: FlaskClient, conductor: Conductor) -> None:
-    conductor.register(unique("wd_run"), [by_hand("approve")])
-    chosen = f'["{unique("wd_run")}", null]'
-    data = {"workflow": chosen, "input": '{"order": 4711}'}
-    started = page.post("/webhooks/orders/run", data=data)
-    assert started.status_code == 303
-    follow = started.headers["Location"]
-    workflow_id = follow.rsplit("/", 1)[1]
-    assert conductor.workflow(workflow_id)["input"] == {"order": 4711}
-
-    conductor.wait_for_task(workflow_id, "approve")
-    running = page.get(follow)
-    assert int(running.headers["Refresh"]) > 0
-    assert all(text in running.text for text in ("RUNNING", "approve", "HUMAN", workflow_id))
-
-    conductor.complete(workflow_id, "approve")
-    conductor.wait_for_status(workflow_id)
-    ended = page.get(follow)
-    assert "Refresh" not in ended.headers
-    assert ended.text.count("COMPLETED") == 2
-    assert "ran a workflow of</td>" in page.get("/changes").text or workflow_id in page.get("/changes").text
