@@ -38,14 +38,9 @@ _TOPIC = r"^arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,2
 _MEMBERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[\d+\])*")
 
 
-def error_detail(
-    kind: LiteralString, message: str, place: tuple[str | int, ...], context: Mapping[str, Any] | None = None
-) -> InitErrorDetails:
+def error_detail(kind: LiteralString, message: str, place: tuple[str | int, ...]) -> InitErrorDetails:
     """An error without the input, which may be a secret."""
-    # An exception would refer to all that was read so far, by its traceback, and be referred to by it.
-    plain = {key: value for key, value in (context or {}).items() if not isinstance(value, BaseException)}
-    error = PydanticCustomError(kind, "{text}", {**plain, "text": message})
-    return InitErrorDetails(type=error, loc=place, input=None)
+    return InitErrorDetails(type=PydanticCustomError(kind, "{text}", {"text": message}), loc=place, input=None)
 
 
 class StrictModel(BaseModel):
@@ -71,7 +66,7 @@ class StrictModel(BaseModel):
             model = handler(value)
         except ValidationError as error:
             details.extend(
-                error_detail(found["type"], found["msg"], found["loc"], found.get("ctx"))
+                error_detail(found["type"], found["msg"], found["loc"])
                 for found in error.errors(include_url=False, include_input=False)
             )
         if details:
