@@ -21,10 +21,9 @@ from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
-from worker.context import Context
+from worker.context import Context, open_definitions
 from worker.delivery.executor import WAIT_FOR_STORE
 from worker.health import Health, serve
-from worker.leader.definitions import open_definitions
 from worker.leader.worker import Worker
 from worker.notify.notifier import EVERY, Notifier
 from worker.notify.sender import Apprise

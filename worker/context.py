@@ -1,17 +1,27 @@
-"""What all parts of a worker work with."""
+"""What all parts of a worker work with, and where its definitions come from."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
+import structlog
+
+from config.last_good import LastGood
+from config.logs import some_of
 from config.process import WakeUp
 from config.settings import Settings
-from config.watch import DefinitionsSource
+from config.watch import STILL_IN_FORCE, DefinitionsSource, Listener
+from config.webhooks import Definitions, DefinitionsError, Webhook
 from store.clock import MonotonicClock
+from store.sql.facts import facts_of_gone
 from store.sql.store import Store
+from worker import metrics
 from worker.conductor.client import Conductor
 from worker.health import Health
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +36,63 @@ class Context:
     clock: MonotonicClock = time
     stop: WakeUp = field(default_factory=WakeUp)
     """Rung when the worker should end: it cuts every pause short."""
+
+
+def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:
+    """Reads the definitions from the files. No secret is looked up, since the worker verifies nothing.
+
+    If a file is broken at the start, uses the last good webhooks that an earlier process kept. Raises
+    DefinitionsError if nothing good is known.
+    """
+    last_good = LastGood(may_be_empty=settings.bridge_admin_writes, looks_up_secrets=False)
+    left = frozenset(settings.bridge_leave_to_conductor)
+    definitions = last_good.begin(settings.bridge_webhooks, store.kept_definitions.all)
+    definitions = without(definitions, left)
+    metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
+    if definitions.errors:
+        log.error(STILL_IN_FORCE, errors="\n".join(map(str, definitions.errors)))
+    source = DefinitionsSource(settings.bridge_webhooks, lambda path: without(last_good.load(path), left), definitions)
+    source.listener = _Changes(source, store)
+    return source
+
+
+def without(definitions: Definitions, workflows: Collection[str]) -> Definitions:
+    """The definitions without what they say of these workflows, which webhooks of Conductor's own serve."""
+    if not workflows:
+        return definitions
+
+    def changed(webhook: Webhook) -> Webhook:
+        receivers = {name: versions for name, versions in webhook.receivers.items() if name not in workflows}
+        starts = tuple(start for start in webhook.starts if start.workflow not in workflows)
+        messages = tuple(message for message in webhook.messages if message.workflow not in workflows)
+        return webhook.model_copy(update={"receivers": receivers, "starts": starts, "messages": messages})
+
+    return replace(definitions, webhooks=tuple(map(changed, definitions.webhooks)))
+
+
+class _Changes(Listener):
+    """Logs and records changes. The relay keeps the good definitions, since it alone checks all of them."""
+
+    def __init__(self, source: DefinitionsSource, store: Store):
+        self._source = source
+        self._store = store
+        self._known = set(source.current.by_name)
+
+    def changed(self, definitions: Definitions) -> None:
+        metrics.DEFINITIONS_OK.labels("worker").set(not definitions.errors)
+        log.info("definitions reloaded", webhooks=some_of(definitions.by_name))
+
+    def broken(self, error: DefinitionsError) -> None:
+        metrics.DEFINITIONS_OK.labels("worker").set(0)
+        log.error(STILL_IN_FORCE, errors=str(error))
+
+    def record(self, error: str | None) -> None:
+        store = self._store
+        store.facts.set("definitions_error:worker", error)
+        names = set(self._source.current.by_name)
+        gone = self._known - names
+        for name, value in facts_of_gone(store.facts.all(), gone, names, store.now()).items():
+            store.facts.set(name, value)
+        if gone:
+            log.warning("webhooks are gone from the definitions", webhooks=some_of(sorted(gone)))
+        self._known = names

@@ -26,10 +26,9 @@ from worker.discovery.scanner import Scanner
 from worker.failing_items import concerns_all, failing_items
 from worker.inbox import Inbox
 from worker.leader.callbacks import Callbacks
-from worker.leader.checks import Checks
 from worker.leader.decider import Decider, Request
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.reporting import Reporter
+from worker.leader.reporting import Checks, Reporter
 from worker.leader.task_index import parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows

@@ -1,21 +1,27 @@
-"""What a leader reports about Conductor: metrics, the log, and facts in the store that command line and page show."""
+"""What a leader finds out about Conductor, and reports: metrics, the log, and facts in the store, which people see."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
 
+from config.webhooks import Definitions
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
 from store.sql.store import Store
 from worker import metrics
+from worker.conductor.errors import ConductorError
+from worker.conductor.server_webhooks import FACT, Remark, as_text, remarks
+from worker.context import Context
 from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Outcome
 from worker.discovery.index import Ladder
+from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS, Suspects
+from worker.workflow_definitions.check import check_workflows
 
 log = structlog.get_logger()
 
@@ -27,6 +33,14 @@ _REMEMBERED = 100_000
 """Quarantined items that a new leader tries again."""
 _ALONE_EVERY = 3_600_000
 """Milliseconds after which it is recorded again that tasks are found by the index alone."""
+WEBHOOKS_EVERY = 600.0
+"""Seconds between two looks at Conductor's own webhooks."""
+_WORKFLOWS_EVERY = 300.0
+"""Seconds between two checks of the same definitions against Conductor's workflows."""
+_WORKFLOWS_TAKE = 60.0
+"""Seconds that one such check takes at most: here nobody waits for it."""
+_PROBLEMS = 50
+"""Problems with workflows that are reported one by one."""
 
 # Names of facts in the store.
 _CONDUCTOR = "conductor"
@@ -45,6 +59,10 @@ _SEARCHED_TO = "index_searched_to"
 """The server's time up to which the index was searched, in milliseconds."""
 _ALONE = "tasks_by_index_alone"
 """When a task was last found by the index alone, in Unix milliseconds."""
+_MISSING_CALLS = "conductor_lacks"
+"""Which calls Conductor lacks, or our key may not make; absent if there are none."""
+_WORKFLOWS = "workflow_problems"
+"""The receivers and starts that Conductor's workflows don't fit, one per line; absent if all do."""
 
 
 class Reporter:
@@ -152,3 +170,79 @@ class Reporter:
             for item in self._store.quarantine.items(kind, limit=_REMEMBERED):
                 suspects.remember(kind, item.id, item.reason, monotonic - (now - item.since) / 1000)
         return int(facts.get(_SEARCHED_TO, 0))
+
+
+class Checks:
+    """Of one term. For one thread. Each check may raise StoreUnavailable."""
+
+    def __init__(self, context: Context, reporter: Reporter):
+        self._store = context.store
+        self._conductor = context.conductor
+        self._clock = context.clock
+        self._left = context.settings.bridge_leave_to_conductor
+        self._reporter = reporter
+        self._missing_calls: str | None = None
+        self._webhooks_due = self._workflows_due = float("-inf")
+        self._remarks: Sequence[Remark] = ()
+        self._checked: Definitions | None = None
+        self._failure = ""
+        """Why workflow definitions couldn't be read, in the log's words."""
+
+    def calls(self, definitions: Definitions) -> None:
+        """Finds out which calls can't be made before an event needs them, until none is missing. Raises
+        ConductorError."""
+        if self._missing_calls == "":
+            return
+        missing = "; ".join(map(str, missing_calls(self._conductor, definitions.starts)))
+        if missing != self._missing_calls:
+            if missing:
+                log.error("some calls to Conductor can't be made", error=missing)
+            self._store.facts.set(_MISSING_CALLS, missing or None)
+            self._missing_calls = missing
+
+    def webhooks(self, definitions: Definitions) -> None:
+        """Finds out whether Conductor has its own webhooks. If it doesn't tell, nothing changes."""
+        now = self._clock.monotonic()
+        if now < self._webhooks_due:
+            return
+        self._webhooks_due = now + WEBHOOKS_EVERY
+        try:
+            theirs = self._conductor.webhooks()
+        except ConductorError as error:
+            log.info("can't tell whether Conductor has its own webhooks", error=str(error))
+            return
+        self._reporter.write(FACT, as_text(theirs))
+        said = tuple(remarks(definitions.webhooks, theirs, self._left))
+        if said != self._remarks:
+            for remark in said:
+                tell = log.warning if remark.level == "warning" else log.info
+                tell(remark.text, remedy=remark.remedy, webhooks=list(remark.details))
+            self._remarks = said
+
+    def workflows(self, definitions: Definitions) -> None:
+        """Compares the definitions with Conductor's workflows, if they are new or the last check was a while ago."""
+        now = self._clock.monotonic()
+        if definitions is self._checked and now < self._workflows_due:
+            return
+        self._checked, self._workflows_due = definitions, now + _WORKFLOWS_EVERY
+        try:
+            checked = check_workflows(self._conductor, definitions, seconds=_WORKFLOWS_TAKE)
+        except ConductorError as error:
+            self._note(str(error))
+            return
+        self._note(checked.unread)
+        problems = checked.problems
+        metrics.WORKFLOW_PROBLEMS.set(len(problems))
+        lines = [str(problem) for problem in problems[:_PROBLEMS]]
+        if len(problems) > _PROBLEMS:
+            lines.append(f"and {len(problems) - _PROBLEMS} more: webhook-bridge check lists them")
+        if self._reporter.write(_WORKFLOWS, "\n".join(lines) or None) and lines:
+            log.warning("webhooks don't fit Conductor's workflow definitions", problems=lines)
+
+    def _note(self, failure: str) -> None:
+        """Logs why workflow definitions can't be read, once for each reason."""
+        if failure and failure != self._failure:
+            log.warning(
+                "not all receivers, starts and messages can be checked against Conductor's workflows", error=failure
+            )
+        self._failure = failure

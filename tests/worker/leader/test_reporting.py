@@ -1,13 +1,123 @@
-"""What the leader says about Conductor is said once, and again when it changes."""
+"""What the leader finds out about Conductor is said once, and again when it changes."""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 from unittest import mock
 
+import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
+
+from config.webhooks import Definitions, Webhook
+from tests.worker.clock import Clock
+from worker import metrics
+from worker.conductor.errors import ConductorError, NotNow
 from worker.discovery.discovery import Outcome
 from worker.discovery.index import Ladder
-from worker.leader.reporting import Reporter
+from worker.leader.reporting import Checks, Reporter
+
+HOOK = Webhook.model_validate({"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)})
+WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {}}}
+
+
+class Registry:
+    """A Conductor that has `deploy`, and `on_push` once it is registered."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, list[int]] = {"deploy": [1]}
+        self.error: ConductorError | None = None
+        self.asked = 0
+
+    def within(self, seconds: float) -> Registry:
+        return self
+
+    def workflow_versions(self) -> dict[str, list[int]]:
+        self.asked += 1
+        if self.error is not None:
+            raise self.error
+        return self.versions
+
+    def workflow_definition(self, name: str, version: int) -> dict[str, Any]:
+        return {"name": name, "version": version, "tasks": [WAIT]}
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(1000)
+
+
+class Facts(dict[str, Any]):
+    """The facts in a store, and how often any was written."""
+
+    writes = 0
+
+    def set(self, fact: str, text: str | None) -> None:
+        self.writes += 1
+        self[fact] = text
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts()
+
+
+@pytest.fixture
+def checks(registry: Registry, clock: Clock, facts: Facts) -> Checks:
+    context: Any = mock.Mock(conductor=registry, clock=clock, store=mock.Mock(facts=facts))
+    return Checks(context, Reporter(context.store, clock))
+
+
+def test_new_definitions_are_compared_at_once_and_the_same_ones_every_five_minutes(
+    registry: Registry, clock: Clock, checks: Checks
+) -> None:
+    first, second = Definitions((HOOK,)), Definitions((HOOK,))
+    for definitions, seconds, asked in ((first, 0, 1), (first, 299, 1), (second, 0, 2), (second, 301, 3)):
+        clock.seconds += seconds
+        checks.workflows(definitions)
+        assert registry.asked == asked
+
+
+def test_a_server_that_lists_no_workflows_is_logged_once(registry: Registry, checks: Checks, facts: Facts) -> None:
+    registry.error = NotNow("403 no")
+    with capture_logs() as logs:
+        for _ in range(3):
+            checks.workflows(Definitions((HOOK,)))
+    assert [line["error"] for line in logs] == ["403 no"]
+    assert not facts
+
+
+def test_what_does_not_fit_is_logged_noted_and_counted_until_it_fits(
+    checks: Checks, registry: Registry, facts: Facts
+) -> None:
+    missing = ":1: webhook hook: starts[0]: Conductor has no workflow on_push; register it there, or correct the name"
+    with capture_logs() as logs:
+        for versions, problems in (({"deploy": [1]}, missing), ({"deploy": [1], "on_push": [1]}, None)):
+            registry.versions = versions
+            checks.workflows(Definitions((HOOK,)))
+            assert facts["workflow_problems"] == problems
+    assert facts.writes == 2
+    assert [(line["log_level"], line["problems"]) for line in logs] == [("warning", [missing])]
+    assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0
+
+
+def test_of_very_many_problems_some_are_noted_and_all_counted_by_this_leader_alone(
+    checks: Checks, facts: Facts
+) -> None:
+    names = {f"workflow_{number}": "any" for number in range(80)}
+    checks.workflows(Definitions((Webhook.model_validate({"name": "hook", "receivers": names}),)))
+    lines = facts["workflow_problems"].splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "and 30 more: webhook-bridge check lists them"
+    assert REGISTRY.get_sample_value("bridge_workflow_problems") == 80
+    metrics.leadership_over()
+    assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0
 
 
 def test_the_way_in_which_tasks_are_found_is_said_when_it_works_and_at_each_change() -> None:

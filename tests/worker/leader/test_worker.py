@@ -26,8 +26,8 @@ from worker.conductor.server import Server
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
 from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
-from worker.leader.checks import WEBHOOKS_EVERY
 from worker.leader.heartbeat import TERM_SECONDS
+from worker.leader.reporting import WEBHOOKS_EVERY
 from worker.leader.worker import Worker
 
 # --- what was polled ---

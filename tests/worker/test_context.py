@@ -13,7 +13,7 @@ from store.sql.facts import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
 from tests.settings import settings_with
 from worker import metrics
-from worker.leader.definitions import open_definitions
+from worker.context import open_definitions
 
 ONE = "- {name: one, verifier: none, receivers: {w: any}}\n"
 TWO = "- {name: two, verifier: none, receivers: {w: any}}\n"
