@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -153,12 +154,16 @@ def secret_given(text: str | None, option: str = "--secret") -> str:
         return sys.stdin.read().strip()
     if text is None or not text.startswith("@"):
         return text or ""
+    return read_text(Path(text[1:]), option)
+
+
+def read_text(file: Path, option: str) -> str:
+    """The text of a file that an option names, without what surrounds it. Exits with 2 if it can't be read."""
     try:
-        with open(text[1:], encoding="utf-8") as file:
-            return file.read().strip()
+        return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint=option) from None
+        raise click.BadParameter(f"{file}: {reason}", param_hint=option) from None
 
 
 _Asked = TypeVar("_Asked", bound=ApiObject)

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from admin.cli.common import Here, here
+from admin.cli.common import Here, here, read_text
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
@@ -119,10 +119,7 @@ def _local_name(forward: str) -> str | None:
 
 def _token(here: Here, file: Path | None) -> str | None:
     if file is not None:
-        try:
-            return file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise click.BadParameter(f"{file} can't be read: {error}", param_hint="--token-file") from None
+        return read_text(file, "--token-file")
     token = here.settings.bridge_listen_token
     return token.get_secret_value() if token is not None else None
 

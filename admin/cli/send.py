@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from admin.cli.common import Here, complete_webhook, here, webhook_named
+from admin.cli.common import Here, complete_webhook, here, read_text, webhook_named
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.deliveries import CantKeep, headers_of, renewed, with_content_type
@@ -147,12 +147,8 @@ def send(
 def _with_token(webhook: Webhook, draft: Draft, file: Path) -> Draft:
     if webhook.jwt is None:
         raise click.BadParameter(f"{webhook.name} has no jwt, so no token is asked for", param_hint="--token-file")
-    try:
-        token = file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a token"
-        raise click.BadParameter(f"{file}: {reason}", param_hint="--token-file") from None
-    if not token or not token.isprintable():
+    token = read_text(file, "--token-file")
+    if not token or not token.isascii() or not token.isprintable():
         raise click.BadParameter(f"{file}: not a token", param_hint="--token-file")
     return Jwt(webhook.jwt.issuer, header=webhook.jwt.header).with_token(draft, token)
 
