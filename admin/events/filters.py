@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, get_args
 
-from admin.errors import NotFound
-from admin.events.search import BadFilter, Search, Where
+from admin.events.search import BadFilter, Search, Where, split_condition
 from config.quantities import parse_duration
 from criteria.suggestions import did_you_mean
 from store.records import EventStatus, Waiting
@@ -57,7 +56,7 @@ def search_of(bridge: Bridge, parts: Mapping[str, str]) -> Search:
         waiting=status if status in get_args(Waiting) and failure is None else None,  # type: ignore[arg-type]
         type=parts.get("type"),
         text=parts.get("text"),
-        where=tuple(map(Where.parse, conditions)),
+        where=tuple(Where(*split_condition(one)) for one in conditions),
         failure=failure,
         since=since,
         until=until,
@@ -69,13 +68,12 @@ def check_webhook(bridge: Bridge, name: str | None) -> None:
 
     While definitions can't be read, any webhook may be in them.
     """
-    known = bridge.definitions.by_name
-    if name is None or name in known or bridge.definitions.errors:
+    if name is None or name in bridge.definitions.by_name or bridge.definitions.errors:
         return
     store = bridge.store
     has_any = store.queries.events(EventFilter(name, limit=1, listing=True)) or store.without_events.rejections(name, 1)
     if not has_any:
-        raise NotFound(f"no webhook {name}: {did_you_mean(name, known) if known else 'none is defined'}")
+        bridge.webhook(name)
 
 
 def _time_of(text: str | None) -> int | None:

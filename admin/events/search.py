@@ -46,8 +46,6 @@ def reason_of(error: str | None) -> str:
 
 _STEP = 200
 """Events that are looked at together."""
-_EXAMINED = 20_000
-"""Events that are looked at for one list, at most."""
 _SMALL = 100_000
 """Characters of a payload that is read together with others."""
 PATIENCE = 3.0
@@ -90,11 +88,6 @@ class Where:
 
     path: str
     value: str
-
-    @classmethod
-    def parse(cls, text: str) -> Where:
-        """Raises BadFilter."""
-        return cls(*split_condition(text))
 
     def holds(self, document: object) -> bool:
         """Whether one of the values that the path selects is this one: as text, as a number or as true or false."""
@@ -170,8 +163,10 @@ class _Looking:
 
     def page(self) -> EventPage:
         query, asked, found = self._query, self._asked, list[Event]()
-        examined, searched_to = 0, None
-        is_exact = not (query.where or query.failure or self._folds or self._looks_at_hidden())
+        searched_to = None
+        # Else the store may find events that it hasn't looked into.
+        looks_everywhere = query.searchable is None or query.webhook in query.searchable
+        is_exact = looks_everywhere and not (query.where or query.failure or self._folds)
         step = query.limit if is_exact else _STEP
         while True:
             page = self._queries.page(replace(asked, limit=step))
@@ -180,21 +175,11 @@ class _Looking:
                 asked = replace(asked, after_seq=searched_to.seq - 1)
             matching, last = self._matching(page.events)
             found += matching
-            examined += len(page.events)
             if last is not None and len(found) < query.limit:
                 return EventPage(found, last)
             if len(found) >= query.limit or len(page.events) < step:
                 return EventPage(found[: query.limit], searched_to)
-            if examined >= _EXAMINED:
-                return EventPage(found[: query.limit], page.events[-1])
             asked = replace(asked, before_seq=page.events[-1].seq)
-
-    def _looks_at_hidden(self) -> bool:
-        """Whether the store may find events that it hasn't looked into."""
-        query = self._query
-        if query.searchable is None:
-            return False
-        return query.webhook not in query.searchable
 
     def _matching(self, events: Sequence[Event]) -> tuple[list[Event], Event | None]:
         """Those of the events that match, as they are shown; and the last one that was looked at, if time ran out."""
