@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from admin.definitions.entry_text import Entry, cut_out, files_in, items_in, parsed, with_secrets, with_value
+from admin.definitions.entry_text import CantCut, Entry, cut_out, files_in, items_in, parsed, with_secrets, with_value
 from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value, without_secrets
 from admin.errors import CantDo
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
@@ -75,7 +75,12 @@ class Written:
     @property
     def entry(self) -> Entry:
         """Its own lines. Raises CantCut."""
-        return cut_out(self.text, parsed(self.text), self.index)
+        entry = cut_out(self.text, parsed(self.text), self.index)
+        try:
+            parse_yaml(entry.text)
+        except BadYaml:
+            raise CantCut(f"an alias in it stands for something elsewhere in {self.file.name}: edit the file") from None
+        return entry
 
 
 @dataclass(frozen=True)

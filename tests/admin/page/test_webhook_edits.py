@@ -59,6 +59,15 @@ def test_a_wrong_input_is_told_at_its_field(page: Page, given: str) -> None:
     assert 'id="start-error"' in answer.text
 
 
+def test_a_webhook_that_shares_something_with_another_is_not_edited_here(page: Page) -> None:
+    text = "webhooks:\n- name: one\n  verifier: none\n  receivers: &r {a: any}\n"
+    (page.folder / "a.yaml").write_text(f"{text}- name: two\n  verifier: none\n  receivers: *r\n")
+    assert page.client.get("/webhooks/one/edit").status_code == 200
+    answer = page.client.get("/webhooks/two/edit")
+    assert answer.status_code == 409
+    assert "an alias in it stands for something elsewhere in a.yaml: edit the file" in answer.text
+
+
 def test_two_who_edit_at_once_are_told(page: Page) -> None:
     page.create()
     version = page.version("deploys")
