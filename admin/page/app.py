@@ -12,13 +12,13 @@ from admin.errors import CantDo
 from admin.page import (
     api,
     criteria,
+    definitions,
     listening,
     live,
     many,
     orkes_api,
     pages,
     rejections,
-    runs,
     sending,
     webhooks,
 )
@@ -105,7 +105,7 @@ def create_app(settings: Settings) -> Flask:
     app.register_blueprint(api.blueprint)
     app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)
-    app.register_blueprint(runs.blueprint)
+    app.register_blueprint(definitions.blueprint)
     app.register_blueprint(criteria.blueprint)
     app.register_blueprint(sending.blueprint)
     app.register_blueprint(orkes_api.blueprint)

@@ -1,10 +1,11 @@
-"""Creates and changes webhooks on the page; `DefinitionsFolder` writes them."""
+"""One webhook: its page, test events, and runs of its workflows, each view of which is one short call to Conductor."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,40 +13,35 @@ from flask import Blueprint, Response, abort, g, make_response, redirect, reques
 
 from admin import operations
 from admin.bridge import DAY
-from admin.definitions.entry_text import UnknownSecret, files_in, masked
-from admin.definitions.forms import WebhookForm
-from admin.definitions.rotation import ValueMissing, may_add_secret, proofs_of, remove_old
-from admin.definitions.rotation import rotate as rotate_proof
+from admin.definitions.entry_text import files_in
+from admin.definitions.rotation import may_add_secret, proofs_of
 from admin.definitions.values import as_yaml, without_secrets
-from admin.definitions.writer import (
-    CantWrite,
-    Changed,
-    DefinitionsFolder,
-    Invalid,
-    NameTaken,
-    Written,
-)
+from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
-from admin.orkes.webhooks import forget
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_times
 from admin.page.context import changed, flash_messages, source
-from admin.page.form_page import edit_page, form_page
 from admin.page.pages import bridge, render, rows_of, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
 from config.references import may_hold_reference, stamp_of
 from config.webhooks import Webhook
 from platforms import PLATFORMS
+from platforms.bodies import MalformedBody, read_json
 from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
 from store.sql.event_search import EventFilter
+from worker.conductor.errors import ConductorError, OutcomeUnknown
+from worker.conductor.responses import Progress
 
 blueprint = Blueprint("webhooks", __name__)
 
-_CHANGES = 200
-"""Changes that are listed, at most."""
+_TASKS_SHOWN = 100
+_SOONEST, _LATEST = 2, 30
+"""Seconds after which a page that follows a workflow is loaded again: soon at first, then ever later."""
+_AFTER_FAILURE = 10
+"""The same if Conductor couldn't tell: each such view may hold one of the page's few threads for seconds."""
 _TAKEN_UP_WITHIN = 8.0
 """Seconds within which a running relay has read a new definition."""
 _READ_WITHIN = 5.0
@@ -74,18 +70,7 @@ def defined(name: str) -> Webhook:
     return bridge().webhook(name)
 
 
-def _written(name: str) -> Written:
-    """The webhook as it is written. Raises NotFound, and CantWrite if what its file says isn't in force."""
-    found = folder().find(name)
-    if found is None:
-        raise NotFound(f"no webhook {name} is in {source().settings.bridge_webhooks}")
-    if not _is_in_force(found):
-        errors = [str(problem) for problem in bridge().definitions.errors if problem.file == str(found.file)]
-        raise CantWrite(f"correct {found.file.name} first: {'; '.join(errors) or 'it is being changed'}")
-    return found
-
-
-def _is_in_force(written: Written) -> bool:
+def is_in_force(written: Written) -> bool:
     """Whether what the file says is in force. If it has errors, a secret may stand anywhere in it, so none of it may be
     shown; one that this process can't look up does no harm."""
     definitions = bridge().definitions
@@ -93,55 +78,6 @@ def _is_in_force(written: Written) -> bool:
         return False
     places = (problem.where.partition(": ")[2] for problem in definitions.errors if problem.file == str(written.file))
     return all(may_hold_reference(tuple(filter(None, re.split(r"\.|\[\d+\]", place)))) for place in places)
-
-
-# --- new ----------------------------------------------------------------------------------------------------
-
-
-@blueprint.get("/new")
-def new() -> str | Response:
-    folder().check_writable()
-    guide = guides().get(request.args.get("platform", ""))
-    if guide is None:
-        listed = sorted(guides().values(), key=lambda one: (one.platform.name != "custom", one.platform.title.lower()))
-        return with_own_scripts(render("new_platform.html", guides=listed))
-    form = WebhookForm(guide, request.args.get("proof", ""))
-    form.begin()
-    return form_page(form, form.keys())
-
-
-@blueprint.post("/new")
-def create() -> Response:
-    here = folder()
-    guide = guides().get(request.form.get("platform", "")) or abort(400, "no such platform")
-    form = WebhookForm(guide, request.form.get("proof", ""), more=request.form.get("more", ""))
-    for name in ("name", "header", "secret", "verify_token"):
-        setattr(form, name, request.form.get(name, "").strip())
-    form.receivers, form.starts = (
-        list(filter(None, map(str.strip, request.form.getlist(name)))) for name in ("receiver", "start")
-    )
-    do = request.form.get("do")
-    if do == "generate":
-        form.generate()
-    keys = form.keys()
-    if do != "create":
-        return form_page(form, keys)
-    try:
-        if not form.errors:
-            here.create(keys)
-    except NameTaken as error:
-        form.errors["name"] = f"{error}; choose another name"
-    except CantWrite as error:
-        form.errors[""] = str(error)
-        return form_page(form, keys, 409)
-    except Invalid as error:
-        form.place(error.problems)
-    if form.errors:
-        return form_page(form, keys, 422)
-    changed("created", form.name, f"platform {guide.platform.name}")
-    forget(bridge().store.facts, form.name)
-    is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
-    return _to(form.name, fresh=True, secret=form.secret if is_entered else None)
 
 
 # --- one webhook --------------------------------------------------------------------------------------------
@@ -162,7 +98,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     written = None
     if here.settings.bridge_admin_writes:
         written = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS).find(name)
-    if written is not None and not _is_in_force(written):
+    if written is not None and not is_in_force(written):
         written = None
     events = here.events(EventFilter(webhook=name, limit=50))
     text = render(
@@ -204,11 +140,11 @@ def test(name: str) -> Response:
     try:
         answer = deliver(definition, sample.body, {"Content-Type": sample.content_type, **sample.headers})
     except CannotSign as error:
-        return _to(name, said=str(error))
+        return to_page(name, said=str(error))
     except NotReachable as error:
-        return _to(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
+        return to_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
     changed("tested", name, f"sample {sample.name}: {answer.status}")
-    return _to(name, answer=answer, said=answer.said)
+    return to_page(name, answer=answer, said=answer.said)
 
 
 def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: str = "POST", query: str = "") -> Answer:
@@ -239,91 +175,14 @@ def _until_read() -> float:
         return _READ_WITHIN
 
 
-# --- change and delete --------------------------------------------------------------------------------------
-
-
-@blueprint.get("/webhooks/<name>/edit")
-def edit(name: str) -> Response:
-    written = _written(name)
-    return edit_page(written, masked(written.entry.text), written.version)
-
-
-@blueprint.post("/webhooks/<name>/edit")
-def save(name: str) -> Response:
-    written = _written(name)
-    version = request.form.get("version", "")
-    text = "".join(f"{line}\n" for line in request.form.get("yaml", "").rstrip().splitlines())
-    try:
-        if request.form.get("do") != "save":
-            return edit_page(written, text, version, folder().plan_edit(written, text))
-        folder().edit(name, text, version)
-    except Invalid as error:
-        return edit_page(written, text, version, status=422, problems=error.problems)
-    except UnknownSecret as error:
-        return edit_page(written, text, version, status=422, problem=str(error))
-    except CantWrite as error:
-        return edit_page(written, text, version, status=409, problem=str(error))
-    except Changed as error:
-        problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
-        return edit_page(written, text, written.version, None, 409, problem=problem, now=masked(written.entry.text))
-    changed("edited", name)
-    return _to(name)
-
-
-@blueprint.post("/webhooks/<name>/secret")
-def rotate(name: str) -> Response:
-    """Adds a new secret, or value of a header, before the old one, or the first secret, or removes the old ones."""
-    written, header = _written(name), request.form.get("header") or None
-    version = request.form.get("version", "")
-    if request.form.get("do") == "forget":
-        remove_old(folder(), written, header, version)
-        changed("removed the old secret", name, header or "")
-        return _to(name)
-    try:
-        rotated = rotate_proof(folder(), written, header, request.form.get("secret", "").strip(), version)
-    except ValueMissing as error:
-        return webhook_page(name, 422, secret_problem=str(error))
-    except Invalid as error:
-        return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
-    changed("added a secret" if rotated.added else "rotated the secret", name, header or "")
-    return _to(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
-
-
 @blueprint.post("/webhooks/<name>/pause")
 def pause(name: str) -> Response:
     """Pauses or resumes the webhook: that is kept in the store, so no definition is written."""
     (operations.resume if request.form.get("do") == "resume" else operations.pause)(bridge(), name)
-    return _to(name)
+    return to_page(name)
 
 
-@blueprint.get("/webhooks/<name>/delete")
-def ask_delete(name: str) -> str:
-    return _delete_page(name, _written(name))
-
-
-@blueprint.post("/webhooks/<name>/delete")
-def delete(name: str) -> Response | tuple[str, int]:
-    written = _written(name)
-    if request.form.get("confirm", "").strip() != name:
-        return _delete_page(name, written, wrong=True), 422
-    folder().delete(name, request.form.get("version", ""))
-    changed("deleted", name)
-    forget(bridge().store.facts, name)
-    return make_response(redirect(url_for("pages.overview"), 303))
-
-
-def _delete_page(name: str, written: Written, wrong: bool = False) -> str:
-    return render(
-        "delete.html", name=name, written=written, wrong=wrong, is_paused=name in bridge().store.pauses.paused()
-    )
-
-
-@blueprint.get("/changes")
-def changes() -> str:
-    return render("changes.html", changes=bridge().store.changes.newest(limit=_CHANGES), most=_CHANGES)
-
-
-def _to(name: str, **note: Any) -> Response:
+def to_page(name: str, **note: Any) -> Response:
     """Leads on to the webhook's page, which then says what is in the note."""
     left = flash_messages().leave(g.cookie, name, note) if note else None
     return make_response(redirect(url_for("webhooks.webhook", name=name, note=left), 303))
@@ -357,3 +216,73 @@ def runnable(webhook: Webhook) -> list[Runnable]:
     started = (Runnable(start.workflow, start.version) for start in webhook.starts)
     given = (Runnable(message.workflow, message.version) for message in webhook.messages)
     return list(dict.fromkeys([*received, *started, *given]))
+
+
+@blueprint.post("/webhooks/<name>/run")
+def run(name: str) -> Response:
+    """Starts the workflow, and leads to the page that follows it."""
+    check_may_write()
+    webhook = defined(name)
+    chosen = next((one for one in runnable(webhook) if one.key == request.form.get("workflow")), None)
+    if chosen is None:
+        abort(409, "the webhook no longer has this workflow: open its page again")
+    text = request.form.get("input", "")
+    correlation_id = f"run-by-hand-{uuid.uuid4().hex}"
+    try:
+        if not isinstance(read_json(text.strip() or "{}"), dict):
+            raise MalformedBody("the input is not a JSON object, such as {}")
+        workflow_id = source().conductor.start(chosen.workflow, chosen.version, text.strip() or "{}", correlation_id)
+    except MalformedBody as error:
+        problem = str(error).replace("the body", "the input")
+    except OutcomeUnknown as error:
+        problem = f"It may have been started: look in Conductor for correlation id {correlation_id}. {error}"
+    except ConductorError as error:
+        problem = f"It was not started: {error}"
+    else:
+        changed("ran a workflow of", name, f"{chosen.label}: {workflow_id}")
+        return make_response(redirect(url_for(".follow", name=name, workflow_id=workflow_id), 303))
+    return webhook_page(name, 422, input=text, chosen=chosen.key, not_run=problem)
+
+
+@blueprint.get("/webhooks/<name>/runs/<workflow_id>")
+def follow(name: str, workflow_id: str) -> Response:
+    """How far the workflow has come. The browser asks again until it has ended: no thread waits for it."""
+    if not source().settings.bridge_admin_writes:
+        raise NotFound("workflows can't be run here")
+    webhook = defined(name)
+    progress, problem = None, None
+    try:
+        progress = _progress(webhook, workflow_id)
+    except ConductorError as error:
+        problem = f"Conductor can't say now: {error}"
+    ended = progress is not None and progress.has_ended
+    following = not ended and request.args.get("follow") != "no"
+    text = render(
+        "run.html",
+        webhook=webhook,
+        workflow_id=workflow_id,
+        progress=progress,
+        tasks=progress.tasks[-_TASKS_SHOWN:] if progress else (),
+        problem=problem,
+        following=following,
+        ended=ended,
+    )
+    response = make_response(text)
+    if following:  # a header, as the page has no script
+        response.headers["Refresh"] = str(_pause(progress))
+    return response
+
+
+def _progress(webhook: Webhook, workflow_id: str) -> Progress:
+    """Raises NotFound for what isn't one of the webhook's workflows, and ConductorError."""
+    progress = source().conductor.progress(workflow_id)
+    if progress is None or progress.workflow not in {one.workflow for one in runnable(webhook)}:
+        raise NotFound(f"no workflow {workflow_id} of {webhook.name} is in Conductor")
+    return progress
+
+
+def _pause(progress: Progress | None) -> int:
+    if progress is None:
+        return _AFTER_FAILURE
+    age = time.time() - (progress.started_at or 0) / 1000
+    return round(min(_LATEST, max(_SOONEST, age / 10)))

@@ -30,7 +30,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE")
 WAYS = ("anonymous", "cookie", "Bearer", "X-Authorization", "session as X-Authorization", "guess")
 OWN_SESSION = {"pages.log_in", "pages.logout", "orkes.token"}
 """What begins or ends the sender's own session, and nothing else."""
-ELSEWHERE = {"webhooks.test", "runs.run"}
+ELSEWHERE = {"webhooks.test", "webhooks.run"}
 """What changes something in a relay or in Conductor, which are not there here."""
 ONLY_TELLS = {"api.make_callback"}
 """What gives an admin a URL, and records nothing."""
@@ -43,7 +43,7 @@ KEEPER = """\
       deploy: any
 """
 """One more webhook, which keeps what it refuses."""
-DO = {"webhooks.create": "create", "webhooks.save": "save", "webhooks.pause": "pause", "sending.act": "save"}
+DO = {"definitions.create": "create", "definitions.save": "save", "webhooks.pause": "pause", "sending.act": "save"}
 """The button that is pressed, of forms with several."""
 NEW = {
     "name": "made-by-a-request",
@@ -172,7 +172,8 @@ class Walk:
             headers["X-Authorization"] = session
         elif way == "guess":
             headers["Authorization"] = "Bearer none-of-the-two-tokens"
-        return client.open(self.url(rule), method=method, headers=headers, **self.body(rule, method)).status_code
+        with client.open(self.url(rule), method=method, headers=headers, **self.body(rule, method)) as answer:
+            return answer.status_code
 
 
 @pytest.fixture(scope="module")

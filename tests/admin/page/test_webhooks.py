@@ -12,7 +12,7 @@ import pytest
 
 from admin.definitions import writer as definitions_writer
 from admin.definitions.forms import KINDS
-from admin.page import webhooks
+from admin.page import definitions, webhooks
 from platforms import PLATFORMS
 from platforms.verifiers import Draft
 from tests.admin.page.webhook_page import ADMIN, VIEWER, Page
@@ -189,7 +189,7 @@ def test_who_deletes_a_paused_webhook_is_told_that_its_name_stays_paused(page: P
 
 
 def test_the_list_of_changes_says_where_it_ends(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "_CHANGES", 2)
+    monkeypatch.setattr(definitions, "_CHANGES", 2)
     page.create()
     assert "The newest" not in page.client.get("/changes").text
     page.post("/webhooks/deploys/pause", do="pause")

@@ -1,0 +1,258 @@
+"""Creates, edits, rotates and deletes webhooks on the page; `DefinitionsFolder` writes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
+
+from admin.definitions.entry_text import UnknownSecret, masked
+from admin.definitions.forms import KINDS, WebhookForm
+from admin.definitions.rotation import ValueMissing, remove_old
+from admin.definitions.rotation import rotate as rotate_proof
+from admin.definitions.values import as_yaml, preview
+from admin.definitions.writer import (
+    CantWrite,
+    Change,
+    Changed,
+    DefinitionsFolder,
+    Invalid,
+    NameTaken,
+    Written,
+)
+from admin.errors import NotFound
+from admin.events.event_or_sample import sample_events
+from admin.explain.inputs import inputs_to_try
+from admin.orkes.webhooks import forget
+from admin.page.context import changed, source
+from admin.page.pages import bridge, render, with_own_scripts
+from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
+from config.webhooks import Definitions, Problem, Webhook
+from platforms import PLATFORMS
+from platforms.guide import guides
+from worker.workflow_definitions.check import check_workflows
+
+blueprint = Blueprint("definitions", __name__)
+
+_CHANGES = 200
+"""Changes that are listed, at most."""
+_COMPARED = 3.0
+"""Seconds for reading the definitions of a webhook's workflows."""
+_SUGGESTED = 15
+"""Workflows that are suggested, at most."""
+
+
+# --- new ----------------------------------------------------------------------------------------------------
+
+
+@blueprint.get("/new")
+def new() -> str | Response:
+    folder().check_writable()
+    guide = guides().get(request.args.get("platform", ""))
+    if guide is None:
+        listed = sorted(guides().values(), key=lambda one: (one.platform.name != "custom", one.platform.title.lower()))
+        return with_own_scripts(render("new_platform.html", guides=listed))
+    form = WebhookForm(guide, request.args.get("proof", ""))
+    form.begin()
+    return form_page(form, form.keys())
+
+
+@blueprint.post("/new")
+def create() -> Response:
+    here = folder()
+    guide = guides().get(request.form.get("platform", "")) or abort(400, "no such platform")
+    form = WebhookForm(guide, request.form.get("proof", ""), more=request.form.get("more", ""))
+    for name in ("name", "header", "secret", "verify_token"):
+        setattr(form, name, request.form.get(name, "").strip())
+    form.receivers, form.starts = (
+        list(filter(None, map(str.strip, request.form.getlist(name)))) for name in ("receiver", "start")
+    )
+    do = request.form.get("do")
+    if do == "generate":
+        form.generate()
+    keys = form.keys()
+    if do != "create":
+        return form_page(form, keys)
+    try:
+        if not form.errors:
+            here.create(keys)
+    except NameTaken as error:
+        form.errors["name"] = f"{error}; choose another name"
+    except CantWrite as error:
+        form.errors[""] = str(error)
+        return form_page(form, keys, 409)
+    except Invalid as error:
+        form.place(error.problems)
+    if form.errors:
+        return form_page(form, keys, 422)
+    changed("created", form.name, f"platform {guide.platform.name}")
+    forget(bridge().store.facts, form.name)
+    is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
+    return to_page(form.name, fresh=True, secret=form.secret if is_entered else None)
+
+
+# --- change and delete --------------------------------------------------------------------------------------
+
+
+@blueprint.get("/webhooks/<name>/edit")
+def edit(name: str) -> Response:
+    written = _written(name)
+    return edit_page(written, masked(written.entry.text), written.version)
+
+
+@blueprint.post("/webhooks/<name>/edit")
+def save(name: str) -> Response:
+    written = _written(name)
+    version = request.form.get("version", "")
+    text = "".join(f"{line}\n" for line in request.form.get("yaml", "").rstrip().splitlines())
+    try:
+        if request.form.get("do") != "save":
+            return edit_page(written, text, version, folder().plan_edit(written, text))
+        folder().edit(name, text, version)
+    except Invalid as error:
+        return edit_page(written, text, version, status=422, problems=error.problems)
+    except UnknownSecret as error:
+        return edit_page(written, text, version, status=422, problem=str(error))
+    except CantWrite as error:
+        return edit_page(written, text, version, status=409, problem=str(error))
+    except Changed as error:
+        problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
+        return edit_page(written, text, written.version, None, 409, problem=problem, now=masked(written.entry.text))
+    changed("edited", name)
+    return to_page(name)
+
+
+@blueprint.post("/webhooks/<name>/secret")
+def rotate(name: str) -> Response:
+    """Adds a new secret, or value of a header, before the old one, or the first secret, or removes the old ones."""
+    written, header = _written(name), request.form.get("header") or None
+    version = request.form.get("version", "")
+    if request.form.get("do") == "forget":
+        remove_old(folder(), written, header, version)
+        changed("removed the old secret", name, header or "")
+        return to_page(name)
+    try:
+        rotated = rotate_proof(folder(), written, header, request.form.get("secret", "").strip(), version)
+    except ValueMissing as error:
+        return webhook_page(name, 422, secret_problem=str(error))
+    except Invalid as error:
+        return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
+    changed("added a secret" if rotated.added else "rotated the secret", name, header or "")
+    return to_page(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
+
+
+@blueprint.get("/webhooks/<name>/delete")
+def ask_delete(name: str) -> str:
+    return _delete_page(name, _written(name))
+
+
+@blueprint.post("/webhooks/<name>/delete")
+def delete(name: str) -> Response | tuple[str, int]:
+    written = _written(name)
+    if request.form.get("confirm", "").strip() != name:
+        return _delete_page(name, written, wrong=True), 422
+    folder().delete(name, request.form.get("version", ""))
+    changed("deleted", name)
+    forget(bridge().store.facts, name)
+    return make_response(redirect(url_for("pages.overview"), 303))
+
+
+def _delete_page(name: str, written: Written, wrong: bool = False) -> str:
+    return render(
+        "delete.html", name=name, written=written, wrong=wrong, is_paused=name in bridge().store.pauses.paused()
+    )
+
+
+@blueprint.get("/changes")
+def changes() -> str:
+    return render("changes.html", changes=bridge().store.changes.newest(limit=_CHANGES), most=_CHANGES)
+
+
+# --- the forms ---
+
+
+def _written(name: str) -> Written:
+    """The webhook as it is written. Raises NotFound, and CantWrite if what its file says isn't in force."""
+    found = folder().find(name)
+    if found is None:
+        raise NotFound(f"no webhook {name} is in {source().settings.bridge_webhooks}")
+    if not is_in_force(found):
+        errors = [str(problem) for problem in bridge().definitions.errors if problem.file == str(found.file)]
+        raise CantWrite(f"correct {found.file.name} first: {'; '.join(errors) or 'it is being changed'}")
+    return found
+
+
+def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Response:
+    """The form of a new webhook."""
+    here = bridge()
+    catalogue = source().workflows.catalogue()
+    yaml, change = _preview(form, keys)
+    if not form.name and status == 200:
+        form.errors = {}  # nobody wants complaints before having typed anything
+    waiting = here.store.queries.waiting_by_workflow()
+    receivers = here.definitions.by_receiver
+    suggested = dict.fromkeys((*sorted(set(waiting) - set(receivers)), *sorted(waiting), *sorted(receivers)))
+    text = render(
+        "new.html",
+        form=form,
+        guide=form.guide,
+        kinds={kind: KINDS[kind].label for kind in form.proofs},
+        yaml=yaml,
+        suggested=[one for one in suggested if one not in form.receivers][:_SUGGESTED],
+        catalogue=catalogue,
+        **_what_it_does(change),
+    )
+    return make_response(text, status)
+
+
+def edit_page(
+    written: Written, text: str, version: str, change: Change | None = None, status: int = 200, **more: Any
+) -> Response:
+    """The page on which a webhook's YAML is edited. `change`: what its check has found; `more`: what is wrong."""
+    rendered = render(
+        "edit.html",
+        written=written,
+        text=text,
+        version=version,
+        checked=change is not None,
+        **_what_it_does(change),
+        **{"problems": (), "problem": None, "now": None, **more},
+    )
+    return make_response(rendered, status)
+
+
+def _what_it_does(change: Change | None) -> dict[str, Any]:
+    """The warnings about a change that passed the checks, and what its workflows would get of the newest event."""
+    if change is None:
+        return {"warnings": (), "input_event": None, "inputs": []}
+    warnings = (*change.warnings, *_about_workflows(change.webhook))
+    event, inputs = inputs_to_try(bridge(), change.webhook) if change.webhook is not None else (None, [])
+    said = tuple(f"{warning.what}; {warning.remedy}" for warning in warnings)
+    return {"warnings": said, "input_event": event, "inputs": inputs}
+
+
+def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | None]:
+    """The YAML that would be written, and the change; None if it has errors."""
+    try:
+        change = DefinitionsFolder(source().settings.bridge_webhooks, PLATFORMS).plan(keys)
+    except Invalid as error:
+        form.place(error.problems)
+    except NameTaken as error:
+        form.errors.setdefault("name", f"{error}; choose another name")
+    else:
+        return change.yaml, change
+    return as_yaml({"webhooks": [preview(keys)]}), None
+
+
+def _about_workflows(webhook: Webhook | None) -> tuple[Problem, ...]:
+    """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
+    if webhook is None:
+        return ()
+    named = {*webhook.receivers, *(start.workflow for start in webhook.starts)}
+    catalogue = source().workflows.catalogue(named | {message.workflow for message in webhook.messages})
+    if catalogue.failure:
+        return ()
+    left = source().settings.bridge_leave_to_conductor
+    return check_workflows(
+        source().conductor, Definitions((webhook,)), catalogue.versions, sample_events, _COMPARED, left
+    ).problems
