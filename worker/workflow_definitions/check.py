@@ -23,7 +23,7 @@ from worker.workflow_definitions.wait_tasks import WaitTask, WaitTasks, find_wai
 SECONDS = 5.0
 """Within which the definitions are read: those that are left over then aren't checked."""
 _SUGGESTED = 10
-"""Names for which a similar one is looked for: among ten thousand, that takes a tenth of a second each."""
+"""Names for which a similar one is looked for, which takes some time for each."""
 _SHOWN = 10
 """Versions or paths that one problem lists."""
 _LONGEST = 500
