@@ -43,7 +43,7 @@ def compile_path(path: str) -> Select:
     steps = _plain(path)
     if steps is not None:
         return _walker(steps)
-    find = _parse(path)
+    find = _find(path)
 
     def select(document: Any) -> list[Any]:
         try:
@@ -150,18 +150,14 @@ def _plain(path: str) -> tuple[str | int, ...] | None:
     return plain_steps(path.strip())
 
 
-def _parse(path: str) -> Find:
-    try:
-        return compile_expression(_expression(path))
-    except Unsupported as error:
-        raise BadPath(f"{path!r} can't be evaluated: {error}") from None
-
-
 @lru_cache(maxsize=1024)
 def _find(path: str) -> Find:
     """For paths in definitions, of which each delivery needs some. Raises BadPath."""
     _plain(path)
-    return _parse(path)
+    try:
+        return compile_expression(_expression(path))
+    except Unsupported as error:
+        raise BadPath(f"{path!r} can't be evaluated: {error}") from None
 
 
 def _expression(path: str) -> Any:
