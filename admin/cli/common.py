@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from pydantic import ValidationError
 
-from admin.api.base import ApiObject, Json, what_is_wrong
+from admin.api.base import ApiObject, Json
 from admin.api.base import as_json as to_json
 from admin.bridge import Bridge, open_definitions, os_user, read_definitions, webhook_of
 from admin.cli.tables import compact, counted, plain, table
@@ -164,14 +163,3 @@ def read_text(file: Path, option: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise click.BadParameter(f"{file}: {reason}", param_hint=option) from None
-
-
-_Asked = TypeVar("_Asked", bound=ApiObject)
-
-
-def given(model: type[_Asked], **options: object) -> _Asked:
-    """The options as an operation takes them. Exits with 2 if they don't fit."""
-    try:
-        return model.model_validate(options)
-    except ValidationError as error:
-        raise click.UsageError(f"--{what_is_wrong(error, ())}") from None

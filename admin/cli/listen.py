@@ -13,7 +13,7 @@ from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
 from admin.events.listen import listen as listening
-from admin.urls import url_of
+from admin.events.send import urls_of
 from platforms.verifiers import CannotSign
 
 
@@ -78,15 +78,14 @@ def listen(
         definition = next((one for one in here.readable.webhooks if one.url_id == local_name), None)
         if definition is None:
             fail(f"--resign: no webhook on this machine has the URL /webhook/{local_name}")
-        known = definition.public_url or here.settings.bridge_public_url
-        local = LocalBridge(forward, definition, url_of(definition, here.settings) if known else None)
+        local = LocalBridge(forward, definition, urls_of(definition, here.settings, relay=forward)[1])
     public = PublicBridge(url, name, _token(here, token_file))
     last: Posted | None = None
     has_hinted = False
     try:
         click.echo(f"Listening to {plain(name)}; press Ctrl-C to stop.", err=True)
         for last in listening(public, local, start, lambda text: click.echo(plain(text), err=True)):
-            click.echo(_as_json(last) if as_json else _line(last))
+            click.echo(_line(last, as_json))
             if last.answer.status == 401 and not resign and not has_hinted:
                 click.echo("rejected: if the secret here is different, or the delivery too old, see --resign", err=True)
                 has_hinted = True
@@ -124,28 +123,26 @@ def _token(here: Here, file: Path | None) -> str | None:
     return token.get_secret_value() if token is not None else None
 
 
-def _line(posted: Posted) -> str:
+def _line(posted: Posted, as_json: bool) -> str:
     delivery, answer = posted.delivery, posted.answer
-    parts = [
+    size = len(delivery.content())
+    if as_json:
+        fields = {
+            "eventId": delivery.event_id,
+            "receivedAt": delivery.received_at,
+            "method": delivery.method,
+            "bytes": size,
+            "status": answer.status,
+            "answer": answer.said,
+        }
+        return json.dumps(fields)
+    parts = (
         delivery.received_at,
         delivery.method,
         delivery.event_id,
-        f"{len(delivery.content())} bytes",
+        f"{size} bytes",
         "->",
         answer.phrase,
         answer.said,
-    ]
+    )
     return "  ".join(map(plain, filter(None, parts)))
-
-
-def _as_json(posted: Posted) -> str:
-    delivery, answer = posted.delivery, posted.answer
-    fields = {
-        "eventId": delivery.event_id,
-        "receivedAt": delivery.received_at,
-        "method": delivery.method,
-        "bytes": len(delivery.content()),
-        "status": answer.status,
-        "answer": answer.said,
-    }
-    return json.dumps(fields)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TextIO
 
 import click
+from pydantic import ValidationError
 
 from admin import operations
+from admin.api.base import what_is_wrong
 from admin.api.objects import WebhookStatus
 from admin.callbacks import ToCallBack, make_callback
 from admin.cli.common import (
@@ -19,7 +21,6 @@ from admin.cli.common import (
     echo_fields,
     echo_json,
     echo_list,
-    given,
     here,
     secret_given,
     webhook_named,
@@ -283,7 +284,10 @@ def callback(
       webhook-bridge callback approvals --workflow 7d0c3a30-… --task approve --iteration 2 --expires 2h
     """
     asked = {"webhook": webhook, "workflow_id": workflow_id, "task": task, "iteration": iteration, "expires": expires}
-    made = make_callback(here.bridge, given(ToCallBack, **asked))
+    try:
+        made = make_callback(here.bridge, ToCallBack.model_validate(asked))
+    except ValidationError as error:
+        raise click.UsageError(f"--{what_is_wrong(error, ())}") from None
     if as_json:
         echo_json(made)
         return

@@ -102,7 +102,4 @@ def find_event_or_sample(bridge: Bridge, webhook: Webhook, given: str) -> Event 
             raise NotFound(f"no event {given} of {webhook.name}")
         return event
     newest = bridge.store.queries.events(EventFilter(webhook.name, limit=1))
-    if newest:
-        return newest[0]
-    found = samples(webhook.platform)
-    return event_of_sample(webhook, next(iter(found))) if found else None
+    return newest[0] if newest else first_sample(webhook)
