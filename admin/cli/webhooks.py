@@ -123,16 +123,14 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
     written, folder = _written(here, webhook), _folder(here)
     try:
         if forget:
-            remove_old(folder, written, header, written.version)
-            here.bridge.record("removed the old secret", webhook, header or "")
+            remove_old(here.bridge, folder, written, header, written.version)
             click.echo("only the newest counts now")
             return
-        rotated = rotate_proof(folder, written, header, secret_given(secret), written.version)
+        rotated = rotate_proof(here.bridge, folder, written, header, secret_given(secret), written.version)
     except ValueMissing as error:
         fail(f"--secret: {error}")
     except Invalid as error:
         fail(error)
-    here.bridge.record("added a secret" if rotated.added else "rotated the secret", webhook, header or "")
     if rotated.made_up is not None:
         click.echo(rotated.made_up)
     click.echo("both count now; once the sender uses the new one, run this again with --forget", err=True)

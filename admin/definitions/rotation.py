@@ -8,6 +8,7 @@ import secrets as random
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from admin.bridge import Bridge
 from admin.definitions.values import Secret, Verbatim
 from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import CantDo
@@ -98,10 +99,13 @@ class Rotated(NamedTuple):
     """Whether it is the webhook's first secret."""
 
 
-def rotate(folder: DefinitionsFolder, written: Written, header: str | None, typed: str, version: str) -> Rotated:
-    """Puts a new secret, or value of the header, before those in force; an empty text has one made up.
+def rotate(
+    bridge: Bridge, folder: DefinitionsFolder, written: Written, header: str | None, typed: str, version: str
+) -> Rotated:
+    """Puts a new secret, or value of the header, before those in force, and records that. An empty text has one made
+    up.
 
-    Raises CantRotate, ValueMissing, and what writing raises: CantWrite, Changed, Invalid.
+    Raises StoreUnavailable, CantRotate, ValueMissing, and what writing raises: CantWrite, Changed, Invalid.
     """
     keys, proof = written.keys, _proof(written, header)
     guide = guides()[str(keys.get("platform", "custom"))]
@@ -112,6 +116,7 @@ def rotate(folder: DefinitionsFolder, written: Written, header: str | None, type
     value = typed or generated_for(keys, proof)
     new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
     folder.put_value(str(keys["name"]), place_of(keys, header), new, version)
+    bridge.record("rotated the secret" if proof.values else "added a secret", str(keys["name"]), header or "")
     # A callback's secret is entered nowhere, so nobody needs to see it.
     return Rotated(None if typed or keys.get("callback") else value, not proof.values)
 
@@ -122,13 +127,14 @@ def _why_not(keys: dict[str, Any]) -> str:
     return "the webhook isn't proven by a secret: change its proof in the file"
 
 
-def remove_old(folder: DefinitionsFolder, written: Written, header: str | None, version: str) -> None:
-    """Removes all but the newest secret, or value of the header. Raises CantRotate, and what writing raises."""
+def remove_old(bridge: Bridge, folder: DefinitionsFolder, written: Written, header: str | None, version: str) -> None:
+    """Removes all but the newest secret, or value of the header, and records that. Raises as `rotate` does."""
     proof = _proof(written, header)
     if len(proof.values) < 2:
         raise CantRotate("there is no old secret")
-    place: tuple[str, ...] = place_of(written.keys, header)
-    folder.put_value(str(written.keys["name"]), place, [Verbatim(proof.values[0])], version)
+    name, place = str(written.keys["name"]), place_of(written.keys, header)
+    folder.put_value(name, place, [Verbatim(proof.values[0])], version)
+    bridge.record("removed the old secret", name, header or "")
 
 
 def _proof(written: Written, header: str | None) -> Proof:

@@ -128,16 +128,15 @@ def rotate(name: str) -> Response:
     written, header = _written(name), request.form.get("header") or None
     version = request.form.get("version", "")
     if request.form.get("do") == "forget":
-        remove_old(folder(), written, header, version)
-        changed("removed the old secret", name, header or "")
+        remove_old(bridge(), folder(), written, header, version)
         return to_page(name)
     try:
-        rotated = rotate_proof(folder(), written, header, request.form.get("secret", "").strip(), version)
+        typed = request.form.get("secret", "").strip()
+        rotated = rotate_proof(bridge(), folder(), written, header, typed, version)
     except ValueMissing as error:
         return webhook_page(name, 422, secret_problem=str(error))
     except Invalid as error:
         return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
-    changed("added a secret" if rotated.added else "rotated the secret", name, header or "")
     return to_page(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
 
 
