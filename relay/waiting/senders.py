@@ -40,6 +40,8 @@ _OF_ONE_EVENT = 20
 _NOSNIFF = (("X-Content-Type-Options", "nosniff"),)
 _AFTER_ERROR = 0.5
 """Seconds."""
+_PATIENCE = 2.0
+"""Seconds that a poll may take: those who wait longest must not have their answers held up by one."""
 
 Ending = Literal["answered", "late", "stopping", "crowded"]
 """How a wait ended. `late`: its time is over. `crowded`: it didn't even begin, since too many wait, or too many for
@@ -214,13 +216,13 @@ class Waiting:
         ]
         if new:
             in_order = sorted(new, key=lambda one: one[2].wait_until)
-            self._answers.want({event_id: wanted for event_id, _, wanted in in_order})
+            self._answers.want({event_id: wanted for event_id, _, wanted in in_order}, time.monotonic() + _PATIENCE)
             for _, waiter, _ in new:
                 waiter.wanted = None
 
     def _hand_over(self, event_ids: Sequence[str]) -> int:
         """Returns how many answers were there."""
-        found = self._answers.of_events(event_ids)
+        found = self._answers.of_events(event_ids, until=time.monotonic() + _PATIENCE)
         for event_id, answer in found.items():
             for waiter in tuple(self._waiters.get(event_id, ())):
                 waiter.end("answered", answer)

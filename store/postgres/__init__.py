@@ -7,7 +7,7 @@ import psycopg
 from store.postgres import remedies, schema
 from store.postgres.address import Address
 from store.postgres.claims import PostgresClaims, PostgresEventRows
-from store.postgres.connections import Connections, Impatient
+from store.postgres.connections import Connections
 from store.postgres.deliveries import PostgresDeliveries, PostgresRawDeliveries
 from store.postgres.leadership import PostgresLeadership
 from store.postgres.maintenance import PostgresMaintenance, PostgresTables
@@ -24,10 +24,9 @@ class PostgresStore(Store):
         """`scheduler`: see `store.sql.deliveries`."""
         signals = PostgresSignals(connections)
         events = PostgresEventRows()
-        impatient = Impatient(connections)
         self.leadership = leadership = PostgresLeadership(connections, signals)
-        super().__init__(connections, impatient, leadership, events, signals)
-        self.deliveries = PostgresDeliveries(connections, impatient, signals, scheduler)
+        super().__init__(connections, leadership, events, signals)
+        self.deliveries = PostgresDeliveries(connections, signals, scheduler)
         self.decisions = PostgresDecisions(connections, leadership, events, signals)
         self.claims = PostgresClaims(connections, events, signals)
         self.queries = PostgresQueries(connections)

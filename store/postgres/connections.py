@@ -13,8 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
@@ -160,8 +159,6 @@ class DatabaseClock:
 
 _Value = TypeVar("_Value")
 
-IMPATIENT = 2.2
-"""Seconds for a step that a delivery waits for: its answer must come within 2.5."""
 PATIENT = 10.0
 """Seconds for a transaction, including the wait for a connection."""
 READING = 60.0
@@ -441,26 +438,3 @@ class _Connecting:
         except (psycopg.Error, StoreUnavailable) as error:
             self._connections._last_error = error
             raise
-
-
-@dataclass(frozen=True)
-class Impatient:
-    """The database for callers that can't wait, such as deliveries."""
-
-    connections: Connections
-
-    def now(self) -> int:
-        """The database's time in milliseconds."""
-        return self.connections.now()
-
-    def read(self, statement: str, parameters: Parameters = (), *, until: float = float("inf")) -> Rows:
-        """The rows of one read-only statement. Raises StoreUnavailable."""
-        return self.connections.read(statement, parameters, IMPATIENT, until)
-
-    def read_together(self, *statements: Statement) -> list[Rows]:
-        """The rows of each of several read-only statements. Raises StoreUnavailable."""
-        return self.connections.run_again(lambda connection: connection.fetch_together(statements), IMPATIENT)
-
-    def transaction(self, *, until: float = float("inf")) -> AbstractContextManager[Connection]:
-        """One transaction. Raises StoreUnavailable."""
-        return self.connections.transaction(IMPATIENT, until=until)

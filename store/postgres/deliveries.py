@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from store.errors import StoreUnavailable
-from store.postgres.connections import IMPATIENT, LOCK_TIMEOUT, Connection, Connections, Impatient, inserting
+from store.postgres.connections import LOCK_TIMEOUT, Connection, Connections, inserting
 from store.postgres.remedies import translated
 from store.postgres.signals import PostgresSignals
 from store.postgres.text import Longs, Texts
@@ -42,6 +42,8 @@ class PostgresRawDeliveries(RawDeliveries):
     ))"""
 
 
+IMPATIENT = 2.2
+"""Seconds for a commit: a delivery must have its answer within 2.5."""
 _MARGIN = 0.1
 """Seconds by which the server gives up before the client does."""
 _PAUSE = 0.1
@@ -59,12 +61,10 @@ _FIRST = (
 class PostgresDeliveries(Deliveries):
     """Deliveries on PostgreSQL."""
 
-    def __init__(
-        self, connections: Connections, impatient: Impatient, signals: PostgresSignals, scheduler: Scheduler | None
-    ):
+    def __init__(self, connections: Connections, signals: PostgresSignals, scheduler: Scheduler | None):
         self._connections = connections
         self._signals = signals
-        super().__init__(connections, impatient, scheduler)
+        super().__init__(connections, scheduler)
 
     def _reset(self) -> None:
         super()._reset()

@@ -90,19 +90,17 @@ class Answers:
 
     A worker looks for workflows to watch with `open` and `workflows`, and records how they ended. A relay learns by
     the topic `answers`. Answers are deleted with their events.
-    Rows of open answers stay when their senders no longer wait: a retry reopens them.
+    Rows of open answers stay when their senders no longer wait: a retry reopens them. `until` is as in `Deliveries`.
     """
 
-    def __init__(self, database: Database, impatient: Database, signals: Signals):
-        """`impatient`: the database, for what a delivery waits for."""
+    def __init__(self, database: Database, signals: Signals):
         self._database = database
-        self._impatient = impatient
         self._signals = signals
 
-    def want(self, wanted: Mapping[str, AnswerWanted]) -> None:
+    def want(self, wanted: Mapping[str, AnswerWanted], until: float = float("inf")) -> None:
         """Opens the answers to these events, by id, or extends the time of those that are open, and wakes the leader.
         Nothing changes for events that are answered or don't exist."""
-        with self._impatient.transaction() as transaction:
+        with self._database.transaction(until=until) as transaction:
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             transaction.fetch_together(
                 [
@@ -157,10 +155,12 @@ class Answers:
             transaction.fetch_together([(_RECORD, _values(answer, now)) for answer in in_order])
         self._signals.notify("answers")
 
-    def of_events(self, event_ids: Sequence[str], most: int = READ_AT_ONCE) -> dict[str, Answer]:
+    def of_events(
+        self, event_ids: Sequence[str], most: int = READ_AT_ONCE, until: float = float("inf")
+    ) -> dict[str, Answer]:
         """event id → its answer, of up to so many that have been answered. Bodies may be large."""
-        found = [_answer(row) for row in self._impatient.read(_OF_EVENTS, (list(event_ids), most))]
-        return {answer.event_id: answer for answer in found}
+        found = self._database.read(_OF_EVENTS, (list(event_ids), most), until=until)
+        return {answer.event_id: answer for answer in map(_answer, found)}
 
     def waited(self, event_id: str) -> Waited | None:
         """What the sender of this event waits or waited for; None if it didn't wait."""

@@ -190,10 +190,9 @@ class Deliveries(ABC):
     `until` (`time.monotonic`) bounds the wait for the database, for callers that must answer in time.
     """
 
-    def __init__(self, database: Database, impatient: Database, scheduler: Scheduler | None):
-        """`impatient`: the database, for what a delivery waits for. `scheduler`: see `store.sql.deliveries`."""
+    def __init__(self, database: Database, scheduler: Scheduler | None):
+        """`scheduler`: how greenlets yield to each other; without one, each delivery has its own thread."""
         self._database = database
-        self._impatient = impatient
         self._scheduler = scheduler
         self._reset()
         os.register_at_fork(after_in_child=self._reset)
@@ -215,9 +214,9 @@ class Deliveries(ABC):
 
     def received_at(self, webhook: str, delivery_ids: Sequence[str], until: float = float("inf")) -> dict[str, int]:
         """delivery id → when its event arrived, of those that are known; none may have a NUL."""
-        return dict(self._impatient.read(_RECEIVED_AT, (webhook, list(delivery_ids)), until=until))
+        return dict(self._database.read(_RECEIVED_AT, (webhook, list(delivery_ids)), until=until))
 
     def check_writable(self, until: float = float("inf")) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""
-        with self._impatient.transaction(until=until) as transaction:
+        with self._database.transaction(until=until) as transaction:
             transaction.write(_PROVE, (self._database.now(),))

@@ -13,7 +13,7 @@ from __future__ import annotations
 from store.sql.admin import Acknowledgements, Changes, Erasures, HiddenPaths, Sessions
 from store.sql.answers import Answers
 from store.sql.claims import Claims
-from store.sql.database import Connections, Database, Deciding, Leadership, Signals
+from store.sql.database import Connections, Deciding, Leadership, Signals
 from store.sql.decisions import Decisions, KnownWorkflows, Tasks
 from store.sql.deliveries import Deliveries, WithoutEvents
 from store.sql.event_rows import EventRows
@@ -39,18 +39,16 @@ class Store:
     def __init__(
         self,
         connections: Connections,
-        impatient: Database,
         leadership: Deciding,
         events: EventRows,
         signals: Signals,
     ):
-        """`impatient`: the database, for statements that a delivery waits for."""
         self._connections = database = connections
         self.signals = signals
         self.without_events = WithoutEvents(database)
         self.raw_deliveries = RawDeliveries(database)
-        self.answers = Answers(database, impatient, signals)
-        self.verifications = Verifications(impatient)
+        self.answers = Answers(database, signals)
+        self.verifications = Verifications(database)
         self.tasks = Tasks(database, leadership)
         self.workflows = KnownWorkflows(database)
         self.once_keys = OnceKeys(database)

@@ -23,7 +23,7 @@ class SqliteStore(Store):
         signals = SqliteSignals(connections)
         events = SqliteEventRows()
         self.leadership = leadership = SqliteLeadership(connections, signals)
-        super().__init__(connections, connections, leadership, events, signals)
+        super().__init__(connections, leadership, events, signals)
         self.deliveries = SqliteDeliveries(connections, signals, scheduler)
         self.decisions = SqliteDecisions(connections, leadership, events, signals)
         self.claims = SqliteClaims(connections, events, signals)

@@ -22,7 +22,7 @@ class SqliteDeliveries(Deliveries):
     def __init__(self, connections: Connections, signals: Signals, scheduler: Scheduler | None):
         self._connections = connections
         self._signals = signals
-        super().__init__(connections, connections, scheduler)
+        super().__init__(connections, scheduler)
 
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
         with self._connections.transaction(until) as db:

@@ -108,9 +108,7 @@ _shared = lru_cache(maxsize=1)(_Shared)
 @contextmanager
 def all_the_time() -> Iterator[None]:
     """Deliveries have all the time that a busy disk may need: most tests are about none of seconds."""
-    with ExitStack() as patches:
-        for user in ("deliveries", "connections"):
-            patches.enter_context(mock.patch(f"store.postgres.{user}.IMPATIENT", PATIENCE))
+    with mock.patch("store.postgres.deliveries.IMPATIENT", PATIENCE):
         yield
 
 

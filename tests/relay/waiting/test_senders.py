@@ -245,11 +245,11 @@ def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypa
     tried = threading.Event()
     of_events = relay.store.answers.of_events
 
-    def perhaps(ids: Any) -> Any:
+    def perhaps(ids: Any, **until: Any) -> Any:
         tried.set()
         if not away.is_set():
             raise StoreUnavailable("away")
-        return of_events(ids)
+        return of_events(ids, **until)
 
     monkeypatch.setattr(relay.store.answers, "of_events", perhaps)
     waiting = Waiting(relay.store.answers, relay.store.signals)
