@@ -1,4 +1,4 @@
-"""One bad item never holds up another: a drawn part of workflows, tasks and events ails for as long as anybody looks.
+"""One bad item never holds up another: a drawn part of workflows and events ails for as long as anybody looks.
 
 It lasts 45 minutes at most, as a target is given up after an hour of 500.
 """
@@ -6,7 +6,6 @@ It lasts 45 minutes at most, as a target is given up after an hour of 500.
 from __future__ import annotations
 
 import os
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -55,24 +54,9 @@ def load(
 
 def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load: SickLoad) -> None:
     load.bridge.start()
-    load.find_one_alone()
-    load.others_poll = True
-    ended = threading.Event()
-
-    def somebody_polls() -> None:
-        """Another program: what it takes only the index knows."""
-        while not ended.wait(1.5):
-            load.patiently(load.conductor.poll)
-
-    poller = threading.Thread(target=somebody_polls)
-    poller.start()
-    try:
-        load.run(clients=4)
-        time.sleep(SECONDS)
-        load.stop()
-    finally:
-        ended.set()
-        poller.join()
+    load.run(clients=4)
+    time.sleep(SECONDS)
+    load.stop()
     for ailment in AILMENTS:
         load.one_of_two(ailment)
     print(f"seed {SEED}: {load.events} events; {len(load.ailing)} effects ail, {len(load.expected)} don't")

@@ -111,8 +111,6 @@ class Load:
         self.given_up: set[str] = set()
         """Workflows that Conductor has failed by itself: it had too much to do to schedule a task of theirs."""
         self.conductor_is_killed = False
-        self.others_poll = False
-        """Whether other programs take tasks from the queue: Conductor's index shows these a moment later."""
         self.hidden = 0
         self._clients = Clients()
         self._lock = threading.Lock()
@@ -171,11 +169,6 @@ class Load:
             if scenarios is None and self.events >= MANY_EVENTS:
                 self._clients.stopped.wait(REST)
 
-    @property
-    def _may_hide_tasks(self) -> bool:
-        """Whether a task that waits may be in neither queue nor index for a moment."""
-        return self.conductor_is_killed or self.others_poll
-
     def _play(self, scenario: Callable[[], None], random_: random.Random) -> None:
         """Plays one scenario; `random_` is the client's own."""
         scenario()
@@ -196,7 +189,7 @@ class Load:
             return  # the one that nobody knows of might take the event alone
         event = self._post("waits", {"to": key})
         for workflow_id, sibling in zip(begun, reversed(begun), strict=True):
-            self._expect(Completed(workflow_id, (event,), sibling if self._may_hide_tasks else None))
+            self._expect(Completed(workflow_id, (event,), sibling if self.conductor_is_killed else None))
 
     def _held(self) -> None:
         """The event comes before the task waits."""
