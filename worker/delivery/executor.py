@@ -84,7 +84,7 @@ class Executor:
         self._health = context.health
         self._clock = clock = context.clock
         self._in_flight = InFlight(context.settings.bridge_calls, payload)
-        self._pool = pool or ThreadPoolExecutor(self._in_flight.slots.most, thread_name_prefix="target")
+        self._pool = pool or ThreadPoolExecutor(self._in_flight.most, thread_name_prefix="target")
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self._inbox = Inbox("the executor")
         # Everything below belongs to the owning thread, as does what is in flight.
@@ -170,7 +170,7 @@ class Executor:
             at = now if self._claims_now else self._claims_at
         at = max(at, self._store_at)
         if self._in_flight.waiting:  # as soon as a call hangs, one of them gets its slot
-            at = min(at, self._in_flight.slots.next_change(now))
+            at = min(at, self._in_flight.next_change(now))
         return max(0.0, at - now)
 
     def take_messages(self, seconds: float) -> None:
@@ -285,7 +285,7 @@ class Executor:
         clear = claim_lost or (
             outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
         )
-        self._in_flight.slots.end(slot, clear, self._clock.monotonic())
+        self._in_flight.end(slot, clear, self._clock.monotonic())
         if outcome is None:
             if not claim_lost:
                 self._recording.give_back(claimed.target)

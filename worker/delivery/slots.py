@@ -61,106 +61,26 @@ class Slot:
         return now - self.began >= HANGS
 
 
-class Slots:
-    """The calls in flight, and the groups that can't be called now."""
+class InFlight:
+    """The calls in flight, the targets that wait for a slot, and the groups that can't be called now."""
 
-    def __init__(self, calls: int):
-        """At most `calls` at a time, not counting hanging ones."""
+    def __init__(self, calls: int, payload: int):
+        """At most `calls` calls at a time, not counting hanging ones, and about `payload` characters of payload."""
         self._calls = calls
+        self._payload = payload
         self.most = 4 * calls
         """Calls at most, including hanging ones."""
+        self.at_most = _IN_FLIGHT * calls
+        """Targets that may be in flight."""
         self._few = max(1, calls // 8)
-        self._slots: dict[Slot, None] = {}
-        """In the order in which they began."""
+        self.slots: dict[Slot, None] = {}
+        """The calls, in the order in which they began."""
+        self.waiting: list[Claimed] = []
+        """For a slot."""
         self._sick: set[Group] = set()
         """Groups whose last call hung without a clear answer."""
         self._answered: dict[Group, float] = {}
         """When a call of the group last had a clear answer in time."""
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    @property
-    def free(self) -> int:
-        """How many more calls may be made if none hangs."""
-        return max(0, self._calls - len(self._slots))
-
-    def calm(self, now: float) -> bool:
-        """Whether no call hangs, and no group's last call did: whatever comes first may be called if a slot is free."""
-        oldest = next(iter(self._slots), None)
-        return not self._sick and (oldest is None or not oldest.hangs(now))
-
-    def prompt(self, now: float) -> list[Claimed]:
-        """The calls that don't hang."""
-        return [slot.claimed for slot in self._slots if not slot.hangs(now)]
-
-    def hanging(self, now: float) -> set[Group]:
-        """The groups with a hanging call."""
-        return {slot.group for slot in self._slots if slot.hangs(now)}
-
-    def verdict(self, group: Group, tried: bool, waiting: int, now: float) -> Verdict:
-        """What to do with a target; `tried` if an earlier call for it had no clear answer, so this one may not either.
-
-        `waiting`: number of targets of its group that are waiting already.
-        """
-        own = [slot for slot in self._slots if slot.group == group]
-        prompt = sum(not slot.hangs(now) for slot in own)
-        hanging = prompt < len(own)
-        if group in self._sick:
-            # An untried target may well be sound: tried ones that hang again are no reason to hold it back.
-            alike = sum(slot.tried == tried for slot in own)
-            if alike >= (self._few if tried else max(1, self._calls // 2)):
-                return "later"
-            if prompt >= self._few:
-                return "wait" if waiting < self._few else "later"
-        if hanging and waiting >= self._calls // 2:
-            return "later"
-        if len(self._slots) < self._calls:
-            return "now"
-        # Other calls hang. That is no reason to wait unless this group, or Conductor, is slow.
-        slow = hanging and now - self._answered.get(group, float("-inf")) > _ANSWERS_FOR
-        if slow or len(self.prompt(now)) >= self._calls:
-            return "wait"
-        # Calls that are likely to hang leave room for the normal number of calls.
-        left = self._calls if tried or group in self._sick else 0
-        return "now" if len(self._slots) < self.most - left else "wait"
-
-    def begin(self, claimed: Claimed, now: float) -> Slot:
-        """Records that a call has begun."""
-        slot = Slot(claimed, now)
-        self._slots[slot] = None
-        return slot
-
-    def end(self, slot: Slot, clear: bool, now: float) -> None:
-        """Records that a call has ended, with a `clear` answer or not."""
-        self._slots.pop(slot, None)
-        if clear:
-            self._sick.discard(slot.group)
-            if not slot.hangs(now):
-                self._answered[slot.group] = now
-        elif slot.hangs(now):
-            self._sick.add(slot.group)
-
-    def clear(self) -> None:
-        """Stops waiting for any call."""
-        self._slots.clear()
-
-    def next_change(self, now: float) -> float:
-        """When the next call counts as hanging; infinity if none will."""
-        return min((slot.began + HANGS for slot in self._slots if not slot.hangs(now)), default=float("inf"))
-
-
-class InFlight:
-    """Calls and waiting targets."""
-
-    def __init__(self, calls: int, payload: int):
-        """At most `calls` calls at a time, and about `payload` characters of payload."""
-        self.slots = Slots(calls)
-        self.waiting: list[Claimed] = []
-        """For a slot."""
-        self._payload = payload
-        self.at_most = _IN_FLIGHT * calls
-        """Targets that may be in flight."""
 
     def __len__(self) -> int:
         return len(self.slots) + len(self.waiting)
@@ -185,28 +105,80 @@ class InFlight:
 
     def _prompt(self, now: float) -> list[Claimed]:
         """What is in flight, except hanging calls and targets that wait behind them: they hold up no others."""
-        hanging = self.slots.hanging(now)
-        return [*(one for one in self.waiting if one.group not in hanging), *self.slots.prompt(now)]
+        hanging = {slot.group for slot in self.slots if slot.hangs(now)}
+        prompt = [slot.claimed for slot in self.slots if not slot.hangs(now)]
+        return [*(one for one in self.waiting if one.group not in hanging), *prompt]
 
     def begin(self, now: float) -> tuple[list[Slot], list[Claimed]]:
         """Gives slots to what may be called now. Returns them, and what is to be given back, out of others' way."""
-        if self.slots.calm(now):  # whatever comes first may be called
-            free = self.slots.free
+        if self.calm(now):
+            free = max(0, self._calls - len(self.slots))
             first, self.waiting = self.waiting[:free], self.waiting[free:]
-            return [self.slots.begin(one, now) for one in first], []
+            return [self.call(one, now) for one in first], []
         begun: list[Slot] = []
         later: list[Claimed] = []
         groups: Counter[Group] = Counter()
         for one in self.take_waiting():
-            verdict = self.slots.verdict(one.group, one.target.attempts > 1, groups[one.group], now)
+            verdict = self.verdict(one.group, one.target.attempts > 1, groups[one.group], now)
             if verdict == "now":
-                begun.append(self.slots.begin(one, now))
+                begun.append(self.call(one, now))
             elif verdict == "wait":
                 groups[one.group] += 1
                 self.waiting.append(one)
             else:
                 later.append(one)
         return begun, later
+
+    def calm(self, now: float) -> bool:
+        """Whether no call hangs, and no group's last call did: whatever comes first may be called if a slot is free."""
+        oldest = next(iter(self.slots), None)
+        return not self._sick and (oldest is None or not oldest.hangs(now))
+
+    def verdict(self, group: Group, tried: bool, waiting: int, now: float) -> Verdict:
+        """What to do with a target; `tried` if an earlier call for it had no clear answer, so this one may not either.
+
+        `waiting`: number of targets of its group that are waiting already.
+        """
+        own = [slot for slot in self.slots if slot.group == group]
+        prompt = sum(not slot.hangs(now) for slot in own)
+        hanging, is_sick = prompt < len(own), group in self._sick
+        # An untried target may well be sound: tried ones that hang again are no reason to hold it back.
+        alike = sum(slot.tried == tried for slot in own)
+        if is_sick and alike >= (self._few if tried else max(1, self._calls // 2)):
+            return "later"
+        if not (is_sick and prompt >= self._few) and self._has_slot(group, tried or is_sick, hanging, now):
+            return "now"
+        return "later" if (hanging or is_sick) and waiting >= self._few else "wait"
+
+    def _has_slot(self, group: Group, may_hang: bool, hanging: bool, now: float) -> bool:
+        if len(self.slots) < self._calls:
+            return True
+        # Other calls hang. That is no reason to wait unless this group, or Conductor, is slow.
+        slow = hanging and now - self._answered.get(group, float("-inf")) > _ANSWERS_FOR
+        if slow or sum(not slot.hangs(now) for slot in self.slots) >= self._calls:
+            return False
+        # Calls that are likely to hang leave room for the normal number of calls.
+        return len(self.slots) < self.most - (self._calls if may_hang else 0)
+
+    def call(self, claimed: Claimed, now: float) -> Slot:
+        """Records that a call has begun."""
+        slot = Slot(claimed, now)
+        self.slots[slot] = None
+        return slot
+
+    def end(self, slot: Slot, clear: bool, now: float) -> None:
+        """Records that a call has ended, with a `clear` answer or not."""
+        self.slots.pop(slot, None)
+        if clear:
+            self._sick.discard(slot.group)
+            if not slot.hangs(now):
+                self._answered[slot.group] = now
+        elif slot.hangs(now):
+            self._sick.add(slot.group)
+
+    def next_change(self, now: float) -> float:
+        """When the next call counts as hanging; infinity if none will."""
+        return min((slot.began + HANGS for slot in self.slots if not slot.hangs(now)), default=float("inf"))
 
 
 def size(claimed: Iterable[Claimed]) -> int:

@@ -22,7 +22,7 @@ def test_what_came_first_is_called_first_and_the_others_wait() -> None:
     begun, later = flight.begin(0)
     assert ([slot.claimed.target.id for slot in begun], later) == ([0, 1, 2, 3], [])
     assert (len(flight), flight.room(0)) == (32, 0)
-    flight.slots.end(begun[2], True, 0.1)
+    flight.end(begun[2], True, 0.1)
     [slot] = flight.begin(0.1)[0]
     assert (slot.claimed.target.id, flight.room(0.1)) == (4, 1)
 
@@ -34,7 +34,7 @@ def test_there_is_room_for_as_much_payload_as_fits() -> None:
     flight.add(claimed(3, "x" * 9, "v"))
     assert (flight.room(0), flight.payload_left(0)) == (0, -25)
     for slot in flight.begin(0)[0]:
-        flight.slots.end(slot, True, 0)
+        flight.end(slot, True, 0)
     assert (flight.room(0), flight.payload_left(0)) == (31, 11)
 
 
@@ -60,7 +60,7 @@ def test_what_may_be_called_is_the_same_as_if_each_target_were_looked_at(seed: i
     dice = random.Random(seed)
     payload = dice.choice([50, 300, 10**6])
     flight, other = InFlight(4, payload), InFlight(4, payload)
-    other.slots.calm = lambda now: False  # type: ignore[method-assign]
+    other.calm = lambda now: False  # type: ignore[method-assign]
     under_way: list[tuple[Slot, Slot]] = []
     now = 0.0
     for number in range(100):
@@ -68,7 +68,7 @@ def test_what_may_be_called_is_the_same_as_if_each_target_were_looked_at(seed: i
         if under_way and dice.random() < 0.6:
             clear = dice.random() < 0.8
             for one, slot in zip((flight, other), under_way.pop(dice.randrange(len(under_way))), strict=True):
-                one.slots.end(slot, clear, now)
+                one.end(slot, clear, now)
         event = replace(EVENT, id=f"e{number}", webhook=dice.choice("abc"), payload="x" * dice.randrange(30))
         target = replace(TARGET, attempts=dice.choice([1, 1, 2]))
         new = [Claimed(replace(target, id=n), event) for n in range(dice.randrange(3))]
