@@ -10,9 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from admin.events.descriptions import TARGETS_LISTED, EventTargets
-from admin.explain.inputs import input_shown
 from admin.explain.pairs import Context, because, compare, is_left
-from admin.explain.results import Comparison, EntryExplanation, EventExplanation
+from admin.explain.results import Comparison, EntryExplanation, EventExplanation, input_shown
 from admin.explain.wording import describe_set_aside, describe_target
 from config.quantities import format_rate
 from config.target_keys import Message, Start

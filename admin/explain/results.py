@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from admin.explain.inputs import Input, in_lines
 from config.target_keys import Message, Start
+from criteria.inputs import InputTooLarge, filled, value_at
+from criteria.jsonpath import plain_steps
 from criteria.matches import Criterion
+from store.hiding import BLANK, Hidden, may_be_hidden
 from store.records import Event, SetAside, Target, Task
 from store.rules.transitions import UNRESOLVED
 
+_MOST = 200_000
+"""Characters of an input that is shown."""
+Input = dict[str, Any] | str
+"""The input, or why there is none to be shown."""
 Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
 """`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way."""
 
@@ -40,6 +47,28 @@ class Comparison:
         order = {"taken": 5, "matches": 4, "differs": 2, "broken": 1, "out of reach": out_of_reach}[self.verdict]
         held = sum(criterion.holds for criterion in self.criteria)
         return order, held / len(self.criteria) if self.criteria else 1.0
+
+
+def input_shown(written: Mapping[str, Any], shown: Mapping[str, Any], hide: Hidden) -> Input:
+    """The input for a document, given what may be shown of it: what `hide` names, or what depends on it, is blank."""
+
+    def value_of(path: str) -> Any:
+        if not may_be_hidden(path, hide):
+            return value_at(path, shown)
+        # A path through a hidden value finds nothing, and a filter may ask for it.
+        found = value_at(path, shown) if hide is not None and plain_steps(path) is not None else None
+        return BLANK if found is None else found
+
+    try:
+        found: dict[str, Any] = json.loads(filled(written, value_of, _MOST))
+    except InputTooLarge:
+        return "too large to be shown"
+    return found
+
+
+def in_lines(given: Input) -> str:
+    """For people."""
+    return given if isinstance(given, str) else json.dumps(given, indent=2, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from admin.definitions.writer import (
     Written,
 )
 from admin.errors import NotFound
-from admin.events.event_or_sample import sample_events
-from admin.explain.inputs import inputs_to_try
+from admin.events.event_or_sample import first_sample, sample_events
+from admin.explain.results import in_lines, input_shown
 from admin.orkes.webhooks import forget
 from admin.page.context import changed, source
 from admin.page.pages import bridge, render, with_own_scripts
@@ -30,6 +30,9 @@ from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
 from config.webhooks import Definitions, Problem, Webhook
 from platforms import PLATFORMS
 from platforms.guide import guides
+from store.hiding import masked as shown_of_event
+from store.records import Event
+from store.sql.event_search import EventFilter
 from worker.workflow_definitions.check import check_workflows
 
 blueprint = Blueprint("definitions", __name__)
@@ -38,6 +41,8 @@ _CHANGES = 200
 """Changes that are listed, at most."""
 _COMPARED = 3.0
 """Seconds for reading the definitions of a webhook's workflows."""
+_LARGEST = 1_000_000
+"""Characters of the payload of an event for which inputs are shown."""
 _SUGGESTED = 15
 """Workflows that are suggested, at most."""
 
@@ -225,7 +230,7 @@ def _what_it_does(change: Change | None) -> dict[str, Any]:
     if change is None:
         return {"warnings": (), "input_event": None, "inputs": []}
     warnings = (*change.warnings, *_about_workflows(change.webhook))
-    event, inputs = inputs_to_try(bridge(), change.webhook) if change.webhook is not None else (None, [])
+    event, inputs = _inputs_to_try(change.webhook) if change.webhook is not None else (None, [])
     said = tuple(f"{warning.what}; {warning.remedy}" for warning in warnings)
     return {"warnings": said, "input_event": event, "inputs": inputs}
 
@@ -255,3 +260,27 @@ def _about_workflows(webhook: Webhook | None) -> tuple[Problem, ...]:
     return check_workflows(
         source().conductor, Definitions((webhook,)), catalogue.versions, sample_events, _COMPARED, left
     ).problems
+
+
+def _inputs_to_try(webhook: Webhook) -> tuple[Event | None, list[tuple[str, str]]]:
+    """For which event each entry of `starts` with an `input` is tried, the webhook's newest or without one the first
+    sample of its platform; and workflow and input of each, in lines.
+
+    None if no entry has an `input`, the event is too large or can't be read, or there is no sample either.
+    """
+    asked = [start for start in webhook.starts if start.input is not None]
+    here = bridge()
+    newest = here.events(EventFilter(webhook.name, limit=1)) if asked else []
+    if newest:
+        event = here.store.queries.events_up_to([newest[0].id], _LARGEST).get(newest[0].id)
+        hide = here.hide(webhook.name)
+    else:
+        event, hide = first_sample(webhook) if asked else None, webhook.hide
+    if event is None:
+        return None, []
+    shown = shown_of_event(event, hide)
+    try:
+        document = shown.document()
+    except ValueError:
+        return None, []
+    return shown, [(one.workflow, in_lines(input_shown(one.input or {}, document, hide))) for one in asked]
