@@ -64,7 +64,6 @@ def explain_event(
         meaning,
         starts,
         tuple(comparisons),
-        replays=tuple(context.family.replays_of(event.id)) if context.family else (),
         resolved_by=event.resolved_by,
         set_aside=context.set_aside.get(("event", event.id)),
         messages=tuple(explain_messages(event, webhook, document, context)) if webhook else (),

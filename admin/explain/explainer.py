@@ -105,10 +105,22 @@ class Explainer:
             task = self._store.queries.task(target.task_id) if target.task_id else None
             if task is not None:
                 tasks[task.id] = task
+        family = families(self._store.queries, [event])[event.id]
         try:
             document = event.document()  # read once: it may be large
         except ValueError as error:
-            return self._unreadable(event, targets, webhook, error)
+            found = EventExplanation(event, (f"It can't be read: {error}.",), (), (), resolved_by=event.resolved_by)
+        else:
+            found = self._explained(event, document, targets, tasks, limit)
+        origins = self._store.acknowledgements.origins(event.id)
+        story = story_of(event, targets, origins, family, webhook, self._store.now(), self._waited(event))
+        return replace(found, story=story, replays=tuple(family.replays_of(event.id)))
+
+    def _explained(
+        self, event: Event, document: Mapping[str, Any], targets: EventTargets, tasks: dict[str, Task], limit: int
+    ) -> EventExplanation:
+        """The explanation with these tasks, to which the nearest are added."""
+        webhook = self._bridge.definitions.by_name.get(event.webhook)
         receivers = list(webhook.receivers) if webhook else []
         cut: list[str] = []
         waiting = chain.from_iterable(self._examined(workflow, _EXAMINED, cut) for workflow in receivers)
@@ -116,18 +128,13 @@ class Explainer:
         if len(tasks) < limit:
             others = (task for task in self._waiting(None) if task.workflow not in receivers)
             _add_nearest(event, document, islice(others, _EXAMINED), tasks, limit)
-        family = families(self._store.queries, [event])[event.id]
         context = self._context({event.id: targets.some}, tasks.values())
-        context = replace(context, family=family, repeated_at=self._repeated_at(event))
+        context = replace(context, repeated_at=self._repeated_at(event))
         found = explain_event(event, tasks.values(), context, targets.others, document)
-        if cut:
-            note = (
-                f"So many tasks of {', '.join(cut)} are waiting that only {_EXAMINED} of each workflow were examined."
-            )
-            found = replace(found, meaning=(*found.meaning, note))
-        origins = self._store.acknowledgements.origins(event.id)
-        story = story_of(event, targets, origins, family, webhook, self._store.now(), self._waited(event))
-        return replace(found, story=story)
+        if not cut:
+            return found
+        note = f"So many tasks of {', '.join(cut)} are waiting that only {_EXAMINED} of each workflow were examined."
+        return replace(found, meaning=(*found.meaning, note))
 
     def _waited(self, event: Event) -> Iterable[StoryStep]:
         waited = self._store.answers.waited(event.id)
@@ -143,17 +150,6 @@ class Explainer:
             return []
         newest = self._store.without_events.newest(event.webhook)
         return [one.at for one in newest if one.event_id == event.id]
-
-    def _unreadable(
-        self, event: Event, targets: EventTargets, webhook: Webhook | None, why: ValueError
-    ) -> EventExplanation:
-        """What is known of an event that can't be compared with any task."""
-        family = families(self._store.queries, [event])[event.id]
-        origins = self._store.acknowledgements.origins(event.id)
-        story = story_of(event, targets, origins, family, webhook, self._store.now())
-        meaning = (f"It can't be read: {why}.",)
-        replays = tuple(family.replays_of(event.id)) if family else ()
-        return EventExplanation(event, meaning, (), (), replays=replays, resolved_by=event.resolved_by, story=story)
 
     def _examined(self, workflow: str, most: int, cut: list[str]) -> Iterator[Task]:
         """The workflow's waiting tasks, `most` at most; if there are more, it is added to `cut`."""
@@ -227,7 +223,6 @@ class Explainer:
             targets_of=targets_of,
             targets_on=targets_on,
             workflows=workflows,
-            now=self._store.now(),
             conductor_offset=int(facts.get("conductor_clock_offset", "0")),
             clock_skew=int(self._bridge.settings.bridge_clock_skew * 1000),
             conductor_error=None if conductor == "up" else conductor,

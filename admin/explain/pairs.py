@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from admin.events.replay_plan import Family
 from admin.explain.results import Comparison, Verdict
 from admin.explain.wording import SetAsides, again, describe_set_aside, error_of, task_set_aside
 from config.webhooks import Webhook
@@ -29,7 +28,6 @@ class Context:
     """task id → all targets that were ever made for it."""
     workflows: Mapping[str, Workflow]
     """workflow id → what was looked up about it."""
-    now: int
     clock_skew: int = 2000
     """Milliseconds that a workflow may have started after an event and still take it."""
     conductor_offset: int = 0
@@ -41,8 +39,6 @@ class Context:
     hide: Callable[[str], Hidden] = lambda webhook: None
     """What must not be shown of a webhook's events."""
 
-    family: Family | None = None
-    """The event's replays, if it is an event that is explained."""
     repeated_at: Sequence[int] = ()
     """When the sender delivered that event again, as far as that is kept."""
     left: Collection[str] = ()

@@ -99,7 +99,6 @@ def context(
         targets_of={"e1": on_event},
         targets_on={"t1": on_task},
         workflows={workflow.id: workflow} if workflow else {},
-        now=NOW + 20 * MINUTE,
         conductor_error=conductor_error,
         paused=paused or {},
         hide=hides_what_is_defined(hook if defined else None),

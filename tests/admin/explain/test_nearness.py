@@ -14,7 +14,7 @@ from admin.explain import explainer
 from admin.explain.explainer import Explainer
 from admin.explain.pairs import Context, compare, share_that_holds
 from store.records import Event, NewEvent, Task, Term, new_event_id
-from tests.admin.explain.test_explain import NOW, event, task, webhook
+from tests.admin.explain.test_explain import event, task, webhook
 from tests.admin.sample import Sample, make_sample
 
 VALUES: list[Any] = ["push", 1, 1.0, "1", True, None, [1], {"a": 1}, "***"]
@@ -36,7 +36,7 @@ def _tasks(number: int) -> list[Task]:
 
 @pytest.mark.parametrize("hide", [(), ("$.type",)])
 def test_the_nearest_of_many_are_those_of_which_the_most_criteria_hold(hide: tuple[str, ...]) -> None:
-    context = Context({"hook": webhook()}, {}, {}, {}, NOW, hide=lambda name: hide)
+    context = Context({"hook": webhook()}, {}, {}, {}, hide=lambda name: hide)
     one = event({"type": "push", "number": 1, "items": [1, "push"]})
     document = one.document()
     found: dict[str, Any] = {}
