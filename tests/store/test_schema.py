@@ -112,9 +112,14 @@ def test_a_newer_store_is_refused(url: str, migrate: bool) -> None:
 
 
 @pytest.mark.parametrize("migrate", [True, False])
-def test_a_store_from_before_the_first_release_is_named_as_such_with_the_way_out(url: str, migrate: bool) -> None:
+@pytest.mark.parametrize(
+    "as_it_was", ["DROP TABLE bridge.schema_version", f"UPDATE bridge.schema_version SET version = {OLDEST - 1}"]
+)
+def test_a_store_from_before_the_first_release_is_named_as_such_with_the_way_out(
+    url: str, migrate: bool, as_it_was: str
+) -> None:
     open_store(url).close()
-    run(url, lambda database: database.write("DROP TABLE bridge.schema_version"))  # as it was then
+    run(url, lambda database: database.write(as_it_was))
     before = tables(url)
     with pytest.raises(StoreRefused, match=r"a commit from before the first release.* stop the relay .*new database"):
         open_store(url, migrate=migrate)
