@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -59,30 +58,16 @@ _definitions_ok = Gauge(
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
-_KEPT = 1 << 14
-"""Counters: of thousands of webhooks, each with a few outcomes."""
-
-
-@lru_cache(maxsize=_KEPT)
-def _delivery_counter(webhook: str, outcome: str, code: int) -> Counter:
-    return _deliveries.labels(webhook, outcome, str(code))
-
-
-@lru_cache(maxsize=_KEPT)
-def _committed_counter(webhook: str) -> Counter:
-    return _committed.labels(webhook)
-
-
 def count_deliveries(webhook: str, outcome: str, code: int, number: int = 1) -> None:
     """Counts deliveries. `webhook` must be a name from the definitions, or empty: labels must stay few."""
     with suppress(OSError):  # a process's first counters create its files; no delivery fails if that fails
-        _delivery_counter(webhook, outcome, code).inc(number)
+        _deliveries.labels(webhook, outcome, str(code)).inc(number)
 
 
 def count_committed(webhook: str, number: int) -> None:
     """Counts events committed to the store."""
     with suppress(OSError):
-        _committed_counter(webhook).inc(number)
+        _committed.labels(webhook).inc(number)
 
 
 def observe_request(seconds: float) -> None:
