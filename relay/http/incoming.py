@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from werkzeug.datastructures import EnvironHeaders
+
 from platforms.http import Request
 from relay.http.bodies import Bodies, BodyTooLarge, BodyUnreadable
 from relay.http.forwarded import BY_PROXY
@@ -69,7 +71,8 @@ class Incoming:
         """The request in the form that verification expects."""
         url = with_query(route.public_url(self.path) or self.seen_url(), self.query)
         by_proxy = self._environ.get(BY_PROXY, False)
-        return Request(self.method, url, self.query, self._headers(), body, self.remote, time.time(), by_proxy)
+        headers = {name.lower(): value for name, value in EnvironHeaders(self._environ)}
+        return Request(self.method, url, self.query, headers, body, self.remote, time.time(), by_proxy)
 
     def seen_url(self) -> str:
         """The URL as it was called, without the query."""
@@ -80,13 +83,3 @@ class Incoming:
         called = environ.get("RAW_URI") or environ.get("REQUEST_URI") or environ.get("PATH_INFO", "")
         path = _BEFORE_PATH.sub("", _AFTER_PATH.sub("", called))
         return f"{environ.get('wsgi.url_scheme', 'http')}://{host}{environ.get('SCRIPT_NAME', '')}{path}"
-
-    def _headers(self) -> dict[str, str]:
-        """Lower-case name → value."""
-        headers = {
-            key[5:].replace("_", "-").lower(): value for key, value in self._environ.items() if key.startswith("HTTP_")
-        }
-        for name, key in (("content-type", "CONTENT_TYPE"), ("content-length", "CONTENT_LENGTH")):
-            if value := self._environ.get(key):
-                headers[name] = value
-        return headers
