@@ -53,8 +53,9 @@ def _bars(title: str, unit: str, columns: Mapping[int, Counter[str]]) -> Markup:
         left = _LEFT + place * width
         if unit == "day" or at // _HOUR % 6 == 0:
             short = datetime.fromtimestamp(at / 1000, timezone.utc).strftime("%a %-d" if unit == "day" else "%H:%M")
-            shapes += Markup('<text x="{:.1f}" y="{}" text-anchor="middle">{}</text>').format(
-                left + width / 2, _HEIGHT + 16, short
+            anchor = "middle" if left < _WIDTH - 40 else "end"
+            shapes += Markup('<text x="{:.1f}" y="{}" text-anchor="{}">{}</text>').format(
+                left + (width / 2 if anchor == "middle" else width), _HEIGHT + 16, anchor, short
             )
         if column:
             shapes += _column(left, width, column, _label(at, unit), ceiling)
