@@ -80,7 +80,9 @@ class Route:
         respond = webhook.respond
         self._configured_response = None
         if respond is not None and respond.wait is None:
-            self._configured_response = configured_response(respond)
+            is_text = isinstance(respond.body, str)
+            body = respond.body if is_text else json.dumps(respond.body)
+            self._configured_response = response_with(respond, body.encode("utf-8", "replace"), is_text)
         self._public_urls = {path: public_url_of(webhook, public_url, path) for path in (PATH, CONDUCTORS_PATH)}
 
     def challenge(self, request: Request) -> Response | None:
@@ -173,13 +175,9 @@ def routes_of(
     )
 
 
-def configured_response(respond: Respond) -> Response:
-    """The answer that `respond` gives to every accepted or filtered delivery."""
-    is_text = isinstance(respond.body, str)
-    body = respond.body if is_text else json.dumps(respond.body)
-    content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")
+def response_with(respond: Respond, body: bytes, is_text: bool) -> Response:
+    """The response that `respond` asks for, with this body: text, or JSON."""
     if not body:
         return Response(respond.status, b"", respond.content_type)
-    return Response(
-        respond.status, body.encode("utf-8", "replace"), content_type, (("X-Content-Type-Options", "nosniff"),)
-    )
+    content_type = respond.content_type or ("text/plain; charset=utf-8" if is_text else "application/json")
+    return Response(respond.status, body, content_type, (("X-Content-Type-Options", "nosniff"),))

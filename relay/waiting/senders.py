@@ -20,6 +20,7 @@ import structlog
 from config.target_keys import Respond
 from platforms.http import Response, json_response
 from relay.reports import metrics
+from relay.route import response_with
 from store.answers import COMPLETED, NO_WORKFLOW, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
@@ -37,7 +38,6 @@ _GATHER = 0.05
 """Seconds between two polls at least: each asks for all senders that wait."""
 _OF_ONE_EVENT = 20
 """Senders of one process that may wait for one event: whoever has seen a delivery can send it as often as they like."""
-_NOSNIFF = (("X-Content-Type-Options", "nosniff"),)
 _AFTER_ERROR = 0.5
 """Seconds."""
 _PATIENCE = 2.0
@@ -243,16 +243,12 @@ def response_to(event_id: str, answer: Answer | None, respond: Respond) -> Respo
     if answer.outcome in NO_WORKFLOW.values():
         return json_response({"error": answer.outcome, "eventId": event_id}, 502)
     if answer.outcome == COMPLETED:
-        return _with_body(answer.body or "null", respond)
+        body = answer.body or "null"
+        if not body.startswith('"'):  # parsing it would take many times the memory, for nothing
+            return response_with(respond, body.encode(), False)
+        return response_with(respond, json.loads(body).encode("utf-8", "replace"), True)
     fields = {"eventId": event_id, "workflowId": answer.workflow_id}
     if answer.outcome == TOO_LARGE:
         message = "the workflow's answer is too large"
         return json_response({"error": "answer_too_large", "message": message, **fields}, 502)
     return json_response({"error": "workflow_failed", **fields, "status": answer.outcome}, 502)
-
-
-def _with_body(body: str, respond: Respond) -> Response:
-    if not body.startswith('"'):  # parsing it would take many times the memory, for nothing
-        return Response(respond.status, body.encode(), respond.content_type or "application/json", _NOSNIFF)
-    text = json.loads(body).encode("utf-8", "replace")
-    return Response(respond.status, text, respond.content_type or "text/plain; charset=utf-8", _NOSNIFF)
