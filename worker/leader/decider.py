@@ -5,7 +5,6 @@ It indexes the waiting tasks and held events in memory. Times are Unix milliseco
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,17 +119,16 @@ class Decider:
             if number % _PAGE == 0:
                 health.beat("the loop")
             with self.held.isolated(event):
-                self.held.hold(event)
+                self.held.hold(event, Document(event.document()))
         self.quarantine.write(self._store.now())
 
     def _learn_paths(self) -> None:
         """Registers the tasks' paths before the held events are read, so that each payload is read only once."""
-        criteria = {(task.workflow, task.criteria.paths): task.criteria for task in self.tasks if task.criteria}
-        common = Counter((task.workflow, task.criteria.paths) for task in self.tasks if task.criteria)
-        # The most common paths come last: if there are too many, the first are forgotten.
-        for (workflow, paths), _ in reversed(common.most_common()):
-            for webhook in self._rules.definitions.by_receiver.get(workflow, ()):
-                self.held.index.learn(webhook.name, criteria[workflow, paths], ())
+        index, by_receiver = self.held.index, self._rules.definitions.by_receiver
+        for task in self.tasks:
+            for webhook in by_receiver.get(task.workflow, ()):
+                if task.criteria is not None and not index.knows(webhook.name, task.criteria.paths):
+                    index.learn(webhook.name, task.criteria, ())
 
     def add_tasks(self, tasks: Iterable[Task]) -> None:
         """These tasks now wait."""
@@ -160,10 +158,6 @@ class Decider:
         """Undefined webhooks none of whose undecided events has waited long enough yet."""
         known = self._rules.definitions.by_name
         return [webhook for webhook, end in self._undefined.items() if webhook not in known and now < end]
-
-    def full(self) -> list[str]:
-        """Webhooks whose new events are left in the store for now, since strangers may have made them up."""
-        return self.held.callbacks.full
 
     # --- deciding ---
 
@@ -229,10 +223,11 @@ class Decider:
 
     def _free(self, event: Event, plan: Plan) -> None:
         """Holds the event again: tasks that wait already may take it."""
-        self.held.hold(event)
+        document = Document(event.document())
+        self.held.hold(event, document)
         plan.decide(event, Decision(event.id, event.status, "held"))
         if not event.is_callback and (webhook := self._rules.webhook(event)) is not None:
-            matching = self._rules.matching(webhook, event, Document(event.document()))
+            matching = self._rules.matching(webhook, event, document)
             self.held.tasks_to_match.update((task.id, task) for task in matching)
 
     def _start_instead(self, event: Event, plan: Plan) -> None:
@@ -254,11 +249,11 @@ class Decider:
             return
         if webhook.name in self.blocked:
             return
+        document = Document(event.document())
         if event.is_callback:  # held, however short its hold, until its task has been looked up
-            self.held.hold(event)
+            self.held.hold(event, document)
             plan.decide(event, Decision(event.id, "pending", "held", origin=event.origin, scan_at=request.began))
             return
-        document = Document(event.document())
         takers, in_doubt = self._rules.takers(webhook, event, document, plan.taken)
         starts = starts_of(webhook, event, document)
         starts_unless_taken = any(unless for _, unless in starts)
@@ -289,7 +284,7 @@ class Decider:
         )
         if is_held:
             self.newly_held = True
-            self.held.hold(event)
+            self.held.hold(event, document)
             for task in in_doubt:
                 self.held.doubt(task)
         plan.decide(event, decision)

@@ -50,9 +50,8 @@ class HeldEvents:
 
     # --- what is held, and what waits ---
 
-    def hold(self, event: Event) -> None:
-        """The event is held from now on. Fails if it can't be read."""
-        document = Document(event.document())
+    def hold(self, event: Event, document: Document) -> None:
+        """The event is held from now on. `document` is its payload."""
         if event.is_callback:
             webhook = self._rules.definitions.by_name.get(event.webhook)
             callback = webhook.callback if webhook is not None else None

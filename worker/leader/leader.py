@@ -185,7 +185,7 @@ class Leader:
         blocked: Collection[str] = decider.blocked
         if self._clock.monotonic() >= self._blocked_due:
             blocked, self._blocked_due = (), self._clock.monotonic() + _BLOCKED_GAP
-        left_out = [*decider.undefined(store.now()), *blocked, *decider.full()]
+        left_out = [*decider.undefined(store.now()), *blocked, *decider.held.callbacks.full]
         agenda = store.decisions.agenda(_EVENTS_A_DECISION, left_out)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed

@@ -53,12 +53,12 @@ def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(benc
 
 def test_a_full_lane_leaves_only_its_own_webhooks_events_in_the_store(bench: Bench) -> None:
     bench.define(BY_ID, OTHER)
-    assert bench.decider.full() == []
+    assert bench.decider.held.callbacks.full == []
     for number in range(600):
         called(bench, f"made-up{number}", "approve")
     for event in bench.store.decisions.agenda(1000).undecided:
         bench.decider.held.callbacks.add(event, is_signed=False)
-    assert bench.decider.full() == ["w"]
+    assert bench.decider.held.callbacks.full == ["w"]
 
 
 def test_names_that_are_made_up_for_one_workflow_cost_few_look_ups_and_hold_up_no_other(bench: Bench) -> None:
