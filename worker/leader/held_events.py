@@ -143,14 +143,14 @@ class HeldEvents:
                     plan.take(event, task)
 
     def may_take_earlier(self, task: WaitingTask, webhook: Webhook, plan: Plan) -> bool:
-        """Whether it is in doubt if the task takes an event of the webhook that is held already."""
+        """Whether the task, which was in doubt, takes or may take an event of the webhook that is held already."""
         if task.workflow_id not in self._in_doubt:
             return False
         try:
-            self._oldest_for(task, [webhook], plan)
+            # Its workflow may have been looked up since: then the next decision gives the event to the task.
+            return self._oldest_for(task, [webhook], plan) is not None
         except InDoubt:
             return True
-        return False
 
     def _oldest_for(self, task: WaitingTask, webhooks: Iterable[Webhook], plan: Plan) -> HeldEvent | None:
         """The oldest held event of these webhooks that the task may take. Raises InDoubt if the answer depends on a

@@ -6,7 +6,7 @@ from unittest import mock
 
 import pytest
 
-from store.records import Result
+from store.records import Result, Workflow
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, sick
 from tests.worker.leader.decider_bench import bench as bench
@@ -136,6 +136,33 @@ def test_events_that_are_decided_together_keep_their_order_over_a_task_in_doubt(
     heal(bench)
     bench.decide()
     assert bench.takers(first) == [task.id]
+
+
+def test_no_event_overtakes_one_whose_task_is_looked_up_while_events_are_decided(bench: Bench) -> None:
+    bench.define({"name": "w", "receivers": {"flow": "any"}, "hold": "10m"}, {"name": "v", "receivers": {"sub": 1}})
+    workflow = bench.conductor.begin("flow").id
+    first = bench.arrive()
+    bench.decide()
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    bench.decide()
+    elsewhere = bench.wait(name="sub")
+    bench.ms += SECOND // 2
+    find = bench.conductor.workflow
+
+    def slow(workflow_id: str) -> Workflow | None:
+        if workflow_id == elsewhere.workflow_id:
+            heal(bench)
+        return find(workflow_id)
+
+    bench.arrive("v")
+    second = bench.arrive()
+    with mock.patch.object(bench.conductor, "workflow", slow):
+        bench.decide()
+    assert bench.takers(second) == []
+    bench.decide()
+    assert (bench.takers(first), bench.takers(second)) == ([task.id], [])
 
 
 def test_an_event_goes_to_a_task_in_doubt_at_once_if_it_goes_to_another_too(bench: Bench) -> None:
