@@ -83,7 +83,7 @@ class Discovery:
         self._read_not_before = float("-inf")
         """When the running workflows may be read again, if there is no other way."""
         self._witness: tuple[str, float] | None = None
-        """A task that waits, and since when that is known."""
+        """A task that is known, and since when."""
         self._to_check: deque[str] = deque()
         """Tasks whose turn comes before those that wait by then."""
         self.searched_to = 0
@@ -122,7 +122,10 @@ class Discovery:
             self._is_distrusted = False
         try:
             if self._index.ladder.way != "workflows" or began >= self._read_not_before:
-                yield from self._read(since, seen, must_show=self._has_witness(began) and reads_all)
+                witness = self._find_witness(began)
+                # An index that is empty after all tasks have ended is right.
+                must_show = reads_all and witness is not None and not self._index.ended_of([witness])
+                yield from self._read(since, seen, must_show)
                 self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
             if self._index.ladder.way == "workflows":  # all of them are read anyway
                 self._reconciliation = None
@@ -152,12 +155,15 @@ class Discovery:
             except BrokenOff as error:
                 since = error.reached
 
-    def _has_witness(self, now: float) -> bool:
-        """Whether a task has waited for so long that a working index shows it."""
+    def _find_witness(self, now: float) -> str | None:
+        """A task that has been known for so long that a working index shows it if it still waits; None if there is
+        none."""
         if self._witness is None or self._witness[0] not in self._index.known:
             oldest = next(iter(self._index.known.ids()), None)
             self._witness = None if oldest is None else (oldest, now)
-        return self._witness is not None and now >= self._witness[1] + LAG / 1000
+        if self._witness is None or now < self._witness[1] + LAG / 1000:
+            return None
+        return self._witness[0]
 
     def _reconcile(self, begins: bool, shown: set[str], now: int) -> Iterator[list[Task]]:
         """Begins a reconciliation, or reads the next workflows of the one in progress; yields their unknown tasks.

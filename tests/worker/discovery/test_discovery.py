@@ -112,6 +112,18 @@ def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minu
     assert ways == ["search-v2"] * 5 + ["workflows"] * 4, "the index lacks a task that has waited for long"
 
 
+def test_an_index_that_is_empty_because_everything_has_ended_is_not_off(bench: Bench) -> None:
+    [task] = bench.schedule()
+    discovery = bench.discovery()
+    bench.discover(discovery, task)
+    bench.ms += 60_000
+    bench.pass_(60)
+    bench.conductor.end(task, "TIMED_OUT")
+    discovery.conductor_was_away()
+    bench.discover(discovery)
+    assert (bench.index.ladder.way, bench.gone) == ("search-v2", [task])
+
+
 def test_reading_all_running_workflows_takes_a_tenth_of_the_time(bench: Bench) -> None:
     bench.conductor.cannot = {"search-v2": 500, "search": 500}
     running = bench.conductor.running
