@@ -34,6 +34,9 @@ Proof = Literal["signed", "by id"]
 Turn = Literal["first", "again", "failing"]
 """Which look-up of an event it is. Each kind of each webhook has its turns, so none waits for all of another."""
 
+_Group = tuple[Proof, Turn, str]
+"""The look-ups of a webhook's events that take their turn together."""
+_Found = Addressed | Exception | None
 _AT_ONCE: dict[Proof, int] = {"signed": 8, "by id": 2}
 """Look-ups at a time. Half of them may be failing ones, each of which may hang until its time-out."""
 _NEW_FOR = 10.0
@@ -65,32 +68,6 @@ class LookedUp:
 
 
 @dataclass
-class _Lookups:
-    """The look-ups for URLs with one kind of proof."""
-
-    proof: Proof
-    retries: Retries[int, tuple[Turn, str]] = field(default_factory=Retries)
-    """When each event that isn't being looked up is due (monotonic clock); the groups are a turn and a webhook."""
-    running: Counter[Turn] = field(default_factory=Counter)
-    next_at: float = float("-inf")
-    fresh: dict[str, set[int]] = field(default_factory=dict)
-    """Webhook → its events that haven't been looked up yet."""
-
-    def may_begin(self, group: tuple[Turn, str]) -> bool:
-        """Whether another look-up of this kind may begin."""
-        turn, at_once = group[0], _AT_ONCE[self.proof]
-        return self.running.total() < at_once and (turn != "failing" or self.running[turn] < at_once // 2)
-
-    def no_longer_fresh(self, event: HeldEvent) -> None:
-        """The event has been looked up, or is no longer held."""
-        fresh = self.fresh.get(event.webhook)
-        if fresh is not None:
-            fresh.discard(event.seq)
-            if not fresh:
-                del self.fresh[event.webhook]
-
-
-@dataclass
 class _Workflow:
     """What waits for one workflow's tasks."""
 
@@ -118,14 +95,10 @@ class _Waiting:
     is_outdated: bool = False
     """Whether more may be known than the running look-up can have seen."""
 
-
-@dataclass(frozen=True)
-class _Answer:
-    """What a look-up found, for each of the events that it was for."""
-
-    turn: Turn
-    began: int
-    found: Sequence[tuple[_Waiting, Addressed | Exception | None]]
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing signs the event, and no look-up has begun yet."""
+        return self.proof == "by id" and self.tries == 0
 
 
 class Callbacks:
@@ -147,8 +120,14 @@ class Callbacks:
         self._clock = clock
         self._waiting: dict[int, _Waiting] = {}
         self._workflows: dict[str | None, _Workflow] = {}
-        self._lookups: dict[Proof, _Lookups] = {"signed": _Lookups("signed"), "by id": _Lookups("by id")}
-        self._answers: queue.SimpleQueue[_Answer] = queue.SimpleQueue()
+        self._retries = Retries[int, _Group]()
+        """When each event that isn't being looked up is due (monotonic clock)."""
+        self._running: dict[Proof, Counter[Turn]] = {"signed": Counter(), "by id": Counter()}
+        self._next_at: dict[Proof, float] = dict.fromkeys(_GAP, float("-inf"))
+        self._fresh = Counter[str]()
+        """Webhook → its events that nothing signs and for which no look-up has begun yet."""
+        self._answers: queue.SimpleQueue[tuple[int, list[tuple[_Waiting, _Found]]]] = queue.SimpleQueue()
+        """When a look-up began, and what it found for each of the events that it was for."""
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -157,7 +136,7 @@ class Callbacks:
     def full(self) -> list[str]:
         """The webhooks of which too many events that nothing signs wait for their first look-up: more are left in the
         store."""
-        return [webhook for webhook, fresh in self._lookups["by id"].fresh.items() if len(fresh) >= _FRESH_UNSIGNED]
+        return [webhook for webhook, fresh in self._fresh.items() if fresh >= _FRESH_UNSIGNED]
 
     def add(self, event: Event, is_signed: bool) -> None:
         """The event is held from now on, and looked up at once."""
@@ -172,7 +151,7 @@ class Callbacks:
         workflow = self._workflows.setdefault(event.only.workflow_id, _Workflow())
         workflow.events.setdefault(event.only.reference_name, {})[event.seq] = waiting
         workflow.unsigned += not is_signed
-        self._lookups[proof].fresh.setdefault(event.webhook, set()).add(event.seq)
+        self._fresh[event.webhook] += not is_signed
         self._schedule(waiting, waiting.due_at)
 
     def remove(self, event: HeldEvent) -> None:
@@ -180,8 +159,8 @@ class Callbacks:
         waiting = self._waiting.pop(event.seq, None)
         if waiting is None:
             return
-        self._lookups[waiting.proof].no_longer_fresh(waiting.event)
-        self._lookups[waiting.proof].retries.forget(event.seq)
+        self._retries.forget(event.seq)
+        self._fresh[event.webhook] -= waiting.is_fresh
         workflow_id, name = waiting.place.workflow_id, waiting.place.reference_name
         workflow = self._workflows[workflow_id]
         workflow.unsigned -= waiting.proof == "by id"
@@ -227,29 +206,38 @@ class Callbacks:
 
     def due_in(self) -> float:
         """Seconds until something is to be looked up; infinite if nothing is, or answers are awaited."""
-        due_at = min(max(one.retries.due_at(one.may_begin), one.next_at) for one in self._lookups.values())
-        return max(0.0, due_at - self._clock.monotonic())
+
+        def due_at(proof: Proof) -> float:
+            return max(
+                self._next_at[proof],
+                self._retries.due_at(lambda group: group[0] == proof and self._has_room(group)),
+            )
+
+        return max(0.0, min(map(due_at, self._next_at)) - self._clock.monotonic())
+
+    def _has_room(self, group: _Group) -> bool:
+        """Whether another look-up of this kind may begin."""
+        proof, turn, _ = group
+        running, at_once = self._running[proof], _AT_ONCE[proof]
+        return running.total() < at_once and (turn != "failing" or running[turn] < at_once // 2)
 
     def looked_up(self) -> list[LookedUp]:
         """What was found since the last call, and begins the look-ups that are due."""
-        for lookups in self._lookups.values():
-            self._begin_due(lookups)
+        self._begin_due()
         found: list[LookedUp] = []
         while not self._answers.empty():
-            answer = self._answers.get_nowait()
-            self._lookups[answer.found[0][0].proof].running[answer.turn] -= 1
-            for waiting, what in answer.found:
-                self._lookups[waiting.proof].no_longer_fresh(waiting.event)
+            began, each = self._answers.get_nowait()
+            self._running[each[0][0].proof][each[0][0].turn] -= 1
+            for waiting, what in each:
                 waiting.running = False
                 if self._waiting.get(waiting.event.seq) is not waiting:
                     continue
                 if isinstance(what, Exception):
                     self._failed(waiting, what)
                 else:
-                    self._wait_on(waiting, answer.began)
-                    found.append(LookedUp(waiting.event, waiting.place, answer.began, what))
-        for lookups in self._lookups.values():
-            self._begin_due(lookups)
+                    self._wait_on(waiting, began)
+                    found.append(LookedUp(waiting.event, waiting.place, began, what))
+        self._begin_due()
         return found
 
     def _wait_on(self, waiting: _Waiting, began: int) -> None:
@@ -274,39 +262,40 @@ class Callbacks:
 
     def _schedule(self, waiting: _Waiting, at: float) -> None:
         waiting.due_at = at
-        self._lookups[waiting.proof].retries.put(waiting.event.seq, at, (waiting.turn, waiting.event.webhook))
+        self._retries.put(waiting.event.seq, at, (waiting.proof, waiting.turn, waiting.event.webhook))
 
-    def _begin_due(self, lookups: _Lookups) -> None:
+    def _begin_due(self) -> None:
         now = self._clock.monotonic()
-        while lookups.next_at <= now and (first := self._next_due(lookups, now)) is not None:
-            together = [first] if lookups.proof == "signed" else self._due_with(first, now)
-            is_first = first.tries == 0
-            for waiting in together:
-                lookups.retries.forget(waiting.event.seq)
-                waiting.running, waiting.is_outdated = True, False
-                waiting.tries += 1
-            lookups.running[first.turn] += 1
-            lookups.next_at = now + _GAP[lookups.proof]
-            self._pool.submit(self._find, together, first.turn, self._store.now(), is_first)
 
-    def _next_due(self, lookups: _Lookups, now: float) -> _Waiting | None:
-        while (seq := lookups.retries.pop(now, lookups.may_begin)) is not None:
-            waiting = self._waiting[seq]
-            if lookups.proof == "by id":
-                workflow = self._workflows[waiting.place.workflow_id]
+        def may_begin(group: _Group) -> bool:
+            return self._next_at[group[0]] <= now and self._has_room(group)
+
+        while (seq := self._retries.pop(now, may_begin)) is not None:
+            first = self._waiting[seq]
+            together = [first]
+            if first.proof == "by id":
+                workflow = self._workflows[first.place.workflow_id]
                 if now < workflow.unsigned_at + _SAME_WORKFLOW:
-                    self._schedule(waiting, workflow.unsigned_at + _SAME_WORKFLOW)
+                    self._schedule(first, workflow.unsigned_at + _SAME_WORKFLOW)
                     continue
                 workflow.unsigned_at = now
-            return waiting
-        return None
+                together = self._due_with(first, now)
+            is_first = first.tries == 0
+            for waiting in together:
+                self._retries.forget(waiting.event.seq)
+                self._fresh[waiting.event.webhook] -= waiting.is_fresh
+                waiting.running, waiting.is_outdated = True, False
+                waiting.tries += 1
+            self._running[first.proof][first.turn] += 1
+            self._next_at[first.proof] = now + _GAP[first.proof]
+            self._pool.submit(self._find, together, self._store.now(), is_first)
 
     def _due_with(self, first: _Waiting, now: float) -> list[_Waiting]:
         """This event, then the others that nothing signs, for the same workflow, that are due."""
         others = (one for one in self._workflows[first.place.workflow_id] if one is not first and one.proof == "by id")
         return [first, *(one for one in others if not one.running and one.due_at <= now)]
 
-    def _find(self, together: Sequence[_Waiting], turn: Turn, began: int, is_first: bool) -> None:
+    def _find(self, together: Sequence[_Waiting], began: int, is_first: bool) -> None:
         """On the pool."""
         workflow_id = together[0].place.workflow_id
         assert workflow_id is not None
@@ -314,15 +303,15 @@ class Callbacks:
             # It isn't known yet which look-ups hang: first ones must not occupy their threads for long.
             tasks = self._conductor.within(_PATIENCE if is_first else float("inf")).workflow_tasks(workflow_id)
         except Exception as error:
-            found: list[tuple[_Waiting, Addressed | Exception | None]] = [(waiting, error) for waiting in together]
+            found: list[tuple[_Waiting, _Found]] = [(waiting, error) for waiting in together]
         else:
             found = [(waiting, _at(waiting.place, tasks)) for waiting in together]
-        self._answers.put(_Answer(turn, began, found))
+        self._answers.put((began, found))
         if self._listener is not None:
             self._listener.wake()
 
 
-def _at(place: OneTarget, tasks: WorkflowTasks | None) -> Addressed | Exception | None:
+def _at(place: OneTarget, tasks: WorkflowTasks | None) -> _Found:
     try:
         return None if tasks is None else tasks.at(place)
     except Exception as error:
