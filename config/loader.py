@@ -307,8 +307,10 @@ class _Reader:
             self._check_size(item, webhook)
         platforms = self._loader.platforms
         unproven = find_unproven(resolved, platforms) if platforms is not None else ()
-        for problem in (*unproven, *find_risks(resolved, platforms or {})):
+        for problem in unproven:
             self._report(item, problem.place, problem.what, problem.remedy, problem.warning, problem.fails_check)
+        for risk in find_risks(resolved, platforms or {}):
+            self._report(item, risk.place, risk.what, risk.remedy, warning=True)
 
     def _check_unique(self, item: _Item, webhook: Mapping[str, Any]) -> None:
         """Reports a name or URL that another webhook has; only the name if both are the same."""

@@ -43,7 +43,6 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             ("verifier",),
             "deliveries are not verified: anyone who knows the URL can post",
             "prefer a secret, or restrict the senders with allow_ips",
-            warning=True,
         )
     if webhook.get("listen") is True:
         yield ProblemAt(
@@ -51,7 +50,6 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             "its newest 200 deliveries are kept as they came, signatures too, for an hour and up to 32 MB; whoever has "
             "BRIDGE_ADMIN_TOKEN can read them, and what `hide` names is in them",
             "remove it once nobody listens",
-            warning=True,
         )
     callback = webhook.get("callback")
     if isinstance(callback, dict) and callback.get("by") == "id":
@@ -62,7 +60,6 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             f"nothing signs its URLs: anyone who learns a workflow's id can complete {tasks}, and "
             "anyone can make the bridge ask Conductor for ids that don't exist",
             f"prefer callback: {{secret: ${{NAME}}}}{narrower}",
-            warning=True,
         )
     yield from _waits(webhook, platforms)
     yield from _tokens(webhook)
@@ -70,7 +67,7 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
     yield from _headers(webhook)
     for place, text in _texts({key: webhook.get(key) for key in ("only", "starts", "messages", "hide")}, ()):
         if (nothing := why_nothing(text)) is not None:
-            yield ProblemAt(place, *nothing, warning=True)
+            yield ProblemAt(place, *nothing)
     signature = webhook.get("signature")
     scheme = signature if isinstance(signature, dict) else {}
     timed_by = "timestamp_header" if "timestamp_header" in scheme else "format"
@@ -80,7 +77,6 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             ("signature", timed_by),
             "the timestamp is not signed: anyone with an old delivery can give it a new time",
             'sign it, as in signed: "{timestamp}.{body}", if the sender does',
-            warning=True,
         )
     dedup, platform = webhook.get("dedup"), platforms.get(str(webhook.get("platform")))
     if isinstance(dedup, dict) and platform is not None and platform.ignores_dedup and not signature:
@@ -89,7 +85,6 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
                 ("dedup",),
                 f"it isn't used: of what {platform.name} sends, only what is signed identifies a delivery",
                 "remove it; to start one workflow per value, write once: {key: JSONPATH} for the start",
-                warning=True,
             )
         return
     header = dedup.get("header") if isinstance(dedup, dict) else None
@@ -100,7 +95,6 @@ def find_risks(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) ->
             "nobody signs it: anyone who has seen a delivery can send it again under another id",
             "name the id's place in the body, as in path: $.id, or remove dedup, unless different events can have "
             "identical bytes",
-            warning=True,
         )
 
 
@@ -131,7 +125,6 @@ def _waits(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> Ite
             ("respond", "wait"),
             f"{webhook['platform']} considers a delivery failed if it isn't answered within {most:g} seconds",
             f"write a shorter time, such as {most / 2:g}s: later it is answered 202, and the workflow goes on",
-            warning=True,
         )
 
 
@@ -142,7 +135,6 @@ def _tokens(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
             ("jwt",),
             "a token that the issuer made for anyone, or for another service, is accepted",
             "add audience: NAME, or claims: that only this sender's tokens have",
-            warning=True,
         )
 
 
@@ -174,12 +166,12 @@ def _secrets(webhook: Mapping[str, Any], platforms: Mapping[str, Platform]) -> I
         if is_placeholder(secret):
             yield _placeholder(place)
         elif mistaken is not None and re.match(mistaken[0], secret):
-            yield ProblemAt(place, mistaken[1], "enter the right one; no delivery would be accepted", warning=True)
+            yield ProblemAt(place, mistaken[1], "enter the right one; no delivery would be accepted")
         elif (odd := _why_mistaken(secret)) is not None:
-            yield ProblemAt(place, *odd, warning=True)
+            yield ProblemAt(place, *odd)
         elif is_guessable(secret) and place[0] != "verify_token":
             remedy = "use at least 16 random characters"
-            yield ProblemAt(place, "a short secret, which can be guessed", remedy, warning=True)
+            yield ProblemAt(place, "a short secret, which can be guessed", remedy)
 
 
 def _why_mistaken(secret: str) -> tuple[str, str] | None:
@@ -203,15 +195,15 @@ def _headers(webhook: Mapping[str, Any]) -> Iterator[ProblemAt]:
         if is_placeholder(value):
             yield _placeholder(place)
         elif (odd := _why_mistaken(value)) is not None:
-            yield ProblemAt(place, *odd, warning=True)
+            yield ProblemAt(place, *odd)
     proven = any(webhook.get(key) for key in ("secret", "signature", "audience", "jwt", "mtls"))
     if proven or {place[1] for place in bare} != set(names) or {place[1] for place in weak} != set(names):
         return
     for place in weak:
         if not is_placeholder(bare[place]):
             what = "a short value, which can be guessed, and nothing else proves the sender"
-            yield ProblemAt(place, what, "use at least 16 random characters", warning=True)
+            yield ProblemAt(place, what, "use at least 16 random characters")
 
 
 def _placeholder(place: Where) -> ProblemAt:
-    return ProblemAt(place, "a placeholder, not a secret", "put the real one in its place", warning=True)
+    return ProblemAt(place, "a placeholder, not a secret", "put the real one in its place")
