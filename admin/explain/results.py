@@ -202,6 +202,7 @@ def answer(comparisons: Sequence[Comparison]) -> str:
         return "No task is known to be waiting."
     if not groups:
         return f"No waiting task could take it: all {len(comparisons)} that were compared are out of reach."
-    told = "; ".join(map(str, groups[:2])) + ("; …" if len(groups) > 2 else "")
+    others = sum(len(group.tasks) for group in groups[2:])
+    told = "; ".join(map(str, groups[:2])) + (f"; and {others} more" if others else "")
     is_taken = any(group.tasks[0].verdict == "taken" for group in groups)
     return f"{told[0].upper()}{told[1:]}." if is_taken else f"No waiting task took it: {told}."

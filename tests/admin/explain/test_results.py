@@ -30,6 +30,7 @@ def test_a_few_are_told_one_by_one() -> None:
         answer(tasks)
         == "No waiting task took it: 2 tasks of deploy differ in $.ref; the task of b differs in $.action."
     )
+    assert answer([*tasks, compared("c", "differs")]).endswith("; the task of b differs in $.action; and 1 more.")
 
 
 def test_who_matches_but_is_out_of_reach_is_told() -> None:
