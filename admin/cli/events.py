@@ -34,6 +34,7 @@ from admin.cli.replay import acknowledge, erase, reopen, replay
 from admin.cli.tables import compact, counted, cut, plain, pretty
 from admin.events.failures import failures
 from admin.events.follow import Follower, News
+from admin.events.search import Search
 from admin.events.tree import compared, differences, place
 from admin.explain.explainer import Explainer
 from admin.explain.results import Comparison, EventExplanation, StoryStep, answer, shown_first
@@ -42,7 +43,6 @@ from criteria.matches import Criterion
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import Event, iso
-from store.sql.event_search import EventFilter
 
 _COLUMNS = {
     "EVENT": "eventId",
@@ -134,7 +134,7 @@ def events(
         _follow(here.bridge, search, as_json)
 
 
-def _list_events(here: Here, search: Any, limit: int, before: str | None, as_json: bool, payloads: bool) -> None:
+def _list_events(here: Here, search: Search, limit: int, before: str | None, as_json: bool, payloads: bool) -> None:
     bridge = here.bridge
     found = operations.list_events(bridge, search, limit, before)
     if as_json and payloads:
@@ -317,7 +317,7 @@ _EVERY = 0.5
 """Seconds between two polls."""
 
 
-def _follow(bridge: Bridge, query: EventFilter, as_json: bool) -> None:
+def _follow(bridge: Bridge, query: Search, as_json: bool) -> None:
     """Prints until Ctrl-C one line for each new event, one for what becomes of it, and one for every other delivery;
     with `as_json` a JSON object per line."""
     follower = Follower(bridge, query)

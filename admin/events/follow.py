@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from admin.bridge import Bridge
 from admin.events.search import Search, reason_of
@@ -32,17 +32,15 @@ class News:
 class Follower:
     """Finds new events and changed ones, and remembers what it has reported."""
 
-    def __init__(self, bridge: Bridge, query: EventFilter):
+    def __init__(self, bridge: Bridge, query: Search):
         """Starts with the next event. One is reported once it has `query.status`, fails if only `unresolved` ones are
-        wanted, or fails for the reason that a `Search` asks for; `resolved` can't be followed.
+        wanted, or fails for the reason that is asked for; `resolved` can't be followed.
         """
         self._bridge = bridge
-        self._failure = query.failure if isinstance(query, Search) else None
-        self._wanted = "failed" if query.unresolved or self._failure is not None else query.status
-        anyhow: dict[str, Any] = {"failure": None} if isinstance(query, Search) else {}
-        has_conditions = isinstance(query, Search) and bool(query.where)
-        self._is_choosy = self._wanted is not None or query.searches or has_conditions
-        self._query = replace(query, status=None, unresolved=False, before_seq=None, limit=_PAGE, **anyhow)
+        self._failure = query.failure
+        self._wanted = "failed" if query.unresolved or query.failure is not None else query.status
+        self._is_choosy = self._wanted is not None or query.searches or bool(query.where)
+        self._query = replace(query, status=None, unresolved=False, failure=None, before_seq=None, limit=_PAGE)
         newest = bridge.events(EventFilter(limit=1))
         self._after = max(0, newest[0].seq - _OVERTAKEN) if newest else 0
         """No event with this number or a lower one is looked for."""

@@ -13,12 +13,12 @@ from flask.testing import FlaskClient
 from admin.api.objects import Event as ApiEvent
 from admin.bridge import Bridge, read_definitions
 from admin.events.follow import Follower
+from admin.events.search import Search
 from admin.page.app import create_app
 from platforms.base import digest
 from relay.app import create_app as create_relay
 from store.open import open_store
 from store.records import Decision, NewEvent, Task, new_event_id
-from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from testkit import PATIENCE
 from tests.admin.conftest import Cli
@@ -114,7 +114,7 @@ def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path:
 
 def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClient, Path, Store, str]) -> None:
     _client, file, store, _event_id = paid
-    follower = Follower(Bridge(settings_for(file.parent), store, read_definitions(file)), EventFilter())
+    follower = Follower(Bridge(settings_for(file.parent), store, read_definitions(file)), Search())
     event_id = new_event_id()
     store.deliveries.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
     (news,) = follower.look()

@@ -8,6 +8,7 @@ import pytest
 
 from admin.events.filters import search_of
 from admin.events.follow import Follower, newest
+from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from store.sql.event_search import EventFilter, EventPage
@@ -62,10 +63,8 @@ def test_the_list_has_deliveries_of_every_kind_newest_first(sample: Sample) -> N
 def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample) -> None:
     event_id = arrive(sample)
     refuse(sample, "before")
-    follower, of_slack = Follower(sample.bridge(), EventFilter()), Follower(sample.bridge(), EventFilter("slack"))
-    failed, searching = (
-        Follower(sample.bridge(), query) for query in (EventFilter(status="failed"), EventFilter(text="a"))
-    )
+    follower, of_slack = Follower(sample.bridge(), Search()), Follower(sample.bridge(), Search("slack"))
+    failed, searching = (Follower(sample.bridge(), query) for query in (Search(status="failed"), Search(text="a")))
     refuse(sample, "wrong header")
     repeat(sample, event_id)
     assert [(one.kind, one.reason, one.event_id) for one in follower.look_at_others()] == [
@@ -121,7 +120,7 @@ def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:
     from admin.cli.events import line_of_other
 
     event_id = arrive(sample)
-    follower = Follower(sample.bridge(), EventFilter())
+    follower = Follower(sample.bridge(), Search())
     refuse(sample, "wrong \x1b[31m header")
     repeat(sample, event_id)
     rejected, duplicate = follower.look_at_others()

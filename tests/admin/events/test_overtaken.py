@@ -12,10 +12,10 @@ import pytest
 from admin.bridge import Bridge
 from admin.events import follow
 from admin.events.follow import Follower
+from admin.events.search import Search
 from config.webhooks import Definitions
 from store.errors import StoreUnavailable
 from store.postgres import PostgresStore, open_store
-from store.sql.event_search import EventFilter
 from tests.admin.sample import settings_for
 from tests.store.contract.makers import arrive
 from tests.store.postgres_backend import all_the_time
@@ -34,7 +34,7 @@ def store(migrated_url: str) -> Iterator[PostgresStore]:
 
 
 def following(store: PostgresStore, folder: Path) -> Follower:
-    return Follower(Bridge(settings_for(folder), store, Definitions(())), EventFilter())
+    return Follower(Bridge(settings_for(folder), store, Definitions(())), Search())
 
 
 def seen(follower: Follower) -> list[str]:

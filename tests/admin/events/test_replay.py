@@ -21,6 +21,7 @@ from admin.cli.events import line_of
 from admin.events.follow import Follower
 from admin.events.replay import replay, replay_all
 from admin.events.replay_plan import Plan, choose, plan_of
+from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
 from store.sql.event_search import EventFilter, EventPage
@@ -321,12 +322,12 @@ def test_the_page_replays_nothing_without_a_filter_or_for_another_site(client: F
 
 
 def test_new_events_are_told_once_and_in_order(sample: Sample) -> None:
-    follower = Follower(sample.bridge(), EventFilter())
+    follower = Follower(sample.bridge(), Search())
     assert follower.look() == []
     first, second = arrive(sample, 2)
     assert [(news.event.id, news.is_new) for news in follower.look()] == [(first, True), (second, True)]
     assert follower.look() == []
-    other = Follower(sample.bridge(), EventFilter(webhook="elsewhere"))
+    other = Follower(sample.bridge(), Search(webhook="elsewhere"))
     many = arrive(sample, 450)
     assert [news.event.id for news in follower.look()] == many
     assert other.look() == []
@@ -361,7 +362,7 @@ def test_what_becomes_of_an_event_is_told_once(sample: Sample) -> None:
     event = sample.bridge().event(event_id)
     store = OneEvent(replace(event, seq=0))
     bridge = Bridge(sample.settings, cast(Any, store), sample.bridge().definitions)
-    all_of_them, only_failed = Follower(bridge, EventFilter()), Follower(bridge, EventFilter(status="failed"))
+    all_of_them, only_failed = Follower(bridge, Search()), Follower(bridge, Search(status="failed"))
     store.event = event
     assert [(news.event.status, news.is_new) for news in all_of_them.look()] == [("pending", True)]
     assert only_failed.look() == []
