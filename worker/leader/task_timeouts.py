@@ -200,8 +200,7 @@ class TaskTimeouts:
         lasts = int(claim_lasts(self._conductor.timeout) * 1000)
         claimed = claims.claim_completion(self._claimant, task_id, now, now - lasts)
         if claimed == "over":
-            with self._changed:
-                self._timers.pop(task_id, None)
+            timer.taken = False  # it may wait again: the next look finds out
         elif claimed == "in flight":
             self._again(timer)
         else:

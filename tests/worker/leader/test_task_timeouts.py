@@ -342,6 +342,19 @@ def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench) -> None:
     assert list(bench.timeouts._timers) == ["t"]
 
 
+def test_a_task_that_waits_again_before_its_extension_has_a_thread_is_not_forgotten(bench: Bench) -> None:
+    one = task("t")
+    bench.extend(one)
+    with bench.timeouts.suspended([one]):
+        pass
+    bench.clock.seconds += 11
+    bench.timeouts.extend([], set(), {"flow"}, HEARTBEAT)
+    # Its completion fails meanwhile.
+    bench.timeouts.extend([one], {"t"}, {"flow"}, HEARTBEAT)
+    bench.pool.run_all()
+    assert bench.extend(one) == ["t"]
+
+
 def test_a_task_whose_completion_is_being_made_is_not_put_off(bench: Bench) -> None:
     with bench.timeouts.suspended([task("t")]):
         bench.store.taken["t"] = record("t")
