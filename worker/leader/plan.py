@@ -130,7 +130,7 @@ class PlanWriter:
         first = min(map(ids.index, refused), default=len(ids) // 2)
         for event_id in refused:
             self._held.set_aside(self._plan.released.get(event_id) or self._plan.events[event_id], error)
-        self.refused = bool(refused)
+        self.refused |= bool(refused)
         if first:
             self._write(items[:first])
         if not self.refused:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import pytest
 
-from store.errors import Unstorable
+from store.errors import RowsUnavailable, Unstorable
 from store.records import SetAside
 from store.sql import decisions
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
@@ -72,6 +73,28 @@ def test_an_event_that_fails_and_cannot_be_set_aside_is_tried_again_at_its_times
     bench.conductor.schedule(workflow, "again", {})
     bench.decide()
     assert len(bench.takers(sick)) == (2 if state == "freed" else 1)
+
+
+def test_what_was_locked_is_set_aside_though_what_comes_before_it_is_locked_for_a_moment_too(bench: Bench) -> None:
+    events = [bench.arrive() for _ in range(3)]
+    write, failures = bench.store.decisions.decide, [RowsUnavailable("locked"), RowsUnavailable("locked, too")]
+
+    def decide(*given: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return write(*given)
+
+    with (
+        mock.patch.object(bench.store.decisions, "decide", decide),
+        mock.patch.object(bench.store.quarantine, "locked", mock.Mock(side_effect=[{events[2]}, set()])),
+    ):
+        bench.decide()
+    assert bench.event(events[0]).hold == "held"
+    assert (bench.event(events[2]).hold, aside(bench)) == ("no", [("event", events[2], 1)])
+    bench.ms += SECOND
+    bench.decide()
+    assert {bench.event(event).hold for event in events} == {"held"}
+    assert aside(bench) == []
 
 
 def test_an_event_with_more_takers_than_the_store_takes_is_set_aside_with_its_reason(bench: Bench) -> None:
