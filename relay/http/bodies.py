@@ -67,11 +67,12 @@ class Bodies:
         try:
             with SpooledTemporaryFile(IN_MEMORY, prefix="bridge-body-") as file:
                 for piece in pieces(stream, size):
-                    if on_disk or file.tell() + len(piece) > IN_MEMORY:
-                        if len(piece) > self._left:
+                    arrived = file.tell() + len(piece)
+                    if arrived > IN_MEMORY:  # all of it goes to the disk
+                        if arrived - on_disk > self._left:
                             raise Overloaded("too many large bodies are arriving")
-                        self._left -= len(piece)
-                        on_disk += len(piece)
+                        self._left -= arrived - on_disk
+                        on_disk = arrived
                     file.write(piece)
                 arrived_at = time.monotonic()
                 with self._turn() if on_disk else nullcontext():
