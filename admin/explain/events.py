@@ -134,56 +134,8 @@ def _meaning(
             f"The webhook has been paused since {iso(paused_at)}: nothing is decided for it until "
             f"`webhook-bridge resume {event.webhook}`."
         )
-    match event.status:
-        case "pending" if event.decided_at is None and paused_at is not None:
-            pass
-        case "pending" if event.decided_at is None:
-            yield "The worker hasn't decided it yet" + because(context, event) + "."
-        case "pending" if event.hold == "held" and event.is_callback:
-            yield (
-                f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks for it in Conductor, "
-                "more and more rarely" + because(context) + "."
-            )
-        case "pending" if event.hold == "held":
-            yield (
-                f"Held until {iso(event.hold_until)}: no waiting task matched. "
-                "The first matching task to wait takes it, if its workflow was running when the event arrived."
-            )
-        case "pending" if event.hold == "recheck":
-            yield "All tasks that took it had already ended, so it is free again: the worker will look for others."
-        case "pending" if event.hold == "aside":
-            yield "It was held, and will be again at its next try: no task can take it until then."
-        case "pending" if webhook is not None and webhook.pace is not None:
-            yield f"Its targets wait their turn: the webhook's pace is {format_rate(webhook.pace)}" + (
-                because(context) + "."
-            )
-        case "pending":
-            yield "Its targets are being called" + because(context) + "."
-        case "delivered":
-            yield "Delivered."
-        case "expired" | "ignored" if any(target.kind == "message" for target in targets):
-            yield f"{event.status.capitalize()}: no workflow got a message, as its targets say."
-        case "expired" | "ignored" if event.only is not None:
-            yield single_target_without_effect(event, event.only, targets)
-        case "expired" if webhook is not None and webhook.hold == 0:
-            yield "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
-        case "expired":
-            yield f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
-        case "ignored" if webhook is not None and not {*context.left}.isdisjoint(webhook.receivers):
-            yield (
-                "Ignored: the webhook has no receivers besides workflows that are left to Conductor "
-                "(BRIDGE_LEAVE_TO_CONDUCTOR), and started no other."
-            )
-        case "ignored" if webhook is not None and webhook.messages:
-            yield "Ignored: no entry of `messages` or `starts` applied to it, or it had no key for a message."
-        case "ignored":
-            yield "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
-        case "failed" if event.is_callback and resolved_by is None and event.acknowledged_at is None:
-            yield failed_callback(targets)
-        case "failed" if resolved_by is not None or event.acknowledged_at is not None:
-            yield "Failed: Conductor refused it permanently."
-        case "failed":
-            yield "Failed: Conductor refused it permanently. Fix the cause, then replay the event."
+    if event.status != "pending" or event.decided_at is not None or paused_at is None:
+        yield _status(event, webhook, targets, context)
     is_lost = event.status in ("expired", "failed") and resolved_by is None and event.acknowledged_at is None
     if is_lost and (times := len(context.repeated_at)):
         yield (
@@ -205,6 +157,59 @@ def _meaning(
         if not reached:
             yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to be waiting."
             yield "If Conductor shows one waiting in a task domain, name the domain in BRIDGE_TASK_DOMAINS."
+
+
+_FREE = {
+    "recheck": "All tasks that took it had already ended, so it is free again: the worker will look for others.",
+    "aside": "It was held, and will be again at its next try: no task can take it until then.",
+}
+
+
+def _status(event: Event, webhook: Webhook | None, targets: Sequence[Target], context: Context) -> str:
+    """What its status means."""
+    is_settled = event.resolved_by is not None or event.acknowledged_at is not None
+    match event.status:
+        case "pending" if event.decided_at is None:
+            return "The worker hasn't decided it yet" + because(context, event) + "."
+        case "pending" if event.hold == "held" and event.is_callback:
+            return (
+                f"Held until {iso(event.hold_until)}: its task doesn't wait yet. The worker looks for it in Conductor, "
+                "more and more rarely" + because(context) + "."
+            )
+        case "pending" if event.hold == "held":
+            return (
+                f"Held until {iso(event.hold_until)}: no waiting task matched. "
+                "The first matching task to wait takes it, if its workflow was running when the event arrived."
+            )
+        case "pending" if event.hold in _FREE:
+            return _FREE[event.hold]
+        case "pending":
+            rate = webhook.pace if webhook is not None else None
+            pace = "" if rate is None else f", at the webhook's pace of {format_rate(rate)}"
+            return f"Its targets are being called{pace}{because(context)}."
+        case "delivered":
+            return "Delivered."
+        case "failed" if event.is_callback and not is_settled:
+            return failed_callback(targets)
+        case "failed":
+            remedy = "" if is_settled else " Fix the cause, then replay the event."
+            return f"Failed: Conductor refused it permanently.{remedy}"
+    if any(target.kind == "message" for target in targets):
+        return f"{event.status.capitalize()}: no workflow got a message, as its targets say."
+    if event.only is not None:
+        return single_target_without_effect(event, event.only, targets)
+    if event.status == "expired":
+        if webhook is not None and webhook.hold == 0:
+            return "Expired: no matching task was waiting when it arrived, and with `hold: 0s` events are not held."
+        return f"Expired: it was held until {iso(event.hold_until)}, and no matching task started waiting."
+    if webhook is not None and not {*context.left}.isdisjoint(webhook.receivers):
+        return (
+            "Ignored: the webhook has no receivers besides workflows that are left to Conductor "
+            "(BRIDGE_LEAVE_TO_CONDUCTOR), and started no other."
+        )
+    if webhook is not None and webhook.messages:
+        return "Ignored: no entry of `messages` or `starts` applied to it, or it had no key for a message."
+    return "Ignored: the webhook only starts workflows, and none of its `when` conditions held."
 
 
 _OTHERWISE = {

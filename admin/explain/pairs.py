@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admin.explain.results import Comparison, Verdict
-from admin.explain.wording import SetAsides, again, describe_set_aside, error_of, task_set_aside
+from admin.explain.wording import SetAsides, describe_set_aside, describe_target, task_set_aside
 from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion
 from criteria.equality import Key, comparison_key
 from criteria.matches import BadMatches, Criteria, Criterion
 from store.hiding import Hidden, hidden, shown_of
-from store.records import Event, Target, Task, Workflow, iso
+from store.records import Event, Target, TargetState, Task, Workflow, iso
 from store.rules.transitions import is_started_by, was_running, was_waiting
 
 
@@ -70,6 +70,10 @@ def because(context: Context, event: Event | None = None) -> str:
     return f"; Conductor can't be reached: {context.conductor_error}" if context.conductor_error else ""
 
 
+_OWN: Mapping[TargetState, Verdict] = {"cancelled": "out of reach", "failed": "matches"}
+"""State of the event's own target → verdict on its task, "taken" for the others."""
+
+
 def compare(event: Event, document: Mapping[str, Any], task: Task, context: Context) -> Comparison:
     """What is between this event and this task. `document` is the event's payload with `_webhook`."""
     criteria: tuple[Criterion, ...] = ()
@@ -86,7 +90,7 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, context: Cont
 
     mine = [target for target in context.targets_on.get(task.id, ()) if target.event_id == event.id]
     if mine:
-        return result(*_own_target(mine[-1]))
+        return result(_OWN.get(mine[-1].state, "taken"), describe_target(mine[-1]).rstrip("."))
     webhook = context.webhooks.get(event.webhook)
     if webhook is None:
         return result("out of reach", f"the webhook {event.webhook} is no longer defined")
@@ -119,28 +123,6 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, context: Cont
         return result("differs", describe_criterion(failed))
     verdict, reason = _all_hold(event, webhook, task, workflow, context)
     return result(verdict, reason, is_near=verdict == "out of reach")
-
-
-def _own_target(target: Target) -> tuple[Verdict, str]:
-    when = iso(target.settled_at)
-    match target.state:
-        case "done":
-            return "taken", f"this event completed it at {when}"
-        case "pending" | "claimed":
-            last = f"; the last attempt failed: {error_of(target)}{again(target)}" if target.error else ""
-            doubt = ""
-            if target.only_versions is not None:
-                versions = " or ".join(map(str, sorted(target.only_versions)))
-                doubt = f" if its workflow is version {versions}, which is still to be looked up in Conductor"
-            return "taken", f"this event is completing it{doubt} (attempts so far: {target.attempts}){last}"
-        case "cancelled":
-            return (
-                "out of reach",
-                f"it had already ended when this event tried to complete it, at {when}: "
-                f"{target.error or 'cancelled, timed out, or completed by someone else'}",
-            )
-        case _:
-            return "matches", f"Conductor permanently refused to let this event complete it: {target.error}"
 
 
 def _all_hold(

@@ -72,6 +72,9 @@ def describe_target(target: Target) -> str:
             return f"Not started: {target.workflow} already exists for the same `once.key` ({target.workflow_id})."
         case "pending" | "claimed":
             tries = f", attempts so far: {target.attempts}" if target.attempts else ""
+            if target.only_versions is not None:
+                versions = " or ".join(map(str, sorted(target.only_versions)))
+                what += f" if its workflow is version {versions}, which is still to be looked up in Conductor"
             return f"{doing} {what}{tries}" + (
                 f"; the last one failed: {error_of(target)}{again(target)}." if target.error else "."
             )

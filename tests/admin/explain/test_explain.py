@@ -177,10 +177,10 @@ def test_a_webhook_that_is_gone_is_told() -> None:
 @pytest.mark.parametrize(
     ("fields", "verdict", "text"),
     [
-        ({"state": "done"}, "taken", "this event completed it at"),
-        ({"state": "claimed", "settled_at": None, "error": "timed out"}, "taken", "the last attempt failed: timed out"),
+        ({"state": "done"}, "taken", "Completed task wait of flow (w1)"),
+        ({"state": "claimed", "settled_at": None, "error": "timed out"}, "taken", "the last one failed: timed out"),
         ({"state": "cancelled"}, "out of reach", "had already ended"),
-        ({"state": "failed", "error": "refused"}, "matches", "permanently refused"),
+        ({"state": "failed", "error": "refused"}, "matches", "failed permanently: refused"),
     ],
 )
 def test_what_this_event_did_with_the_task_is_told(fields: dict[str, Any], verdict: str, text: str) -> None:
@@ -511,7 +511,7 @@ def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
 def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
     called = event(status="pending")
     found = explain_event(called, [], context(webhook(pace="50/s")))
-    assert "pace is 50/s" in found.meaning[0]
+    assert "pace of 50/s" in found.meaning[0]
 
 
 def test_a_skipped_start_names_the_workflow_that_is_there() -> None:
