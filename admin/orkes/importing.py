@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from admin.definitions.entry_text import CantCut, cut_out, names_taken
-from admin.definitions.values import Verbatim, to_yaml_value
+from admin.definitions.values import Verbatim, as_yaml, to_yaml_value
 from admin.definitions.writer import CantWrite, NameTaken, replace_file
 from admin.errors import CantDo
 from config.yaml_lines import BadYaml, parse_yaml
@@ -172,10 +172,21 @@ def _signs(platform: str) -> bool:
     return PLATFORMS[platform].verifier is not None and PLATFORMS[platform].required == {"secret"}
 
 
+_SECRETS = {
+    "github": "the secret of the webhook at GitHub",
+    "microsoft-teams": "the security token of the outgoing webhook",
+    "sendgrid": "SendGrid's public key for the event webhook",
+    "slack": "the signing secret of the Slack app, which Orkes doesn't check",
+    "twitter": "the consumer secret of the app",
+}
+"""platform → its secret, unless that is called a signing secret."""
+
+
 def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> None:
     verifier = str(webhook.get("verifier") or "")
     platform = platform_of(webhook.get("sourcePlatform"))
     header = webhook.get("headerKey") or webhook.get("secretKey")
+    proven_by = _proven_by(verifier, platform, header)
 
     def secret(what: str) -> Verbatim:
         made.variables[f"{variable}_SECRET"] = what
@@ -193,37 +204,32 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
             made.keys["headers"][name] = Verbatim(f"${{{variable}_{_variable(name)}}}")
         if platform not in (None, "custom"):
             made.notes.append(f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret")
-    elif verifier in _VERIFIERS:
-        made.keys["platform"] = platform = _VERIFIERS[verifier]
-        what = {
-            "slack": "the signing secret of the Slack app, which Orkes doesn't check",
-            "sendgrid": "SendGrid's public key for the event webhook",
-            "twitter": "the consumer secret of the app",
-        }.get(platform, f"the signing secret of {platform}")
-        made.keys["secret"] = secret(what)
-    elif verifier == "SIGNATURE_BASED" and (platform == "github" or str(header).lower() == "x-hub-signature-256"):
-        made.keys["platform"] = "github"
-        made.keys["secret"] = secret("the secret of the webhook at GitHub")
-    elif verifier == "HMAC_BASED" and platform == "microsoft-teams":
-        made.keys["platform"] = "microsoft-teams"
-        made.keys["secret"] = secret("the security token of the outgoing webhook")
-    elif verifier == "SIGNATURE_BASED" and not header and platform is not None and _signs(platform):
-        made.keys["platform"] = platform
-        made.keys["secret"] = secret(f"the signing secret of {platform}")
-    elif verifier in ("SIGNATURE_BASED", "HMAC_BASED") and header:
-        signature: dict[str, Any] = {"header": str(header)}
-        if verifier == "SIGNATURE_BASED":
-            signature = {"secret": secret("its secretValue"), **signature, "prefix": "sha256="}
-        else:
-            signature = {"secret": secret("its secretValue, the key in Base64"), **signature, "encoding": "base64"}
-            signature["key_encoding"] = "base64"
-        made.keys["signature"] = signature
+    elif proven_by is not None:
+        made.keys["platform"] = proven_by
+        made.keys["secret"] = secret(_SECRETS.get(proven_by, f"the signing secret of {proven_by}"))
+    elif verifier == "SIGNATURE_BASED" and header:
+        made.keys["signature"] = {"secret": secret("its secretValue"), "header": str(header), "prefix": "sha256="}
+    elif verifier == "HMAC_BASED" and header:
+        key = secret("its secretValue, the key in Base64")
+        encoded = {"encoding": "base64", "key_encoding": "base64"}
+        made.keys["signature"] = {"secret": key, "header": str(header), **encoded}
     else:
         reason = f"verifier {json.dumps(verifier)}" if verifier else "no verifier"
         made.notes.append(
             f"{reason}: nothing would verify its deliveries; add platform and secret, headers or signature"
         )
         made.unsafe = True
+
+
+def _proven_by(verifier: str, platform: str | None, header: object) -> str | None:
+    """The platform by whose own rule deliveries are verified; None if that is none."""
+    if verifier == "SIGNATURE_BASED" and (platform == "github" or str(header).lower() == "x-hub-signature-256"):
+        return "github"
+    if verifier == "HMAC_BASED" and platform == "microsoft-teams":
+        return platform
+    if verifier == "SIGNATURE_BASED" and not header and platform is not None and _signs(platform):
+        return platform
+    return _VERIFIERS.get(verifier)
 
 
 def _versions(value: object, made: Imported) -> dict[str, int | None]:
@@ -261,10 +267,7 @@ def to_yaml(webhooks: Iterable[Imported]) -> str:
     for made in webhooks:
         lines += [f"  # {_comment(note)}" for note in made.notes]
         lines += [f"  # set {variable}: {_comment(what)}" for variable, what in made.variables.items()]
-        marker = "- "
-        for key, value in to_yaml_value(made.keys, _no_secret).items():
-            lines.append(f"  {marker}{key}: {_flow(value)}")
-            marker = "  "
+        lines += as_yaml({"webhooks": [to_yaml_value(made.keys, _no_secret)]}).rstrip("\n").split("\n")[1:]
     return "\n".join(lines) + "\n"
 
 
@@ -274,20 +277,6 @@ def _no_secret(secret: str, label: str) -> str:
 
 def _comment(text: str) -> str:
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())
-
-
-def _flow(value: Any) -> str:
-    """The value as YAML on one line; JSON is YAML, and plain words need no quotes."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_flow, value)) + "]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_./-]*", value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value)
-
-
-_WORDS = {"null", "true", "false", "yes", "no", "on", "off", "y", "n"}
 
 
 # --- into definitions that are there ---
