@@ -117,26 +117,6 @@ def test_the_agent_of_the_page_reads_its_conversation_until_it_ends(
     assert target.workflow_id == running(conductor, name, key) != workflow["workflowId"]
 
 
-def test_messages_of_many_keys_arrive_once_and_in_order(bridge: Bridge, conductor: Conductor, key: str) -> None:
-    name = conductor.register(unique("reader"), [by_hand(), pull()])
-    keys, number = [f"{key}-{place}" for place in range(5)], 12
-
-    def send(thread: str) -> list[str]:
-        return [bridge.orders("read", {"thread": thread, "n": place}) for place in range(number)]
-
-    with ThreadPoolExecutor(len(keys)) as pool:
-        sent = dict(zip(keys, pool.map(send, keys), strict=True))
-    for events in sent.values():
-        for event_id in events:
-            bridge.wait_for_event(event_id, "delivered")
-    for thread, events in sent.items():
-        workflow_id = running(conductor, name, thread)
-        conductor.complete(workflow_id, "gate")
-        read = payloads(conductor.wait_for_status(workflow_id))
-        assert [one["_webhook"]["eventId"] for one in read] == events
-        assert [one["n"] for one in read] == list(range(number))
-
-
 @pytest.mark.parametrize("key", ["a/b?x=1&y#z", "..", " a,b*", "ü☃😀", "x" * LONGEST_KEY, "'; --", 17])
 def test_a_key_may_have_any_characters(bridge: Bridge, conductor: Conductor, key: str | int) -> None:
     conductor.register(unique("reader"), [by_hand(), pull()])

@@ -16,11 +16,6 @@ webhooks:
     starts:
       - workflow: {unique("ticket")}
         once: {{key: $.ticket.id}}
-  - name: first
-    {KEY}
-    starts:
-      - workflow: {unique("first_seen")}
-        once: {{key: $.id, while: kept}}
   - name: talk
     {KEY}
     receivers: {{{unique("talk")}: any}}
@@ -63,19 +58,6 @@ def test_two_deliveries_of_one_key_start_one_workflow_while_it_runs(bridge: Brid
     third = bridge.orders("tickets", {"ticket": {"id": 7}})
     bridge.wait_for_event(third, "delivered")
     assert len(started_by(conductor, name, third)) == 1
-
-
-def test_a_key_that_is_kept_starts_no_second_workflow_though_the_first_has_ended(
-    bridge: Bridge, conductor: Conductor
-) -> None:
-    name = conductor.register(unique("first_seen"), [set_variable("note", done=True)])
-    first = bridge.orders("first", {"id": 1})
-    bridge.wait_for_event(first, "delivered")
-    [workflow] = started_by(conductor, name, first)
-    conductor.wait_for_status(workflow["workflowId"])
-    second = bridge.orders("first", {"id": 1})
-    bridge.wait_for_event(second, "delivered")
-    assert [target.state for target in bridge.targets(second)] == ["skipped"]
 
 
 def test_one_url_resumes_a_waiting_workflow_or_starts_one(bridge: Bridge, conductor: Conductor) -> None:

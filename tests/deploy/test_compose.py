@@ -19,7 +19,7 @@ from admin.cli.processes import PROCESSES
 from config.settings import Settings
 from testkit import PATIENCE
 from testkit.client import http, wait_for
-from testkit.conductor import RELEASE, ConductorServer
+from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import Child, bridge_environment, free_port, status_of
 from tests.acceptance.document import Step
@@ -50,15 +50,6 @@ def test_composes_own_library_takes_the_file_without_any_variable() -> None:
     for name in OURS:
         expected = {key: without_variables(value) for key, value in SERVICES[name]["environment"].items()}
         assert services[name]["environment"] == expected, "as the other tests read it"
-
-
-def test_nothing_is_built_or_pulled_but_what_the_file_names() -> None:
-    assert [name for name, service in SERVICES.items() if "build" in service] == ["prepare"]
-    for name in OURS:
-        assert (SERVICES[name]["image"], SERVICES[name]["pull_policy"]) == ("webhook-bridge", "never")
-    assert SERVICES["postgres"]["image"] == "postgres:17-bookworm"
-    minor = RELEASE.rpartition(".")[0]
-    assert SERVICES["conductor"]["image"].startswith(f"conductoross/conductor:{minor}.")
 
 
 def test_each_process_runs_its_command_with_settings_that_exist() -> None:
@@ -94,11 +85,6 @@ def test_only_this_machine_reaches_it_and_the_store_is_the_bridges_own() -> None
         environment = SERVICES[name]["environment"]
         assert environment["BRIDGE_DATABASE"] == "postgresql://{USER}@postgres:5432/{DB}".format(**of_database)
         assert environment["PGPASSWORD"] == of_database["PASSWORD"]
-
-
-def test_what_serves_is_healthy_when_it_is_ready() -> None:
-    for name, port in (("relay", 8000), ("admin", 8090)):
-        assert f"http://127.0.0.1:{port}/readyz" in SERVICES[name]["healthcheck"]["test"][-1]
 
 
 def test_the_image_has_the_folders_of_its_volumes_as_its_user_may_write_them() -> None:
