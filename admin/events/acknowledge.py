@@ -33,13 +33,10 @@ def check_reason(what: Noted, reason: str | None) -> str:
 
 def note(bridge: Bridge, event_id: str, what: Noted, reason: str) -> None:
     """Acknowledges or reopens one event, and records the change. Raises NotFound, CantNote, StoreUnavailable."""
-    event = bridge.event(event_id)
-    if (why_not := _why_not(chosen(event), what)) is not None:
+    plan = plan_notes([chosen(bridge.event(event_id))], what)
+    if not note_all(bridge, plan, what, reason, f"id {event_id}"):
+        (why_not,) = plan.left_out
         raise CantNote(f"event {event_id} can't be {what}: {why_not}")
-    made = Note(bridge.store.now(), bridge.who, what, reason)
-    if not bridge.store.acknowledgements.record([event.id], made):
-        raise CantNote(f"event {event_id} can't be {what}: {CHANGED}")
-    _record(bridge, made, event.webhook, f"event {event.id}")
 
 
 def plan_notes(matching: Sequence[Chosen], what: Noted) -> Plan:
@@ -69,12 +66,9 @@ def note_all(bridge: Bridge, plan: Plan, what: Noted, reason: str, chosen_by: st
                 plan.left_out[CHANGED] += len(step) - len(changed)
     finally:
         for webhook, number in sorted(done.items()):
-            _record(bridge, made, webhook, f"{number} event{'s' if number > 1 else ''}, by {chosen_by}")
+            detail = f"{number} event{'s' if number > 1 else ''}, by {chosen_by}"
+            bridge.record(what, webhook, f"{detail}: {reason}" if reason else detail)
     return done
-
-
-def _record(bridge: Bridge, made: Note, webhook: str, which: str) -> None:
-    bridge.record(made.what, webhook, f"{which}: {made.reason}" if made.reason else which)
 
 
 def _why_not(event: Chosen, what: Noted) -> str | None:
