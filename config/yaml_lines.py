@@ -33,7 +33,7 @@ _MAX_DEPTH = 100
 
 _PATH_IN_FLOW = re.compile(r"""[{\[,:]\s*\$[^\s,:'"{}\[\]]*\[""")
 """A text that begins with $ and isn't quoted, as far as its first bracket, which isn't part of it inside {…} or […]."""
-_NAMED = re.compile(r"(?<=alias |nchor |andle )'.*?'")
+_NAMED = re.compile(r"""(?<=alias |nchor |andle )(['"]).*\1""")
 """A name that the parser repeats, which may be a secret."""
 _REMEDY = "fix the text at this line: indent with spaces, and put what has special characters in quotes"
 
@@ -148,8 +148,9 @@ class _Reading:
     def value(self, node: Node, where: Where, line: int) -> Any:
         self.count(1, line, len(where))
         self.located.lines[where] = line
-        if (tag := node.tag) not in _TAGS:
-            raise BadYaml(f"the tag {tag} means nothing here", node.start_mark.line + 1, "remove it")
+        if node.tag not in _TAGS:  # it isn't repeated: a secret may begin with an exclamation mark
+            what = "a tag, as a value that begins with ! is one, and it means nothing here"
+            raise BadYaml(what, node.start_mark.line + 1, "put the value in quotes, or remove the tag")
         if isinstance(node, MappingNode):
             return {key: self.value(item, (*where, key), at) for key, item, at in self.entries(node, where)}
         if isinstance(node, SequenceNode):
@@ -191,7 +192,7 @@ class _Reading:
             if isinstance(value, int):
                 str(value)  # hexadecimal digits are read however many they are
         except (YAMLError, ValueError, LookupError):  # a number of thousands of digits, or a tag that doesn't fit
-            kind = str(node.tag).removeprefix(_TAG)
+            kind = str(node.tag).removeprefix(_TAG) if node.tag in _TAGS else "what its tag says"
             raise BadYaml(f"a value that can't be read as {kind}", line, "put it in quotes, without a tag") from None
         if isinstance(value, float) and not math.isfinite(value):
             return str(node.value)  # JSON has no such number; as text it is at least what was written

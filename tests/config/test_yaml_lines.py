@@ -93,8 +93,8 @@ def test_a_character_escaped_as_json_does_is_one(read: Any) -> None:
         ("a: 1\n---\nb: 2\n", 2, "another document"),
         ("a: *nowhere\n", 1, "undefined alias"),
         ("a: 1\nb: \x01\n", 2, "unacceptable character"),
-        ("a: 1\nb: !ruby/object {}\n", 2, "the tag"),
-        ("a: !!python/name:os.system x\n", 1, "the tag"),
+        ("a: 1\nb: !ruby/object {}\n", 2, "a tag"),
+        ("a: !!python/name:os.system x\n", 1, "a tag"),
         ("a: 1\nb: !!bool perhaps\n", 2, "a value that can't be read as bool"),
         ("a: 1\nb: !!int secret\n", 2, "a value that can't be read as int$"),
         ("a: 1\nb: " + "9" * 5000, 2, "a value that can't be read as int"),
@@ -169,7 +169,11 @@ def test_a_mistake_has_its_own_line_and_a_remedy(text: str, what: str) -> None:
     assert "in quotes" in caught.value.remedy
 
 
-@pytest.mark.parametrize("written", ["@sEcReT", "*sEcReT", "!sEcReT!x", '"sEcReT', "a: sEcReT", "{sEcReT"])
+@pytest.mark.parametrize(
+    "written",
+    ["@sEcReT", "*sEcReT", "*x'sEcReT", "*x'y\"sEcReT", "!sEcReT!x", "!sEcReT", "!!sEcReT x", "{!sEcReT : x}"]
+    + ['"sEcReT', "a: sEcReT", "{sEcReT"],
+)
 def test_no_value_is_repeated(written: str) -> None:
     with pytest.raises(BadYaml) as caught:
         parse_yaml(f"{HEAD}    secret: {written}\n")
