@@ -171,8 +171,19 @@ def test_a_mistake_has_its_own_line_and_a_remedy(text: str, what: str) -> None:
 
 @pytest.mark.parametrize(
     "written",
-    ["@sEcReT", "*sEcReT", "*x'sEcReT", "*x'y\"sEcReT", "!sEcReT!x", "!sEcReT", "!!sEcReT x", "{!sEcReT : x}"]
-    + ['"sEcReT', "a: sEcReT", "{sEcReT"],
+    [
+        "@sEcReT",
+        "*sEcReT",
+        "*x'sEcReT",
+        "*x'y\"sEcReT",
+        "!sEcReT!x",
+        "!sEcReT",
+        "!!sEcReT x",
+        "{!sEcReT : x}",
+        '"sEcReT',
+        "a: sEcReT",
+        "{sEcReT",
+    ],
 )
 def test_no_value_is_repeated(written: str) -> None:
     with pytest.raises(BadYaml) as caught:
