@@ -400,16 +400,11 @@ class RawDeliveries(ApiObject):
     deliveries: list[RawDelivery]
 
 
-class WithoutEvent(ApiObject):
+class WithoutEvent(Rejection):
     """A line of ``events --follow --json`` for a delivery that left no event."""
 
     kind: Literal["rejected", "filtered", "duplicate"]
-    webhook: str
-    at: Time
-    reason: str
     event_id: str | None = Field(description="the event that a duplicate repeats")
-    remote: str | None
-    method: str
 
 
 # --- what is wrong ------------------------------------------------------------------------------------------
