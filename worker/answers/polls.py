@@ -45,6 +45,9 @@ _READ_COSTS = 0.005
 _GONE_AFTER = 3
 """How often in a row Conductor must say that it has no such workflow."""
 
+_Found = End | ConductorError | None
+"""What a read found; None if the workflow hasn't ended."""
+
 
 @dataclass(slots=True, eq=False)
 class _Watched:
@@ -55,16 +58,6 @@ class _Watched:
     failures: int = 0
     missing: int = 0
     """How often in a row Conductor had no such workflow."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What a read found."""
-
-    watched: _Watched
-    found: End | ConductorError | None
-    """None if the workflow hasn't ended."""
-    seconds: float
 
 
 @dataclass(slots=True, eq=False)
@@ -123,13 +116,14 @@ class Polls:
         left_out = [one for one in ready if one.id not in running]
         chosen = dict.fromkeys([*left_out[: 1 if self._is_away else _READS], *ready[:1]])
         results = list(self._pool.map(self._read, chosen))
-        spent += sum(one.seconds for one in results if not isinstance(one.found, End))
-        self._see_whether_away([one.found for one in results])
+        spent += sum(seconds for found, seconds in results if not isinstance(found, End))
+        self._see_whether_away([found for found, _ in results])
         now = self._clock.monotonic()
         self._rests_until = now + (_LONGEST_REST if self._is_away else min(spent, _LONGEST_REST))
         # More may be left for the next turn, but other names that are due come first.
         flow.due_at = now + (EVERY if len(left_out) <= _READS else 0)
-        return [ended for result in results if (ended := self._note(result, now)) is not None]
+        noted = (self._note(one, found, now) for one, (found, _) in zip(chosen, results, strict=True))
+        return [ended for ended in noted if ended is not None]
 
     def _running(self, name: str, flow: _Flow) -> frozenset[str]:
         """The ids on the list; empty if none is asked for, or there was no answer."""
@@ -146,10 +140,10 @@ class Polls:
             flow.lists_at = now + _NO_LISTS
         return running or frozenset()
 
-    def _read(self, watched: _Watched) -> _Read:
-        """Reads the workflow, on a thread of the pool. Raises nothing."""
+    def _read(self, watched: _Watched) -> tuple[_Found, float]:
+        """What a thread of the pool finds, and how many seconds that takes. Raises nothing."""
         began = self._clock.monotonic()
-        found: End | ConductorError | None
+        found: _Found
         try:
             found = self._conductor.outcome(watched.id)
         except ConductorError as error:
@@ -157,10 +151,9 @@ class Polls:
         except Exception as error:  # the others' ends must still be noted
             log.exception("reading a workflow failed unexpectedly")
             found = ConductorError(f"{type(error).__name__}: {error}")
-        return _Read(watched, found, self._clock.monotonic() - began)
+        return found, self._clock.monotonic() - began
 
-    def _note(self, read: _Read, now: float) -> Ended | None:
-        watched, found = read.watched, read.found
+    def _note(self, watched: _Watched, found: _Found, now: float) -> Ended | None:
         watched.read_at = now
         watched.missing = watched.missing + 1 if isinstance(found, NotFound) else 0
         if found is None:
@@ -177,7 +170,7 @@ class Polls:
             log.warning("a workflow can't be read", workflow_id=watched.id, error=str(found))
         return None
 
-    def _see_whether_away(self, found: Sequence[End | ConductorError | None]) -> None:
+    def _see_whether_away(self, found: Sequence[_Found]) -> None:
         """Conductor is away if it answers no read. A permission that is missing says nothing about other calls."""
         was_away = self._is_away
         self._is_away = bool(found) and all(isinstance(one, NotSent) and not is_denied(one) for one in found)
