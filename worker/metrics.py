@@ -66,11 +66,6 @@ def leadership_over() -> None:
     SET_ASIDE.clear()
 
 
-def conductor_up(up: bool) -> None:
-    """Sets whether Conductor answers."""
-    CONDUCTOR_UP.set(up)
-
-
 def discovery_way(way: str) -> None:
     """Sets which way is in force."""
     for name in ("search-v2", "search", "workflows"):

@@ -396,7 +396,7 @@ class SimulatedConductor:
         """Its definitions, which it doesn't show."""
         raise forbidden()
 
-    def webhooks(self, patience: float = float("inf")) -> None:
+    def webhooks(self) -> None:
         """It can have none of its own."""
 
     def started(self, name: str, correlation_id: str) -> str | None:

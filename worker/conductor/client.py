@@ -186,14 +186,14 @@ class Conductor:
 
     # --- the server's own webhooks ---
 
-    def webhooks(self, patience: float = float("inf")) -> list[ServerWebhook] | None:
+    def webhooks(self) -> list[ServerWebhook] | None:
         """The webhooks that the server has of its own; None if it can have none, as all releases of Conductor OSS.
 
-        `patience` are the seconds to wait. Raises ConductorError if it can't be told: the key may not ask, for example.
+        Raises ConductorError if it can't be told: the key may not ask, for example.
         """
         headers: dict[str, str] = {}
         try:
-            found = checked(list, self._call("GET", "/metadata/webhook", patience=patience, headers=headers))
+            found = checked(list, self._call("GET", "/metadata/webhook", headers=headers))
         except ConductorError as error:
             if error.status in (404, 405, 501):
                 return None

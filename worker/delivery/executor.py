@@ -267,7 +267,7 @@ class Executor:
         if self._clock.monotonic() >= self._away_until:
             self._failures += 1
             self._away_until = self._clock.monotonic() + wait_before(self._failures)
-            metrics.conductor_up(False)
+            metrics.CONDUCTOR_UP.set(False)
 
     def _drain(self) -> None:
         if not self._draining:

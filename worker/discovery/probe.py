@@ -103,7 +103,7 @@ def _own_webhooks(
 ) -> Iterator[CheckResult]:
     """Findings about the server's own webhooks; none if it doesn't tell."""
     try:
-        theirs = conductor.webhooks(patience)
+        theirs = conductor.within(patience).webhooks()
     except ConductorError as error:
         if error.status in (401, 403):
             yield CheckResult("note", f"can't tell whether Conductor has its own webhooks: {error}")

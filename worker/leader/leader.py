@@ -309,14 +309,14 @@ class Leader:
             log.info("Conductor answers again")
             self._discovery.conductor_was_away()
         self._failures = 0
-        metrics.conductor_up(True)
+        metrics.CONDUCTOR_UP.set(True)
         self._executor.conductor_is_up()
         self._reporter.conductor("up")
         self._reporter.offset(round(self._conductor.server_clock.offset))
 
     def _conductor_is_away(self, error: ConductorError) -> None:
         self._failures += 1
-        metrics.conductor_up(False)
+        metrics.CONDUCTOR_UP.set(False)
         pause = min(_LONGEST_PAUSE, wait_before(self._failures))
         log.warning(
             "Conductor can't be used; trying again",

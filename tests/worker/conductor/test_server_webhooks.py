@@ -36,7 +36,7 @@ def theirs(**changed: Any) -> ServerWebhook:
 
 
 def ask(url: str, patience: float = 10) -> list[ServerWebhook] | None:
-    return Conductor(Server(url), 10).webhooks(patience)
+    return Conductor(Server(url), 10).within(patience).webhooks()
 
 
 def test_the_servers_webhooks_are_read_without_their_secrets(server: OwnWebhooks) -> None:
