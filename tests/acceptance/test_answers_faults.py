@@ -14,9 +14,8 @@ from testkit import PATIENCE
 from testkit.backends import Conductors, chosen_kind
 from testkit.client import Answer, Conductor
 from tests.acceptance.bridge import Bridge, started_by, unique
-from tests.acceptance.faults.clients import Clients
+from tests.acceptance.faults.clients import BROKEN, Clients
 from tests.acceptance.faults.kills import kills, storm
-from tests.acceptance.faults.load import BROKEN
 from tests.storms import SEED, lasting
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.storm]

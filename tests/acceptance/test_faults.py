@@ -125,7 +125,7 @@ def test_two_workers_share_the_load_while_they_are_killed_in_turn(load: Load) ->
         worker.stop()
 
 
-@pytest.mark.long  # shown by test_kubernetes.py's two relays on PostgreSQL too
+@pytest.mark.long  # test_postgres_faults.py has two relays too
 def test_several_relays_on_one_store_take_turns(load: Load) -> None:
     """A delivery that one relay accepted is a duplicate to another."""
     bridge = load.bridge.start()

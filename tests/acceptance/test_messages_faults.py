@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import random
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,8 @@ from testkit.backends import Conductors
 from testkit.client import Conductor, by_hand
 from testkit.processes import Child, start_worker
 from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.faults.clients import until_accepted
 from tests.acceptance.faults.kills import restart_conductor, restart_relay, restart_worker, storm
-from tests.acceptance.faults.load import BROKEN
 from tests.acceptance.test_messages import payloads, pull
 from tests.storms import SEED, lasting
 
@@ -42,18 +41,8 @@ webhooks:
 
 
 def post(bridge: Bridge, payload: dict[str, Any]) -> str:
-    """Posts until it is accepted, as platforms do; the event's id."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            answer = bridge.github("read", payload, delivery=str(payload["sent"]))
-            if answer.status == 200:
-                return str(answer.json["eventId"])
-            assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
-        except (*BROKEN, ValueError):
-            pass
-        assert time.monotonic() < deadline, "the relay accepts nothing"
-        time.sleep(0.1)
+    """The event's id, once it is accepted."""
+    return until_accepted(lambda: bridge.github("read", payload, delivery=str(payload["sent"])))
 
 
 def test_messages_arrive_and_first_in_order_while_every_process_is_killed(

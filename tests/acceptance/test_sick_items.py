@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit.backends import Conductors, chosen_kind
 from testkit.client import Conductor, wait_for
 from tests.acceptance.bridge import Bridge, unique
-from tests.acceptance.faults.load import PATIENCE, webhooks
+from tests.acceptance.faults.load import webhooks
 from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
 from tests.storms import SEED, lasting
 

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import http.client
 import threading
+import time
 from collections.abc import Callable
+
+from testkit import PATIENCE
+from testkit.client import Answer, RequestFailed
+
+BROKEN = (RequestFailed, OSError, http.client.HTTPException)
+"""What a call to a server that is killed ends with."""
 
 
 class Clients:
@@ -35,3 +43,19 @@ class Clients:
             assert not thread.is_alive(), "a client hangs"
         if self._errors:
             raise self._errors[0]
+
+
+def until_accepted(send: Callable[[], Answer], again: Callable[[], None] = lambda: None) -> str:
+    """Sends as platforms do, until it is answered 200; the event's id. `again` is called before each repetition."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            answer = send()
+            if answer.status == 200:
+                return str(answer.json["eventId"])
+            assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
+        except (*BROKEN, ValueError):
+            pass
+        assert time.monotonic() < deadline, "the relay accepts nothing"
+        again()
+        time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import time
 import uuid
 from collections import Counter
@@ -13,8 +12,8 @@ from typing import Any
 
 from store.sql.store import Store
 from testkit import PATIENCE
-from testkit.client import Answer, RequestFailed, wait_for
-from tests.acceptance.faults.clients import Clients
+from testkit.client import Answer, wait_for
+from tests.acceptance.faults.clients import Clients, until_accepted
 from tests.acceptance.faults.ledger import CHAIN, START, Ledger
 
 DEFINITIONS = f"""
@@ -33,7 +32,6 @@ _STARTERS = 4
 _CHAIN_RATE = 2.0
 """Deliveries a second for each chain, whose next task is only found with the next poll."""
 _STEP = 500
-_BROKEN = (RequestFailed, OSError, http.client.HTTPException, ValueError)
 
 
 @dataclass
@@ -88,20 +86,13 @@ class Flood:
 
     def _send(self, sender: _Sender) -> str:
         payload = {**sender.payload, "number": len(sender.events), "sent": str(uuid.uuid4())}
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                answer = self._github(sender.webhook, payload, delivery=payload["sent"])
-                if answer.status == 200:
-                    event_id = str(answer.json["eventId"])
-                    sender.events.append(event_id)
-                    return event_id
-                assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
-            except _BROKEN:
-                pass
-            assert time.monotonic() < deadline, "the relay accepts nothing"
+
+        def again() -> None:
             self.sent_again += 1
-            time.sleep(0.1)
+
+        event_id = until_accepted(lambda: self._github(sender.webhook, payload, delivery=payload["sent"]), again)
+        sender.events.append(event_id)
+        return event_id
 
     # --- the audit ---
 

@@ -7,7 +7,6 @@ bridge's store, whether that happened, and exactly once.
 
 from __future__ import annotations
 
-import http.client
 import random
 import threading
 import time
@@ -20,9 +19,9 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from testkit import PATIENCE
-from testkit.client import TERMINAL, Conductor, RequestFailed, by_hand, set_variable, wait_for_webhook
+from testkit.client import TERMINAL, Conductor, by_hand, set_variable, wait_for_webhook
 from tests.acceptance.bridge import Bridge, unique
-from tests.acceptance.faults.clients import Clients
+from tests.acceptance.faults.clients import BROKEN, Clients, until_accepted
 
 T = TypeVar("T")
 
@@ -60,8 +59,6 @@ MANY_EVENTS = 80
 REST = 2.0
 """Seconds that each client rests after a scenario once there were so many events: a server that takes minutes to start
 again on a slow machine must not find ten thousand."""
-BROKEN = (RequestFailed, OSError, http.client.HTTPException)
-"""What a call to a server that is killed ends with."""
 
 
 @dataclass(frozen=True)
@@ -253,21 +250,15 @@ class Load:
         """Posts until it is accepted; the event's id. What is sent is told apart by its body, as GitHub signs no id."""
         delivery = str(uuid.uuid4())
         payload = {**payload, "sent": delivery}
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                answer = self.bridge.github(webhook, payload, delivery=delivery)
-                if answer.status == 200:
-                    with self._lock:
-                        self.events += 1
-                    return str(answer.json["eventId"])
-                assert answer.status in (502, 503), f"{answer.status}: {answer.text}"
-            except (*BROKEN, ValueError):
-                pass
-            assert time.monotonic() < deadline, "the relay accepts nothing"
+
+        def again() -> None:
             with self._lock:
                 self.retries += 1
-            time.sleep(0.1)
+
+        event_id = until_accepted(lambda: self.bridge.github(webhook, payload, delivery=delivery), again)
+        with self._lock:
+            self.events += 1
+        return event_id
 
     def _expect(self, expectation: Expectation) -> None:
         with self._lock:

@@ -16,7 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.acceptance.faults.load import PATIENCE, Completed, Expectation, Load
+from testkit import PATIENCE
+from tests.acceptance.faults.load import Completed, Expectation, Load
 from tests.acceptance.faults.proxy import Exchange, HttpProxy
 
 Ailment = Literal["500", "403", "hang", "garbage", "wrong types", "huge", "not UTF-8"]
