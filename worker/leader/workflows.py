@@ -65,6 +65,8 @@ class Workflows:
         """What Conductor doesn't have, as seen by this decision."""
         self._unsaved: dict[str, Workflow] = {}
         self._running: set[str] = set()
+        self._retried: set[str] = set()
+        """Those of them whose last look-up failed."""
         self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception | None, bool]] = queue.SimpleQueue()
         self._doubts = Suspects(clock, _LONGEST_PAUSE)
         self._retries = Retries[str, None]()
@@ -109,14 +111,16 @@ class Workflows:
     def look_up(self, workflow_ids: Iterable[str]) -> None:
         """Looks up several workflows at once, and waits while answers come in. Raises StoreUnavailable."""
         waiting: set[str] = set()
-        failed = sum(map(self._is_in_doubt, self._running))
         for workflow_id in filter(self._is_due, dict.fromkeys(workflow_ids)):
-            # Earlier failures, which may hang again, leave half of the threads to others.
-            if not self._is_in_doubt(workflow_id) or failed < max(1, self._threads // 2):
-                failed += self._is_in_doubt(workflow_id)
-                self._running.add(workflow_id)
-                waiting.add(workflow_id)
-                self._pool.submit(self._run, workflow_id)
+            if self._is_in_doubt(workflow_id):
+                # Earlier failures, which may hang again, leave half of the threads to others.
+                if len(self._retried) >= max(1, self._threads // 2):
+                    self._ready.add(workflow_id)
+                    continue
+                self._retried.add(workflow_id)
+            self._running.add(workflow_id)
+            waiting.add(workflow_id)
+            self._pool.submit(self._run, workflow_id)
         while waiting:
             left = min(_PATIENCE, self._until - self._clock.monotonic())
             try:
@@ -177,6 +181,7 @@ class Workflows:
 
     def _take(self, workflow_id: str, found: Workflow | Exception | None, is_new: bool) -> None:
         self._running.discard(workflow_id)
+        self._retried.discard(workflow_id)
         if isinstance(found, StoreUnavailable):
             raise found
         if isinstance(found, Exception):

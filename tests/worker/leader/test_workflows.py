@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -13,6 +14,7 @@ from store.errors import StoreUnavailable
 from store.records import SetAside, Workflow
 from tests.worker.clock import Clock
 from tests.worker.play import Now
+from worker.discovery.suspects import Suspects
 from worker.leader.workflows import InDoubt, Workflows
 
 
@@ -105,6 +107,33 @@ def eventually(condition: Callable[[], object]) -> None:
             return
         threading.Event().wait(0.001)
     raise AssertionError
+
+
+def test_one_without_room_is_asked_for_again_however_many_hang(bench: Bench) -> None:
+    names = ["a", "b", "c"]
+    bench.failing = set(names)
+    bench.workflows.begin()
+    bench.workflows.look_up(names)
+    bench.clock.seconds += 60
+    assert bench.workflows.begin() == set(names)
+    bench.hang("a", "b")
+    bench.workflows.look_up(names)
+    assert "c" in bench.workflows.begin()
+    assert bench.workflows.due_in() < 1
+    for event in bench.hanging.values():
+        event.set()
+    bench.failing.clear()
+    eventually(lambda: bench.workflows.begin() and shown(bench.workflows, "c") == "c")
+
+
+def test_asking_for_one_that_is_under_way_costs_the_same_however_many_are(bench: Bench) -> None:
+    names = [f"w{number}" for number in range(1000)]
+    bench.hang(*names[:4])
+    bench.workflows.begin()
+    bench.workflows.look_up(names)
+    with mock.patch.object(Suspects, "__contains__", return_value=False) as asked:
+        assert shown(bench.workflows, names[-1]) == "in doubt"
+    assert asked.call_count < 10
 
 
 def test_a_look_up_that_hangs_holds_up_no_other_and_its_answer_is_taken_when_it_is_there(bench: Bench) -> None:
