@@ -167,7 +167,9 @@ class WebhookForm:
             if not self.header:
                 self.errors["header"] = "enter the header's name, such as X-Api-Key"
         elif self.proof and self.asks_for_secret:
-            further[self.proof] = {**self._inside(self.proof), "secret": Secret(self.secret)}
+            inside = further.get(self.proof, {})
+            if isinstance(inside, dict):  # or the check says that it isn't
+                further[self.proof] = {**inside, "secret": Secret(self.secret)}
         elif self.proof == "none":
             keys["verifier"] = "none"
         elif not self.proof and self.secret:
