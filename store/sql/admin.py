@@ -156,6 +156,11 @@ _ERASE = (
     "UPDATE bridge.targets SET input = NULL WHERE event_id = %s",
     "UPDATE bridge.targets SET correlation_id = NULL WHERE event_id = %s AND kind = 'message'",
     "UPDATE bridge.answers SET body = NULL WHERE event_id = %s",
+    # Whoever listens to accepted deliveries is told that one is missing.
+    "UPDATE bridge.raw_deliveries SET query = '', headers = '{}', body = '', size = 0,"
+    " verdict = CASE verdict WHEN 'accepted' THEN 'pruned' ELSE verdict END WHERE id IN ("
+    "SELECT r.id FROM bridge.events e JOIN bridge.raw_deliveries r ON r.webhook = e.webhook"
+    " AND r.verdict IN ('accepted', 'rejected') AND r.event_id = e.id WHERE e.id = %s)",
 )
 
 
@@ -163,7 +168,7 @@ class Erasures(Part):
     """Erases what an event says, such as a person's data."""
 
     def erase(self, event_id: str) -> bool:
-        """Erases payload, headers, inputs and answers; ids, times and targets stay.
+        """Erases payload, headers, inputs, answers, and the delivery as it came; ids, times and targets stay.
 
         False if the event isn't over yet, or isn't there: nothing has changed then.
         """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from store.sql.admin import ERASED
 from store.sql.store import Store
-from tests.store.contract.makers import arrive, decide, end, event, start
+from tests.store.contract.makers import arrive, decide, end, event, kept, start
+from tests.store.contract.test_raw_deliveries import keep, listed
 
 
 def test_an_event_that_is_over_loses_what_it_says_and_keeps_what_it_did(store: Store) -> None:
@@ -17,3 +18,22 @@ def test_an_event_that_is_over_loses_what_it_says_and_keeps_what_it_did(store: S
     assert (erased.status, [one.state for one in store.queries.targets_of(["e1"])]) == ("delivered", ["done"])
     assert store.erasures.erase("e1"), "once more does nothing"
     assert not store.erasures.erase("unknown")
+
+
+def test_what_is_kept_of_its_delivery_is_erased_too_and_who_listens_is_told(store: Store) -> None:
+    for id_ in ("e1", "e2", "e3"):
+        keep(store, id_, body=b"secret")
+    store.raw_deliveries.keep([kept("r1", webhook="w", query="q=secret"), kept("r2", webhook="w")])
+    store.raw_deliveries.accepted("r1", "e2")
+    decide(store, "e2", start())
+    end(store, "e2", "done")
+    assert store.erasures.erase("e2")
+    assert listed(store) == ["e1", "e3"]
+    pruned, refused, other = (
+        store.raw_deliveries.last_pruned("w"),
+        store.raw_deliveries.rejected("r1"),
+        store.raw_deliveries.rejected("r2"),
+    )
+    assert pruned is not None and pruned.number > store.raw_deliveries.listed("w")[0].number
+    assert refused is not None and (refused.query, refused.headers, refused.body) == ("", {}, b"")
+    assert other is not None and other.body
