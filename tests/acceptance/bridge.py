@@ -7,7 +7,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from store.records import Event, EventStatus, Target
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from testkit import PATIENCE, signing
-from testkit.client import Answer, Conductor, http, wait_for
+from testkit.client import Answer, Conductor, by_hand, http, wait_for, wait_for_webhook
 from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
 
 RUN = uuid.uuid4().hex[:6]
@@ -61,6 +61,16 @@ def started_by(conductor: Conductor, name: str, correlation_id: str) -> list[dic
     if os.environ.get("TEST_CONDUCTOR") == "redis-es":
         time.sleep(2)
     return conductor.started_by(name, correlation_id)
+
+
+def waiting(
+    conductor: Conductor, name: str, matches: Mapping[str, Any] | None = None, gate: bool = False, **input_: object
+) -> str:
+    """The id of a new workflow of that name that waits for an event, or at a gate before it does."""
+    conductor.register(unique(name), [*([by_hand("gate")] if gate else []), wait_for_webhook("wait", matches)])
+    workflow_id = conductor.start(unique(name), **input_)
+    conductor.wait_for_task(workflow_id, "gate" if gate else "wait")
+    return workflow_id
 
 
 class Bridge:

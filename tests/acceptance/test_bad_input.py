@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from testkit import signing
 from testkit.client import Conductor, http, outputs, wait_for, wait_for_webhook
-from tests.acceptance.bridge import API_KEY, GITHUB_SECRET, Bridge, accepted, unique
+from tests.acceptance.bridge import API_KEY, GITHUB_SECRET, Bridge, accepted, unique, waiting
 
 WEBHOOKS = f"""
 webhooks:
@@ -44,14 +44,6 @@ webhooks:
 """
 
 JSON = {"Content-Type": "application/json"}
-
-
-def waiting(conductor: Conductor, name: str, matches: dict[str, object] | None = None) -> str:
-    """The id of a workflow that waits."""
-    conductor.register(unique(name), [wait_for_webhook("wait", matches)])
-    workflow_id = conductor.start(unique(name))
-    conductor.wait_for_task(workflow_id, "wait")
-    return workflow_id
 
 
 def test_deliveries_that_prove_nothing_are_refused_and_the_next_good_one_resumes(
@@ -121,23 +113,23 @@ def test_criteria_that_are_written_flat_let_nobody_elses_event_through(bridge: B
     name = unique("bad_flat")
     flat = {**wait_for_webhook("wait"), "inputParameters": {"$['user']": "${workflow.input.user}"}}
     conductor.register(name, [flat])
-    waiting = {conductor.start(name, user=user) for user in ("alice", "bob")}
+    both = {conductor.start(name, user=user) for user in ("alice", "bob")}
 
     def listed() -> dict[str, str]:
         rows = bridge.cli_json("tasks", "--broken", "--workflow", name)
         return {row["workflowId"]: row["broken"] for row in rows}
 
-    wait_for(lambda: listed().keys() == waiting, "the worker knows both tasks, and lists them as broken")
+    wait_for(lambda: listed().keys() == both, "the worker knows both tasks, and lists them as broken")
     assert all("written flat" in reason and "matches" in reason for reason in listed().values())
 
     event_id = bridge.orders("flat", {"user": "carol"})
     assert bridge.wait_until_decided(event_id).hold == "held"
-    assert {conductor.status(workflow_id) for workflow_id in waiting} == {"RUNNING"}
+    assert {conductor.status(workflow_id) for workflow_id in both} == {"RUNNING"}
     assert "written flat" in bridge.cli("events", "explain", event_id)
 
     said = wait_for(lambda: bridge.cli("check", all_output=True), "check lists them")
     assert f"the matches of task wait of {name} can't be used: " in said
-    for workflow_id in waiting:
+    for workflow_id in both:
         assert f"waiting tasks: wait of {name} ({workflow_id}): " in said
 
 

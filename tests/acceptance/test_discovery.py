@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.bridge import Bridge, unique, waiting
 from tests.acceptance.faults.proxy import FaultyProxy, port_of
 
 pytestmark = pytest.mark.server
+GO = {"$.kind": "go"}
 
 
 def webhooks(*workflows: str) -> str:
@@ -24,14 +25,6 @@ webhooks:
     headers: {{X-Api-Key: "${{API_KEY}}"}}
     receivers:{receivers}
 """
-
-
-def start(conductor: Conductor, name: str) -> str:
-    """The id of a workflow that waits."""
-    conductor.register(unique(name), [wait_for_webhook("wait", {"$.kind": "go"})])
-    workflow_id = conductor.start(unique(name))
-    conductor.wait_for_task(workflow_id, "wait")
-    return workflow_id
 
 
 def taken_by_somebody(conductor: Conductor, workflow_id: str) -> str:
@@ -64,12 +57,12 @@ def test_tasks_that_wait_when_a_worker_starts_are_completed_known_or_polled_by_s
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
     bridge = new_bridge(webhooks("restart", "polled_before")).start_worker_alone()
-    known = start(conductor, "restart")
+    known = waiting(conductor, "restart", GO)
     task = conductor.task(known, "wait")
     assert task is not None
     wait_for(lambda: bridge.store.queries.task(task["taskId"]), "the worker knows the task")
     assert bridge.stop_worker() == 0
-    polled = start(conductor, "polled_before")
+    polled = waiting(conductor, "polled_before", GO)
     taken_by_somebody(conductor, polled)
 
     event_id = bridge.orders("orders", {"kind": "go"})
@@ -88,7 +81,7 @@ def test_a_task_that_somebody_else_polls_while_the_worker_runs_is_found_by_the_i
     bridge.start_worker_alone()
     # The worker scans at its start; afterwards the queue is ours until an event comes.
     wait_for(lambda: bridge.store.facts.all().get("conductor"), "the worker has reached Conductor")
-    workflow_id = start(conductor, "polled_meanwhile")
+    workflow_id = waiting(conductor, "polled_meanwhile", GO)
     task_id = taken_by_somebody(conductor, workflow_id)
 
     known = wait_for(lambda: bridge.store.queries.task(task_id), "the worker knows the task")
@@ -104,7 +97,7 @@ def test_two_bridges_on_one_server_each_complete_their_own_receivers_tasks(
     one = new_bridge(webhooks("bridge_one"), bridge_discovery_interval="1s").start_worker_alone()
     two = new_bridge(webhooks("bridge_two"), bridge_discovery_interval="1s").start_worker_alone()
     workflows = {
-        bridge: [start(conductor, name) for _ in range(5)]
+        bridge: [waiting(conductor, name, GO) for _ in range(5)]
         for bridge, name in ((one, "bridge_one"), (two, "bridge_two"))
     }
 
@@ -144,7 +137,7 @@ def test_where_no_queue_hands_it_out_an_event_takes_effect_at_once_and_not_at_th
 ) -> None:
     bridge = new_bridge(webhooks("drained"), conductor=drained.url, bridge_discovery_interval="1h").start_worker_alone()
     wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
-    workflow_id = start(conductor, "drained")
+    workflow_id = waiting(conductor, "drained", GO)
     wait_for(lambda: conductor.task(workflow_id, "wait")["status"] == "IN_PROGRESS", "somebody has taken it")  # type: ignore[index]
     time.sleep(2)  # an index may be late; that isn't the question here
     event_id = bridge.orders("orders", {"kind": "go"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from testkit.client import Conductor, by_hand, outputs, wait_for, wait_for_webhook
+from testkit.client import Conductor, outputs, wait_for
 from testkit.proxy import Proxy
-from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.bridge import Bridge, unique, waiting
 from tests.acceptance.faults.proxy import port_of
 
 
@@ -23,20 +23,12 @@ def webhooks(*names: str, more: str = "") -> str:
     )
 
 
-def start(conductor: Conductor, name: str, gate: bool = False) -> str:
-    """The id of a running workflow that waits for an event, or at a gate before it does."""
-    conductor.register(unique(name), [*([by_hand("gate")] if gate else []), wait_for_webhook("wait")])
-    workflow_id = conductor.start(unique(name))
-    conductor.wait_for_task(workflow_id, "gate" if gate else "wait")
-    return workflow_id
-
-
 def test_conductor_may_be_away_when_the_worker_starts_and_go_and_come_back_later(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
     proxy = Proxy(port_of(conductor.url))
     bridge = new_bridge(webhooks("away"), conductor=proxy.url, bridge_call_timeout="2s")
-    first = start(conductor, "away")
+    first = waiting(conductor, "away")
     bridge.start()
     assert bridge.worker is not None
 
@@ -49,7 +41,7 @@ def test_conductor_may_be_away_when_the_worker_starts_and_go_and_come_back_later
     bridge.wait_for_event(held, "delivered")
 
     proxy.close()
-    second = start(conductor, "away")
+    second = waiting(conductor, "away")
     next_id = bridge.orders("away", {"number": 2})
     proxy.open()
     [output] = outputs(conductor.wait_for_status(second), "wait")
@@ -66,7 +58,7 @@ def test_sigterm_stops_the_worker_and_the_relay_cleanly_within_seconds(
     bridge = new_bridge(
         webhooks("stopped"), bridge_poll_interval="1h", gunicorn_cmd_args="--graceful-timeout 3600"
     ).start()
-    start(conductor, "stopped")
+    waiting(conductor, "stopped")
     assert bridge.stop_worker() == 0
     assert bridge.stop_relay() == 0
 
@@ -83,7 +75,7 @@ def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
     bridge = new_bridge(webhooks("downtime", more="hold: 3s")).start_worker_alone()
-    within, after = start(conductor, "downtime", gate=True), start(conductor, "downtime", gate=True)
+    within, after = waiting(conductor, "downtime", gate=True), waiting(conductor, "downtime", gate=True)
     bridge.stop_worker()
 
     event_id = bridge.orders("downtime", {"number": 1})

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from testkit.client import Conductor, outputs, wait_for
-from tests.acceptance.bridge import API_KEY, Bridge, accepted
-from tests.acceptance.test_processes import start, webhooks
+from tests.acceptance.bridge import API_KEY, Bridge, accepted, waiting
+from tests.acceptance.test_processes import webhooks
 
 WEBHOOKS = webhooks("relay_restart", "reload_old", "hup_old")
 
@@ -21,7 +21,7 @@ def defined(bridge: Bridge) -> Iterator[None]:
 
 
 def test_the_relay_knows_after_a_restart_what_it_knew_before(conductor: Conductor, bridge: Bridge) -> None:
-    workflow_id = start(conductor, "relay_restart", gate=True)
+    workflow_id = waiting(conductor, "relay_restart", gate=True)
     event_id = bridge.orders("relay_restart", {"number": 1})
     [before] = [row for row in bridge.cli_json("webhooks") if row["name"] == "relay_restart"]
     assert before["status"] == "Verified"
@@ -40,7 +40,7 @@ def test_an_edit_of_the_definitions_comes_into_force_by_itself_in_both_processes
 ) -> None:
     key = {"X-Api-Key": API_KEY}
     assert bridge.post("reload_new", {}, key).status == 404
-    workflow_id = start(conductor, "reload_new", gate=True)
+    workflow_id = waiting(conductor, "reload_new", gate=True)
 
     bridge.define(WEBHOOKS + webhooks("reload_new").removeprefix("webhooks:"))
 
@@ -50,7 +50,7 @@ def test_an_edit_of_the_definitions_comes_into_force_by_itself_in_both_processes
 
 
 def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(conductor: Conductor, bridge: Bridge) -> None:
-    workflow_id = start(conductor, "hup_old")
+    workflow_id = waiting(conductor, "hup_old")
     key = {"X-Api-Key": API_KEY}
 
     bridge.define(WEBHOOKS + webhooks("hup_new").removeprefix("webhooks:"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, accepted, unique
+from tests.acceptance.bridge import Bridge, accepted, unique, waiting
 
 ORDERS = """
   - name: {name}
@@ -46,22 +46,6 @@ webhooks:
 )
 
 SETTINGS = {"bridge_clock_skew": "200ms"}
-
-
-def waiting(conductor: Conductor, name: str, matches: dict[str, object] | None = None, **input_: object) -> str:
-    """The id of a new workflow of that name whose only task waits already."""
-    conductor.register(unique(name), [wait_for_webhook("wait", matches)])
-    workflow_id = conductor.start(unique(name), **input_)
-    conductor.wait_for_task(workflow_id, "wait")
-    return workflow_id
-
-
-def gated(conductor: Conductor, name: str, matches: dict[str, object] | None = None) -> str:
-    """The id of a running workflow that comes to its waiting task once its gate is completed by hand."""
-    conductor.register(unique(name), [by_hand("gate"), wait_for_webhook("wait", matches)])
-    workflow_id = conductor.start(unique(name))
-    conductor.wait_for_task(workflow_id, "gate")
-    return workflow_id
 
 
 def test_a_signed_github_event_resumes_the_workflow_with_the_payload_as_output(
@@ -189,7 +173,7 @@ def test_the_task_of_a_terminated_workflow_takes_nothing(bridge: Bridge, conduct
 
 
 def test_an_event_that_comes_before_its_task_waits_is_held_and_then_taken(bridge: Bridge, conductor: Conductor) -> None:
-    workflow_id = gated(conductor, "early", {"$.kind": "go"})
+    workflow_id = waiting(conductor, "early", {"$.kind": "go"}, gate=True)
 
     event_id = bridge.orders("early", {"kind": "go"})
     assert bridge.wait_until_decided(event_id).status == "pending"
@@ -207,7 +191,7 @@ def test_an_event_that_nothing_takes_expires_when_its_hold_ends(bridge: Bridge) 
 
 
 def test_a_held_event_has_one_taker_and_the_oldest_goes_first(bridge: Bridge, conductor: Conductor) -> None:
-    first, second, third = (gated(conductor, "one_taker") for _ in range(3))
+    first, second, third = (waiting(conductor, "one_taker", gate=True) for _ in range(3))
     events = [bridge.orders("one_taker", {"number": number}) for number in (1, 2)]
     for event_id in events:
         bridge.wait_until_decided(event_id)

@@ -108,23 +108,3 @@ def test_what_is_imported_is_text(tmp_path: Path, reference: str, monkeypatch: p
 
     (webhook,) = load_definitions(tmp_path / "webhooks.yaml", None, environment).webhooks
     assert webhook.starts[0].workflow == reference
-
-
-@pytest.mark.parametrize("reference", REFERENCES)
-def test_a_receiver_or_header_with_a_reference_for_its_name_is_refused(page: Page, reference: str) -> None:
-    answers = [
-        page.create(receiver=reference),
-        page.create(platform="custom", proof="headers", header=reference),
-        page.client.post(
-            "/api/metadata/webhook",
-            json={
-                "name": "w",
-                "verifier": "HEADER_BASED",
-                "headers": {reference: STRONG},
-                "receiverWorkflowNamesToVersions": {reference: 1},
-            },
-        ),
-    ]
-    assert [answer.status_code for answer in answers] == [422, 422, 400]
-    assert all(SECRET not in answer.text for answer in answers)
-    assert page.defined == {}
