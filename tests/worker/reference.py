@@ -135,7 +135,8 @@ class Rules:
             if not event.decided:
                 self.decide_new(event, free, began, now)
         for event in events:
-            may_still = any(self.may_take_held(task, event) == "in doubt" for task in free)
+            # Also if it surely may: it waits until it is known whether it takes an earlier one.
+            may_still = any(self.may_take_held(task, event) for task in free)
             if event.held and event.hold_until < began and not may_still:
                 event.held = False
 
