@@ -64,7 +64,7 @@ def started_by(conductor: Conductor, name: str, correlation_id: str) -> list[dic
 
 
 def waiting(
-    conductor: Conductor, name: str, matches: Mapping[str, Any] | None = None, gate: bool = False, **input_: object
+    conductor: Conductor, name: str, matches: Mapping[str, Any] | None = None, gate: bool = False, **input_: Any
 ) -> str:
     """The id of a new workflow of that name that waits for an event, or at a gate before it does."""
     conductor.register(unique(name), [*([by_hand("gate")] if gate else []), wait_for_webhook("wait", matches)])
