@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Executor
 
@@ -110,25 +111,30 @@ class Workflows:
 
     def look_up(self, workflow_ids: Iterable[str]) -> None:
         """Looks up several workflows at once, and waits while answers come in. Raises StoreUnavailable."""
-        waiting: set[str] = set()
-        for workflow_id in filter(self._is_due, dict.fromkeys(workflow_ids)):
-            if self._is_in_doubt(workflow_id):
-                # Earlier failures, which may hang again, leave half of the threads to others.
-                if len(self._retried) >= max(1, self._threads // 2):
-                    self._ready.add(workflow_id)
-                    continue
-                self._retried.add(workflow_id)
-            self._running.add(workflow_id)
-            waiting.add(workflow_id)
-            self._pool.submit(self._run, workflow_id)
-        while waiting:
+        wanted, waiting = deque(filter(self._is_due, dict.fromkeys(workflow_ids))), set[str]()
+        while wanted or waiting:
+            # No more than there are threads: those of one webhook that hang must not queue before all others.
+            while wanted and len(self._running) < self._threads:
+                self._begin(wanted.popleft(), waiting)
             left = min(_PATIENCE, self._until - self._clock.monotonic())
             try:
-                answered = self._answers.get(timeout=max(0.0, left))
+                answered = self._answers.get(timeout=max(0.0, left) if waiting else 0.0)
             except queue.Empty:
-                return
+                break
             waiting.discard(answered[0])
             self._take(*answered)
+        self._ready.update(wanted)  # there was no room for them
+
+    def _begin(self, workflow_id: str, waiting: set[str]) -> None:
+        if self._is_in_doubt(workflow_id):
+            # Earlier failures, which may hang again, leave half of the threads to others.
+            if len(self._retried) >= max(1, self._threads // 2):
+                self._ready.add(workflow_id)
+                return
+            self._retried.add(workflow_id)
+        self._running.add(workflow_id)
+        waiting.add(workflow_id)
+        self._pool.submit(self._run, workflow_id)
 
     def save(self) -> None:
         """Stores what was looked up. Raises StoreUnavailable."""

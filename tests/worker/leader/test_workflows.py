@@ -132,8 +132,23 @@ def test_asking_for_one_that_is_under_way_costs_the_same_however_many_are(bench:
     bench.workflows.begin()
     bench.workflows.look_up(names)
     with mock.patch.object(Suspects, "__contains__", return_value=False) as asked:
-        assert shown(bench.workflows, names[-1]) == "in doubt"
+        assert [shown(bench.workflows, name) for name in (names[0], names[-1])] == ["in doubt"] * 2
     assert asked.call_count < 10
+
+
+def test_those_that_hang_queue_before_no_other_however_many_are_asked_for(bench: Bench) -> None:
+    names = [f"w{number}" for number in range(100)]
+    bench.hang(*names)
+    bench.workflows.begin()
+    bench.workflows.look_up(names)
+    assert set(names[4:]) <= bench.workflows.begin(), "they are asked for again"
+    eventually(lambda: len(bench.asked) == 4)
+    for name in bench.asked:
+        bench.hanging[name].set()
+    eventually(lambda: not bench.workflows._answers.empty())
+    bench.workflows.begin()
+    assert shown(bench.workflows, "other") == "other"
+    assert len(bench.asked) == 5
 
 
 def test_a_look_up_that_hangs_holds_up_no_other_and_its_answer_is_taken_when_it_is_there(bench: Bench) -> None:
