@@ -160,7 +160,9 @@ _ERASE = (
     "UPDATE bridge.raw_deliveries SET query = '', headers = '{}', body = '', size = 0,"
     " verdict = CASE verdict WHEN 'accepted' THEN 'pruned' ELSE verdict END WHERE id IN ("
     "SELECT r.id FROM bridge.events e JOIN bridge.raw_deliveries r ON r.webhook = e.webhook"
-    " AND r.verdict IN ('accepted', 'rejected') AND r.event_id = e.id WHERE e.id = %s)",
+    # Of a delivery that was split it has the id of the first event; all arrived at the same time.
+    " AND r.verdict IN ('accepted', 'rejected') AND (r.event_id = e.id OR"
+    " r.verdict = 'accepted' AND r.at = e.received_at) WHERE e.id = %s)",
 )
 
 

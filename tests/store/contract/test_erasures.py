@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from store.sql.admin import ERASED
 from store.sql.store import Store
-from tests.store.contract.makers import arrive, decide, end, event, kept, start
-from tests.store.contract.test_raw_deliveries import keep, listed
+from tests.store.contract.makers import arrive, decide, end, event, kept, new_event, start
+from tests.store.contract.test_raw_deliveries import RAW, keep, listed
 
 
 def test_an_event_that_is_over_loses_what_it_says_and_keeps_what_it_did(store: Store) -> None:
@@ -21,8 +23,8 @@ def test_an_event_that_is_over_loses_what_it_says_and_keeps_what_it_did(store: S
 
 
 def test_what_is_kept_of_its_delivery_is_erased_too_and_who_listens_is_told(store: Store) -> None:
-    for id_ in ("e1", "e2", "e3"):
-        keep(store, id_, body=b"secret")
+    for number in (1, 2, 3):
+        keep(store, f"e{number}", body=b"secret", ago=10 * number)
     store.raw_deliveries.keep([kept("r1", webhook="w", query="q=secret"), kept("r2", webhook="w")])
     store.raw_deliveries.accepted("r1", "e2")
     decide(store, "e2", start())
@@ -37,3 +39,13 @@ def test_what_is_kept_of_its_delivery_is_erased_too_and_who_listens_is_told(stor
     assert pruned is not None and pruned.number > store.raw_deliveries.listed("w")[0].number
     assert refused is not None and (refused.query, refused.headers, refused.body) == ("", {}, b"")
     assert other is not None and other.body
+
+
+def test_a_part_of_a_delivery_is_erased_with_all_that_is_kept_of_it(store: Store) -> None:
+    raw = replace(RAW, at=store.now())
+    store.deliveries.append([new_event(id_, received_at=raw.at, raw=raw) for id_ in ("e1", "e2")])
+    keep(store, "e3", ago=10)
+    decide(store, "e2", start())
+    end(store, "e2", "done")
+    assert store.erasures.erase("e2")
+    assert listed(store) == ["e3"]
