@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -188,26 +187,6 @@ def test_the_work_for_an_event_does_not_grow_with_the_tasks_that_do_not_match() 
     [found] = index.matching(Document({"a": 7, "b": "x"}), ["one"])
     assert found.id == "t00007"
     assert len(looked) == 1
-
-
-def test_why_a_task_is_broken() -> None:
-    waiting, broken = parse_task(task(1, matches={"$.[": 1}))
-    assert waiting.criteria is None
-    assert broken is not None
-    assert "$.[" in broken
-
-
-@given(criteria)
-def test_parsing_a_tasks_matches_never_raises(matches: Any) -> None:
-    parse_task(task(1, matches=matches))
-
-
-@pytest.mark.parametrize("before", [1000.5, 2000])
-def test_a_hold_ends_after_its_last_moment(before: float) -> None:
-    held = HeldIndex()
-    held.add(HeldEvent(event(1, hold_until=1000)), Document({}))
-    assert held.ended(1000) == []
-    assert [e.seq for e in held.ended(before)] == [1]
 
 
 @given(

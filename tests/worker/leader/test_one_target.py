@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from store.one_target import OneTarget, place_of
 from store.records import NewEvent, Target
 from tests.store.contract.makers import ME
@@ -50,83 +48,6 @@ def fails(bench: Bench, target: Target) -> None:
 def started(bench: Bench, event: str) -> list[tuple[str, str | None]]:
     found = bench.store.queries.targets_of([event])
     return [(target.workflow, target.correlation_id) for target in found if target.kind == "start"]
-
-
-def test_a_start_is_made_again_and_no_other_and_no_task_takes_the_event(bench: Bench) -> None:
-    bench.define(WEBHOOK)
-    first, conditional, instead = decided(bench, n=2)
-    waits = bench.wait()
-    for target in (first, conditional, instead):
-        number = "#2" if target is instead else ""
-        event = replayed(bench, place_of(target))
-        bench.decide()
-        assert started(bench, event) == [(target.workflow, f"{event}{number}")]
-        assert bench.takers(event) == []
-        assert (bench.event(event).hold, bench.event(event).status) == ("no", "pending")
-    assert waits.id in bench.decider.tasks
-
-
-def test_a_start_that_the_webhook_no_longer_makes_leaves_the_event_ignored(bench: Bench) -> None:
-    bench.define(WEBHOOK)
-    first, *_ = decided(bench)
-    bench.define({**WEBHOOK, "starts": [{"workflow": "second"}]})
-    event = replayed(bench, place_of(first))
-    bench.decide()
-    assert bench.store.queries.targets_of([event]) == []
-    assert bench.event(event).status == "ignored"
-
-
-def test_a_completion_goes_to_the_same_task_of_the_same_workflow_only(bench: Bench) -> None:
-    bench.define(WEBHOOK)
-    one, other = bench.wait(), bench.wait()
-    of_one, of_other, *_ = decided(bench)
-    fails(bench, of_one)
-    fails(bench, of_other)
-    event = replayed(bench, place_of(of_other))
-    bench.decide()
-    assert bench.takers(event) == [other.id]
-    assert started(bench, event) == []
-    assert one.id in bench.decider.tasks
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_it_is_held_for_that_task_and_lets_no_other_take_it(bench: Bench, restarted: bool) -> None:
-    bench.define(WEBHOOK)
-    task = bench.wait()
-    target, *_ = decided(bench)
-    settle(bench, target, "done")
-    event = replayed(bench, place_of(target))
-    bench.decide()
-    assert (bench.event(event).hold, started(bench, event)) == ("held", [])
-    if restarted:
-        bench.restart()
-    bench.ms += SECOND
-    stranger = bench.wait(workflow=bench.conductor.begin("flow").id)
-    sibling = bench.conductor.schedule(task.workflow_id, "another_name", {})
-    bench.decide()
-    assert bench.takers(event) == []
-    again = bench.conductor.schedule(task.workflow_id, f"{task.reference_name}__2", {})
-    bench.decide()
-    assert bench.takers(event) == [again.id]
-    assert {stranger.id, sibling.id} <= set(bench.decider.tasks.ids())
-
-
-def test_it_is_free_again_for_that_task_only_and_starts_nothing_instead(bench: Bench) -> None:
-    bench.define(WEBHOOK)
-    task = bench.wait()
-    target, *_ = decided(bench)
-    fails(bench, target)
-    event = replayed(bench, place_of(target))
-    bench.decide()
-    [again] = bench.store.queries.targets_of([event])
-    settle(bench, again, "cancelled")
-    bench.wait()
-    bench.decide()
-    assert bench.event(event).hold == "held"
-    assert len(bench.store.queries.targets_of([event])) == 1
-    bench.conductor.schedule(task.workflow_id, task.reference_name, {})
-    bench.decide()
-    assert len(bench.takers(event)) == 2
 
 
 def test_a_task_that_it_is_not_for_needs_no_search_of_the_index(bench: Bench) -> None:
