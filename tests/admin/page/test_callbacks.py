@@ -124,6 +124,12 @@ def test_pages_and_explanations_show_what_became_of_its_event(client: FlaskClien
     refused = NewTarget("complete", "unknown", workflow_id=ID, reference_name="approve")
     decisions = [Decision("held", "pending", "held"), Decision("refused", "pending", "no", (refused,))]
     [target] = sample.store.decisions.decide(Term("sample"), decisions, [], now, 1)
+    arrive(sample, "taken")
+    human = NewTarget("complete", "order_flow", workflow_id=ID, task_id="human", reference_name="approve")
+    sample.store.decisions.decide(Term("sample"), [Decision("taken", "pending", "no", (human,))], [], now, 1)
+    page = client.get("/events/taken").text
+    assert "completes approve of" in page.replace("\n", "")
+    assert "/tasks/human" not in page, "only waiting tasks have a page"
     sample.store.claims.record_results("sample", [Result(target, "failed", "Conductor has no such workflow")], now)
     for id_, words in (
         ("held", f"for one task: task approve of workflow {ID}"),
