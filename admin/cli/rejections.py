@@ -82,6 +82,9 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
         echo_json(KeptRejection.of(shown, shown.delivery))
         return
     delivery = shown.delivery
+    now = f"still rejected: {shown.still_rejected}" if shown.still_rejected else "it would be accepted"
+    if delivery.event_id is not None:
+        now = f"accepted, as event {delivery.event_id}"
     fields = {
         "id": delivery.id,
         "webhook": delivery.webhook,
@@ -89,7 +92,7 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
         "from": delivery.remote,
         "method": delivery.method,
         "rejected": f"{delivery.status}: {delivery.reason}",
-        "now": f"still rejected: {shown.still_rejected}" if shown.still_rejected else "it would be accepted",
+        "now": now,
     }
     echo_fields(fields)
     echo_values("headers", shown.headers)

@@ -39,7 +39,7 @@ class Shown:
     headers: dict[str, Any]
     query: dict[str, Any]
     payload: dict[str, Any] | None
-    """None if the body can't be shown."""
+    """None if the body can't be shown, or is an event's by now."""
 
 
 @dataclass
@@ -171,7 +171,8 @@ class KeptRejections:
         if isinstance(elements := shown.get("request"), list):
             # Each may have been to become an event of its own, and `hide` is about events.
             shown["request"] = [_shown_alone(element, hide) for element in elements]
-        may_show = payload is not None and hide is not None
+        # Once it is accepted, its body is its event's.
+        may_show = payload is not None and hide is not None and delivery.event_id is None
         return _dict(about.get("headers")), _dict(about.get("query")), shown if may_show else None
 
     def _parsed(self, delivery: RawDelivery) -> tuple[dict[str, Any] | None, frozenset[str]]:

@@ -41,6 +41,9 @@ def test_one_is_retried_once_and_recorded(cli: Cli, sample: Sample) -> None:
     assert number_of_events(sample) == before + 1
     again = cli("rejections", "retry", kept_id, code=1)
     assert "it was accepted before, as event" in again.stderr
+    shown = cli("rejections", "show", kept_id).stdout
+    assert "accepted, as event" in shown
+    assert "payload" not in shown, "it is the event's"
     assert number_of_events(sample) == before + 1
     (change,) = sample.store.changes.newest("github-deploys", 1)
     assert (change.what, change.webhook) == ("retried", "github-deploys")

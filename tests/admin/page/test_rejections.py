@@ -30,6 +30,8 @@ def test_a_refused_delivery_is_shown_and_accepted_by_a_button(client: FlaskClien
     again = client.get(f"/rejections/{kept_id}").text
     assert answer.headers["Location"] in again
     assert "Accept it now" not in again
+    assert "It is its event’s." in again
+    assert "Edit and send" not in again, "nothing is left to be edited"
     assert client.post(f"/rejections/{kept_id}/retry").status_code == 409
     assert sample.store.changes.newest("github-deploys", 1)[0].what == "retried"
 
