@@ -207,12 +207,14 @@ def _steps(path: str) -> tuple[str | int | None, ...] | None:
 
 
 def _masked(document: Any, hide: Sequence[str]) -> dict[str, Any]:
-    """Blanks in the payload and, if it is an element of a split one, in what surrounds it."""
+    """Blanks in the payload, in the query, which may be merged into it, and, if it is an element of a split one, in
+    what surrounds it."""
     for path in hide:
         try:
             about = document.get("_webhook")
-            if isinstance(about, dict) and "enclosing" in about:
-                about["enclosing"] = blank(about["enclosing"], path, BLANK)
+            for part in ("query", "enclosing"):
+                if isinstance(about, dict) and part in about:
+                    about[part] = blank(about[part], path, BLANK)
             document = blank(document, path, BLANK)
         except Exception:  # if it can't be blanked exactly, nothing is shown
             document = {"hidden": BLANK}

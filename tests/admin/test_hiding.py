@@ -114,6 +114,14 @@ def test_a_messages_key_and_what_surrounds_an_element_are_hidden_too(sample: Sam
     assert masked(element, ("$.card",)).enclosing == {"card": BLANK, "batch": 7}
 
 
+def test_a_hidden_value_that_came_in_the_query_is_hidden_there_too(sample: Sample) -> None:
+    event = sample.bridge().event(sample.events["delivered"])
+    merged = replace(event, payload='{"card": "4111-1111", "n": "7"}', query={"card": "4111-1111", "n": "7"})
+    shown = masked(merged, ("$.card",))
+    assert json.loads(shown.payload) == {"card": BLANK, "n": "7"}
+    assert shown.query == {"card": BLANK, "n": "7"}
+
+
 def test_hide_is_checked_like_every_path(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text("webhooks:\n  - {name: a, verifier: none, receivers: {b: any}, hide: ['$[']}\n")
