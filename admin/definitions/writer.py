@@ -139,6 +139,8 @@ class DefinitionsFolder:
         file = self.folder / f"{name}.yaml"
         if file.exists():
             raise NameTaken(f"the file {file.name} already exists: choose another name, or edit that file")
+        if (other := self.find(name)) is not None:
+            raise NameTaken(f"the name {name} is taken, in {other.file.name}")
         text = "# Created by webhook-bridge; yours to edit.\n" + as_yaml({"webhooks": [written]})
         return self._checked(file, text, files, name, as_yaml({"webhooks": [without_secrets(written)]}))
 

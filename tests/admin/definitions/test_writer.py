@@ -163,7 +163,7 @@ def test_a_name_that_is_taken_is_not_taken_again(folder: DefinitionsFolder) -> N
     with pytest.raises(NameTaken):
         folder.create(KEYS)
     (folder.folder / "teams.yaml").write_text(OTHERS)
-    with pytest.raises(Invalid, match="the name payments is taken"):
+    with pytest.raises(NameTaken, match=r"the name payments is taken, in teams\.yaml"):
         folder.create(KEYS | {"name": "payments"})
     assert "secrets/payments" not in " ".join(files(folder))
 
