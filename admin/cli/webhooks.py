@@ -133,7 +133,11 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
         fail(error)
     if rotated.made_up is not None:
         click.echo(rotated.made_up)
-    click.echo("both count now; once the sender uses the new one, run this again with --forget", err=True)
+    if rotated.added:
+        return
+    is_callback = "callback" in written.keys
+    when = "the URLs made with the old one have expired" if is_callback else "the sender uses the new one"
+    click.echo(f"both count now; once {when}, run this again with --forget", err=True)
 
 
 @webhooks.command(short_help="Delete a webhook.")

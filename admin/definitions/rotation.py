@@ -110,19 +110,22 @@ def rotate(
     keys, proof = written.keys, _proof(written, header)
     guide = guides()[str(keys.get("platform", "custom"))]
     if not proof.values and (header or not may_add_secret(keys, guide)):
-        raise CantRotate(_why_not(keys))
+        raise CantRotate(_why_not(keys, header))
     if not typed and header is None and guide.platform.made_by != "us":
         raise ValueMissing(asked_of(guide.platform))
     value = typed or generated_for(keys, proof)
     new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
-    folder.put_value(str(keys["name"]), place_of(keys, header), new, version)
-    bridge.record("rotated the secret" if proof.values else "added a secret", str(keys["name"]), header or "")
+    folder.put_value(str(keys["name"]), place_of(keys, proof.header), new, version)
+    bridge.record("rotated the secret" if proof.values else "added a secret", str(keys["name"]), proof.header or "")
     # A callback's secret is entered nowhere, so nobody needs to see it.
     return Rotated(None if typed or keys.get("callback") else value, not proof.values)
 
 
-def _why_not(keys: dict[str, Any]) -> str:
-    if isinstance(headers := keys.get("headers"), dict):
+def _why_not(keys: dict[str, Any], header: str | None) -> str:
+    headers = keys.get("headers")
+    if header is not None:
+        return f"the webhook isn't proven by the header {header}: known are {', '.join(headers or ()) or 'none'}"
+    if isinstance(headers, dict):
         return f"the webhook isn't proven by a secret, but by a header: rotate that ({', '.join(headers)})"
     return "the webhook isn't proven by a secret: change its proof in the file"
 
@@ -132,11 +135,13 @@ def remove_old(bridge: Bridge, folder: DefinitionsFolder, written: Written, head
     proof = _proof(written, header)
     if len(proof.values) < 2:
         raise CantRotate("there is no old secret")
-    name, place = str(written.keys["name"]), place_of(written.keys, header)
+    name, place = str(written.keys["name"]), place_of(written.keys, proof.header)
     folder.put_value(name, place, [Verbatim(proof.values[0])], version)
-    bridge.record("removed the old secret", name, header or "")
+    bridge.record("removed the old secret", name, proof.header or "")
 
 
 def _proof(written: Written, header: str | None) -> Proof:
     nothing: list[Any] = []
-    return next((one for one in proofs_of(written.keys) if one.header == header), Proof(header, nothing))
+    wanted = header and header.lower()
+    found = (one for one in proofs_of(written.keys) if (one.header and one.header.lower()) == wanted)
+    return next(found, Proof(header, nothing))

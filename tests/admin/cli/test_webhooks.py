@@ -82,11 +82,19 @@ def test_a_webhook_is_shown_rotated_and_deleted_on_the_command_line(folder: Cli)
     assert len(made) == 43
     assert made not in folder("webhooks", "show", "orders").stdout
     assert folder("webhooks", "show", "orders").stdout.count("${file:secrets/") == 2
-    folder("webhooks", "rotate", "orders", "--header", "X-Key", "--forget")
+    assert "known are X-Key" in folder("webhooks", "rotate", "orders", "--header", "X-Kee", code=1).stderr
+    folder("webhooks", "rotate", "orders", "--header", "x-key", "--forget")
     assert (
         "there is no old secret"
         in folder("webhooks", "rotate", "orders", "--header", "X-Key", "--forget", code=1).stderr
     )
     assert "isn't proven by a secret" in folder("webhooks", "rotate", "orders", code=1).stderr
     assert folder("webhooks", "delete", "orders", "--yes").stdout == "orders is deleted\n"
+    Path("webhooks/approvals.yaml").write_text(
+        "webhooks:\n"
+        "  - name: approvals\n    callback: {secret: a-secret-of-24-characters}\n    receivers: {order_flow: any}\n"
+    )
+    rotated = folder("webhooks", "rotate", "approvals")
+    assert rotated.stdout == "", "nobody needs to enter it"
+    assert "once the URLs made with the old one have expired" in rotated.stderr
     assert "no webhook orders" in folder("webhooks", "show", "orders", code=1).stderr
