@@ -31,6 +31,8 @@ REQUESTS = {
     "callback": "POST callbacks",
 }
 """Command → its request. What the path doesn't name of the given arguments and options is the query, or the body."""
+_NOT_THERE = {"in_groups", "follow", "payloads", "all_tasks", "broken"}
+"""Options that the API doesn't have."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ def asking(command: click.Command, words: str) -> click.Command:
         assert at is not None  # it is set with --server
         at.ask(method, path.format_map({name: quote(part, safe="") for name, part in parts.items()}), given)
 
-    own: dict[str, Any] = {"params": command.params, "callback": ask, "help": command.help}
+    params = [one for one in command.params if one.name not in _NOT_THERE]
+    own: dict[str, Any] = {"params": params, "callback": ask, "help": command.help}
     if not isinstance(command, click.Group):
         return click.Command(command.name, **own)
     inner = {
