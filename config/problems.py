@@ -81,6 +81,7 @@ _WORDS = {
     "tuple_type": "not a list",
     "too_short": "empty",
     "string_too_short": "empty",
+    "string_pattern_mismatch": "has characters that it can't have",
 }
 """Our words for those of Pydantic's errors that are about Python."""
 

@@ -220,6 +220,10 @@ extra: 1
         ),
         ("webhooks:\n- {name: a, headers: {}, receivers: {w: 1}}", "2: webhook a: headers: empty; write {X-Api-Key: "),
         (
+            'webhooks:\n- {name: a, headers: {"X-Key:": "b"}, receivers: {w: 1}}',
+            "2: webhook a: headers.X-Key:: has characters that it can't have; write {X-Api-Key: ",
+        ),
+        (
             "webhooks:\n- {name: 5, verifier: none, receivers: {w: 1}}",
             "2: webhooks[0]: name: Input should be a valid string; write github-depl",
         ),
