@@ -7,9 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -17,83 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from testkit import PATIENCE
 from testkit.wall_clock import WallClock
-from worker import intervals
 from worker.intervals import Every, Intervals
-
-
-class Clock:
-    """A machine's clock, and a scheduler that has jobs but waits for nothing."""
-
-    def __init__(self) -> None:
-        self.time = datetime.now(timezone.utc)
-        self.scheduler = BackgroundScheduler(timezone=timezone.utc)
-        self.intervals = Intervals(self.scheduler, self)
-        for seconds in (10, 60):
-            self.intervals.every(seconds, str(seconds), lambda: None)
-        self.scheduler.start(paused=True)
-        for seconds in (10, 60):
-            self.scheduler.get_job(str(seconds)).modify(next_run_time=self.time + timedelta(seconds=seconds))
-
-    def now(self, tz: tzinfo | None = None) -> datetime:
-        return self.time
-
-    def set(self, ahead: float) -> None:
-        self.time += timedelta(seconds=ahead)
-        self.intervals.look()
-
-    def due(self) -> dict[str, float]:
-        """Job → in how many seconds."""
-        return {job.id: (job.next_run_time - self.time).total_seconds() for job in self.scheduler.get_jobs()}
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    clock = Clock()
-    yield clock
-    clock.scheduler.shutdown()
-
-
-@pytest.mark.parametrize("back", [60, 86_400])
-def test_what_would_wait_for_longer_than_its_interval_is_due_at_once(clock: Clock, back: int) -> None:
-    clock.set(-back)
-    assert clock.due() == {"10": 0, "60": 0}
-
-
-def test_a_job_waits_no_longer_than_its_interval_after_a_small_step_back(clock: Clock) -> None:
-    clock.set(5)
-    assert clock.due() == {"10": 5, "60": 55}
-    clock.set(-5)
-    assert clock.due() == {"10": 10, "60": 60}
-    clock.set(-0.5)
-    assert clock.due() == {"10": 0, "60": 0}
-
-
-def test_a_clock_that_only_goes_on_changes_no_run(clock: Clock) -> None:
-    clock.set(9)
-    clock.set(3600)
-    assert clock.due() == {"10": -3599, "60": -3549}, "the scheduler's to run"
-
-
-def test_the_clock_is_watched_on_after_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intervals, "_LOOK_EVERY", 0.01)
-    asked: list[datetime] = []
-    again = threading.Event()
-
-    class Broken:
-        def now(self, tz: tzinfo | None = None) -> datetime:
-            asked.append(datetime.now(timezone.utc))
-            if len(asked) == 1:
-                raise RuntimeError("a bug")
-            again.set()
-            return asked[-1]
-
-    watched = Intervals(clock=Broken())
-    watched.every(60, "job", lambda: None)
-    watched.start()
-    try:
-        assert again.wait(PATIENCE)
-    finally:
-        watched.stop()
 
 
 @pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=1), timedelta(days=36_500)])

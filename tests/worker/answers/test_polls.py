@@ -181,12 +181,3 @@ def test_while_conductor_is_away_one_request_a_second_or_so_checks_whether_it_is
     assert len(server.requests) - before <= 50
     server.wrong.clear()
     assert server.lateness(ids[5]) < 6
-
-
-def test_whatever_is_not_watched_any_more_is_not_asked_about(server: Server) -> None:
-    server.watch("flow")
-    server.run(1)
-    server.polls.watch([])
-    before = len(server.requests)
-    server.run(5)
-    assert len(server.requests) == before > 0

@@ -15,13 +15,12 @@ from config.watch import DefinitionsSource
 from config.webhooks import Definitions
 from store.answers import GONE, LARGEST, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
-from store.errors import StoreUnavailable
-from store.records import Decision, NewEvent, NewTarget, Result, Target, Task
+from store.records import Decision, NewEvent, NewTarget, Result, Target
 from store.sqlite import open_store
 from tests.settings import settings_with
 from tests.store.contract.makers import ME
 from tests.worker.clock import Clock
-from tests.worker.simulated import SimulatedConductor, failed, forbidden
+from tests.worker.simulated import SimulatedConductor, failed
 from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import Unreachable
 from worker.context import Context
@@ -116,15 +115,6 @@ def test_an_output_without_the_value_is_answered_with_null(bench: Bench, output:
     assert (found.outcome, found.body) == ("COMPLETED", "null")
 
 
-@pytest.mark.parametrize("status", ["FAILED", "TIMED_OUT", "TERMINATED"])
-def test_a_workflow_that_ended_otherwise_is_answered_with_its_status_alone(bench: Bench, status: str) -> None:
-    bench.conductor.finish(bench.started(), {"reply": "no"}, status)
-    bench.run()
-    found = bench.answer()
-    assert found is not None
-    assert (found.outcome, found.body) == (status, None)
-
-
 def test_an_answer_that_is_too_large_is_answered_so(bench: Bench) -> None:
     bench.conductor.finish(bench.started("e1"), {"reply": "x" * (LARGEST + 1)})
     bench.conductor.finish(bench.started("e2"), {}, is_apart=True)  # Conductor keeps it elsewhere
@@ -182,17 +172,6 @@ def test_the_first_started_workflow_answers_even_if_another_is_started_earlier(b
     assert found.body == "1"
 
 
-def test_a_resumed_workflow_answers(bench: Bench) -> None:
-    workflow = bench.conductor.begin("flow")
-    bench.store.tasks.adopt(ME, [Task("t1", workflow.id, "flow", "wait", {}, 0)], 0)
-    bench.arrive()
-    [target] = bench.decide("e1", NewTarget("complete", "flow", workflow.id, "t1", "wait"))
-    bench.record(Result(target, "done"))
-    bench.conductor.finish(workflow.id, {"reply": 1})
-    bench.run()
-    assert bench.answer() is not None
-
-
 def messages(bench: Bench) -> list[Target]:
     """Two events, each with the message of a lane, the first one claimed."""
     for id_ in ("e1", "e2"):
@@ -210,15 +189,6 @@ def test_a_workflow_that_got_a_message_answers_unless_the_message_went_nowhere(b
     bench.run(3)
     found = bench.answer("e1"), bench.answer("e2")
     assert [one and (one.outcome, one.body) for one in found] == [("COMPLETED", "1"), ("ignored", None)]
-
-
-def test_an_event_that_comes_to_nothing_is_answered_so_soon(bench: Bench) -> None:
-    bench.arrive()
-    bench.store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], bench.store.now(), 0)
-    bench.run(3)
-    found = bench.answer()
-    assert found is not None
-    assert found.outcome == "ignored"
 
 
 # --- who watches
@@ -242,15 +212,6 @@ def test_a_replay_is_answered_to_nobody(bench: Bench) -> None:
     bench.record(Result(target, "done", workflow_id=workflow.id))
     bench.run()
     assert not bench.conductor.workflow_lookups
-
-
-def test_the_next_leader_takes_on_what_a_killed_one_watched(bench: Bench) -> None:
-    workflow_id = bench.started()
-    bench.run()
-    bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.watcher = bench.another()
-    bench.run()
-    assert bench.answer() is not None
 
 
 def test_a_worker_that_leads_no_more_asks_nothing(bench: Bench) -> None:
@@ -289,16 +250,6 @@ def test_who_waits_longer_is_answered_later(bench: Bench) -> None:
 # --- what fails
 
 
-def test_an_unavailable_store_loses_no_answer(bench: Bench) -> None:
-    workflow_id = bench.started()
-    bench.run()
-    bench.conductor.finish(workflow_id, {"reply": 1})
-    with mock.patch.object(bench.store.answers, "record", side_effect=StoreUnavailable("no")):
-        bench.run(3)
-    bench.run(5)
-    assert bench.answer() is not None
-
-
 def test_an_answer_that_the_store_refuses_holds_up_no_others(bench: Bench) -> None:
     record = bench.store.answers.record
 
@@ -326,26 +277,6 @@ def test_a_workflow_that_cant_be_read_for_now_is_answered_later(bench: Bench, er
     assert bench.answer() is not None
 
 
-def test_a_key_that_may_not_list_workflows_may_still_read_them(bench: Bench) -> None:
-    bench.conductor.ailing = {"flow": "403"}
-    workflows = [bench.started(id_) for id_ in ("e1", "e2")]
-    bench.run(1)
-    for workflow_id in workflows:
-        bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.run(1)
-    assert [bench.answer(id_) is not None for id_ in ("e1", "e2")] == [True, True]
-
-
-def test_workflows_that_the_key_may_not_read_hold_up_no_others(bench: Bench) -> None:
-    hidden = [bench.started(f"e{number}", f"secret{number}") for number in range(5)]
-    bench.conductor.sick, bench.conductor.sick_answer = set(hidden), lambda: forbidden()
-    workflow_id = bench.started("open")
-    bench.run(2)
-    bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.run(0.3)
-    assert bench.answer("open") is not None
-
-
 def test_that_many_answers_are_open_delays_others_only_a_little(bench: Bench) -> None:
     now = bench.store.now()
     wanted = AnswerWanted("$.reply", now + 60_000)
@@ -358,11 +289,3 @@ def test_that_many_answers_are_open_delays_others_only_a_little(bench: Bench) ->
     bench.conductor.finish(workflow_id, {"reply": 1})
     bench.run(2.5, step=0.02)
     assert bench.answer("m007999") is not None
-
-
-def test_it_stops(tmp_path: Path) -> None:
-    watcher = Bench(tmp_path).another()
-    watcher.start()
-    watcher.stop()
-    watcher._thread.join(60)
-    assert not watcher._thread.is_alive()

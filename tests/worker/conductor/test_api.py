@@ -84,18 +84,3 @@ def test_a_process_that_freezes_before_all_of_a_request_is_sent_sends_no_more_wh
     assert server.requests == []
     assert conductor.start("flow", None, "{}", "event") == "w1", "a new connection is made"
     assert len(server.requests) == 1
-
-
-def test_a_process_that_freezes_while_it_connects_does_not_poll_when_it_wakes(
-    server: StandIn, conductor: Conductor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connect, now = HTTPConnection.connect, time.monotonic
-
-    def freeze(*given: Any) -> None:
-        connect(*given)
-        monkeypatch.setattr(time, "monotonic", lambda: now() + 3600)
-
-    monkeypatch.setattr(HTTPConnection, "connect", freeze)
-    with pytest.raises(NotNow, match="too late"):
-        conductor.poll("me", not_after=now() + 1800)
-    assert server.requests == []

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conductor.client.http.api_client import ApiClient
 
 from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.conductor.responses import TaskStatus, Unreadable
-from worker.conductor.server import Server
 
 
 @pytest.mark.parametrize(
@@ -110,20 +107,6 @@ def test_a_call_that_isnt_there_or_not_allowed_is_named(server: StandIn, conduct
         conductor.task("t1")
 
 
-def test_extending_a_lease_leaves_the_task_in_progress_and_out_of_the_queue(
-    server: StandIn, conductor: Conductor
-) -> None:
-    server.answers = [Answer("t1", kind="text/plain")]
-    conductor.extend_lease("t1", "w1")
-    assert server.last.path == "/api/tasks"
-    assert server.last.body == {
-        "taskId": "t1",
-        "workflowInstanceId": "w1",
-        "status": "IN_PROGRESS",
-        "extendLease": True,
-    }
-
-
 @pytest.mark.parametrize(
     ("status", "terminal"),
     [("SCHEDULED", False), ("IN_PROGRESS", False), ("COMPLETED", True), ("CANCELED", True), ("TIMED_OUT", True)],
@@ -136,16 +119,6 @@ def test_the_status_of_a_task(server: StandIn, conductor: Conductor, status: str
 def test_a_task_that_conductor_does_not_know_is_none(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer({"status": 404, "message": "Task not found for taskId: nope"}, 404)]
     assert conductor.task("nope") is None
-
-
-def test_a_completion_goes_by_name_with_the_bare_payload_and_names_the_event(
-    server: StandIn, conductor: Conductor
-) -> None:
-    server.answers = [Answer("t1", kind="text/plain")]
-    assert conductor.complete("w1", "wait for it__2", "t1", '{"a": {"b": 1.0}}', "event") == "t1"
-    assert server.last.path == "/api/tasks/w1/wait for it__2/COMPLETED"
-    assert server.last.query == {"workerid": ["event"]}
-    assert server.last.body == {"a": {"b": 1.0}}
 
 
 def test_an_empty_answer_to_a_completion_means_that_none_was_pending(server: StandIn, conductor: Conductor) -> None:
@@ -182,40 +155,6 @@ def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: S
     }
     conductor.start("flow", None, "{}", "event")
     assert "version" not in server.last.body
-
-
-@pytest.mark.parametrize("call", ["start", "complete"])
-def test_the_client_does_not_go_through_what_a_payload_holds(
-    server: StandIn, call: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    conductor = Conductor(Server(server.url, "key", "secret"), 30)
-    copied: list[Any] = []
-    copy = ApiClient.sanitize_for_serialization
-    monkeypatch.setattr(
-        ApiClient, "sanitize_for_serialization", lambda self, value: copied.append(value) or copy(self, value)
-    )
-    server.answers = [
-        lambda asked: Answer({"token": "t"}) if asked.path == "/api/token" else Answer("w7", kind="text/plain")
-    ]
-    payload = json.dumps([{"a": n} for n in range(1000)])
-    if call == "start":
-        conductor.start("flow", None, f'{{"all": {payload}}}', "event")
-    else:
-        conductor.complete("w", "wait", "t1", f'{{"all": {payload}}}', "event")
-    body = server.last.body
-    assert len((body["input"] if call == "start" else body)["all"]) == 1000
-    assert 0 < len(copied) < 100, "it would take longer than a claim is fresh"
-
-
-def test_an_earlier_start_is_found_by_its_correlation_id_also_when_it_has_ended(
-    server: StandIn, conductor: Conductor
-) -> None:
-    server.answers = [Answer({"event#2": [{"workflowId": "w7"}]}), Answer({"event#2": []})]
-    assert conductor.started("on push", "event#2") == "w7"
-    assert server.last.path == "/api/workflow/on push/correlated"
-    assert server.last.query["includeClosed"] == ["true"]
-    assert server.last.body == ["event#2"]
-    assert conductor.started("on push", "event#2") is None
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -140,26 +139,6 @@ def test_however_an_answer_is_framed_the_next_request_has_the_same_connection(
 @pytest.mark.parametrize(
     "answer",
     [
-        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nw1",),
-        (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nw1",),
-        (b"HTTP/1.1 200 OK\r\n\r\n", b"w1", None),
-        (_OK + b"w1", None),
-    ],
-)
-def test_after_some_answers_the_next_request_has_a_connection_of_its_own(
-    peer: Peer, api: Api, answer: tuple[bytes | None, ...]
-) -> None:
-    peer.answers = [answer, (_OK + b"w2",)]
-    assert started(api) == "w1"
-    if answer[-1] is None:
-        assert peer.hung_up.wait(PATIENCE)
-    assert started(api) == "w2"
-    assert peer.connections == [1, 2]
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
         (None,),
         (b"HTTP/1.1 200 OK\r\nContent-", None),
         (_OK, b"w", None),
@@ -193,15 +172,6 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(peer: Peer, api: Api
     peer.answers = [(answer,)]
     with pytest.raises(OutcomeUnknown, match="more than"):
         started(api)
-
-
-@pytest.mark.parametrize(
-    ("encoding", "body"), [(b"gzip", gzip.compress(b"w1", mtime=0)), (b"gzip", b""), (b"identity", b"w1")]
-)
-def test_a_packed_answer_is_unpacked(peer: Peer, api: Api, encoding: bytes, body: bytes) -> None:
-    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (encoding, len(body))
-    peer.answers = [(head + body,)]
-    assert started(api) == ("w1" if body else "")
 
 
 def test_what_cannot_be_unpacked_is_no_answer(peer: Peer, api: Api) -> None:
@@ -382,10 +352,3 @@ def test_by_https_a_proxy_only_makes_a_tunnel(peer: Peer, tmp_path: Path, monkey
     assert b64encode(b"me:hidden") in connect
     assert [head.partition(b"\r\n")[0] for _, head in others] == [b"POST /api/workflow HTTP/1.1"] * 2
     assert b64encode(b"me:hidden") not in b"".join(head for _, head in others)
-
-
-def test_certificates_are_read_only_for_tls(peer: Peer, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    """To read those of all authorities takes longer than most calls."""
-    monkeypatch.setattr("ssl.SSLContext", mock.Mock(side_effect=AssertionError("certificates are read")))
-    peer.answers = [(_OK + b"w1",)]
-    assert started(api) == "w1"

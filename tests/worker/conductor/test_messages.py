@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, answered
-from worker.conductor.messages import Keyed, Messages
+from worker.conductor.messages import Messages
 
 
 class Server:
@@ -28,17 +28,6 @@ def about(event_id: str) -> dict[str, Any]:
     return {"a": 1, "_webhook": {"eventId": event_id}}
 
 
-def test_a_key_is_sent_in_the_body_whatever_it_is() -> None:
-    server = Server({"a/..": [{"workflowId": "w1", "status": "RUNNING", "createTime": 1, "input": about("e1")}]})
-    assert Messages(server.call).with_key("agent", "a/..", ended=False) == [Keyed("w1", "RUNNING", 1, "e1")]
-    [(method, path, parameters, query, body, largest)] = server.asked
-    assert (method, path, parameters, body) == ("POST", "/workflow/{name}/correlated", {"name": "agent"}, ["a/.."])
-    assert largest is None
-    Messages(server.call).with_key("agent", "a/..", ended=True, largest=5)
-    assert server.asked[-1][-1] == 5
-    assert dict(query)["includeClosed"] == "false"
-
-
 def test_the_newest_workflow_with_a_key_comes_first() -> None:
     found = [{"workflowId": f"w{at}", "status": "RUNNING", "createTime": at} for at in (1, 3, 2)]
     assert [one.id for one in Messages(Server({"k": found}).call).with_key("agent", "k", ended=True)] == [
@@ -57,20 +46,6 @@ def test_no_workflow_has_ended_because_of_an_answer_that_doesnt_say_so(answer: A
     """Otherwise another would be started for its messages."""
     with pytest.raises(ConductorError):
         Messages(Server(answer).call).status("w1")
-
-
-@pytest.mark.parametrize(
-    ("task", "pulled"),
-    [
-        ({"taskType": "PULL_WORKFLOW_MESSAGES", "outputData": {"messages": [{"payload": about("e1")}]}}, True),
-        ({"taskType": "PULL_WORKFLOW_MESSAGES", "outputData": {"messages": [{"payload": about("e2")}]}}, False),
-        ({"taskType": "PULL_WORKFLOW_MESSAGES", "outputData": {"messages": "none"}}, False),
-        ({"taskType": "PULL_WORKFLOW_MESSAGES"}, False),
-        ({"taskType": "INLINE", "outputData": {"messages": [{"payload": about("e1")}]}}, False),
-    ],
-)
-def test_a_message_was_pulled_if_a_task_has_it(task: dict[str, Any], pulled: bool) -> None:
-    assert Messages(Server({"workflowId": "w1", "tasks": [task]}).call).was_pulled("w1", "e1") == pulled
 
 
 def pulled(*event_ids: str) -> dict[str, Any]:

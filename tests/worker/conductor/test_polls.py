@@ -11,16 +11,6 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import OutcomeUnknown
 
 
-@pytest.mark.parametrize(
-    ("seconds", "expected"), [("30", 0), (1.5, 0), (None, 0), (True, 0), (9_999_999_999, 9_999_999_999)]
-)
-def test_a_response_time_out_that_is_no_number_is_none(
-    seconds: object, expected: int, server: StandIn, conductor: Conductor
-) -> None:
-    server.answers = [Answer([POLLED | {"responseTimeoutSeconds": seconds, "workflowTask": {}}])]
-    assert [task.response_timeout for task in conductor.poll("me", "billing")] == [expected]
-
-
 def test_a_poll_never_waits_and_takes_a_batch(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer([POLLED])]
     [task] = conductor.poll("me", "billing")
@@ -29,13 +19,6 @@ def test_a_poll_never_waits_and_takes_a_batch(server: StandIn, conductor: Conduc
     assert (task.id, task.workflow_id, task.workflow, task.reference_name) == ("t1", "w1", "flow", "wait")
     assert (task.matches, task.scheduled_at) == ({"$.n": 1}, 1_700_000_000_100)
     assert (task.domain, task.found_by, task.state) == ("billing", "queue", "waiting")
-
-
-def test_the_response_time_out_is_that_of_the_definition_and_not_the_tasks_own_zero(
-    server: StandIn, conductor: Conductor
-) -> None:
-    server.answers = [Answer([POLLED])]
-    assert conductor.poll("me")[0].response_timeout == 30
 
 
 @pytest.mark.parametrize("answer", [Answer([]), Answer("", 204), Answer("")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,12 +70,6 @@ def test_an_answer_that_does_not_tell_is_an_error(server: OwnWebhooks, fault: Fa
     server.fault = fault
     with pytest.raises(ConductorError):
         ask(server.url)
-
-
-def test_a_server_that_never_answers_is_waited_for_no_longer_than_asked(server: OwnWebhooks) -> None:
-    server.fault = "hangs"
-    with pytest.raises(ConductorError):
-        ask(server.url, patience=0.1)
 
 
 def test_the_bridges_own_api_at_conductors_address_is_not_taken_for_conductors() -> None:
@@ -171,23 +164,3 @@ def test_workflows_that_are_left_to_nobody_are_a_warning() -> None:
 def test_webhooks_whose_workflows_an_expression_says_are_named() -> None:
     scripted = theirs(receivers={}, has_expression=True)
     assert said([own()], [scripted], ("order_flow",)) == [("note", ()), ("note", ("payments",))]
-
-
-def test_many_webhooks_on_both_sides_are_compared_by_what_they_share() -> None:
-    mine = [own(name=f"mine{number}", receivers={f"flow{number}": "any"}) for number in range(1000)]
-    server = [theirs(name=f"theirs{number}", receivers={f"flow{number}": 1}) for number in range(999, 2000)]
-    assert said(mine, server) == [
-        ("warning", ("mine999, and the server's theirs999 (id 7f3kq): both complete tasks of flow999",))
-    ]
-
-
-def test_the_fact_is_a_list_that_other_programs_can_read() -> None:
-    assert json.loads(as_text([theirs()])) == [
-        {"has_expression": False, "id": "7f3kq", "name": "payments", "receivers": {"order_flow": 1}, "starts": []}
-    ]
-
-
-def test_of_very_many_workflows_of_one_webhook_some_are_looked_at() -> None:
-    names = {f"flow_{number}": 1 for number in range(3 * MOST)}
-    (found,) = read([{"name": "n", "id": "i", "receiverWorkflowNamesToVersions": names, "workflowsToStart": names}])
-    assert len(found.receivers) == len(found.starts) == MOST

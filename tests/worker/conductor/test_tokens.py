@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 from base64 import b64decode
 
 import pytest
 
-from testkit.processes import ROOT
 from tests.worker.conductor.stand_in import Answer, Request, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import NotNow
@@ -47,21 +44,6 @@ def test_a_server_without_tokens_is_called_without(server: StandIn) -> None:
     for _ in range(3):
         assert conductor.poll("me") == []
     assert [request.path for request in server.requests].count("/api/token") == 1
-
-
-_WITHOUT_KEYS = """
-import sys
-import worker.__main__
-from worker.conductor.client import Conductor
-from worker.conductor.server import Server
-print(Conductor(Server("http://127.0.0.1:1/api", "key"), 5).timeout, "conductor" in sys.modules)
-"""
-
-
-def test_without_keys_conductors_client_is_not_imported() -> None:
-    """That would be a quarter of a worker's start."""
-    found = subprocess.run([sys.executable, "-c", _WITHOUT_KEYS], cwd=ROOT, capture_output=True, text=True)
-    assert found.stdout.split() == ["5", "False"], found.stderr
 
 
 @pytest.mark.parametrize(

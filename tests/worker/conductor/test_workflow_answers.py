@@ -43,19 +43,6 @@ def test_a_failed_task_says_why(server: StandIn, conductor: Conductor) -> None:
     assert conductor.task("t1") == TaskStatus(True, None, "too large")
 
 
-def test_of_a_sub_workflow_the_root_is_looked_up(server: StandIn, conductor: Conductor) -> None:
-    workflows = {
-        "child": {"workflowId": "child", "workflowVersion": 2, "parentWorkflowId": "middle", "startTime": 30},
-        "middle": {"workflowId": "middle", "workflowVersion": 1, "parentWorkflowId": "root", "startTime": 20},
-        "root": {"workflowId": "root", "workflowVersion": 5, "startTime": 10, "correlationId": "event"},
-    }
-    server.answers = [lambda asked: Answer(workflows[asked.path.rpartition("/")[2]])]
-    found = conductor.workflow("child")
-    assert found is not None
-    assert (found.id, found.version, found.root_id, found.root_started_at) == ("child", 2, "root", 10)
-    assert found.root_correlation_id == "event"
-
-
 @pytest.mark.parametrize(
     "answer",
     [
@@ -94,21 +81,6 @@ def test_a_workflows_correlation_id_is_read_without_its_tasks(server: StandIn, c
     assert conductor.correlation_id("w") is None
 
 
-def test_whether_an_event_completed_a_task_of_that_name(server: StandIn, conductor: Conductor) -> None:
-    tasks = [{"referenceTaskName": "wait", "workerId": "one"}, {"referenceTaskName": "wait", "workerId": "two"}]
-    server.answers = [Answer({"workflowId": "w", "tasks": tasks})]
-    assert conductor.completed_by("w", "wait", "two")
-    assert not conductor.completed_by("w", "wait", "three")
-    assert not conductor.completed_by("w", "other", "two")
-
-
-def test_the_workflows_are_listed_with_their_versions_in_order(server: StandIn, conductor: Conductor) -> None:
-    versions = [{"name": "deploy", "version": version, "createTime": 1_700_000_000_000} for version in (2, 10, 1)]
-    server.answers = [Answer({"deploy": versions, "none": []})]
-    assert conductor.workflow_versions() == {"deploy": [1, 2, 10]}
-    assert server.last.path == "/api/metadata/workflow/names-and-versions"
-
-
 @pytest.mark.parametrize(
     "body", [[], "text", {"a": 1}, {"a": [1]}, {"a": [{"version": "x"}]}, {"a": [{"version": []}]}]
 )
@@ -116,12 +88,6 @@ def test_a_list_of_workflows_that_is_none_is_garbled(body: Any, server: StandIn,
     server.answers = [Answer(body)]
     with pytest.raises((Garbled, NotThere)):
         conductor.workflow_versions()
-
-
-@pytest.mark.parametrize("odd", ["text", [1], [{"version": None}], [{"version": float("inf")}]])
-def test_versions_that_cannot_be_read_hide_no_others(odd: Any, server: StandIn, conductor: Conductor) -> None:
-    server.answers = [Answer({"odd": odd, "\ud800": [{"version": 1}], "deploy": [{"version": 1}, odd]})]
-    assert conductor.workflow_versions() == {"odd": [], "deploy": [1]}
 
 
 def test_a_definition_is_that_of_the_version(server: StandIn, conductor: Conductor) -> None:
@@ -155,12 +121,6 @@ def test_the_outcome_of_a_workflow_is_its_status_and_output(server: StandIn, con
     assert [request.query for request in server.requests] == [{"includeTasks": ["false"]}] * 3
 
 
-@pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])
-def test_a_workflow_that_runs_or_is_paused_has_no_outcome(server: StandIn, conductor: Conductor, status: str) -> None:
-    server.answers = [Answer({"workflowId": "w1", "status": status, "output": {"reply": 1}})]
-    assert conductor.outcome("w1") is None
-
-
 def test_an_answer_without_a_status_is_no_outcome(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer({"workflowId": "w1", "output": {"reply": 1}})]
     with pytest.raises(Garbled):
@@ -171,8 +131,3 @@ def test_a_workflow_that_conductor_doesnt_have_has_no_outcome_either(server: Sta
     server.answers = [Answer({"message": "No such workflow found by id: w1"}, status=404)]
     with pytest.raises(NotFound):
         conductor.outcome("w1")
-
-
-def test_an_unknown_workflow_has_no_progress(server: StandIn, conductor: Conductor) -> None:
-    server.answers = [Answer({"message": "No such workflow found by id: w1"}, status=404)]
-    assert conductor.progress("w1") is None

@@ -71,15 +71,6 @@ def test_what_has_gone_on_without_the_event_cancels_it_for_good(bench: Bench) ->
         assert reason in str(found.error)
 
 
-def test_what_an_earlier_call_for_it_has_completed_is_done(bench: Bench) -> None:
-    workflow = bench.conductor.begin("flow").id
-    task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
-    target = NewTarget("complete", "flow", workflow_id=workflow, reference_name="approve")
-    [claimed] = bench.decide(target)
-    task.status, task.worker_id = "COMPLETED", bench.event
-    assert bench.result(claimed).state == "done"
-
-
 @pytest.mark.parametrize("is_callback", [False, True])
 def test_a_task_that_ended_frees_an_event_unless_it_is_a_callback(bench: Bench, is_callback: bool) -> None:
     task = bench.task()

@@ -76,18 +76,6 @@ def test_if_conductor_goes_away_nothing_of_the_many_in_flight_stays_there(played
     assert len(played.bench.conductor.workflows) == 600
 
 
-def test_one_call_that_succeeds_says_that_conductor_is_back(played: Played) -> None:
-    played.bench.decide(*starts(3), claim=False)
-    played.bench.conductor.fault = "unreachable"
-    played.work()
-    played.pool.run()
-    played.messages()
-    assert played.executor.free == 0
-    played.pool.run()
-    played.messages()
-    assert played.executor.free > 0
-
-
 def test_starts_that_wait_for_another_with_their_key_do_not_say_that_conductor_is_back(played: Played) -> None:
     new = [NewTarget("start", "flow", correlation_id=str(n), once_key="k", once_while="running") for n in range(4)]
     played.bench.decide(*new, claim=False)

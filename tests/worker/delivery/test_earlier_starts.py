@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from testkit import PATIENCE
 from tests.worker.simulated import SimulatedConductor, forbidden
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.delivery import earlier_starts
@@ -60,15 +58,6 @@ def make(conductor: SimulatedConductor, earlier: EarlierStarts, correlation_id: 
     workflow_id: str = conductor.start("flow", None, "{}", correlation_id)
     earlier.made("flow", correlation_id)
     return workflow_id
-
-
-def test_a_start_that_the_look_up_does_not_know_is_found_among_the_running_workflows(
-    conductor: SimulatedConductor, earlier: EarlierStarts
-) -> None:
-    ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
-    conductor.begin("another", correlation_id="event#7")
-    assert earlier.find("flow", "event#1") == ids[1]
-    assert earlier.find("flow", "event#7") is None
 
 
 def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
@@ -186,29 +175,6 @@ def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
         earlier.find("flow", "sick")
     well.append(sick)
     assert earlier.find("flow", "sick") == sick
-
-
-def test_one_try_reads_at_a_time_and_others_come_again(
-    conductor: SimulatedConductor, earlier: EarlierStarts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    conductor.begin("flow", correlation_id="event#0")
-    reading, go_on = threading.Event(), threading.Event()
-
-    def wait(workflow_id: str) -> str:
-        reading.set()
-        assert go_on.wait(PATIENCE)
-        return "event#0"
-
-    monkeypatch.setattr(conductor, "correlation_id", wait)
-    found: list[str | None] = []
-    first = threading.Thread(target=lambda: found.append(earlier.find("flow", "event#0")))
-    first.start()
-    assert reading.wait(PATIENCE)
-    with pytest.raises(NotNow):
-        earlier.find("flow", "event#1")
-    go_on.set()
-    first.join()
-    assert found == ["w0"]
 
 
 @pytest.mark.parametrize("error", [Refused("400"), NotThere("404"), forbidden()])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget
@@ -19,34 +16,8 @@ from tests.worker.delivery.played import Played, starts
 from tests.worker.delivery.played import played as played
 from tests.worker.targets import Bench
 from tests.worker.targets import bench as bench
-from worker.delivery.messages import NONE_RUNS
 
 # --- claiming and recording ---
-
-
-def test_a_target_is_claimed_called_and_recorded(played: Played) -> None:
-    played.bench.decide(played.bench.start(), claim=False)
-    played.work()
-    assert (played.states(), len(played.pool.jobs)) == (["claimed"], 1)
-    played.pool.run()
-    assert played.states() == ["claimed"]
-    played.messages()
-    played.work()
-    assert played.states() == ["done"]
-
-
-def test_a_message_that_is_held_is_logged_once_and_not_with_every_look(played: Played) -> None:
-    played.bench.decide(NewTarget("message", "flow", correlation_id="k", lane="l", otherwise="hold"), claim=False)
-    event = replace(played.bench.stored(), hold_until=played.bench.store.now() + 10**9)
-    [target] = played.bench.store.claims.claim("me", 2**50, 0, 9)
-    levels = []
-    for attempt in (1, 2, 3):
-        played.executor.submit([(replace(target, attempts=attempt, error=None if attempt == 1 else NONE_RUNS), event)])
-        played.messages()
-        with capture_logs() as logs:
-            played.pool.run()
-        levels += [one["log_level"] for one in logs if one["event"] == "target pending"]
-    assert levels == ["info", "debug", "debug"]
 
 
 def test_it_does_not_wait_while_there_is_something_to_record(played: Played) -> None:
@@ -107,17 +78,6 @@ def test_news_of_targets_are_looked_at_without_waiting(played: Played) -> None:
     assert len(played.pool.jobs) == 1
 
 
-def test_a_bug_in_a_call_loses_no_target(played: Played) -> None:
-    played.bench.decide(played.bench.start(), claim=False)
-    played.bench.conductor.start = lambda *_: 1 / 0  # type: ignore[method-assign]
-    played.work()
-    played.pool.run()
-    played.round()
-    [target] = played.bench.store.queries.targets_of([played.bench.event])
-    assert target.state == "pending"
-    assert "ZeroDivisionError" in str(target.error)
-
-
 def test_a_target_that_another_worker_has_taken_over_is_in_flight_no_more(played: Played) -> None:
     played.bench.decide(played.bench.start(), claim=False)
     played.work()
@@ -159,17 +119,6 @@ def test_it_tries_again_whatever_the_store_says(
     assert played.states() == ["done"]
 
 
-def test_events_are_read_together(played: Played) -> None:
-    queries = played.bench.store.queries
-    read: list[int] = []
-    of = queries.events_of
-    queries.events_of = lambda ids: read.append(len(ids)) or of(ids)  # type: ignore
-    for number in range(20):
-        played.bench.decide(played.bench.start(), claim=False, received_at=number + 1)
-    played.work()
-    assert read == [16, 4]
-
-
 def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(bench, monkeypatch, payload=50)
     now = bench.store.now()
@@ -208,24 +157,6 @@ def test_targets_are_claimed_called_and_recorded(bench: Bench) -> None:
     targets = bench.store.queries.targets_of([bench.event])
     assert [(target.state, target.attempts, target.claimed_by) for target in targets] == [("done", 1, "me")] * 2
     assert bench.store.queries.task(task.id).state == "completed"  # type: ignore[union-attr]
-
-
-def test_its_thread_goes_on_after_an_unforeseen_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench.decide(bench.start(), claim=False)
-    due_in, failed = bench.executor.due_in, threading.Event()
-
-    def fails_once(now: float) -> float:
-        if not failed.is_set():
-            failed.set()
-            raise RuntimeError("a bug")
-        return due_in(now)
-
-    monkeypatch.setattr(bench.executor, "due_in", fails_once)
-    with capture_logs() as logs:
-        bench.executor.start()
-        eventually(lambda: bench.stored().status == "delivered")
-    bench.executor.stop()
-    assert "the executor failed unexpectedly; going on" in [line["event"] for line in logs]
 
 
 def test_the_decider_hears_of_an_event_that_is_free_again(bench: Bench) -> None:

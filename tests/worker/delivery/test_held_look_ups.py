@@ -50,11 +50,3 @@ def test_those_of_another_webhook_are_looked_at_as_if_they_were_alone() -> None:
     pauses = HeldLookUps()
     looks(3000, 600, pauses=pauses)
     assert pauses.pause("v", NOW + 600_000, 0) == 1
-
-
-def test_once_they_have_gone_nothing_is_left_of_them() -> None:
-    pauses = HeldLookUps()
-    looks(3000, 60, pauses=pauses)
-    assert pauses.pause("v", NOW + 10**9, 0) == 1
-    assert pauses.pause("w", NOW + 10**9, 600) == 15
-    assert len(pauses._by_webhook["w"]._ends) == 1

@@ -7,13 +7,27 @@ from dataclasses import replace
 
 import pytest
 
-from tests.worker.delivery.test_slots import EVENT, TARGET
+from store.records import Event, Target
 from worker.delivery.slots import HANGS, Claimed, InFlight, Slot
+
+TARGET = Target(
+    7, "event", "start", "flow", None, None, None, None, "event", "claimed", 1, None, "me", 5, 0, 0, None
+)  # fmt: skip
+EVENT = Event(1, "event", "w", 0, None, "{}", {}, {}, "pending", 0, 0, "no", None, None)
 
 
 def claimed(number: int, payload: str = "{}", webhook: str = "w") -> list[Claimed]:
     event = replace(EVENT, payload=payload, webhook=webhook)
     return [Claimed(replace(TARGET, id=n), replace(event, id=f"{webhook}{n}")) for n in range(number)]
+
+
+def full(slots: InFlight, webhook: str, now: float) -> int:
+    """How many calls of a webhook can be begun now."""
+    begun = 0
+    while slots.verdict((webhook, "flow"), False, 0, now) == "now":
+        slots.call(*claimed(1, webhook=webhook), now)
+        begun += 1
+    return begun
 
 
 def test_what_came_first_is_called_first_and_the_others_wait() -> None:
@@ -52,6 +66,35 @@ def test_calls_that_hang_and_what_waits_for_them_take_no_room() -> None:
     assert (flight.room(HANGS), flight.payload_left(HANGS)) == (32, 20)
     flight.add(claimed(1, webhook="v"))
     assert [slot.claimed.event.webhook for slot in flight.begin(HANGS)[0]] == ["v"]
+
+
+def test_there_is_an_end_to_it_which_targets_that_were_tried_reach_sooner() -> None:
+    slots = InFlight(4, 10**9)
+    begun = sum(full(slots, f"w{number}", number * HANGS) for number in range(3))
+    assert begun == 12
+    assert slots.verdict(("x", "flow"), True, 0, 9) == "wait"
+    assert full(slots, "x", 9) == 4
+    assert slots.verdict(("y", "flow"), False, 0, 99) == "wait"
+
+
+def test_where_all_is_slow_no_more_calls_are_made_than_otherwise() -> None:
+    slots = InFlight(16, 10**9)
+    full(slots, "a", 0)
+    assert full(slots, "a", 5) == 0
+
+
+def test_a_call_that_fails_at_once_says_nothing_about_its_group() -> None:
+    slots = InFlight(16, 10**9)
+    slots.end(slots.call(*claimed(1, webhook="a"), 0), False, 0.1)
+    assert full(slots, "a", 1) == 16
+
+
+def test_with_a_single_call_at_a_time_a_group_that_hung_is_called_again() -> None:
+    slots = InFlight(1, 10**9)
+    slots.end(slots.call(*claimed(1, webhook="a"), 0), False, HANGS)
+    assert slots.verdict(("a", "flow"), False, 0, 9) == "now"
+    slots.call(*claimed(1, webhook="a"), 9)
+    assert slots.verdict(("a", "flow"), False, 0, 9) == "later"
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -41,49 +41,6 @@ def read(bench: Bench, workflow_id: str) -> list[str]:
     return [one["_webhook"]["eventId"] for one in bench.conductor.messages.queues.get(workflow_id, [])]
 
 
-def test_the_running_workflow_with_the_key_gets_the_payload(bench: Bench) -> None:
-    bench.conductor.begin("flow", correlation_id="another")
-    workflow = bench.conductor.begin("flow", correlation_id="k")
-    result = bench.result(claimed(bench))
-    assert (result.state, result.workflow_id) == ("done", workflow.id)
-    assert bench.conductor.messages.queues == {workflow.id: [bench.stored().document()]}
-
-
-def test_without_one_a_workflow_is_started_with_the_payload_and_gets_the_message(bench: Bench) -> None:
-    result = bench.result(claimed(bench))
-    [workflow] = bench.conductor.workflows.values()
-    assert (result.state, result.workflow_id, workflow.correlation_id) == ("done", workflow.id, "k")
-    assert workflow.input == bench.stored().document()
-    assert read(bench, workflow.id) == [bench.event]
-
-
-def test_the_next_message_goes_to_the_same_workflow_while_it_runs_and_then_to_a_new_one(bench: Bench) -> None:
-    first = ended(bench, bench.result(claimed(bench)))
-    assert first.workflow_id is not None
-    bench.conductor.begin("flow", correlation_id="k")
-    bench.conductor.starts_unindexed = True  # what the store knows is enough
-    second = ended(bench, bench.result(claimed(bench)))
-    assert second.workflow_id == first.workflow_id
-    bench.conductor.starts_unindexed = False
-    bench.conductor.messages.pulled[first.workflow_id] = 2
-    for workflow in bench.conductor.workflows.values():
-        workflow.ended = True
-    third = bench.result(claimed(bench))
-    assert (third.state, len(bench.conductor.workflows)) == ("done", 3)
-
-
-def test_what_the_workflow_left_unread_comes_before_the_next_message(bench: Bench) -> None:
-    first = ended(bench, bench.result(claimed(bench)))
-    assert first.workflow_id is not None
-    unread = claimed(bench)
-    ended(bench, bench.result(unread))
-    bench.conductor.workflows[first.workflow_id].ended = True
-    next_one = claimed(bench)
-    assert ended(bench, bench.result(next_one)).state == "queued"
-    [again] = bench.store.claims.claim("me", bench.store.now(), 0, 9)
-    assert (again.id, again.error) == (unread.id, f"workflow {first.workflow_id} ended without reading it")
-
-
 def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(bench: Bench) -> None:
     first = ended(bench, bench.result(claimed(bench)))
     ended(bench, bench.result(claimed(bench)))
@@ -110,12 +67,6 @@ def test_a_look_settles_all_that_have_ended_and_reads_some_of_those_that_run(ben
         assert 80 < len(bench.store.conversations.open()) < 160
         unread.look()
     assert len(bench.store.conversations.open()) == 80
-
-
-def test_of_several_running_workflows_the_newest_gets_the_message(bench: Bench) -> None:
-    for _ in range(2):
-        bench.conductor.begin("flow", correlation_id="k")
-    assert bench.result(claimed(bench)).workflow_id == "w1"
 
 
 @pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
@@ -297,11 +248,6 @@ def test_what_has_ended_with_its_key_is_read_whole_only_for_a_further_try(bench:
     again = bench.result(bench.later(target))
     assert (again.state, again.workflow_id, len(bench.conductor.workflows)) == ("done", workflow.id, 1)
     assert bench.conductor.messages.read_whole == 1
-
-
-def test_a_message_that_needs_a_workflow_is_skipped_without_one_if_its_entry_says_so(bench: Bench) -> None:
-    result = bench.result(claimed(bench, "ignore"))
-    assert (result.state, bench.conductor.workflows) == ("skipped", {})
 
 
 def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_first_tries(bench: Bench) -> None:

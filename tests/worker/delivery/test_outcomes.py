@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from store.errors import StoreUnavailable
 from store.records import NewTarget, Result, Target
 from store.rules.transitions import Effects
 from tests.worker.clock import Clock as StandingClock
@@ -19,27 +18,6 @@ from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Re
 from worker.delivery.outcomes import ClaimLost, TargetCalls, claim_lasts
 
 __all__ = ["bench"]
-
-
-def test_a_completion_is_done(bench: Bench) -> None:
-    task = bench.task()
-    [target] = bench.decide(bench.completion(task))
-    assert bench.result(target).state == "done"
-    assert (task.status, task.worker_id, task.output["a"]) == ("COMPLETED", bench.event, 1)
-
-
-def test_a_start_is_done_and_names_the_workflow(bench: Bench) -> None:
-    [target] = bench.decide(bench.start())
-    result = bench.result(target)
-    assert (result.state, result.workflow_id) == ("done", "w0")
-    assert bench.conductor.workflows["w0"].correlation_id == "event#1"
-
-
-def test_a_start_with_an_input_gives_its_workflow_that_and_nothing_else(bench: Bench) -> None:
-    asked = '{"one": "$.a", "none": "$.gone", "by": "$._webhook.name", "text": "$$.a"}'
-    [target] = bench.decide(replace(bench.start(), input=asked))
-    assert bench.result(target).state == "done"
-    assert bench.conductor.workflows["w0"].input == {"one": 1, "none": None, "by": "w", "text": "$.a"}
 
 
 def test_an_input_that_is_larger_than_conductor_takes_is_refused_without_a_call(bench: Bench) -> None:
@@ -82,14 +60,6 @@ def test_what_became_of_a_lost_call_is_looked_up_and_only_what_had_no_effect_is_
     assert len([w for w in bench.conductor.workflows.values() if w.correlation_id == "event#1"]) == 1
 
 
-def test_a_start_that_conductors_index_never_learns_of_is_made_once(bench: Bench) -> None:
-    bench.conductor.starts_unindexed = True
-    [target] = bench.decide(bench.start())
-    assert bench.result(target, "lost_after").state == "pending"
-    result = bench.result(bench.later(target))
-    assert (result.state, result.workflow_id, len(bench.conductor.workflows)) == ("done", "w0", 1)
-
-
 def test_a_look_up_that_fails_changes_nothing_and_is_repeated_soon(bench: Bench) -> None:
     [target] = bench.decide(bench.start())
     bench.result(target, "lost_after")
@@ -129,13 +99,6 @@ def test_an_event_that_went_to_the_tasks_retry_is_delivered_once(bench: Bench) -
     assert bench.result(target, "lost_after").state == "pending"
     assert retry.worker_id == bench.event
     assert bench.result(bench.later(target)).state == "done", "or it would be free for a second task"
-
-
-def test_what_is_refused_for_good_has_failed_with_the_reason(bench: Bench) -> None:
-    [start] = bench.decide(NewTarget("start", "unknown", correlation_id="event"))
-    result = bench.result(start)
-    assert result.state == "failed"
-    assert "No such workflow" in str(result.error)
 
 
 def test_what_conductor_calls_pending_and_does_not_complete_is_tried_again(bench: Bench) -> None:
@@ -317,29 +280,6 @@ def others_succeed(bench: Bench, kind: str = "start") -> None:
     assert bench.result(other).state == "done"
 
 
-def test_what_alone_is_answered_5xx_is_given_up_after_an_hour(bench: Bench, clock: Clock) -> None:
-    failing = Failing(bench)
-    poisoned = bench.event
-    pauses = []
-    began = clock.now
-    while True:
-        bench.event = poisoned
-        result = failing.try_again()
-        if result.state != "pending":
-            break
-        pauses.append(result.due_at / 1000 - clock.now)
-        clock.now = result.due_at / 1000
-        if failing.tries % 5 == 0:  # however often workers are restarted, and whichever has the target
-            bench.executor = bench.another("me")
-        others_succeed(bench)
-        assert clock.now < began + 2 * 3600
-    assert result.state == "failed"
-    assert "given up after 1" in str(result.error)
-    assert 3600 <= clock.now - began <= 3600 + 2 * 301
-    assert max(pauses) <= 301
-    assert len(pauses) < 60
-
-
 @pytest.mark.parametrize(("fault", "since"), [("unreachable", 5), ("lost_before", 5), (None, None)])
 def test_since_when_a_target_is_answered_5xx_is_kept_until_it_is_answered_well(
     bench: Bench, fault: Fault | None, since: int | None
@@ -380,14 +320,6 @@ def test_completions_say_nothing_about_starts(bench: Bench, clock: Clock) -> Non
 
 
 # --- once ---
-
-
-def test_a_start_that_waits_for_another_with_its_key_says_nothing_about_conductor(bench: Bench) -> None:
-    new = NewTarget("start", "flow", correlation_id="a", once_key="k", once_while="running")
-    first, second = bench.decide(new, replace(new, correlation_id="b"))
-    waiting = bench.executor._calls.outcome(second, bench.stored())
-    assert (waiting.result.state, waiting.conductor) == ("pending", "unclear")
-    assert bench.executor._calls.outcome(first, bench.stored()).conductor == "answered"
 
 
 # --- in doubt ---
@@ -432,25 +364,6 @@ def test_a_completion_in_doubt_waits_for_the_look_up_for_as_long_as_it_takes(ben
     assert bench.result(target).failing_since is not None
     bench.conductor.sick.clear()
     assert bench.result(bench.later(target)).state == "done"
-
-
-@pytest.mark.parametrize("away", [False, True])
-def test_of_calls_that_take_effect_at_once_the_first_is_recorded_or_the_next_if_the_store_is_away(
-    bench: Bench, away: bool
-) -> None:
-    first, meanwhile, later = bench.decide(*(bench.completion(bench.task()) for _ in range(3)))
-    recorded: list[int] = []
-
-    def note(_kind: str, now: int) -> None:
-        recorded.append(now)
-        if len(recorded) == 1:
-            assert bench.result(meanwhile).state == "done"
-            if away:
-                raise StoreUnavailable("away")
-
-    bench.store.effects.note = note  # type: ignore[method-assign]
-    assert [bench.result(target).state for target in (first, later)] == ["done", "done"]
-    assert len(recorded) == (2 if away else 1)
 
 
 def test_a_lost_completion_in_doubt_is_found_done_though_its_workflow_cannot_be_shown(bench: Bench) -> None:

@@ -33,17 +33,6 @@ def test_stopping_finishes_the_calls_in_flight_and_gives_back_what_was_not_begun
     assert len(again) == 26, "another worker can have them at once"
 
 
-def test_what_is_submitted_after_the_stop_is_given_back(played: Played) -> None:
-    targets = played.bench.decide(*starts(3))
-    played.executor.ask_to_stop()
-    played.executor.submit([(target, played.bench.stored()) for target in targets])
-    played.messages()
-    assert not played.executor.ended
-    played.round()
-    assert played.executor.ended
-    assert (played.states(), played.pool.jobs) == (["pending"] * 3, [])
-
-
 def test_stopping_does_not_wait_forever_for_a_store_that_cannot_be_used(played: Played) -> None:
     played.bench.decide(*starts(2), claim=False)
     played.work()

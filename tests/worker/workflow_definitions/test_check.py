@@ -95,31 +95,11 @@ def test_a_task_in_a_loop_whose_name_is_like_an_iterations_is_said(tmp_path: Pat
     ]
 
 
-def test_a_workflow_that_is_missing_is_said_with_its_line_and_a_similar_name(tmp_path: Path) -> None:
-    registry = Registry(deploy=[wait()], on_push=[])
-    text = "    receivers:\n      deploi: any\n    starts:\n      - workflow: on_pull\n      - workflow: zzzzz\n"
-    assert found(registry, tmp_path, text) == [
-        (5, "Conductor has no workflow deploi", "did you mean deploy?"),
-        (7, "Conductor has no workflow on_pull", "did you mean on_push?"),
-        (8, "Conductor has no workflow zzzzz", "register it there, or correct the name"),
-    ]
-
-
 def test_only_a_start_that_is_bound_to_fail_fails_the_check(tmp_path: Path) -> None:
     """A receiver may be defined inside another workflow, or be registered later."""
     definitions = defined(tmp_path, "    receivers: {nothing: any}\n    starts: [{workflow: nothing}]\n")
     checked = check_workflows(Registry(), definitions)  # type: ignore[arg-type]
     assert [problem.fails_check for problem in checked.problems] == [False, True]
-
-
-def test_a_version_that_is_missing_is_said_with_those_there_are(tmp_path: Path) -> None:
-    registry = Registry()
-    registry.definitions = {("deploy", 1): [wait()], ("deploy", 3): [wait()], ("on_push", 2): []}
-    text = "    receivers: {deploy: [1, 2, 4]}\n    starts: [{workflow: on_push, version: 1}]\n"
-    assert found(registry, tmp_path, text) == [
-        (4, "Conductor has no version 2, 4 of deploy", "it has 1, 3"),
-        (5, "Conductor has no version 1 of on_push", "it has 2"),
-    ]
 
 
 def test_of_any_version_the_latest_is_looked_at_and_of_certain_ones_each(tmp_path: Path) -> None:
@@ -266,22 +246,6 @@ def test_a_poisoned_definition_keeps_no_other_from_being_compared(tmp_path: Path
         "the matches of task wait of b_poison can't be used: the matches are nested too deeply",
         "version 1 of fine has no WAIT_FOR_WEBHOOK task, so no event resumes it",
     ]
-
-
-def test_names_without_end_are_cut(tmp_path: Path) -> None:
-    task = {**wait({"$.nothing": 1}), "taskReferenceName": "x" * 1_000_000}
-    text = "    receivers: {deploy: any}\n"
-    registry = Registry(deploy=[task])
-    (_, what, _) = found(registry, tmp_path, text, lambda webhook: [PUSH])[0]
-    assert len(what) == 501
-    assert what.startswith("task xxx")
-
-
-def test_nothing_is_said_of_versions_that_cannot_be_read(tmp_path: Path) -> None:
-    versions: dict[str, list[int]] = {"deploy": []}
-    text = "    receivers: {deploy: 2}\n    starts: [{workflow: deploy, version: 1}]\n"
-    checked = check_workflows(Registry(), defined(tmp_path, text), versions)  # type: ignore[arg-type]
-    assert checked.problems == ()
 
 
 PULL = {"type": "DO_WHILE", "loopOver": [{"type": "PULL_WORKFLOW_MESSAGES", "taskReferenceName": "read"}]}

@@ -9,7 +9,6 @@ import pytest
 from worker.workflow_definitions.wait_tasks import WaitTask, find_wait_tasks
 
 WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {"$.a": 1}}}
-INSIDE = {"subWorkflowParam": {"name": "x", "workflowDefinition": {"name": "inner", "tasks": [WAIT]}}}
 
 
 @pytest.mark.parametrize(
@@ -27,42 +26,6 @@ def test_a_task_is_found_at_any_depth(task: dict[str, Any]) -> None:
     found = find_wait_tasks({"tasks": [{"type": "SIMPLE"}, task]})
     assert found.own == [WaitTask("wait", {"$.a": 1})]
     assert not found.may_have_more
-
-
-def test_a_sub_workflow_that_is_defined_inside_has_its_own_tasks() -> None:
-    found = find_wait_tasks({"tasks": [{"type": "DO_WHILE", "loopOver": [INSIDE]}]})
-    assert (found.own, found.inside) == ([], {"inner": [WaitTask("wait", {"$.a": 1})]})
-
-
-def test_a_sub_workflow_by_name_is_named() -> None:
-    found = find_wait_tasks({"tasks": [{"type": "SUB_WORKFLOW", "subWorkflowParam": {"name": "child", "version": 2}}]})
-    assert found.sub_workflows == {"child"}
-
-
-@pytest.mark.parametrize("kind", ["DYNAMIC", "FORK_JOIN_DYNAMIC"])
-def test_what_is_made_as_the_workflow_runs_may_be_a_task_that_waits(kind: str) -> None:
-    assert find_wait_tasks({"tasks": [{"defaultCase": [{"type": kind}]}]}).may_have_more
-
-
-@pytest.mark.parametrize(
-    "tasks",
-    [
-        None,
-        "x",
-        {"a": 1},
-        [None, 1, []],
-        [{"loopOver": 1, "forkTasks": {"a": 1}, "decisionCases": [1], "defaultCase": "x"}],
-        [{"subWorkflowParam": []}, {"subWorkflowParam": {"workflowDefinition": "${workflow.input.definition}"}}],
-    ],
-)
-def test_what_is_no_definition_has_no_tasks(tasks: Any) -> None:
-    found = find_wait_tasks({"tasks": tasks})
-    assert (found.own, found.inside) == ([], {})
-
-
-def test_matches_are_none_where_the_inputs_are_none() -> None:
-    found = find_wait_tasks({"tasks": [{"type": "WAIT_FOR_WEBHOOK", "inputParameters": None}]})
-    assert found.own == [WaitTask("None", None)]
 
 
 def test_a_definition_that_is_nested_a_hundred_thousand_deep_is_read() -> None:
