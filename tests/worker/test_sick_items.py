@@ -84,13 +84,11 @@ TUNING = Tuning(scan_gap=0, inbox=0, index_threads=0)
 class Storm:
     """One worker, played step by step."""
 
-    server: type[Unsteady] = Unsteady
-
     def __init__(self, store: Store, folder: Path, random_: random.Random):
         self.ms = 1_800_000_000_000
         self.store = store
         self.random = random_
-        self.conductor = self.server(lambda: self.ms, known=frozenset({"started"}))
+        self.conductor = Unsteady(lambda: self.ms, known=frozenset({"started"}))
         self.conductor.random_ = random_
         self.open: list[Scenario] = []
         self.done: list[Scenario] = []
