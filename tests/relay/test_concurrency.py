@@ -15,26 +15,6 @@ def run(program: str) -> str:
     return done.stdout.strip()
 
 
-def test_whoever_gathers_goes_on_after_all_that_are_ready_and_those_that_these_make_ready() -> None:
-    program = """
-import gevent
-from relay.concurrency import let_others_run
-seen = []
-def first():
-    let_others_run()
-    seen.append("first")
-def other(left):
-    seen.append("other")
-    if left:
-        gevent.spawn(other, left - 1)
-one = gevent.spawn(first)
-gevent.spawn(other, 5)
-one.join()
-print(*seen)
-"""
-    assert run(program) == "other other other other other other first"
-
-
 def test_whoever_gathers_goes_on_in_a_hub_that_is_never_idle() -> None:
     program = """
 import gevent

@@ -86,19 +86,6 @@ def test_a_large_body_counts_as_many_failures() -> None:
     assert number < 5
 
 
-def test_where_something_proven_comes_from_failures_count_for_nothing() -> None:
-    clock = Clock(1000.0)
-    admission = Admission(clock)
-    admission.proven("a", SENDER)
-    for _ in range(10 * FAILURES.burst):
-        admission.failed("a", SENDER)
-    assert admission.wait("a", SENDER) == 0
-    clock.seconds += PROVEN_FOR + 1
-    for _ in range(10 * FAILURES.burst):
-        admission.failed("a", SENDER)
-    assert admission.wait("a", SENDER) > 0
-
-
 def test_failures_that_were_all_looked_at_shut_nobody_out_for_long() -> None:
     """As of an address that was proven once, or of many slow bodies at the same time."""
     clock = Clock(1000.0)
@@ -113,17 +100,6 @@ def test_failures_that_were_all_looked_at_shut_nobody_out_for_long() -> None:
     assert admission.wait("a", SENDER) == 1
     clock.seconds += 1 / FAILURES.rate
     assert admission.wait("a", SENDER) == 0
-
-
-def test_a_webhook_takes_what_it_accepts_of_proven_deliveries() -> None:
-    clock, accept = Clock(1000.0), Accept(rate="1/s", burst=3)  # type: ignore[arg-type]
-    admission = Admission(clock)
-    for _ in range(1000):  # of strangers
-        admission.failed("a", STRANGER)
-    assert [admission.take("a", accept) for _ in range(4)] == [0, 0, 0, 1]
-    assert admission.take("b", accept) == 0
-    clock.seconds += 1
-    assert admission.take("a", accept) == 0
 
 
 def test_twice_the_deliveries_of_a_second_may_come_at_once_unless_it_says_otherwise() -> None:

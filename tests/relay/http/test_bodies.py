@@ -6,12 +6,7 @@ import io
 
 import pytest
 
-from relay.http.bodies import IN_MEMORY, Bodies, BodyUnreadable, Overloaded
-
-
-class Broken(io.BytesIO):
-    def read(self, size: int | None = -1, /) -> bytes:
-        raise ValueError("no chunk")
+from relay.http.bodies import IN_MEMORY, Bodies, Overloaded
 
 
 @pytest.mark.parametrize("size", [0, 1, IN_MEMORY - 1, IN_MEMORY, IN_MEMORY + 1, 3 * IN_MEMORY])
@@ -49,8 +44,3 @@ def test_few_large_bodies_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatc
             pass
     with bodies.read(io.BytesIO(large), len(large)) as (body, _):
         assert body == large
-
-
-def test_whatever_the_server_raises_makes_a_body_unreadable() -> None:
-    with pytest.raises(BodyUnreadable), Bodies().read(Broken(), 10):
-        pass

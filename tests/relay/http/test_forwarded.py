@@ -71,6 +71,7 @@ def test_scheme_and_host_are_the_proxies_too() -> None:
 
 def test_a_number_of_hops_is_believed_from_every_peer_as_ever() -> None:
     assert seen("1", "203.0.113.9", **{"for": "192.0.2.1, 192.0.2.2"})["REMOTE_ADDR"] == "192.0.2.2"
+    assert seen("2", "203.0.113.9", **{"for": "192.0.2.1, 192.0.2.2"})["REMOTE_ADDR"] == "192.0.2.1"
     assert seen("0", "203.0.113.9", **{"for": "192.0.2.1"})["REMOTE_ADDR"] == "203.0.113.9"
 
 

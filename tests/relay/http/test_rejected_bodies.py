@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.relay.bridge import MakeRelay
-from tests.relay.receiving import GITHUB, OK, PLAIN, error_of, signed
+from tests.relay.receiving import OK, PLAIN, error_of
 
 
 @pytest.mark.parametrize("body", ["", "{", '{"a": NaN}', '{"a": 1e999}', "[" * 101 + "]" * 101])
@@ -30,15 +30,6 @@ def test_a_body_that_is_too_large_is_refused(limit: str | None, make_relay: Make
     assert (response.status_code, error_of(response)) == (413, "body_too_large")
     [told] = relay.rejections()
     assert (told.status, told.reason) == (413, f"the body is larger than {largest} bytes (max_body)")
-
-
-def test_github_may_send_25_megabytes_where_conductor_takes_them(make_relay: MakeRelay) -> None:
-    half = b'"' + b"x" * (25 * 1024 * 1024 // 2 - 4) + b'"'
-    body = b"[" + half + b"," + half + b"]"
-    body += b" " * (25 * 1024 * 1024 - len(body))
-    for more, statuses in (({"bridge_conductor_payload": "30MB"}, (200, 413)), ({}, (413, 413))):
-        relay = make_relay(GITHUB, **more)
-        assert tuple(relay.post("push", sent, signed(sent)).status_code for sent in (body, body + b" ")) == statuses
 
 
 def test_what_would_be_too_large_for_conductor_is_refused(make_relay: MakeRelay) -> None:
