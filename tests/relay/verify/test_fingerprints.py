@@ -19,12 +19,6 @@ def webhook(name: str = "hook", secret: str = SECRET, **keys: Any) -> Webhook:
     return Webhook.model_validate({"name": name, "receivers": {"a": "any"}, "secret": secret, **keys})
 
 
-CHALLENGE_ONLY = Webhook.model_validate(
-    {"name": "hook", "receivers": {"a": "any"}, "platform": "facebook", "verify_token": SECRET}
-)
-"""Nothing but an answered challenge verifies it."""
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqliteStore]:
     store = open_store(f"sqlite:///{tmp_path / 'bridge.db'}")

@@ -11,17 +11,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta, timezone
 from http.client import HTTPSConnection
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from tests.relay.bridge import MakeRelay, Relay
 
@@ -47,36 +41,15 @@ http {{
 """
 
 
-class Authority:
-    """Issues certificates into a folder: NAME.pem and NAME.key."""
-
-    def __init__(self, folder: Path, name: str):
-        self.folder = folder
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._write(name, self.key, self.name, is_authority=True)
-
-    def issue(self, name: str) -> None:
-        """A certificate for that name."""
-        parts = [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Example, Inc."),
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-        ]
-        self._write(name, ec.generate_private_key(ec.SECP256R1()), x509.Name(parts))
-
-    def _write(
-        self, name: str, key: ec.EllipticCurvePrivateKey, subject: x509.Name, is_authority: bool = False
-    ) -> None:
-        now = datetime.now(timezone.utc)
-        built = x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key.public_key())
-        built = built.serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(days=1))
-        built = built.not_valid_after(now + timedelta(days=9))
-        built = built.add_extension(x509.BasicConstraints(is_authority, None), critical=True)
-        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(f"{name}.example")]), critical=False)
-        signed = built.sign(self.key, hashes.SHA256())
-        (self.folder / f"{name}.pem").write_bytes(signed.public_bytes(Encoding.PEM))
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (self.folder / f"{name}.key").write_bytes(pem)
+def issue(folder: Path, name: str, by: str | None = None) -> None:
+    """Writes a certificate for that name: NAME.pem and NAME.key. Without an issuer it is one itself."""
+    subject = f"/O=Example, Inc./CN={name}" if by else f"/CN={name}"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", subject]
+    command += ["-out", f"{name}.pem", "-keyout", f"{name}.key"]
+    if by:
+        extensions = ("basicConstraints=critical,CA:FALSE", f"subjectAltName=DNS:{name}.example")
+        command += ["-CA", f"{by}.pem", "-CAkey", f"{by}.key", *(f"-addext={one}" for one in extensions)]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 class _Quiet(WSGIRequestHandler):
@@ -106,10 +79,8 @@ def port(relay: Relay, tmp_path: Path) -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    authority = Authority(tmp_path, "ca")
-    for name in ("server", "partner", "other"):
-        authority.issue(name)
-    Authority(tmp_path, "stranger")
+    for name, by in (("ca", None), ("server", "ca"), ("partner", "ca"), ("other", "ca"), ("stranger", None)):
+        issue(tmp_path, name, by)
     (tmp_path / "t").mkdir()
     text = _CONFIGURATION.format(folder=tmp_path, port=port, relay=server.server_port)
     (tmp_path / "nginx.conf").write_text(text)

@@ -167,15 +167,6 @@ def test_addresses_together_cost_five_fetches_a_minute(vendor: Vendor, source: K
     assert len(source._full_at_of) <= 64
 
 
-def test_the_same_unknown_key_again_costs_no_more(vendor: Vendor, source: KeyCache) -> None:
-    vendor.error = OSError("none")
-    for _ in range(1000):
-        vendor.now += 0.6
-        with pytest.raises(KeysUnavailable):
-            source("https://unknown")
-    assert len(vendor.asked) <= UNKNOWN_TO_ONE.burst + 11
-
-
 def test_webhooks_have_keys_of_their_own(vendor: Vendor) -> None:
     source = KeyCaches(vendor, vendor)
     attacked, other = source.of("attacked"), source.of("other")

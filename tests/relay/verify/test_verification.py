@@ -13,7 +13,7 @@ from platforms import PLATFORMS
 from platforms.guide import samples
 from platforms.http import Request
 from platforms.verifiers import CannotSign, Draft
-from relay.verify.verification import VerifiedDelivery, VerifiedWebhooks, fingerprint, verifiers_of
+from relay.verify.verification import VerifiedDelivery, fingerprint, verifiers_of
 from tests.platforms.test_properties import CANNOT, proof_of
 from tests.relay.bridge import NOW, Clock, MakeRelay
 
@@ -140,27 +140,6 @@ def test_a_delivery_may_show_any_value_of_a_header_that_is_being_rotated(make_re
     relay = make_relay({"name": "hook", "headers": {"X-Key": ["of-today-0123456789", "of-yesterday-0123456789"]}})
     answers = [relay.post("hook", "{}", {"X-Key": f"of-{day}-0123456789"}) for day in ("today", "yesterday", "ever")]
     assert [answer.status_code for answer in answers] == [200, 200, 401]
-
-
-def test_the_fingerprint_is_salted(tmp_path: Path) -> None:
-    assert fingerprint(webhook(tmp_path, **BASE), SALT) != fingerprint(webhook(tmp_path, **BASE), SALT + b"x")
-
-
-def test_the_store_is_not_asked_once_a_webhook_is_known_to_be_verified(
-    make_relay: MakeRelay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = make_relay({"name": "hook"} | BASE).store
-    definition = webhook(tmp_path, **BASE)
-    key = VerifiedWebhooks.key(definition)
-    verified = VerifiedWebhooks(store.verifications)
-    assert not verified.is_verified(definition, key)
-    verified.mark(definition, key, 5)
-    verified.mark(definition, key, 6)
-    assert store.verifications.all()["hook"][1] == 5
-    monkeypatch.setattr(store.verifications, "verified_at", None)
-    assert verified.is_verified(definition, key)
-    verified.replace({})
-    assert not verified.is_known(key)
 
 
 def test_secrets_are_in_no_text_of_a_request_or_its_terms(tmp_path: Path) -> None:
