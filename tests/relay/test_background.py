@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import pytest
 import structlog
 
 from config.settings import Settings
-from config.webhooks import DefinitionsError
 from relay import create_app
 from relay.definitions import GONE
 from relay.reports import metrics
@@ -24,19 +22,6 @@ PLAIN = {"name": "plain", "headers": {"X-Api-Key": "0123456789abcdef"}}
 
 def rejection(webhook: str = "plain", reason: str = "r") -> WithoutEvent:
     return WithoutEvent(webhook, 1, 401, reason)
-
-
-def test_a_flood_of_rejections_stays_bounded(make_relay: MakeRelay) -> None:
-    store = make_relay(PLAIN).store
-    outcomes = Outcomes(store.without_events)
-    for number in range(10 * KEPT):
-        outcomes.reject(rejection(reason=str(number)))
-    with structlog.testing.capture_logs() as logs:
-        outcomes.flush()
-    assert [line["number"] for line in logs] == [10 * KEPT], "not only those that are kept"
-    found = store.without_events.rejections(limit=1000)
-    assert [one.reason for one in found] == [str(number) for number in range(10 * KEPT - 1, 9 * KEPT - 1, -1)]
-    assert store.queries.delivery_counts(0)["plain"]["rejected"] == 10 * KEPT
 
 
 def test_what_cannot_be_written_is_written_later(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,29 +61,6 @@ def test_metrics_count_once_what_is_written_at_the_second_try(
     assert b'bridge_deliveries_total{code="200",outcome="accepted",webhook="twice"} 3.0' in exposed
     assert b'bridge_events_committed_total{webhook="twice"} 3.0' in exposed
     assert store.queries.delivery_counts(0)["twice"] == {"accepted": 3}
-
-
-def test_a_change_of_the_definitions_takes_effect_and_a_broken_one_is_told(make_relay: MakeRelay) -> None:
-    relay = make_relay(PLAIN)
-    relay.background.start()
-    try:
-        relay.define([PLAIN | {"name": "other"}])
-        relay.background.reload_now()
-        assert relay.post("other", "{}", {"X-Api-Key": "0123456789abcdef"}).status_code == 200
-        assert relay.post("plain", "{}").status_code == 503
-        relay.file.write_text("webhooks: [")
-        relay.background.reload_now()
-        assert relay.post("other", "{}", {"X-Api-Key": "0123456789abcdef"}).status_code == 200
-        assert "webhooks.yaml:1" in relay.store.facts.all()["definitions_error:relay"]
-        assert b'bridge_definitions_ok{process="relay"} 0.0' in metrics.exposition()
-        relay.define([PLAIN])
-        relay.background.reload_now()
-        assert "definitions_error:relay" not in relay.store.facts.all()
-        assert b'bridge_definitions_ok{process="relay"} 1.0' in metrics.exposition()
-    finally:
-        relay.background.stop()
-    names = {thread.name for thread in threading.enumerate()}
-    assert not {"definitions", "outcomes", "metrics"} & names
 
 
 def test_the_last_counts_are_written_at_the_end(make_relay: MakeRelay) -> None:
@@ -141,13 +103,6 @@ def test_metrics_are_on_the_public_port_only_if_asked_for(make_relay: MakeRelay,
     response = create_app(settings, store=relay.store).test_client().get("/metrics")
     assert response.status_code == 200
     assert b"bridge_deliveries_total" in response.data
-
-
-def test_broken_definitions_at_the_start_are_an_error(tmp_path: Path) -> None:
-    file = tmp_path / "webhooks.yaml"
-    file.write_text("webhooks: [{name: a}]")
-    with pytest.raises(DefinitionsError):
-        create_app(Settings(bridge_webhooks=file, bridge_database=f"sqlite:///{tmp_path}/b.db"))
 
 
 @pytest.mark.parametrize("text", ["webhooks: [", "webhooks: [{name: a, receivers: {b: any}}]", None])
@@ -236,25 +191,3 @@ def test_a_webhook_that_goes_is_answered_503_for_a_minute_and_said(make_relay: M
     relay.define([PLAIN, PLAIN | {"name": "other", "id": "o-1"}])
     relay.background.reload_now()
     assert answers() == [200, 200, 404]
-
-
-def test_a_store_that_is_away_from_the_start_is_counted_and_not_tried_all_the_time(
-    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    relay = make_relay(PLAIN)
-    tries = []
-    tried, counted = threading.Event(), threading.Event()
-
-    def fails(*_: object) -> None:
-        tries.append(1)
-        tried.set()
-        raise StoreUnavailable("disk full")
-
-    monkeypatch.setattr(relay.store.facts, "set", fails)
-    monkeypatch.setattr(metrics, "count_deliveries", lambda *_: counted.set())
-    relay.background.outcomes.count("plain", "store_unavailable", 503)
-    relay.background.start()
-    assert tried.wait(5)
-    assert counted.is_set()
-    relay.background.stop()
-    assert len(tries) <= 5  # two threads, once a second each

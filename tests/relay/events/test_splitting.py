@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from platforms.bodies import Body
-from relay.events.parser import MAX_ELEMENTS
 from relay.events.splitting import parts_of
 from tests.relay.bridge import MakeRelay, Relay
 
@@ -83,27 +82,10 @@ def test_an_element_is_the_payload_and_the_metadata_has_what_is_around(relay: Re
     assert documents == [{"id": 1}, {"id": 2}]
 
 
-def test_an_element_that_came_before_is_a_duplicate_and_the_others_are_not(relay: Relay) -> None:
-    first = post(relay, {"items": [{"id": 1}, {"id": 2}]})["eventIds"]
-    again = post(relay, {"items": [{"id": 2}, {"id": 3}]})["eventIds"]
-    assert (again[0], len(relay.events())) == (first[1], 3)
-
-
-def test_an_empty_array_is_accepted_and_leaves_no_event(relay: Relay) -> None:
-    answer = relay.post("a", '{"items": []}')
-    assert (answer.status_code, answer.get_json(), relay.events()) == (200, {"eventIds": []}, [])
-
-
 def test_without_an_array_there_the_whole_delivery_is_one_event(relay: Relay) -> None:
     post(relay, {"items": "none"})
     assert relay.event().document(metadata=False) == {"items": "none"}
     assert "enclosing" not in relay.event().document()["_webhook"]
-
-
-def test_too_many_elements_are_refused_and_none_is_stored(relay: Relay) -> None:
-    answer = relay.post("a", json.dumps({"items": [1] * (MAX_ELEMENTS + 1)}))
-    assert (answer.status_code, relay.events()) == (400, [])
-    assert f"more than {MAX_ELEMENTS}" in answer.get_json()["message"]
 
 
 @pytest.mark.parametrize("around", [{}, {"more": "x" * 9000}])

@@ -7,14 +7,12 @@ import json
 import re
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
 from config.webhooks import DefinitionsError, load_definitions
 from platforms import PLATFORMS
 from platforms.http import Request
-from relay.reports.raw_deliveries import Keeper
 from relay.verify.secrets import as_it_came, tokens_of
 from store.delivery_records import RawDelivery
 from tests.attacks.genuine import deliveries_of
@@ -122,16 +120,6 @@ def test_check_says_what_listen_means(tmp_path: Path) -> None:
     [warning] = load_definitions(file, PLATFORMS).warnings
     assert "kept as they came" in str(warning)
     assert "BRIDGE_ADMIN_TOKEN" in str(warning)
-
-
-@pytest.mark.parametrize(("listen", "expected"), [(True, 120), (False, 2)])
-def test_copies_are_pruned_often_only_while_some_are_made(make_relay: MakeRelay, listen: bool, expected: int) -> None:
-    relay = make_relay({**GITHUB, "listen": listen})
-    store = mock.Mock(webhooks=lambda: ["push"])
-    keeper = Keeper(store, mock.Mock(current=load_definitions(relay.file, PLATFORMS)), 1)
-    for _ in range(120):
-        keeper.prune()
-    assert store.prune.call_count == expected
 
 
 def test_which_event_a_duplicate_repeats_is_kept(make_relay: MakeRelay) -> None:

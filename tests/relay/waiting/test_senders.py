@@ -88,21 +88,6 @@ def test_the_sender_gets_what_the_workflow_answered(make_relay: MakeRelay, body:
     assert sender.answer() == (200, expected)
 
 
-@pytest.mark.parametrize("outcome", ["FAILED", "TERMINATED", "TIMED_OUT"])
-def test_a_workflow_that_does_not_complete_is_a_bad_gateway(make_relay: MakeRelay, outcome: str) -> None:
-    relay = make_relay(ASK)
-    sender = Sender(relay)
-    [event_id] = of_worker(relay, outcome=outcome)
-    expected = {"error": "workflow_failed", "eventId": event_id, "workflowId": "w1", "status": outcome}
-    assert sender.answer() == (502, expected)
-
-
-def test_what_takes_longer_is_accepted_meanwhile(make_relay: MakeRelay) -> None:
-    relay = make_relay(ASK | {"respond": {"wait": "50ms", "output": "$.reply"}})
-    answer = relay.post("ask", "{}", KEY)
-    assert (answer.status_code, answer.get_json()) == (202, {"eventId": relay.event().id})
-
-
 def test_a_delivery_that_is_sent_very_often_takes_few_places(make_relay: MakeRelay) -> None:
     relay = make_relay(ASK)
     senders = [Sender(relay, id_="1")]
@@ -115,13 +100,6 @@ def test_a_delivery_that_is_sent_very_often_takes_few_places(make_relay: MakeRel
     answers = [sender.answer() for sender in senders]
     assert answers.count((200, "hi")) == 20
     assert sum(status == 202 for status, _ in answers) == 11
-
-
-def test_an_event_without_a_workflow_is_answered_at_once(make_relay: MakeRelay) -> None:
-    relay = make_relay(ASK)
-    sender = Sender(relay)
-    [event_id] = of_worker(relay, outcome="start_failed")
-    assert sender.answer() == (502, {"error": "start_failed", "eventId": event_id})
 
 
 def test_duplicates_get_the_same_answer_meanwhile_and_later(make_relay: MakeRelay) -> None:
@@ -138,26 +116,6 @@ def test_duplicates_get_the_same_answer_meanwhile_and_later(make_relay: MakeRela
 
 def watched_until(relay: Relay) -> int:
     return relay.store.answers.open(0)[0].wait_until
-
-
-def test_a_retry_after_the_time_is_over_waits_for_the_same_workflow(make_relay: MakeRelay) -> None:
-    relay = make_relay(ASK | {"respond": {"wait": "50ms", "output": "$.reply"}})
-    assert Sender(relay, id_="d1").answer()[0] == 202
-    eventually(lambda: not relay.store.answers.open(relay.store.now()))
-    relay.define([ASK])
-    again = Sender(relay.another_process(), id_="d1")
-    eventually(lambda: relay.store.answers.open(relay.store.now()))
-    of_worker(relay, "late but here")
-    assert again.answer() == (200, "late but here")
-
-
-def test_an_event_from_before_the_webhook_waited_can_be_waited_for(make_relay: MakeRelay) -> None:
-    relay = make_relay({key: value for key, value in ASK.items() if key != "respond"})
-    assert relay.post("ask", "{}", KEY | {"X-Id": "d1"}).status_code == 200
-    relay.define([ASK])
-    sender = Sender(relay.another_process(), id_="d1")
-    of_worker(relay, "hi")
-    assert sender.answer() == (200, "hi")
 
 
 def test_what_is_filtered_and_what_is_refused_does_not_wait(make_relay: MakeRelay) -> None:
@@ -261,18 +219,6 @@ def test_an_outage_of_the_store_meanwhile_only_takes_time(relay: Relay, monkeypa
     assert found is not None
     assert found.body == "1"
     waiting.stop()
-
-
-def test_senders_of_a_process_that_stops_wait_no_longer(relay: Relay) -> None:
-    one = pending(relay)
-    waiting = Waiting(relay.store.answers, relay.store.signals)
-    stopped = waiting_for(waiting, one)
-    eventually(lambda: waiting.waiters == 1)
-    waiting.stop()
-    assert stopped() is None
-    assert not waiting.has_room("ask")
-    assert waiting.wait(one) is None, "at once"
-    assert waiting.waiters == 0
 
 
 def test_when_too_many_wait_others_are_told_at_once(relay: Relay) -> None:

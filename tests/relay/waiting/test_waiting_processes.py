@@ -118,17 +118,6 @@ def test_many_wait_without_holding_up_others_and_each_gets_its_own_answer(
     assert waiting[0].answer()[0] == 200
 
 
-def test_the_next_request_on_a_connection_waits_its_turn(relay: Process, store: SqliteStore, ask: Ask) -> None:
-    one = ask(relay)
-    one.ask()  # before the answer to the first
-    first = open_events(store, 1)
-    end(store, first)
-    assert one.answer() == (200, first[0])
-    second = open_events(store, 1)
-    end(store, second)
-    assert one.answer() == (200, second[0])
-
-
 def test_a_killed_relay_loses_nothing_and_a_stopped_one_answers_at_once(tmp_path: Path, ask: Ask) -> None:
     relay = Process(tmp_path)
     relay.start_ready(DEFINITIONS)
