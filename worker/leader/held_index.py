@@ -1,6 +1,6 @@
 """The held events, found for a task at a cost that doesn't grow with their number.
 
-Each webhook's events are indexed by their values at the sets of paths that tasks have asked by.
+Each webhook's events are indexed by their values at the paths that tasks have asked by, each path by itself.
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import product
-from math import prod
 from typing import Any
 
 from criteria.equality import Key
+from criteria.jsonpath import Select
 from criteria.matches import Criteria
 from store.records import Event
 from worker.leader.task_index import Document
 
 _MANY_VALUES = 64
-"""Combinations of values above which an event is compared with each task instead of being looked up."""
-_GROUPS = 32
-"""Sets of paths by which a webhook's held events are indexed at a time."""
+"""Values at one path above which an event is compared with each task instead of being looked up."""
+_PATHS = 256
+"""Paths by which a webhook's held events are indexed at a time."""
 
 
 class HeldEvent:
@@ -42,36 +41,46 @@ class HeldEvent:
         return self.seq < other.seq
 
 
-class _Group:
-    """A webhook's held events by their values at one set of paths."""
+class _Path:
+    """A webhook's held events by their values at one path. Lists are in the events' order."""
 
-    def __init__(self, criteria: Criteria):
-        self._paths = list(zip(criteria.paths, criteria.selects, strict=True))
-        self._by_keys: dict[tuple[Key, ...] | None, list[HeldEvent]] = {}
-        """Under None those with too many combinations of values."""
-        self._places: dict[int, Sequence[tuple[Key, ...] | None]] = {}
+    def __init__(self, path: str, select: Select):
+        self._path, self._select = path, select
+        self._by_key: dict[Key, list[HeldEvent]] = {}
+        self._with_many: list[HeldEvent] = []
+        self._keys: dict[int, frozenset[Key] | None] = {}
+        """`seq` → values, of events with any; None if there are too many."""
+
+    def _lists(self, keys: frozenset[Key] | None) -> Iterator[list[HeldEvent]]:
+        if keys is None:
+            yield self._with_many
+        else:
+            for key in keys:
+                yield self._by_key.setdefault(key, [])
 
     def add(self, event: HeldEvent, document: Document) -> None:
-        if event.seq in self._places:
-            return
-        values = [document.keys(path, select) for path, select in self._paths]
-        many = prod(map(len, values)) > _MANY_VALUES
-        self._places[event.seq] = places = (None,) if many else tuple(product(*values))
-        for place in places:
-            insort(self._by_keys.setdefault(place, []), event)
+        keys = document.keys(self._path, self._select)
+        if keys and event.seq not in self._keys:
+            self._keys[event.seq] = kept = keys if len(keys) <= _MANY_VALUES else None
+            for events in self._lists(kept):
+                insort(events, event)
 
     def remove(self, event: HeldEvent) -> None:
-        for place in self._places.pop(event.seq, ()):
-            events = self._by_keys[place]
+        keys = self._keys.pop(event.seq, frozenset[Key]())
+        for events in self._lists(keys):
             del events[bisect_left(events, event)]
-            if not events:
-                del self._by_keys[place]
+        for key in keys or ():
+            if not self._by_key[key]:
+                del self._by_key[key]
 
-    def candidates(self, keys: tuple[Key, ...], received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
-        sure, many = self._by_keys.get(keys, []), self._by_keys.get(None, [])
-        first = bisect_left(sure, received_after, key=lambda event: event.newest)
-        certain = ((sure[index], True) for index in range(first, len(sure)))
-        return heapq.merge(certain, [(event, False) for event in many]) if many else certain
+    def with_value(self, key: Key) -> tuple[list[HeldEvent], list[HeldEvent]]:
+        """Those that have the value, and those that may have it."""
+        return self._by_key.get(key, []), self._with_many
+
+    def has_value(self, event: HeldEvent, key: Key) -> bool | None:
+        """Whether the event has the value; None if only its payload tells."""
+        keys = self._keys.get(event.seq, frozenset[Key]())
+        return None if keys is None else key in keys
 
 
 class HeldIndex:
@@ -82,8 +91,8 @@ class HeldIndex:
         """By `seq`."""
         self._in_order: dict[str, list[HeldEvent]] = {}
         """Webhook → its events in order."""
-        self._groups: dict[str, dict[tuple[str, ...], _Group]] = {}
-        """Webhook → paths → its events by their values there; the sets of paths that were last used come last."""
+        self._paths: dict[str, dict[str, _Path]] = {}
+        """Webhook → path → its events by their values there; the paths that were last used come last."""
         self._by_end: list[tuple[int, int, HeldEvent]] = []
         self._kept: dict[int, HeldEvent] = {}
         """Those that stay held although their hold has ended."""
@@ -119,20 +128,24 @@ class HeldIndex:
         self._kept.clear()
 
     def knows(self, webhook: str, paths: tuple[str, ...]) -> bool:
-        """Whether the webhook's events are indexed by this set of paths."""
-        return paths in self._groups.get(webhook, {})
+        """Whether the webhook's events are indexed by these paths."""
+        return self._paths.get(webhook, {}).keys() >= set(paths)
 
     def learn(self, webhook: str, criteria: Criteria, documents: Iterable[tuple[int, Mapping[str, Any]]]) -> None:
         """Indexes the webhook's events by these paths; `documents` gives (seq, payload) of every held one."""
-        group = _Group(criteria)
-        for seq, document in documents:
+        known = self._paths.setdefault(webhook, {})
+        pairs = zip(criteria.paths, criteria.selects, strict=True)
+        new = {path: _Path(path, select) for path, select in pairs if path not in known}
+        for seq, value in documents:
             if (event := self._events.get(seq)) is not None:
-                group.add(event, Document(document))
-        # Reading may have failed above: use the group only if it covers all events.
-        groups = self._groups.setdefault(webhook, {})
-        groups[criteria.paths] = group
-        if len(groups) > _GROUPS:
-            del groups[next(iter(groups))]
+                document = Document(value)
+                for path in new.values():
+                    path.add(event, document)
+        # Reading may have failed above: use the paths only if they cover all events.
+        known.update(new)
+        unused = [path for path in known if path not in criteria.paths]
+        for name in unused[: max(0, len(known) - _PATHS)]:
+            del known[name]
 
     def add(self, event: HeldEvent, document: Document) -> None:
         """Holds the event."""
@@ -147,8 +160,8 @@ class HeldIndex:
             event.newest = max(event.newest, events[place - 1].newest)
         while (place := place + 1) < len(events) and events[place].newest < event.newest:
             events[place].newest = event.newest
-        for group in self._groups.get(event.webhook, {}).values():
-            group.add(event, document)
+        for path in self._paths.get(event.webhook, {}).values():
+            path.add(event, document)
 
     def remove(self, event: HeldEvent) -> None:
         """The event is no longer held."""
@@ -157,12 +170,28 @@ class HeldIndex:
         self._kept.pop(event.seq, None)
         events = self._in_order[event.webhook]
         del events[bisect_left(events, event)]
-        for group in self._groups.get(event.webhook, {}).values():
-            group.remove(event)
+        for path in self._paths.get(event.webhook, {}).values():
+            path.remove(event)
 
     def candidates(self, webhook: str, criteria: Criteria, received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
         """Held events whose values fit, oldest first, with all that arrived from then on; False if the event must be
         compared. The webhook's events must be indexed by these paths."""
-        groups = self._groups[webhook]
-        groups[criteria.paths] = group = groups.pop(criteria.paths)
-        return group.candidates(criteria.keys, received_after)
+        known = self._paths.get(webhook, {})
+        wanted = []
+        for name, key in zip(criteria.paths, criteria.keys, strict=True):
+            known[name] = path = known.pop(name)
+            if key is None:
+                return
+            wanted.append((path, key))
+        found = [path.with_value(key) for path, key in wanted] or [(self._in_order.get(webhook, []), [])]
+        rarest = min(found, key=lambda lists: sum(map(len, lists)))
+        for event in heapq.merge(*(_from(events, received_after) for events in rarest)):
+            fits = [path.has_value(event, key) for path, key in wanted]
+            if False not in fits:
+                yield event, None not in fits
+
+
+def _from(events: Sequence[HeldEvent], received_after: float) -> Iterator[HeldEvent]:
+    """Those of a webhook's events that arrived from then on, and maybe some that arrived before."""
+    first = bisect_left(events, received_after, key=lambda event: event.newest)
+    return (events[index] for index in range(first, len(events)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 from hypothesis import given, settings
@@ -145,8 +146,8 @@ class Held(RuleBasedStateMachine):
     @invariant()
     def keeps_nothing_of_what_is_gone(self) -> None:
         if not self.plain:
-            groups = [group for groups in self.held._groups.values() for group in groups.values()]
-            assert not any(group._by_keys or group._places for group in groups)
+            found = [path for paths in self.held._paths.values() for path in paths.values()]
+            assert not any(path._by_key or path._with_many or path._keys for path in found)
 
 
 TestTasks = examples(Tasks.TestCase)
@@ -240,23 +241,37 @@ def test_holding_many_again_costs_no_look_at_all_the_others_for_each() -> None:
     assert looked_at < 20 * len(events)
 
 
-def test_of_too_many_sets_of_paths_those_that_were_not_used_for_longest_are_forgotten() -> None:
+def test_of_too_many_paths_those_that_were_not_used_for_longest_are_forgotten() -> None:
     held = HeldIndex()
-    documents = [(number, {f"k{number % 40}": "x"}) for number in range(1, 601)]
+    documents = [(number, {f"k{number % 264}": "x"}) for number in range(1, 601)]
     for number, document in documents:
         held.add(HeldEvent(event(number)), Document(document))
 
     def criteria_of(kind: int) -> Criteria:
         return Criteria.parse({f"$.k{kind}": "x"})
 
-    for kind in range(40):
+    for kind in range(264):
         held.learn("w", criteria_of(kind), documents)
         for used in (0, kind):
             found = list(held.candidates("w", criteria_of(used), float("-inf")))
             assert [(each.seq, sure) for each, sure in found] == [
-                (number, True) for number, _ in documents if number % 40 == used
+                (number, True) for number, _ in documents if number % 264 == used
             ]
-    assert [kind for kind in range(40) if held.knows("w", (f"$.k{kind}",))] == [0, *range(9, 40)]
+    assert [kind for kind in range(264) if held.knows("w", (f"$.k{kind}",))] == [0, *range(9, 264)]
     for number in range(1, 601):
         held.remove(HeldEvent(event(number)))
     assert len(held) == 0
+
+
+def test_a_new_set_of_paths_that_others_have_asked_by_reads_no_payload() -> None:
+    held = HeldIndex()
+    payloads = [(seq, {f"k{n}": seq % (n + 2) for n in range(12)}) for seq in range(1, 201)]
+    for seq, payload in payloads:
+        held.add(HeldEvent(event(seq)), Document(payload))
+    for n in range(12):
+        held.learn("w", Criteria.parse({f"$.k{n}": 0}), payloads)
+    for one, other in combinations(range(12), 2):
+        criteria = Criteria.parse({f"$.k{one}": 0, f"$.k{other}": 1})
+        assert held.knows("w", criteria.paths)
+        found = [each.seq for each, _ in held.candidates("w", criteria, float("-inf"))]
+        assert found == [seq for seq, payload in payloads if criteria.holds(payload)]
