@@ -96,3 +96,18 @@ def test_a_cookie_tells_nothing_of_a_token_without_the_key() -> None:
     assert other.role_of(one.new("viewer")) is None
     assert one.role_of(one.new("viewer")) == "viewer"
     assert SESSION_SECONDS <= 12 * 3600
+
+
+def test_a_session_of_the_api_can_be_ended_as_well(guarded: Page) -> None:
+    given = guarded.client.post("/api/token", json={"keyId": "me", "keySecret": ADMIN}).get_json()["token"]
+    headers = {"X-Authorization": given}
+    assert guarded.client.get("/api/events", headers=headers).status_code == 200
+    guarded.client.post("/logout", headers=headers)
+    assert guarded.client.get("/api/events", headers=headers).status_code == 401
+
+
+def test_wrong_tokens_are_counted_and_said(guarded: Page) -> None:
+    for number in range(30):
+        assert log_in(guarded, "wrong", f"192.0.2.{number}") == 401
+    guarded.client.post("/login", data={"token": VIEWER})
+    assert "wrong token 30 times" in guarded.client.get("/").text
