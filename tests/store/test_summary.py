@@ -142,26 +142,6 @@ def test_what_cannot_be_seen_is_made_visible_and_what_is_long_is_cut() -> None:
     assert told({"number": 10**5000}) == ""
 
 
-def test_only_some_members_are_looked_at_and_names_without_end_are_not_kept() -> None:
-    dull = {f"o{outer}": {f"{inner}_at": 1 for inner in range(12)} for outer in range(11)}
-    assert told(dull | {"last": {"id": 1}}, platform=Platform()) == ""
-    assert told({"o": dull["o0"], "last": {"id": 1}}, platform=Platform()) == "last.id=1"
-    assert told({"n" * 81: 1, "o": {"n" * 81: 1}, "n" * 80: 2}, platform=Platform()) == f"{'n' * 80}=2"
-
-
-def test_the_same_name_elsewhere_is_another_member() -> None:
-    summarizer = Summarizer(Platform(), ("$.order.id",))
-    for _ in range(2):
-        assert summarizer.summarize({"id": 1, "order": {"id": 2, "total": 3}})[1] == {
-            "$.id": "id=1",
-            "$.order.total": "order.total=3",
-        }
-        assert summarizer.summarize([{"id": 1, "order": {"id": 2}}])[1] == {
-            "$.request[0].id": "id=1",
-            "$.request[0].order.id": "order.id=2",
-        }
-
-
 NAMES = st.text() | st.sampled_from(["kind", "ref", "type"])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from store import tracing
-from testkit import PATIENCE
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
@@ -76,40 +71,3 @@ def test_spans_belong_to_the_trace_of_the_headers(spans: InMemorySpanExporter) -
     assert failed.context.trace_id != receive.context.trace_id
     assert (failed.status.is_ok, failed.status.description) == (False, "ValueError")
     assert "secret" not in failed.to_json()
-
-
-def test_spans_go_to_an_otlp_endpoint_over_http(monkeypatch: pytest.MonkeyPatch) -> None:
-    received: list[Any] = []
-    arrived = threading.Event()
-
-    class Collector(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            received.append((self.path, ExportTraceServiceRequest.FromString(body)))
-            self.send_response(200)
-            self.end_headers()
-            arrived.set()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
-    try:
-        tracing.configure("relay")
-        with tracing.span("receive", "SERVER", PARENT, webhook="w"):
-            pass
-        assert arrived.wait(PATIENCE)
-    finally:
-        tracing.configure("test")
-        server.shutdown()
-        server.server_close()
-    [(path, request)] = received
-    assert path == "/v1/traces"
-    [resource] = request.resource_spans
-    names = {one.key: one.value.string_value for one in resource.resource.attributes}
-    assert names["service.name"] == "webhook-bridge-relay"
-    [span] = resource.scope_spans[0].spans
-    assert (span.name, span.trace_id.hex()) == ("receive", TRACE)

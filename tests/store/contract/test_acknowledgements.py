@@ -7,7 +7,7 @@ import pytest
 from store.records import Decision, EventStatus, Result
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
-from store.story import ATTEMPTS_KEPT, Attempt, Note, Noted, Origins
+from store.story import ATTEMPTS_KEPT, Note, Noted, Origins
 from tests.store.contract.makers import ME, NOW, arrive, decide, end, event, ids, start
 
 
@@ -69,15 +69,6 @@ def test_who_noted_what_and_why_is_kept(store: Store) -> None:
     assert store.acknowledgements.origins("unknown") is None
 
 
-def test_notes_are_bounded(store: Store) -> None:
-    failed(store, "e1")
-    for number in range(60):
-        store.acknowledgements.record(["e1"], note("reopened" if number % 2 else "acknowledged", "x" * 500))
-    found = store.acknowledgements.origins("e1")
-    assert found is not None
-    assert 0 < len(found.notes) < 45
-
-
 def test_where_an_event_came_from_and_how_it_was_decided_is_kept(store: Store) -> None:
     arrive(store, "e1", remote="203.0.113.9", proof="its signature")
     assert store.acknowledgements.origins("e1") == Origins("203.0.113.9", "its signature", None, None)
@@ -85,32 +76,6 @@ def test_where_an_event_came_from_and_how_it_was_decided_is_kept(store: Store) -
     store.decisions.decide(ME, [Decision("e1", "pending", "no", (start(),), scan_at=NOW)], [], NOW + 9, 0)
     assert store.acknowledgements.origins("e1") == Origins("203.0.113.9", "its signature", NOW - 5, "me")
     assert event(store, "e1").decided_at == NOW, "the first decision counts"
-
-
-def test_the_scan_before_an_event_is_kept_also_if_a_held_one_is_decided_with_it(store: Store) -> None:
-    decide(store, arrive(store, "held"), hold="held")
-    arrive(store, "new")
-    taken, new = Decision("held", "pending", "no"), Decision("new", "pending", "held", scan_at=NOW + 5)
-    store.decisions.decide(ME, [taken, new], [], NOW + 9, 0)
-    assert store.acknowledgements.origins("new") == Origins(None, None, NOW + 5, "me")
-    assert store.acknowledgements.origins("held") == Origins(None, None, None, "me"), "it was decided without a scan"
-
-
-def test_the_claims_of_a_token_stay_with_its_event_and_lists_do_without(store: Store) -> None:
-    claims = {"iss": "https://login.example.com", "roles": ["a"], "text": "\ud800"}
-    arrive(store, "e1", claims=claims)
-    arrive(store, "e2")
-    assert [event(store, name).claims for name in ("e1", "e2")] == [claims, None]
-    assert event(store, "e1").document()["_webhook"]["claims"] == claims
-    assert "claims" not in event(store, "e2").document()["_webhook"]
-    assert store.queries.listed(["e1"])["e1"].claims is None
-
-
-def test_what_enclosed_an_event_stays_with_it_and_lists_do_without(store: Store) -> None:
-    enclosing = {"page": "p", "nested": [{"text": "\ud800"}]}
-    arrive(store, "e1", enclosing=enclosing)
-    assert event(store, "e1").document()["_webhook"]["enclosing"] == enclosing
-    assert store.queries.listed(["e1"])["e1"].enclosing is None
 
 
 def test_the_newest_attempts_that_failed_are_kept(store: Store) -> None:
@@ -132,12 +97,3 @@ def test_the_newest_attempts_that_failed_are_kept(store: Store) -> None:
         500,
     )
     assert (target.state, target.error, target.attempts) == ("done", None, 13)
-
-
-def test_a_call_that_succeeds_at_once_keeps_no_attempt(store: Store) -> None:
-    decide(store, arrive(store), start())
-    end(store, "e1", "done")
-    assert store.queries.targets_of(["e1"])[0].failures == ()
-    decide(store, arrive(store, "e2"), start(2))
-    end(store, "e2", "failed")
-    assert store.queries.targets_of(["e2"])[0].failures == (Attempt(1, NOW + 10**6, NOW, "why"),)

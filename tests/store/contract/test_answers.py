@@ -42,12 +42,6 @@ def test_a_duplicate_opens_no_answer_of_its_own(store: Store) -> None:
     assert open_ids(store) == ["e1"]
 
 
-def test_of_many_events_of_one_delivery_each_has_its_own_answer(store: Store) -> None:
-    events = [new_event(f"e{number}", answer=WANTED if number % 2 else None) for number in range(500)]
-    store.deliveries.append(events)
-    assert len(open_ids(store)) == 250
-
-
 def test_open_answers_are_read_in_the_order_of_their_times_and_in_pages(store: Store) -> None:
     for number, wait_until in enumerate((3, 1, 1, 2, -1)):
         waits(store, f"e{number}", NOW + wait_until)
@@ -143,21 +137,6 @@ def test_an_event_is_answered_with_the_first_workflow_that_it_started(store: Sto
     assert answers_with(store, "e1", "unknown") == {"e1": "first"}
 
 
-def test_a_start_that_was_refused_counts_for_nothing_and_a_skipped_one_for_the_workflow_that_is_there(
-    store: Store,
-) -> None:
-    decide(store, waits(store), start(1), start(2))
-    record(store, ("failed", None), ("skipped", "there"))
-    assert answers_with(store, "e1") == {"e1": "there"}
-
-
-def test_without_a_start_it_is_the_first_workflow_that_was_resumed(store: Store) -> None:
-    store.tasks.adopt(ME, [task(number) for number in range(4)], NOW)
-    decide(store, waits(store), *map(completion, range(4)))
-    record(store, ("cancelled", None), ("done", None), ("done", None), ("done", None))
-    assert answers_with(store, "e1") == {"e1": "w1"}
-
-
 @pytest.mark.parametrize("status", ["ignored", "expired", "failed"])
 def test_an_event_that_ended_without_a_workflow_has_none(store: Store, status: str) -> None:
     waits(store)
@@ -183,12 +162,3 @@ def test_once_a_replay_was_delivered_the_answer_is_open_again_and_is_the_replays
     assert waited.answer is None
     store.answers.record([Answer("e1", "COMPLETED", "of the replay", '"hi"')])
     assert store.answers.of_events(["e1"])["e1"].body == '"hi"'
-
-
-def test_a_held_event_may_still_find_its_workflow(store: Store) -> None:
-    decide(store, waits(store), hold="held")
-    assert answers_with(store, "e1") == {}
-    store.tasks.adopt(ME, [task()], NOW)
-    decide(store, "e1", completion())
-    record(store, ("done", None))
-    assert answers_with(store, "e1") == {"e1": "w1"}

@@ -106,15 +106,6 @@ def test_a_round_passes_over_webhooks_that_are_left_out(store: Store, small: Non
     assert ids(store.decisions.agenda(9, ["b", "c"]).undecided) == ["d0", "e0", "g0"]
 
 
-def test_returned_tasks_are_read_in_parts(store: Store) -> None:
-    return_tasks(store, *(task(number) for number in range(5)))
-    agenda = store.decisions.agenda(3)
-    assert ids(agenda.returned) == ["t0", "t1", "t2"]
-    assert agenda.more
-    store.tasks.wait_again(ME, ids(list(agenda.returned)))
-    assert ids(store.decisions.agenda(3).returned) == ["t3", "t4"]
-
-
 def test_returned_tasks_that_stay_so_take_turns_and_are_not_asked_for_for_ever(store: Store) -> None:
     """Whoever reads them may be refused each one's return."""
     return_tasks(store, *(task(number) for number in range(5)))
@@ -151,14 +142,6 @@ def test_of_more_webhooks_than_have_their_turn_each_has_it_in_the_next_rounds(st
         many(store, webhook, 50)
     rounds = [called(store.claims.claim("me", NOW, 0, 3)) for _ in range(4)]
     assert rounds == [["a0", "b0", "c0"], ["d0", "e0", "f0"], ["a1", "b1", "g0"], ["c1", "d1", "e1"]]
-
-
-def test_a_round_that_goes_to_old_claims_is_no_webhooks_turn(store: Store, small: None) -> None:
-    for webhook in "abc":
-        many(store, webhook, 50)
-    assert called(store.claims.claim("one", NOW, 0, 2)) == ["a0", "b0"]
-    assert called(store.claims.claim("one", NOW + 1, NOW + 1, 2)) == ["a0", "b0"]
-    assert called(store.claims.claim("one", NOW + 1, 0, 2)) == ["a1", "c0"]
 
 
 def test_what_a_webhook_leaves_of_its_share_goes_to_those_that_got_none(store: Store, small: None) -> None:

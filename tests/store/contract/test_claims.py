@@ -42,24 +42,6 @@ def test_workers_at_the_same_time_never_have_one_target(backend: Backend, store:
     assert len(claimed) == len(set(claimed)) == 200
 
 
-def test_workers_that_claim_at_the_same_time_all_get_as_much_as_they_ask_for(backend: Backend, store: Store) -> None:
-    """None looks at what the others take, and comes back with less than there is."""
-    decide(store, arrive(store), *map(start, range(220)))
-    workers = 8
-    together = threading.Barrier(workers)
-
-    def claim(name: str) -> list[str]:
-        own = backend.open()
-        own.claims.next_due()  # connects
-        together.wait(60)
-        return ids(own.claims.claim(name, NOW, 0, 20))
-
-    with ThreadPoolExecutor(workers) as pool:
-        claimed = list(pool.map(claim, map(str, range(workers))))
-    assert [len(part) for part in claimed] == [20] * workers
-    assert len({id_ for part in claimed for id_ in part}) == 20 * workers
-
-
 def test_claims_that_are_old_come_before_what_is_due(store: Store) -> None:
     decide(store, arrive(store), *map(start, range(8)))
     old = store.claims.claim("one", NOW, 0, 3)
@@ -67,14 +49,6 @@ def test_claims_that_are_old_come_before_what_is_due(store: Store) -> None:
     assert len(again) == 4
     assert set(ids(old)) < set(ids(again))
     assert sorted(target.attempts for target in again) == [1, 2, 2, 2]
-
-
-def test_a_claim_that_shows_no_result_goes_to_another_when_it_is_old(store: Store) -> None:
-    decide(store, arrive(store), start())
-    store.claims.claim("one", NOW, 0, 1)
-    assert store.claims.claim("two", NOW + 10_000, NOW, 1) == []
-    [taken] = store.claims.claim("two", NOW + 10_001, NOW + 1, 1)
-    assert (taken.claimed_by, taken.attempts) == ("two", 2)
 
 
 def test_a_result_counts_only_under_the_claim_that_it_was_made_under(store: Store) -> None:
@@ -194,24 +168,6 @@ def test_an_events_status_follows_from_its_targets(
     assert ids(store.decisions.agenda(9).freed) == ["e1"] * (hold == "recheck")
     failed = [f"t{number}" for number, state in enumerate(outcomes) if state == "failed" and kinds[number] == "c"]
     assert ids(store.decisions.agenda(9).returned) == failed
-
-
-@pytest.mark.parametrize(
-    ("outcome", "state"), [("done", "completed"), ("cancelled", "gone"), ("failed", "returned"), ("pending", "taken")]
-)
-def test_a_tasks_state_follows_from_its_target(store: Store, outcome: TargetState, state: str) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
-    decide(store, arrive(store), completion())
-    end(store, "e1", outcome)
-    assert store.queries.task("t1").state == state  # type: ignore[union-attr]
-
-
-def test_a_start_keeps_what_its_entry_says_of_its_input(store: Store) -> None:
-    """An edit of the definition doesn't change what is decided, whoever makes the call."""
-    asked = '{"order":"$.data.id","text":"\\ud800"}'
-    decide(store, arrive(store), replace(start(1), input=asked), start(2))
-    assert [target.input for target in store.claims.claim("one", NOW, 0, 9)] == [asked, None]
-    assert [target.input for target in store.queries.targets_of(["e1"])] == [asked, None]
 
 
 def test_a_completion_in_doubt_keeps_its_versions_and_if_it_is_unfit_task_and_event_are_free(store: Store) -> None:

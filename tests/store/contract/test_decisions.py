@@ -66,21 +66,6 @@ def test_undecided_events_of_some_webhooks_are_left_out(store: Store) -> None:
     assert ids(store.decisions.agenda(9, ["a", "b"]).undecided) == ["4c"]
 
 
-def test_held_events_are_read_page_by_page(store: Store) -> None:
-    for number in range(4):
-        decide(store, arrive(store, f"e{number}"), hold="held" if number < 3 else "no")
-    page = store.decisions.held(0, 2)
-    assert ids(page) == ["e0", "e1"]
-    assert ids(store.decisions.held(page[-1].seq, 2)) == ["e2"]
-
-
-def test_events_are_found_by_their_ids(store: Store) -> None:
-    many = [arrive(store, f"e{number}") for number in range(3)]
-    assert set(store.queries.events_of([*many, "unknown"])) == set(many)
-    assert store.queries.events_of([]) == {}
-    assert len(store.queries.events_of([f"e{number}" for number in range(3000)])) == 3
-
-
 # --- tasks ---
 
 
@@ -156,13 +141,6 @@ def test_a_decision_is_written_down(store: Store) -> None:
     assert store.queries.waiting_tasks() == []
     store.decisions.decide(ME, [Decision("e1", "pending", "held")], [], NOW + 5, 0)
     assert event(store, "e1").decided_at == NOW, "the time of the first decision stays"
-
-
-def test_an_event_with_nothing_to_do_is_finished(store: Store) -> None:
-    arrive(store)
-    store.decisions.decide(ME, [Decision("e1", "ignored", "no")], [], NOW + 5, 0)
-    found = event(store, "e1")
-    assert (found.status, found.hold, found.settled_at) == ("ignored", "no", NOW + 5)
 
 
 def test_a_task_is_given_to_one_event_at_a_time(store: Store) -> None:

@@ -108,7 +108,3 @@ def test_a_delivery_that_the_database_refuses_takes_no_other_with_it(store: Stor
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(append, deliveries)) == [True, False, True]
     assert set(stored(store)) == {deliveries[0].id, deliveries[2].id}
-
-
-def test_a_store_that_can_be_written_says_so_by_saying_nothing(store: Store) -> None:
-    store.deliveries.check_writable()

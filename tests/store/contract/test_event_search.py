@@ -70,10 +70,6 @@ def test_events_of_a_time_are_found(store: Store) -> None:
     assert found(store, until=NOW + 1) == ["e0"]
 
 
-def test_a_time_of_an_empty_store_has_no_events(store: Store) -> None:
-    assert found(store, since=NOW) == found(store, until=NOW) == []
-
-
 def test_a_search_says_how_far_it_went(store: Store, searched: int) -> None:
     def oldest(**asked: object) -> tuple[list[str], str | None]:
         page = store.queries.page(EventFilter(**asked))  # type: ignore[arg-type]

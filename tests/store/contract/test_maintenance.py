@@ -68,13 +68,6 @@ def test_what_is_about_very_many_rows_is_done_in_steps(store: Store, monkeypatch
     assert all(store.workflows.find(f"w{number}") for number in range(10))
 
 
-def test_tending_changes_nothing_that_can_be_seen(store: Store) -> None:
-    arrive(store)
-    for _ in range(3):
-        store.maintenance.run()
-    assert event(store, "e1").status == "pending"
-
-
 def test_numbers_of_pruned_events_and_targets_are_not_given_out_again(store: Store) -> None:
     """Whoever follows events, and a late result, would take the new one for the old one."""
 

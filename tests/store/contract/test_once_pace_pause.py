@@ -148,13 +148,6 @@ def test_what_waits_for_its_pace_is_in_no_others_way(store: Store) -> None:
     assert store.claims.next_due() == NOW
 
 
-def test_without_its_pace_all_of_a_webhook_is_due(store: Store) -> None:
-    paced(store, "e1", "slow", 30)
-    store.claims.claim("me", NOW, 0, 99, {"slow": 0.001})
-    assert len(store.claims.claim("me", NOW, 0, 99, {"other": 1.0})) == 29
-    assert store.claims.next_due({"slow": 1.0}) is None
-
-
 # --- pause ---
 
 

@@ -44,11 +44,6 @@ def test_of_one_item_twice_in_a_batch_the_last_counts(store: Store) -> None:
     assert store.quarantine.items() == [aside(reason="last")]
 
 
-def test_of_a_long_reason_the_beginning_is_kept(store: Store) -> None:
-    store.quarantine.set_aside([aside(reason="x" * 100_000)])
-    assert store.quarantine.items()[0].reason == "x" * 1000
-
-
 def test_items_are_found_by_kind_time_and_id_the_longest_due_first(store: Store) -> None:
     tasks = [aside(f"t{number}", due_at=NOW + number) for number in range(5)]
     events = [aside(f"e{number}", kind="event", due_at=NOW + number) for number in range(5)]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
 from store.delivery_records import WithoutEvent
 from store.records import Change, Decision, EventStatus, SetAside
-from store.sql import event_search
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import Note
@@ -118,18 +116,6 @@ def test_what_failed_within_a_time_is_found_unless_somebody_has_acknowledged_it(
     assert sorted(full.queries.failed_since(at - 1, 9), key=lambda one: one[1]) == found[1:]
 
 
-def test_the_newest_delivered_events_of_all_webhooks_are_listed_in_order(store: Store) -> None:
-    for number in range(6):
-        decide(store, arrive(store, f"e{number}", webhook="abc"[number % 3]), start())
-        end(store, f"e{number}", "failed" if number == 3 else "done")
-    delivered = EventFilter(status="delivered", limit=3)
-    first = store.queries.events(delivered)
-    assert ids(first) == ["e5", "e4", "e2"]
-    assert ids(store.queries.events(replace(delivered, before_seq=first[-1].seq))) == ["e1", "e0"]
-    assert ids(store.queries.events(replace(delivered, text="e1"))) == ["e1"]
-    assert ids(store.queries.events(replace(delivered, webhook="a"))) == ["e0"]
-
-
 def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
     tasks = [task(1), task(2, workflow="other", broken="why"), task(3)]
     store.tasks.adopt(ME, [*tasks, task(4), task(5)], NOW)
@@ -145,19 +131,6 @@ def test_waiting_tasks_are_listed_and_counted(store: Store) -> None:
     assert store.queries.broken_tasks(without=["other"]) == []
     assert ids(store.queries.targets_on("t5")) == ids(store.queries.targets_of(["e1"]))
     assert store.queries.targets_on("t1") == []
-
-
-def test_what_a_task_was_taken_by_is_listed_in_order_what_has_ended_first(store: Store) -> None:
-    store.tasks.adopt(ME, [task(1)], NOW)
-    for id_ in ("e1", "e2", "e3"):
-        decide(store, arrive(store, id_), completion(1))
-        assert [(target.event_id, target.state) for target in store.queries.targets_on("t1")][-1] == (id_, "pending")
-        end(store, id_, "failed")
-    assert [(target.event_id, target.state) for target in store.queries.targets_on("t1")] == [
-        ("e1", "failed"),
-        ("e2", "failed"),
-        ("e3", "failed"),
-    ]
 
 
 def test_targets_are_read_of_many_events_at_once(store: Store) -> None:
@@ -180,17 +153,6 @@ def test_rejections_and_counts_are_read_newest_first(store: Store) -> None:
     assert store.without_events.rejections(limit=1) == [many[-1]]
     assert store.queries.delivery_counts(0) == {"w": {"rejected": 132, "accepted": 5}, "other": {"rejected": 1}}
     assert store.queries.delivery_counts(store.now() + 2 * 3_600_000) == {}
-
-
-def test_a_flood_from_one_address_pushes_out_no_others_rejections(store: Store) -> None:
-    earlier = [WithoutEvent("w", number, 401, "genuine", "192.0.2.1") for number in range(3)]
-    store.without_events.record(earlier, {})
-    for first in range(0, 300, 50):
-        flood = [WithoutEvent("w", 10 + first + number, 404, "forged", "198.51.100.1") for number in range(50)]
-        store.without_events.record(flood, {})
-    kept = store.without_events.rejections("w", limit=1000)
-    assert kept[-3:] == earlier[::-1]
-    assert (len(kept), kept[0].at) == (100, 309)
 
 
 def test_what_was_filtered_is_kept_apart_from_rejections(store: Store) -> None:
@@ -217,19 +179,6 @@ def test_facts_are_what_was_said_last(store: Store, other: Store) -> None:
     store.verifications.salt()
     store.deliveries.check_writable()
     assert {name: value for name, value in store.facts.all().items() if name != "writable"} == {"conductor": "up"}
-
-
-def test_what_is_not_there_is_not_found(store: Store) -> None:
-    assert store.queries.event("unknown") is None
-    assert store.queries.task("unknown") is None
-    assert store.queries.events(EventFilter()) == []
-    assert store.queries.event_counts() == {}
-    assert store.verifications.all() == {}
-
-
-def test_an_event_is_found_as_it_is_listed(full: Store) -> None:
-    [newest] = full.queries.events(EventFilter(limit=1))
-    assert full.queries.event(newest.id) == newest
 
 
 def test_ids_are_found_by_their_beginning(store: Store) -> None:
@@ -284,18 +233,6 @@ def test_a_list_says_what_kind_of_event_each_is_and_what_it_tells(store: Store) 
         assert (nothing.type, nothing.summary_parts) == (None, {})
         assert (told.type, list((told.summary_parts or {}).items())) == ("pu\ufffdsh", list(parts.items()))
     assert store.queries.listed(["e1"])["e1"].summary_parts == parts
-
-
-def test_a_search_reads_the_newest_events_and_finds_older_ones_by_their_id(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(event_search, "SEARCHED", 3)
-    for number in range(6):
-        arrive(store, f"event{number}", webhook="wv"[number % 2])
-    assert [one.id for one in store.queries.events(EventFilter(text="event"))] == ["event5", "event4", "event3"]
-    assert [one.id for one in store.queries.events(EventFilter(text="event", before_seq=3))] == ["event1", "event0"]
-    assert [one.id for one in store.queries.events(EventFilter(text="event0"))] == ["event0"]
-    assert store.queries.events(EventFilter(text="event0", webhook="v")) == []
 
 
 def test_the_newest_replays_of_an_event_are_found_however_many_there_are(store: Store) -> None:

@@ -56,11 +56,6 @@ def test_a_delivery_is_kept_byte_for_byte(store: Store) -> None:
     assert store.raw_deliveries.listed("w") == [replace(found, query="", headers={}, body=b"")]
 
 
-def test_nothing_is_kept_of_a_delivery_that_doesnt_ask_for_it(store: Store) -> None:
-    store.deliveries.append([new_event("e1", received_at=store.now())])
-    assert listed(store) == []
-
-
 def test_a_delivery_of_several_events_is_kept_once_and_a_duplicate_not_again(store: Store) -> None:
     now = store.now()
     one, two, three = (replace(RAW, at=now, query=query) for query in "abc")
@@ -159,13 +154,6 @@ def test_those_that_are_too_old_are_not_listed_even_before_they_are_pruned(store
     keep(store, "old", ago=LISTENED.age + 1000)
     keep(store, "new")
     assert listed(store) == ["new"]
-
-
-def test_what_was_kept_before_the_clock_was_set_back_does_not_stay_for_as_long_as_the_jump(store: Store) -> None:
-    keep(store, "ahead", ago=-365 * 24 * LISTENED.age)
-    keep(store, "now")
-    prune(store)
-    assert listed(store) == ["now"]
 
 
 def test_who_asks_for_what_came_after_the_last_one_misses_none(store: Store, other: Store) -> None:
@@ -267,13 +255,6 @@ def test_a_page_of_large_ones_is_short_but_never_empty(store: Store) -> None:
     store.raw_deliveries.keep([kept(f"k{number}", body=large) for number in range(3)])
     assert ids(store.raw_deliveries.next_rejected("w", 0)) == ["k0"]
     assert ids(store.raw_deliveries.newest_rejected(9)) == ["k2"]
-
-
-def test_retention_deletes_them(store: Store) -> None:
-    now = store.now()
-    store.raw_deliveries.keep([kept("old", at=now - 60_000), kept("new", at=now)])
-    store.raw_deliveries.prune("w", {"rejected": replace(YEARS, age=50_000)})
-    assert ids(store.raw_deliveries.next_rejected("w", 0)) == ["new"]
 
 
 def test_a_rejection_knows_what_was_kept_of_it(store: Store) -> None:

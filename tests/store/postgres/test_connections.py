@@ -84,10 +84,6 @@ def heard(url: str, action: Callable[[], object], number: int) -> int:
         return found + sum(1 for _ in database.notifies(timeout=0))
 
 
-def test_a_commit_is_told(store: PostgresStore, migrated_url: str) -> None:
-    assert heard(migrated_url, lambda: store.deliveries.append([event()]), 1) == 1
-
-
 def test_a_duplicate_tells_nobody(store: PostgresStore, migrated_url: str) -> None:
     store.deliveries.append([event("d")])
 
@@ -125,18 +121,6 @@ def test_a_decision_is_three_messages_its_writes_are_one(store: PostgresStore, m
     assert messages(monkeypatch, lambda: decide(store, one.id, start(), completion(), claim=2)) == 3
 
 
-def test_a_worker_that_stops_gives_all_its_targets_back_in_few_messages(
-    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert store.leadership.elect("me", 60)
-    one = event()
-    store.deliveries.append([one])
-    claimed = decide(store, one.id, *map(start, range(100)), claim=100)
-    # The thread that tells others may use the same connection.
-    assert messages(monkeypatch, lambda: store.claims.give_back("me", claimed, NOW)) <= 4
-    assert {target.state for target in store.queries.targets_of([one.id])} == {"pending"}
-
-
 # --- the clock ---
 
 
@@ -156,18 +140,6 @@ def claimed_by_another(store: PostgresStore) -> Target:
     store.deliveries.append([NewEvent("e", "w", now, "{}", {}, {}, now)])
     [target] = store.decisions.decide(ME, [Decision("e", "pending", "no", (start(),))], [], now, 1)
     return target
-
-
-def test_a_machine_that_was_halted_makes_no_claim_of_another_look_older(
-    store: PostgresStore, migrated_url: str
-) -> None:
-    clock = Halting()
-    with closing(PostgresStore(Connections(Address.parse(migrated_url), clock))) as behind:
-        behind.facts.all()
-        clock.halted = 20_000
-        target = claimed_by_another(store)
-        behind.maintenance.run()
-    assert [each.claimed_at for each in store.queries.targets_of(["e"])] == [target.claimed_at]
 
 
 def test_a_machine_that_was_halted_knows_the_time_as_soon_as_it_has_claimed(
@@ -298,37 +270,6 @@ def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_
     with all_the_time():
         assert not store.deliveries.append([new])[0].duplicate
     store.close()
-
-
-def test_a_database_that_is_down_is_told_quickly_and_found_again(postgres: Postgres) -> None:
-    own = Postgres()
-    if own.given:
-        pytest.skip("a server that was given can't be restarted")
-    own.start()
-    try:
-        url = own.new_database()
-        store = open_store(url)
-        with all_the_time():
-            store.deliveries.append([event("before")])
-        own.kill()
-        began = time.monotonic()
-        with pytest.raises(StoreUnavailable):
-            store.deliveries.append([event()])
-        with pytest.raises(StoreUnavailable, match="can't be reached"):
-            store.deliveries.append([event()])
-        assert time.monotonic() - began < 8
-        own.start()
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                [again] = store.deliveries.append([event("before")])
-                break
-            except StoreUnavailable:
-                assert time.monotonic() < deadline
-        assert again.duplicate, "what was answered is there after a kill"
-        store.close()
-    finally:
-        own.stop()
 
 
 # --- shared with greenlets ---

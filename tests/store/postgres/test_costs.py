@@ -17,7 +17,6 @@ import pytest
 from store.postgres import PostgresStore
 from store.postgres.low_water_marks import IN_ORDER
 from store.postgres.text import take_any_text
-from store.sql.event_search import EventFilter
 from store.sql.rows import STEP
 from testkit.postgres import Postgres
 from tests.store.postgres_backend import PostgresBackend, migrated, nodes
@@ -169,32 +168,6 @@ def test_what_is_overdue_is_found_without_the_rest_of_a_backlog_that_the_planner
         read = rows_read(backend, lambda: store.queries.overdue(_LIVE + 1), whole=False)
         assert max(read.values()) < 100, read
         assert store.queries.oldest_pending() == 1
-
-
-def test_the_newest_delivered_events_are_listed_without_the_others(
-    backend: PostgresBackend, store: PostgresStore
-) -> None:
-    delivered = EventFilter(status="delivered", listing=True)
-    assert len(store.queries.events(delivered)) == delivered.limit
-    read = rows_read(backend, lambda: store.queries.events(delivered), whole=False)
-    assert max(read.values()) <= 3 * delivered.limit, read
-
-
-def test_events_that_are_set_aside_are_listed_without_those_that_ended(
-    backend: PostgresBackend, store: PostgresStore
-) -> None:
-    quarantined = EventFilter(waiting="quarantined", listing=True)
-    assert len(store.queries.events(quarantined)) == quarantined.limit
-    read = rows_read(backend, lambda: store.queries.events(quarantined), whole=False)
-    assert max(read.values()) <= 2 * _LIVE, read
-
-
-def test_some_targets_of_an_event_with_very_many_are_read_without_the_others(
-    backend: PostgresBackend, store: PostgresStore
-) -> None:
-    assert len(store.queries.some_targets_of(["old1", "old2"], 10)) == 11
-    read = rows_read(backend, lambda: store.queries.some_targets_of(["old1", "old2"], 10))
-    assert max(read.values()) < 100, read
 
 
 def test_a_step_of_retention_reads_no_targets_of_other_events(backend: PostgresBackend, store: PostgresStore) -> None:

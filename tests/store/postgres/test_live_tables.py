@@ -69,13 +69,6 @@ def test_what_a_person_changes_is_found(url: str, change: str, too: str) -> None
     assert differences(url) == []
 
 
-def test_what_is_different_is_noticed(url: str) -> None:
-    with psycopg.connect(url, autocommit=True) as database:
-        database.execute("DELETE FROM webhook_bridge.unsettled_events WHERE stage = -1")
-        database.execute("UPDATE webhook_bridge.ended_events SET settled_at = 9 WHERE status = 'delivered'")
-    assert len(differences(url)) == 3
-
-
 def test_no_change_of_an_event_makes_a_new_entry_in_its_indexes(migrated_url: str) -> None:
     changing = {"events": "status decided_at held settled_at decided_by scan_at acknowledged_at resolved_by notes"}
     with psycopg.connect(migrated_url) as database:
@@ -86,15 +79,3 @@ def test_no_change_of_an_event_makes_a_new_entry_in_its_indexes(migrated_url: st
             ).fetchall()
             assert indexed
             assert not [(text, column) for (text,) in indexed for column in columns.split() if column in text]
-
-
-def test_an_event_that_stays_unsettled_keeps_its_row(url: str) -> None:
-    with psycopg.connect(url) as database:
-        database.execute("UPDATE webhook_bridge.events SET decided_at = 1, scan_at = 1 WHERE settled_at IS NULL")
-        database.execute("UPDATE webhook_bridge.events SET settled_at = 2 WHERE id IN ('undecided', 'held')")
-        written = database.execute(
-            "SELECT pg_stat_get_xact_tuples_updated(oid), pg_stat_get_xact_tuples_inserted(oid),"
-            " pg_stat_get_xact_tuples_deleted(oid)"
-            " FROM pg_class WHERE oid = 'webhook_bridge.unsettled_events'::regclass"
-        ).fetchone()
-    assert written == (1, 0, 2), "one was undecided; two are over"

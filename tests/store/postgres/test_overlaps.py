@@ -172,7 +172,7 @@ def test_an_event_that_somebody_comes_back_for_is_pruned_with_its_answer_later(
     assert store.answers.waited("e1") is None
 
 
-def test_a_decision_does_not_wait_for_somebody_who_comes_back_for_the_event(
+def test_a_decision_and_a_result_do_not_wait_for_somebody_who_comes_back_for_the_event(
     store: PostgresStore, migrated_url: str
 ) -> None:
     assert store.leadership.elect("me", 10**6)
@@ -180,16 +180,6 @@ def test_a_decision_does_not_wait_for_somebody_who_comes_back_for_the_event(
     with psycopg.connect(migrated_url) as coming_back:
         coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
         decide(store, "e1", start())
-    assert store.queries.event_counts() == {"pending": 1}
-
-
-def test_a_result_does_not_wait_for_somebody_who_comes_back_for_the_event(
-    store: PostgresStore, migrated_url: str
-) -> None:
-    assert store.leadership.elect("me", 10**6)
-    decide(store, arrive(store), start())
-    with psycopg.connect(migrated_url) as coming_back:
-        coming_back.execute("SELECT 1 FROM webhook_bridge.events WHERE id = 'e1' FOR KEY SHARE")
         end(store, "e1", "done")
     assert store.queries.event_counts() == {"delivered": 1}
 

@@ -22,14 +22,6 @@ def sorted_by_arrival(*senders: list[Kept]) -> list[Kept]:
     return sorted((one for sender in senders for one in sender), key=lambda one: one.id)
 
 
-def test_within_the_bounds_nothing_goes() -> None:
-    assert surplus_of(of("192.0.2.1", 1, 2, 3), 3, 3) == []
-
-
-def test_the_oldest_goes_first() -> None:
-    assert surplus_of(of("192.0.2.1", 1, 2, 3), 2) == ["001"]
-
-
 def test_a_flood_pushes_out_nothing_but_itself() -> None:
     kept = sorted_by_arrival(of("192.0.2.1", 1, 2, 3), of("198.51.100.1", *range(4, 100)))
     gone = surplus_of(kept, 10)

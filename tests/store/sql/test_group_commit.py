@@ -104,17 +104,6 @@ def test_a_group_that_cannot_be_stored_fails_whole_and_the_next_one_is_not_touch
     assert len(group_commit.append([event()])) == 1
 
 
-def test_a_delivery_that_the_database_refuses_takes_no_other_with_it() -> None:
-    database = Database()
-    good, bad = event(), event()
-    database.refused.add(bad.id)
-    results = appended_while_locked(database, GroupCommit(database.commit), [[good], [bad]])
-    assert results[0] == [Committed(good.id, False)]
-    assert isinstance(results[1], StoreUnavailable)
-    with pytest.raises(StoreUnavailable, match="ValueError: no"):
-        GroupCommit(database.commit).append([bad])
-
-
 def test_one_that_is_stopped_in_the_middle_leaves_nobody_waiting() -> None:
     def stopped(take: Take, until: float) -> list[list[Committed]]:
         raise SystemExit

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import resource
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -202,16 +199,6 @@ def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(pat
     assert len(stored(path)) == 1
 
 
-def test_a_lock_that_is_given_up_in_time_only_takes_time(path: Path, store: SqliteStore) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        timer = threading.Timer(0.1, lambda: other.execute("ROLLBACK"))
-        timer.start()
-        store.deliveries.append([event()])
-        timer.join()
-    assert len(stored(path)) == 1
-
-
 def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: SqliteStore) -> None:
     store.deliveries.append([event()])
     before = stored(path)
@@ -229,36 +216,6 @@ def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: S
     assert len(stored(path)) == 22
 
 
-def test_a_disk_without_room_is_unavailable_and_nothing_is_half_written(path: Path) -> None:
-    """The disk's end is played by a limit on the size of files."""
-    code = """
-import sys, resource, signal
-from store.sqlite import open_store
-from store.records import NewEvent, new_event_id
-from store.errors import StoreUnavailable
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-store = open_store(sys.argv[1])
-event = lambda size: NewEvent(new_event_id(), "w", 1, '{"a": "' + "x" * size + '"}', {}, {}, 1)
-accepted = store.deliveries.append([event(10)])
-resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-refused = 0
-for _ in range(40):
-    try:
-        accepted += store.deliveries.append([event(10_000)])
-    except StoreUnavailable:
-        refused += 1
-assert refused
-resource.setrlimit(resource.RLIMIT_FSIZE, (resource.getrlimit(resource.RLIMIT_FSIZE)[1],) * 2)
-accepted += store.deliveries.append([event(10_000)])
-print(*(one.event_id for one in accepted))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code, f"sqlite:///{path}"], capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
-    assert stored(path) == done.stdout.split()
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 300_000
-
-
 def test_a_database_that_cannot_be_written_can_be_read(path: Path, store: SqliteStore) -> None:
     [committed] = store.deliveries.append([event()])
     store._connections.close()
@@ -270,79 +227,4 @@ def test_a_database_that_cannot_be_written_can_be_read(path: Path, store: Sqlite
     assert [found.id for found in store.queries.events(EventFilter())] == [committed.event_id]
 
 
-def test_a_database_that_cannot_be_read_is_unavailable_for_every_kind_of_question(path: Path) -> None:
-    store = open_store(f"sqlite:///{path}")
-    with closing(sqlite3.connect(path)) as connection, connection:
-        for table in ("events", "tasks", "targets", "facts", "workflows", "verifications"):
-            connection.execute(f"DROP TABLE {table}")
-    questions: list[Callable[[], object]] = [
-        lambda: store.queries.events(EventFilter()),
-        lambda: store.decisions.agenda(1),
-        lambda: store.claims.claim("w", 1, 0, 1),
-        lambda: store.claims.next_due(),
-        lambda: store.workflows.find("w"),
-        lambda: store.facts.all(),
-        lambda: store.verifications.verified_at("w", "f"),
-        lambda: store.verifications.salt(),
-    ]
-    for question in questions:
-        with pytest.raises(StoreUnavailable, match="no such table"):
-            question()
-    store._connections.close()
-
-
 # --- a backup ---
-
-
-def test_a_backup_that_is_taken_while_events_come_is_a_consistent_database(path: Path, store: SqliteStore) -> None:
-    stop = threading.Event()
-    accepted: list[str] = []
-
-    def write() -> None:
-        while not stop.is_set():
-            # Two events in one delivery: a backup has both or none.
-            accepted.extend(one.event_id for one in store.deliveries.append([event(), event()]))
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        for number in range(5):
-            before = len(accepted)
-            copy = path.with_name(f"copy{number}.db")
-            with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-                source.backup(target)
-            restored = open_store(f"sqlite:///{copy}")
-            ids = [found.id for found in reversed(restored.queries.events(EventFilter(limit=1_000_000)))]
-            assert len(ids) >= before
-            assert len(ids) % 2 == 0
-            restored.deliveries.append([event()])
-            restored._connections.close()
-            assert stored(copy)[:-1] == ids
-    finally:
-        stop.set()
-        writer.join()
-    assert stored(path) == accepted
-
-
-def test_events_of_several_processes_are_all_there_in_one_order(path: Path, store: SqliteStore) -> None:
-    code = """
-import sys
-from store.sqlite import open_store
-from store.records import NewEvent, new_event_id
-store = open_store(sys.argv[1])
-for number in range(100):
-    [one] = store.deliveries.append([NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"delivery {number}")])
-    print(one.event_id, one.duplicate)
-"""
-    started = [
-        subprocess.Popen([sys.executable, "-c", code, f"sqlite:///{path}"], stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    said = [process.communicate(timeout=PATIENCE)[0].splitlines() for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0]
-    there = stored(path)
-    assert len(there) == 100, "the same deliveries came three times"
-    for number in range(100):
-        ids, duplicates = zip(*(lines[number].split() for lines in said), strict=True)
-        assert set(ids) == {ids[0]} <= set(there)
-        assert sorted(duplicates) == ["False", "True", "True"]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from store.records import Decision, NewEvent, NewTarget
-from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME, NOW
 
@@ -69,45 +68,3 @@ def test_a_claim_costs_no_more_with_very_many_due_targets(
     few = steps(store, lambda: store.claims.claim("me", NOW, 0, 32, paces))
     give_targets(store, webhooks, each)
     assert steps(store, lambda: store.claims.claim("me", NOW, 0, 32, paces)) < 2 * few
-
-
-def test_what_is_unresolved_of_one_webhook_is_listed_without_that_of_others(store: SqliteStore) -> None:
-    def some_more_fail(run: str, number: int) -> int:
-        fill(store, 1, number, run)
-        failed = [Decision(f"{run}{one}", "failed", "no") for one in range(number)]
-        store.decisions.decide(ME, failed, [], NOW, 0)
-        return steps(store, lambda: store.queries.events(EventFilter("another", unresolved=True, listing=True)))
-
-    few = some_more_fail("few", 100)
-    assert some_more_fail("many", 3000) < 2 * few
-
-
-def test_what_is_unresolved_is_counted_without_reading_the_events(store: SqliteStore) -> None:
-    statements: list[str] = []
-    store._connections.reader.conn.set_trace_callback(statements.append)
-    assert store.queries.unresolved() == 0
-    store._connections.reader.conn.set_trace_callback(None)
-    plan = store._connections.reader.execute(f"EXPLAIN QUERY PLAN {statements[-1]}").fetchall()
-    assert "USING COVERING INDEX events_unresolved" in str(plan)
-
-
-def test_a_webhooks_list_costs_no_more_with_very_many_pending_events_of_others(store: SqliteStore) -> None:
-    fill(store, 1, 10)
-    few = steps(store, lambda: store.queries.events(EventFilter("w000")))
-    store.deliveries.append([NewEvent(f"other{n}", "other", NOW, "{}", {}, {}, NOW) for n in range(3000)])
-    store.decisions.decide(ME, [Decision(f"other{n}", "pending", "held") for n in range(3000)], [], NOW, 0)
-    assert steps(store, lambda: store.queries.events(EventFilter("w000"))) < 2 * few
-
-
-def test_the_deliveries_of_a_day_cost_no_more_with_many_days_before(store: SqliteStore) -> None:
-    hour = 3_600_000
-
-    def count(hours: range) -> None:
-        values = [(f"w{n % 7}", (NOW // hour - n) * hour, "accepted", 1) for n in hours]
-        with store._connections.transaction() as transaction:
-            transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", values)
-
-    count(range(24))
-    few = steps(store, lambda: store.queries.delivery_counts(NOW - 24 * hour))
-    count(range(24, 3000))
-    assert steps(store, lambda: store.queries.delivery_counts(NOW - 24 * hour)) < 2 * few

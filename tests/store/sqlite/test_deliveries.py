@@ -6,17 +6,14 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from store.errors import StoreUnavailable
-from store.records import Committed, NewEvent, new_event_id
-from store.sql.deliveries import Take
+from store.records import NewEvent, new_event_id
 from store.sqlite import SqliteStore, open_store
 from testkit import PATIENCE
 
@@ -30,40 +27,6 @@ def store(tmp_path: Path) -> Iterator[SqliteStore]:
 
 def event(delivery_id: str | None = None, payload: str = '{"a": 1}', webhook: str = "w") -> NewEvent:
     return NewEvent(new_event_id(), webhook, 1000, payload, {"host": "h"}, {"q": "1"}, 2000, delivery_id)
-
-
-def stored(store: SqliteStore) -> list[str]:
-    return [one.id for one in store.decisions.agenda(1000).undecided]
-
-
-def test_deliveries_of_many_threads_are_all_stored_and_share_commits(store: SqliteStore) -> None:
-    commits = 0
-    commit = store.deliveries._group_commit._commit
-
-    def counted(take: Take, until: float) -> list[list[Committed]]:
-        nonlocal commits
-        commits += 1
-        time.sleep(0.002)  # a slow disk: the others come meanwhile
-        return commit(take, until)
-
-    store.deliveries._group_commit._commit = counted
-
-    with mock.patch.object(store._connections, "busy_timeout", PATIENCE), ThreadPoolExecutor(16) as pool:
-        duplicates = list(
-            pool.map(lambda number: store.deliveries.append([event(f"d{number % 150}")])[0].duplicate, range(200))
-        )
-
-    assert sum(duplicates) == 50
-    assert len(stored(store)) == 150
-    assert commits < 150
-
-
-def test_a_delivery_that_the_database_refuses_is_not_stored_and_the_next_one_is(store: SqliteStore) -> None:
-    good, bad = event("good"), replace(event("bad"), received_at=2**70)  # no database has such a number
-    with pytest.raises(StoreUnavailable):
-        store.deliveries.append([bad])
-    store.deliveries.append([good])
-    assert stored(store) == [good.id]
 
 
 def test_whoever_has_less_time_waits_no_longer_for_the_database(store: SqliteStore, tmp_path: Path) -> None:
