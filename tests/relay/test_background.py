@@ -105,23 +105,6 @@ def test_metrics_are_on_the_public_port_only_if_asked_for(make_relay: MakeRelay,
     assert b"bridge_deliveries_total" in response.data
 
 
-@pytest.mark.parametrize("text", ["webhooks: [", "webhooks: [{name: a, receivers: {b: any}}]", None])
-def test_without_settings_an_error_is_said_and_ends_the_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str | None
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    if text is not None:
-        (tmp_path / "webhooks.yaml").write_text(text)
-    monkeypatch.setenv("BRIDGE_WEBHOOKS", str(tmp_path / "webhooks.yaml"))
-    monkeypatch.setattr("relay.app.configure_logging", lambda *_: None)
-    with pytest.raises(SystemExit) as ended:
-        create_app()
-    assert ended.value.code == 1
-    said = capsys.readouterr().err
-    assert "webhooks.yaml:1: " in said
-    assert "Traceback" not in said
-
-
 KEY = {"X-Api-Key": "0123456789abcdef"}
 
 

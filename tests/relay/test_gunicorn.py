@@ -19,7 +19,6 @@ from admin.cli.processes import command_of
 from testkit import PATIENCE
 from testkit.processes import Child, bridge_environment
 
-ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef"
 
 

@@ -73,9 +73,7 @@ def test_a_body_becomes_an_event_for_the_task_that_the_url_names(make_relay: Mak
         ("", None, "decision=yes", {"decision": "yes"}),
         ("", "application/x-www-form-urlencoded", "decision=yes", {"decision": "yes"}),
         ("", "application/json", "", {}),
-        ("a=1&a=2", "application/x-www-form-urlencoded", "", {"a": ["1", "2"]}),
         ("[1]", "application/json", "", {"request": [1]}),
-        ("yes", "text/plain", "", {"request": "yes"}),
     ],
 )
 def test_bodies_are_read_as_elsewhere_and_none_is_an_empty_object(
@@ -213,27 +211,13 @@ def test_following_a_link_shows_a_page_and_does_nothing(make_relay: MakeRelay, c
     assert relay.rejections() == []
 
 
-def test_people_get_pages_and_programs_json(make_relay: MakeRelay, clock: Clock) -> None:
-    relay = make_relay(APPROVALS)
-    done = relay.client.post(f"/webhook/approvals/{token()}?decision=yes", headers=BROWSER)
-    assert (done.status_code, done.mimetype) == (200, "text/html")
-    assert relay.payloads() == [{"decision": "yes"}]
-    used = relay.client.post(f"/webhook/approvals/{token()}", headers=BROWSER)
-    assert (used.status_code, used.mimetype) == (410, "text/html")
-    assert "This link has been used" in used.get_data(as_text=True)
-    assert "Received" in done.get_data(as_text=True)
-    program = relay.post(f"approvals/{token('other')}", "{}")
-    assert program.mimetype == "application/json"
-    for response in (done, used, program):
-        assert response.headers["Referrer-Policy"] == "no-referrer"
-        assert response.headers["Cache-Control"] == "no-store"
-
-
 def test_a_link_that_was_used_says_so_and_when(make_relay: MakeRelay, clock: Clock) -> None:
     relay = make_relay(APPROVALS)
     url = f"/webhook/approvals/{token()}"
     assert b"<button" in relay.client.get(url, headers=BROWSER).data
-    assert relay.client.post(url, headers=BROWSER).status_code == 200
+    done = relay.client.post(url, headers=BROWSER)
+    assert (done.status_code, done.mimetype, "Received" in done.text) == (200, "text/html", True)
+    assert (done.headers["Referrer-Policy"], done.headers["Cache-Control"]) == ("no-referrer", "no-store")
     arrived = datetime.fromtimestamp(relay.event().received_at / 1000, timezone.utc)
     for path in (url, f"/webhook/approvals/{token(lasts=90)}"):
         page = relay.client.get(path, headers=BROWSER)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -107,15 +106,3 @@ def test_a_schema_that_could_not_be_read_lets_nothing_through() -> None:
     webhook = Webhook.model_validate({"name": "a", "receivers": {"w": "any"}, "schema": "order.json"})
     with pytest.raises(Misfit, match="can't be used"):
         Selection(webhook).of([NewEvent("e", "w", 0, "{}", {}, {}, 0)])
-
-
-def test_a_delivery_with_several_elements_that_do_not_fit_is_kept_once(tmp_path: Path) -> None:
-    (tmp_path / "order.json").write_text(json.dumps(SCHEMA))
-    webhook = {"name": "a", "platform": "github", "secret": "a-secret-of-some-length", "split": True}
-    relay = Relay(tmp_path, [{**webhook, "schema": {"file": "order.json", "else": "keep"}, "keep_rejected": 10}])
-    body = json.dumps([{"id": "x"}, {"id": "y"}, {"id": 3}])
-    signature = hmac.new(b"a-secret-of-some-length", body.encode(), "sha256").hexdigest()
-    assert relay.post("a", body, {"X-Hub-Signature-256": f"sha256={signature}"}).status_code == 200
-    rejections = relay.rejections()
-    assert [rejection.kept_id is not None for rejection in rejections] == [True, True]
-    assert len({rejection.kept_id for rejection in rejections}) == 1

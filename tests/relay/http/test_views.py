@@ -5,8 +5,6 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from relay.http.views import FRESH_FOR, Readiness
 from store.errors import StoreUnavailable
 from testkit import PATIENCE
@@ -46,16 +44,6 @@ def test_many_who_ask_cost_one_check_a_second() -> None:
     store.now += FRESH_FOR
     store.error = None
     assert is_ready()
-
-
-def test_a_bug_is_no_readiness_and_costs_no_more() -> None:
-    store = Store()
-    is_ready = readiness(store)
-    store.error = ZeroDivisionError()
-    with pytest.raises(ZeroDivisionError):
-        is_ready()
-    assert not is_ready()
-    assert store.checks == 1
 
 
 def test_whoever_comes_during_a_check_gets_its_result() -> None:

@@ -127,17 +127,6 @@ def test_what_is_filtered_and_what_is_refused_does_not_wait(make_relay: MakeRela
     assert relay.events() == []
 
 
-def test_of_a_platforms_batch_the_first_events_workflow_answers(make_relay: MakeRelay) -> None:
-    batched = {"name": "ask", "platform": "auth0", "secret": KEY["X-Api-Key"], "respond": ASK["respond"]}
-    relay = make_relay(batched)
-    sender = Sender(relay, '[{"n": 1}, {"n": 2}]', headers={"Authorization": KEY["X-Api-Key"]})
-    [event_id] = of_worker(relay, "first")
-    assert sender.answer() == (200, "first")
-    first, second = relay.events()
-    assert first.id == event_id
-    assert relay.store.answers.waited(second.id) is None
-
-
 def test_status_and_media_type_are_the_definitions() -> None:
     respond = Respond.model_validate({"wait": "1s", "output": "$.a", "status": 201, "content_type": "text/html"})
     found = response_to("e1", Answer("e1", "COMPLETED", "w1", '"<b>"'), respond)
