@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.examples import at_most, examples
 from tests.worker.clock import Clock
 from tests.worker.discovery.barrier_world import Faults, World, drawn
-from worker.discovery.barrier import ALONE_FOR, LAG, LATE, LONG_WAIT, WAIT, Barrier
+from worker.discovery.barrier import Barrier
 
 
 @examples
@@ -88,85 +88,6 @@ def test_without_doubt_an_event_waits_for_one_drain(barrier: Barrier) -> None:
     scan(barrier, 2, look=False)
     assert barrier.knows(1000, ["flow"], has_taker=False)
     assert (barrier.holds_up_to(), barrier.look_due_in(), barrier.settled) == (2000, float("inf"), True)
-
-
-def test_after_a_term_that_was_resigned_one_look_is_enough_and_after_another_it_comes_later(barrier: Barrier) -> None:
-    at(barrier, 10).term_began()
-    scan(barrier, 11, look=False)
-    assert (barrier.knows(10_500, ["flow"]), barrier.settled) == (False, True)
-    at(barrier, 11.1).looked(11)
-    assert barrier.knows(10_500, ["flow"])
-    at(barrier, 20).term_began(died_at=19)
-    scan(barrier, 20.5)
-    assert (barrier.knows(20_000, ["flow"]), barrier.settled) == (False, False)
-    at(barrier, 23).looked(22.9)
-    assert (barrier.knows(20_000, ["flow"]), barrier.settled) == (True, True)
-
-
-def test_for_a_while_after_a_lost_poll_looks_come_a_moment_after_each_drain(barrier: Barrier) -> None:
-    at(barrier, 10).poll_lost(9)
-    scan(barrier, 11)
-    assert not barrier.knows(10_000, ["flow"])
-    assert barrier.clock.monotonic() + barrier.look_due_in() == pytest.approx(11 + LAG)
-    at(barrier, 14).looked(13.5)
-    assert barrier.knows(10_000, ["flow"])
-    assert barrier.settled
-    scan(barrier, 12 + LATE, look=False)
-    at(barrier, 12 + LATE + LAG).looked(12 + LATE + LAG)
-    scan(barrier, 20 + LATE, look=False)
-    assert barrier.knows(15_000 + int(LATE * 1000), ["flow"])
-    assert barrier.look_due_in() == float("inf")
-
-
-def test_once_the_index_alone_has_found_a_task_each_drain_is_followed_by_a_look_for_a_day(barrier: Barrier) -> None:
-    barrier.found_alone(0)
-    for seconds in (5.0, ALONE_FOR - 5):
-        began = scan(barrier, seconds, look=False)
-        assert (barrier.knows(began, ["flow"]), barrier.needs_index) == (False, True)
-        assert barrier.look_due_in() == 0
-        at(barrier, seconds + 1).looked(seconds + 1)
-        assert barrier.knows(began, ["flow"])
-    began = scan(barrier, ALONE_FOR + 5, look=True)
-    scan(barrier, ALONE_FOR + 6, look=False)
-    assert (barrier.knows(began, ["flow"]), barrier.needs_index) == (True, False)
-
-
-def test_what_an_unreadable_task_holds_up(barrier: Barrier) -> None:
-    scan(barrier, 5)
-    at(barrier, 6).unread({"t1": (6.0, "flow")})
-    began = scan(barrier, 7)
-    assert [barrier.knows(began, [workflow]) for workflow in ("flow", "other")] == [False, True]
-    assert not barrier.holds_up_to()
-    barrier.unread({"t1": (6.0, "flow"), "t2": (6.0, "")})
-    assert not barrier.knows(began, ["other"]), "it may be of any workflow"
-    assert at(barrier, 6 + WAIT).knows(began, ["flow"])
-    barrier.unread({})
-    assert at(barrier, 8).knows(began, ["flow"])
-
-
-def test_while_looks_fail_events_wait_only_so_long_once_in_an_outage(barrier: Barrier) -> None:
-    at(barrier, 0).found_alone(0)
-    scan(barrier, 5, look=False)
-    at(barrier, 6).look_failed()
-    assert not barrier.knows(4000, ["flow"])
-    assert at(barrier, 5 + WAIT).knows(4000, ["flow"])
-    assert not barrier.knows(4000, ["flow"], has_taker=False)
-    began = scan(barrier, 6 + WAIT, look=False)
-    barrier.look_failed()
-    assert barrier.knows(began, ["flow"]), "others have waited"
-    assert not barrier.holds_up_to()
-    scan(barrier, 6 + LONG_WAIT, look=False)
-    assert barrier.knows(began, ["flow"], has_taker=False)
-    assert barrier.holds_up_to()
-
-
-def test_lost_polls_again_and_again_keep_no_event_waiting_where_nothing_can_be_searched(barrier: Barrier) -> None:
-    """The rules before this one counted failures anew after each."""
-    for number in range(100):
-        at(barrier, 20 * number).poll_lost(20 * number)
-        began = scan(barrier, 20 * number + 1, look=False)
-        barrier.look_failed()
-        assert barrier.knows(began, ["flow"], has_taker=False) == (number > 1)
 
 
 def test_drains_of_later_than_a_clock_that_is_set_back_are_forgotten(barrier: Barrier) -> None:

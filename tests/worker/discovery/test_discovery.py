@@ -10,6 +10,7 @@ import pytest
 from tests.worker.discovery.scanner_bench import Bench, Searched, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
 from worker.conductor.errors import ConductorError
+from worker.discovery.discovery import Outcome
 
 
 def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is_new(bench: Bench) -> None:
@@ -44,39 +45,6 @@ def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: 
         with pytest.raises(ConductorError):
             bench.discover(discovery, *tasks)
     assert bench.gone == tasks[::40]
-
-
-def test_those_that_wait_no_more_cost_the_others_no_turn(bench: Bench) -> None:
-    tasks = bench.schedule(120)
-    discovery = bench.discovery()
-    bench.discover(discovery, *tasks)
-    for task in tasks[50:110]:
-        del bench.known[task]
-    late = bench.schedule(60)
-    bench.conductor.end(tasks[110], "CANCELED")
-    bench.conductor.end(tasks[0], "CANCELED")
-    with mock.patch.object(bench.conductor, "ended_since", return_value=set()):
-        bench.discover(discovery, *late)
-        assert bench.gone == [tasks[110]], "the first fifty had their turn"
-        bench.discover(discovery)
-    assert bench.gone == [tasks[110], tasks[0]]
-
-
-def test_an_event_without_a_taker_has_the_next_scan_search_that_may(bench: Bench) -> None:
-    barrier = bench.barrier
-    bench.scan()
-    assert barrier.look_due_in() == float("inf")
-    assert not barrier.may_look()
-    barrier.want_look()
-    bench.pass_(0.25)
-    assert 0.7 < barrier.look_due_in() < 0.8
-    bench.scan()
-    assert len(bench.searches) == 1
-    bench.pass_(0.75)
-    assert barrier.may_look()
-    bench.scan()
-    assert len(bench.searches) == 2
-    assert barrier.look_due_in() == float("inf")
 
 
 def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
@@ -141,3 +109,65 @@ def test_reading_all_running_workflows_takes_a_tenth_of_the_time(bench: Bench) -
         found.append(task in bench.ids())
         bench.pass_(31)
     assert found == [True, False, False, True, False]
+
+
+def test_the_next_leader_searches_from_before_a_task_could_not_be_read(bench: Bench) -> None:
+    bench.scan()
+    [task] = bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.conductor.ailing = {task: "hang"}
+    discovery = bench.discovery()
+    bench.discover(discovery)
+    assert discovery.searched_to == bench.ms
+    bench.ms += 3000
+    bench.pass_(3)
+    bench.discover(discovery)
+    assert discovery.searched_to == bench.ms - 3000
+
+
+# --- through the running workflows ---
+
+
+def unindexed(bench: Bench, number: int = 1) -> list[str]:
+    """Tasks that the index never learns of, beside one that it shows, and that is known."""
+    [shown, *hidden] = [task for _ in range(1 + number) for task in bench.schedule()]
+    while bench.conductor.poll("somebody"):
+        pass
+    bench.known.add(shown)
+    bench.conductor.unindexed = set(hidden)
+    return hidden
+
+
+def test_a_task_that_the_index_never_learns_of_is_found_after_conductor_was_away(bench: Bench) -> None:
+    discovery = bench.discovery()
+    bench.discover(discovery)
+    [task] = unindexed(bench)
+    bench.ms += 31_000
+    bench.discover(discovery)
+    assert task not in bench.ids()
+    discovery.conductor_was_away()
+    bench.discover(discovery)
+    assert task in bench.ids()
+    assert bench.outcomes == [Outcome(waiting=0, unindexed=0), Outcome(waiting=2, unindexed=1)]
+
+
+def test_a_round_goes_in_steps_and_first_where_nothing_is_known_to_wait(bench: Bench) -> None:
+    hidden = unindexed(bench, 4)
+    bench.known.update({next(iter(bench.known)): "w0", "another": "w1"})
+    bench.ms += 31_000
+    discovery, found = bench.discovery(step=2), []
+    for _ in range(4):
+        bench.discover(discovery)
+        found.append([task for task in bench.ids() if task in hidden])
+    assert found == [hidden[1:3], [hidden[3]], [hidden[0]], []]
+    assert bench.outcomes == [Outcome(waiting=5, unindexed=4)]
+
+
+def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    discovery = bench.discovery()
+    bench.conductor.cannot = {"workflows": 403}
+    for _ in range(3):
+        bench.discover(discovery)
+    assert discovery.searched_to == bench.ms
+    assert task not in bench.ids()

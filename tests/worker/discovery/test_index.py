@@ -13,8 +13,8 @@ from store.records import Task
 from tests.worker.clock import Clock
 from tests.worker.discovery.known import Known
 from tests.worker.simulated import Ailment, SimulatedConductor
-from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
-from worker.discovery.index import WAYS, Index, Ladder
+from worker.conductor.errors import ConductorError, OutcomeUnknown
+from worker.discovery.index import Index
 
 
 class Bench:
@@ -106,14 +106,6 @@ def test_a_server_that_answers_500_to_everything_is_away(bench: Bench) -> None:
     assert not bench.ladder.proven
 
 
-def test_a_connection_that_fails_is_no_lack_of_a_search(bench: Bench) -> None:
-    with (
-        mock.patch.object(bench.conductor, "waiting_since", side_effect=Unreachable("no connection")),
-        pytest.raises(Unreachable),
-    ):
-        bench.find()
-
-
 def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task(bench: Bench) -> None:
     bench.conductor.indexing = False
     tasks = bench.foreign(2)
@@ -129,31 +121,6 @@ def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task
     bench.clock.seconds += 61
     assert bench.find() == tasks
     assert bench.way == ("search-v2", "")
-
-
-def test_the_reason_for_a_way_is_the_last_failure_of_a_better_one() -> None:
-    clock, reasons = Clock(), []
-    ladder = Ladder(clock)
-    assert not ladder.proven
-    for seconds, reason in ((0, "500 a"), (10, ""), (100, "500 a"), (200, "500 b")):
-        clock.seconds = seconds
-        assert ladder.answered("search", reason, shown=True, must_show=True)
-        reasons.append(ladder.reason)
-    assert ladder.proven
-    assert reasons == ["500 a", "500 a", "500 a", "500 b"]
-
-
-def test_a_better_way_is_tried_again_once_a_minute() -> None:
-    clock = Clock()
-    ladder = Ladder(clock)
-    assert ladder.answered("search", "500", shown=True, must_show=True)
-    clock.seconds = 59
-    assert ladder.ways() == ("search", "workflows")
-    clock.seconds = 60
-    assert ladder.ways() == WAYS
-    assert ladder.answered("search-v2", "", shown=True, must_show=True)
-    clock.seconds = 1e9
-    assert ladder.ways() == WAYS
 
 
 def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
@@ -186,17 +153,6 @@ def test_a_task_that_cannot_be_read_delays_only_itself(bench: Bench, ailment: Ai
     assert bench.find() == [first, sick, last]
 
 
-@pytest.mark.parametrize("ailment", AILMENTS)
-def test_it_delays_only_itself_also_where_it_is_the_only_one(bench: Bench, ailment: Ailment) -> None:
-    bench.conductor.cannot = {"search-v2": 500}
-    [sick] = bench.foreign()
-    bench.conductor.ailing[sick] = ailment
-    assert bench.find() == []
-    assert bench.ladder.way == "search"
-    bench.conductor.ailing.clear()
-    assert retried(bench) == [sick]
-
-
 def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
     bench.conductor.cannot = {"search-v2": 500}
     tasks = bench.foreign(2)
@@ -204,17 +160,6 @@ def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
     assert bench.find() == tasks
     assert bench.ladder.way == "workflows"
     assert len(bench.index.suspects) == 0
-
-
-def test_a_task_that_a_list_garbles_is_read_by_its_id(bench: Bench) -> None:
-    first, sick, last = bench.foreign(3)
-    bench.conductor.ailing[sick] = "garbage"
-    seen = set[str]()
-    assert [task.id for page in bench.index.waiting_since(0, seen) for task in page] == [first, last]
-    assert seen == {first, sick, last}, "the index knows it"
-    assert retried(bench) == []
-    bench.conductor.ailing.clear()
-    assert retried(bench) == [sick]
 
 
 def test_a_list_that_garbles_a_task_puts_off_no_look_at_it_and_one_that_shows_it_ends_them(
@@ -263,28 +208,6 @@ def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(b
     bench.conductor.ailing["flow"] = "500"
     with pytest.raises(ConductorError):
         bench.find()
-
-
-@pytest.mark.parametrize("ailment", AILMENTS)
-def test_a_task_whose_status_cannot_be_read_is_left_for_another_time(bench: Bench, ailment: Ailment) -> None:
-    sick, ended = bench.foreign(2)
-    bench.conductor.end(ended, "CANCELED")
-    bench.conductor.ailing[sick] = ailment
-    assert bench.index.ended_of([sick, ended]) == [ended]
-    assert bench.index.ended_of([sick]) == []
-
-
-def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:
-    [sick] = bench.foreign()
-    bench.conductor.ailing[sick] = "garbage"
-    bench.find()
-    with (
-        mock.patch.object(bench.conductor, "waiting_task", side_effect=Unreachable("no connection")),
-        pytest.raises(Unreachable),
-    ):
-        retried(bench)
-    bench.conductor.ailing.clear()
-    assert retried(bench) == [sick]
 
 
 def test_those_that_hang_are_awaited_and_read_again_with_more_patience(bench: Bench) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from store.errors import Unstorable
-from store.records import NewEvent, SetAside
+from store.records import NewEvent
 from tests.worker.clock import Ticking
 from tests.worker.leader.bench import Bench as LoopBench
-from worker.conductor.errors import ConductorError
 from worker.discovery.barrier import LONG_WAIT
 from worker.leader.leader import Leader
 
@@ -143,15 +141,6 @@ def test_events_of_one_webhook_are_decided_in_order_all_the_same(bench: Bench) -
     assert bench.decided(*events, late) == [True] * 5
 
 
-def test_an_event_with_receivers_and_starts_waits_with_its_starts(bench: Bench) -> None:
-    leader = bench.begin()
-    bench.fail()
-    event = bench.event("both", "nobody")
-    leader.decide()
-    assert bench.decided(event) == [False]
-    assert bench.store.queries.targets_of([event]) == []
-
-
 def test_waiting_events_are_not_read_again_until_the_index_is_asked_again(bench: Bench) -> None:
     leader = bench.begin()
     bench.fail()
@@ -202,52 +191,6 @@ def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(bench
         leader.decide()
     assert bench.hold(event) == "no"
     assert bench.takers(event) == ([] if passes == LONG_WAIT else [task])
-
-
-def test_an_index_that_hangs_holds_up_no_scan_for_long(bench: Bench) -> None:
-    leader = bench.begin()
-    waits: list[float] = []
-    within = bench.conductor.within
-
-    def noted(seconds: float) -> object:
-        waits.append(seconds)
-        return within(seconds)
-
-    bench.fail()
-    with mock.patch.object(bench.conductor, "within", noted):
-        leader.decide()
-        bench.clock.seconds += 20
-        leader.decide()
-    assert waits == [2, 4]
-
-
-def test_a_queue_that_cannot_be_read_still_keeps_all_events_waiting(bench: Bench) -> None:
-    """Conductor is away then: no call for any target would have an effect."""
-    leader = bench.begin()
-    starts = bench.event("starts")
-    bench.conductor.poll_fault = "unreachable"
-    with pytest.raises(ConductorError):
-        leader.decide()
-    assert bench.decided(starts) == [False]
-
-
-def test_a_task_that_can_be_neither_read_nor_set_aside_keeps_no_other_from_being_shown(bench: Bench) -> None:
-    leader = bench.begin()
-    refused, shown = bench.foreign("refused"), bench.foreign("shown")
-    bench.conductor.ailing = {refused: "garbage", shown: "garbage"}
-    set_aside = bench.store.quarantine.set_aside
-
-    def refuse(items: Sequence[SetAside]) -> None:
-        if refused in {item.id for item in items}:
-            raise Unstorable("too large")
-        set_aside(items)
-
-    with mock.patch.object(bench.store.quarantine, "set_aside", refuse):
-        for _ in range(4):
-            leader.decide()
-            bench.clock.seconds += 20
-            leader.read_suspects()
-    assert [item.id for item in bench.store.quarantine.items("task")] == [shown]
 
 
 def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_worker(

@@ -10,9 +10,8 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from tests.worker.conductor.stand_in import Answer, Request, StandIn
 from worker.conductor.api import Api
-from worker.conductor.errors import NotTrusted, Unreachable
+from worker.conductor.errors import NotTrusted
 from worker.conductor.server import Server
-from worker.discovery import probe as module
 from worker.discovery.probe import SECONDS, CheckResult, probe
 
 HOOK = {"name": "orders", "receivers": {"flow": "any"}, "starts": [{"workflow": "onboard"}]}
@@ -140,12 +139,6 @@ def test_a_certificate_that_is_not_trusted_has_a_remedy_of_its_own(server: Condu
     assert "SSL_CERT_FILE" in result.remedy
 
 
-def test_that_nobody_is_reached_for_a_token_is_the_same_warning(server: Conductor) -> None:
-    result = server.result("http://127.0.0.1:1/api", key="key")
-    assert result.level == "warning"
-    assert "can't be reached" in result.what
-
-
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_server_that_is_away_behind_a_proxy_is_a_warning(server: Conductor, status: int) -> None:
     server.edited = {"GET /api/tasks/poll": Answer("", status)}
@@ -215,14 +208,6 @@ def test_a_permission_that_the_key_lacks_is_named(server: Conductor, call: str, 
     assert any(f"{named}: the key" in result.what for result in results)
 
 
-def test_that_a_made_up_workflow_may_not_be_started_says_nothing(server: Conductor) -> None:
-    """As a server with permissions by name answers."""
-    forbidden = Answer({"message": "no"}, 403)
-    server.edited = {"POST /api/workflow/onboard": server.known["POST /api/workflow/onboard/correlated"]}
-    server.edited |= {"POST /api/workflow": forbidden}
-    assert [result.level for result in server.probe()] == ["note"]
-
-
 def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Conductor) -> None:
     """As Netflix Conductor 3.13.8 answers."""
     absent = {"timestamp": "2026-11-25T10:14:17.617+00:00", "status": 404, "error": "Not Found", "path": "/api/…"}
@@ -236,22 +221,9 @@ def test_a_server_that_is_too_old_is_an_error_that_names_the_call(server: Conduc
     assert "POST /tasks/{workflowId}/{name}/COMPLETED" in result.what
 
 
-def test_the_way_without_whole_tasks_is_said_with_its_reason(server: Conductor) -> None:
-    server.edited = {"GET /api/tasks/search-v2": Answer({"message": "not supported"}, 500)}
-    [result] = server.probe()
-    assert result.level == "note"
-    assert "found by search: 500 not supported" in result.what
-
-
 def test_a_server_without_any_search_is_a_warning_and_its_workflows_are_not_all_read(server: Conductor) -> None:
     server.edited = {"GET /api/tasks/search": Answer({"message": "no"}, 403)}
     result = server.result()
     assert result.level == "warning"
     assert "found by workflows" in result.what
     assert "/api/workflow/running/flow" not in [request.path for request in server.requests]
-
-
-def test_a_conductor_that_goes_away_meanwhile_is_a_warning(server: Conductor) -> None:
-    with mock.patch.object(module, "missing_calls", side_effect=Unreachable("no connection")):
-        result = server.result()
-    assert (result.level, "completely" in result.what) == ("warning", True)

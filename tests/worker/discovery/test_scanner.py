@@ -9,22 +9,12 @@ from unittest import mock
 import pytest
 
 from store.records import Task
-from tests.worker.discovery.scanner_bench import Bench, fail
+from tests.worker.discovery.scanner_bench import Bench, Searched, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
 from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.errors import OutcomeUnknown, Unreachable
-from worker.discovery.barrier import LAG, LATE, WAIT
-
-
-def test_the_queue_is_polled_until_it_is_empty(bench: Bench) -> None:
-    bench.scan()
-    tasks = bench.schedule(10)
-    bench.scan()
-    assert bench.scanner.began == bench.ms
-    assert bench.ids() == tasks
-    bench.scan()
-    assert bench.scanner.began == bench.ms
-    assert bench.ids() == []
+from worker.conductor.responses import Unreadable
+from worker.discovery.barrier import LAG, WAIT
 
 
 def test_a_scan_ends_though_tasks_go_on_coming(bench: Bench) -> None:
@@ -110,28 +100,6 @@ def test_every_domains_queue_is_swept(bench: Bench) -> None:
     assert [call.args[:2] for call in poll.call_args_list] == [("me", None), ("me", "billing"), ("me", "other")]
 
 
-def test_a_scan_began_before_its_first_poll(bench: Bench) -> None:
-    poll = bench.conductor.poll
-
-    def slow(*given: Any) -> Any:
-        bench.ms += 500
-        return poll(*given)
-
-    bench.conductor.poll = slow  # type: ignore[method-assign,assignment]
-    began = bench.ms
-    bench.schedule()
-    bench.scan()
-    assert bench.scanner.began == began
-
-
-def test_the_first_scan_searches_the_index_for_what_others_have_polled(bench: Bench) -> None:
-    [task] = bench.schedule()
-    bench.conductor.poll("somebody")
-    bench.scan()
-    assert bench.ids() == [task]
-    assert bench.searches == [0]
-
-
 def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(bench: Bench) -> None:
     bench.scan()
     bench.scan()
@@ -142,35 +110,6 @@ def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_wha
     bench.ms += 1000
     bench.scan()
     assert bench.searches == [0, first - 15_000, first - 15_000]
-
-
-def test_what_an_overlapping_search_sees_again_is_not_found_again(bench: Bench) -> None:
-    bench.barrier.found_alone(bench.clock.seconds)
-    [task] = bench.schedule()
-    bench.conductor.poll("somebody")
-    bench.scan()
-    bench.scan()
-    assert bench.ids() == [task]
-
-
-def test_a_poll_whose_answer_got_lost_is_no_scan_and_the_next_one_asks_the_index(bench: Bench) -> None:
-    bench.scan()
-    [task] = bench.schedule()
-    bench.conductor.poll_fault = "lost"
-    with pytest.raises(OutcomeUnknown):
-        bench.scan()
-    bench.scan()
-    assert bench.ids() == [], "the index may not know the task yet"
-    bench.pass_(LAG)
-    bench.scan()
-    assert bench.ids() == [task]
-    bench.pass_(LAG)
-    bench.scan()
-    assert len(bench.searches) == 3, "the poll may still be carried out"
-    bench.pass_(LATE)
-    bench.scan()
-    bench.scan()
-    assert len(bench.searches) == 4
 
 
 def test_a_poll_that_never_reached_conductor_has_lost_nothing(bench: Bench) -> None:
@@ -193,19 +132,30 @@ def test_where_the_index_cannot_be_searched_scans_are_waited_for_only_so_long(be
     assert (bench.ids(), bench.knows()) == ([task], True)
 
 
-def test_where_tasks_are_known_by_the_index_alone_scans_are_waited_for_much_longer(bench: Bench) -> None:
-    bench.barrier.found_alone(bench.clock.seconds)
-    bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
-    for _ in range(10):
-        bench.scan()
-        assert not bench.knows()
-        bench.pass_(16)
-
-
-def test_what_could_not_be_stored_is_searched_for_again(bench: Bench) -> None:
-    bench.schedule()
-    bench.conductor.poll("somebody")
-    for _ in bench.scanner.scan():
-        break  # the store is locked
+@pytest.mark.parametrize("every", [3, 10, 100])
+def test_however_many_tasks_fail_an_index_a_scan_makes_few_calls_over_them(bench: Bench, every: int) -> None:
+    index = Searched(bench)
     bench.scan()
-    assert len(bench.ids()) == 1
+    bench.barrier.found_alone(bench.clock.seconds)
+    tasks = foreign(bench, 1000)
+    index.sick = set(tasks[::every])
+    assert index.most_calls() < 100
+    assert {task.id for task in bench.found} == set(tasks) - index.sick
+    index.takes = 0.1
+    for most in (100, 2, 2):  # the first overlaps the last search
+        bench.ms += 20_000
+        [new] = foreign(bench, 1)
+        assert index.most_calls() <= most
+        assert new in bench.ids()
+        assert index.scan() == 0, "searches take a fifth of the time"
+        bench.pass_(60)
+
+
+def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Bench) -> None:
+    def poll(worker_id: str, domain: Any, unreadable: list[Any], count: int, _: float) -> list[Task]:
+        unreadable.append(Unreadable(None, "no task"))
+        return []
+
+    bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
+    with pytest.raises(OutcomeUnknown):
+        bench.scan()

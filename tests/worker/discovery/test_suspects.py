@@ -8,8 +8,6 @@ from unittest import mock
 
 import pytest
 
-from store.errors import StoreUnavailable
-from store.records import SetAside
 from store.sqlite import SqliteStore, open_store
 from tests.worker.clock import Clock
 from worker.discovery.barrier import WAIT
@@ -53,20 +51,6 @@ def test_a_suspect_is_due_again_later_after_each_failure(bench: Bench) -> None:
     assert bench.due(13) == [Suspect("task", "t1", "403", 10, 2, 13)]
 
 
-def test_those_that_have_waited_longest_come_first_and_only_so_many(bench: Bench) -> None:
-    for number, at in enumerate([5, 3, 4]):
-        bench.failed("workflow", f"w{number}", "500", at)
-    assert [item.id for item in bench.due(100, 2)] == ["w1", "w2"]
-
-
-def test_what_could_be_read_is_forgotten(bench: Bench) -> None:
-    bench.failed("task", "t1", "500", 0)
-    bench.failed("workflow", "t1", "500", 0)
-    bench.all.read("task", ["t1", "t2"])
-    assert ("task", "t1") not in bench.all
-    assert ("workflow", "t1") in bench.all
-
-
 def test_people_are_shown_what_goes_on_failing_until_it_can_be_read(bench: Bench) -> None:
     for number in range(SHOWN_AFTER - 1):
         bench.failed("task", "t1", "500", number)
@@ -77,28 +61,6 @@ def test_people_are_shown_what_goes_on_failing_until_it_can_be_read(bench: Bench
     assert bench.shown() == [("t1", SHOWN_AFTER + 1)]
     bench.all.read("task", ["t1"])
     assert bench.shown() == []
-
-
-def test_what_could_not_be_shown_is_shown_the_next_time(bench: Bench) -> None:
-    for number in range(SHOWN_AFTER):
-        bench.failed("task", "t1", "500", number)
-    down = mock.patch.object(bench.store.quarantine, "set_aside", side_effect=StoreUnavailable)
-    with down, pytest.raises(StoreUnavailable):
-        bench.shown()
-    assert bench.shown() == [("t1", SHOWN_AFTER)]
-
-
-def test_what_the_worker_before_has_set_aside_is_tried_at_once_and_taken_back(bench: Bench) -> None:
-    bench.store.quarantine.set_aside([SetAside("task", "t1", None, "500", 3, 4, 9)])
-    bench.all.remember("task", "t1", "500", 3)
-    assert [item.id for item in bench.due(10)] == ["t1"]
-    assert bench.shown() == [("t1", 4)]
-    bench.all.read("task", ["t1"])
-    assert bench.shown() == []
-
-
-def test_an_answer_is_waited_for_longer_at_each_try() -> None:
-    assert [Suspect("task", "t", "", 0, tries, 0).patience for tries in range(6)] == [1, 2, 4, 8, 16, 16]
 
 
 def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(bench: Bench) -> None:

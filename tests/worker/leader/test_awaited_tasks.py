@@ -12,7 +12,7 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from tests.worker.discovery.test_index_fails import Bench as IndexBench
 from worker.conductor.errors import ConductorError
-from worker.discovery.barrier import LAG, LATE, WAIT
+from worker.discovery.barrier import LAG, LATE
 from worker.discovery.suspects import SHOWN_AFTER
 from worker.leader.leader import Leader
 
@@ -116,18 +116,6 @@ def test_if_its_workflow_is_unknown_all_events_with_receivers_wait(bench: Bench)
     assert bench.decided(event, other, starts) == [False, False, True]
 
 
-def test_an_event_that_starts_a_workflow_for_want_of_takers_waits_for_it(bench: Bench) -> None:
-    leader = bench.begin()
-    unread = bench.unread("talk")
-    event = bench.event("talk", "talk")
-    leader.decide()
-    assert bench.decided(event) == [False]
-    bench.recover(leader)
-    leader.decide()
-    assert bench.takers(event) == [unread]
-    assert [target.kind for target in bench.store.queries.targets_of([event])] == ["complete"]
-
-
 def test_it_waits_only_until_three_reads_have_failed(bench: Bench) -> None:
     leader = bench.begin()
     bench.unread("key")
@@ -139,61 +127,6 @@ def test_it_waits_only_until_three_reads_have_failed(bench: Bench) -> None:
     bench.tries(leader, 1)
     leader.decide()
     assert bench.takers(event) == [known]
-
-
-def test_it_waits_only_so_long_if_nothing_reads(bench: Bench) -> None:
-    leader = bench.begin()
-    bench.unread("key")
-    known, event = bench.task("key"), bench.event("w", "key")
-    leader.decide()
-    assert bench.decided(event) == [False]
-    bench.clock.seconds += WAIT + 1
-    leader.decide()
-    assert bench.takers(event) == [known]
-
-
-def test_later_events_of_its_webhook_wait_behind_it_and_no_hold_ends(bench: Bench) -> None:
-    leader = bench.begin()
-    held = bench.event("w", "nobody", hold=0)
-    bench.unread("key")
-    first, second = bench.event("w", "key"), bench.event("w", "other")
-    leader.decide()
-    assert bench.decided(held, first, second) == [False, False, False]
-    bench.recover(leader)
-    leader.decide()
-    assert bench.decided(held, first, second) == [True, True, True]
-
-
-def test_ever_new_tasks_that_cannot_be_read_keep_no_event_waiting(bench: Bench) -> None:
-    leader = bench.begin()
-    bench.unread("first")
-    event = bench.event("w", "nobody")
-    leader.decide()
-    assert bench.decided(event) == [False]
-    for _ in range(SHOWN_AFTER):  # of one that is shown at the next look, it isn't known that it came later
-        bench.unread("another")
-        bench.clock.seconds += 5
-        leader.read_suspects()
-        leader.decide()
-    assert bench.decided(event) == [True]
-    assert leader._index.awaited()
-
-
-def test_what_is_read_while_a_scan_is_under_way_is_known_before_the_decision(bench: Bench) -> None:
-    leader = bench.begin()
-    unread = bench.unread("key")
-    event = bench.event("talk", "key")
-    leader.decide()
-    poll = bench.conductor.poll
-
-    def read_meanwhile(*given: object) -> object:
-        bench.recover(leader)
-        return poll(*given)  # type: ignore[arg-type]
-
-    bench.conductor.poll = read_meanwhile  # type: ignore[method-assign, assignment]
-    bench.clock.seconds += 1  # events that wait are read twice a second
-    leader.decide()
-    assert bench.takers(event) == [unread]
 
 
 def test_a_poll_that_is_carried_out_late_hides_no_task_from_an_event(bench: Bench) -> None:
@@ -226,21 +159,6 @@ def test_a_task_that_an_index_shows_soon_after_a_lost_poll_is_waited_for(bench: 
     bench.clock.seconds += LAG
     leader.decide()
     assert sorted(map(str, bench.takers(event))) == sorted([known, hidden])
-
-
-def test_a_lost_poll_holds_up_no_event_with_a_known_taker_while_the_index_fails_for_long(bench: Bench) -> None:
-    leader = bench.begin()
-    bench.conductor.poll_fault = "lost"
-    with pytest.raises(ConductorError):
-        leader.decide()
-    bench.fail()
-    known, event, lacks = bench.task("known"), bench.event("w", "known"), bench.event("other", "nobody")
-    bench.fail_again(leader)
-    assert (bench.takers(event), bench.decided(lacks)) == ([known], [False])
-    bench.fail(False)
-    bench.clock.seconds += 20
-    leader.decide()
-    assert bench.decided(lacks) == [True]
 
 
 def test_no_hold_ends_early_because_the_clock_is_set_back(bench: Bench) -> None:

@@ -11,9 +11,8 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision, Event
-from tests.worker.leader.decider_bench import SECOND, Bench, settle, sick
+from tests.worker.leader.decider_bench import SECOND, Bench, sick
 from worker.leader import held_events, plan
-from worker.leader.rules import Rules
 
 
 @pytest.fixture
@@ -90,27 +89,6 @@ def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: 
     assert bench.store.queries.waiting_tasks() == []
 
 
-def test_after_what_failed_before_the_transaction_the_next_term_begins_with_what_is_stored(bench: Bench) -> None:
-    """An event that is free again, and tasks that came to wait, are looked at anew."""
-    cancelled = bench.wait()
-    event = bench.arrive()
-    [(target, _)] = bench.decide()
-    bench.conductor.end(cancelled.id, "CANCELED")
-    settle(bench, target, "cancelled")
-    came = bench.wait(workflow=cancelled.workflow_id)
-    for failing in (
-        mock.patch.object(bench.store.decisions, "decide", side_effect=StoreUnavailable),
-        mock.patch.object(Rules, "may_take_held", side_effect=StoreUnavailable),
-    ):
-        with failing, pytest.raises(StoreUnavailable):
-            bench.decide()
-        bench.restart()
-        assert len(bench.decider.held.index) == 0, "it isn't held in the store either"
-        assert came.id in bench.decider.tasks
-    bench.decide()
-    assert bench.takers(event) == [cancelled.id, came.id]
-
-
 def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(bench: Bench) -> None:
     bench.define(
         {"name": "w", "receivers": {"flow": "any"}, "hold": "10m"},
@@ -171,14 +149,3 @@ def test_few_events_whose_hold_ends_are_read_at_a_time_for_a_task_in_doubt(
 
 
 # --- decisions with very many takers ---
-
-
-def test_an_event_with_very_many_takers_is_decided_in_one_transaction(
-    bench: Bench, sizes: list[tuple[int, int]]
-) -> None:
-    tasks = [bench.wait() for _ in range(25)]
-    event = bench.arrive()
-    bench.decide()
-    assert sizes == [(25, 0)]
-    assert bench.takers(event) == [task.id for task in tasks]
-    assert len(bench.decider.tasks) == 0

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
-from tests.worker.leader.test_callbacks import BY_ID, OTHER, SIGNED, called
+from tests.worker.leader.test_callbacks import BY_ID, SIGNED, called
 from tests.worker.play import Later, Now
 from worker.leader.callbacks import Callbacks
 
@@ -49,33 +49,6 @@ def test_made_up_urls_are_looked_up_few_at_a_time_and_hold_up_no_signed_one(benc
         pool.run_all()
     made_up = [id_ for id_ in conductor.workflow_lookups[before:] if id_.startswith("made-up")]
     assert 100 < len(made_up) <= 251
-
-
-def test_a_full_lane_leaves_only_its_own_webhooks_events_in_the_store(bench: Bench) -> None:
-    bench.define(BY_ID, OTHER)
-    assert bench.decider.held.callbacks.full == []
-    for number in range(600):
-        called(bench, f"made-up{number}", "approve")
-    for event in bench.store.decisions.agenda(1000).undecided:
-        bench.decider.held.callbacks.add(event, is_signed=False)
-    assert bench.decider.held.callbacks.full == ["w"]
-
-
-def test_names_that_are_made_up_for_one_workflow_cost_few_look_ups_and_hold_up_no_other(bench: Bench) -> None:
-    bench.define(BY_ID)
-    known, other = bench.conductor.begin("flow").id, bench.conductor.begin("flow").id
-    callbacks = lookups(bench)
-    made_up: set[str] = set()
-    found: set[str] = set()
-    for number in range(20 * 10):  # ten seconds
-        made_up.add(called(bench, known, f"made-up{number}"))
-        callbacks.add(bench.event(f"event{bench.number}"), is_signed=False)
-        found |= pass_time(bench, callbacks, 50)
-    assert len(bench.conductor.workflow_lookups) <= 10 * 4 + 1
-    event = called(bench, other, "approve")
-    callbacks.add(bench.event(event), is_signed=False)
-    assert event in pass_time(bench, callbacks, 50)
-    assert made_up <= found | pass_time(bench, callbacks, 300)
 
 
 def test_made_up_ids_of_one_webhook_hold_up_no_other_one(bench: Bench) -> None:

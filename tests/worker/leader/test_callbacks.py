@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from store.one_target import callback_to
-from store.records import Decision, NewEvent, Result, Target
+from store.records import NewEvent, Result, Target
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
@@ -71,18 +71,6 @@ def test_it_is_held_until_its_task_waits(bench: Bench, kind: str, restarted: boo
     assert bench.takers(event) == [task.id]
 
 
-def test_a_task_takes_it_as_soon_as_a_scan_has_found_it_and_it_is_looked_up(bench: Bench) -> None:
-    bench.define(SIGNED)
-    workflow = bench.conductor.begin("flow").id
-    event = called(bench, workflow, "approve")
-    bench.ms += 100 * SECOND
-    decide(bench)
-    bench.ms += SECOND
-    task = bench.conductor.schedule(workflow, "approve", None)
-    bench.decide()
-    assert bench.takers(event) == [task.id]
-
-
 def test_no_other_event_takes_the_task_beside_it(bench: Bench) -> None:
     bench.define(SIGNED, OTHER)
     workflow = bench.conductor.begin("flow").id
@@ -114,18 +102,6 @@ def test_a_task_that_another_event_has_is_waited_for_and_then_it_is_over(bench: 
     decide(bench)
     (target,) = targets(bench, event)
     assert target.task_id is None, "the call finds out, and says, why it can't be completed"
-
-
-def test_two_events_for_one_task_are_taken_one_after_the_other(bench: Bench) -> None:
-    bench.define(SIGNED, SIGNED | {"name": "v"})
-    workflow = bench.conductor.begin("flow").id
-    first, second = called(bench, workflow, "approve"), called(bench, workflow, "approve", webhook="v")
-    decide(bench)
-    task = bench.conductor.schedule(workflow, "approve", None)
-    for _ in range(4):
-        bench.ms += 100
-        decide(bench)
-    assert (bench.takers(first), bench.takers(second)) == ([task.id], [])
 
 
 @pytest.mark.parametrize(
@@ -221,19 +197,6 @@ def test_a_second_url_of_a_task_that_is_being_completed_waits_for_the_first(benc
     bench.ms += 60 * SECOND
     decide(bench)
     assert [target.task_id for target in targets(bench, second)] == [None], "its call says that the task has ended"
-
-
-def test_between_two_iterations_it_is_held(bench: Bench) -> None:
-    bench.define(SIGNED)
-    workflow = bench.conductor.begin("flow").id
-    bench.conductor.schedule(workflow, "approve__1", None, "HUMAN").status = "COMPLETED"
-    event = called(bench, workflow, "approve")
-    decide(bench)
-    assert bench.event(event).hold == "held"
-    task = bench.conductor.schedule(workflow, "approve__2", None, "HUMAN")
-    bench.ms += 60 * SECOND
-    decide(bench)
-    assert bench.takers(event) == [task.id]
 
 
 def ended(bench: Bench) -> str:
@@ -366,26 +329,4 @@ def test_names_that_are_made_up_later_take_the_place_of_none_that_was_held_befor
     task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
     bench.ms += 60 * SECOND
     decide(bench)
-    assert bench.takers(event) == [task.id]
-
-
-def test_one_that_fails_alone_is_set_aside_and_tried_again(bench: Bench) -> None:
-    bench.define(SIGNED)
-    workflow = bench.conductor.begin("flow").id
-    task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
-    event = called(bench, workflow, "approve")
-    real = bench.store.decisions.decide
-
-    def refuse(term: Any, decisions: list[Decision], *more: Any) -> Any:
-        if any(decision.targets for decision in decisions):
-            raise ValueError("no")
-        return real(term, decisions, *more)
-
-    decisions: Any = bench.store.decisions
-    decisions.decide = refuse
-    decide(bench, 3)
-    assert bench.event(event).hold == "aside"
-    decisions.decide = real
-    bench.ms += 10 * SECOND
-    decide(bench, 3)
     assert bench.takers(event) == [task.id]

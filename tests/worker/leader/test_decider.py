@@ -93,6 +93,20 @@ def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(
     assert bench.event(came).status == "expired"
 
 
+@pytest.mark.parametrize("correlation_id", ["event1", "event1#2"])
+def test_an_event_never_goes_to_a_workflow_that_it_started_itself(bench: Bench, correlation_id: str) -> None:
+    event = bench.arrive()
+    bench.decide()
+    started = bench.conductor.begin("flow", correlation_id=correlation_id)
+    child = bench.conductor.begin("sub", parent=started.id)
+    tasks = [bench.wait(workflow=started.id), bench.wait(workflow=child.id)]
+    bench.decide()
+    assert bench.takers(event) == []
+    other = bench.arrive()
+    bench.decide()
+    assert bench.takers(other) == [task.id for task in tasks], "another event does"
+
+
 # --- starts ---
 
 

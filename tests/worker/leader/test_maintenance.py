@@ -67,20 +67,6 @@ def test_failed_events_count_as_unresolved_until_somebody_acknowledges_them(benc
     assert gauges("bridge_events")["failed"] == 1
 
 
-def test_a_term_that_ends_meanwhile_leaves_no_gauges(bench: Bench) -> None:
-    deciding = bench.deciding()
-    counts = bench.store.queries.event_counts
-
-    def late() -> dict[str, int]:
-        found = counts()
-        deciding.end_term()
-        return found
-
-    with mock.patch.object(bench.store.queries, "event_counts", late):
-        measure(deciding)
-    assert gauges("bridge_events") == {}
-
-
 class Standstill:
     """A worker's progress by a clock of the test's."""
 

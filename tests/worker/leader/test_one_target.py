@@ -45,11 +45,6 @@ def fails(bench: Bench, target: Target) -> None:
     bench.restart()
 
 
-def started(bench: Bench, event: str) -> list[tuple[str, str | None]]:
-    found = bench.store.queries.targets_of([event])
-    return [(target.workflow, target.correlation_id) for target in found if target.kind == "start"]
-
-
 def test_a_task_that_it_is_not_for_needs_no_search_of_the_index(bench: Bench) -> None:
     bench.define(WEBHOOK)
     task = bench.wait()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from store.errors import LeadershipLost, StoreUnavailable
+from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import SetAside
+from store.sql import decisions
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.refusals import aside, hold, poison, refusing
-from worker.leader import decider as decide
+from tests.worker.simulated import SimulatedTask
+from worker.leader.task_index import WaitingTask
 
 
 def test_an_event_that_fails_is_set_aside_and_the_others_are_decided_in_order(bench: Bench) -> None:
@@ -47,31 +51,6 @@ def test_it_is_tried_again_ever_more_rarely_for_ever_and_decided_when_it_can_be(
     assert (bench.event(sick).hold, bench.store.quarantine.items()) == ("held", [])
 
 
-def test_one_that_is_set_aside_is_tried_again_by_the_next_worker_too(bench: Bench) -> None:
-    task = bench.wait()
-    sick = bench.arrive()
-    with poison(sick):
-        bench.decide()
-    bench.restart()
-    bench.ms += 2 * SECOND
-    bench.decide()
-    assert (bench.takers(sick), bench.store.quarantine.items()) == ([task.id], [])
-
-
-def test_a_paused_webhooks_event_that_was_set_aside_waits_for_the_webhook(bench: Bench) -> None:
-    sick = bench.arrive()
-    with poison(sick):
-        bench.decide()
-    bench.store.pauses.pause("w", bench.ms)
-    for _ in range(2):
-        bench.ms += 2 * SECOND
-        bench.decide()
-    assert (bench.event(sick).decided_at, bench.store.quarantine.items()) == (None, [])
-    bench.store.pauses.resume("w")
-    bench.decide()
-    assert bench.event(sick).hold == "held"
-
-
 def test_a_paused_webhooks_held_event_that_was_set_aside_is_held_again_afterwards(bench: Bench) -> None:
     workflow = bench.conductor.begin("flow").id
     bench.ms += SECOND
@@ -90,24 +69,6 @@ def test_a_paused_webhooks_held_event_that_was_set_aside_is_held_again_afterward
     bench.ms += 700 * SECOND
     bench.decide()
     assert bench.event(over).status == "expired"
-
-
-def test_what_was_set_aside_and_comes_behind_a_refused_decision_is_held_again_afterwards(bench: Bench) -> None:
-    gone = bench.wait()
-    sick = bench.arrive()
-    [(target, _)] = bench.decide()
-    late = hold(bench)
-    with poison(late):
-        bench.restart()
-    bench.ms += 2 * SECOND
-    settle(bench, target, "cancelled")
-    with refusing(bench, sick):
-        bench.decide()
-    assert aside(bench) == [("event", sick, 1)]
-    bench.decide()
-    task = bench.wait(workflow=gone.workflow_id)
-    bench.decide()
-    assert bench.takers(late) == [task.id]
 
 
 @pytest.mark.parametrize("error", [LeadershipLost, StoreUnavailable])
@@ -185,30 +146,6 @@ def test_a_hold_whose_end_is_refused_holds_up_no_others_end(bench: Bench) -> Non
     assert (bench.event(events[2]).status, bench.store.quarantine.items()) == ("expired", [])
 
 
-def test_what_a_worker_reads_as_it_begins_is_narrowed_down_too(bench: Bench) -> None:
-    sick, well = hold(bench), hold(bench)
-    with poison(sick):
-        bench.restart()
-    assert [event.id for event in bench.store.decisions.held(0, 9)] == [well]
-    assert aside(bench) == [("event", sick, 1)]
-
-
-def test_a_path_that_cannot_be_evaluated_selects_nothing_and_holds_up_nobody(bench: Bench) -> None:
-    sick, well = bench.wait({"$.sick": 1}), bench.wait({"$.n": 1})
-    key = decide.Document.keys.__globals__["comparison_key"]
-
-    def fail(value: Any) -> Any:
-        if value == "poison":
-            raise RuntimeError
-        return key(value)
-
-    event = bench.arrive(n=1, sick="poison")
-    with mock.patch("worker.leader.task_index.comparison_key", fail):
-        bench.decide()
-    assert bench.takers(event) == [well.id]
-    assert sick.id in bench.decider.tasks
-
-
 def test_what_another_set_aside_is_left_alone(bench: Bench) -> None:
     """Discovery has suspects of its own."""
     item = SetAside("task", "t9", None, "500", bench.ms, 3, bench.ms - 1)
@@ -218,13 +155,80 @@ def test_what_another_set_aside_is_left_alone(bench: Bench) -> None:
     assert bench.store.quarantine.items() == [item]
 
 
-def test_the_end_of_an_undefined_webhooks_event_may_be_refused_too(bench: Bench) -> None:
-    sick, well = bench.arrive("unknown", hold=1), bench.arrive("unknown", hold=1)
-    bench.ms += 61 * SECOND
-    with refusing(bench, sick):
+# --- what can't even be set aside, and tasks ---
+
+
+@contextmanager
+def no_room_aside_for(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
+    """The store refuses to set these events aside; the time of each such try."""
+    set_aside, tries = bench.store.quarantine.set_aside, list[int]()
+
+    def refuse(items: Sequence[SetAside]) -> None:
+        if {item.id for item in items} & set(event_ids):
+            tries.append(bench.ms)
+            raise Unstorable("too large")
+        set_aside(items)
+
+    with mock.patch.object(bench.store.quarantine, "set_aside", refuse):
+        yield tries
+
+
+def test_an_event_that_can_be_neither_decided_nor_set_aside_holds_up_none_that_comes_after_it(bench: Bench) -> None:
+    task = bench.wait()
+    sick, well = bench.arrive(), bench.arrive()
+    with refusing(bench, sick), no_room_aside_for(bench, sick) as tries:
+        bench.decide()
+        assert bench.decider.unfinished
+        bench.decide()
+        assert not bench.decider.unfinished
+        assert bench.takers(well) == [task.id]
+        for _ in range(3000):
+            bench.ms += SECOND
+            bench.decide()
+        assert len(tries) < 30, "it is tried ever more rarely"
+        bench.ms += 301 * SECOND
+    bench.decide()
+    assert bench.event(sick).hold == "no"
+
+
+def test_an_event_with_more_takers_than_the_store_takes_is_set_aside_with_its_reason(bench: Bench) -> None:
+    bench.define({"name": "w", "receivers": {"flow": "any"}}, {"name": "v", "receivers": {"sub": "any"}})
+    tasks = [bench.wait() for _ in range(5)]
+    other = bench.wait(name="sub")
+    sick, well = bench.arrive(), bench.arrive("v")
+    with mock.patch.object(decisions, "MOST_TARGETS", 4):
         for _ in range(2):
             bench.decide()
-    assert (bench.event(well).status, aside(bench)) == ("expired", [("event", sick, 1)])
+    assert (bench.takers(well), bench.takers(sick), aside(bench)) == ([other.id], [], [("event", sick, 1)])
+    [item] = bench.store.quarantine.items()
+    assert "it has 5 targets; an event may have 4" in item.reason
     bench.ms += 2 * SECOND
     bench.decide()
-    assert (bench.event(sick).status, bench.store.quarantine.items()) == ("expired", [])
+    assert (bench.takers(sick), bench.store.quarantine.items()) == ([task.id for task in tasks], [])
+
+
+@contextmanager
+def failing_for(bench: Bench, sick: SimulatedTask) -> Iterator[None]:
+    """The look for held events fails for this task."""
+    oldest_for = bench.decider.held._oldest_for
+
+    def fail(task: WaitingTask, *more: Any) -> Any:
+        if task.id == sick.id:
+            raise RuntimeError
+        return oldest_for(task, *more)
+
+    with mock.patch.object(bench.decider.held, "_oldest_for", fail):
+        yield
+
+
+def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    first, second = hold(bench), hold(bench)
+    sick, well = bench.wait(workflow=workflow), bench.wait(workflow=workflow)
+    with failing_for(bench, sick):
+        bench.decide()
+    assert (bench.takers(first), aside(bench)) == ([well.id], [("task", sick.id, 1)])
+    bench.ms += SECOND
+    bench.decide()
+    assert (bench.takers(second), bench.store.quarantine.items()) == ([sick.id], [])

@@ -9,7 +9,6 @@ from unittest import mock
 from config.webhooks import Definitions, Webhook
 from store.errors import StoreUnavailable, Unstorable
 from store.records import Task, Term
-from store.sql import rows
 from tests.store.contract.makers import return_tasks
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
@@ -42,20 +41,6 @@ def test_a_task_that_the_store_refuses_holds_up_no_other_and_is_tried_again(benc
     with mock.patch.object(bench.store, "now", return_value=item.due_at):
         worker.step()
     assert (bench.state(tasks[1]), bench.store.quarantine.items()) == ("waiting", [])
-
-
-def test_of_many_tasks_found_at_once_those_that_were_stored_wait_though_the_store_refuses_one(bench: Bench) -> None:
-    worker = bench.deciding()
-    new_task_row = rows.new_task_row
-
-    def refuse(task: Task, *more: Any) -> Any:
-        if task.id == "t4":
-            raise Unstorable("too large")
-        return new_task_row(task, *more)
-
-    with mock.patch.object(rows, "STEP", 2), mock.patch.object(rows, "new_task_row", refuse):
-        leader_of(worker).adopt([Task(f"t{number}", "w", "flow", "wait", {}, 0) for number in range(6)])
-    assert sorted(leader_of(worker).decider.tasks.ids()) == ["t0", "t1", "t2", "t3", "t5"]
 
 
 def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it(bench: Bench) -> None:
@@ -123,18 +108,6 @@ def test_a_message_that_fails_ends_no_term_and_keeps_no_other_from_being_read(be
     worker.step()
     assert worker.leader is leader
     assert read == [1]
-
-
-def test_a_workflow_that_cannot_be_shown_is_no_conductor_that_is_away(bench: Bench) -> None:
-    bench.source.current = Definitions((Webhook.model_validate({"name": "w", "receivers": {"flow": 1}}),))
-    worker = bench.deciding()
-    ill, well = bench.wait(), bench.wait()
-    bench.conductor.sick = {bench.conductor.tasks[ill].workflow_id}
-    bench.arrive()
-    worker.step()
-    assert bench.store.facts.all()["conductor"] == "up"
-    targets = {target.task_id: target.only_versions for target in bench.store.queries.targets_of(["event"])}
-    assert targets == {ill: (1,), well: None}
 
 
 def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:

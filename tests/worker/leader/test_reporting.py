@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 from config.webhooks import Definitions, Webhook
 from tests.worker.clock import Clock
 from worker import metrics
-from worker.conductor.errors import ConductorError, NotNow
-from worker.discovery.discovery import Outcome
+from worker.conductor.errors import ConductorError
 from worker.discovery.index import Ladder
 from worker.leader.reporting import Checks, Reporter
 
@@ -84,15 +83,6 @@ def test_new_definitions_are_compared_at_once_and_the_same_ones_every_five_minut
         assert registry.asked == asked
 
 
-def test_a_server_that_lists_no_workflows_is_logged_once(registry: Registry, checks: Checks, facts: Facts) -> None:
-    registry.error = NotNow("403 no")
-    with capture_logs() as logs:
-        for _ in range(3):
-            checks.workflows(Definitions((HOOK,)))
-    assert [line["error"] for line in logs] == ["403 no"]
-    assert not facts
-
-
 def test_what_does_not_fit_is_logged_noted_and_counted_until_it_fits(
     checks: Checks, registry: Registry, facts: Facts
 ) -> None:
@@ -131,12 +121,3 @@ def test_the_way_in_which_tasks_are_found_is_said_when_it_works_and_at_each_chan
         reporter.discovery(ladder)
     said = [call.args for call in store.facts.set.call_args_list]
     assert said == [("discovery", "search: 500 a"), ("discovery", "search: 500 b")]
-
-
-def test_each_reconciliation_says_how_many_tasks_the_index_lacks() -> None:
-    store, ladder = mock.Mock(), Ladder(time)
-    reporter = Reporter(store)
-    for unindexed in (0, 2, 0):
-        reporter.discovery(ladder, Outcome(waiting=3, unindexed=unindexed))
-    said = [call.args for call in store.facts.set.call_args_list]
-    assert said == [("index_misses", None), ("index_misses", "2 of 3 waiting tasks"), ("index_misses", None)]

@@ -123,15 +123,6 @@ def bench() -> Bench:
 # --- waiting tasks ---
 
 
-def test_a_time_out_is_put_off_at_once_and_then_often_enough(bench: Bench) -> None:
-    times = []
-    for second in range(60):
-        bench.clock.seconds = 1000.0 + second
-        if bench.extend(task("t")):
-            times.append(second)
-    assert times == [0, 10, 20, 30, 40, 50]
-
-
 @pytest.mark.parametrize("response_timeout", [2, 5, 30, 300])
 def test_four_short_absences_of_conductor_end_no_wait(bench: Bench, response_timeout: int) -> None:
     """Each begins as the time-out is to be put off, and lasts 0.9 s: the next try after it is in time."""
@@ -194,40 +185,6 @@ def test_short_time_outs_wait_for_none_of_many_long_ones(bench: Bench) -> None:
     extended = bench.extend(*many, task("short", 5))
     assert "short" in extended[:2]
     assert len(extended) == 128
-
-
-def test_time_outs_of_tasks_that_ended_are_forgotten_before_they_are_due(bench: Bench) -> None:
-    for number in range(5000):
-        name = f"t{number}"
-        bench.timeouts.extend([task(name, 10**6)], {name}, {"flow"}, HEARTBEAT)
-        bench.pool.run_all()
-    assert len(bench.timeouts._timers) < 2000
-    assert len(bench.server.extended) == 5000
-
-
-def test_a_thread_that_cannot_be_started_leaves_no_time_out_to_run_out(bench: Bench) -> None:
-    submit, room = bench.pool.submit, [1]
-
-    def full(*given: Any) -> Any:
-        submit(*given)
-        if not room:
-            raise RuntimeError("can't start new thread")
-        room.pop()
-
-    bench.pool.submit = full  # type: ignore[method-assign]
-    assert bench.extend(task("t"), task("u"), task("v")) == ["t", "u", "v"], "by the thread that there is"
-
-
-def test_a_failure_is_no_reason_to_leave_the_others_out(bench: Bench) -> None:
-    failing = bench.server.extend_lease
-
-    def fails(task_id: str, workflow_id: str, not_after: float) -> None:
-        if task_id == "one":
-            raise ZeroDivisionError
-        failing(task_id, workflow_id, not_after)
-
-    bench.server.extend_lease = fails
-    assert bench.extend(task("one"), task("two")) == ["two"]
 
 
 def test_extensions_that_hang_hold_up_no_other() -> None:
@@ -332,29 +289,6 @@ def test_a_taken_task_is_put_off_until_its_completion_is_recorded(bench: Bench) 
     assert bench.timeouts._timers == {}
 
 
-def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench) -> None:
-    with bench.timeouts.suspended([task("t"), task("u")]):
-        bench.store.taken["t"] = record("t")
-    bench.clock.seconds = 1010.0
-    bench.timeouts.extend([], {"u"}, set(), HEARTBEAT)  # of no receiver's workflow now
-    bench.pool.run_all()
-    assert bench.server.extended == ["t"]
-    assert list(bench.timeouts._timers) == ["t"]
-
-
-def test_a_task_that_waits_again_before_its_extension_has_a_thread_is_not_forgotten(bench: Bench) -> None:
-    one = task("t")
-    bench.extend(one)
-    with bench.timeouts.suspended([one]):
-        pass
-    bench.clock.seconds += 11
-    bench.timeouts.extend([], set(), {"flow"}, HEARTBEAT)
-    # Its completion fails meanwhile.
-    bench.timeouts.extend([one], {"t"}, {"flow"}, HEARTBEAT)
-    bench.pool.run_all()
-    assert bench.extend(one) == ["t"]
-
-
 def test_a_task_whose_completion_is_being_made_is_not_put_off(bench: Bench) -> None:
     with bench.timeouts.suspended([task("t")]):
         bench.store.taken["t"] = record("t")
@@ -396,13 +330,6 @@ def test_tasks_that_were_taken_before_this_worker_decides_are_put_off(bench: Ben
     assert sorted(bench.extend()) == ["a", "b", "c"]
     assert bench.timeouts.finish()
     assert bench.extend() == []
-
-
-def test_a_decision_that_was_not_written_takes_nothing(bench: Bench) -> None:
-    with pytest.raises(ZeroDivisionError), bench.timeouts.suspended([task("t")]):
-        raise ZeroDivisionError
-    assert bench.extend() == []
-    assert bench.extend(task("t")) == ["t"]
 
 
 @pytest.mark.parametrize("seed", range(5))

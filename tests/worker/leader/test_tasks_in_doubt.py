@@ -72,3 +72,34 @@ def test_no_event_overtakes_one_whose_task_is_looked_up_while_events_are_decided
     assert bench.takers(second) == []
     bench.decide()
     assert (bench.takers(first), bench.takers(second)) == ([task.id], [])
+
+
+def test_events_that_are_decided_together_keep_their_order_over_a_task_in_doubt(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    first = bench.arrive()
+    bench.ms += 10
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    bench.ms += 10
+    second, third = bench.arrive(), bench.arrive()
+    bench.decide()
+    assert [bench.event(event).hold for event in (first, second, third)] == ["held"] * 3
+    heal(bench)
+    bench.decide()
+    assert bench.takers(first) == [task.id]
+
+
+def test_an_event_whose_hold_ended_in_a_downtime_is_kept_for_a_task_in_doubt_that_came_in_time(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    bench.ms += SECOND
+    event = bench.arrive(hold=10)
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    bench.ms += 60 * SECOND
+    sick(bench, task)
+    bench.decide()
+    bench.decide()
+    assert bench.event(event).hold == "held"
+    heal(bench)
+    bench.decide()
+    assert bench.takers(event) == [task.id]

@@ -38,13 +38,6 @@ def test_the_password_in_conductors_address_is_not_logged(bench: Bench) -> None:
     assert "hidden" not in str(logs)
 
 
-def test_one_worker_decides_and_the_next_one_when_it_is_gone(bench: Bench) -> None:
-    first, second = bench.deciding(), bench.worker()
-    assert not second.elect()
-    first.end_term()
-    assert second.elect()
-
-
 def test_the_leader_too_reads_what_it_is_told_of_targets(bench: Bench) -> None:
     """PostgreSQL would keep all of it for as long as one worker stays leader, until nothing more can be told."""
     worker = bench.deciding()
@@ -53,17 +46,6 @@ def test_the_leader_too_reads_what_it_is_told_of_targets(bench: Bench) -> None:
         bench.store.signals.notify("targets")
         worker.step()
         assert not worker._listener.wait(0), "it has been read"
-
-
-def test_who_is_dead_is_replaced_at_once_and_who_may_only_hang_when_its_term_has_run_out(bench: Bench) -> None:
-    first, second = bench.deciding(), bench.worker()
-    assert not second.elect()
-    bench.store.leadership._unlock(first.id)  # as the kernel does when a process ends
-    assert second.elect()
-    third = bench.worker()
-    assert not third.elect()
-    with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS + 1):
-        assert third.elect()
 
 
 def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(bench: Bench) -> None:
@@ -163,17 +145,6 @@ def test_a_worker_resigns_only_if_the_index_was_searched_after_a_poll_whose_answ
     assert second.elect()
 
 
-def test_a_worker_that_lost_leadership_does_not_take_it_from_the_living(bench: Bench) -> None:
-    frozen, living = bench.deciding(), bench.worker()
-    with mock.patch.object(time, "time", return_value=time.time() + TERM_SECONDS + 1):
-        assert living.elect(), "without the lock, which the frozen one has"
-    bench.wait()
-    frozen.step()  # it wakes up, and finds that another decides
-    assert frozen.leader is None
-    assert not frozen.elect()
-    leader_of(living).renew()  # takes the lock
-
-
 def test_a_heartbeat_keeps_leadership_also_while_the_store_is_being_read(bench: Bench) -> None:
     worker, other = bench.worker(), bench.worker()
     load = Decider.load
@@ -190,31 +161,6 @@ def test_a_heartbeat_keeps_leadership_also_while_the_store_is_being_read(bench: 
 
 
 # --- heartbeats ---
-
-
-def test_a_heartbeat_after_the_end_brings_no_leadership_back(bench: Bench) -> None:
-    worker, next_one = bench.deciding(), bench.worker()
-    leader = leader_of(worker)
-    worker.end_term()
-    leader.renew()
-    assert bench.store.leadership.leader() is None
-    with mock.patch.object(leader.heartbeat, "over", False):  # it had begun before the end
-        leader.renew()
-    assert bench.store.leadership.leader() is None
-    assert next_one.elect()
-    bench.store.leadership._unlock(next_one.id)
-    assert worker.elect(), "the death of the next one shows: nobody else keeps its lock"
-
-
-def test_a_worker_that_lost_leadership_hears_of_it_from_its_heartbeat(bench: Bench) -> None:
-    worker, other = bench.deciding(), bench.worker()
-    bench.store.leadership.resign(Term(worker.id))
-    assert other.elect()
-    leader_of(worker).renew()
-    polls = bench.conductor.poll = mock.Mock()  # type: ignore[method-assign]
-    worker.step()
-    assert worker.leader is None
-    polls.assert_not_called()
 
 
 @pytest.mark.parametrize("lost", [True, False])

@@ -10,25 +10,23 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from structlog.testing import capture_logs
 
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Pruned, Task, Term
 from testkit import PATIENCE
-from testkit.own_webhooks import Fault, OwnWebhooks
+from testkit.own_webhooks import OwnWebhooks
 from tests.worker.clock import Clock
 from tests.worker.leader.bench import Bench, eventually, leader_of
 from tests.worker.leader.bench import bench as bench
 from tests.worker.play import Later
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown
+from worker.conductor.errors import ConductorError, NotNow, NotThere
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
 from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.reporting import WEBHOOKS_EVERY
-from worker.leader.worker import Worker
 
 # --- what was polled ---
 
@@ -58,16 +56,6 @@ def test_a_worker_that_could_not_store_what_it_polled_does_not_resign(bench: Ben
         old.step()
     assert old.leader is None
     assert not bench.worker().elect()
-
-
-def test_the_log_of_tasks_that_have_ended_names_some_of_very_many(bench: Bench) -> None:
-    worker = bench.deciding()
-    waiting = [bench.wait() for _ in range(30)]
-    worker.step()
-    with capture_logs() as logs:
-        leader_of(worker).drop(waiting)
-    assert [len(line["tasks"]) for line in logs] == [21]
-    assert len(leader_of(worker).decider.tasks) == 0
 
 
 def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
@@ -103,20 +91,6 @@ def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it
     leader_of(worker).discover()
     leader_of(worker).read_inbox()
     assert bench.state(hidden) == "waiting"
-    assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
-
-
-def test_what_a_reconciliation_has_shown_is_reported_though_the_discovery_fails_behind_it(bench: Bench) -> None:
-    worker = bench.deciding()
-    bench.wait()
-    worker.step()
-    hidden = bench.wait()
-    bench.conductor.poll("somebody")
-    bench.conductor.unindexed = {hidden}
-    bench.conductor.tasks[hidden].started_at -= 31_000
-    lost = OutcomeUnknown("no answer in time")
-    with mock.patch.object(bench.conductor, "ended_since", side_effect=lost), pytest.raises(OutcomeUnknown):
-        leader_of(worker).discover()
     assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
 
 
@@ -178,18 +152,6 @@ def test_webhooks_of_conductors_own_are_reported_and_looked_at_now_and_then(
     clock.seconds += WEBHOOKS_EVERY
     leader_of(worker).check()
     assert from_text(bench.store.facts.all()[FACT]) == [ServerWebhook("payments", "7f3kq", {"flow": 1})]
-
-
-@pytest.mark.parametrize("fault", ["401", "403", "503", "page", "login page", "garbage", "no list", "hangs"])
-def test_an_answer_that_does_not_tell_of_webhooks_changes_nothing(
-    bench: Bench, own_webhooks: OwnWebhooks, fault: Fault
-) -> None:
-    worker = bench.deciding()
-    eventually(lambda: worker.step() or leader_of(worker).scanner.searched_to)
-    own_webhooks.fault = fault
-    leader_of(worker).check()
-    assert own_webhooks.asked == 1
-    assert FACT not in bench.store.facts.all()
 
 
 def test_a_server_that_never_tells_of_its_webhooks_holds_up_no_event(bench: Bench, own_webhooks: OwnWebhooks) -> None:
@@ -258,16 +220,6 @@ def test_that_conductor_is_up_is_said_anew_in_each_term(bench: Bench) -> None:
     assert bench.store.facts.all()["conductor"] == "up"
 
 
-def test_what_a_worker_says_of_conductor_that_does_not_decide_any_more_does_not_stand_for_long(bench: Bench) -> None:
-    bench.clock = Clock()
-    worker = bench.deciding()
-    worker.step()
-    bench.store.facts.set("conductor", "away")  # by one that hung as it was about to say so
-    bench.clock.seconds += 61
-    worker.step()
-    assert bench.store.facts.all()["conductor"] == "up"
-
-
 # --- response time-outs ---
 
 
@@ -294,38 +246,9 @@ def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_term_only(bench:
 # --- the whole loop ---
 
 
-@pytest.fixture
-def running(bench: Bench) -> Iterator[Worker]:
-    worker = bench.worker()
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    yield worker
-    worker.stop()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-
-
 def delivered(bench: Bench, id_: str = "event") -> bool:
     event = bench.store.queries.event(id_)
     return event is not None and event.status == "delivered"
-
-
-def test_an_event_is_delivered_without_waiting_for_the_next_poll(bench: Bench, running: Worker) -> None:
-    task = bench.wait()
-    bench.arrive()
-    eventually(lambda: delivered(bench))
-    assert bench.conductor.tasks[task].worker_id == "event"
-
-
-def test_conductor_may_be_away_and_come_back(bench: Bench, running: Worker) -> None:
-    poll = bench.conductor.poll
-    with mock.patch.object(bench.conductor, "poll", side_effect=ConductorError("away")):
-        bench.wait()
-        bench.arrive()
-        eventually(lambda: bench.store.facts.all().get("conductor") == "away")
-    assert bench.conductor.poll == poll
-    eventually(lambda: delivered(bench))
-    eventually(lambda: bench.store.facts.all().get("conductor") == "up")
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("full"), LeadershipLost(), ZeroDivisionError(), KeyError("bug")])
@@ -348,18 +271,6 @@ def test_no_fault_of_a_step_ends_the_worker(bench: Bench, error: Exception, monk
     worker.stop()
     thread.join(PATIENCE)
     assert not thread.is_alive()
-
-
-def test_a_stopped_worker_resigns(bench: Bench) -> None:
-    worker = bench.worker()
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    eventually(lambda: bench.store.leadership.leader() is not None)
-    worker.stop()
-    thread.join(PATIENCE)
-    assert not thread.is_alive()
-    assert bench.store.leadership.leader() is None
-    assert bench.deciding()
 
 
 def test_a_sighup_reads_the_definitions_at_the_next_step(bench: Bench) -> None:
@@ -395,27 +306,6 @@ def test_once_keys_of_pruned_events_are_forgotten_when_their_workflows_have_ende
     ):
         deciding.as_leader(deciding._maintenance.forget_once_keys)
     assert forgotten == [one for one in pruned if one[1] == ended.id], "all, but the sick one"
-
-
-def test_once_keys_that_conductor_gives_no_answer_for_keep_no_others_from_being_forgotten(bench: Bench) -> None:
-    deciding = bench.deciding()
-    ended = bench.conductor.begin("flow")
-    ended.ended = True
-    forgotten: list[tuple[str, str]] = []
-    pruned = [(f"{number:03}", "sick" if 2 <= number < 8 else ended.id) for number in range(10)]
-    bench.conductor.ailing["sick"] = "500"
-    with (
-        mock.patch.object(
-            bench.store.once_keys, "pruned", lambda after, limit: [one for one in pruned if one[0] > after][:limit]
-        ),
-        mock.patch.object(bench.store.once_keys, "forget", forgotten.extend),
-    ):
-        for _ in range(2):
-            with pytest.raises(OutcomeUnknown):
-                deciding.as_leader(deciding._maintenance.forget_once_keys)
-            assert [key for key, _ in forgotten] == ["000", "001"], "it is left alone for now"
-        deciding.as_leader(deciding._maintenance.forget_once_keys)
-    assert [key for key, _ in forgotten] == ["000", "001", "008", "009"]
 
 
 def test_old_events_are_pruned_in_steps_by_the_worker_that_decides(bench: Bench) -> None:

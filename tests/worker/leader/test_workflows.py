@@ -6,15 +6,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from store.errors import StoreUnavailable
 from store.records import SetAside, Workflow
 from tests.worker.clock import Clock
 from tests.worker.play import Now
-from worker.discovery.suspects import Suspects
 from worker.leader.workflows import InDoubt, Workflows
 
 
@@ -126,16 +123,6 @@ def test_one_without_room_is_asked_for_again_however_many_hang(bench: Bench) -> 
     eventually(lambda: bench.workflows.begin() and shown(bench.workflows, "c") == "c")
 
 
-def test_asking_for_one_that_is_under_way_costs_the_same_however_many_are(bench: Bench) -> None:
-    names = [f"w{number}" for number in range(1000)]
-    bench.hang(*names[:4])
-    bench.workflows.begin()
-    bench.workflows.look_up(names)
-    with mock.patch.object(Suspects, "__contains__", return_value=False) as asked:
-        assert [shown(bench.workflows, name) for name in (names[0], names[-1])] == ["in doubt"] * 2
-    assert asked.call_count < 10
-
-
 def test_those_that_hang_queue_before_no_other_however_many_are_asked_for(bench: Bench) -> None:
     names = [f"w{number}" for number in range(100)]
     bench.hang(*names)
@@ -211,17 +198,6 @@ def test_what_was_looked_up_is_stored_but_for_what_the_store_refuses(bench: Benc
     bench.alone.save()
     assert set(bench.store.known) == {"a", "c"}
     assert shown(bench.alone, "b") == "b", "it is known all the same"
-
-
-@pytest.mark.parametrize("error", [ValueError("garbage"), StoreUnavailable("away")])
-def test_only_a_store_that_cannot_be_used_stops_a_look_up(bench: Bench, error: Exception) -> None:
-    bench.store.error = error
-    bench.alone.begin()
-    if isinstance(error, StoreUnavailable):
-        with pytest.raises(StoreUnavailable):
-            bench.alone.get("a")
-    else:
-        assert shown(bench.alone, "a") == "a"
 
 
 def test_people_are_shown_what_goes_on_failing_until_it_can_be_looked_up(bench: Bench) -> None:
