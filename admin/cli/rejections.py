@@ -141,7 +141,9 @@ def retry(
         _say(RetryOfMany(accepted=would_be, left_out=plan.refused, event_ids=[]), "would be accepted", as_json)
         sys.exit(1 if ids and plan.refused else 0)
     if webhook is not None and not yes:
-        confirm(f"{number} rejected deliveries of {plain(webhook)} become events", "Retry them?", "accepted")
+        which = f"rejected {'delivery' if number == 1 else 'deliveries'} of {plain(webhook)}"
+        would = "becomes an event" if number == 1 else "become events"
+        confirm(f"{number} {which} {would}", "Retry?", "accepted")
     done = refused.retry(plan.ready, ", ".join(ids) or ALL)
     _say(done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}), "accepted", as_json)
     sys.exit(1 if ids and plan.refused else 0)

@@ -137,7 +137,8 @@ class KeptRejections:
                     accepted[delivery.webhook] += 1
                     events.append(found.event_id)
         for webhook, number in sorted(accepted.items()):
-            self._bridge.record("retried", webhook, f"{number} rejected deliveries accepted: {which}")
+            deliveries = "delivery" if number == 1 else "deliveries"
+            self._bridge.record("retried", webhook, f"{number} rejected {deliveries} accepted: {which}")
         return RetryOfMany(accepted=accepted, left_out=left_out, event_ids=events)
 
     def acceptable(self) -> dict[str, tuple[int, int]]:

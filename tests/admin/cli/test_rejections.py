@@ -59,12 +59,14 @@ def test_one_that_is_still_rejected_says_why(cli: Cli, sample: Sample) -> None:
 
 
 def test_many_need_a_yes_and_what_is_refused_is_no_error(cli: Cli, sample: Sample) -> None:
+    many = ("rejections", "retry", "--webhook", "github-deploys", "--since", "2h")
     for number in range(3):
         keep_refused(sample, b'{"n": %d}' % number)
+        if number == 0:
+            assert "1 rejected delivery of github-deploys becomes an event" in cli(*many, code=2).stderr
     keep_refused(sample, secret="wrong")
     before = number_of_events(sample)
-    many = ("rejections", "retry", "--webhook", "github-deploys", "--since", "2h")
-    assert "add --yes" in cli(*many, code=2).stderr
+    assert "3 rejected deliveries of github-deploys become events" in cli(*many, code=2).stderr
     assert number_of_events(sample) == before
     found = json.loads(cli(*many, "--yes", "--json").stdout)
     assert found["accepted"] == {"github-deploys": 3}
