@@ -14,19 +14,10 @@ from store.records import NewEvent, Result, SetAside, new_event_id
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME, decide, start
 from tests.store.postgres_backend import PostgresBackend, migrated
+from tests.worker.clock import Clock
 
 NOW = 1_700_000_000_000
 HOUR = 3600.0
-
-
-class Clock:
-    """A monotonic clock that is set by hand."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
 
 
 @pytest.fixture

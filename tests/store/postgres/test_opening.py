@@ -61,19 +61,6 @@ def test_who_may_make_no_tables_is_told_what_to_ask_for(postgres_url: str) -> No
         store.close()
 
 
-def test_words_for_what_a_test_server_does_not_do() -> None:
-    from store.postgres.address import Address
-
-    address = Address.parse("postgresql://me:hidden@db/bridge")
-    refused = remedies.of_connecting(Exception('FATAL:  password authentication failed for user "me"'), address)
-    assert str(refused).startswith("PostgreSQL refuses the password of the user me")
-    wanted = remedies.of_connecting(Exception("fe_sendauth: no password supplied"), address)
-    assert "PGPASSWORD" in str(wanted)
-    assert (
-        remedies.too_old(120004) == "the server is PostgreSQL 12, and the bridge needs 13 or newer; upgrade the server"
-    )
-
-
 def test_a_server_that_is_too_old_is_refused(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remedies, "OLDEST_SERVER", 10**7)
     with pytest.raises(StoreUnavailable, match="needs 1000 or newer; upgrade the server"):

@@ -18,29 +18,9 @@ def of(sender: str, *numbers: int, size: int = 1, accepted: bool = False) -> lis
     return [Kept(f"{number:03}", 0, sender, size, accepted) for number in numbers]
 
 
-def sorted_by_arrival(*senders: list[Kept]) -> list[Kept]:
-    return sorted((one for sender in senders for one in sender), key=lambda one: one.id)
-
-
-def test_a_flood_pushes_out_nothing_but_itself() -> None:
-    kept = sorted_by_arrival(of("192.0.2.1", 1, 2, 3), of("198.51.100.1", *range(4, 100)))
-    gone = surplus_of(kept, 10)
-    assert gone == [f"{number:03}" for number in range(4, 93)]
-
-
 def test_the_addresses_of_an_ipv6_network_are_one_sender() -> None:
     flood = [Kept(f"{number:03}", 0, f"2001:db8::{number}", 1, False) for number in range(10, 100)]
     assert "001" not in surplus_of([*of("192.0.2.1", 1, 2), *flood], 10)
-
-
-def test_large_ones_push_out_nothing_of_those_who_send_small_ones() -> None:
-    kept = sorted_by_arrival(of("192.0.2.1", 1, 2, 3, size=1), of("198.51.100.1", 4, 5, size=60))
-    assert surplus_of(kept, 10, 100) == ["004"]
-
-
-def test_what_was_accepted_goes_before_what_may_still_be() -> None:
-    kept = sorted_by_arrival(of("192.0.2.1", 1, 2), of("192.0.2.1", 3, accepted=True))
-    assert surplus_of(kept, 2) == ["003"]
 
 
 def test_senders_without_an_address_are_one() -> None:
