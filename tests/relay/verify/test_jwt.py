@@ -19,19 +19,10 @@ from relay.verify.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, HttpsDow
 from testkit.npm import npm_package
 from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
 from tests.relay.issuer import CONFIGURATION, KEYS, PRIVATE, Issuer, public_jwk, serving
+from tests.worker.clock import Clock as StandingClock
 
 BODY = b'{"order": 1}'
 STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-class Ticking:
-    """A monotonic clock that only the test moves."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def monotonic(self) -> float:
-        return self.at
 
 
 @pytest.fixture
@@ -41,16 +32,16 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture
-def ticking() -> Ticking:
-    return Ticking()
+def ticking() -> StandingClock:
+    return StandingClock(1000.0)
 
 
 @pytest.fixture
-def relay(issuer: Issuer, ticking: Ticking, make_relay: MakeRelay, clock: Clock) -> Relay:
+def relay(issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: Clock) -> Relay:
     return relay_for({"issuer": issuer.url, "audience": "hooks"}, ticking, make_relay)
 
 
-def relay_for(asked: dict[str, Any], ticking: Ticking, make_relay: MakeRelay, **more: Any) -> Relay:
+def relay_for(asked: dict[str, Any], ticking: StandingClock, make_relay: MakeRelay, **more: Any) -> Relay:
     """A relay that really fetches."""
     keys = KeyCaches(HttpsDownload(), ticking)
     return make_relay({"name": "orders", "jwt": asked, **more}, fetch=keys.of("orders"))
@@ -139,7 +130,9 @@ def test_every_wrong_token_is_refused(issuer: Issuer, relay: Relay) -> None:
     assert relay.post("orders", BODY, issuer.bearer(aud=["x", "hooks"])).status_code == 200
 
 
-def test_claims_must_be_as_expected(issuer: Issuer, ticking: Ticking, make_relay: MakeRelay, clock: Clock) -> None:
+def test_claims_must_be_as_expected(
+    issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: Clock
+) -> None:
     asked = {"issuer": issuer.url, "claims": {"$.scope": {"$regex": r"\borders\b"}, "$.roles[*]": "writer"}}
     relay = relay_for(asked, ticking, make_relay)
     assert relay.post("orders", BODY, issuer.bearer(scope="a orders", roles=["x", "writer"])).status_code == 200
@@ -149,7 +142,7 @@ def test_claims_must_be_as_expected(issuer: Issuer, ticking: Ticking, make_relay
 
 
 def test_a_token_may_be_in_another_header_which_is_not_kept(
-    issuer: Issuer, ticking: Ticking, make_relay: MakeRelay, clock: Clock
+    issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: Clock
 ) -> None:
     asked = {"issuer": issuer.url, "audience": ["a", "hooks"], "jwks": issuer.url + KEYS, "header": "X-Proof"}
     relay = relay_for(asked, ticking, make_relay, listen=True)
@@ -169,13 +162,13 @@ def test_the_token_proves_the_sender_so_query_and_repetitions_are_the_senders_wo
     assert relay.payloads() == [{"order": 1, "a": "1"}] * 2
 
 
-def test_a_new_key_is_fetched_once_a_minute_at_most(issuer: Issuer, ticking: Ticking, relay: Relay) -> None:
+def test_a_new_key_is_fetched_once_a_minute_at_most(issuer: Issuer, ticking: StandingClock, relay: Relay) -> None:
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
     issuer.publish(public_jwk("RS256", STRANGER, "k2"))
     for _ in range(20):
         assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, "k2")).status_code == 401, "still fresh"
     assert issuer.asked[KEYS] == 1
-    ticking.at += FRESH_FOR
+    ticking.seconds += FRESH_FOR
     assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, "k2")).status_code == 200
     for number in range(20):
         assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, f"k{number}3")).status_code == 401
@@ -186,29 +179,29 @@ def test_a_new_key_is_fetched_once_a_minute_at_most(issuer: Issuer, ticking: Tic
 @pytest.mark.parametrize("page", [500, 302, b"no JSON", b"[]", {"keys": None}, {}, b"[" * 9999, b"{}" + b" " * 70000])
 @pytest.mark.parametrize("path", [CONFIGURATION, KEYS])
 def test_without_keys_nothing_is_refused_for_good(
-    path: str, page: Any, issuer: Issuer, ticking: Ticking, relay: Relay
+    path: str, page: Any, issuer: Issuer, ticking: StandingClock, relay: Relay
 ) -> None:
     issuer.pages[path] = page
     for _ in range(30):
         assert relay.post("orders", BODY, issuer.bearer()).status_code == 503
     assert relay.events() == []
     issuer.publish(public_jwk("RS256", PRIVATE["RS256"], "k1"))
-    ticking.at += CACHED_FOR
+    ticking.seconds += CACHED_FOR
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
 
 
 @pytest.mark.parametrize("page", [b"<html>closed</html>", b"", {}, {"keys": None}, 500])
 @pytest.mark.parametrize("path", [CONFIGURATION, KEYS])
 def test_a_page_that_is_no_key_replaces_none(
-    path: str, page: Any, issuer: Issuer, ticking: Ticking, relay: Relay
+    path: str, page: Any, issuer: Issuer, ticking: StandingClock, relay: Relay
 ) -> None:
     """Such a page was used for an hour, in which every delivery was answered 503."""
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
     issuer.pages[path] = page
-    ticking.at += CACHED_FOR
+    ticking.seconds += CACHED_FOR
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
     issuer.publish(public_jwk("RS256", STRANGER, "k2"))
-    ticking.at += FRESH_FOR
+    ticking.seconds += FRESH_FOR
     assert relay.post("orders", BODY, issuer.bearer("RS256", STRANGER, "k2")).status_code == 200
 
 
@@ -233,13 +226,13 @@ def test_a_delivery_that_waited_for_keys_has_time_to_be_stored(
 
 
 def test_an_issuer_that_was_away_is_asked_again_soon_whoever_asks(
-    issuer: Issuer, ticking: Ticking, relay: Relay
+    issuer: Issuer, ticking: StandingClock, relay: Relay
 ) -> None:
     """Allowances for strangers, who name keys, don't count: the definition names these."""
     issuer.pages[CONFIGURATION] = 500
     for _ in range(50):
         assert relay.post("orders", BODY, issuer.bearer()).status_code == 503
-        ticking.at += FAILED_FOR
+        ticking.seconds += FAILED_FOR
     issuer.publish(public_jwk("RS256", PRIVATE["RS256"], "k1"))
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
 
@@ -302,11 +295,13 @@ def get_rs256() -> Any:
     return jwt.algorithms.get_default_algorithms()["RS256"]
 
 
-def test_a_token_without_a_key_id_is_tried_with_the_first_keys(issuer: Issuer, ticking: Ticking, relay: Relay) -> None:
+def test_a_token_without_a_key_id_is_tried_with_the_first_keys(
+    issuer: Issuer, ticking: StandingClock, relay: Relay
+) -> None:
     others = [public_jwk("RS256", STRANGER) for _ in range(9)]
     issuer.publish(*others, public_jwk("RS256", PRIVATE["RS256"]))
     assert relay.post("orders", BODY, issuer.bearer(key_id=None)).status_code == 200
-    ticking.at += FRESH_FOR
+    ticking.seconds += FRESH_FOR
     issuer.publish(*others, public_jwk("RS256", STRANGER), public_jwk("RS256", PRIVATE["RS256"]))
     relay.post(
         "orders", BODY, issuer.bearer(key=rsa.generate_private_key(public_exponent=65537, key_size=2048), key_id=None)

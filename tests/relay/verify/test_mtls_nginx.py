@@ -18,6 +18,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 
 from tests.relay.bridge import MakeRelay, Relay
+from tests.relay.test_gunicorn import free_port
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx")
@@ -76,9 +77,7 @@ def port(relay: Relay, tmp_path: Path) -> Iterator[int]:
     server = make_server("127.0.0.1", 0, relay.app, handler_class=_Quiet)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+    port = free_port()
     for name, by in (("ca", None), ("server", "ca"), ("partner", "ca"), ("other", "ca"), ("stranger", None)):
         issue(tmp_path, name, by)
     (tmp_path / "t").mkdir()
