@@ -155,19 +155,6 @@ def test_a_server_whose_queues_are_off_is_waited_for_with_the_remedy(bench: Benc
     assert list(bench.conductor.workflows) == ["w0"]
 
 
-def test_a_message_is_held_for_a_workflow_and_not_longer_than_its_event(bench: Bench) -> None:
-    target = claimed(bench, "hold")
-    event = replace(bench.stored(), hold_until=bench.store.now() + 60_000)
-    calls = bench.executor._calls
-    result = calls.outcome(target, event).result
-    assert (result.state, result.not_sent) == ("pending", True)
-    assert result.due_at <= event.hold_until
-    over = calls.outcome(target, replace(event, hold_until=bench.store.now() - 1)).result
-    assert over.state == "cancelled"
-    workflow = bench.conductor.begin("flow", correlation_id="k")
-    assert calls.outcome(bench.later(target), event).result.workflow_id == workflow.id
-
-
 def test_a_workflow_that_has_ended_is_asked_once_about_a_message_that_is_held(bench: Bench) -> None:
     """Each look would send the payload again, and read all tasks of what may have been a long conversation."""
     first = ended(bench, bench.result(claimed(bench)))
