@@ -204,6 +204,8 @@ class Worker:
         except StoreUnavailable as error:
             # How much of the last steps was stored must be read from the store, once that is possible again.
             log.error("the store can't be used; trying again", error=str(error))
+            # Each call has waited for PostgreSQL, and resigning waits again: together longer than a step may take.
+            self._health.beat("the loop")
             self.end_term()
             self._stop.wait(_AFTER_STORE)
         except Exception:

@@ -335,3 +335,21 @@ def test_it_counts_as_stuck_if_its_jobs_no_longer_run(bench: Bench) -> None:
     assert worker._health.stuck() == []
     clock.seconds += 1
     assert worker._health.stuck() == ["the scheduler"]
+
+
+def test_it_does_not_count_as_stuck_while_each_of_its_calls_waits_for_the_store(bench: Bench) -> None:
+    worker, clock = bench.deciding(), Clock()
+    worker._health = Health(bench.store.leadership, clock)
+    seen: list[list[str]] = []
+
+    def away(*_: object) -> None:
+        clock.seconds += STUCK_AFTER * 2 / 3
+        seen.append(worker._health.stuck())
+        raise StoreUnavailable("PostgreSQL is away")
+
+    with (
+        mock.patch.object(leader_of(worker), "step", side_effect=away),
+        mock.patch.object(bench.store.leadership, "resign", side_effect=away),
+    ):
+        worker.step()
+    assert seen == [[], []]
