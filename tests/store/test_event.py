@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from criteria.missing import MEMBERS
-from store.records import Event, iso, new_event_id
+from store.records import Event, new_event_id
 
 
 def event(payload: str = "{}") -> Event:
@@ -25,12 +25,6 @@ def test_event_ids_are_uuid_7_and_sort_by_the_time_of_their_making() -> None:
     first = uuid.UUID(ids[0])
     assert first.version == 7
     assert abs((first.int >> 80) / 1000 - time.time()) < 60
-
-
-def test_times_are_iso_8601_in_utc_with_milliseconds() -> None:
-    assert iso(1_700_000_000_123) == "2023-11-14T22:13:20.123Z"
-    assert iso(1_700_000_000_000) == "2023-11-14T22:13:20.000Z"
-    assert iso(None) is None
 
 
 def test_the_document_is_the_payload_with_what_is_known_of_the_delivery() -> None:

@@ -74,12 +74,6 @@ def test_a_wait_is_ended_by_another_thread_or_else_the_next_one_is(store: Store,
     listener.close()
 
 
-@pytest.mark.parametrize("topic", ["events", "targets", "answers"])
-def test_a_wait_without_news_says_so(store: Store, topic: Topic) -> None:
-    with listening(store, topic) as listener:
-        assert False in [listener.wait(0.15) for _ in range(3)], "it may end for no reason, but not always"
-
-
 def test_a_wake_up_that_is_overtaken_by_the_closing_reaches_no_other_file(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -199,6 +199,30 @@ def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(pat
     assert len(stored(path)) == 1
 
 
+def test_whoever_has_less_time_waits_no_longer_for_the_database(path: Path, store: SqliteStore) -> None:
+    """Behind another process, and behind others of this one that wait for it."""
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        mock.patch.object(store._connections, "busy_timeout", 30),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        waits = threading.Thread(target=lambda: suppressed(store.deliveries.check_writable))
+        waits.start()
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                store.deliveries.append([event()], began + 0.3)
+            assert time.monotonic() - began < 10
+        other.execute("ROLLBACK")
+        waits.join(PATIENCE)
+    store.deliveries.append([event()])
+
+
+def suppressed(call: Callable[[], object]) -> None:
+    with suppress(StoreUnavailable):
+        call()
+
+
 def test_a_full_database_takes_all_of_a_delivery_or_nothing(path: Path, store: SqliteStore) -> None:
     store.deliveries.append([event()])
     before = stored(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,17 @@ def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
 
 def test_who_listens_without_a_fifo_looks_whether_anything_was_written(store: SqliteStore) -> None:
     assert_it_looks_whether_anything_was_written(store, store.signals.listener("answers"))
+
+
+def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
+    listener = store.signals.listener("events")
+    arrive(store, "first")
+    listener.close()
+    for number in range(3):
+        arrive(store, f"e{number}")
+    with closing(store.signals.listener("events")) as again:
+        arrive(store, "last")
+        assert again.wait(5)
 
 
 def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> None:
