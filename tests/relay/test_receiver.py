@@ -59,12 +59,6 @@ def test_a_delivery_id_that_comes_again_is_a_duplicate(make_relay: MakeRelay) ->
     assert len(relay.events()) == 2
 
 
-def test_without_a_delivery_id_nothing_is_a_duplicate(make_relay: MakeRelay) -> None:
-    relay = make_relay(PLAIN)
-    ids = {relay.post("plain", "{}", OK).get_json()["eventId"] for _ in range(3)}
-    assert len(ids) == 3
-
-
 def test_a_webhook_may_have_another_id_in_its_url(make_relay: MakeRelay) -> None:
     relay = make_relay(PLAIN | {"id": "7f3kq"})
     assert relay.post("7f3kq", "{}", OK).status_code == 200
