@@ -57,6 +57,22 @@ def test_headers_stand_in_for_a_challenge(make_relay: MakeRelay) -> None:
     assert relay.post("slack", CHALLENGE, OK).get_json() == {"challenge": "c"}
 
 
+def test_another_secret_makes_it_unverified_until_a_delivery_proves_it_also_if_it_was_verified_before(
+    make_relay: MakeRelay,
+) -> None:
+    relay = make_relay(PLAIN)
+    found = []
+    for key in (KEY, "another-key-0123456789", KEY):
+        relay.define([PLAIN | {"headers": {"X-Api-Key": key}}])
+        relay.background.reload_now()
+        relay.post("plain", "{}", {"X-Api-Key": "wrong"})
+        before = relay.store.verifications.all().get("plain")
+        assert relay.post("plain", "{}", {"X-Api-Key": key}).status_code == 200
+        found.append(relay.store.verifications.all()["plain"][0])
+        assert before is None or before[0] != found[-1]
+    assert found[0] == found[2] != found[1]
+
+
 def test_several_kinds_of_verification_must_all_pass(make_relay: MakeRelay) -> None:
     relay = make_relay(
         GITHUB | {"headers": {"X-Api-Key": KEY}, "signature": {"secret": "third-0123456789", "header": "X-Own"}}
