@@ -136,6 +136,13 @@ def test_large_ones_are_listed_without_their_bytes(make_relay: MakeRelay) -> Non
     assert len(relay.rejections()) == 5
 
 
+def test_no_more_are_kept_than_the_definition_says(make_relay: MakeRelay) -> None:
+    relay = make_relay(HUB | {"keep_rejected": 2})
+    for number in range(4):
+        post(relay, b'{"n": %d}' % number)
+    assert [one.body for one in kept(relay)] == [b'{"n": 2}', b'{"n": 3}']
+
+
 def test_what_the_store_cannot_take_is_dropped_and_the_reasons_are_kept(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
