@@ -159,3 +159,12 @@ def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Benc
     bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
     with pytest.raises(OutcomeUnknown):
         bench.scan()
+
+
+def test_what_an_overlapping_search_sees_again_is_not_found_again(bench: Bench) -> None:
+    bench.barrier.found_alone(bench.clock.seconds)
+    [task] = bench.schedule()
+    bench.conductor.poll("somebody")
+    bench.scan()
+    bench.scan()
+    assert bench.ids() == [task]

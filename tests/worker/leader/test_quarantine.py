@@ -12,6 +12,7 @@ import pytest
 from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import SetAside
 from store.sql import decisions
+from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.refusals import aside, hold, poison, refusing
@@ -232,3 +233,19 @@ def test_a_task_whose_look_for_held_events_fails_takes_one_at_its_next_try(bench
     bench.ms += SECOND
     bench.decide()
     assert (bench.takers(second), bench.store.quarantine.items()) == ([sick.id], [])
+
+
+def test_a_task_that_was_set_aside_and_has_ended_is_forgotten(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    hold(bench)
+    sick = bench.wait(workflow=workflow)
+    with failing_for(bench, sick):
+        bench.decide()
+    assert aside(bench) == [("task", sick.id, 1)]
+    bench.store.tasks.drop(ME, [sick.id], bench.ms)
+    bench.decider.drop_tasks([sick.id])
+    bench.decide()
+    assert bench.store.quarantine.items() == []
+    bench.ms += 10 * SECOND
+    bench.decide()
+    assert sick.id not in bench.decider.tasks

@@ -103,3 +103,37 @@ def test_an_event_whose_hold_ended_in_a_downtime_is_kept_for_a_task_in_doubt_tha
     heal(bench)
     bench.decide()
     assert bench.takers(event) == [task.id]
+
+
+def test_a_task_in_doubt_that_another_event_takes_lets_the_event_expire_at_once(bench: Bench) -> None:
+    bench.define(
+        {"name": "w", "receivers": {"flow": 1}, "hold": "5s"}, {"name": "v", "receivers": {"flow": "any"}, "hold": "5s"}
+    )
+    workflow = bench.conductor.begin("flow").id
+    event = bench.arrive(hold=5)
+    bench.decide()
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    bench.ms += 10 * SECOND
+    bench.decide()
+    assert bench.event(event).hold == "held"
+    other = bench.arrive("v")
+    bench.decide()
+    assert bench.takers(other) == [task.id]
+    assert bench.event(event).status == "expired"
+
+
+def test_a_task_in_doubt_that_ends_lets_the_event_expire(bench: Bench) -> None:
+    workflow = bench.conductor.begin("flow").id
+    event = bench.arrive(hold=5)
+    bench.decide()
+    bench.ms += SECOND
+    task = bench.wait(workflow=workflow)
+    sick(bench, task)
+    bench.ms += 10 * SECOND
+    bench.decide()
+    assert bench.event(event).status == "pending"
+    bench.decider.drop_tasks([task.id])
+    bench.decide()
+    assert bench.event(event).status == "expired"
