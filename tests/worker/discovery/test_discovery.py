@@ -9,7 +9,7 @@ import pytest
 
 from tests.worker.discovery.scanner_bench import Bench, Searched, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
-from worker.conductor.errors import ConductorError
+from worker.conductor.errors import ConductorError, NotNow
 from worker.discovery.discovery import Outcome
 
 
@@ -171,3 +171,21 @@ def test_a_key_that_may_not_read_running_workflows_does_without_reconciliation(b
         bench.discover(discovery)
     assert discovery.searched_to == bench.ms
     assert task not in bench.ids()
+
+
+def test_an_index_that_has_had_no_time_yet_misses_nothing(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    bench.ms += 29_000
+    bench.discover(bench.discovery())
+    assert task in bench.ids()
+    assert bench.outcomes == [Outcome(waiting=2, unindexed=0)]
+
+
+def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
+    [task] = unindexed(bench)
+    discovery = bench.discovery()
+    with mock.patch.object(bench.conductor, "running", fail), pytest.raises(NotNow):
+        bench.discover(discovery)
+    assert task not in bench.ids()
+    bench.discover(discovery)
+    assert task in bench.ids()

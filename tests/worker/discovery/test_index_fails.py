@@ -17,8 +17,6 @@ from tests.worker.leader.bench import Bench as LoopBench
 from worker.discovery.barrier import LONG_WAIT
 from worker.leader.leader import Leader
 
-STARTS = {"starts": [{"workflow": "flow"}]}
-
 
 class Bench(LoopBench):
     """One worker, at a server whose index has known tasks alone, and whose clock goes when it is told to."""
@@ -33,8 +31,7 @@ class Bench(LoopBench):
                     [
                         {"name": "w", "receivers": {"flow": "any"}},
                         {"name": "other", "receivers": {"flow": "any"}},
-                        {"name": "starts", **STARTS},
-                        {"name": "both", "receivers": {"flow": "any"}, **STARTS},
+                        {"name": "starts", "starts": [{"workflow": "flow"}]},
                     ],
                 )
             )
@@ -58,10 +55,10 @@ class Bench(LoopBench):
         self.conductor.tasks[task].started_at = self.conductor.server_time
         return task
 
-    def event(self, webhook: str, key: str = "", hold: int = 600_000) -> str:
+    def event(self, webhook: str, key: str = "") -> str:
         now = int(time.time() * 1000)
         id_ = f"event {len(self.made)} {time.perf_counter_ns()}"
-        self.store.deliveries.append([NewEvent(id_, webhook, now, json.dumps({"key": key}), {}, {}, now + hold)])
+        self.store.deliveries.append([NewEvent(id_, webhook, now, json.dumps({"key": key}), {}, {}, now + 600_000)])
         return id_
 
     def decided(self, *event_ids: str) -> list[bool]:

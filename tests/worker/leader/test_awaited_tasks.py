@@ -16,7 +16,6 @@ from worker.discovery.barrier import LAG, LATE
 from worker.discovery.suspects import SHOWN_AFTER
 from worker.leader.leader import Leader
 
-TALK = {"name": "talk", "receivers": {"flow": "any"}, "starts": [{"workflow": "flow", "unless": "taken"}]}
 ELSEWHERE = {"name": "elsewhere", "receivers": {"another": "any"}}
 WAYS: list[dict[str, int]] = [{}, {"search-v2": 500}, {"search-v2": 500, "search": 500}]
 
@@ -26,7 +25,7 @@ class Bench(IndexBench):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        webhooks = [*self.source.current.webhooks, *map(Webhook.model_validate, (TALK, ELSEWHERE))]
+        webhooks = [*self.source.current.webhooks, Webhook.model_validate(ELSEWHERE)]
         self.source.current = Definitions(tuple(webhooks))
 
     def begin_by_queue(self) -> Leader:
