@@ -13,7 +13,7 @@ from store.records import Task
 from tests.worker.clock import Clock
 from tests.worker.discovery.known import Known
 from tests.worker.simulated import Ailment, SimulatedConductor
-from worker.conductor.errors import ConductorError, OutcomeUnknown
+from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.discovery.index import Index
 
 
@@ -233,3 +233,16 @@ def test_those_that_hang_are_awaited_and_read_again_with_more_patience(bench: Be
         assert bench.find() == []
         assert sorted(bench.index.awaited()) == [("task", task) for task in tasks]
         assert sorted(retried(bench)) == tasks
+
+
+def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:
+    [sick] = bench.foreign()
+    bench.conductor.ailing[sick] = "garbage"
+    bench.find()
+    with (
+        mock.patch.object(bench.conductor, "waiting_task", side_effect=Unreachable("no connection")),
+        pytest.raises(Unreachable),
+    ):
+        retried(bench)
+    bench.conductor.ailing.clear()
+    assert retried(bench) == [sick]

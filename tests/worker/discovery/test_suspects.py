@@ -73,3 +73,9 @@ def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(
     assert bench.all.awaited() == []
     bench.all.remember("task", "set aside", "slow", bench.clock.seconds)
     assert bench.all.awaited() == [], "its last leader waited for it"
+
+
+def test_those_that_have_waited_longest_come_first_and_only_so_many(bench: Bench) -> None:
+    for number, at in enumerate([5, 3, 4]):
+        bench.failed("workflow", f"w{number}", "500", at)
+    assert [item.id for item in bench.due(100, 2)] == ["w1", "w2"]
