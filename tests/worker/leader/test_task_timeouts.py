@@ -289,6 +289,16 @@ def test_a_taken_task_is_put_off_until_its_completion_is_recorded(bench: Bench) 
     assert bench.timeouts._timers == {}
 
 
+def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench) -> None:
+    with bench.timeouts.suspended([task("t"), task("u")]):
+        bench.store.taken["t"] = record("t")
+    bench.clock.seconds = 1010.0
+    bench.timeouts.extend([], {"u"}, set(), HEARTBEAT)  # of no receiver's workflow now
+    bench.pool.run_all()
+    assert bench.server.extended == ["t"]
+    assert list(bench.timeouts._timers) == ["t"]
+
+
 def test_a_task_whose_completion_is_being_made_is_not_put_off(bench: Bench) -> None:
     with bench.timeouts.suspended([task("t")]):
         bench.store.taken["t"] = record("t")
