@@ -342,6 +342,13 @@ def test_tasks_that_were_taken_before_this_worker_decides_are_put_off(bench: Ben
     assert bench.extend() == []
 
 
+def test_a_decision_that_was_not_written_takes_nothing(bench: Bench) -> None:
+    with pytest.raises(ZeroDivisionError), bench.timeouts.suspended([task("t")]):
+        raise ZeroDivisionError
+    assert bench.extend() == []
+    assert bench.extend(task("t")) == ["t"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_no_time_out_runs_out_whatever_is_found_taken_dropped_and_returned(bench: Bench, seed: int) -> None:
     random, index = Random(seed), TaskIndex()
