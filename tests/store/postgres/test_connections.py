@@ -84,8 +84,8 @@ def heard(url: str, action: Callable[[], object], number: int) -> int:
         return found + sum(1 for _ in database.notifies(timeout=0))
 
 
-def test_a_duplicate_tells_nobody(store: PostgresStore, migrated_url: str) -> None:
-    store.deliveries.append([event("d")])
+def test_a_commit_is_told_and_a_duplicate_tells_nobody(store: PostgresStore, migrated_url: str) -> None:
+    assert heard(migrated_url, lambda: store.deliveries.append([event("d")]), 1) == 1
 
     def duplicate() -> None:
         assert store.deliveries.append([event("d")])[0].duplicate
