@@ -12,7 +12,7 @@ import pytest
 from store.errors import StoreUnavailable
 from store.records import Decision, Event
 from tests.worker.leader.decider_bench import SECOND, Bench, sick
-from worker.leader import held_events, plan
+from worker.leader import held_events, plan_writer
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 @pytest.fixture
 def sizes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """How many targets and how many ended holds each transaction writes, of ten at most."""
-    monkeypatch.setattr(plan, "STEP", 10)
+    monkeypatch.setattr(plan_writer, "STEP", 10)
     monkeypatch.setattr(held_events, "_ENDED_AT_ONCE", 20)
     sizes: list[tuple[int, int]] = []
     write = bench.store.decisions.decide
