@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config.quantities import Duration, Size
-from config.urls import check_database_url, parts_of, without_user
+from config.urls import check_database_url, check_network, parts_of, without_user
 from criteria.suggestions import nearest
 
 _SHORTEST_TOKEN = 16
@@ -70,7 +70,7 @@ def parse_proxies(value: object) -> Proxies:
             raise ValueError(
                 f"{part!r} is neither a number of proxies nor a network; write one such as 1, or 10.0.0.0/8,fd00::/8"
             ) from None
-        networks.append(network)
+        networks.append(check_network(network))
     return Proxies(networks=tuple(networks))
 
 

@@ -1,8 +1,8 @@
-"""URLs in settings and definitions: which are valid, and what of them people may see."""
+"""URLs and networks in settings and definitions: which are valid, and what of them people may see."""
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 
@@ -27,6 +27,14 @@ def is_loopback(host: object) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return bool((mapped or address).is_loopback)
+
+
+def check_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Network:
+    """The network, if an address can be in it: one of IPv4 is never compared as IPv6. Raises ValueError."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None:
+        raise ValueError(f"IPv4 written as IPv6, which no address matches; write {mapped}/{network.prefixlen - 96}")
+    return network
 
 
 def without_user(url: str) -> str:

@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from config.urls import parts_of
+from config.urls import check_network, parts_of
 from criteria.inputs import find_faults as find_input_faults
 from criteria.jsonpath import compile_path
 from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_operators
@@ -247,7 +247,12 @@ Topics = Annotated[
     Field(min_length=1),
     WithJsonSchema(_schema_of({"type": "string", "pattern": _TOPIC})),
 ]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_as_network), WithJsonSchema({"type": "string"})]
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    BeforeValidator(_as_network),
+    AfterValidator(check_network),
+    WithJsonSchema({"type": "string"}),
+]
 _VERSION_SCHEMA = {"type": "integer", "minimum": 1, "maximum": LARGEST_VERSION}
 Versions = Annotated[
     frozenset[int] | None,

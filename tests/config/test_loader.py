@@ -248,6 +248,10 @@ extra: 1
             "2: webhook a: allow_ips[0]: 10.0.0.1/8 has host bits set; write a network such as",
         ),
         (
+            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, allow_ips: ['::ffff:192.0.2.0/120']}",
+            "2: webhook a: allow_ips[0]: IPv4 written as IPv6, which no address matches; write 192.0.2.0/24",
+        ),
+        (
             "webhooks:\n- {name: a, signature: {secret: '${SECRET}', header: X, algorithm: md5}, receivers: {w: 1}}",
             "2: webhook a: signature.algorithm: Input should be 'sha1', 'sha256' or 'sha512'; ",
         ),

@@ -145,3 +145,11 @@ def test_anything_else_is_an_error_with_its_remedy(text: str, monkeypatch: pytes
     monkeypatch.setenv("BRIDGE_TRUSTED_PROXIES", text)
     with pytest.raises(SettingsError, match=r"BRIDGE_TRUSTED_PROXIES: .*; write"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"), [("::ffff:10.0.0.0/104", "write 10.0.0.0/8"), ("::1, ::ffff:192.0.2.1", "write 192.0.2.1/32")]
+)
+def test_ipv4_written_as_ipv6_is_an_error_that_says_how_to_write_it(text: str, remedy: str) -> None:
+    with pytest.raises(ValueError, match=f"; {remedy}$"):
+        parse_proxies(text)
