@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from config.definitions import Definitions, SecretPlace
 from config.json_schemas import BadSchema, PayloadSchema, load_schema
 from config.model import Webhook
-from config.problems import DefinitionsError, Problem, describe_error, dotted
+from config.problems import DefinitionsError, Problem, describe_error, dotted, fields_of
 from config.proofs import find_unproven
 from config.references import (
     DOTENV,
@@ -235,6 +235,7 @@ class _Item:
         return value
 
 
+_KEYS = frozenset(fields_of(Webhook))
 _HAVE_NULLS = frozenset({"when", "claims", "input", "body"})
 """Keys below which null is a value like others."""
 
@@ -346,7 +347,7 @@ class _Reader:
             return [self._resolve(inner, item, (*where, number)) for number, inner in enumerate(value)]
         if not isinstance(value, str):
             return value
-        if "${" in value and where[0] not in Webhook.model_fields:
+        if "${" in value and where[0] not in _KEYS:
             return UNRESOLVED  # report only the unknown key
 
         def report(what: str, remedy: str) -> None:
@@ -366,6 +367,8 @@ class _Reader:
         if webhook.payload_schema is None or not loader.references.looks_up:
             return
         name, folder = webhook.payload_schema.file, self._file.parent
+        if UNRESOLVED in name:
+            return
         try:
             schema = loader.schemas.get(folder / name) or load_schema(name, folder, loader.references.read)
         except BadSchema as error:

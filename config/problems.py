@@ -92,7 +92,7 @@ def describe_error(location: Where, kind: str, message: str) -> tuple[str, str]:
     key = str(location[-1]) if location else ""
     example = field.examples[0] if field is not None and field.examples else None
     if kind == "extra_forbidden":
-        return "unknown key", did_you_mean(key, _fields(model))
+        return "unknown key", did_you_mean(key, fields_of(model))
     if kind == "missing":
         return "missing", f"add {key}: {'…' if example is None else _flow(example)}"
     what, _, remedy = message.removeprefix("Value error, ").partition("; ")
@@ -109,7 +109,7 @@ def _at(location: Where) -> tuple[type[BaseModel], FieldInfo | None]:
         if field is not None and (inner := _model_in(field.annotation)) is not None:
             model, field = inner, None
         if field is None:
-            field = _fields(model).get(name)
+            field = fields_of(model).get(name)
     return model, field
 
 
@@ -120,7 +120,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next(filter(None, map(_model_in, get_args(annotation))), None)
 
 
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+def fields_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The model's fields by their keys in the YAML."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 

@@ -122,6 +122,7 @@ def test_quotes_within_a_secret_are_nothing(load: Load) -> None:
         ("signature: {header: X, secret: abcdefghijklm, prefix: '${SECRET}'}", "signature.prefix"),
         ("hold: '${SECRET}'", "hold"),
         ("dedup: {header: '${SECRET}'}", "dedup.header"),
+        ("schema: '${SECRET}.json'", "schema"),
     ],
 )
 def test_a_reference_stands_only_where_a_secret_belongs(problems: Problems, written: str, where: str) -> None:
