@@ -14,7 +14,7 @@ import structlog
 from pydantic import BaseModel, Field, ValidationError
 
 from config.definitions import Definitions
-from config.loader import FileContent, Loader
+from config.loader import FileContent, Loader, errors_in
 from config.model import Webhook
 from config.problems import DefinitionsError, Problem
 from config.references import DOTENV, environment_with_dotenv, holds_secret, stamps_of
@@ -110,7 +110,7 @@ class LastGood:
         environment = environment_with_dotenv() if self._looks_up_secrets else None
         loader = Loader(self._platforms, environment, {}, self._may_be_empty, self._conductor_payload, sources)
         files = loader.files(path)
-        missing = any(not problem.warning for problem in loader.problems)
+        missing = bool(errors_in(loader.problems))
         if missing:  # the folder or file itself
             files = [path] if path.name in self._remembered else [path / name for name in sorted(self._remembered)]
             sources |= stamps_of(files)
