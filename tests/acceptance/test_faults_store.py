@@ -8,16 +8,17 @@ import resource
 import signal
 import sqlite3
 import subprocess
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from testkit import PATIENCE
 from testkit.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
 from testkit.processes import Child
 from tests.acceptance.bridge import Bridge, unique
+from tests.acceptance.faults.clients import Clients
 
 WEBHOOKS = f"""
 webhooks:
@@ -313,22 +314,17 @@ def test_a_backup_that_is_taken_while_running_is_consistent_and_complete(
 ) -> None:
     """Both ways of docs/operations.md."""
     sender = Sender(bridge.start(), conductor)
-    stop = threading.Event()
-    failed: list[BaseException] = []
+    clients = Clients()
 
     def send() -> None:
-        try:
-            while not stop.is_set():
-                sender.send_start()
-        except BaseException as error:
-            failed.append(error)
+        while not clients.stopped.is_set():
+            sender.send_start()
 
-    clients = [threading.Thread(target=send) for _ in range(2)]
-    for client in clients:
-        client.start()
+    for _ in range(2):
+        clients.start(send)
     try:
         for copy in (by_backup, by_vacuum):
-            wait_for(lambda: len(sender.starts) % 50 > 25 or failed, "some events were accepted")
+            wait_for(lambda: len(sender.starts) % 50 > 25, "some events were accepted")
             before = sender.starts[:]
             target = tmp_path / f"{copy.__name__}.db"
             copy(bridge.database, target)
@@ -337,10 +333,8 @@ def test_a_backup_that_is_taken_while_running_is_consistent_and_complete(
             connection.close()
             assert kept >= set(before), "what was accepted before the backup is in it"
     finally:
-        stop.set()
-        for client in clients:
-            client.join()
-    assert not failed, failed
+        clients.stopped.set()
+        clients.join(PATIENCE)
     sender.audit()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +15,7 @@ from store.open import open_store
 from testkit import PATIENCE
 from testkit.client import Conductor, RequestFailed, outputs, wait_for, wait_for_webhook
 from tests.acceptance.bridge import Bridge, accepted, unique
+from tests.acceptance.faults.clients import Clients
 from tests.acceptance.faults.fleet import Fleet
 
 pytestmark = pytest.mark.long
@@ -44,10 +44,9 @@ class Service:
         self._lock = threading.Condition()
         self._busy: list[Bridge] = []
         self._turn = 0
-        self._stopping = False
         self.accepted: list[str] = []
         self.failures: list[str] = []
-        self._threads = [threading.Thread(target=self._post_all) for _ in range(4)]
+        self._clients = Clients()
 
     def replace(self, old: Bridge, new: Bridge) -> None:
         """The old one gets nothing new; returns once what it was sent is answered."""
@@ -57,17 +56,16 @@ class Service:
             self._lock.wait_for(lambda: old not in self._busy, timeout=PATIENCE)
 
     def __enter__(self) -> Service:
-        for thread in self._threads:
-            thread.start()
+        for _ in range(4):
+            self._clients.start(self._post_all)
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stopping = True
-        for thread in self._threads:
-            thread.join()
+        self._clients.stopped.set()
+        self._clients.join(PATIENCE)
 
     def _post_all(self) -> None:
-        while not self._stopping:
+        while not self._clients.stopped.is_set():
             with self._lock:
                 self._turn += 1
                 relay = self._relays[self._turn % len(self._relays)]
@@ -84,7 +82,7 @@ class Service:
                 with self._lock:
                     self._busy.remove(relay)
                     self._lock.notify_all()
-            time.sleep(0.05)  # the relays that start need the processor too
+            self._clients.stopped.wait(0.05)  # the relays that start need the processor too
 
 
 @pytest.mark.slow(25)
