@@ -59,6 +59,10 @@ class Retries(Generic[Key, Group]):
         """The item isn't tried any more."""
         self._entries.pop(key, None)
 
+    def at(self, key: Key) -> float:
+        """When the item is due; infinite if it isn't tried any more, or is being tried."""
+        return self._entries[key][0] if key in self._entries else _NEVER
+
     def due_at(self, may: Callable[[Group], bool] = lambda _: True) -> float:
         """When the next item is due, of the groups that `may` be next; infinite if there is none."""
         return min((self._first_at(group) for group in list(self._groups) if may(group)), default=_NEVER)

@@ -68,6 +68,8 @@ def test_each_is_due_at_its_latest_time_and_in_its_order(steps: list[Any]) -> No
                 assert all((at, number) <= other[:2] for other in naive.due.values() if other[2] == group)
         for barred in "abc":
             assert retries.due_at(lambda group, barred=barred: group != barred) == naive.due_at(barred)
+        for key in range(10):
+            assert retries.at(key) == naive.due.get(key, (float("inf"),))[0]
 
 
 def test_however_many_items_a_group_has_another_takes_its_turn() -> None:

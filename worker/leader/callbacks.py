@@ -87,7 +87,6 @@ class _Waiting:
     event: HeldEvent
     place: OneTarget
     proof: Proof
-    due_at: float
     turn: Turn = "first"
     tries: int = 0
     failures: int = 0
@@ -146,13 +145,13 @@ class Callbacks:
         proof: Proof = "signed" if is_signed else "by id"
         is_new = self._store.now() - event.received_at < _NEW_FOR * 1000
         turn: Turn = "first" if is_new else "again"
-        waiting = _Waiting(HeldEvent(event), event.only, proof, self._clock.monotonic(), turn)
+        waiting = _Waiting(HeldEvent(event), event.only, proof, turn)
         self._waiting[event.seq] = waiting
         workflow = self._workflows.setdefault(event.only.workflow_id, _Workflow())
         workflow.events.setdefault(event.only.reference_name, {})[event.seq] = waiting
         workflow.unsigned += not is_signed
         self._fresh[event.webhook] += not is_signed
-        self._schedule(waiting, waiting.due_at)
+        self._schedule(waiting, self._clock.monotonic())
 
     def remove(self, event: HeldEvent) -> None:
         """The event is no longer held."""
@@ -201,7 +200,7 @@ class Callbacks:
         for waiting in concerned:
             if waiting.running:
                 waiting.is_outdated = True
-            elif waiting.due_at > now:
+            elif self._retries.at(waiting.event.seq) > now:
                 self._schedule(waiting, now)
 
     def due_in(self) -> float:
@@ -227,7 +226,8 @@ class Callbacks:
         found: list[LookedUp] = []
         while not self._answers.empty():
             began, each = self._answers.get_nowait()
-            self._running[each[0][0].proof][each[0][0].turn] -= 1
+            first, _ = each[0]
+            self._running[first.proof][first.turn] -= 1
             for waiting, what in each:
                 waiting.running = False
                 if self._waiting.get(waiting.event.seq) is not waiting:
@@ -261,7 +261,6 @@ class Callbacks:
         self._schedule(waiting, self._clock.monotonic() + wait_before(waiting.failures, _LONGEST_FAILING))
 
     def _schedule(self, waiting: _Waiting, at: float) -> None:
-        waiting.due_at = at
         self._retries.put(waiting.event.seq, at, (waiting.proof, waiting.turn, waiting.event.webhook))
 
     def _begin_due(self) -> None:
@@ -293,7 +292,7 @@ class Callbacks:
     def _due_with(self, first: _Waiting, now: float) -> list[_Waiting]:
         """This event, then the others that nothing signs, for the same workflow, that are due."""
         others = (one for one in self._workflows[first.place.workflow_id] if one is not first and one.proof == "by id")
-        return [first, *(one for one in others if not one.running and one.due_at <= now)]
+        return [first, *(one for one in others if self._retries.at(one.event.seq) <= now)]
 
     def _find(self, together: Sequence[_Waiting], began: int, is_first: bool) -> None:
         """On the pool."""
