@@ -54,7 +54,7 @@ class Scanner:
         self._broken_off: tuple[float, int] | None = None
         """When the search began that is to be continued, and from which start of tasks."""
         self.failure = ""
-        """Why the index can't be searched; None if it can."""
+        """Why the index can't be searched; empty if it can."""
         self.searched_to = 0
         """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
 
