@@ -9,8 +9,9 @@ the index doesn't know.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Container, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
@@ -65,13 +66,24 @@ class _Reconciliation:
         self.unindexed: set[str] = set()
 
 
+class Known(Container[str], Protocol):
+    """The ids of tasks known to wait."""
+
+    def ids(self) -> list[str]:
+        """All their ids."""
+
+    def workflow_ids(self) -> set[str]:
+        """Their workflows."""
+
+
 class Discovery:
     """For one thread."""
 
-    def __init__(self, conductor: Conductor, index: Index, step: int = STEP):
+    def __init__(self, conductor: Conductor, index: Index, known: Known, step: int = STEP):
         """`step`: running workflows that are read at each discovery."""
         self._conductor = conductor
         self._index = index
+        self._known = known
         self._clock = index.clock
         self._step = step
         self._runs = 0
@@ -107,7 +119,7 @@ class Discovery:
             yield from self._check_some()  # while the index can't be searched, this is the only way
             raise
         # The index alone doesn't prove that a task has ended.
-        yield from self._check(sorted(task_id for task_id in ended if task_id in self._index.known))
+        yield from self._check(sorted(task_id for task_id in ended if task_id in self._known))
         yield from self._check_some(ended)
 
     def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
@@ -158,8 +170,8 @@ class Discovery:
     def _find_witness(self, now: float) -> str | None:
         """A task that has been known for so long that a working index shows it if it still waits; None if there is
         none."""
-        if self._witness is None or self._witness[0] not in self._index.known:
-            oldest = next(iter(self._index.known.ids()), None)
+        if self._witness is None or self._witness[0] not in self._known:
+            oldest = next(iter(self._known.ids()), None)
             self._witness = None if oldest is None else (oldest, now)
         if self._witness is None or now < self._witness[1] + LAG / 1000:
             return None
@@ -171,17 +183,16 @@ class Discovery:
         `shown`: the ids of the tasks that the index has shown. `now`: the server's time just before that, in
         milliseconds. Raises ConductorError; the next discovery then reads the same workflows again.
         """
-        known = self._index.known
         try:
             if begins:
                 # Workflows without a known waiting task come first: a missed task is more likely there.
-                ahead = sorted(self._index.running(), key=known.workflow_ids().__contains__)
+                ahead = sorted(self._index.running(), key=self._known.workflow_ids().__contains__)
                 self._reconciliation = _Reconciliation(ahead, now - LAG)
             if (current := self._reconciliation) is None:
                 return
             current.shown |= shown
             for tasks in self._index.waiting_in(current.ahead[: self._step]):
-                if unknown := [task for task, _ in tasks if task.id not in known]:
+                if unknown := [task for task, _ in tasks if task.id not in self._known]:
                     yield unknown
                 current.seen |= {task.id for task, _ in tasks}
                 current.unindexed |= {t.id for t, at in tasks if at < current.before and t.id not in current.shown}
@@ -199,11 +210,11 @@ class Discovery:
     def _check_some(self, without: Collection[str] = ()) -> Iterator[Ended]:
         """Requests the status of the next few waiting tasks, in rotation. Costs no more if many wait."""
         if not self._to_check:
-            self._to_check.extend(self._index.known.ids())
+            self._to_check.extend(self._known.ids())
         turn: list[str] = []
         while self._to_check and len(turn) < _CHECKS:
             task_id = self._to_check.popleft()
-            if task_id in self._index.known and task_id not in without:
+            if task_id in self._known and task_id not in without:
                 turn.append(task_id)
         yield from self._check(turn)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from typing import Any, Literal
+from typing import Literal
 
 from config.urls import without_user
 from config.webhooks import Definitions
@@ -143,8 +143,7 @@ def _earlier_start(name: str, conductor: Conductor) -> object:
 
 def _discovery(conductor: Conductor) -> Iterator[CheckResult]:
     """How waiting tasks that no queue hands out are found. Raises ConductorError."""
-    nothing: Any = frozenset()
-    index = Index(conductor, None, nothing, time)
+    index = Index(conductor, None, (), time)
     ladder = index.ladder
     # This shows which way works, without reading all tasks or running workflows.
     for _ in index.waiting_since(conductor.server_now()):

@@ -113,7 +113,7 @@ class Leader:
         """Whether polled tasks couldn't be stored, which no queue hands out again."""
         self._index = Index(conductor, pools.index, self.decider.tasks, clock)
         self.scanner = Scanner(conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains)
-        self._discovery = Discovery(conductor, self._index)
+        self._discovery = Discovery(conductor, self._index, self.decider.tasks)
         self._blocked_due = float("-inf")
         """When blocked webhooks' events are read again."""
         self._inbox = Inbox("the leader", tuning.inbox, concerns_all)

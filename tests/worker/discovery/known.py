@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Known(dict[str, str]):
-    """Implements `worker.discovery.index.Known`: task id → workflow id."""
+    """Implements `worker.discovery.discovery.Known`: task id → workflow id."""
 
     def ids(self) -> list[str]:
         return list(self)

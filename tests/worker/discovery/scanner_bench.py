@@ -61,7 +61,7 @@ class Bench:
         return self.conductor._task(self.conductor.tasks[task_id])
 
     def discovery(self, step: int = 500) -> Discovery:
-        return Discovery(self.conductor, self.index, step)  # type: ignore[arg-type]
+        return Discovery(self.conductor, self.index, self.known, step)  # type: ignore[arg-type]
 
     def discover(self, discovery: Discovery, *waiting: str) -> None:
         """One discovery while these tasks are known to wait."""
