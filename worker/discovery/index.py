@@ -151,7 +151,7 @@ class Index:
 
         Raises ConductorError if none can be read.
         """
-        return [id_ for _, ids in self.running_by_name() for id_ in ids]
+        return [id_ for _, ids in self._running_by_name() for id_ in ids]
 
     def waiting_in(
         self, workflow_ids: Sequence[str], conductor: Conductor | None = None, name: str = ""
@@ -235,13 +235,13 @@ class Index:
 
     def _running_tasks(self, conductor: Conductor, seen: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
-        for name, ids in self.running_by_name():
+        for name, ids in self._running_by_name():
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
             for found in self.waiting_in(unsuspected, conductor, name):
                 seen.update(task.id for task, _ in found)
                 yield [task for task, _ in found]
 
-    def running_by_name(self) -> Iterator[tuple[str, list[str]]]:
+    def _running_by_name(self) -> Iterator[tuple[str, list[str]]]:
         """Each receiver with its running workflows, as for `running`."""
         found, failed = self._each(self._conductor.running, list(filter(fits_path, self.receivers)))
         if failed and not found:
