@@ -1,7 +1,8 @@
-"""An event's status and effects in words: the same wherever events are listed."""
+"""An event's status, effects and failures in words: the same wherever events are listed."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -126,3 +127,31 @@ def read_targets(queries: Queries, event_id: str) -> EventTargets:
     others = Counter(queries.target_states(event_id))
     others.subtract(target.state for target in found.values())
     return EventTargets([found[id_] for id_ in sorted(found)], +others)
+
+
+UNKNOWN = "no reason is known"
+_LONGEST = 200
+_VARIABLE = re.compile(
+    r"""[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}  # a UUID
+      | \b(?=[\w-]*\d)[\w-]{6,}\b                                                    # an id with a digit in it
+      | \b\d+(?:[.,:]\d+)*\b                                                         # a number, or a time
+    """,
+    re.VERBOSE,
+)
+
+
+def reason_of(error: str | None) -> str:
+    """The error with ``…`` for ids and numbers, on one line."""
+    if not error or not error.strip():
+        return UNKNOWN
+    text = _VARIABLE.sub("…", " ".join(error[: 4 * _LONGEST].split()))
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def failure_reasons(queries: Queries, event_ids: Sequence[str]) -> dict[str, set[str]]:
+    """event id → why its targets failed, for those of these events of which one did. Raises StoreUnavailable."""
+    found: dict[str, set[str]] = {}
+    for target in queries.some_targets_of(event_ids, TARGETS_LISTED):
+        if target.state == "failed":
+            found.setdefault(target.event_id, set()).add(reason_of(target.error))
+    return found

@@ -6,8 +6,7 @@ from pydantic import Field
 
 from admin.api.base import ApiObject, Time
 from admin.bridge import Bridge
-from admin.events.descriptions import TARGETS_LISTED
-from admin.events.search import UNKNOWN, reason_of
+from admin.events.descriptions import UNKNOWN, failure_reasons
 from store.sql.event_search import EventFilter, EventPage
 
 _PAGE = 500
@@ -45,12 +44,9 @@ def failures(bridge: Bridge, webhook: str | None = None) -> Failures:
     page = EventPage(())
     while number < _EXAMINED:
         page = bridge.page(EventFilter(webhook, before_seq=before, unresolved=True, limit=_PAGE))
-        reasons: dict[str, set[str]] = {event.id: set() for event in page.events}
-        for target in bridge.store.queries.some_targets_of(list(reasons), TARGETS_LISTED):
-            if target.state == "failed":
-                reasons[target.event_id].add(reason_of(target.error))
+        reasons = failure_reasons(bridge.store.queries, [event.id for event in page.events])
         for event in page.events:
-            for reason in reasons[event.id] or {UNKNOWN}:
+            for reason in reasons.get(event.id, {UNKNOWN}):
                 key, at = (event.webhook, reason), event.received_at
                 new = Failure(webhook=key[0], reason=reason, number=0, first_at=at, last_at=at, last_event=event.id)
                 group = groups.setdefault(key, new)

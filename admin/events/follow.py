@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from admin.bridge import Bridge
-from admin.events.search import Search, reason_of
+from admin.events.descriptions import reason_of
+from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.records import Event, Target
 from store.sql.event_search import EventFilter

@@ -17,32 +17,13 @@ from itertools import islice
 from typing import Any
 
 from admin.errors import CantDo
-from admin.events.descriptions import TARGETS_LISTED
+from admin.events.descriptions import failure_reasons
 from criteria.equality import Key, comparison_key
 from criteria.jsonpath import BadPath, compile_path
 from store.hiding import Hidden, masked, masked_in_list
 from store.records import Event
 from store.sql.event_search import EventFilter, EventPage
 from store.sql.queries import Queries
-
-UNKNOWN = "no reason is known"
-_LONGEST = 200
-_VARIABLE = re.compile(
-    r"""[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}  # a UUID
-      | \b(?=[\w-]*\d)[\w-]{6,}\b                                                    # an id with a digit in it
-      | \b\d+(?:[.,:]\d+)*\b                                                         # a number, or a time
-    """,
-    re.VERBOSE,
-)
-
-
-def reason_of(error: str | None) -> str:
-    """The error with ``…`` for ids and numbers, on one line."""
-    if not error or not error.strip():
-        return UNKNOWN
-    text = _VARIABLE.sub("…", " ".join(error[: 4 * _LONGEST].split()))
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-
 
 _STEP = 200
 """Events that are looked at together."""
@@ -121,7 +102,7 @@ class Search(EventFilter):
     where: tuple[Where, ...] = ()
     """All of these must hold."""
     failure: str | None = None
-    """Only failed events with this reason (`admin.events.search`)."""
+    """Only failed events with this reason (`admin.events.descriptions.reason_of`)."""
 
 
 def search(
@@ -187,7 +168,7 @@ class _Looking:
         if self._query.type is not None:
             shown = {id_: event for id_, event in shown.items() if self._is_of_type(event)}
         if self._query.failure is not None:
-            reasons = self._reasons(list(shown))
+            reasons = failure_reasons(self._queries, list(shown))
             shown = {id_: event for id_, event in shown.items() if self._query.failure in reasons.get(id_, ())}
         to_read = [id_ for id_, event in shown.items() if self._must_be_read(event)]
         small = self._queries.events_up_to(to_read, _SMALL) if to_read else {}
@@ -205,13 +186,6 @@ class _Looking:
         if event.type is None:
             return False
         return event.type.startswith(wanted[:-1]) if wanted.endswith("*") else event.type == wanted
-
-    def _reasons(self, event_ids: Sequence[str]) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
-        for target in self._queries.some_targets_of(event_ids, TARGETS_LISTED):
-            if target.state == "failed":
-                found.setdefault(target.event_id, set()).add(reason_of(target.error))
-        return found
 
     def _must_be_read(self, event: Event) -> bool:
         return bool(self._query.where) or self._folds or bool(self._query.text and self._hide(event.webhook) != ())
