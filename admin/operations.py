@@ -81,7 +81,7 @@ def list_events(bridge: Bridge, search: Search, limit: int, before: str | None =
     before_seq = bridge.event_meant(before).seq if before else None
     page = bridge.page(replace(search, before_seq=before_seq, limit=limit))
     targets = bridge.targets_by_event(page.events)
-    context = status_context(bridge, page.events, targets)
+    context = status_context(bridge.store, page.events, targets)
     events = [
         ListedEvent.of(
             event,

@@ -7,13 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
 from store.records import Event, SetAside, Target, TargetKind, TargetState
 from store.sql.queries import Queries
-
-if TYPE_CHECKING:
-    from admin.bridge import Bridge
+from store.sql.store import Store
 
 _DAY = 86_400_000
 
@@ -31,14 +28,14 @@ class StatusContext:
     """Number of a target → why it is set aside."""
 
 
-def status_context(bridge: Bridge, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> StatusContext:
+def status_context(store: Store, events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> StatusContext:
     """What the statuses of these events depend on."""
     pending = [event.id for event in events if event.status == "pending"]
     calls = [str(target.id) for id_ in pending for target in targets.get(id_, ()) if target.state == "pending"]
-    items = bridge.store.quarantine.items
+    items = store.quarantine.items
     return StatusContext(
-        bridge.store.now(),
-        bridge.store.pauses.paused() if pending else {},
+        store.now(),
+        store.pauses.paused() if pending else {},
         {item.id: item for item in items("event", ids=pending)} if pending else {},
         {item.id: item for item in items("target", ids=calls)} if calls else {},
     )

@@ -5,16 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
+from admin.bridge import Bridge
 from admin.events.search import BadFilter, Search, Where, split_condition
 from config.quantities import parse_duration
 from criteria.suggestions import did_you_mean
 from store.records import EventStatus, Waiting
 from store.sql.event_search import EventFilter
-
-if TYPE_CHECKING:
-    from admin.bridge import Bridge
 
 STATUSES: tuple[str, ...] = (*get_args(EventStatus), *get_args(Waiting), "unresolved", "resolved")
 """What a list can be asked for: the statuses, what pending events wait for, failed events that still need somebody, and

@@ -164,7 +164,7 @@ def _older(page: EventPage, filters: dict[str, str]) -> str | None:
 def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:
     """For each event of a list its status and effects in words, and the targets that failed."""
     targets = here.targets_by_event(events)
-    context = status_context(here, events, targets)
+    context = status_context(here.store, events, targets)
     return [
         {
             "event": event,
@@ -204,6 +204,7 @@ def event(event_id: str) -> str:
     url = url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
     shows_all = request.args.get("all") == "true"
     near, others = shown_first(explained.tasks, each=shows_all)
+    context = status_context(here.store, [found], {event_id: targets.some})
     return render(
         "event.html",
         why=answer(explained.tasks),
@@ -213,7 +214,7 @@ def event(event_id: str) -> str:
         curl=as_curl(delivery_of(shown, url)),
         targets=targets.some[:TARGETS_LISTED],
         beyond=targets.beyond(TARGETS_LISTED),
-        status_words=describe_status(found, targets.some, status_context(here, [found], {event_id: targets.some})),
+        status_words=describe_status(found, targets.some, context),
         explained=explained,
         payload=payload[:_LONGEST_SHOWN],
         cut=len(payload) > _LONGEST_SHOWN,
