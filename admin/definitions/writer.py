@@ -85,10 +85,13 @@ class Written:
 
 @dataclass(frozen=True)
 class Change:
-    """A change that passed the checks: the files' new texts (None to delete a file), and warnings."""
+    """A change that passed the checks."""
 
-    texts: Mapping[Path, str | None]
+    file: Path
+    text: str | None
+    """The file's new text; None to delete it."""
     secrets: Mapping[Path, str]
+    """New file → the secret for it."""
     warnings: tuple[Problem, ...]
     yaml: str
     """The webhook's own part, without secrets."""
@@ -192,7 +195,7 @@ class DefinitionsFolder:
         else:
             warnings, webhook = found.warnings, found.by_name.get(name)
         its = tuple(one for one in warnings if one.file == str(file) and one.is_about(name))
-        return Change({file: text}, files, its, shown, webhook)
+        return Change(file, text, files, its, shown, webhook)
 
     def _problems_now(self) -> tuple[Problem, ...]:
         """The errors without any change."""
@@ -248,7 +251,7 @@ class DefinitionsFolder:
             text = old.entry.put_back("") if others else None
             if text is not None:
                 _expect(text, {**parsed(old.text).value, "webhooks": others}, old.file)
-            self._write(Change({old.file: text}, {}, (), ""))
+            self._write(Change(old.file, text, {}, (), ""))
             self._forget_secrets(old)
 
     def _same(self, name: str, version: str) -> Written:
@@ -286,11 +289,10 @@ class DefinitionsFolder:
             for path, value in change.secrets.items():
                 replace_file(path, value, new=True, mode=0o600)
                 made.append(path)
-            for path, text in change.texts.items():
-                if text is None:
-                    path.unlink()
-                else:
-                    replace_file(path, text, new)
+            if change.text is None:
+                change.file.unlink()
+            else:
+                replace_file(change.file, change.text, new)
         except BaseException:
             for path in made:
                 with suppress(OSError):
