@@ -136,7 +136,7 @@ def _on_settings(here: Here, definitions: Definitions) -> Iterator[Found]:
     if (urls := settings.bridge_notify) is not None:  # else the worker wouldn't start
         yield from _tried("BRIDGE_NOTIFY", "error", lambda: Apprise(urls.get_secret_value()))
     if settings.bridge_admin_writes:
-        folder = DefinitionsFolder(settings.bridge_webhooks, PLATFORMS)
+        folder = DefinitionsFolder(settings.bridge_webhooks)
         yield from _tried("BRIDGE_ADMIN_WRITES", "warning", folder.check_writable)
     if bool(settings.conductor_auth_key) != bool(settings.conductor_auth_secret):
         missing = "CONDUCTOR_AUTH_SECRET" if settings.conductor_auth_key else "CONDUCTOR_AUTH_KEY"

@@ -61,7 +61,7 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
       webhook-bridge new pushes --platform github --more 'starts: [{workflow: ci, when: {$.ref: refs/heads/main}}]'
     """
     asks = _on_terminal() and not as_json
-    folder = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
+    folder = DefinitionsFolder(here.settings.bridge_webhooks)
     folder.check_writable()
     platform = platform or (_choose() if asks else "custom")
     form = _form(platform, name, given, asks)

@@ -156,7 +156,7 @@ def delete(here: Here, webhook: str, yes: bool) -> None:
 
 
 def _folder(here: Here) -> DefinitionsFolder:
-    return DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS)
+    return DefinitionsFolder(here.settings.bridge_webhooks)
 
 
 def _written(here: Here, name: str) -> Written:

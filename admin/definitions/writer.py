@@ -26,7 +26,7 @@ from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_
 from admin.errors import CantDo
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
-from platforms.base import Platform
+from platforms import PLATFORMS
 
 SECRETS = "secrets"
 """The folder of secret files, next to the YAML."""
@@ -102,9 +102,8 @@ class Change:
 class DefinitionsFolder:
     """The folder that BRIDGE_WEBHOOKS names."""
 
-    def __init__(self, folder: Path, platforms: Mapping[str, Platform]):
+    def __init__(self, folder: Path):
         self.folder = folder
-        self._platforms = platforms
 
     def check_writable(self) -> None:
         """Raises CantWrite unless a webhook could be written."""
@@ -186,7 +185,7 @@ class DefinitionsFolder:
     def _checked(self, file: Path, text: str, files: dict[Path, str], name: str, shown: str) -> Change:
         """The change, if it introduces no error."""
         try:
-            found = load_definitions(self.folder, self._platforms, instead={file: text, **files}, may_be_empty=True)
+            found = load_definitions(self.folder, PLATFORMS, instead={file: text, **files}, may_be_empty=True)
         except DefinitionsError as error:
             before = set(map(_wherever, self._problems_now()))
             if brought := [problem for problem in error.problems if _wherever(problem) not in before]:
@@ -200,7 +199,7 @@ class DefinitionsFolder:
     def _problems_now(self) -> tuple[Problem, ...]:
         """The errors without any change."""
         try:
-            load_definitions(self.folder, self._platforms, may_be_empty=True)
+            load_definitions(self.folder, PLATFORMS, may_be_empty=True)
         except DefinitionsError as error:
             return error.problems
         return ()

@@ -15,7 +15,6 @@ from admin.definitions.writer import (
     CantWrite,
     Change,
     Changed,
-    DefinitionsFolder,
     Invalid,
     NameTaken,
     Written,
@@ -28,7 +27,6 @@ from admin.page.context import changed, source
 from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
 from config.webhooks import Definitions, Problem, Webhook
-from platforms import PLATFORMS
 from platforms.guide import guides
 from store.hiding import masked as shown_of_event
 from store.records import Event
@@ -238,7 +236,7 @@ def _what_it_does(change: Change | None) -> dict[str, Any]:
 def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | None]:
     """The YAML that would be written, and the change; None if it has errors."""
     try:
-        change = DefinitionsFolder(source().settings.bridge_webhooks, PLATFORMS).plan(keys)
+        change = folder().plan(keys)
     except Invalid as error:
         form.place(error.problems)
     except NameTaken as error:

@@ -27,7 +27,6 @@ from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
 from config.references import may_hold_reference, stamp_of
 from config.webhooks import Webhook
-from platforms import PLATFORMS
 from platforms.bodies import MalformedBody, read_json
 from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
@@ -62,7 +61,7 @@ def check_may_write() -> None:
 def folder() -> DefinitionsFolder:
     """The folder of definitions. Raises NotAllowed, naming the setting, if they may not be written."""
     check_may_write()
-    return DefinitionsFolder(source().settings.bridge_webhooks, PLATFORMS)
+    return DefinitionsFolder(source().settings.bridge_webhooks)
 
 
 def defined(name: str) -> Webhook:
@@ -97,7 +96,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     guide = guides()[definition.platform]
     written = None
     if here.settings.bridge_admin_writes:
-        written = DefinitionsFolder(here.settings.bridge_webhooks, PLATFORMS).find(name)
+        written = DefinitionsFolder(here.settings.bridge_webhooks).find(name)
     if written is not None and not is_in_force(written):
         written = None
     events = here.events(EventFilter(webhook=name, limit=50))

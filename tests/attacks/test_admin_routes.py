@@ -19,7 +19,6 @@ from werkzeug.routing import Rule
 from admin.page.access import COOKIE
 from admin.page.app import create_app
 from admin.page.webhooks import DefinitionsFolder
-from platforms import PLATFORMS
 from store.sql.event_search import EventFilter
 from store.story import Note
 from store.transfer import TABLES
@@ -72,7 +71,7 @@ class Walk:
         )
         self.folder = folder
         self.app: Flask = create_app(settings)
-        written = DefinitionsFolder(definitions, PLATFORMS).find("github-deploys")
+        written = DefinitionsFolder(definitions).find("github-deploys")
         assert written is not None
         self.version = written.version
         self.client().get("/", headers={"Authorization": f"Bearer {ADMIN}"})  # the store is opened

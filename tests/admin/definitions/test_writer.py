@@ -47,7 +47,7 @@ webhooks:
 def folder(tmp_path: Path) -> DefinitionsFolder:
     inside = tmp_path / "webhooks.d"
     inside.mkdir()
-    return DefinitionsFolder(inside, PLATFORMS)
+    return DefinitionsFolder(inside)
 
 
 def read(folder: DefinitionsFolder) -> dict[str, Webhook]:
@@ -195,11 +195,11 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     file = tmp_path / "webhooks.yaml"
     file.write_text(OTHERS)
     with pytest.raises(CantWrite, match="is not a folder"):
-        DefinitionsFolder(file, PLATFORMS).create(KEYS)
+        DefinitionsFolder(file).create(KEYS)
     if os.geteuid():  # root may write anywhere
         tmp_path.chmod(0o500)
         with pytest.raises(CantWrite, match="can't be written"):
-            DefinitionsFolder(tmp_path, PLATFORMS).create(KEYS)
+            DefinitionsFolder(tmp_path).create(KEYS)
         tmp_path.chmod(0o700)
 
 
