@@ -138,11 +138,6 @@ def source() -> Source:
     return cast(Source, current_app.extensions["bridge"])
 
 
-def changed(what: str, webhook: str, detail: str = "") -> None:
-    """Logs who did what, and records it for the page."""
-    source().bridge().record(what, webhook, detail)
-
-
 def sessions() -> Sessions:
     """The application's sessions."""
     return source().sessions

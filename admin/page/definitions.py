@@ -23,7 +23,7 @@ from admin.errors import NotFound
 from admin.events.event_or_sample import first_sample, sample_events
 from admin.explain.results import in_lines, input_shown
 from admin.orkes.webhooks import forget
-from admin.page.context import changed, source
+from admin.page.context import source
 from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
 from config.webhooks import Definitions, Problem, Webhook
@@ -88,7 +88,7 @@ def create() -> Response:
         form.place(error.problems)
     if form.errors:
         return form_page(form, keys, 422)
-    changed("created", form.name, f"platform {guide.platform.name}")
+    bridge().record("created", form.name, f"platform {guide.platform.name}")
     forget(bridge().store.facts, form.name)
     is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
     return to_page(form.name, fresh=True, secret=form.secret if is_entered else None)
@@ -121,7 +121,7 @@ def save(name: str) -> Response:
     except Changed as error:
         problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
         return edit_page(written, text, written.version, None, 409, problem=problem, now=masked(written.entry.text))
-    changed("edited", name)
+    bridge().record("edited", name)
     return to_page(name)
 
 
@@ -154,7 +154,7 @@ def delete(name: str) -> Response | tuple[str, int]:
     if request.form.get("confirm", "").strip() != name:
         return _delete_page(name, written, wrong=True), 422
     folder().delete(name, request.form.get("version", ""))
-    changed("deleted", name)
+    bridge().record("deleted", name)
     forget(bridge().store.facts, name)
     return make_response(redirect(url_for("pages.overview"), 303))
 

@@ -19,7 +19,7 @@ from admin.bridge import Bridge
 from admin.definitions.writer import SECRETS, Written
 from admin.errors import NotFound
 from admin.orkes.webhooks import HIDDEN, forget, from_orkes, proof_of, rename, to_orkes
-from admin.page.context import changed, role_of_token, sessions
+from admin.page.context import role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.references import environment_with_dotenv
@@ -116,7 +116,7 @@ def create() -> Response:
     keys = from_orkes(body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     folder().create(keys)
     forget(bridge().store.facts, keys["name"])
-    changed("created", keys["name"], "through Orkes' API")
+    bridge().record("created", keys["name"], "through Orkes' API")
     _remember(keys["name"], body)
     if tags:
         _set_tags(keys["name"], tags)
@@ -139,7 +139,7 @@ def update(webhook_id: str) -> Response:
     body = _body()
     keys = from_orkes(body, Secrets(), (webhook, written.keys))
     folder().update(webhook.name, keys, written.version)
-    changed("edited", keys["name"], "through Orkes' API")
+    bridge().record("edited", keys["name"], "through Orkes' API")
     if keys["name"] != webhook.name:
         _rename(webhook.name, keys["name"])
     _remember(keys["name"], body)
@@ -153,7 +153,7 @@ def delete(webhook_id: str) -> Response:
     webhook = _webhook(webhook_id)
     folder().delete(webhook.name, _written(webhook).version)
     forget(bridge().store.facts, webhook.name)
-    changed("deleted", webhook.name, "through Orkes' API")
+    bridge().record("deleted", webhook.name, "through Orkes' API")
     return Response(status=200)
 
 
@@ -311,7 +311,7 @@ def _tags(name: str) -> list[dict[str, str]]:
 def _set_tags(name: str, tags: list[dict[str, str]]) -> None:
     folder()  # tags belong to the definition, so they need the same permission
     bridge().store.facts.set(f"tags:{name}", json.dumps(tags) if tags else None)
-    changed("tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200])
+    bridge().record("tagged", name, ", ".join(f"{tag['key']}: {tag['value']}" for tag in tags)[:200])
 
 
 def _tags_in(value: Any) -> list[dict[str, str]]:

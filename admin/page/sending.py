@@ -15,7 +15,7 @@ from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
 from admin.events.send import Answer, NotReachable, doubt
 from admin.page.access import NotAllowed
-from admin.page.context import changed, flash_messages
+from admin.page.context import flash_messages
 from admin.page.pages import bridge, render
 from admin.page.webhooks import defined, deliver
 from config.webhooks import Webhook
@@ -119,7 +119,7 @@ def _send(webhook: Webhook, written: RawDelivery) -> Response:
         note["problem"] = f"{error}; set BRIDGE_RELAY_URL to where the relay is"
     else:
         note["answer"] = answer
-        changed("sent a delivery to", webhook.name, answer.phrase)
+        bridge().record("sent a delivery to", webhook.name, answer.phrase)
     return _to(webhook.name, note)
 
 
@@ -135,7 +135,7 @@ def _save(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
         return _page(here, webhook, written, 422, problem=f"it isn't saved: {error}")
     if not here.store.raw_deliveries.save(replace(saved, at=here.store.now()), deliveries.MOST):
         return _page(here, webhook, written, 409, problem=f"{deliveries.MOST} are saved already: delete one first")
-    changed("saved a delivery to", webhook.name, name)
+    here.record("saved a delivery to", webhook.name, name)
     left_out = sorted(written.headers.keys() - saved.headers.keys())
     command = f"webhook-bridge send {webhook.name} --saved {shlex.quote(name)}"
     note = {"written": saved, "saved_as": name, "left_out": left_out, "command": command}
@@ -145,7 +145,7 @@ def _save(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
 def _delete(here: Bridge, webhook: Webhook) -> Response:
     name = request.form.get("saved", "")
     if here.store.raw_deliveries.delete_saved(webhook.name, name):
-        changed("deleted a saved delivery to", webhook.name, name)
+        here.record("deleted a saved delivery to", webhook.name, name)
     return _to(webhook.name)
 
 

@@ -21,7 +21,7 @@ from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_times
-from admin.page.context import changed, flash_messages, source
+from admin.page.context import flash_messages, source
 from admin.page.pages import bridge, render, rows_of, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
@@ -142,7 +142,7 @@ def test(name: str) -> Response:
         return to_page(name, said=str(error))
     except NotReachable as error:
         return to_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
-    changed("tested", name, f"sample {sample.name}: {answer.status}")
+    bridge().record("tested", name, f"sample {sample.name}: {answer.status}")
     return to_page(name, answer=answer, said=answer.said)
 
 
@@ -238,7 +238,7 @@ def run(name: str) -> Response:
     except ConductorError as error:
         problem = f"It was not started: {error}"
     else:
-        changed("ran a workflow of", name, f"{chosen.label}: {workflow_id}")
+        bridge().record("ran a workflow of", name, f"{chosen.label}: {workflow_id}")
         return make_response(redirect(url_for(".follow", name=name, workflow_id=workflow_id), 303))
     return webhook_page(name, 422, input=text, chosen=chosen.key, not_run=problem)
 
