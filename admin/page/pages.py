@@ -52,7 +52,7 @@ from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
-from store.records import Event, iso
+from store.records import Event, Target, iso
 from store.sql.event_search import EventFilter, EventPage
 
 blueprint = Blueprint("pages", __name__)
@@ -138,7 +138,7 @@ def events() -> ResponseReturnValue:
             many=many,
             replayable=replayable,
             too_many=many > AT_ONCE,
-            rows=rows_of(here, shown),
+            rows=rows_of(here, shown, here.targets_by_event(shown)),
             filters=filters,
             names=names_for(here, filters.get("webhook")),
             statuses=STATUSES,
@@ -161,9 +161,8 @@ def _older(page: EventPage, filters: dict[str, str]) -> str | None:
     return url_for(".events", **filters, before=before) if before is not None else None  # type: ignore[arg-type]
 
 
-def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:
+def rows_of(here: Bridge, events: Sequence[Event], targets: Mapping[str, Sequence[Target]]) -> list[dict[str, Any]]:
     """For each event of a list its status and effects in words, and the targets that failed."""
-    targets = here.targets_by_event(events)
     context = status_context(here.store, events, targets)
     return [
         {

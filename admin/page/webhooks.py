@@ -100,6 +100,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     if written is not None and not is_in_force(written):
         written = None
     events = here.events(EventFilter(webhook=name, limit=50))
+    targets = here.targets_by_event(events)
     text = render(
         "webhook.html",
         webhook=definition,
@@ -117,9 +118,9 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         errors=[one for one in here.definitions.errors if one.is_about(name)],
         risks=[one for one in here.definitions.warnings if one.is_about(name)],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
-        events=rows_of(here, events[:10]),
+        events=rows_of(here, events[:10], targets),
         chart=deliveries_chart(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
-        effect=effect_times(events, here.targets_by_event(events)),
+        effect=effect_times(events, targets),
         changes=here.store.changes.newest(name, 10),
         paused_at=here.store.pauses.paused().get(name),
         rejections=here.store.without_events.rejections(name, 1),
