@@ -76,8 +76,7 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
 
     Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Its content is unproven.
     """
-    refused = KeptRejections(here.bridge)
-    shown = refused.shown(refused.delivery(kept_id))
+    shown = KeptRejections(here.bridge).shown(kept_id)
     if as_json:
         echo_json(KeptRejection.of(shown, shown.delivery))
         return

@@ -152,8 +152,12 @@ class KeptRejections:
             ready[delivery.webhook] += self.why_still_rejected(delivery) is None
         return {webhook: (number, seen[webhook]) for webhook, number in ready.items() if number}
 
-    def shown(self, delivery: RawDelivery) -> Shown:
-        """The delivery without what must not be seen: a body that can't be read isn't shown, nor a signature."""
+    def shown(self, kept_id: str) -> Shown:
+        """The delivery without what must not be seen: a body that can't be read isn't shown, nor a signature.
+
+        Raises NotFound.
+        """
+        delivery = self.delivery(kept_id)
         return Shown(delivery, self.why_still_rejected(delivery), *self._visible(delivery))
 
     def _visible(self, delivery: RawDelivery) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:

@@ -40,8 +40,7 @@ def rejections() -> str:
 
 @blueprint.get("/rejections/<rejection_id>")
 def rejection(rejection_id: str) -> str:
-    refused = KeptRejections(bridge())
-    shown = refused.shown(refused.delivery(rejection_id))
+    shown = KeptRejections(bridge()).shown(rejection_id)
     payload = pretty(shown.payload, _LONGEST_SHOWN) if shown.payload is not None else None
     return render(
         "rejection.html",
@@ -81,8 +80,7 @@ def retry_many() -> str:
 @answers(KeptRejection, 404)
 def api_rejection(rejection_id: str) -> Any:
     """A rejected delivery that was kept, and whether it would be accepted now"""
-    refused = KeptRejections(bridge())
-    shown = refused.shown(refused.delivery(rejection_id))
+    shown = KeptRejections(bridge()).shown(rejection_id)
     return KeptRejection.of(shown, shown.delivery)
 
 

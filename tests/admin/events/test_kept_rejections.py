@@ -104,7 +104,7 @@ def test_an_unknown_one_is_not_found(sample: Sample) -> None:
 
 def test_people_see_no_signature(sample: Sample) -> None:
     kept_id = keep_refused(sample)
-    shown = refused(sample).shown(refused(sample).delivery(kept_id))
+    shown = refused(sample).shown(kept_id)
     assert shown.headers["x-hub-signature-256"] == "***"
     assert shown.headers["x-github-event"] == "push"
     assert (shown.payload, shown.query) == ({"ref": "kept"}, {"page": "2"})
@@ -114,7 +114,7 @@ def test_what_hide_names_is_blank_wherever_it_is(sample: Sample) -> None:
     paths = "[$.card, \"$._webhook.headers['x-github-event']\", $._webhook.query.page]"
     found = hiding(sample, paths)
     body = b'{"card": "4111", "ref": "a"}'
-    shown = found.shown(found.delivery(keep_refused(sample, body)))
+    shown = found.shown(keep_refused(sample, body))
     assert shown.payload == {"card": "***", "ref": "a"}
     assert (shown.headers["x-github-event"], shown.query) == ("***", {"page": "***"})
 
@@ -122,20 +122,20 @@ def test_what_hide_names_is_blank_wherever_it_is(sample: Sample) -> None:
 def test_what_hide_names_is_blank_in_each_element_that_would_become_an_event(sample: Sample) -> None:
     found = hiding(sample, "[$.card]\n    split: true")
     body = b'[{"card": "4111", "ref": "a"}, {"card": ["4222"]}, "x", [1]]'
-    shown = found.shown(found.delivery(keep_refused(sample, body)))
+    shown = found.shown(keep_refused(sample, body))
     assert shown.payload == {"request": [{"card": "***", "ref": "a"}, {"card": "***"}, "x", [1]]}
 
 
 @pytest.mark.parametrize("body", [b"\xff\x00", b"{", b"[" * 1000, b'{"card": "4111"'])
 def test_nothing_is_shown_of_a_body_that_cannot_be_read(body: bytes, sample: Sample) -> None:
     found = hiding(sample, "[$.card]")
-    shown = found.shown(found.delivery(keep_refused(sample, body)))
+    shown = found.shown(keep_refused(sample, body))
     assert shown.payload is None
     assert shown.still_rejected
 
 
 def test_nothing_is_shown_once_nobody_knows_what_to_hide(sample: Sample) -> None:
-    shown = refused(sample).shown(refused(sample).delivery(keep_refused(sample, webhook="never-defined")))
+    shown = refused(sample).shown(keep_refused(sample, webhook="never-defined"))
     assert shown.payload is None
     assert set(shown.headers.values()) <= {"***"}
     assert shown.query == {}
