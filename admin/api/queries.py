@@ -1,46 +1,18 @@
-"""The queries that the API understands; without Flask, as the command line uses them too."""
+"""The queries that the API understands; without Flask, as the assistants' tools use them too."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from admin.api.base import ApiObject
-from admin.events.filters import STATUSES
+from admin.events.filters import OfWebhook, Parts
 
 
 def limited(default: int) -> Any:
     """The field for how many are wanted."""
     return Field(default, ge=1, le=1000, description="how many at most")
-
-
-class OfWebhook(ApiObject):
-    webhook: str | None = Field(None, description="only those of this webhook")
-
-
-class Parts(OfWebhook):
-    """The parts of a filter; `admin.events.filters` reads them, for page, API and command line alike."""
-
-    status: str | None = Field(
-        None,
-        description="only those with this status; held, paused, retrying, quarantined: what pending ones wait for; "
-        "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay",
-        json_schema_extra={"enum": list(STATUSES)},
-    )
-    type: str | None = Field(None, description="only those of this type, or of types that begin like 'invoice.*'")
-    text: str | None = Field(None, description="only those with this text in their id, delivery id or payload")
-    where: list[str] = Field([], description="only those with this value there: $.path=value; may be repeated")
-    failure: str | None = Field(None, description="only those that failed for this reason")
-    since: str | None = Field(
-        None, description="only those since then: 2h means two hours ago, or 2026-01-31T12:00 (UTC)"
-    )
-    until: str | None = Field(None, description="only those before then")
-
-    @field_validator("where", mode="before")
-    @classmethod
-    def _where(cls, given: Any) -> Any:
-        return [given] if isinstance(given, str) else given
 
 
 class OfEvents(Parts):

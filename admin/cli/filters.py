@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
-from admin.api.queries import Parts
 from admin.cli.common import Here, complete_webhook
 from admin.cli.tables import counted
-from admin.events.filters import STATUSES, parts_of, search_of
+from admin.events.filters import STATUSES, Parts, parts_of, search_of
 from admin.events.replay_plan import Chosen, choose
 from admin.events.search import BadFilter, Search
 from store.records import Event, iso

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, get_args
 
+from pydantic import Field, field_validator
+
+from admin.api.base import ApiObject
 from admin.bridge import Bridge
 from admin.events.search import BadFilter, Search, Where, split_condition
 from config.quantities import parse_duration
@@ -17,9 +20,39 @@ from store.sql.event_search import EventFilter
 STATUSES: tuple[str, ...] = (*get_args(EventStatus), *get_args(Waiting), "unresolved", "resolved")
 """What a list can be asked for: the statuses, what pending events wait for, failed events that still need somebody, and
 those that a replay resolved."""
-PARTS = ("webhook", "status", "type", "text", "where", "failure", "since", "until")
-"""The parts of a filter."""
 _MOST_CONDITIONS = 10
+
+
+class OfWebhook(ApiObject):
+    webhook: str | None = Field(None, description="only those of this webhook")
+
+
+class Parts(OfWebhook):
+    """The parts of a filter, for page, API and command line alike."""
+
+    status: str | None = Field(
+        None,
+        description="only those with this status; held, paused, retrying, quarantined: what pending ones wait for; "
+        "unresolved: failed, neither acknowledged nor resolved; resolved: by a replay",
+        json_schema_extra={"enum": list(STATUSES)},
+    )
+    type: str | None = Field(None, description="only those of this type, or of types that begin like 'invoice.*'")
+    text: str | None = Field(None, description="only those with this text in their id, delivery id or payload")
+    where: list[str] = Field([], description="only those with this value there: $.path=value; may be repeated")
+    failure: str | None = Field(None, description="only those that failed for this reason")
+    since: str | None = Field(
+        None, description="only those since then: 2h means two hours ago, or 2026-01-31T12:00 (UTC)"
+    )
+    until: str | None = Field(None, description="only those before then")
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _where(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
+
+
+PARTS = tuple(Parts.model_fields)
+"""Their names."""
 
 
 def parts_of(given: Mapping[str, Any]) -> dict[str, str]:

@@ -11,13 +11,13 @@ from admin import operations
 from admin.api import objects
 from admin.api.objects import Rejection
 from admin.api.openapi import API, Description, answers
-from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks, OfWebhook
+from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks
 from admin.callbacks import Callback, ToCallBack
 from admin.callbacks import make_callback as callback_made
 from admin.check.health import find_issues, state_of
 from admin.events.failures import Failures
 from admin.events.failures import failures as failures_of
-from admin.events.filters import check_webhook, parts_of, search_of
+from admin.events.filters import OfWebhook, check_webhook, parts_of, search_of
 from admin.page.pages import bridge
 from store.records import EventStatus, iso
 

@@ -141,7 +141,7 @@ def one_by_api(event_id: str, verb: str, json: Reason) -> Any:
 def many_by_api(verb: str, json: ToNote) -> Any:
     """Acknowledge events, or reopen them; 1000 at most"""
     what, given = _DONE[verb], json
-    asked = Asked(parts_of(given.model_dump(include=set(PARTS))), given.event_ids)
+    asked = Asked(parts_of(given.model_dump()), given.event_ids)
     plan = plan_notes(chosen_of(bridge(), asked), what)
     if given.dry_run:
         return objects.NotesOrPlan(objects.ManyPlan.of(plan, chosen=plan.total))
