@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar, cast
@@ -14,10 +14,11 @@ from typing import TypeVar, cast
 from bench.figures import Figure, median
 from config.webhooks import load_definitions
 from store.clock import ServerClock
-from store.records import Decision, NewEvent, Task, Term, Workflow, new_event_id
+from store.records import Decision, Event, NewEvent, Task, Term, Workflow, new_event_id
 from store.sqlite import SqliteStore, open_store
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
+from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider, Request
@@ -99,7 +100,7 @@ class World:
         began = time.perf_counter()
         self.decider.load(Health(self.store.leadership))
         self.loading = time.perf_counter() - began
-        self.decider.decide(TERM, Request([], [], 0, self.now, 0))
+        self._after_a_scan([])
         # Held events are in it too, so tasks alone are loaded into a second one for their memory.
         alone = self._decider(definitions)
         gc.collect()
@@ -151,11 +152,18 @@ class World:
     def _arrive(self, event: NewEvent) -> None:
         self.store.deliveries.append([event])
         events = self.store.decisions.agenda(10).undecided
-        self.decider.decide(TERM, Request(events, [], self.now + 1, self.now + 1, 32))
+        self._after_a_scan(events)
 
     def _come(self, task: Task) -> None:
         self.decider.add_tasks(self.store.tasks.adopt(TERM, [task], self.now))
-        self.decider.decide(TERM, Request([], [], self.now + 1, self.now + 1, 32))
+        self._after_a_scan([])
+
+    def _after_a_scan(self, events: Sequence[Event]) -> None:
+        """Decides these events, when every waiting task is known."""
+        began = self.now + 1
+        barrier = Barrier()
+        barrier.drained(began)
+        self.decider.decide(TERM, Request(events, [], began, began, 32, barrier))
 
     def event_of_a_task(self, index: int) -> None:
         """An event that one of the waiting tasks takes."""

@@ -51,8 +51,8 @@ class Request:
     now: int
     limit: int
     """Targets that may be claimed for this worker."""
-    barrier: Barrier | None = None
-    """Which tasks that waited then are known; by default all."""
+    barrier: Barrier
+    """Which tasks that waited then are known."""
     blocked: Collection[str] = ()
     """Webhooks with earlier events that wait for more tasks to be known, and aren't among these."""
 
@@ -192,8 +192,7 @@ class Decider:
                 span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
             ):
                 self._decide_new(event, request, plan)
-        all_known_before = request.began if request.barrier is None else request.barrier.holds_up_to()
-        more_ended = self.held.end(plan, all_known_before)
+        more_ended = self.held.end(plan, request.barrier.holds_up_to())
         self.workflows.save()
         claimed = self._write(term, request, plan)
         self.decided = bool(plan.decisions)
@@ -264,8 +263,7 @@ class Decider:
             taker = self.tasks.get(takers[0].task_id or "")
             if taker is not None and self.held.may_take_earlier(taker, webhook, plan):
                 takers = []  # it is held so as not to overtake the earlier one
-        barrier = request.barrier
-        if webhook.receivers and barrier and not barrier.knows(event.received_at, webhook.receivers, bool(takers)):
+        if webhook.receivers and not request.barrier.knows(event.received_at, webhook.receivers, bool(takers)):
             self.blocked.add(webhook.name)
             return
         made = [start for start, unless in starts if not (unless and takers)]

@@ -17,6 +17,7 @@ from store.sqlite import SqliteStore, open_store
 from tests.store.contract.makers import ME
 from tests.worker.play import Later, Now
 from tests.worker.simulated import SimulatedConductor, SimulatedTask
+from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider, Request
@@ -87,7 +88,14 @@ class Bench:
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.tasks.adopt(ME, tasks, self.ms))
-        return self.decider.decide(ME, Request(agenda.undecided, agenda.freed, began, self.ms, 100))
+        request = Request(agenda.undecided, agenda.freed, began, self.ms, 100, self.all_known(began))
+        return self.decider.decide(ME, request)
+
+    def all_known(self, began: int) -> Barrier:
+        """What is known after a scan that began then, and that left nothing in doubt."""
+        barrier = Barrier(self)
+        barrier.drained(began)
+        return barrier
 
     def takers(self, event_id: str) -> list[str]:
         return [str(t.task_id) for t in self.store.queries.targets_of([event_id]) if t.kind == "complete"]
