@@ -33,9 +33,16 @@ _LONGEST_WAIT = 1.0
 class BodyTooLarge(Exception):
     """The body is larger than the webhook accepts."""
 
+    def __init__(self, max_body: int):
+        """`max_body` is in bytes."""
+        super().__init__(f"the body is larger than {max_body} bytes (max_body)")
+
 
 class BodyUnreadable(Exception):
     """The body broke off, was malformed, or took too long."""
+
+    def __init__(self) -> None:
+        super().__init__("the body could not be read")
 
 
 class Overloaded(Exception):
@@ -108,7 +115,7 @@ def pieces(stream: Stream, size: int) -> Iterator[bytes]:
                 if len(piece) == _PIECE:
                     take_turns()  # what is there already arrives without a wait
             except Exception as error:  # the server's parser and the socket each raise their own exceptions
-                raise BodyUnreadable("the body could not be read") from error
+                raise BodyUnreadable from error
             if not piece:
                 return
             yield piece

@@ -51,20 +51,19 @@ class Incoming:
         environ = self._environ
         length = environ.get("CONTENT_LENGTH")
         expected = 0
-        too_large = BodyTooLarge(f"the body is larger than {max_body} bytes (max_body)")
         if length:
             if not (length.isascii() and length.isdigit()):
-                raise BodyUnreadable("the body could not be read")
+                raise BodyUnreadable
             expected = int(length[:20])
         elif environ.get("wsgi.input_terminated"):
             expected = max_body + 1  # chunked: one byte more tells that it is too large
         if length and expected > max_body:
-            raise too_large
+            raise BodyTooLarge(max_body)
         with self._bodies.read(environ["wsgi.input"], expected) as (body, self.arrived_at):
             if len(body) > max_body:
-                raise too_large
+                raise BodyTooLarge(max_body)
             if length and len(body) != expected:
-                raise BodyUnreadable("the body could not be read")
+                raise BodyUnreadable
             yield body
 
     def request(self, route: Route, body: bytes) -> Request:
