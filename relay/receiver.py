@@ -88,6 +88,7 @@ class Receiver:
         self._store = store
         self._deliveries = store.deliveries
         self._outcomes = outcomes
+        self._keeper = keeper
         self._reporter = Reporter(store, outcomes, keeper, clock)
         self._waiting = waiting
         self._clock = clock
@@ -288,6 +289,8 @@ class Receiver:
         stored = len(committed) - duplicates
         if stored or not (committed or all_filtered):
             self._outcomes.count(webhook.name, "accepted", 200, stored)
+        if stored and webhook.listen:
+            self._keeper.has_kept(webhook.name)
         if duplicates:
             self._outcomes.count(webhook.name, "duplicate", 200 if route.callback is None else 410, duplicates)
             self._reporter.repeated(route, incoming, committed)

@@ -14,6 +14,7 @@ import structlog
 from config.watch import DefinitionsSource
 from platforms.http import Request
 from platforms.verifiers import Refused
+from relay.concurrency import take_turns
 from relay.route import Route
 from relay.verify.secrets import without_secrets
 from store.delivery_records import RawDelivery
@@ -51,6 +52,7 @@ class Keeper:
         self._lock = threading.Lock()
         self._calls = -1
         self._grown: set[str] = set()
+        """Webhooks of which any were kept since the last pruning."""
         self._reset()
 
     def _reset(self) -> None:
@@ -94,6 +96,10 @@ class Keeper:
             self._numbers[name, sender] += 1
         return kept.id
 
+    def has_kept(self, webhook: str) -> None:
+        """Accepted deliveries of this webhook have been kept."""
+        self._grown.add(webhook)
+
     def flush(self) -> None:
         """Writes what has accumulated since the last call; what the store can't take is dropped."""
         with self._lock:
@@ -112,18 +118,15 @@ class Keeper:
             )
 
     def prune(self) -> None:
-        """Deletes what is beyond the bounds, accepted ones soon after they were kept. To be called about once a second.
-        Raises StoreUnavailable."""
+        """Deletes what is beyond the bounds: soon after a webhook's deliveries were kept, and now and then of all
+        webhooks. To be called about once a second. Raises StoreUnavailable."""
         self._calls += 1
         webhooks = self._source.current.by_name
-        # What a webhook that has lost its `listen` has kept still gets too old.
-        is_for_all = self._calls % _SELDOM == 0
-        grown = self._grown | {name for name, webhook in webhooks.items() if webhook.listen}
-        if not grown and not is_for_all:
-            return
-        for name in self._store.webhooks():
-            if is_for_all or name in grown:
-                most = webhooks[name].keep_rejected if name in webhooks else None
-                rejected = Bounds(most or _MOST_REJECTED, REJECTED_BYTES, self._retention)
-                self._store.prune(name, {"accepted": LISTENED, "rejected": rejected})
-        self._grown = set()
+        names, self._grown = self._grown, set()
+        if self._calls % _SELDOM == 0:  # what was kept gets too old, also of a webhook that no longer keeps any
+            names = set(self._store.webhooks())
+        for name in names:
+            most = webhooks[name].keep_rejected if name in webhooks else None
+            rejected = Bounds(most or _MOST_REJECTED, REJECTED_BYTES, self._retention)
+            self._store.prune(name, {"accepted": LISTENED, "rejected": rejected})
+            take_turns()  # reading SQLite doesn't let deliveries go on

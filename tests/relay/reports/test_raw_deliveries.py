@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from config.webhooks import DefinitionsError, load_definitions
 from platforms import PLATFORMS
 from platforms.http import Request
+from relay.reports import raw_deliveries
 from relay.verify.secrets import as_it_came, tokens_of
 from store.delivery_records import RawDelivery
 from tests.attacks.genuine import deliveries_of
@@ -49,6 +51,19 @@ def test_what_was_refused_filtered_or_is_a_duplicate_is_not_kept(make_relay: Mak
     for _ in range(2):
         relay.post("push", b'{"a": 1}', signed(b'{"a": 1}'))
     assert len(kept(relay, "push")) == 1
+
+
+def test_what_is_beyond_the_bounds_goes_soon_after_others_came(
+    make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_deliveries, "LISTENED", replace(raw_deliveries.LISTENED, number=2))
+    relay = make_relay(GITHUB)
+    for number in range(4):
+        relay.background.keeper.prune()
+        body = b'{"n": %d}' % number
+        relay.post("push", body, signed(body))
+    relay.background.keeper.prune()
+    assert [one.body for one in kept(relay, "push")] == [b'{"n": 2}', b'{"n": 3}']
 
 
 def test_without_listen_nothing_is_kept(make_relay: MakeRelay) -> None:
