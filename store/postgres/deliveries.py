@@ -112,8 +112,7 @@ class PostgresDeliveries(Deliveries):
                 wait = max(1, int(min(left, LOCK_TIMEOUT) * 1000))
                 connection.execute(f"{connection.begin}; SET LOCAL lock_timeout = {wait}")
                 stored = self._insert(connection, events)
-                if are_any(events):
-                    keep_accepted(connection, events, stored, _NEXT_NUMBER)
+                keep_accepted(connection, events, stored, _NEXT_NUMBER)
                 want(connection, events, stored)
                 connection.execute("COMMIT")
             if len(stored) == len(events):

@@ -81,8 +81,7 @@ def want(transaction: Transaction, events: Sequence[NewEvent], stored: set[str])
         for event in events
         if event.answer is not None and event.id in stored
     ]
-    if new_rows:
-        transaction.insert(_INTO, new_rows)
+    transaction.insert(_INTO, new_rows)
 
 
 class Answers:
