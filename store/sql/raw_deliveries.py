@@ -51,7 +51,7 @@ SELECT {columns} FROM bridge.raw_deliveries WHERE webhook = %(webhook)s AND verd
 AND number > %(after)s AND at >= %(oldest)s AND {settled} ORDER BY number LIMIT %(limit)s
 """
 _PRUNED = f"""
-SELECT {_WITHOUT_CONTENT.replace("{}", "{{}}")} FROM bridge.raw_deliveries
+SELECT {{columns}} FROM bridge.raw_deliveries
 WHERE {_NUMBERED} AND {{known}} AND (verdict = 'pruned' OR at < %(oldest)s) ORDER BY number DESC LIMIT 1
 """
 _GREATEST = f"SELECT coalesce(max(number), 0) FROM bridge.raw_deliveries WHERE {_NUMBERED} AND {{known}}"
@@ -164,7 +164,7 @@ class RawDeliveries(Part):
 
     def last_pruned(self, webhook: str) -> RawDelivery | None:
         """The last accepted one that is no longer listed, without its content; None if there was none."""
-        sql = _PRUNED.format(known=self.known)
+        sql = _PRUNED.format(columns=_WITHOUT_CONTENT, known=self.known)
         values = {"webhook": webhook, "oldest": self._database.now() - LISTENED.age}
         return next(iter(_deliveries(self._database.read(sql, values))), None)
 
