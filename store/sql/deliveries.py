@@ -148,8 +148,7 @@ class WithoutEvents(Part):
             transaction.insert(f"bridge.without_events ({_WITHOUT_EVENT})", list(map(values, new)))
             # Always in the same order, so that relays waiting for each other's rows can't deadlock.
             for of_kind in sorted({(one.webhook, one.kind) for one in new}):
-                found = [(id_, remote) for id_, remote in transaction.fetch(_OF_KIND, of_kind)]
-                if gone := superseded(found, KEPT):
+                if gone := superseded(transaction.fetch(_OF_KIND, of_kind), KEPT):
                     transaction.write(_DELETE, (gone,))
             counted = [(webhook, hour, outcome, number) for (webhook, outcome), number in sorted(counts.items())]
             transaction.insert("bridge.delivery_counts (webhook, hour, outcome, number)", counted, _ADD)
