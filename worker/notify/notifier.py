@@ -138,8 +138,10 @@ class Notifier:
         now = self._store.now()
         for message in notices.due(current, now, unknown):
             sent = self._send(message.title, message.body, not message.about)
-            # If it has reached some, those would get it every minute.
+            # Not sent again if some URLs were reached: they would get it every minute.
             notices.sent(message, now, any(sent))
-            failed = [number for number, ok in enumerate(sent, 1) if not ok]
-            told = log.warning if failed else log.info
-            told("notification sent", kind=message.kind, title=message.title, failed_urls=failed)
+            about = {"kind": message.kind, "title": message.title}
+            if failed := [number for number, ok in enumerate(sent, 1) if not ok]:
+                log.warning("a notification could not be sent to every URL", failed_urls=failed, **about)
+            else:
+                log.info("notification sent", **about)
