@@ -63,8 +63,8 @@ class Claiming:
         """Claims from before then have run out. None has for a while once the clock was set forward: they look older
         than they are, and their calls may still be in flight."""
         steady = self._clock.monotonic()
-        gained, self._ahead = now - steady * 1000 - self._ahead, now - steady * 1000
-        if gained >= _STEP:
+        before, self._ahead = self._ahead, now - steady * 1000
+        if self._ahead - before >= _STEP:
             self._none_expired_until = steady + self._lasts / 1000
         return now - self._lasts if steady > self._none_expired_until else 0
 
