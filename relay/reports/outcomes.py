@@ -24,9 +24,9 @@ oldest."""
 
 
 class Outcomes:
-    """Counts outcomes, and keeps rejections until they are written. Thread-safe."""
+    """Counts outcomes, and keeps deliveries without an event until they are written. Thread-safe."""
 
-    def __init__(self, store: WithoutEvents, keeper: Keeper | None = None):
+    def __init__(self, store: WithoutEvents, keeper: Keeper):
         """`keeper` is flushed together with the rest."""
         self._store = store
         self._keeper = keeper
@@ -44,9 +44,9 @@ class Outcomes:
         """Counts a rejected or filtered delivery, and keeps it with its reason. Without a webhook it came to a URL that
         none has."""
         self.count(rejection.webhook, rejection.kind if rejection.webhook else "unknown", rejection.status)
-        self.repeat(rejection)
+        self.keep(rejection)
 
-    def repeat(self, one: WithoutEvent) -> None:
+    def keep(self, one: WithoutEvent) -> None:
         """Keeps a delivery that left no event, such as a duplicate; counting it is the caller's."""
         with self._lock:
             self._kept.setdefault((one.webhook, one.kind), deque(maxlen=KEPT)).append(one)
@@ -54,8 +54,7 @@ class Outcomes:
     def flush(self) -> None:
         """Writes what has accumulated since the last call; what the store can't take is kept for the next. Not for
         concurrent calls."""
-        if self._keeper is not None:
-            self._keeper.flush()
+        self._keeper.flush()
         with self._lock:
             counts, self._counts = self._counts, Counter()
             kept, self._kept = self._kept, {}

@@ -69,7 +69,7 @@ class Reporter:
         """Records which event a duplicate repeats; of several the first."""
         event_id = next(one.event_id for one in committed if one.duplicate)
         status = 200 if route.callback is None else 410
-        self._outcomes.repeat(self._of(incoming, route.webhook.name, status, "", event_id=event_id))
+        self._outcomes.keep(self._of(incoming, route.webhook.name, status, "", event_id=event_id))
 
     def log(self, line: str, webhook: str, error: Exception, **more: Any) -> None:
         """Logs an error. Throttled, since senders can cause as many as they like."""

@@ -27,8 +27,8 @@ def rejection(webhook: str = "plain", reason: str = "r") -> WithoutEvent:
 def test_what_cannot_be_written_is_written_later_and_counted_once(
     make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = make_relay({**PLAIN, "name": "twice"}).store
-    outcomes = Outcomes(store.without_events)
+    relay = make_relay({**PLAIN, "name": "twice"})
+    store, outcomes = relay.store, Outcomes(relay.store.without_events, relay.background.keeper)
     outcomes.reject(rejection("twice", "first"))
     outcomes.count("twice", "accepted", 200, 3)
 
