@@ -12,6 +12,7 @@ from config.quantities import Duration
 from config.references import NOT_LOOKED_UP, UNRESOLVED
 from config.urls import is_loopback, parts_of
 from config.value_types import (
+    TOKEN,
     Expected,
     HeaderName,
     JsonPath,
@@ -29,7 +30,7 @@ DEFAULT_TOLERANCE = 300.0
 _CLOCKS = 60.0
 """Seconds by which an issuer's clock may differ from ours."""
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_HEADER = re.compile(r"header:[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER = re.compile(f"header:{TOKEN}")
 _NAME_PART = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)=")
 """How a distinguished name begins in RFC 4514's form, which escapes what would look like its next part."""
 _SIGNED = ("timestamp", "method", "url", "path", "query", "body")

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from config.quantities import Duration, format_duration, parse_duration
 from config.value_types import (
     LARGEST_VERSION,
+    TOKEN,
     Expected,
     Input,
     JsonPath,
@@ -25,8 +26,7 @@ from config.value_types import (
 LONGEST_WAIT = 60.0
 """Seconds that a delivery may wait for its workflow."""
 
-_WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
-_CONTENT_TYPE = re.compile(rf'{_WORD}/{_WORD}(?:[ \t]*;[ \t]*{_WORD}=(?:{_WORD}|"[ !#-\[\]-~]*"))*')
+_CONTENT_TYPE = re.compile(rf'{TOKEN}/{TOKEN}(?:[ \t]*;[ \t]*{TOKEN}=(?:{TOKEN}|"[ !#-\[\]-~]*"))*')
 """Safe in a header: nothing in it can start another header."""
 
 

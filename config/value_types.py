@@ -34,6 +34,8 @@ from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_op
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
+TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+"""A pattern of HTTP's tokens: headers' names, the words of a media type."""
 _TOPIC = r"^arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,256}|[*])$"
 _MEMBERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[\d+\])*")
 
@@ -221,7 +223,7 @@ Names = Annotated[
 """One name, or several, any of which will do."""
 UrlPart = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$")]
 Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]
-HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+HeaderName = Annotated[str, Field(pattern=f"^{TOKEN}$")]
 HeaderValues = Annotated[
     tuple[Annotated[Secret, BeforeValidator(_check_header_value)], ...],
     BeforeValidator(_as_tuple),

@@ -16,6 +16,7 @@ from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
 from admin.events.send import content_type_of, delivery_of
 from admin.events.tree import Step, path_of
+from config.value_types import TOKEN
 from config.webhooks import Webhook
 from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
@@ -242,7 +243,7 @@ def headers_of(text: str) -> dict[str, str]:
     found = {}
     for line in filter(str.strip, text.split("\n")):  # other line breaks are a value's own
         name, colon, value = line.partition(":")
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()) or not in_latin_1(value):
+        if not colon or not re.fullmatch(TOKEN, name.strip()) or not in_latin_1(value):
             raise ValueError(line.strip()[:100])
         found[name.strip()] = value.strip()
     return found

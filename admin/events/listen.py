@@ -21,6 +21,7 @@ from admin.errors import CantDo
 from admin.events.send import LARGEST_ANSWER, Answer, NotReachable, call, draft_for, post, signed
 from config.target_keys import LONGEST_WAIT
 from config.urls import is_loopback
+from config.value_types import HeaderName
 from config.webhooks import Webhook
 from platforms.verifiers import Draft
 
@@ -53,7 +54,7 @@ _HOP_BY_HOP = frozenset(
 
 _Result = TypeVar("_Result")
 _Header = Annotated[str, Field(max_length=70_000, pattern=r"^[\t\x20-\x7e\x80-\xff]*$")]
-_Name = Annotated[str, Field(max_length=256, pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")]
+_Name = Annotated[HeaderName, Field(max_length=256)]
 
 
 class CantListen(CantDo):
