@@ -47,7 +47,7 @@ class Progress:
         self._led_at = self._clock.monotonic()
 
     def see(self, overdue: Collection[str]) -> None:
-        """Takes what `store.sql.database.Queries.overdue` returns; anything no longer in it has made progress."""
+        """Takes what `store.sql.queries.Queries.overdue` returns; anything no longer in it has made progress."""
         seen = frozenset(overdue)
         if not seen or self._overdue - seen:
             self._since = self._clock.monotonic()
