@@ -221,7 +221,9 @@ Names = Annotated[
     WithJsonSchema(_schema_of({"type": "string", "minLength": 1})),
 ]
 """One name, or several, any of which will do."""
-UrlPart = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$")]
+URL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
+"""The last part of a webhook's URL. A file of definitions may have its name, so no path is one."""
+UrlPart = Annotated[str, Field(pattern=f"^{URL_PART.pattern}$")]
 Secret = Annotated[SecretStr, BeforeValidator(_as_secret), WithJsonSchema({"type": "string", "minLength": 1})]
 HeaderName = Annotated[str, Field(pattern=f"^{TOKEN}$")]
 HeaderValues = Annotated[

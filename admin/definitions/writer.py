@@ -24,13 +24,13 @@ from typing import Any
 from admin.definitions.entry_text import CantCut, Entry, cut_out, files_in, items_in, parsed, with_secrets, with_value
 from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value, without_secrets
 from admin.errors import CantDo
+from config.value_types import URL_PART
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
 from platforms import PLATFORMS
 
 SECRETS = "secrets"
 """The folder of secret files, next to the YAML."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 _KEY = random.token_bytes(32)
 _OWN_SECRET = re.compile(r"\$\{file:(secrets/[A-Za-z0-9][A-Za-z0-9._~-]*\.[a-z0-9-]+-[0-9a-f]{8})\}")
 """A reference to a secret file that we made: no other file is ever removed."""
@@ -346,7 +346,7 @@ def _expect(text: str, value: Any, file: Path) -> None:
 def _name_in(keys: Keys) -> str:
     """The webhook's name. Raises Invalid unless it can be a part of a file's name."""
     name = to_yaml_value(keys.get("name"), lambda secret, label: "")
-    if isinstance(name, str) and NAME.fullmatch(name):
+    if isinstance(name, str) and URL_PART.fullmatch(name):
         return name
     given = f"{name[:100]!r} can't be a webhook's name" if isinstance(name, str) and name else "the name is missing"
     remedy = "use up to 128 letters, digits and . _ ~ -, the first a letter or digit: the URL ends with it"

@@ -18,6 +18,7 @@ from admin.definitions.entry_text import CantCut, cut_out, names_taken
 from admin.definitions.values import Verbatim, as_yaml, to_yaml_value
 from admin.definitions.writer import CantWrite, NameTaken, replace_file
 from admin.errors import CantDo
+from config.value_types import URL_PART
 from config.yaml_lines import BadYaml, parse_yaml
 from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
@@ -64,7 +65,6 @@ _IRRELEVANT = {
     "webhookExecutionHistory",
     "ownerApp",
 }
-URL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}")
 
 
 class NotOrkes(CantDo):
@@ -109,7 +109,7 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
         made.notes.append(f"was named {json.dumps(webhook['name'])} in Orkes")
     made.keys["name"] = name
     webhook_id = webhook.get("id")
-    if isinstance(webhook_id, str) and URL_ID.fullmatch(webhook_id) and webhook_id not in taken:
+    if isinstance(webhook_id, str) and URL_PART.fullmatch(webhook_id) and webhook_id not in taken:
         taken.add(webhook_id)
         made.keys["id"] = webhook_id
         made.notes.append("its id is kept, so the last part of the URL stays the same")

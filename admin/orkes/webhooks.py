@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.errors import CantDo
-from admin.orkes.importing import SOURCES, URL_ID, VERIFIERS, Imported, convert, platform_of
+from admin.orkes.importing import SOURCES, VERIFIERS, Imported, convert, platform_of
+from config.value_types import URL_PART
 from config.webhooks import Webhook
 from criteria.descriptions import shown
 from platforms.verifiers.public_keys import decode_base64
@@ -136,7 +137,7 @@ def _new(
     made: Imported, body: Mapping[str, Any], references: References, given_id: object, taken: frozenset[str]
 ) -> dict[str, Any]:
     name = made.keys["name"]
-    if given_id is not None and given_id != "" and not (isinstance(given_id, str) and URL_ID.fullmatch(given_id)):
+    if given_id is not None and given_id != "" and not (isinstance(given_id, str) and URL_PART.fullmatch(given_id)):
         raise NotAWebhook(f"id {shown(given_id)} can't be part of a URL; use letters, digits, '-', '_', '.' and '~'")
     for what, value in (("id", given_id), ("name", name)):
         if value in taken:
