@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
-from admin.events.send import content_type_of, delivery_of
+from admin.events.send import UNSENT, content_type_of, delivery_of
 from admin.events.tree import Step, path_of
 from config.value_types import TOKEN
 from config.webhooks import Webhook
@@ -40,7 +40,6 @@ _IDENTIFIES = re.compile(r"(delivery|event|message|request|webhook|ce)[-_]?u?u?i
 """Headers by which senders tell one delivery from another."""
 _SHORTEST, _RENEWED = 6, 12
 """Characters of a text that is renewed, so that it stands for nothing else; and how many at its end are."""
-_UNSENT = frozenset({"content-length", "host", "connection", "accept-encoding", "transfer-encoding"})
 
 
 class CantKeep(CantDo):
@@ -71,7 +70,7 @@ def of_sample(webhook: Webhook, sample: SampleEvent) -> RawDelivery:
 
 def of_refused(webhook: Webhook, kept: RawDelivery, hide: Hidden) -> RawDelivery:
     """A rejected delivery that was kept, as people may see it. Raises CantKeep."""
-    headers = {name: value for name, value in kept.headers.items() if name not in _UNSENT}
+    headers = {name: value for name, value in kept.headers.items() if name not in UNSENT}
     body = kept.text
     try:
         read_json(body)
@@ -108,7 +107,7 @@ def unsigned(headers: Mapping[str, str], webhook: Webhook) -> dict[str, str]:
     """The headers without those that signing adds."""
     platform = PLATFORMS[webhook.platform]
     proof = Verification(webhook, platform).secret_headers
-    return {name: value for name, value in headers.items() if name.lower() not in proof | _UNSENT}
+    return {name: value for name, value in headers.items() if name.lower() not in proof | UNSENT}
 
 
 def saved(bridge: Bridge, webhook: Webhook, name: str) -> RawDelivery:

@@ -33,6 +33,8 @@ _SHOWN = 10_000
 _LONGEST_FIELD = 300
 """Characters."""
 _FIELDS = ("eventId", "eventIds", "duplicate", "status", "filtered", "error", "message")
+UNSENT = frozenset({"content-length", "host", "connection", "accept-encoding", "transfer-encoding"})
+"""Headers that belong to the connection by which a delivery came."""
 _LONGEST_ARGUMENT = 20_000
 """Bytes of a body that fits in a command line; a longer one is read from a file."""
 
@@ -238,11 +240,12 @@ def doubt(webhook: Webhook, body: bytes, method: str, content_type: str | None) 
 
 def delivery_of(event: Event, url: str) -> Draft:
     """The event as a delivery again, with the headers that were kept: those that proved it were not."""
-    left_out = {"content-length", "host", "connection", "accept-encoding", "transfer-encoding"}
-    headers = {name: value for name, value in event.headers.items() if name.lower() not in left_out}
-    headers = {name: value for name, value in headers.items() if not name.lower().startswith(("x-forwarded", "x-real"))}
-    # The payload is JSON now, whatever it arrived as.
-    headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+    left_out = UNSENT | {"content-type"}  # the payload is JSON now, whatever it arrived as
+    headers = {
+        name: value
+        for name, value in event.headers.items()
+        if name.lower() not in left_out and not name.lower().startswith(("x-forwarded", "x-real"))
+    }
     return Draft(
         "POST", url, {"Content-Type": "application/json", **headers}, event.payload.encode("utf-8", "replace"), 0
     )
