@@ -13,6 +13,7 @@ from admin.bridge import Bridge
 from admin.errors import NotFound
 from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
+from admin.events.event_or_sample import find_sample
 from admin.events.send import Answer, NotReachable, doubt
 from admin.page.access import NotAllowed
 from admin.page.context import flash_messages
@@ -60,13 +61,10 @@ def _to_begin_with(here: Bridge, webhook: Webhook) -> RawDelivery:
         if kept is None or kept.webhook != name or kept.event_id is not None:
             raise NotFound(f"no rejected delivery {kept_id} of {name}")
         return deliveries.of_refused(webhook, kept, here.hide(name))
-    found = samples(webhook.platform)
-    wanted = asked.get("sample") or next(iter(found), None)
+    wanted = asked.get("sample") or next(iter(samples(webhook.platform)), None)
     if wanted is None:
         return deliveries.written(name, "POST", "", {}, "")
-    if wanted not in found:
-        raise NotFound(f"{webhook.platform} has no sample {wanted}")
-    return deliveries.of_sample(webhook, found[wanted])
+    return deliveries.of_sample(webhook, find_sample(webhook, wanted))
 
 
 @blueprint.post("/webhooks/<name>/send")
