@@ -59,9 +59,8 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    signal.signal(
-        signal.SIGHUP, signal.SIG_IGN
-    )  # it reloads the definitions elsewhere; the page checks them on each request
+    # It reloads the definitions elsewhere; the page checks them on each request.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     log.info("the admin page listens", address=f"{f'[{host}]' if ':' in host else host}:{port}")
     server.run()
     log.info("the admin page stopped")

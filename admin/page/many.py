@@ -140,14 +140,13 @@ def one_by_api(event_id: str, verb: str, json: Reason) -> Any:
 @answers(objects.NotesOrPlan, 404, 409)
 def many_by_api(verb: str, json: ToNote) -> Any:
     """Acknowledge events, or reopen them; 1000 at most"""
-    what, given = _DONE[verb], json
-    asked = Asked(parts_of(given.model_dump()), given.event_ids)
+    what = _DONE[verb]
+    asked = Asked(parts_of(json.model_dump()), json.event_ids)
     plan = plan_notes(chosen_of(bridge(), asked), what)
-    if given.dry_run:
+    if json.dry_run:
         return objects.NotesOrPlan(objects.ManyPlan.of(plan, chosen=plan.total))
-    by = str(asked) or "id"
     try:
-        done = note_all(bridge(), plan, what, check_reason(what, given.reason), by)
+        done = note_all(bridge(), plan, what, check_reason(what, json.reason), str(asked) or "id")
     except CantNote as error:
         abort(400, str(error))
     return objects.NotesOrPlan(
