@@ -59,16 +59,18 @@ def webhooks() -> Any:
 @answers(list[objects.Webhook], 404)
 def pause(name: str) -> Any:
     """Pause a webhook: deliveries are accepted, and nothing is decided until it is resumed"""
-    operations.pause(bridge(), name)
-    return operations.list_webhooks(bridge())
+    here = bridge()
+    operations.pause(here, name)
+    return operations.list_webhooks(here)
 
 
 @blueprint.post("/webhooks/<name>/resume")
 @answers(list[objects.Webhook], 404)
 def resume(name: str) -> Any:
     """Resume a paused webhook"""
-    operations.resume(bridge(), name)
-    return operations.list_webhooks(bridge())
+    here = bridge()
+    operations.resume(here, name)
+    return operations.list_webhooks(here)
 
 
 @blueprint.get("/events")
@@ -93,15 +95,17 @@ def events(query: OfEvents) -> Any:
 @answers(Failures, 404, query=OfWebhook)
 def failures(query: OfWebhook) -> Any:
     """Unresolved failed events, grouped by webhook and reason: the newest 5,000 of them"""
-    check_webhook(bridge(), query.webhook)
-    return failures_of(bridge(), query.webhook)
+    here = bridge()
+    check_webhook(here, query.webhook)
+    return failures_of(here, query.webhook)
 
 
 @blueprint.get("/events/<event_id>")
 @answers(objects.WholeEvent, 404)
 def event(event_id: str) -> Any:
     """One event with its payload"""
-    return operations.show_event(bridge(), bridge().event_meant(event_id))
+    here = bridge()
+    return operations.show_event(here, here.event_meant(event_id))
 
 
 @blueprint.get("/events/<event_id>/why")
@@ -122,8 +126,9 @@ def replay(event_id: str, json: objects.ReplayTo) -> Any:
 @answers(objects.WholeEvent, 404, 409)
 def erase_event(event_id: str) -> Any:
     """Erase what an event carried: payload, headers and answers; its row, ids, times and targets stay"""
-    erased = operations.erase_event(bridge(), event_id)
-    return operations.show_event(bridge(), bridge().event(erased))
+    here = bridge()
+    erased = operations.erase_event(here, event_id)
+    return operations.show_event(here, here.event(erased))
 
 
 @blueprint.get("/tasks")

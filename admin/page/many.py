@@ -128,11 +128,10 @@ def _planned(verb: str, asked: Asked) -> Plan:
 @answers(objects.Event, 404, 409)
 def one_by_api(event_id: str, verb: str, json: Reason) -> Any:
     """Acknowledge an event that is failed, expired or ignored, with nothing more to do; or reopen it"""
-    what = _DONE[verb]
-    note(bridge(), event_id, what, check_reason(what, json.reason))
-    found = bridge().event(event_id)
-    targets = bridge().targets_by_event([found])[event_id]
-    return objects.Event.of(bridge().in_list(found), targets=targets)
+    here, what = bridge(), _DONE[verb]
+    note(here, event_id, what, check_reason(what, json.reason))
+    found = here.event(event_id)
+    return objects.Event.of(here.in_list(found), targets=here.targets_by_event([found])[event_id])
 
 
 @blueprint.post("/api/events/acknowledge", defaults=_ACKNOWLEDGE)
@@ -140,13 +139,13 @@ def one_by_api(event_id: str, verb: str, json: Reason) -> Any:
 @answers(objects.NotesOrPlan, 404, 409)
 def many_by_api(verb: str, json: ToNote) -> Any:
     """Acknowledge events, or reopen them; 1000 at most"""
-    what = _DONE[verb]
+    here, what = bridge(), _DONE[verb]
     asked = Asked(parts_of(json.model_dump()), json.event_ids)
-    plan = plan_notes(chosen_of(bridge(), asked), what)
+    plan = plan_notes(chosen_of(here, asked), what)
     if json.dry_run:
         return objects.NotesOrPlan(objects.ManyPlan.of(plan, chosen=plan.total))
     try:
-        done = note_all(bridge(), plan, what, check_reason(what, json.reason), str(asked) or "id")
+        done = note_all(here, plan, what, check_reason(what, json.reason), str(asked) or "id")
     except CantNote as error:
         abort(400, str(error))
     return objects.NotesOrPlan(
