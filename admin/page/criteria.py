@@ -13,7 +13,6 @@ from admin.events.tree import MOST, compared, differences, place, tree_of
 from admin.explain.explainer import EXAMINED_AT_ONCE, Explainer
 from admin.explain.trials import Kind, Trier, read_line, try_newest, written
 from admin.page.pages import bridge, render
-from admin.page.webhooks import defined
 from criteria.jsonpath import BadPath, compile_path
 from criteria.matches import Criterion
 from platforms.guide import samples
@@ -37,7 +36,8 @@ _LONGEST_VALUE = 200
 @blueprint.get("/webhooks/<name>/try")
 def try_criteria(name: str) -> Response:
     """What would have fitted the criteria of the form, all of which is in the address."""
-    here, webhook = bridge(), defined(name)
+    here = bridge()
+    webhook = here.webhook(name)
     kind = _kind()
     given = request.args.get("of", "")
     event = find_event_or_sample(here, webhook, given)

@@ -18,7 +18,7 @@ from admin.events.send import Answer, NotReachable, doubt
 from admin.page.access import NotAllowed
 from admin.page.context import flash_messages
 from admin.page.pages import bridge, render
-from admin.page.webhooks import defined, deliver
+from admin.page.webhooks import deliver
 from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.guide import samples
@@ -34,7 +34,8 @@ def write(name: str) -> Response:
     """The form: an event, a sample, a rejected or a saved delivery to begin with, or what was sent just now."""
     if g.role != "admin":
         raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to send something")
-    here, webhook = bridge(), defined(name)
+    here = bridge()
+    webhook = here.webhook(name)
     note = flash_messages().read(request.args.get("note", ""), g.cookie, name)
     if note:
         return _page(here, webhook, **note)
@@ -70,7 +71,8 @@ def _to_begin_with(here: Bridge, webhook: Webhook) -> RawDelivery:
 @blueprint.post("/webhooks/<name>/send")
 def act(name: str) -> Response:
     """Sends, saves or deletes what the form has."""
-    here, webhook = bridge(), defined(name)
+    here = bridge()
+    webhook = here.webhook(name)
     do = request.form.get("do", "")
     if do == "delete":
         return _delete(here, webhook)

@@ -64,11 +64,6 @@ def folder() -> DefinitionsFolder:
     return DefinitionsFolder(source().settings.bridge_webhooks)
 
 
-def defined(name: str) -> Webhook:
-    """The webhook of that name. Raises NotFound."""
-    return bridge().webhook(name)
-
-
 def is_in_force(written: Written) -> bool:
     """Whether what the file says is in force. If it has errors, a secret may stand anywhere in it, so none of it may be
     shown; one that this process can't look up does no harm."""
@@ -91,7 +86,7 @@ def webhook(name: str) -> Response:
 def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     """The webhook's page; `more` is what a form on it has led to."""
     here = bridge()
-    definition = defined(name)
+    definition = here.webhook(name)
     now = int(time.time() * 1000)
     guide = guides()[definition.platform]
     written = None
@@ -133,7 +128,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
 
 @blueprint.post("/webhooks/<name>/test")
 def test(name: str) -> Response:
-    definition = defined(name)
+    definition = bridge().webhook(name)
     found = samples(definition.platform)
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
     sample = sample.made_anew()
@@ -222,7 +217,7 @@ def runnable(webhook: Webhook) -> list[Runnable]:
 def run(name: str) -> Response:
     """Starts the workflow, and leads to the page that follows it."""
     check_may_write()
-    webhook = defined(name)
+    webhook = bridge().webhook(name)
     chosen = next((one for one in runnable(webhook) if one.key == request.form.get("workflow")), None)
     if chosen is None:
         abort(409, "the webhook no longer has this workflow: open its page again")
@@ -249,7 +244,7 @@ def follow(name: str, workflow_id: str) -> Response:
     """How far the workflow has come. The browser asks again until it has ended: no thread waits for it."""
     if not source().settings.bridge_admin_writes:
         raise NotFound("workflows can't be run here")
-    webhook = defined(name)
+    webhook = bridge().webhook(name)
     progress, problem = None, None
     try:
         progress = _progress(webhook, workflow_id)
