@@ -34,7 +34,7 @@ from criteria.operators import NAMES, SCHEMA_MARK, Operators, find_faults, is_op
 if TYPE_CHECKING:
     from typing_extensions import LiteralString
 
-TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+TOKEN = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"  # noqa: S105 - a pattern
 """A pattern of HTTP's tokens: headers' names, the words of a media type."""
 _TOPIC = r"^arn:aws(-[a-z]+)*:sns:([a-z0-9-]+|[*]):[0-9]{12}:([A-Za-z0-9_.-]{1,256}|[*])$"
 _MEMBERS = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[\d+\])*")
