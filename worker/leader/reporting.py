@@ -33,6 +33,8 @@ _REMEMBERED = 100_000
 """Quarantined items that a new leader tries again."""
 _ALONE_EVERY = 3_600_000
 """Milliseconds after which it is recorded again that tasks are found by the index alone."""
+CALLS_EVERY = 30.0
+"""Seconds between two looks for calls that can't be made, while there are any: each call is tried."""
 WEBHOOKS_EVERY = 600.0
 """Seconds between two looks at Conductor's own webhooks."""
 _WORKFLOWS_EVERY = 300.0
@@ -182,17 +184,19 @@ class Checks:
         self._left = context.settings.bridge_leave_to_conductor
         self._reporter = reporter
         self._missing_calls: str | None = None
-        self._webhooks_due = self._workflows_due = float("-inf")
+        self._calls_due = self._webhooks_due = self._workflows_due = float("-inf")
         self._remarks: Sequence[Remark] = ()
         self._checked: Definitions | None = None
         self._failure = ""
         """Why workflow definitions couldn't be read, in the log's words."""
 
     def calls(self, definitions: Definitions) -> None:
-        """Finds out which calls can't be made before an event needs them, until none is missing. Raises
-        ConductorError."""
-        if self._missing_calls == "":
+        """Finds out which calls can't be made before an event needs them, from time to time until none is missing.
+        Raises ConductorError."""
+        now = self._clock.monotonic()
+        if now < self._calls_due or self._missing_calls == "":
             return
+        self._calls_due = now + CALLS_EVERY
         missing = "; ".join(map(str, missing_calls(self._conductor, definitions.starts)))
         if missing != self._missing_calls:
             if missing:

@@ -15,6 +15,7 @@ from tests.worker.clock import Clock
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.discovery.index import Ladder
+from worker.leader import reporting
 from worker.leader.reporting import Checks, Reporter
 
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)})
@@ -108,6 +109,21 @@ def test_of_very_many_problems_some_are_noted_and_all_counted_by_this_leader_alo
     assert REGISTRY.get_sample_value("bridge_workflow_problems") == 80
     metrics.leadership_over()
     assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0
+
+
+def test_calls_that_can_not_be_made_are_tried_every_half_minute_until_all_can(
+    checks: Checks, clock: Clock, facts: Facts
+) -> None:
+    with mock.patch.object(reporting, "missing_calls", return_value=["POST /workflow"]) as tried:
+        for seconds, tries in ((0, 1), (29, 1), (1, 2)):
+            clock.seconds += seconds
+            checks.calls(Definitions(()))
+            assert (tried.call_count, facts["conductor_lacks"]) == (tries, "POST /workflow")
+        tried.return_value = []
+        for _ in range(3):
+            clock.seconds += 30
+            checks.calls(Definitions(()))
+            assert (tried.call_count, facts["conductor_lacks"]) == (3, None)
 
 
 def test_the_way_in_which_tasks_are_found_is_said_when_it_works_and_at_each_change() -> None:

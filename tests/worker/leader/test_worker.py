@@ -25,6 +25,7 @@ from worker.conductor.server import Server
 from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
 from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
+from worker.leader import reporting
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.reporting import WEBHOOKS_EVERY
 
@@ -112,7 +113,10 @@ def test_a_worker_that_lost_leadership_as_a_queue_was_found_empty_polls_no_other
     assert (asked, worker.leader) == ([None], None)
 
 
-def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(bench: Bench) -> None:
+def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reporting, "CALLS_EVERY", 0.0)
     worker = bench.deciding()
     worker.step()
     absent = NotThere("404 (POST /workflow isn't there)")
