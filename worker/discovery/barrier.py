@@ -129,7 +129,7 @@ class Barrier:
         self._looked = max(self._looked, began)
         self.failing_since = _ALWAYS
         self._wanted, self._failures = False, 0
-        self._look_not_before = self._now + rest if rest else _NEVER
+        self._look_not_before = self._now + rest
         self._wanted_not_before = self._now + max(self._look_gap, rest)
         self._forget()
 
