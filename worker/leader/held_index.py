@@ -174,8 +174,11 @@ class HeldIndex:
             path.remove(event)
 
     def candidates(self, webhook: str, criteria: Criteria, received_after: float) -> Iterator[tuple[HeldEvent, bool]]:
-        """Held events whose values fit, oldest first, with all that arrived from then on; False if the event must be
-        compared. The webhook's events must be indexed by these paths."""
+        """The held events whose values fit, oldest first, each with whether that is certain; else compare its payload.
+
+        `received_after`: those that arrived earlier may be left out. The webhook's events must be indexed by the
+        criteria's paths.
+        """
         known = self._paths.get(webhook, {})
         wanted = []
         for name, key in zip(criteria.paths, criteria.keys, strict=True):

@@ -144,6 +144,7 @@ def is_for(event: Event | HeldEvent, task: WaitingTask) -> bool:
 
 
 def completion(task: WaitingTask) -> NewTarget:
+    """The target by which an event takes the task."""
     return NewTarget(
         "complete",
         task.workflow,
