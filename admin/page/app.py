@@ -30,7 +30,7 @@ from admin.page.access import (
     check_local,
     check_same_site,
 )
-from admin.page.context import Source, role_of_token, sessions, source
+from admin.page.context import Source, check_admin, role_of_token, sessions, source
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json
 from relay.http.forwarded import believing
@@ -139,8 +139,8 @@ def _admit() -> Any:
         return redirect(url_for("pages.login", next=request.full_path.rstrip("?")))
     if is_asked:
         check_same_site(request.method, dict(request.headers), request.host)
-    if request.method not in _SAFE and request.endpoint not in _FOR_ALL and g.role != "admin":
-        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
+    if request.method not in _SAFE and request.endpoint not in _FOR_ALL:
+        check_admin("change something")
     is_form = request.mimetype.split(",")[0].strip() in _FORM_TYPES and request.content_length
     if is_form and request.path.startswith("/api/"):
         raise NotAllowed("a form can't change anything through the API: send JSON, or no body")

@@ -14,7 +14,7 @@ from flask import Response, current_app, g, has_app_context, request
 
 from admin.bridge import Bridge, open_definitions
 from admin.conductor import Workflows, connect
-from admin.page.access import COOKIE, Role, Sessions, WrongTokens
+from admin.page.access import COOKIE, NotAllowed, Role, Sessions, WrongTokens
 from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
@@ -166,6 +166,12 @@ def role_of_token(given: str | None) -> Role | None:
         except (StoreUnavailable, NewerStore) as error:
             structlog.get_logger().error("a wrong token can't be counted", error=str(error))
     return role
+
+
+def check_admin(to_do: str) -> None:
+    """Raises NotAllowed, with what the admin's token is needed for, unless this request has it."""
+    if g.role != "admin":
+        raise NotAllowed(f"this token is read-only: use BRIDGE_ADMIN_TOKEN to {to_do}")
 
 
 def set_cookie(response: Response, cookie: str) -> None:

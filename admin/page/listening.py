@@ -13,7 +13,7 @@ from admin.api.openapi import answers
 from admin.api.queries import OfDeliveries
 from admin.bridge import Bridge
 from admin.errors import NotFound
-from admin.page.access import NotAllowed
+from admin.page.context import check_admin
 from admin.page.pages import bridge
 from config.quantities import parse_duration
 from store.delivery_records import RawDelivery as Kept
@@ -34,8 +34,7 @@ def deliveries(name: str, query: OfDeliveries) -> Any:
 
     Those after `after`, or from `from` on; with neither only where the next one will be.
     """
-    if g.role != "admin":
-        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to listen to deliveries")
+    check_admin("listen to deliveries")
     here = bridge()
     if not here.webhook(name).listen:
         abort(409, f"webhook {name} can't be listened to: add listen: true to its definition")

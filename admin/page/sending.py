@@ -15,8 +15,7 @@ from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
 from admin.events.event_or_sample import find_sample
 from admin.events.send import Answer, NotReachable, doubt
-from admin.page.access import NotAllowed
-from admin.page.context import flash_messages
+from admin.page.context import check_admin, flash_messages
 from admin.page.pages import bridge, render
 from admin.page.webhooks import deliver
 from config.webhooks import Webhook
@@ -32,8 +31,7 @@ blueprint = Blueprint("sending", __name__)
 @blueprint.get("/webhooks/<name>/send")
 def write(name: str) -> Response:
     """The form: an event, a sample, a rejected or a saved delivery to begin with, or what was sent just now."""
-    if g.role != "admin":
-        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to send something")
+    check_admin("send something")
     here = bridge()
     webhook = here.webhook(name)
     note = flash_messages().read(request.args.get("note", ""), g.cookie, name)

@@ -21,7 +21,7 @@ from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_times
-from admin.page.context import flash_messages, source
+from admin.page.context import check_admin, flash_messages, source
 from admin.page.pages import bridge, render, rows_of, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
@@ -49,8 +49,7 @@ _READ_WITHIN = 5.0
 
 def check_may_write() -> None:
     """Raises NotAllowed, naming the setting, if definitions may not be written, and workflows not run."""
-    if g.role != "admin":
-        raise NotAllowed("this token is read-only: use BRIDGE_ADMIN_TOKEN to change something")
+    check_admin("change something")
     if not source().settings.bridge_admin_writes:
         raise NotAllowed(
             "definitions can't be written and workflows can't be run here: set BRIDGE_ADMIN_WRITES=on, and "
