@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from store.open import open_store
 from store.sql.store import Store
 
 
-@dataclass
 class Here:
     """Settings, definitions and store of this machine, each loaded when it is first needed."""
 
