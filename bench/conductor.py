@@ -27,7 +27,7 @@ from testkit import PATIENCE
 from testkit.client import Conductor, wait_for, wait_for_webhook
 from testkit.conductor import ConductorServer
 from testkit.full_store import FINISHED, fill
-from testkit.processes import Child, bridge_environment, free_port, start_relay, start_worker
+from testkit.processes import Child, bridge_environment, children_of, free_port, start_relay, start_worker
 
 SECRET = "bench-secret-0123456789"
 THREADS = 16
@@ -342,7 +342,7 @@ def soak(bridge: Bridge, conductor: Conductor, effort: Effort) -> list[Figure]:
 def _footprint(groups: dict[str, int], database: Path) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, leader in groups.items():
-        pids = [leader, *map(int, Path(f"/proc/{leader}/task/{leader}/children").read_text().split())]
+        pids = [leader, *children_of(leader)]
         memory = [
             int(line.split()[1])
             for pid in pids

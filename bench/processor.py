@@ -11,11 +11,6 @@ _LOOK = 0.25
 LONGEST_WAIT = 30.0
 
 
-def family(pid: int) -> list[int]:
-    """A process and its children."""
-    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
-
 def seconds(pid: int) -> float:
     """Seconds of CPU time that the process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -21,7 +21,7 @@ from store.open import open_store
 from store.records import NewEvent, Task, new_event_id
 from store.sql.store import Store
 from testkit.postgres import Postgres
-from testkit.processes import Failed, bridge_environment, free_port, start_relay, start_worker
+from testkit.processes import Failed, bridge_environment, children_of, free_port, start_relay, start_worker
 
 _WEBHOOKS = 8
 """No two share a workflow. Every second one starts workflows, the others complete tasks."""
@@ -167,7 +167,7 @@ def _idle(environment: dict[str, str], folder: Path, effort: Effort) -> float:
             children.append(start_worker(environment, folder / f"idle-worker-{number}.log"))
             stack.callback(children[-1].stop)
         time.sleep(effort.settling)
-        pids = [pid for child in children for pid in processor.family(child.pid)]
+        pids = [pid for child in children for pid in (child.pid, *children_of(child.pid))]
         before = {pid: processor.seconds(pid) for pid in pids}
         time.sleep(effort.idle)
         return max(100 * (processor.seconds(pid) - before[pid]) / effort.idle for pid in pids)

@@ -23,7 +23,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from testkit import PATIENCE
-from testkit.processes import Child, Failed, free_port
+from testkit.processes import Child, Failed, children_of, free_port
 
 GIVEN = "BRIDGE_TEST_POSTGRES"
 _USER = "bridge"
@@ -108,7 +108,7 @@ class Postgres:
         child, self.child = self.child, None
         with contextlib.suppress(OSError):
             # They are no longer of its process group; one that outlives it holds up the next start.
-            sessions = [int(pid) for pid in Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text().split()]
+            sessions = children_of(child.pid)
             child.kill()
             for pid in sessions:
                 with contextlib.suppress(ProcessLookupError):

@@ -180,6 +180,11 @@ class Child:
         return code
 
 
+def children_of(pid: int) -> list[int]:
+    """The ids of a process's own children."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
 def running_children() -> list[Child]:
     """The children that were started and not yet stopped, the oldest first."""
     return _alive[:]

@@ -16,7 +16,7 @@ import pytest
 
 from testkit import PATIENCE
 from testkit.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
-from testkit.processes import Child
+from testkit.processes import children_of
 from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.clients import Clients
 
@@ -96,12 +96,6 @@ def assert_unavailable(answer: Answer) -> None:
 def readiness(bridge: Bridge) -> int:
     """What the relay says of itself."""
     return http("GET", f"{bridge.url}/readyz").status
-
-
-def processes_of(child: Child) -> list[int]:
-    """The ids of a process and of its children."""
-    listing = Path(f"/proc/{child.pid}/task/{child.pid}/children")
-    return [child.pid, *map(int, listing.read_text().split())]
 
 
 def sound(database: Path) -> sqlite3.Connection:
@@ -188,7 +182,8 @@ def test_files_that_may_not_grow_are_answered_with_503(conductor: Conductor, bri
     sender.send_start()
     assert bridge.relay is not None
     log = Path(f"{bridge.database}-wal")
-    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in processes_of(bridge.relay)}
+    processes = (bridge.relay.pid, *children_of(bridge.relay.pid))
+    limits = {pid: resource.prlimit(pid, resource.RLIMIT_FSIZE) for pid in processes}
     for pid, (_, hard) in limits.items():
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (log.stat().st_size, hard))
     assert_unavailable(sender.send(key, size=900_000))
@@ -283,7 +278,7 @@ def test_a_relay_process_that_begins_on_a_read_only_file_system_recovers_with_it
     subprocess.run(["mount", "--bind", str(small_disk), str(small_disk)], check=True)
     try:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(small_disk)], check=True)
-        for pid in processes_of(bridge.relay)[1:]:
+        for pid in children_of(bridge.relay.pid):
             os.kill(pid, signal.SIGKILL)
         wait_for(lambda: refuses(bridge), "the new relay processes can't write")
         wait_for(lambda: readiness(bridge) == 503, "the relay says that it isn't ready")

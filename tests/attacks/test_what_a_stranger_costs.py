@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from testkit import PATIENCE
+from testkit.processes import children_of
 from testkit.strangers import NO_HTTP
 from tests.relay.bridge import MakeRelay
 from tests.relay.http.test_peers import Answers, connect, request
@@ -34,17 +35,10 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         yield process
 
 
-def children_of(relay: Process) -> set[str]:
-    """The ids of the processes that serve."""
-    assert relay.process is not None
-    parent = relay.process.pid
-    return set(Path(f"/proc/{parent}/task/{parent}/children").read_text().split())
-
-
 def memory_of(relay: Process) -> int:
     """Bytes that the relay's processes have to themselves."""
     found = 0
-    for pid in children_of(relay):
+    for pid in children_of(relay.process.pid):
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
         found += sum(int(size) for size in re.findall(r"^(?:Private_Dirty|Private_Clean): +(\d+) kB", text, re.M))
     return found * 1024

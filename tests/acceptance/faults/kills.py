@@ -6,19 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from random import Random
 
 from testkit.backends import Conductors
-from testkit.processes import Child
+from testkit.processes import Child, children_of
 from tests.acceptance.bridge import Bridge
 
 
 def kill_children(process: Child) -> None:
     """kill -9 of each of a process's children, one after the other."""
-    listing = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for pid in listing.read_text().split():
-        os.kill(int(pid), signal.SIGKILL)
+    for pid in children_of(process.pid):
+        os.kill(pid, signal.SIGKILL)
         time.sleep(0.3)
 
 
