@@ -63,7 +63,7 @@ class ReplayEvent(OneEvent):
 def check(bridge: Bridge, _: NoQuery) -> dict[str, Any]:
     """Start here. What is wrong right now, worst first, and every problem in the webhook definitions with file, line
     and remedy."""
-    state = state_of(bridge, bridge.store.now())
+    state = state_of(bridge)
     return {
         "issues": [objects.Issue.of(issue) for issue in find_issues(state)],
         "definitions": list(map(objects.problem, [*bridge.definitions.errors, *bridge.definitions.warnings])),

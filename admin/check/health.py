@@ -196,9 +196,9 @@ def ago(milliseconds: int) -> str:
 _SET_ASIDE_SHOWN = 100
 
 
-def state_of(bridge: Bridge, now: int) -> State:
+def state_of(bridge: Bridge) -> State:
     """What `find_issues` needs."""
-    store = bridge.store
+    store, now = bridge.store, bridge.store.now()
     decider = store.leadership.leader()
     return State(
         facts=store.facts.all(),

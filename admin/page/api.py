@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, get_args
 
 from flask import Blueprint, jsonify, url_for
@@ -35,8 +34,7 @@ def openapi() -> Any:
 @answers(objects.Overview)
 def overview() -> Any:
     """What is wrong right now, and counts"""
-    here = bridge()
-    state = state_of(here, int(time.time() * 1000))
+    state = state_of(bridge())
     return objects.Overview(
         problems=[objects.Issue.of(issue) for issue in find_issues(state)],
         events=objects.EventCounts.model_validate(dict.fromkeys(get_args(EventStatus), 0) | dict(state.counts)),

@@ -25,9 +25,9 @@ from store.open import open_store
 from store.sql.store import Store
 
 KEPT = 600.0
-"""Seconds."""
+"""Seconds for which a message can be read."""
 MOST = 200
-"""Messages at a time; the oldest are dropped."""
+"""Messages that are kept; of more, the oldest are dropped."""
 
 
 class _Message(NamedTuple):

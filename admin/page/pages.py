@@ -78,7 +78,7 @@ def bridge() -> Bridge:
 @blueprint.get("/")
 def overview() -> str:
     here = bridge()
-    state = state_of(here, _now())
+    state = state_of(here)
     text = request.args.get("name", "").strip()
     names = [name for name in here.definitions.by_name if text.lower() in name.lower()]
     first = request.args.get("from", 0, type=seq)

@@ -86,7 +86,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
     """The webhook's page; `more` is what a form on it has led to."""
     here = bridge()
     definition = here.webhook(name)
-    now = int(time.time() * 1000)
+    now = here.store.now()
     guide = guides()[definition.platform]
     written = None
     if here.settings.bridge_admin_writes:
