@@ -24,7 +24,7 @@ def test_an_event_that_is_over_loses_what_it_says_and_keeps_what_it_did(store: S
 
 def test_what_is_kept_of_its_delivery_is_erased_too_and_who_listens_is_told(store: Store) -> None:
     for number in (1, 2, 3):
-        keep(store, f"e{number}", body=b"secret", ago=10 * number)
+        keep(store, f"e{number}", body=b"secret", ago=10_000 * number)
     store.raw_deliveries.keep([kept("r1", webhook="w", query="q=secret"), kept("r2", webhook="w")])
     store.raw_deliveries.accepted("r1", "e2")
     decide(store, "e2", start())
