@@ -12,7 +12,6 @@ from flask import Flask
 from waitress.server import create_server
 
 from admin.page.app import BODY, create_app
-from admin.page.live import STREAMS
 from config.logs import configure_logging
 from config.process import allow_open_files
 from config.settings import Settings, SettingsError, load_settings, port_of
@@ -23,8 +22,8 @@ USAGE = """usage: python -m admin
 Serves the admin page and its API on ADMIN_HOST (127.0.0.1) and ADMIN_PORT (8090). To listen on anything but loopback it
 needs BRIDGE_ADMIN_TOKEN. Stop it with SIGTERM or Ctrl-C. Settings come from the environment and .env; README.md lists
 them all."""
-_THREADS = STREAMS + 32
-"""Requests that are answered at a time, beside the live streams, each of which holds a thread."""
+_THREADS = 32
+"""Requests that are answered at a time."""
 _OTHER_FILES = 200
 """Open files that are reserved for everything but connections: the store, and long answers."""
 _SILENT = 30
@@ -54,7 +53,6 @@ def main() -> int:
     log = structlog.get_logger()
 
     def stop(_signal: int, _frame: object) -> None:
-        application.extensions["feed"].stopping.set()  # or its streams would hold up the end
         sys.exit()  # waitress catches it, and finishes the requests under way
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -81,7 +79,6 @@ def make_server(application: Flask, host: str, port: int) -> Any:
         connection_limit=min(2000, max(files - _OTHER_FILES, files // 2)),
         channel_timeout=_SILENT,
         cleanup_interval=_SILENT // 6,
-        channel_request_lookahead=1,  # so that a stream whose client has gone is noticed
         outbuf_high_watermark=2**62,  # all of an answer is buffered, on disk if it is large
         max_request_header_size=32 * 1024,
         max_request_body_size=BODY,

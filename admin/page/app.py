@@ -14,7 +14,6 @@ from admin.page import (
     criteria,
     definitions,
     listening,
-    live,
     many,
     orkes_api,
     pages,
@@ -84,8 +83,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = BODY
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.globals.update(pages.HELPERS)
-    app.extensions["bridge"] = made = Source(settings)
-    app.extensions["feed"] = live.Feed(made)
+    app.extensions["bridge"] = Source(settings)
     app.config["POLICY"] = _POLICY
     proxies = settings.bridge_trusted_proxies
     app.wsgi_app = believing(app.wsgi_app, proxies, ("proto", "host"))  # type: ignore[method-assign, assignment]
@@ -101,7 +99,6 @@ def create_app(settings: Settings) -> Flask:
 
     app.register_blueprint(pages.blueprint)
     app.register_blueprint(rejections.api)
-    app.register_blueprint(live.blueprint)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(listening.blueprint)
     app.register_blueprint(webhooks.blueprint)

@@ -39,6 +39,7 @@ from admin.events.descriptions import (
 )
 from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
+from admin.events.follow import newest
 from admin.events.replay import NeedsConfirmation
 from admin.events.replay_plan import choose, plan_of
 from admin.events.search import BadFilter
@@ -175,10 +176,35 @@ def rows_of(here: Bridge, events: Sequence[Event], targets: Mapping[str, Sequenc
     ]
 
 
+@blueprint.get("/deliveries")
+def deliveries() -> Response:
+    here, webhook = bridge(), _chosen_webhook()
+    check_webhook(here, webhook)
+    found = newest(here, webhook)
+    answer = with_own_scripts(
+        render("deliveries.html", deliveries=found, webhook=webhook, names=names_for(here, webhook))
+    )
+    answer.headers["Content-Security-Policy"] += "; connect-src 'self'"
+    return answer
+
+
+@blueprint.get("/deliveries/rows")
+def delivery_rows() -> Response:
+    """The rows of that page, which asks for them every second; 304 if it has them already."""
+    answer = make_response(render("delivery_rows.html", deliveries=newest(bridge(), _chosen_webhook())))
+    answer.add_etag()
+    answer.make_conditional(request)
+    return answer
+
+
+def _chosen_webhook() -> str | None:
+    """The one that a list is for; None for all."""
+    return request.args.get("webhook") or None
+
+
 @blueprint.get("/failures")
 def failures() -> str:
-    here = bridge()
-    webhook = request.args.get("webhook") or None
+    here, webhook = bridge(), _chosen_webhook()
     check_webhook(here, webhook)
     return render(
         "failures.html",

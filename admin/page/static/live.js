@@ -6,37 +6,33 @@
   const pause = document.getElementById("pause");
   const state = document.getElementById("state");
   const said = document.getElementById("said");
-  const most = Number(list.dataset.most);
+  const EVERY = 1000; // milliseconds between two looks
   const ANNOUNCED_EVERY = 10000; // milliseconds: a screen reader is told of many deliveries at once
-  const shown = new Map(); // key → row, as the server sent it
-  let source = null;
-  let waiting = new Map(); // while paused: key → row
+  let tag = ""; // of the rows that were looked at last
+  let waiting = null; // while paused: the rows to show then
   let paused = false;
   let arrived = 0;
   let announcing = null;
+  let looking = false;
+  let timer;
 
-  function rowOf(text) {
-    const template = document.createElement("template");
-    template.innerHTML = text; // escaped by the server, as in the page itself
-    return template.content.querySelector("tr");
-  }
+  const keyed = (key) => [...list.children].find((one) => one.dataset.key === key);
 
-  function show({ key, row }) {
-    const made = rowOf(row);
-    const old = [...list.children].find((one) => one.dataset.key === key);
-    shown.set(key, row);
-    if (old) {
-      const hadFocus = old.contains(document.activeElement);
-      old.replaceWith(made);
-      if (hadFocus) made.querySelector("a")?.focus();
-      return;
-    }
-    list.prepend(made);
-    arrived += 1;
-    while (list.children.length > most) {
-      shown.delete(list.lastElementChild.dataset.key);
-      list.lastElementChild.remove();
-    }
+  // Rows that stay the same are left alone, for whoever is reading them.
+  function show(rows) {
+    rows.forEach((row, place) => {
+      const there = list.children[place];
+      if (there?.dataset.key !== row.dataset.key) {
+        if (!keyed(row.dataset.key)) arrived += 1;
+        list.insertBefore(row, there ?? null);
+      } else if (there.textContent !== row.textContent) {
+        const hadFocus = there.contains(document.activeElement);
+        there.replaceWith(row);
+        if (hadFocus) row.querySelector("a")?.focus();
+      }
+    });
+    while (list.children.length > rows.length) list.lastElementChild.remove();
+    announce();
   }
 
   function announce() {
@@ -49,59 +45,46 @@
     }, ANNOUNCED_EVERY);
   }
 
-  function take(event) {
-    for (const item of JSON.parse(event.data)) {
-      if (shown.get(item.key) === item.row) continue; // a new stream begins with the newest
-      if (!paused) {
-        show(item);
-        continue;
-      }
-      waiting.delete(item.key);
-      waiting.set(item.key, item);
-      if (waiting.size > most) waiting.delete(waiting.keys().next().value);
+  async function look() {
+    if (looking) return;
+    looking = true;
+    let trouble = "";
+    try {
+      const answer = await fetch(list.dataset.rows, { headers: tag ? { "If-None-Match": tag } : {} });
+      if (answer.redirected) trouble = "Not live: you were logged out. Reload this page.";
+      else if (answer.ok) {
+        const template = document.createElement("template");
+        template.innerHTML = await answer.text(); // escaped by the server, as in the page itself
+        tag = answer.headers.get("ETag");
+        const rows = [...template.content.querySelectorAll("tr")];
+        if (paused) waiting = rows;
+        else show(rows);
+      } else if (answer.status !== 304) trouble = "Not live: the deliveries can't be read now.";
+    } catch {
+      trouble = "Not live: the server doesn't answer.";
     }
-    tell();
-    announce();
+    tell(trouble);
+    looking = false;
+    if (!document.hidden) timer = setTimeout(look, EVERY);
   }
 
   function tell(trouble) {
-    pause.setAttribute("aria-pressed", String(paused));
-    if (trouble) state.textContent = `The store can't be read now: ${trouble}`;
-    else if (source === null) state.textContent = "Not live.";
-    else if (paused) state.textContent = `Paused; ${waiting.size} waiting.`;
-    else state.textContent = "Live.";
-  }
-
-  function connect() {
-    if (source !== null) return;
-    source = new EventSource(list.dataset.stream);
-    source.addEventListener("deliveries", take);
-    source.addEventListener("trouble", (event) => tell(JSON.parse(event.data)));
-    source.addEventListener("open", () => tell());
-    source.addEventListener("error", () => {
-      if (source.readyState !== EventSource.CLOSED) return; // it connects again by itself
-      disconnect();
-      state.textContent = "Not live: too many pages are, or you were logged out. Reload this one.";
-    });
-  }
-
-  function disconnect() {
-    source?.close();
-    source = null;
-    tell();
+    const number = waiting?.filter((row) => !keyed(row.dataset.key)).length ?? 0;
+    state.textContent = trouble || (paused ? `Paused; ${number} waiting.` : "Live.");
   }
 
   pause.addEventListener("click", () => {
     paused = !paused;
-    if (!paused) {
-      for (const item of waiting.values()) show(item);
-      waiting = new Map();
-    }
+    pause.setAttribute("aria-pressed", String(paused));
+    if (waiting !== null) show(waiting);
+    waiting = null;
     said.textContent = paused ? "Paused." : "Live again.";
-    tell();
+    tell("");
   });
-  document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
-  addEventListener("pagehide", disconnect);
-  addEventListener("pageshow", () => document.hidden || connect());
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(timer);
+    if (!document.hidden) look();
+  });
   pause.hidden = false;
+  look();
 })();

@@ -190,10 +190,7 @@ def serving_page(settings: Settings, port: int = 0) -> Iterator[str]:
     """The page with these settings, as `serving_app` does."""
     app = create_app(settings)
     with serving_app(app, port) as url:
-        try:
-            yield url
-        finally:
-            app.extensions["feed"].stopping.set()
+        yield url
 
 
 def resize(driver: Chrome, width: int, height: int, scale: float = 1) -> None:

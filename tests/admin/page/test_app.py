@@ -275,7 +275,7 @@ def test_replay_that_another_site_caused_is_refused(
 
 def test_another_site_can_search_nothing_and_watch_nothing(client: FlaskClient) -> None:
     foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}
-    for path in ("/events?text=secret", "/api/events?text=secret", "/deliveries/stream", "/"):
+    for path in ("/events?text=secret", "/api/events?text=secret", "/deliveries/rows", "/"):
         assert client.get(path, headers=foreign).status_code == 403
     assert client.get("/healthz", headers=foreign).status_code == 200
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
