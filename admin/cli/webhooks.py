@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import TextIO
 
 import click
@@ -33,7 +32,7 @@ from admin.definitions.schema import json_schema
 from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import DefinitionsFolder, Invalid, Written
 from admin.errors import NotFound
-from admin.orkes.importing import convert, read_webhooks, to_yaml, write_into
+from admin.orkes.importing import convert, read_webhooks, to_yaml
 from admin.orkes.webhooks import forget as forget_facts
 from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import url_of
@@ -221,31 +220,21 @@ def schema() -> None:
 
 @click.command("import")
 @click.argument("file", type=click.File("r", encoding="utf-8"))
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path),
-    metavar="FILE|FOLDER",
-    help="Add the webhooks to these definitions: to the list of the file, or as a file each to the folder.",
-)
-def import_(file: TextIO, into: Path | None) -> None:
+def import_(file: TextIO) -> None:
     """Turn the webhook JSON of Orkes Conductor into YAML.
 
     FILE is what Orkes' `GET /api/metadata/webhook` returns (or one webhook of it); `-` reads standard input. The
-    YAML goes to standard output. With --into it is added to definitions, where everything else stays as it is. No
-    secret is copied: each becomes a ${NAME}, and the variables to set are listed on stderr and next to each webhook.
+    YAML goes to standard output: it can be one more file of the folder BRIDGE_WEBHOOKS. No secret is copied: each
+    becomes a ${NAME}, and the variables to set are listed on stderr and next to each webhook.
 
     \b
     Examples:
       curl -s -H "X-Authorization: $TOKEN" https://ORKES/api/metadata/webhook > orkes.json
-      webhook-bridge import orkes.json
-      webhook-bridge import orkes.json --into config/webhooks.yaml
+      webhook-bridge import orkes.json > webhooks/orkes.yaml
     """
     try:
         made = convert(read_webhooks(file.read()))
-        if into is None:
-            click.echo(plain(to_yaml(made), lines=True), nl=False)
-        else:
-            click.echo("".join(f"{path}\n" for path in write_into(into, made)), nl=False)
+        click.echo(plain(to_yaml(made), lines=True), nl=False)
     except UnicodeDecodeError:
         fail(f"{file.name} isn't UTF-8; save it as UTF-8 (PowerShell's > writes UTF-16)")
     for one in made:

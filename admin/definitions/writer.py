@@ -120,7 +120,7 @@ class DefinitionsFolder:
     def find(self, name: str) -> Written | None:
         """The webhook with this name, if it is in a file that can be read."""
         for file in files_in(self.folder):
-            text, items = items_in(file, [name])
+            text, items = items_in(file, name)
             for index, keys in enumerate(items):
                 if isinstance(keys, dict) and keys.get("name") == name:
                     # Keyed with a secret of this process, since what is hashed may be a guessable secret.

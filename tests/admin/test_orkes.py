@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
-from admin.definitions.writer import CantWrite, NameTaken
-from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml, write_into
+from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
 from config.webhooks import Webhook, load_definitions
-from config.yaml_lines import parse_yaml
 from platforms import PLATFORMS
 from tests.admin.sample import P256_KEY as KEY
 
@@ -147,64 +143,3 @@ def test_anything_else_is_not_orkes(text: str) -> None:
 
 def test_one_webhook_alone_is_read() -> None:
     assert len(read_webhooks('{"name": "a"}')) == 1
-
-
-ORKES = convert([orkes(verifier="STRIPE"), orkes(name="other", id="2", verifier="SLACK_BASED")])
-LIST = parse_yaml(to_yaml(ORKES)).value["webhooks"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "webhooks:\n  - name: old\n    verifier: none  # ours\n\n  # - name: example\n",
-        "# first\nwebhooks:\n- name: old\n  verifier: none\n",
-        "webhooks:\n    - name: old\n      verifier: none\n\nx-shared: 1\n",
-        "x-shared: 1\nwebhooks: []\n",
-        "webhooks:\n  # none yet\n",
-        "# nothing\n",
-        "",
-    ],
-)
-def test_webhooks_are_added_to_a_file_whose_rest_stays(tmp_path: Path, text: str) -> None:
-    before = parse_yaml(text).value or {}
-    file = tmp_path / "webhooks.yaml"
-    file.write_text(text)
-    file.chmod(0o640)
-    assert write_into(file, ORKES) == [file]
-    after = file.read_text()
-    assert parse_yaml(after).value == {**before, "webhooks": [*(before.get("webhooks") or []), *LIST]}
-    assert all(line in after for line in text.splitlines() if "[]" not in line)
-    assert "# set HOOK_SECRET: " in after
-    assert file.stat().st_mode & 0o777 == 0o640
-    with pytest.raises(NameTaken, match="hook, other"):
-        write_into(file, ORKES)
-    assert file.read_text() == after
-
-
-@pytest.mark.parametrize("text", ["webhooks: [{name: old}]\n", "[1]\n", "webhooks: 1\n", "webhooks:\n\t- a\n"])
-def test_a_file_that_nothing_can_be_added_to_stays_as_it_is(tmp_path: Path, text: str) -> None:
-    file = tmp_path / "webhooks.yaml"
-    file.write_text(text)
-    with pytest.raises(CantWrite):
-        write_into(file, ORKES)
-    assert file.read_text() == text
-
-
-def test_each_webhook_gets_a_file_of_its_own_in_a_folder(tmp_path: Path) -> None:
-    assert write_into(tmp_path, ORKES) == [tmp_path / "hook.yaml", tmp_path / "other.yaml"]
-    variables = {name: KEY for one in ORKES for name in one.variables}
-    assert [one.name for one in load_definitions(tmp_path, PLATFORMS, variables).webhooks] == ["hook", "other"]
-    (tmp_path / "hook.yaml").rename(tmp_path / "renamed.yaml")
-    (tmp_path / "other.yaml").unlink()
-    with pytest.raises(NameTaken, match="hook"):
-        write_into(tmp_path, ORKES)
-    assert not (tmp_path / "other.yaml").exists(), "all or none"
-
-
-def test_each_file_that_is_there_is_read_once_however_many_webhooks_are_added(tmp_path: Path) -> None:
-    for number in range(20):
-        tmp_path.joinpath(f"old{number}.yaml").write_text(f"webhooks: [{{name: old{number}}}]")
-    new = [replace(ORKES[0], keys={"name": f"new{number}"}) for number in range(20)]
-    with mock.patch.object(Path, "read_bytes", autospec=True, side_effect=Path.read_bytes) as read:
-        write_into(tmp_path, new)
-    assert sum(call.args[0].name.startswith("old") for call in read.call_args_list) == 20

@@ -21,10 +21,6 @@ def test_import_prints_yaml_and_says_what_to_set(cli: Cli, sample: Sample) -> No
     assert "hush" not in result.output
     assert result.stderr == "set PAY_SECRET: the signing secret of stripe\n"
     assert cli("import", "-", stdin=file.read_bytes()).stdout == result.stdout
-    into = sample.folder / "into.yaml"
-    assert cli("import", str(file), "--into", str(into)).stdout == f"{into}\n"
-    assert into.read_text().startswith("# Imported from Orkes")
-    assert "already in" in cli("import", str(file), "--into", str(into), code=1).stderr
 
 
 def test_import_of_another_encoding_says_which_it_reads(cli: Cli, sample: Sample) -> None:
