@@ -16,23 +16,6 @@ from config.value_types import URL_PART
 from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
 
-_PLATFORMS = {
-    "github": "github",
-    "slack": "slack",
-    "stripe": "stripe",
-    "twilio": "twilio",
-    "pagerduty": "pagerduty",
-    "zendesk": "zendesk",
-    "twitter": "twitter",
-    "facebook": "facebook",
-    "sendgrid": "sendgrid",
-    "microsoftteams": "microsoft-teams",
-    "custom": "custom",
-}
-"""Orkes' names, in lower case and without spaces → ours."""
-SOURCES = sorted({"Github", "Slack", "Stripe", "Twilio", "PagerDuty", "Zendesk", "Twitter", "Facebook", "SendGrid"})
-SOURCES += ["Microsoft Teams", "Custom", *PLATFORMS]
-"""Words that may be sent as sourcePlatform: Orkes' own and the names of our platforms."""
 _VERIFIERS = {"SLACK_BASED": "slack", "STRIPE": "stripe", "TWITTER": "twitter", "SENDGRID": "sendgrid"}
 """Verifiers that belong to one platform → the platform."""
 VERIFIERS = ("HEADER_BASED", "SIGNATURE_BASED", "HMAC_BASED", *_VERIFIERS)
@@ -156,23 +139,12 @@ def _once(key: object, strategy: object, made: Imported) -> dict[str, Any]:
 def platform_of(source: object) -> str | None:
     """Our name for a sourcePlatform, whatever its case and spaces; None if unknown."""
     plain = re.sub(r"[^a-z0-9]", "", str(source or "custom").lower())
-    ours = {name.replace("-", ""): name for name in PLATFORMS}
-    return _PLATFORMS.get(plain) or ours.get(plain)
+    return next((name for name in PLATFORMS if name.replace("-", "") == plain), None)
 
 
 def _signs(platform: str) -> bool:
     """Whether a secret is all that verifying the platform's deliveries takes."""
     return PLATFORMS[platform].verifier is not None and PLATFORMS[platform].required == {"secret"}
-
-
-_SECRETS = {
-    "github": "the secret of the webhook at GitHub",
-    "microsoft-teams": "the security token of the outgoing webhook",
-    "sendgrid": "SendGrid's public key for the event webhook",
-    "slack": "the signing secret of the Slack app, which Orkes doesn't check",
-    "twitter": "the consumer secret of the app",
-}
-"""platform → its secret, unless that is called a signing secret."""
 
 
 def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> None:
@@ -199,7 +171,7 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
             made.notes.append(f"better: the bridge verifies signatures of {platform}: platform: {platform}, and secret")
     elif proven_by is not None:
         made.keys["platform"] = proven_by
-        made.keys["secret"] = secret(_SECRETS.get(proven_by, f"the signing secret of {proven_by}"))
+        made.keys["secret"] = secret(f"the {PLATFORMS[proven_by].secret_label.lower()} of {PLATFORMS[proven_by].title}")
     elif verifier == "SIGNATURE_BASED" and header:
         made.keys["signature"] = {"secret": secret("its secretValue"), "header": str(header), "prefix": "sha256="}
     elif verifier == "HMAC_BASED" and header:

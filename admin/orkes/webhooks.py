@@ -7,19 +7,20 @@ from __future__ import annotations
 import base64
 import re
 import secrets as random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.errors import CantDo
-from admin.orkes.importing import SOURCES, VERIFIERS, Imported, convert, platform_of
+from admin.orkes.importing import VERIFIERS, Imported, convert, platform_of
 from config.value_types import URL_PART
 from config.webhooks import Webhook
 from criteria.descriptions import shown
+from platforms import PLATFORMS
 from platforms.verifiers.public_keys import decode_base64
 from store.sql.facts import Facts
 
@@ -89,11 +90,8 @@ def proof_of(webhook: Webhook) -> dict[str, Any]:
 # --- in -----------------------------------------------------------------------------------------------------
 
 
-class References(Protocol):
-    """Looks up clients' references."""
-
-    def refer(self, name: str) -> str | None:
-        """The reference to the bridge's secret of that name, such as ``${NAME}``; None if there is none."""
+References = Callable[[str], str | None]
+"""Name in a client's reference → the reference to the bridge's secret, such as ``${NAME}``; None if there is none."""
 
 
 def from_orkes(
@@ -127,7 +125,7 @@ def from_orkes(
 def _check_words(body: Mapping[str, Any]) -> None:
     source, verifier = body.get("sourcePlatform"), body.get("verifier")
     if source is not None and platform_of(source) is None:
-        raise NotAWebhook(f"sourcePlatform {shown(source)} is unknown; known are {', '.join(sorted(SOURCES))}")
+        raise NotAWebhook(f"sourcePlatform {shown(source)} is unknown; known are {', '.join(sorted(PLATFORMS))}")
     if verifier not in VERIFIERS:
         said = "is missing" if verifier is None else f"{shown(verifier)} is unknown"
         raise NotAWebhook(f"verifier {said}; known are {', '.join(VERIFIERS)}")
@@ -253,7 +251,7 @@ def _value(text: str, references: References) -> Secret | Verbatim:
         return Secret(text)
 
     def replace(match: re.Match[str]) -> str:
-        found = references.refer(match[1])
+        found = references(match[1])
         if found is None:
             raise NotAWebhook(
                 f"{match[0]} is not a secret of the bridge; set the environment variable {match[1]} for relay "

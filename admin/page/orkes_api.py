@@ -113,7 +113,7 @@ def create() -> Response:
     folder()  # first, so that clients that may not write don't learn which secrets exist
     body, defined = _body(), bridge().definitions.by_name
     tags = _tags_in(body["tags"]) if body.get("tags") else []
-    keys = from_orkes(body, Secrets(), None, frozenset({*defined, *(one.url_id for one in defined.values())}))
+    keys = from_orkes(body, _refer, None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     folder().create(keys)
     forget(bridge().store.facts, keys["name"])
     bridge().record("created", keys["name"], "through Orkes' API")
@@ -137,7 +137,7 @@ def update(webhook_id: str) -> Response:
     webhook = _webhook(webhook_id)
     written = _written(webhook)
     body = _body()
-    keys = from_orkes(body, Secrets(), (webhook, written.keys))
+    keys = from_orkes(body, _refer, (webhook, written.keys))
     folder().update(webhook.name, keys, written.version)
     bridge().record("edited", keys["name"], "through Orkes' API")
     if keys["name"] != webhook.name:
@@ -188,20 +188,17 @@ def delete_tags(webhook_id: str) -> Response:
 # --- what a client sent, and gets back ---------------------------------------------------------------------
 
 
-class Secrets:
-    """The bridge's secrets: environment variables, and files beside the definitions."""
+def _refer(name: str) -> str | None:
+    """``${NAME}`` for a variable, ``${file:secrets/NAME}`` for a file beside the definitions; None if there is neither.
 
-    def refer(self, name: str) -> str | None:
-        """``${NAME}`` for a variable, ``${file:secrets/NAME}`` for a file; None if there is neither.
-
-        The bridge's own settings aren't webhooks' secrets: otherwise anyone who writes definitions could find them out
-        by trying.
-        """
-        if name.startswith(_OWN_SETTINGS):
-            return None
-        if environment_with_dotenv().get(name, "").strip():
-            return f"${{{name}}}"
-        return f"${{file:{SECRETS}/{name}}}" if (folder().folder / SECRETS / name).is_file() else None
+    The bridge's own settings aren't webhooks' secrets: otherwise anyone who writes definitions could find them out by
+    trying.
+    """
+    if name.startswith(_OWN_SETTINGS):
+        return None
+    if environment_with_dotenv().get(name, "").strip():
+        return f"${{{name}}}"
+    return f"${{file:{SECRETS}/{name}}}" if (folder().folder / SECRETS / name).is_file() else None
 
 
 def _remember(name: str, body: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ def test_import_prints_yaml_and_says_what_to_set(cli: Cli, sample: Sample) -> No
     result = cli("import", str(file))
     assert "platform: stripe" in result.stdout
     assert "hush" not in result.output
-    assert result.stderr == "set PAY_SECRET: the signing secret of stripe\n"
+    assert result.stderr == "set PAY_SECRET: the signing secret of Stripe\n"
     assert cli("import", "-", stdin=file.read_bytes()).stdout == result.stdout
 
 

@@ -330,7 +330,7 @@ def test_an_id_or_name_that_is_taken_is_refused(client: Client) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"sourcePlatform": "Nobody"}, "Microsoft Teams"),
+        ({"sourcePlatform": "Nobody"}, "microsoft-teams"),
         ({"verifier": "RSA_BASED"}, "HMAC_BASED"),
         ({"verifier": None}, "HEADER_BASED"),
     ],
