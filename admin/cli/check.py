@@ -25,9 +25,9 @@ from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
+from worker.conductor.workflow_definitions import SECONDS, check_workflows
 from worker.discovery.probe import CheckResult, probe
-from worker.notify.sender import Apprise
-from worker.workflow_definitions.check import SECONDS, check_workflows
+from worker.notify import Apprise
 
 _SHOWN = 20
 """Items that are set aside, and broken tasks, that are listed at most."""

@@ -31,7 +31,7 @@ from platforms.guide import guides
 from store.hiding import masked as shown_of_event
 from store.records import Event
 from store.sql.event_search import EventFilter
-from worker.workflow_definitions.check import check_workflows
+from worker.conductor.workflow_definitions import check_workflows
 
 blueprint = Blueprint("definitions", __name__)
 

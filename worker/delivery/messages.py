@@ -30,7 +30,7 @@ from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Un
 from worker.conductor.messages import Keyed
 from worker.conductor.responses import UNDER_WAY
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
-from worker.unread import UnreadMessages
+from worker.delivery.unread import UnreadMessages
 
 log = structlog.get_logger()
 

@@ -36,8 +36,8 @@ from worker.conductor.errors import (
 from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
+from worker.delivery.unread import UnreadMessages
 from worker.retries import RARELY, wait_before
-from worker.unread import UnreadMessages
 
 log = structlog.get_logger()
 

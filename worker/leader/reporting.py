@@ -15,13 +15,13 @@ from store.sql.store import Store
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.conductor.server_webhooks import FACT, Remark, as_text, remarks
+from worker.conductor.workflow_definitions import check_workflows
 from worker.context import Context
 from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Outcome
 from worker.discovery.index import Ladder
 from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS, Suspects
-from worker.workflow_definitions.check import check_workflows
 
 log = structlog.get_logger()
 

@@ -14,17 +14,17 @@ import structlog
 
 from config.urls import without_user
 from store.errors import LeadershipLost, StoreUnavailable
-from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import ConductorError
 from worker.context import Context
+from worker.delivery.answers import AnswerWatcher
 from worker.delivery.executor import Executor
+from worker.delivery.unread import EVERY, UnreadMessages
 from worker.intervals import Intervals
 from worker.leader.heartbeat import TERM_SECONDS, Heartbeat
 from worker.leader.leader import Leader, Pools, TermOver, Tuning
 from worker.leader.maintenance import Maintenance
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import THREADS
-from worker.unread import EVERY, UnreadMessages
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from tests.worker.targets import Bench, bench
 from worker.conductor.errors import NotThere
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.recording import Recording
-from worker.unread import UnreadMessages
+from worker.delivery.unread import UnreadMessages
 
 __all__ = ["bench"]
 

@@ -21,9 +21,9 @@ from tests.settings import settings_with
 from tests.store.contract.makers import ME
 from tests.worker.clock import Clock
 from tests.worker.simulated import SimulatedConductor, failed
-from worker.answers.watcher import AnswerWatcher
 from worker.conductor.errors import Unreachable
 from worker.context import Context
+from worker.delivery.answers import AnswerWatcher
 from worker.health import Health
 
 

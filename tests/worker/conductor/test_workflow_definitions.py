@@ -9,7 +9,7 @@ import pytest
 
 from config.webhooks import Definitions, load_definitions
 from worker.conductor.errors import ConductorError, NotFound, OutcomeUnknown, Refused, Unreachable
-from worker.workflow_definitions.check import Documents, check_workflows
+from worker.conductor.workflow_definitions import Documents, check_workflows
 
 PUSH = {"ref": "refs/heads/main", "repository": {"full_name": "acme/shop"}}
 ISSUE = {"action": "opened", "issue": {"number": 1}}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.workflow_definitions.wait_tasks import WaitTask, find_wait_tasks
+from worker.conductor.workflow_definitions import WaitTask, find_wait_tasks
 
 WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {"$.a": 1}}}
 

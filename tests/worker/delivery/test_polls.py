@@ -12,9 +12,9 @@ import pytest
 from store.answers import AnsweringWorkflow
 from tests.worker.clock import Clock
 from tests.worker.simulated import failed, forbidden
-from worker.answers.polls import EVERY, Polls
 from worker.conductor.errors import NotFound, Unreachable
 from worker.conductor.responses import End
+from worker.delivery.polls import EVERY, Polls
 
 
 class Serial(Executor):

@@ -28,12 +28,12 @@ from store.answers import (
 )
 from store.errors import StoreUnavailable
 from worker import metrics
-from worker.answers.polls import THREADS, Ended, Polls
 from worker.conductor.errors import ConductorError
 from worker.conductor.responses import End
 from worker.context import Context
+from worker.delivery.polls import THREADS, Ended, Polls
+from worker.delivery.unread import UnreadMessages
 from worker.failing_items import failing_items
-from worker.unread import UnreadMessages
 
 log = structlog.get_logger()
 
