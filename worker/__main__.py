@@ -25,8 +25,7 @@ from worker.context import Context, open_definitions
 from worker.delivery.executor import WAIT_FOR_STORE
 from worker.health import Health, serve
 from worker.leader.worker import Worker
-from worker.notify.notifier import EVERY, Notifier
-from worker.notify.sender import Apprise
+from worker.notify import EVERY, Apprise, Notifier
 
 log = structlog.get_logger()
 

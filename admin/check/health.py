@@ -15,7 +15,7 @@ from store.records import Event, SetAside, SetAsideKind, Task
 from store.sql.event_search import EventFilter
 from store.sql.facts import gone_webhooks
 from worker.conductor.server_webhooks import FACT, from_text, remarks
-from worker.notify.troubles import WRONG_TOKENS
+from worker.notify import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000

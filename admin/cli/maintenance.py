@@ -14,7 +14,7 @@ from config.urls import check_database_url, without_password
 from store.open import open_store
 from store.records import iso
 from store.transfer import CantTransfer, Progress, transfer
-from worker.notify.sender import Apprise
+from worker.notify import Apprise
 
 _STEP = 200
 

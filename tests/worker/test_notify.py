@@ -20,10 +20,8 @@ from store.records import Decision, NewEvent, NewTarget, Result, SetAside
 from store.sqlite import SqliteStore, open_store
 from store.story import Note
 from tests.worker.conductor.stand_in import Answer, StandIn
-from worker.notify import troubles as wrong
-from worker.notify.notifier import OVER, QUIET, Notices, Notifier
-from worker.notify.sender import Apprise
-from worker.notify.troubles import LASTING, Message
+from worker import notify as wrong
+from worker.notify import LASTING, OVER, QUIET, Apprise, Message, Notices, Notifier
 
 MINUTE = 60_000
 

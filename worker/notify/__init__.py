@@ -1,1 +1,0 @@
-"""Tells people when something is wrong."""
