@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -42,10 +43,16 @@ class Failed(Exception):
 
 
 def free_port() -> int:
-    """A free TCP port of the loopback interface."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free TCP port of the loopback interface, for a process that listens there later, and perhaps again.
+
+    It is none of those that systems give to connections and to whoever asks for any port: one of them could take it
+    before the process listens, or while it is stopped.
+    """
+    while True:
+        port = 20_000 + secrets.randbelow(10_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def check_port(port: int, setting: str, what: str) -> None:

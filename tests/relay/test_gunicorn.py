@@ -17,15 +17,9 @@ import pytest
 
 from admin.cli.processes import command_of
 from testkit import PATIENCE
-from testkit.processes import Child, bridge_environment
+from testkit.processes import Child, bridge_environment, free_port
 
 KEY = "0123456789abcdef"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def definitions(name: str) -> str:

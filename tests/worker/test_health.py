@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -24,11 +23,9 @@ class Worker:
         self.clock = Clock(1000.0)
         self.store_error: Exception | None = None
         self.health = Health(self, self.clock)  # type: ignore[arg-type]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.server = serve(f"127.0.0.1:{self.port}", self.health)
+        self.server = serve("127.0.0.1:0", self.health)
         assert self.server is not None
+        self.port = self.server.server_port
 
     def leader(self) -> None:
         if self.store_error:
