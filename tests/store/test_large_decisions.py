@@ -18,7 +18,7 @@ from store.sql import decisions
 from store.sql.store import Store
 from store.sqlite.connections import BUSY_TIMEOUT
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, new_event, states, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, eventually, new_event, states, task
 from tests.store.postgres_backend import all_the_time, migrated
 
 _TAKERS = 20_000
@@ -51,6 +51,7 @@ def test_twenty_thousand_takers_are_decided_at_once_while_deliveries_come(url: s
 
     delivering = threading.Thread(target=deliver)
     delivering.start()
+    eventually(lambda: accepted)
     began = time.thread_time()
     claimed = decide(store, "e1", *map(completion, range(_TAKERS)), claim=16)
     took = time.thread_time() - began

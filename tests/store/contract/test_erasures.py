@@ -44,7 +44,7 @@ def test_what_is_kept_of_its_delivery_is_erased_too_and_who_listens_is_told(stor
 def test_a_part_of_a_delivery_is_erased_with_all_that_is_kept_of_it(store: Store) -> None:
     raw = replace(RAW, at=store.now())
     store.deliveries.append([new_event(id_, received_at=raw.at, raw=raw) for id_ in ("e1", "e2")])
-    keep(store, "e3", ago=1000)
+    keep(store, "e3", ago=10_000)
     decide(store, "e2", start())
     end(store, "e2", "done")
     assert store.erasures.erase("e2")

@@ -53,8 +53,8 @@ def test_a_term_runs_out_without_a_sign_of_life(store: Store, other: Store) -> N
 
 def test_the_term_of_a_killed_worker_need_not_run_out(backend: Backend, store: Store, other: Store) -> None:
     assert store.leadership.renew(ME, LONG)
-    backend.die(store, "me")
     before = other.now()
+    backend.die(store, "me")
     term: list[Term | None] = []
     eventually(lambda: term.append(other.leadership.elect("another", LONG)) or term[-1])
     assert term[-1] is not None

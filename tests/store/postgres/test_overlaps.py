@@ -222,11 +222,12 @@ def test_a_decision_about_a_held_event_whose_result_is_just_being_recorded_count
     assert store.queries.event_counts() == {"pending": 1}
 
 
+WAITING = "FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+
+
 def waits_for_a_lock(connection: psycopg.Connection) -> bool:
-    """Whether any other session waits for a lock."""
-    found = connection.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-    assert found is not None
-    return bool(found[0])
+    """Whether another session waits for a lock of this one's: others of the server are of other tests."""
+    return bool(connection.execute(f"SELECT 1 {WAITING}").fetchall())
 
 
 def test_a_session_that_the_server_ends_during_a_decision_is_no_refusal(
@@ -239,7 +240,7 @@ def test_a_session_that_the_server_ends_during_a_decision_is_no_refusal(
         other.execute("SELECT 1 FROM webhook_bridge.tasks FOR UPDATE")
         deciding = pool.submit(decide, store, "e1", completion())
         eventually(lambda: waits_for_a_lock(other))
-        other.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted")
+        other.execute(f"SELECT pg_terminate_backend(pid) {WAITING}")
         with pytest.raises(StoreUnavailable):
             deciding.result(PATIENCE)
     assert [one.id for one in store.decisions.agenda(9).undecided] == ["e1"]
