@@ -179,7 +179,7 @@ def test_an_edit_after_the_first_reading_is_noticed_however_late_watching_begins
     key.write_text("0123456789abcdef")
     (tmp_path / "w.yaml").write_text(GOOD.format(name="one").replace("0123456789abcdef", '"${file:key}"'))
     first = load_definitions(tmp_path)
-    key.write_text("fedcba9876543210")
+    write(key, "fedcba9876543210")
     source = DefinitionsSource(tmp_path, load_definitions, first, seen)
     assert source.check()
     assert source.current.webhooks[0].headers["X-Key"][0].get_secret_value() == "fedcba9876543210"

@@ -19,6 +19,7 @@ from store.records import NewEvent, new_event_id
 from testkit.postgres import Postgres
 from tests.store.contract.makers import ME
 from tests.store.postgres_backend import migrated
+from tests.worker.clock import Clock
 from tests.worker.delivery.played import Played, starts
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
@@ -37,6 +38,7 @@ def url(postgres: Postgres) -> Iterator[str]:
 def on_postgres(bench: Any, url: str) -> PostgresStore:
     """The bench works on this database from now on."""
     bench.store._connections.close()
+    bench.clock = Clock(1000.0)  # no term ends, however long others wait for locks
     bench.store = store = open_store(url)
     return store
 

@@ -210,7 +210,7 @@ def test_a_call_ends_in_time_and_is_reset_however_its_answer_trickles(peer: Peer
 def test_a_call_without_a_complete_answer_resets_its_connection(peer: Peer, call: Callable[..., Any]) -> None:
     peer.answers = [(b"",)]
     with pytest.raises(OutcomeUnknown, match="no complete answer"):
-        call(Conductor(Server(peer.url), 0.2), "t1")
+        call(Conductor(Server(peer.url), 1), "t1")
     assert peer.was_reset.wait(PATIENCE)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from typing import Any
 from unittest import mock
@@ -57,19 +56,14 @@ def test_what_a_worker_polled_as_it_died_is_found_before_anything_is_decided(ben
     bench.store.leadership._unlock(dead.id)
     successor = bench.deciding()
 
-    def take_effect() -> None:
-        polled.status, polled.started_at = "IN_PROGRESS", int(time.time() * 1000)
-        bench.conductor.tasks[second] = polled
-
-    timer = threading.Timer(0.3, take_effect)
-    timer.start()
-
     def is_decided() -> bool:
         successor.step()
         return bool(bench.store.queries.targets_of(["event"]))
 
+    assert not is_decided()
+    polled.status, polled.started_at = "IN_PROGRESS", int(time.time() * 1000)
+    bench.conductor.tasks[second] = polled
     eventually(is_decided)
-    timer.join()
     assert sorted(target.task_id or "" for target in bench.store.queries.targets_of(["event"])) == sorted(
         [first, second]
     )

@@ -132,7 +132,7 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(
 def own_webhooks(bench: Bench) -> Iterator[OwnWebhooks]:
     """A server with webhooks of its own, which the real client asks for them."""
     server = OwnWebhooks()
-    client = Conductor(Server(server.url), 0.2)
+    client = Conductor(Server(server.url), 5)
     with mock.patch.object(bench.conductor, "webhooks", client.webhooks):
         yield server
     server.stop()
