@@ -1,12 +1,14 @@
-"""When what failed is tried again. Pure."""
+"""What fails is narrowed down to the items that cause it, and tried again later. Pure."""
 
 from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from itertools import count
 from typing import Generic, TypeVar
+
+from store.errors import LeadershipLost, RowsUnavailable, StoreUnavailable
 
 FIRST = 0.25
 """Seconds until the second try, for failures that may be over in a moment."""
@@ -23,6 +25,7 @@ _OUTDATED = 1000
 
 Key = TypeVar("Key", bound=Hashable)
 Group = TypeVar("Group", bound=Hashable)
+Item = TypeVar("Item")
 
 
 def wait_before(
@@ -89,3 +92,27 @@ class Retries(Generic[Key, Group]):
 
     def _is_valid(self, entry: tuple[float, int, Key]) -> bool:
         return self._entries.get(entry[2]) is entry
+
+
+def concerns_all(error: Exception) -> bool:
+    """Whether the error says nothing about an item: all items must wait."""
+    return isinstance(error, (LeadershipLost, StoreUnavailable)) and not isinstance(error, RowsUnavailable)
+
+
+def failing_items(items: Sequence[Item], act: Callable[[Sequence[Item]], object]) -> list[tuple[Item, Exception]]:
+    """Calls `act(items)`, which does all or nothing; if it fails, acts on halves, in order, down to single items.
+
+    Returns the items that failed alone, each with its error. Raises errors that concern all of them.
+    """
+    if not items:
+        return []
+    try:
+        act(items)
+    except Exception as error:
+        if concerns_all(error):
+            raise
+        if len(items) == 1:
+            return [(items[0], error)]
+        half = len(items) // 2
+        return failing_items(items[:half], act) + failing_items(items[half:], act)
+    return []

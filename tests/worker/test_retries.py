@@ -1,13 +1,16 @@
-"""When what failed is tried again, and what is next."""
+"""A failure is narrowed down to its items; when they are tried again, and which is next."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.retries import Retries, wait_before
+from store.errors import LeadershipLost, StoreUnavailable
+from worker.retries import Retries, failing_items, wait_before
 
 
 def test_the_wait_doubles_up_to_a_limit() -> None:
@@ -87,3 +90,26 @@ def test_what_is_put_off_again_and_again_takes_no_memory() -> None:
         retries.put(number % 10, number, None)
     assert sum(map(len, retries._groups.values())) <= 1020
     assert retries.due_at() == 9990
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_all_but_the_items_that_fail_are_done_once_and_in_order(bad: list[bool]) -> None:
+    done: list[int] = []
+
+    def act(items: Sequence[int]) -> None:
+        if any(bad[item] for item in items):
+            raise ValueError
+        done.extend(items)
+
+    failed = failing_items(range(len(bad)), act)
+    assert [item for item, _ in failed] == [item for item, is_bad in enumerate(bad) if is_bad]
+    assert done == [item for item, is_bad in enumerate(bad) if not is_bad]
+
+
+@pytest.mark.parametrize("error", [LeadershipLost, StoreUnavailable])
+def test_what_is_about_no_item_is_raised(error: type[Exception]) -> None:
+    def act(items: Sequence[int]) -> None:
+        raise error
+
+    with pytest.raises(error):
+        failing_items([1, 2], act)

@@ -33,7 +33,7 @@ from worker.conductor.responses import End
 from worker.context import Context
 from worker.delivery.polls import THREADS, Ended, Polls
 from worker.delivery.unread import UnreadMessages
-from worker.failing_items import failing_items
+from worker.retries import failing_items
 
 log = structlog.get_logger()
 

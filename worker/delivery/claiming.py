@@ -10,7 +10,7 @@ from store.records import Event, Target
 from store.sql.store import Store
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, size
-from worker.failing_items import failing_items
+from worker.retries import failing_items
 
 CLAIM_EVERY = 0.25
 """Seconds between claims when no targets are known to be due."""

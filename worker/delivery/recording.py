@@ -14,8 +14,7 @@ from store.clock import MonotonicClock
 from store.errors import RowsUnavailable
 from store.records import Result, SetAside, Target
 from store.sql.store import Store
-from worker.failing_items import concerns_all, failing_items
-from worker.retries import RARELY, wait_before
+from worker.retries import RARELY, concerns_all, failing_items, wait_before
 
 log = structlog.get_logger()
 

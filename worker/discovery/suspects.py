@@ -14,8 +14,7 @@ from store.clock import MonotonicClock
 from store.records import SetAside
 from store.sql.store import Store
 from worker.discovery.barrier import WAIT
-from worker.failing_items import failing_items
-from worker.retries import LONGEST, wait_before
+from worker.retries import LONGEST, failing_items, wait_before
 
 log = structlog.get_logger()
 

@@ -12,8 +12,7 @@ from worker.conductor.addressed import AddressedTask
 from worker.leader.callbacks import Callbacks, LookedUp
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
-from worker.leader.plan import Plan
-from worker.leader.rules import Rules
+from worker.leader.rules import Plan, Rules
 from worker.leader.task_index import TaskIndex
 
 _UNKNOWN = "unknown"

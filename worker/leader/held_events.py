@@ -13,14 +13,13 @@ from config.webhooks import Webhook
 from criteria.matches import Criteria
 from store.records import Event
 from store.sql.store import Store
-from worker.failing_items import concerns_all
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_index import HeldEvent, HeldIndex
-from worker.leader.plan import Plan
 from worker.leader.quarantine import Quarantine
-from worker.leader.rules import Rules, is_for
+from worker.leader.rules import Plan, Rules, is_for
 from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt
+from worker.retries import concerns_all
 
 _PAGE = 2000
 _ENDED_AT_ONCE = 2000

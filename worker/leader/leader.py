@@ -23,7 +23,6 @@ from worker.discovery.barrier import LOOK_GAP, Barrier
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
-from worker.failing_items import concerns_all, failing_items
 from worker.inbox import Inbox
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider, Request
@@ -32,7 +31,7 @@ from worker.leader.reporting import Checks, Reporter
 from worker.leader.task_index import parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
-from worker.retries import wait_before
+from worker.retries import concerns_all, failing_items, wait_before
 
 log = structlog.get_logger()
 

@@ -11,10 +11,10 @@ import structlog
 from store.errors import RowsUnavailable
 from store.records import Decision, Event, Target, Term
 from store.sql.store import Store
-from worker.failing_items import concerns_all
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
-from worker.leader.plan import Plan
+from worker.leader.rules import Plan
+from worker.retries import concerns_all
 
 log = structlog.get_logger()
 

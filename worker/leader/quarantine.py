@@ -14,8 +14,7 @@ import structlog
 from store.records import Event, SetAside
 from store.rules import fairness
 from store.sql.store import Store
-from worker.failing_items import concerns_all, failing_items
-from worker.retries import RARELY, wait_before
+from worker.retries import RARELY, concerns_all, failing_items, wait_before
 
 log = structlog.get_logger()
 

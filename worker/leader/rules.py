@@ -1,4 +1,4 @@
-"""What an event goes to: the delivery rules for one event and one task, and its starts and messages.
+"""What an event goes to: the delivery rules for one event and one task, its starts and messages, and the plan of them.
 
 Times are Unix milliseconds by our clock; Conductor's are converted when they are compared.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from config.webhooks import Definitions, Webhook
 from criteria.conditions import Conditions
 from store.clock import ServerClock
 from store.one_target import OneTarget
-from store.records import Event, NewTarget
+from store.records import Decision, Event, NewTarget
 from store.rules import transitions
 from store.rules.keys import NoKey, lane_of, message_key, once_key
 from worker.conductor.addressed import AddressedTask
@@ -136,6 +136,53 @@ class Rules:
             return True
         workflow = self.workflows.get(task.workflow_id)
         return workflow is not None and workflow.version in versions
+
+
+@dataclass
+class Plan:
+    """The decisions that are made after one scan, until they are written. Only events that are held from now on are in
+    the held index already."""
+
+    paced: Collection[str]
+    """The webhooks with a pace."""
+    decisions: list[Decision] = field(default_factory=list)
+    ended: list[HeldEvent] = field(default_factory=list)
+    """Events whose hold ends, after all decisions."""
+    events: dict[str, Event] = field(default_factory=dict)
+    """id → event that is new or free again, of those decided."""
+    taken: set[str] = field(default_factory=set)
+    """The ids of the tasks that events take."""
+    released: dict[str, HeldEvent] = field(default_factory=dict)
+    """id → event that is no longer held."""
+
+    def decide(self, event: Event, decision: Decision) -> None:
+        """The decision on an event that is new or free again."""
+        self.events[event.id] = event
+        self._add(decision)
+
+    def take(self, event: HeldEvent, task: WaitingTask) -> None:
+        """The task takes the held event."""
+        self.release(event, completion(task))
+
+    def release(self, event: HeldEvent, *targets: NewTarget) -> None:
+        """These are the held event's targets."""
+        self.released[event.id] = event
+        self._add(Decision(event.id, "pending", "no", targets, event.webhook in self.paced))
+
+    def ignore(self, event: HeldEvent, forgotten: bool = False) -> None:
+        """Another event came first for the only task that the held event is for; or it is `forgotten`, since a stranger
+        made it up."""
+        self.released[event.id] = event
+        self._add(Decision(event.id, "ignored", "no", forgotten=forgotten))
+
+    def end(self, event: HeldEvent) -> None:
+        """The event's hold is over."""
+        self.released[event.id] = event
+        self.ended.append(event)
+
+    def _add(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        self.taken.update(target.task_id for target in decision.targets if target.task_id is not None)
 
 
 def is_for(event: Event | HeldEvent, task: WaitingTask) -> bool:

@@ -16,8 +16,7 @@ from store.records import Workflow
 from store.sql.store import Store
 from worker.conductor.client import Conductor
 from worker.discovery.suspects import Suspects
-from worker.failing_items import failing_items
-from worker.retries import Retries
+from worker.retries import Retries, failing_items
 
 log = structlog.get_logger()
 
