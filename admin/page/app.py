@@ -114,18 +114,16 @@ def create_app(settings: Settings) -> Flask:
 
 
 def _admit() -> Any:
-    """Answers requests that may not come in; for others, remembers role and cookie."""
+    """Answers requests that may not come in; for others, remembers the role."""
     settings = source().settings
     is_asked = request.endpoint not in _WITHOUT_SESSION
-    cookie = request.cookies.get(COOKIE)
-    of_cookie = sessions().role_of(cookie) if is_asked else None
+    of_cookie = sessions().role_of(request.cookies.get(COOKIE)) if is_asked else None
     of_token = _role_of_program() if is_asked else None
     if not sessions().has_tokens:
         check_local(request.environ, bool(settings.bridge_trusted_proxies))
         g.role, g.who = "admin", "local"
     else:
         g.role = g.who = of_token or of_cookie
-    g.cookie = cookie if of_cookie else None
     if g.role is None and request.endpoint not in _OPEN:
         if request.path.startswith("/api/"):
             answer = _error(

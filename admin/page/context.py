@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
-from collections import OrderedDict
-from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import cast
 
 import structlog
 from flask import Response, current_app, g, has_app_context, request
@@ -23,45 +20,6 @@ from store.delivery_records import WRONG_TOKEN
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
-
-KEPT = 600.0
-"""Seconds for which a message can be read."""
-MOST = 200
-"""Messages that are kept; of more, the oldest are dropped."""
-
-
-class _Message(NamedTuple):
-    until: float
-    session: str | None
-    webhook: str
-    values: Mapping[str, Any]
-
-
-class FlashMessages:
-    """Messages of all sessions, for all threads; each is read by its own session, on its own webhook's page."""
-
-    def __init__(self, clock: MonotonicClock = time):
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._messages: OrderedDict[str, _Message] = OrderedDict()
-
-    def leave(self, session: str | None, webhook: str, values: Mapping[str, Any]) -> str:
-        """Keeps what the webhook's page is to say to this session (its cookie); returns the name to ask for it by."""
-        name, now = secrets.token_urlsafe(16), self._clock.monotonic()
-        with self._lock:
-            self._messages[name] = _Message(now + KEPT, session, webhook, values)
-            while len(self._messages) > MOST or next(iter(self._messages.values())).until <= now:
-                self._messages.popitem(last=False)
-        return name
-
-    def read(self, name: str, session: str | None, webhook: str) -> Mapping[str, Any]:
-        """What was left; nothing if it is too old, or another session's or webhook's."""
-        with self._lock:
-            note = self._messages.get(name)
-        if note is None or note.until <= self._clock.monotonic() or (note.session, note.webhook) != (session, webhook):
-            return {}
-        return note.values
-
 
 _CONDUCTOR = 5.0
 """Seconds that a page waits for one answer of Conductor."""
@@ -88,7 +46,6 @@ class Source:
         admin, viewer = (one.get_secret_value() if one else None for one in tokens)
         self.sessions = Sessions(admin, viewer, (lambda: self.store().sessions) if admin or viewer else None)
         self.wrong_tokens = WrongTokens()
-        self.flash_messages = FlashMessages()
         self.readiness = Readiness(self)
         self._lock = threading.Lock()
         self._store: Store | None = None
@@ -141,11 +98,6 @@ def source() -> Source:
 def sessions() -> Sessions:
     """The application's sessions."""
     return source().sessions
-
-
-def flash_messages() -> FlashMessages:
-    """What pages are to say once."""
-    return source().flash_messages
 
 
 def role_of_token(given: str | None) -> Role | None:

@@ -91,7 +91,7 @@ def create() -> Response:
     bridge().record("created", form.name, f"platform {guide.platform.name}")
     forget(bridge().store.facts, form.name)
     is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
-    return to_page(form.name, fresh=True, secret=form.secret if is_entered else None)
+    return webhook_page(form.name, fresh=True, secret=form.secret if is_entered else None)
 
 
 # --- change and delete --------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def rotate(name: str) -> Response:
         return webhook_page(name, 422, secret_problem=str(error))
     except Invalid as error:
         return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
-    return to_page(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
+    return webhook_page(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
 
 
 @blueprint.get("/webhooks/<name>/delete")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
 from admin.bridge import Bridge
 from admin.errors import NotFound
@@ -15,7 +15,7 @@ from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
 from admin.events.event_or_sample import find_sample
 from admin.events.send import Answer, NotReachable, doubt
-from admin.page.context import check_admin, flash_messages
+from admin.page.context import check_admin
 from admin.page.pages import bridge, render
 from admin.page.webhooks import deliver
 from config.webhooks import Webhook
@@ -30,13 +30,10 @@ blueprint = Blueprint("sending", __name__)
 
 @blueprint.get("/webhooks/<name>/send")
 def write(name: str) -> Response:
-    """The form: an event, a sample, a rejected or a saved delivery to begin with, or what was sent just now."""
+    """The form: an event, a sample, a rejected or a saved delivery to begin with."""
     check_admin("send something")
     here = bridge()
     webhook = here.webhook(name)
-    note = flash_messages().read(request.args.get("note", ""), g.cookie, name)
-    if note:
-        return _page(here, webhook, **note)
     try:
         return _page(here, webhook, _to_begin_with(here, webhook))
     except CantKeep as error:
@@ -82,7 +79,7 @@ def act(name: str) -> Response:
         return _save(here, webhook, written)
     if do != "anyway" and (why := _doubt(webhook, written)):
         return _page(here, webhook, written, 422, doubt=why)
-    return _send(webhook, written)
+    return _send(here, webhook, written)
 
 
 def _written(name: str, headers: Mapping[str, str] | None = None) -> RawDelivery:
@@ -104,21 +101,18 @@ def _doubt(webhook: Webhook, written: RawDelivery) -> str | None:
     return doubt(webhook, written.body, written.method, stated)
 
 
-def _send(webhook: Webhook, written: RawDelivery) -> Response:
+def _send(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
     if request.form.get("renew"):
         written = deliveries.renewed(written, webhook)
     sent = deliveries.with_content_type(written)
-    note: dict[str, Any] = {"written": written}
     try:
         answer = deliver(webhook, sent.body, deliveries.unsigned(sent.headers, webhook), sent.method, sent.query)
     except CannotSign as error:
-        note["problem"] = str(error)
+        return _page(here, webhook, written, problem=str(error))
     except NotReachable as error:
-        note["problem"] = f"{error}; set BRIDGE_RELAY_URL to where the relay is"
-    else:
-        note["answer"] = answer
-        bridge().record("sent a delivery to", webhook.name, answer.phrase)
-    return _to(webhook.name, note)
+        return _page(here, webhook, written, problem=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
+    here.record("sent a delivery to", webhook.name, answer.phrase)
+    return _page(here, webhook, written, answer=answer)
 
 
 def _save(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
@@ -136,21 +130,14 @@ def _save(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
     here.record("saved a delivery to", webhook.name, name)
     left_out = sorted(written.headers.keys() - saved.headers.keys())
     command = f"webhook-bridge send {webhook.name} --saved {shlex.quote(name)}"
-    note = {"written": saved, "saved_as": name, "left_out": left_out, "command": command}
-    return _to(webhook.name, note)
+    return _page(here, webhook, saved, saved_as=name, left_out=left_out, command=command)
 
 
 def _delete(here: Bridge, webhook: Webhook) -> Response:
     name = request.form.get("saved", "")
     if here.store.raw_deliveries.delete_saved(webhook.name, name):
         here.record("deleted a saved delivery to", webhook.name, name)
-    return _to(webhook.name)
-
-
-def _to(name: str, note: Mapping[str, Any] | None = None) -> Response:
-    """Leads on to the form, which then says what is in the note."""
-    left = flash_messages().leave(g.cookie, name, note) if note else None
-    return make_response(redirect(url_for(".write", name=name, note=left), 303))
+    return make_response(redirect(url_for(".write", name=webhook.name), 303))
 
 
 def _page(here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 200, **more: Any) -> Response:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, abort, g, make_response, redirect, request, url_for
+from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
 from admin import operations
 from admin.bridge import DAY
@@ -21,7 +21,7 @@ from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_chart, effect_times
-from admin.page.context import check_admin, flash_messages, source
+from admin.page.context import check_admin, source
 from admin.page.pages import bridge, render, rows_of, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
 from admin.urls import url_of
@@ -78,8 +78,7 @@ def is_in_force(written: Written) -> bool:
 
 @blueprint.get("/webhooks/<name>")
 def webhook(name: str) -> Response:
-    note = flash_messages().read(request.args.get("note", ""), g.cookie, name) if g.role == "admin" else {}
-    return webhook_page(name, **note)
+    return webhook_page(name)
 
 
 def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
@@ -134,11 +133,11 @@ def test(name: str) -> Response:
     try:
         answer = deliver(definition, sample.body, {"Content-Type": sample.content_type, **sample.headers})
     except CannotSign as error:
-        return to_page(name, said=str(error))
+        return webhook_page(name, said=str(error))
     except NotReachable as error:
-        return to_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
+        return webhook_page(name, said=f"{error}; set BRIDGE_RELAY_URL to where the relay is")
     bridge().record("tested", name, f"sample {sample.name}: {answer.status}")
-    return to_page(name, answer=answer, said=answer.said)
+    return webhook_page(name, answer=answer, said=answer.said)
 
 
 def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: str = "POST", query: str = "") -> Answer:
@@ -176,10 +175,9 @@ def pause(name: str) -> Response:
     return to_page(name)
 
 
-def to_page(name: str, **note: Any) -> Response:
-    """Leads on to the webhook's page, which then says what is in the note."""
-    left = flash_messages().leave(g.cookie, name, note) if note else None
-    return make_response(redirect(url_for("webhooks.webhook", name=name, note=left), 303))
+def to_page(name: str) -> Response:
+    """Leads on to the webhook's page."""
+    return make_response(redirect(url_for("webhooks.webhook", name=name), 303))
 
 
 class Runnable(NamedTuple):

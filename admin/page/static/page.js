@@ -2,6 +2,10 @@
 "use strict";
 
 (() => {
+  // Where a form has led to a page, loading it again asks for the page, and posts nothing again.
+  const canonical = document.querySelector("link[rel=canonical]");
+  if (canonical) history.replaceState(null, "", canonical.href);
+
   const local = (time) => {
     const here = new Date(time.dateTime).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
     time.title = `${here}, ${time.dateTime}`;

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from html import unescape
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from admin.definitions.forms import KINDS
 from admin.page import definitions, webhooks
 from platforms import PLATFORMS
 from platforms.verifiers import Draft
-from tests.admin.page.webhook_page import ADMIN, VIEWER, Page
+from tests.admin.page.webhook_page import Page
 from tests.admin.page.webhook_page import page as page
 from tests.admin.page.webhook_page import relay as relay
 
@@ -43,8 +42,7 @@ def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draf
     assert secret[1] in made.text, "it is shown once, to be entered at the platform"
     assert "Unverified" in made.text
     assert page.defined["deploys"].starts[0].when == {"$._webhook.headers['x-github-event']": "push"}
-    assert made.request.path == "/webhooks/deploys", "loading it again posts nothing again"
-    assert secret[1] in page.client.get(f"{made.request.path}?{made.request.query_string.decode()}").text
+    assert '<link rel="canonical" href="/webhooks/deploys">' in made.text, "loading it again posts nothing again"
     again = page.client.get("/webhooks/deploys").text
     assert secret[1] not in again
     tested = page.post("/webhooks/deploys/test", sample="push")
@@ -142,19 +140,6 @@ def test_the_first_mistake_has_the_focus(page: Page, values: dict[str, str], fie
     text = page.create(**values).text
     assert re.findall(r'id="(\w+)"[^>]* autofocus', text) == [field]
     assert text.count("autofocus") == 1
-
-
-def test_a_note_is_for_the_session_that_caused_it(tmp_path: Path) -> None:
-    page = Page(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
-    page.client.post("/login", data={"token": ADMIN})
-    made = page.create()
-    assert "9f86d081884c7d659a2feaa0c55ad015" in made.text
-    for token in (ADMIN, VIEWER):
-        other = page.client.application.test_client()
-        other.post("/login", data={"token": token})
-        text = other.get(f"{made.request.path}?{made.request.query_string.decode()}").text
-        assert "Unverified" in text
-        assert "9f86d081884c7d659a2feaa0c55ad015" not in text
 
 
 def test_a_test_event_waits_until_the_relay_has_read_a_new_secret(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:

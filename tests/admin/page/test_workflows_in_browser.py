@@ -67,9 +67,11 @@ def test_enter_creates_and_the_first_mistake_has_the_focus(driver: Chrome, url: 
     name.clear()
     name.send_keys("orders", Keys.ENTER)
     await_true(driver, lambda: driver.find_elements(By.ID, "new-secret"))
-    driver.refresh()
     assert driver.find_element(By.ID, "new-secret").get_attribute("value") == secret
     assert "/webhooks/orders" in driver.current_url
+    driver.refresh()
+    assert driver.find_element(By.TAG_NAME, "h1").text.startswith("orders"), "nothing is posted again"
+    assert secret not in driver.page_source, "it is shown once"
 
 
 def test_a_workflow_is_run_and_the_page_follows_it_by_itself(driver: Chrome, url: str, conductor: StandIn) -> None:
