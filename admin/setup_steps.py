@@ -81,7 +81,7 @@ def how_to_try(webhook: Webhook, url: str) -> str | None:
         return f"curl --cert CLIENT.pem --key CLIENT.key -H {content_type} --data-binary @EVENT {shlex.quote(url)}"
     if found is None:
         return None
-    token = " --token-file FILE" if webhook.jwt is not None else ""
+    token = f" -H '{webhook.jwt.header}: Bearer TOKEN'" if webhook.jwt is not None else ""
     return f"webhook-bridge send {name} --sample {shlex.quote(found[0])}{token}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 
@@ -78,6 +79,24 @@ here = click.make_pass_decorator(Here, ensure=True)
 LIMIT = click.IntRange(1, 1_000_000_000)
 """How many may be asked for: fewer than any database counts to."""
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+class HttpUrl(click.ParamType[str]):
+    """A URL without a password, which would show in the list of processes."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            parts = urlsplit(value)
+            is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            is_url = False
+        if not is_url:
+            self.fail(f"{value!r} is not a URL; write one such as http://localhost:8000", param, ctx)
+        if parts.username is not None or parts.password is not None:
+            self.fail("a URL with a password shows it to everyone on this machine", param, ctx)
+        return str(value)
 
 
 def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -151,13 +170,8 @@ def secret_given(text: str | None, option: str = "--secret") -> str:
         return sys.stdin.read().strip()
     if text is None or not text.startswith("@"):
         return text or ""
-    return read_text(Path(text[1:]), option)
-
-
-def read_text(file: Path, option: str) -> str:
-    """The text of a file that an option names, without what surrounds it. Exits with 2 if it can't be read."""
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return Path(text[1:]).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise click.BadParameter(f"{file}: {reason}", param_hint=option) from None
+        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint=option) from None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import click
 
-from admin.cli.common import Here, here, read_text
+from admin.cli.common import Here, HttpUrl, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
@@ -18,19 +17,16 @@ from platforms.verifiers import CannotSign
 
 
 @click.command()
-@click.argument("url")
-@click.option("--forward", metavar="URL", required=True, help="The webhook's URL at the bridge on this machine.")
+@click.argument("url", type=HttpUrl())
+@click.option(
+    "--forward", type=HttpUrl(), metavar="URL", required=True, help="The webhook's URL at the bridge on this machine."
+)
 @click.option("-w", "--webhook", metavar="NAME", help="The webhook at the public bridge; by default the forward URL's.")
 @click.option(
     "--from",
     "start",
     metavar="ID|last|DURATION",
     help="Begin with the delivery of this event, with the newest one, or a while ago, such as 30m.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A file with the public bridge's BRIDGE_ADMIN_TOKEN.",
 )
 @click.option(
     "--resign", is_flag=True, help="Sign each delivery again, as the webhook's definition on this machine says."
@@ -43,15 +39,14 @@ def listen(
     forward: str,
     webhook: str | None,
     start: str | None,
-    token_file: Path | None,
     resign: bool,
     as_json: bool,
 ) -> None:
     """Post the deliveries of a public bridge to a bridge on this machine, as they come.
 
-    URL is the address of the public bridge's admin page. Its definition of the webhook says `listen: true`. The token
-    is its BRIDGE_ADMIN_TOKEN, from BRIDGE_LISTEN_TOKEN (environment or .env) or --token-file. It is sent over https
-    only, or to this machine, as through an ssh tunnel.
+    URL is the address of the public bridge's admin page. Its definition of the webhook says `listen: true`. Its
+    BRIDGE_ADMIN_TOKEN is BRIDGE_LISTEN_TOKEN here (environment or .env). It is sent over https only, or to this
+    machine, as through an ssh tunnel.
 
     Deliveries are posted in order, with method, query, headers and bytes as they came, so that the same secret verifies
     them. While the bridge on this machine is away, or this command isn't running, they wait: the public bridge keeps
@@ -67,7 +62,6 @@ def listen(
       webhook-bridge listen http://localhost:9090 --forward http://localhost:8000/webhook/slack --from 30m --resign
     """
     local_name = _local_name(forward)
-    _check(url, "URL")
     if not is_safe_for_a_token(url):
         raise click.BadParameter("the token would be readable on its way: use https, or ssh -L", param_hint="URL")
     name = webhook or local_name
@@ -79,16 +73,15 @@ def listen(
         if definition is None:
             fail(f"--resign: no webhook on this machine has the URL /webhook/{local_name}")
         local = LocalBridge(forward, definition, urls_of(definition, here.settings, relay=forward)[1])
-    public = PublicBridge(url, name, _token(here, token_file))
+    token = here.settings.bridge_listen_token
+    public = PublicBridge(url, name, token.get_secret_value() if token is not None else None)
     last: Posted | None = None
-    has_hinted = False
     try:
         click.echo(f"Listening to {plain(name)}; press Ctrl-C to stop.", err=True)
         for last in listening(public, local, start, lambda text: click.echo(plain(text), err=True)):
             click.echo(_line(last, as_json))
-            if last.answer.status == 401 and not resign and not has_hinted:
+            if last.answer.status == 401 and not resign:
                 click.echo("rejected: if the secret here is different, or the delivery too old, see --resign", err=True)
-                has_hinted = True
     except CannotSign as error:
         fail(error)
     except KeyboardInterrupt:
@@ -96,31 +89,10 @@ def listen(
             click.echo(f"\nto go on after it: --from {plain(last.delivery.event_id)}", err=True)
 
 
-def _check(url: str, which: str) -> None:
-    """Raises BadParameter unless it is a URL without a password, which would show in the list of processes."""
-    try:
-        parts = urlsplit(url)
-        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_url = False
-    if not is_url or parts.query or parts.fragment:
-        raise click.BadParameter("not a URL such as https://bridge-admin.example.com", param_hint=which)
-    if parts.username is not None or parts.password is not None:
-        raise click.BadParameter("a URL with a password shows it to everyone on this machine", param_hint=which)
-
-
 def _local_name(forward: str) -> str | None:
     """The last part of ``…/webhook/NAME``."""
-    _check(forward, "--forward")
     before, _, name = urlsplit(forward).path.rpartition("/")
     return unquote(name) if name and before.endswith("/webhook") else None
-
-
-def _token(here: Here, file: Path | None) -> str | None:
-    if file is not None:
-        return read_text(file, "--token-file")
-    token = here.settings.bridge_listen_token
-    return token.get_secret_value() if token is not None else None
 
 
 def _line(posted: Posted, as_json: bool) -> str:

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
-from admin.cli.common import Here, complete_webhook, here, read_text, webhook_named
+from admin.cli.common import Here, HttpUrl, complete_webhook, here, webhook_named
 from admin.cli.groups import fail
 from admin.cli.tables import plain
-from admin.events.deliveries import CantKeep, headers_of, renewed, with_content_type
+from admin.events.deliveries import CantKeep, headers_of, of_sample, renewed, with_content_type, written
 from admin.events.deliveries import saved as saved_delivery
 from admin.events.event_or_sample import find_sample
-from admin.events.send import (
-    NotReachable,
-    begins_like_json,
-    content_type_of,
-    doubt,
-    draft_for,
-    fault_of,
-    post,
-    signed,
-    signed_at,
-    urls_of,
-    wait_of,
-)
+from admin.events.send import NotReachable, draft_for, post, signed, signed_at, urls_of, wait_of
 from config.webhooks import Webhook
 from platforms.guide import samples
-from platforms.verifiers import CannotSign, Draft
-from platforms.verifiers.jwts import Jwt
+from platforms.verifiers import CannotSign
 from store.delivery_records import RawDelivery
 
 
@@ -50,15 +38,12 @@ from store.delivery_records import RawDelivery
     help="A sample event of the platform, such as push, with ids of its own each time; without NAME lists them.",
 )
 @click.option("--saved", metavar="NAME", help="A delivery that was saved on the admin page, with new ids each time.")
-@click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="An additional header.")
-@click.option("--content-type", help="By default application/json for JSON, a form's type for a=b, else text/plain.")
-@click.option("--query", default="", help="The query string, such as a=1&b=2.")
-@click.option("-X", "--method", default="POST", show_default=True, help="The HTTP method.")
-@click.option("--url", help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
 @click.option(
-    "--token-file", type=click.Path(path_type=Path), metavar="FILE", help="The token to send, for a webhook with jwt."
+    "-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="A header, instead of one of that name."
 )
-@click.option("--text", is_flag=True, help="Send a body that begins like JSON, but isn't, as text.")
+@click.option("--query", default="", help="The query string, such as a=1&b=2.")
+@click.option("-X", "--method", help="The HTTP method; POST by default.")
+@click.option("--url", type=HttpUrl(), help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
 @click.option("--unsigned", is_flag=True, help="Don't sign, to see the rejection.")
 @here
 def send(
@@ -68,20 +53,18 @@ def send(
     sample: str | None,
     saved: str | None,
     headers: tuple[str, ...],
-    content_type: str | None,
     query: str,
-    method: str,
+    method: str | None,
     url: str | None,
-    token_file: Path | None,
-    text: bool,
     unsigned: bool,
 ) -> None:
     """Post a delivery to WEBHOOK, signed as its platform would sign it.
 
     This tries a webhook before its platform is connected. The delivery goes to --url, to BRIDGE_RELAY_URL or
-    BRIDGE_PUBLIC_URL, or to the relay on this machine (port $PORT, 8000 by default). Prints the response's status and
-    body; exits with 1 unless the status is 2xx. Says on stderr if the relay took it for a duplicate, which has no
-    effect.
+    BRIDGE_PUBLIC_URL, or to the relay on this machine (port $PORT, 8000 by default). Without a header
+    Content-Type the body is JSON if it begins like it, a form if it begins with a name and =, else text. Prints the
+    response's status and body; exits with 1 unless the status is 2xx. Says on stderr if the relay took it for a
+    duplicate, which has no effect.
 
     \b
     Examples:
@@ -89,44 +72,37 @@ def send(
       webhook-bridge send github-deploys --sample             which samples there are
       webhook-bridge send github-deploys --sample push
       webhook-bridge send github-deploys --saved 'to main'
-      webhook-bridge send shipments --data @order.json --token-file token.jwt
+      webhook-bridge send shipments --data @order.json -H "Authorization: Bearer $TOKEN"
       webhook-bridge send slack --data '{"event": {"type": "message"}}'
       echo '{}' | webhook-bridge send orders --data @- --url http://localhost:8000
     """
     definition = webhook_named(here, webhook)
-    for option, given in (("--url", url or ""), ("--query", query), ("--method", method)):
-        if not given.isprintable():  # such as bytes that aren't UTF-8
-            raise click.BadParameter(f"{given!r} can't be sent", param_hint=option)
     if sample == "":
         click.echo("\n".join(samples(definition.platform)))
         return
     if saved is not None and (data is not None or sample is not None):
         raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
-    body, drafted = _body(data), {}
+    delivery = written(webhook, "POST", query, {}, "")
     if saved is not None:
-        found = _saved(here, definition, saved)
-        body, query, drafted = found.body, query or found.query, dict(found.headers)
-        method = found.method if method == "POST" else method
+        delivery = _saved(here, definition, saved)
     elif sample is not None:
-        event = find_sample(definition, sample).made_anew()
-        body, drafted = body or event.body, {"Content-Type": event.content_type, **event.headers}
-    target, signed_url = urls_of(definition, here.settings, query, None if url is None else _url(definition, url))
-    if data is not None and content_type is None and not text and begins_like_json(body) and (fault := fault_of(body)):
-        raise click.UsageError(f"--data begins like JSON, but isn't: {fault}; correct it, or add --text")
-    is_own = data is not None or (sample is None and saved is None)
-    if is_own and (why := doubt(definition, body, method.upper(), content_type)):
-        click.echo(plain(f"warning: {why}" + ("" if body else ": use --data or --sample")), err=True)
-    if content_type:
-        drafted = {name: value for name, value in drafted.items() if name.lower() != "content-type"}
-    if content_type or (body and not drafted):
-        drafted["Content-Type"] = content_type or content_type_of(body)
+        delivery = of_sample(definition, find_sample(definition, sample))
     try:
-        drafted |= headers_of("\n".join(headers))
+        more = headers_of("\n".join(headers))
     except ValueError as error:
         raise click.BadParameter(f"{error} is not a header; write 'NAME: VALUE'", param_hint="--header") from None
-    draft = draft_for(signed_url, body, drafted, method.upper())
-    if token_file is not None:
-        draft = _with_token(definition, draft, token_file)
+    replaced = {name.lower() for name in more}
+    delivery = replace(
+        delivery,
+        method=(method or delivery.method).upper(),
+        query=query or delivery.query,
+        headers={name: value for name, value in delivery.headers.items() if name.lower() not in replaced} | more,
+        body=delivery.body if data is None else _body(data),
+    )
+    delivery = with_content_type(delivery)
+    at = None if url is None else _url(definition, url)
+    target, signed_url = urls_of(definition, here.settings, delivery.query, at)
+    draft = draft_for(signed_url, delivery.body, delivery.headers, delivery.method)
     if not unsigned:
         try:
             draft = signed(definition, draft)
@@ -144,26 +120,15 @@ def send(
     sys.exit(0 if answer.is_good else 1)
 
 
-def _with_token(webhook: Webhook, draft: Draft, file: Path) -> Draft:
-    if webhook.jwt is None:
-        raise click.BadParameter(f"{webhook.name} has no jwt, so no token is asked for", param_hint="--token-file")
-    token = read_text(file, "--token-file")
-    if not token or not token.isascii() or not token.isprintable():
-        raise click.BadParameter(f"{file}: not a token", param_hint="--token-file")
-    return Jwt(webhook.jwt.issuer, header=webhook.jwt.header).with_token(draft, token)
-
-
 def _saved(here: Here, webhook: Webhook, name: str) -> RawDelivery:
     try:
         found = saved_delivery(here.bridge, webhook, name)
     except CantKeep as error:
         fail(f"the saved delivery {name} can't be sent: {error}")
-    return with_content_type(renewed(found, webhook))
+    return renewed(found, webhook)
 
 
-def _body(data: str | None) -> bytes:
-    if data is None:
-        return b""
+def _body(data: str) -> bytes:
     if data == "@-":
         return sys.stdin.buffer.read()
     if not data.startswith("@"):
@@ -176,14 +141,7 @@ def _body(data: str | None) -> bytes:
 
 def _url(webhook: Webhook, text: str) -> str:
     """The webhook's whole URL, from that or the relay's."""
-    try:
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-            raise ValueError
-    except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is not a URL; write one such as http://localhost:8000", param_hint="--url"
-        ) from None
+    parts = urlsplit(text)
     if "/webhook/" not in parts.path:
         parts = parts._replace(path=f"{parts.path.rstrip('/')}/webhook/{webhook.url_id}")
     return parts.geturl()

@@ -14,7 +14,7 @@ from admin.errors import NotFound
 from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
 from admin.events.event_or_sample import find_sample
-from admin.events.send import Answer, NotReachable, doubt
+from admin.events.send import Answer, NotReachable
 from admin.page.context import check_admin
 from admin.page.pages import bridge, render
 from admin.page.webhooks import deliver
@@ -77,8 +77,6 @@ def act(name: str) -> Response:
         return _page(here, webhook, _written(name, {}), 422, problem=f"{error} is not a header: write Name: value")
     if do == "save":
         return _save(here, webhook, written)
-    if do != "anyway" and (why := _doubt(webhook, written)):
-        return _page(here, webhook, written, 422, doubt=why)
     return _send(here, webhook, written)
 
 
@@ -92,13 +90,6 @@ def _written(name: str, headers: Mapping[str, str] | None = None) -> RawDelivery
     body = form.get("body", "").replace("\r\n", "\n")
     save_as, query = form.get("save_as", "").strip(), form.get("query", "").lstrip("?")
     return deliveries.written(name, method, query, found, body, save_as)
-
-
-def _doubt(webhook: Webhook, written: RawDelivery) -> str | None:
-    content_type = next((value for name, value in written.headers.items() if name.lower() == "content-type"), None)
-    # A content type that says JSON is no reason to believe it.
-    stated = None if content_type is None or "json" in content_type.lower() else content_type
-    return doubt(webhook, written.body, written.method, stated)
 
 
 def _send(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
@@ -141,7 +132,7 @@ def _delete(here: Bridge, webhook: Webhook) -> Response:
 
 
 def _page(here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 200, **more: Any) -> Response:
-    values: dict[str, Any] = {"problem": None, "doubt": None, "answer": None, "saved_as": None, "left_out": []}
+    values: dict[str, Any] = {"problem": None, "answer": None, "saved_as": None, "left_out": []}
     headers = request.form.get("headers") if status == 422 else None
     answer: Answer | None = more.get("answer")
     text = render(

@@ -79,11 +79,7 @@ class Jwt:
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
         if any(name.lower() == self.header.lower() for name in draft.headers):
             return draft
-        raise CannotSign(f"only {self.issuer} can make its tokens; give one by --token-file, or in the header")
-
-    def with_token(self, draft: Draft, token: str) -> Draft:
-        """The draft with this token in its header."""
-        return draft.with_header(self.header, f"Bearer {token}" if self.header.lower() == "authorization" else token)
+        raise CannotSign(f"only {self.issuer} can make its tokens: give one in the header {self.header}")
 
 
 def _bare(value: str) -> str:

@@ -150,11 +150,11 @@ def test_what_is_suggested_to_try_can_work(cli: Cli) -> None:
         (("--platform", "github"), "webhook-bridge send made --sample push\n"),
         (("--platform", "salesforce", *certificate), "curl --cert CLIENT.pem --key CLIENT.key -H 'Content-Type: "),
         (certificate, "--data-binary @EVENT https://x.example/webhook/made"),
-        (("--more", "jwt: {issuer: https://login.example.com, audience: a}"), "--token-file FILE"),
+        (("--more", "jwt: {issuer: https://login.example.com, audience: a}"), "-H 'Authorization: Bearer TOKEN'"),
     ):
         made = cli("new", "made", *options, "--receiver", "flow").output
         assert suggested in made, options
-        assert ("send made" in made) == ("webhook-bridge send made" in suggested or "--token-file" in suggested)
+        assert ("send made" in made) == ("webhook-bridge send made" in suggested or "Bearer TOKEN" in suggested)
         Path("hooks/made.yaml").unlink()
 
 

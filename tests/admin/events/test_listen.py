@@ -240,10 +240,6 @@ def test_the_token_is_sent_by_https_only_or_to_this_machine() -> None:
         (["ftp://b.example.com", "--forward", "http://localhost/webhook/w"], "not a URL"),
         (["https://b.example.com", "--forward", "localhost:8000"], "not a URL"),
         (["https://b.example.com", "--forward", "http://localhost:8000/"], "say --webhook NAME"),
-        (
-            ["https://b.example.com", "--forward", "http://localhost/webhook/w", "--token-file", "none"],
-            "does not exist",
-        ),
     ],
 )
 def test_wrong_usage_is_said_before_anything_is_sent(cli: Cli, arguments: list[str], reason: str) -> None:
@@ -264,11 +260,11 @@ def test_one_line_per_delivery_and_how_it_ended(cli: Cli, public: Server, local:
     assert public.asked[0][2]["authorization"] == "Bearer the-token-of-admins"
 
 
-def test_json_lines(cli: Cli, public: Server, local: Server, sample: Sample) -> None:
-    (sample.folder / "token").write_text("the-token-of-a-file\n", encoding="utf-8")
+def test_json_lines(cli: Cli, public: Server, local: Server) -> None:
+    cli.environment["BRIDGE_LISTEN_TOKEN"] = "the-token-of-admins"
     public.answers = [page(delivery(1)), (403, b"")]
     arguments = ["listen", public.url, "--forward", f"{local.url}/a/b", "-w", "w", "--json", "--from", "last"]
-    result = cli(*arguments, "--token-file", "token", code=1)
+    result = cli(*arguments, code=1)
     assert json.loads(result.stdout) == {
         "eventId": "event-1",
         "receivedAt": "2026-01-31T12:00:00.000Z",
@@ -278,7 +274,7 @@ def test_json_lines(cli: Cli, public: Server, local: Server, sample: Sample) -> 
         "answer": "eventId e",
     }
     assert public.asked[0][1] == "/api/webhooks/w/deliveries?from=last"
-    assert public.asked[0][2]["authorization"] == "Bearer the-token-of-a-file"
+    assert public.asked[0][2]["authorization"] == "Bearer the-token-of-admins"
 
 
 def test_deliveries_are_signed_anew_if_asked_for(cli: Cli, public: Server, local: Server, sample: Sample) -> None:

@@ -131,25 +131,6 @@ def test_the_same_again_is_said_to_be_a_duplicate_and_names_the_event_it_repeats
     assert "It repeats event" in again
 
 
-@pytest.mark.parametrize(
-    ("body", "headers", "why"),
-    [
-        ("", "", "no data, so the body is empty"),
-        ('{"a": 1', "", "isn&#39;t valid JSON"),
-        ('{"a": 1', "Content-Type: application/json", "isn&#39;t valid JSON"),
-    ],
-)
-def test_bad_json_and_no_data_are_warned_of_before_and_sent_if_asked(
-    sender: Sender, body: str, headers: str, why: str
-) -> None:
-    answer = sender.act(body=body, headers=headers)
-    assert (answer.status_code, sender.posted) == (422, [])
-    assert why in answer.text
-    assert sender.body(answer) == body
-    sender.act(do="anyway", body=body, headers=headers)
-    assert [draft.body.decode() for draft in sender.posted] == [body]
-
-
 def test_a_line_that_is_no_header_is_named_and_nothing_typed_is_lost(sender: Sender) -> None:
     answer = sender.act(body="{}", headers="X-A: 1\nno header\nX-B: 2")
     assert answer.status_code == 422
@@ -322,7 +303,7 @@ def test_a_viewer_neither_sends_nor_saves(tmp_path: Path) -> None:
     sender = Sender(tmp_path, bridge_admin_token="the-token-of-admins", bridge_viewer_token="the-token-of-viewers")
     sender.client.post("/login", data={"token": "the-token-of-viewers"})
     assert sender.client.get("/webhooks/deploys/send").status_code == 403
-    for do in ("send", "anyway", "save", "delete"):
+    for do in ("send", "save", "delete"):
         assert sender.client.post("/webhooks/deploys/send", data={"do": do, "body": "{}"}).status_code == 403
     event_id = sender.arrived(PUSH)
     assert "Edit and send" not in sender.client.get(f"/events/{event_id}").text
