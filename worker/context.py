@@ -1,9 +1,11 @@
-"""What all parts of a worker work with, and where its definitions come from."""
+"""What all parts of a worker work with, where its definitions come from, and how its threads talk to each other."""
 
 from __future__ import annotations
 
+import queue
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -20,6 +22,7 @@ from store.sql.store import Store
 from worker import metrics
 from worker.conductor.client import Conductor
 from worker.health import Health
+from worker.retries import concerns_all
 
 log = structlog.get_logger()
 
@@ -36,6 +39,38 @@ class Context:
     clock: MonotonicClock = time
     stop: WakeUp = field(default_factory=WakeUp)
     """Rung when the worker should end: it cuts every pause short."""
+
+
+class Inbox:
+    """What other threads ask of one thread. Any thread may put a message; the owning thread alone handles them."""
+
+    def __init__(self, owner: str):
+        """`owner`: who handles the messages, for the log."""
+        self._owner = owner
+        self._messages: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+
+    def __len__(self) -> int:
+        return self._messages.qsize()
+
+    def put(self, message: Callable[[], None]) -> None:
+        """Has the owner call this. Safe in signal handlers."""
+        self._messages.put(message)
+
+    def handle(self, seconds: float = 0) -> None:
+        """Handles the messages that are there; waits up to `seconds` for the first one.
+
+        Those that come meanwhile are for the next time: others may put them faster than they are handled, and the
+        thread has more to do. One that fails is logged, as the thread must go on; errors that concern all are raised.
+        """
+        with suppress(queue.Empty):
+            first = self._messages.get(timeout=seconds) if seconds > 0 else self._messages.get_nowait()
+            for number in range(1 + len(self)):
+                try:
+                    (self._messages.get_nowait() if number else first)()
+                except Exception as error:
+                    if concerns_all(error):
+                        raise
+                    log.exception(f"a message to {self._owner} failed unexpectedly")
 
 
 def open_definitions(settings: Settings, store: Store) -> DefinitionsSource:

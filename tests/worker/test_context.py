@@ -1,19 +1,22 @@
-"""The worker's definitions: where it begins, and what it says of webhooks that go."""
+"""The worker's definitions: where it begins, and what it says of webhooks that go. Messages between its threads."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.last_good import LastGood
 from config.watch import DefinitionsSource
 from config.webhooks import DefinitionsError
+from store.errors import StoreUnavailable
 from store.sql.facts import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
 from tests.settings import settings_with
 from worker import metrics
-from worker.context import open_definitions
+from worker.context import Inbox, open_definitions
 
 ONE = "- {name: one, verifier: none, receivers: {w: any}}\n"
 TWO = "- {name: two, verifier: none, receivers: {w: any}}\n"
@@ -125,3 +128,42 @@ def test_what_is_left_to_conductor_stays_left_when_the_definitions_change(setup:
     setup.write("- {name: one, verifier: none, receivers: {theirs: any, other: any}}\n")
     assert source.check()
     assert list(source.current.by_receiver) == ["other"]
+
+
+def test_messages_that_come_meanwhile_are_for_the_next_time() -> None:
+    """Otherwise a thread to which others always have something to say would do nothing else."""
+    inbox = Inbox("the owner")
+    handled: list[int] = []
+
+    def handle(number: int) -> None:
+        handled.append(number)
+        if number < 1000:
+            inbox.put(partial(handle, number + 2))
+
+    for number in (0, 1):
+        inbox.put(partial(handle, number))
+    inbox.handle(0)
+    assert handled == [0, 1]
+    inbox.handle(0)
+    assert handled == [0, 1, 2, 3]
+
+
+def test_a_message_that_fails_is_logged_and_the_others_are_handled() -> None:
+    inbox = Inbox("the owner")
+    handled: list[str] = []
+
+    def fail(error: Exception) -> None:
+        raise error
+
+    for message in (partial(fail, RuntimeError("a bug")), partial(handled.append, "first")):
+        inbox.put(message)
+    with capture_logs() as logs:
+        inbox.handle(0)
+    assert handled == ["first"]
+    assert [line["event"] for line in logs] == ["a message to the owner failed unexpectedly"]
+    inbox.put(partial(fail, StoreUnavailable("away")))
+    inbox.put(partial(handled.append, "second"))
+    with pytest.raises(StoreUnavailable):
+        inbox.handle(0)
+    inbox.handle(0)
+    assert handled == ["first", "second"]

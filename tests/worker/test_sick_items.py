@@ -78,7 +78,7 @@ class Unsteady(SimulatedConductor):
         return super().poll(*given)
 
 
-TUNING = Tuning(scan_gap=0, inbox=0, index_threads=0)
+TUNING = Tuning(scan_gap=0, inbox=float("inf"), index_threads=0)
 
 
 class Storm:

@@ -37,13 +37,12 @@ from store.errors import StoreUnavailable
 from store.records import Event, Result, Target
 from store.tracing import in_logs
 from worker import metrics
-from worker.context import Context
+from worker.context import Context, Inbox
 from worker.delivery.claiming import CLAIM_EVERY, Claiming
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
 from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, InFlight, Slot
-from worker.inbox import Inbox
 from worker.retries import wait_before
 
 log = structlog.get_logger()

@@ -17,13 +17,12 @@ from store.records import Event, Task
 from store.sql.rows import steps
 from worker import metrics
 from worker.conductor.errors import ConductorError
-from worker.context import Context
+from worker.context import Context, Inbox
 from worker.delivery.executor import Executor
 from worker.discovery.barrier import LOOK_GAP, Barrier
 from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
-from worker.inbox import Inbox
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider, Request
 from worker.leader.heartbeat import Heartbeat
@@ -31,13 +30,15 @@ from worker.leader.reporting import Checks, Reporter
 from worker.leader.task_index import parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
-from worker.retries import concerns_all, failing_items, wait_before
+from worker.retries import failing_items, wait_before
 
 log = structlog.get_logger()
 
 _EVENTS_A_DECISION = 500
 _BLOCKED_GAP = 0.5
 """Seconds between two reads of events that wait for more tasks to be known."""
+_FULL_GAP = 0.05
+"""Seconds between two looks whether there is room for another thread's message."""
 _LONGEST_PAUSE = 5.0
 """Seconds between tries while Conductor is away."""
 
@@ -53,8 +54,8 @@ class Tuning:
     search_gap: float = LOOK_GAP
     once_key_gap: float = 0.01
     """Minimum between two questions to Conductor about once keys."""
-    inbox: int = 8
-    """Messages after which a thread that finds tasks faster than the loop stores them must wait; 0 for no bound."""
+    inbox: float = 8
+    """Messages after which a thread that finds tasks faster than the loop stores them must wait."""
     index_threads: int | None = None
     """Tasks and workflows, handed out by no queue, that are read at a time; by default as many as BRIDGE_CALLS."""
 
@@ -115,7 +116,7 @@ class Leader:
         self._discovery = Discovery(conductor, self._index, self.decider.tasks)
         self._blocked_due = float("-inf")
         """When blocked webhooks' events are read again."""
-        self._inbox = Inbox("the leader", tuning.inbox, concerns_all)
+        self.inbox = Inbox("the leader")
         self._scanned_at = float("-inf")
         # A predecessor that died may have polled just then. Conductor then hands out these tasks to no other poll, and
         # soon only its index knows them.
@@ -177,7 +178,7 @@ class Leader:
         too."""
         store, executor, decider = self._store, self._executor, self.decider
         self._use_definitions()
-        self.read_inbox()
+        self.inbox.handle()
         gap = self._tuning.busy_scan_gap if executor.busy else self._tuning.scan_gap
         self._stop.wait(self._scanned_at + gap - self._clock.monotonic())
         # Read them before the scan begins, so that all of them arrived before it.
@@ -196,7 +197,7 @@ class Leader:
         self._scan(events)
         scan, barrier = self.scanner, self.barrier
         awaited = self._index.awaited()
-        self.read_inbox()  # what could be read meanwhile, and isn't awaited any more
+        self.inbox.handle()  # what could be read meanwhile, and isn't awaited any more
         barrier.unread(awaited)
         request = Request(events, freed, scan.began, store.now(), executor.free, barrier, blocked)
         claimed = decider.decide(self.term, request)
@@ -242,10 +243,6 @@ class Leader:
         metrics.SWEEPS.labels("done").inc()
         metrics.SWEEP_SECONDS.observe(self._scanned_at - began)
         self._reporter.discovery(self._index.ladder)
-
-    def read_inbox(self) -> None:
-        """Handles other threads' messages."""
-        self._inbox.handle(0)
 
     # --- found tasks: what the store refuses is narrowed down to single ones ---
 
@@ -384,7 +381,9 @@ class Leader:
     def _send(self, message: Callable[[], None]) -> None:
         """Runs it on the loop's thread. Raises TermOver if the term ends first."""
         while not self.heartbeat.over:
-            if self._inbox.put(message, seconds=0.5):
+            if len(self.inbox) < self._tuning.inbox:
+                self.inbox.put(message)
                 self.wake()
                 return
+            self._stop.wait(_FULL_GAP)
         raise TermOver

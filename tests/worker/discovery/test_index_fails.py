@@ -208,6 +208,6 @@ def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_w
     worker = bench.deciding()
     assert worker.leader is not None
     worker.leader.read_suspects()
-    worker.leader.read_inbox()
+    worker.leader.inbox.handle()
     assert bench.state(sick) == "waiting"
     assert bench.store.quarantine.items("task") == []

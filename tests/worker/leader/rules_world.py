@@ -76,7 +76,7 @@ ALL = tuple(
         ],
     )
 )
-TUNING = Tuning(scan_gap=0, search_gap=float("inf"), inbox=0, index_threads=0)
+TUNING = Tuning(scan_gap=0, search_gap=float("inf"), inbox=float("inf"), index_threads=0)
 
 
 class World(RuleBasedStateMachine):

@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
         made = settings_with(bridge_database=f"sqlite:///{self.folder}/bridge.db", bridge_worker_metrics="off")
         number = len(self.workers)
         context = Context(made, self.store, conductor, source, Health(self.store.leadership), self)
-        worker = Worker(context, f"worker{number}", Tuning(inbox=0))
+        worker = Worker(context, f"worker{number}", Tuning(inbox=float("inf")))
         pool = Later()
         worker._executor._pool = pool
         self.workers.append(Played(worker, pool))

@@ -103,8 +103,8 @@ def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_re
 def test_a_message_that_fails_ends_no_term_and_keeps_no_other_from_being_read(bench: Bench) -> None:
     worker = bench.deciding()
     leader, read = leader_of(worker), list[int]()
-    leader._inbox.put(lambda: {}["missing"])
-    leader._inbox.put(lambda: read.append(1))
+    leader.inbox.put(lambda: {}["missing"])
+    leader.inbox.put(lambda: read.append(1))
     worker.step()
     assert worker.leader is leader
     assert read == [1]

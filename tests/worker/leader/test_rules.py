@@ -304,7 +304,7 @@ class Machine(World):
     def the_worker_discovers(self) -> None:
         before = set(self.leader.decider.tasks.ids())
         self.leader.discover()
-        self.leader.read_inbox()
+        self.leader.inbox.handle()
         live = {task.id for task in self.live()}
         known = set(self.leader.decider.tasks.ids())
         assert not (before - known) & live, "a task that still waits was dropped"

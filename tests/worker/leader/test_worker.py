@@ -27,6 +27,7 @@ from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
 from worker.leader import reporting
 from worker.leader.heartbeat import TERM_SECONDS
+from worker.leader.leader import TermOver, Tuning
 from worker.leader.reporting import WEBHOOKS_EVERY
 
 # --- what was polled ---
@@ -68,10 +69,28 @@ def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Be
     hidden = bench.wait()
     bench.conductor.poll("somebody")
     leader_of(worker).discover()
-    leader_of(worker).read_inbox()
+    leader_of(worker).inbox.handle()
     assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
     assert leader_of(worker).barrier.needs_index
     assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 3_600_000
+
+
+def test_who_finds_tasks_faster_than_they_are_stored_waits(bench: Bench) -> None:
+    leader = leader_of(bench.deciding())
+    leader._tuning, stored = Tuning(inbox=1), list[int]()
+    leader._send(lambda: stored.append(1))
+    second = threading.Thread(target=leader._send, args=[lambda: stored.append(2)])
+    second.start()
+    second.join(0.1)
+    assert second.is_alive()
+    leader.inbox.handle()
+    second.join()
+    leader.inbox.handle()
+    assert stored == [1, 2]
+    leader._send(lambda: None)
+    leader.heartbeat.over = True
+    with pytest.raises(TermOver):
+        leader._send(lambda: None)
 
 
 def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it_is_back(bench: Bench) -> None:
@@ -84,13 +103,13 @@ def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it
     bench.conductor.unindexed = {hidden}
     bench.conductor.tasks[hidden].started_at -= 31_000
     leader_of(worker).discover()
-    leader_of(worker).read_inbox()
+    leader_of(worker).inbox.handle()
     assert bench.state(hidden) is None
     bench.conductor.poll_fault = "lost"
     worker.step()
     worker.step()
     leader_of(worker).discover()
-    leader_of(worker).read_inbox()
+    leader_of(worker).inbox.handle()
     assert bench.state(hidden) == "waiting"
     assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
 
