@@ -16,7 +16,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from testkit import PATIENCE
 from testkit.wall_clock import WallClock
-from worker.intervals import Every, Intervals
+from worker.leader.worker import Every, Intervals
 
 
 @pytest.mark.parametrize("late", [timedelta(), timedelta(seconds=1), timedelta(days=36_500)])
@@ -69,7 +69,7 @@ def test_nothing_is_begun_after_the_stop() -> None:
 _PRINTS = """
 import sys, time
 from config.logs import configure_logging
-from worker.intervals import Intervals
+from worker.leader.worker import Intervals
 configure_logging(None, "test")
 intervals = Intervals()
 intervals.every(0.02, "print", lambda: print(int(time.time()), flush=True))
