@@ -1,4 +1,4 @@
-"""Deliveries that people write: made of an event, a sample or a rejected delivery, blanked, and sent again.
+"""Deliveries that people write: made of an event, a sample or a rejected delivery, saved, and sent again.
 
 What is written is a `RawDelivery` with the verdict `saved`, whether or not it has been saved.
 """
@@ -20,13 +20,12 @@ from config.value_types import TOKEN
 from config.webhooks import Webhook
 from criteria.jsonpath import compile_path
 from platforms import PLATFORMS
-from platforms.bodies import BadBody, read_json, read_query
+from platforms.bodies import BadBody, read_json
 from platforms.guide import SampleEvent, of_the_same_form, samples
-from platforms.http import Request
 from relay.verify.secrets import without_secrets
 from relay.verify.verification import Verification
 from store.delivery_records import RawDelivery
-from store.hiding import BLANK, Hidden, shown_of
+from store.hiding import BLANK, Hidden
 from store.records import Event
 
 LARGEST = 48_000
@@ -111,7 +110,7 @@ def unsigned(headers: Mapping[str, str], webhook: Webhook) -> dict[str, str]:
 
 
 def saved(bridge: Bridge, webhook: Webhook, name: str) -> RawDelivery:
-    """The webhook's saved delivery, blanked by what `hide` names now. Raises NotFound, CantKeep."""
+    """The webhook's saved delivery. Raises NotFound, and CantKeep if the webhook has `hide` by now."""
     found = bridge.store.raw_deliveries.find_saved(webhook.name, name)
     if found is None:
         raise NotFound(f"{webhook.name} has no saved delivery {name}")
@@ -119,70 +118,19 @@ def saved(bridge: Bridge, webhook: Webhook, name: str) -> RawDelivery:
 
 
 def presentable(delivery: RawDelivery, webhook: Webhook, hide: Hidden) -> RawDelivery:
-    """The delivery without headers that prove it or are secrets, and with what `hide` names blanked.
+    """The delivery without headers that prove it or are secrets.
 
-    Raises CantKeep if a secret of the webhook is elsewhere in it, or what must be blank can't be blanked.
+    Raises CantKeep if a secret of the webhook is elsewhere in it, or the webhook hides something: `hide` names what is
+    in a payload, and nobody knows what the relay would make of these bytes.
     """
+    if hide != ():
+        raise CantKeep("the webhook has `hide`: begin with an event or a sample")
     platform = PLATFORMS[webhook.platform]
     proof = platform.secret_headers | Verification(webhook, platform).secret_headers
     bare = without_secrets(delivery, webhook, proof)
     if bare is None:
         raise CantKeep("one of the webhook's secrets is in it")
-    return _blanked(bare, webhook, hide)
-
-
-def _blanked(delivery: RawDelivery, webhook: Webhook, hide: Hidden) -> RawDelivery:
-    if hide == ():
-        return delivery
-    value = _as_read(delivery, webhook)
-    query = read_query(delivery.query)
-    value, about = _shown(value, query, delivery, hide)
-    if isinstance(value, list):  # and each of its elements may become an event
-        value = [_shown(element, query, delivery, hide)[0] for element in value]
-    return replace(
-        delivery,
-        headers={name: about["headers"][name.lower()] for name in delivery.headers},
-        query=urlencode(about["query"], doseq=True) if query else "",
-        body=as_seen(json.dumps(value, indent=2, ensure_ascii=False)).encode() if delivery.body.strip() else b"",
-    )
-
-
-def _as_read(delivery: RawDelivery, webhook: Webhook) -> Any:
-    """The body's JSON value, {} for none. Raises CantKeep if the relay would read it as anything else: `hide` is about
-    what the relay reads."""
-    headers = {name.lower(): value for name, value in with_content_type(delivery).headers.items()}
-    sent = Request(delivery.method, "", delivery.query, headers, delivery.body, None, 0.0)
-    try:
-        value = read_json(delivery.text) if delivery.body.strip() else {}
-        read_query(delivery.query)
-        for signed in (True, False):
-            if PLATFORMS[webhook.platform].read(sent, signed).value != value:
-                raise CantKeep("the webhook has `hide`, and its platform doesn't send plain JSON")
-    except BadBody:
-        raise CantKeep("the webhook has `hide`, and only JSON can be blanked") from None
-    return value
-
-
-def _shown(value: Any, query: dict[str, Any], delivery: RawDelivery, hide: Hidden) -> tuple[Any, dict[str, Any]]:
-    """The body, and headers and query, as people may see them. Raises CantKeep."""
-    fields = value if isinstance(value, dict) else {"request": value}
-    headers = {name.lower(): text for name, text in delivery.headers.items()}
-    document = {**query, **fields, "_webhook": {"headers": headers, "query": query}}
-    shown = shown_of(document, hide)
-    about = shown.get("_webhook")
-    if not fields.keys() <= shown.keys() or not isinstance(about, dict):
-        raise CantKeep("nothing of it may be shown")
-    about = {part: about[part] if isinstance(about[part], dict) else {} for part in ("headers", "query")}
-    about = {
-        "headers": {name: about["headers"].get(name, BLANK) for name in headers},
-        "query": {name: _of_both(about["query"].get(name, BLANK), shown.get(name), name in fields) for name in query},
-    }
-    return (({name: shown[name] for name in fields} if isinstance(value, dict) else shown["request"]), about)
-
-
-def _of_both(shown: Any, merged: Any, is_in_body: bool) -> Any:
-    """A parameter of the query, which is also a field of the payload unless the body has one of its name."""
-    return shown if is_in_body or shown == merged else BLANK
+    return bare
 
 
 # --- sent again ---------------------------------------------------------------------------------------------

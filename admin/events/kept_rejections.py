@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +11,12 @@ from admin.api.objects import AcceptedRejection, RetryOfMany
 from admin.bridge import Bridge
 from admin.errors import NotFound
 from platforms import PLATFORMS
-from platforms.bodies import BadBody, Body, read_query
-from relay.events.decoding import decoded
-from relay.events.payload import payload_of
+from platforms.bodies import BadBody, read_query
 from relay.reports.retry import StillRejected, events_of, request_of, verify
 from relay.route import Route
 from relay.verify.verification import VerifiedWebhooks
 from store.delivery_records import RawDelivery
-from store.hiding import BLANK, Hidden, shown_of
+from store.hiding import BLANK
 
 _JUDGED = 100
 """The newest deliveries that are verified again to say how many would be accepted."""
@@ -161,40 +158,25 @@ class KeptRejections:
         return Shown(delivery, self.why_still_rejected(delivery), *self._visible(delivery))
 
     def _visible(self, delivery: RawDelivery) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
-        """Headers, query and payload, without what `hide` names."""
-        hide = self._bridge.hide(delivery.webhook)
-        payload, proof = self._parsed(delivery)
+        """Headers, query and payload; nothing of a webhook that hides something, or whose definition isn't known."""
+        try:
+            route = self._route(delivery.webhook)
+        except StillRejected:
+            return {}, {}, None
+        if self._bridge.hide(delivery.webhook) != ():
+            return {}, {}, None
+        proof = route.verification.secret_headers
         headers = {
             name: BLANK if name in proof or "signature" in name else value for name, value in delivery.headers.items()
         }
         query = read_query(delivery.query) if delivery.query else {}
-        about = {"headers": headers, "query": query}
-        shown = dict(shown_of({**(payload or {}), "_webhook": about}, hide))
-        about = shown.pop("_webhook", None)
-        if not isinstance(about, dict):  # it is hidden as a whole
-            about = {}
-        if isinstance(elements := shown.get("request"), list):
-            # Each may have been to become an event of its own, and `hide` is about events.
-            shown["request"] = [_shown_alone(element, hide) for element in elements]
-        # Once it is accepted, its body is its event's.
-        may_show = payload is not None and hide is not None and delivery.event_id is None
-        return _dict(about.get("headers")), _dict(about.get("query")), shown if may_show else None
-
-    def _parsed(self, delivery: RawDelivery) -> tuple[dict[str, Any] | None, frozenset[str]]:
-        """The payload, None if the body can't be read; and the names of the headers that prove it."""
+        if delivery.event_id is not None:  # its body is its event's
+            return headers, query, None
         try:
-            route = self._route(delivery.webhook)
-        except StillRejected:
-            return None, frozenset(delivery.headers)
-        proof = route.verification.secret_headers
-        try:
-            # Decoded, since `hide` names what is in the payload.
-            body = decoded(route.webhook, route.platform, route.platform.read(request_of(route, delivery), True))
-            value = route.platform.conceal(body.value)
-            payload: dict[str, Any] = json.loads(payload_of(body if value is body.value else Body(value), {}))
+            value = route.platform.conceal(route.platform.read(request_of(route, delivery), True).value)
         except (BadBody, ValueError):
-            return None, proof
-        return payload, proof
+            return headers, query, None
+        return headers, query, value if isinstance(value, dict) else {"request": value}
 
     def _of(self, webhook: str, since: int) -> Iterator[RawDelivery]:
         after = ""
@@ -216,14 +198,3 @@ class KeptRejections:
                 conductor_payload=settings.bridge_conductor_payload,
             )
         return self._routes[name]
-
-
-def _shown_alone(element: Any, hide: Hidden) -> Any:
-    """The element of an array, without what would be hidden of it if it were the whole payload."""
-    if isinstance(element, dict):
-        return shown_of(element, hide)
-    return shown_of({"request": element}, hide).get("request", BLANK)
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -36,20 +36,6 @@ webhooks:
     signature: {{secret: {SECRET}, header: X-Sig}}
     hide: [$.card, "$._webhook.headers['x-user']", $._webhook.query.pin]
     receivers: {{flow: any}}
-  - name: clouds
-    platform: cloudevents
-    headers: {{X-Api-Key: another-secret-value}}
-    hide: [$.data.card]
-    receivers: {{flow: any}}
-  - name: whole
-    verifier: none
-    hide: ["$.request[*].card"]
-    receivers: {{flow: any}}
-  - name: parts
-    headers: {{X-Api-Key: another-secret-value}}
-    split: true
-    hide: [$.card]
-    receivers: {{flow: any}}
 """
 CARD = "4999-1234"
 PUSH = {"ref": "refs/heads/main", "after": "a94f7be2103c58d6e0f17b2c4d9e86351f0c7ad8", "size": 1.0}
@@ -190,44 +176,11 @@ def test_only_so_many_are_saved(sender: Sender) -> None:
     assert "delete one first" in sender.act(do="save", save_as="one more", body="{}").text
 
 
-@pytest.mark.parametrize(
-    ("body", "shown"),
-    [
-        ({"card": CARD, "kept": 1}, {"card": "***", "kept": 1}),
-        ([{"card": CARD}, {"kept": 1}], [{"card": "***"}, {"kept": 1}]),
-    ],
-)
-def test_what_hide_names_is_not_saved(sender: Sender, body: Any, shown: Any) -> None:
-    name = "parts" if isinstance(body, list) else "pay"
-    sender.act(
-        name, do="save", save_as="mine", body=json.dumps(body), headers=f"X-User: {CARD}", query=f"pin={CARD}&a=b"
-    )
-    (saved,) = sender.store.raw_deliveries.saved(name)
-    assert json.loads(saved.body) == shown
-    if name == "pay":
-        assert saved.headers == {"X-User": "***"}
-        assert saved.query == "pin=%2A%2A%2A&a=b"
-        assert CARD not in repr(saved)
-
-
-@pytest.mark.parametrize("body", [f"card={CARD}", '{"card": ', f'{{"card": "{CARD}", "card": "b"}}'])
-def test_what_cannot_be_blanked_is_not_saved(sender: Sender, body: str) -> None:
-    sender.act("pay", do="save", save_as="mine", body=body)
-    assert CARD not in repr(sender.store.raw_deliveries.saved("pay"))
-
-
-@pytest.mark.parametrize(
-    ("webhook", "headers", "body"),
-    [
-        ("clouds", "ce-specversion: 1.0\nce-id: 1\nce-type: a\nce-source: b", {"card": CARD}),
-        ("whole", "", [{"card": CARD}]),
-    ],
-)
-def test_what_hide_names_in_what_the_relay_makes_of_a_body_is_not_saved(
-    sender: Sender, webhook: str, headers: str, body: Any
-) -> None:
-    sender.act(webhook, do="save", save_as="mine", body=json.dumps(body), headers=headers)
-    assert CARD not in repr(sender.store.raw_deliveries.saved(webhook))
+def test_nothing_is_saved_where_something_is_hidden(sender: Sender) -> None:
+    answer = sender.act("pay", do="save", save_as="mine", body="{}")
+    assert answer.status_code == 422
+    assert "the webhook has `hide`" in answer.text
+    assert sender.store.raw_deliveries.saved("pay") == []
 
 
 def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
@@ -237,7 +190,8 @@ def test_nothing_hidden_is_in_the_form(sender: Sender) -> None:
     assert "is *** here" in page
     # Saved before `hide` named it.
     sender.store.raw_deliveries.save(written("pay", "POST", "", {}, json.dumps({"card": CARD}), "old"), 1)
-    assert CARD not in sender.client.get("/webhooks/pay/send?saved=old").text
+    answer = sender.client.get("/webhooks/pay/send?saved=old")
+    assert (answer.status_code, CARD in answer.text) == (409, False)
 
 
 @pytest.mark.parametrize(
@@ -310,20 +264,19 @@ def test_a_viewer_neither_sends_nor_saves(tmp_path: Path) -> None:
 
 
 def test_a_refused_delivery_that_was_kept_is_edited_and_said_to_be_unproven(sender: Sender) -> None:
-    headers = {"x-sig": "00", "x-user": CARD, "content-type": "application/json"}
-    body = json.dumps({"card": CARD, "kept": "yes"}).encode()
+    headers = {"x-hub-signature-256": "00", "content-type": "application/json"}
+    body = json.dumps({"kept": "yes"}).encode()
     kept = RawDelivery(
-        new_event_id(), "pay", "rejected", 1, status=401, path="/webhook/", query="a=1", headers=headers, body=body
+        new_event_id(), "deploys", "rejected", 1, status=401, path="/webhook/", query="a=1", headers=headers, body=body
     )
-    odd = replace(kept, id=new_event_id(), body=b"\xff card=" + CARD.encode())
-    sender.store.raw_deliveries.keep([kept, odd])
-    page = sender.client.get(f"/webhooks/pay/send?rejected={kept.id}")
-    assert json.loads(sender.body(page)) == {"card": "***", "kept": "yes"}
+    hidden = replace(kept, id=new_event_id(), webhook="pay", body=json.dumps({"card": CARD}).encode())
+    sender.store.raw_deliveries.keep([kept, hidden])
+    page = sender.client.get(f"/webhooks/deploys/send?rejected={kept.id}")
+    assert json.loads(sender.body(page)) == {"kept": "yes"}
     assert "anyone may have written it" in page.text
-    assert CARD not in page.text
-    assert "x-sig" not in page.text
-    assert sender.client.get(f"/webhooks/deploys/send?rejected={kept.id}").status_code == 404
-    answer = sender.client.get(f"/webhooks/pay/send?rejected={odd.id}")
+    assert "x-hub-signature-256" not in page.text
+    assert sender.client.get(f"/webhooks/pay/send?rejected={kept.id}").status_code == 404
+    answer = sender.client.get(f"/webhooks/pay/send?rejected={hidden.id}")
     assert answer.status_code == 409
     assert CARD not in answer.text
-    assert f"/webhooks/pay/send?rejected={kept.id}" in sender.client.get(f"/rejections/{kept.id}").text
+    assert f"/webhooks/deploys/send?rejected={kept.id}" in sender.client.get(f"/rejections/{kept.id}").text
