@@ -52,14 +52,18 @@ def test_an_edit_of_the_definitions_comes_into_force_by_itself_in_both_processes
 def test_sighup_reloads_at_once_and_a_broken_edit_keeps_the_last_good_set(conductor: Conductor, bridge: Bridge) -> None:
     workflow_id = waiting(conductor, "hup_old")
     key = {"X-Api-Key": API_KEY}
+    relay = bridge.relay
+    assert relay is not None
+    before = len(relay.output())
 
     bridge.define(WEBHOOKS + webhooks("hup_new").removeprefix("webhooks:"))
     bridge.reload()
     wait_for(lambda: bridge.post("hup_new", {}, key).status == 200, "the new webhook answers")
+    wait_for(lambda: "Booting worker" in relay.output()[before:], "gunicorn's parent has read them, too")
 
     bridge.define(webhooks("hup_old", more="colour: red"))
     bridge.reload()
-    wait_for(lambda: "colour" in bridge.relay.output(), "the relay says what is wrong")  # type: ignore[union-attr]
+    wait_for(lambda: "colour" in relay.output(), "the relay says what is wrong")
     wait_for(lambda: "colour" in bridge.worker.output(), "the worker says what is wrong")  # type: ignore[union-attr]
     accepted(bridge.post("hup_new", {}, key))
     accepted(bridge.post("hup_old", {}, key))
