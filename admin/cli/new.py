@@ -74,7 +74,7 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
         names = {"secret": "--secret", "receiver": "receivers", "start": "starts", "": "webhook"}
         fail("\n".join(f"{names.get(field, field)}: {what}" for field, what in form.errors.items()))
     if dry_run:
-        click.echo(plain(change.yaml, lines=True), nl=False)
+        click.echo(plain(change.text or "", lines=True), nl=False)
     else:
         _done(here, form, as_json)
     for warning in change.warnings:

@@ -29,7 +29,6 @@ from admin.cli.tables import plain
 from admin.definitions.rotation import ValueMissing, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.schema import json_schema
-from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import DefinitionsFolder, Invalid, Written
 from admin.errors import NotFound
 from admin.orkes.importing import convert, read_webhooks, to_yaml
@@ -100,7 +99,7 @@ def show(here: Here, webhook: str) -> None:
         click.echo(plain(problem), err=True)
     written = _folder(here).find(webhook) if not here.readable.errors else None
     if written is not None:
-        click.echo(plain(f"\n{as_yaml(without_secrets(written.keys)).rstrip()}", lines=True))
+        click.echo(plain(f"\n{written.shown.rstrip()}", lines=True))
 
 
 @webhooks.command(short_help="Put a new secret before the old one.")

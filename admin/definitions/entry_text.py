@@ -50,6 +50,11 @@ class Entry:
     line: int
     """Its first line in the file, from 1."""
 
+    @property
+    def masked(self) -> str:
+        """The webhook with each secret that it contains itself as `MASK`."""
+        return _replaced(self.text, lambda where, value: json.dumps(MASK))
+
     def put_back(self, text: str) -> str:
         """The whole file with the webhook as it is now, or without it if the text is empty."""
         end = "\r\n" if self.above.endswith("\r\n") else "\n"
@@ -78,11 +83,6 @@ def cut_out(text: str, document: Located, index: int) -> Entry:
         raise CantCut("a line of it is indented less than its first: edit the file")
     own = "".join(f"{line[width:]}\n" for line in inside)
     return Entry("".join(lines[:begin]), own, "".join(lines[end:]), dash[0], begin + 1)
-
-
-def masked(text: str) -> str:
-    """The webhook with each secret that it contains itself as `MASK`."""
-    return _replaced(text, lambda where, value: json.dumps(MASK))
 
 
 def with_secrets(text: str, before: str, refer: Refer) -> str:

@@ -8,7 +8,6 @@ are written verbatim.
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +18,6 @@ Keys = Mapping[str, Any]
 """A webhook's keys, to be written: literal values, `Secret` and `Verbatim`."""
 Refer = Callable[[str, str], str]
 """Gets a secret and the key that it is under, and returns a reference to it."""
-_REFERENCES = re.compile(r"(\$\{[^{}]+\})+")
 
 
 @dataclass(frozen=True)
@@ -60,30 +58,9 @@ def to_yaml_value(value: Any, refer: Refer, label: str = "") -> Any:
     return [to_yaml_value(item, refer, label) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def preview(keys: Keys) -> dict[str, Any]:
+def preview(keys: Keys) -> Any:
     """The keys as people may see them before they are written, with placeholders for secrets."""
-    return without_secrets(to_yaml_value(keys, lambda secret, label: "${file:secrets/…}"))
-
-
-def without_secrets(keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Keys from the YAML as people may see them: secrets are blanked, references to secrets are not."""
-    shown = dict(keys)
-    for key in ("secret", "verify_token", "headers"):
-        if key in shown:
-            shown[key] = _blanked(shown[key])
-    for key in ("signature", "callback"):
-        inside = shown.get(key)
-        if isinstance(inside, Mapping) and "secret" in inside:
-            shown[key] = {**inside, "secret": _blanked(inside["secret"])}
-    return shown
-
-
-def _blanked(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _blanked(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_blanked(item) for item in value]
-    return value if value is None or _REFERENCES.fullmatch(str(value)) else "***"
+    return to_yaml_value(keys, lambda secret, label: "${file:secrets/…}")
 
 
 def as_yaml(value: Any) -> str:

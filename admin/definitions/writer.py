@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from admin.definitions.entry_text import CantCut, Entry, cut_out, files_in, items_in, parsed, with_secrets, with_value
-from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value, without_secrets
+from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value
 from admin.errors import CantDo
 from config.value_types import URL_PART
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
@@ -82,6 +82,14 @@ class Written:
             raise CantCut(f"an alias in it stands for something elsewhere in {self.file.name}: edit the file") from None
         return entry
 
+    @property
+    def shown(self) -> str:
+        """Its own lines, without secrets; a comment if they can't be told from the rest."""
+        try:
+            return self.entry.masked
+        except CantCut as error:
+            return f"# {error}\n"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -93,8 +101,6 @@ class Change:
     secrets: Mapping[Path, str]
     """New file → the secret for it."""
     warnings: tuple[Problem, ...]
-    yaml: str
-    """The webhook's own part, without secrets."""
     webhook: Webhook | None = None
     """The webhook as it would be; None if it is deleted, or errors of others keep the definitions from being read."""
 
@@ -144,7 +150,7 @@ class DefinitionsFolder:
         if (other := self.find(name)) is not None:
             raise NameTaken(f"the name {name} is taken, in {other.file.name}")
         text = "# Created by webhook-bridge; yours to edit.\n" + as_yaml({"webhooks": [written]})
-        return self._checked(file, text, files, name, as_yaml({"webhooks": [without_secrets(written)]}))
+        return self._checked(file, text, files, name)
 
     def plan_edit(self, old: Written, text: str) -> Change:
         """What it would do to the files if the webhook were this text, in which `MASK` stands for a secret of before.
@@ -169,7 +175,7 @@ class DefinitionsFolder:
         expected = list(parsed(old.text).value["webhooks"])
         expected[old.index] = new
         _expect(after, {**parsed(old.text).value, "webhooks": expected}, old.file)
-        return self._checked(old.file, after, files, name, as_yaml({"webhooks": [without_secrets(new)]}))
+        return self._checked(old.file, after, files, name)
 
     def _referring(self, name: str, files: dict[Path, str]) -> Refer:
         """What makes references to secrets, each of which becomes a file among `files`."""
@@ -182,7 +188,7 @@ class DefinitionsFolder:
 
         return refer
 
-    def _checked(self, file: Path, text: str, files: dict[Path, str], name: str, shown: str) -> Change:
+    def _checked(self, file: Path, text: str, files: dict[Path, str], name: str) -> Change:
         """The change, if it introduces no error."""
         try:
             found = load_definitions(self.folder, PLATFORMS, instead={file: text, **files}, may_be_empty=True)
@@ -194,7 +200,7 @@ class DefinitionsFolder:
         else:
             warnings, webhook = found.warnings, found.by_name.get(name)
         its = tuple(one for one in warnings if one.file == str(file) and one.is_about(name))
-        return Change(file, text, files, its, shown, webhook)
+        return Change(file, text, files, its, webhook)
 
     def _problems_now(self) -> tuple[Problem, ...]:
         """The errors without any change."""
@@ -250,7 +256,7 @@ class DefinitionsFolder:
             text = old.entry.put_back("") if others else None
             if text is not None:
                 _expect(text, {**parsed(old.text).value, "webhooks": others}, old.file)
-            self._write(Change(old.file, text, {}, (), ""))
+            self._write(Change(old.file, text, {}, ()))
             self._forget_secrets(old)
 
     def _same(self, name: str, version: str) -> Written:

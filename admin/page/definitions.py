@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
-from admin.definitions.entry_text import UnknownSecret, masked
+from admin.definitions.entry_text import UnknownSecret
 from admin.definitions.forms import KINDS, WebhookForm
 from admin.definitions.rotation import ValueMissing, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
@@ -20,17 +20,13 @@ from admin.definitions.writer import (
     Written,
 )
 from admin.errors import NotFound
-from admin.events.event_or_sample import first_sample, sample_events
-from admin.explain.results import in_lines, input_shown
+from admin.events.event_or_sample import sample_events
 from admin.orkes.webhooks import forget
 from admin.page.context import source
 from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
 from config.webhooks import Definitions, Problem, Webhook
 from platforms.guide import guides
-from store.hiding import masked as shown_of_event
-from store.records import Event
-from store.sql.event_search import EventFilter
 from worker.conductor.workflow_definitions import check_workflows
 
 blueprint = Blueprint("definitions", __name__)
@@ -39,8 +35,6 @@ _CHANGES = 200
 """Changes that are listed, at most."""
 _COMPARED = 3.0
 """Seconds for reading the definitions of a webhook's workflows."""
-_LARGEST = 1_000_000
-"""Characters of the payload of an event for which inputs are shown."""
 _SUGGESTED = 15
 """Workflows that are suggested, at most."""
 
@@ -70,11 +64,8 @@ def create() -> Response:
     form.receivers, form.starts = (
         list(filter(None, map(str.strip, request.form.getlist(name)))) for name in ("receiver", "start")
     )
-    do = request.form.get("do")
-    if do == "generate":
-        form.generate()
     keys = form.keys()
-    if do != "create":
+    if request.form.get("do") != "create":
         return form_page(form, keys)
     try:
         if not form.errors:
@@ -100,7 +91,7 @@ def create() -> Response:
 @blueprint.get("/webhooks/<name>/edit")
 def edit(name: str) -> Response:
     written = _written(name)
-    return edit_page(written, masked(written.entry.text), written.version)
+    return edit_page(written, written.entry.masked, written.version)
 
 
 @blueprint.post("/webhooks/<name>/edit")
@@ -120,7 +111,7 @@ def save(name: str) -> Response:
         return edit_page(written, text, version, status=409, problem=str(error))
     except Changed as error:
         problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
-        return edit_page(written, text, written.version, None, 409, problem=problem, now=masked(written.entry.text))
+        return edit_page(written, text, written.version, None, 409, problem=problem, now=written.entry.masked)
     bridge().record("edited", name)
     return to_page(name)
 
@@ -202,7 +193,7 @@ def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Res
         yaml=yaml,
         suggested=[one for one in suggested if one not in form.receivers][:_SUGGESTED],
         catalogue=catalogue,
-        **_what_it_does(change),
+        warnings=_warnings(change),
     )
     return make_response(text, status)
 
@@ -217,20 +208,17 @@ def edit_page(
         text=text,
         version=version,
         checked=change is not None,
-        **_what_it_does(change),
+        warnings=_warnings(change),
         **{"problems": (), "problem": None, "now": None, **more},
     )
     return make_response(rendered, status)
 
 
-def _what_it_does(change: Change | None) -> dict[str, Any]:
-    """The warnings about a change that passed the checks, and what its workflows would get of the newest event."""
+def _warnings(change: Change | None) -> tuple[str, ...]:
+    """What there is to be said about a change that passed the checks."""
     if change is None:
-        return {"warnings": (), "input_event": None, "inputs": []}
-    warnings = (*change.warnings, *_about_workflows(change.webhook))
-    event, inputs = _inputs_to_try(change.webhook) if change.webhook is not None else (None, [])
-    said = tuple(f"{warning.what}; {warning.remedy}" for warning in warnings)
-    return {"warnings": said, "input_event": event, "inputs": inputs}
+        return ()
+    return tuple(f"{one.what}; {one.remedy}" for one in (*change.warnings, *_about_workflows(change.webhook)))
 
 
 def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | None]:
@@ -242,7 +230,7 @@ def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | Non
     except NameTaken as error:
         form.errors.setdefault("name", f"{error}; choose another name")
     else:
-        return change.yaml, change
+        return change.text or "", change
     return as_yaml({"webhooks": [preview(keys)]}), None
 
 
@@ -258,27 +246,3 @@ def _about_workflows(webhook: Webhook | None) -> tuple[Problem, ...]:
     return check_workflows(
         source().conductor, Definitions((webhook,)), catalogue.versions, sample_events, _COMPARED, left
     ).problems
-
-
-def _inputs_to_try(webhook: Webhook) -> tuple[Event | None, list[tuple[str, str]]]:
-    """For which event each entry of `starts` with an `input` is tried, the webhook's newest or without one the first
-    sample of its platform; and workflow and input of each, in lines.
-
-    None if no entry has an `input`, the event is too large or can't be read, or there is no sample either.
-    """
-    asked = [start for start in webhook.starts if start.input is not None]
-    here = bridge()
-    newest = here.events(EventFilter(webhook.name, limit=1)) if asked else []
-    if newest:
-        event = here.store.queries.events_up_to([newest[0].id], _LARGEST).get(newest[0].id)
-        hide = here.hide(webhook.name)
-    else:
-        event, hide = first_sample(webhook) if asked else None, webhook.hide
-    if event is None:
-        return None, []
-    shown = shown_of_event(event, hide)
-    try:
-        document = shown.document()
-    except ValueError:
-        return None, []
-    return shown, [(one.workflow, in_lines(input_shown(one.input or {}, document, hide))) for one in asked]

@@ -393,15 +393,6 @@ def execution_url(workflow_id: str | None) -> str | None:
     return f"{source().settings.ui_url}/execution/{quote(workflow_id, safe='')}" if workflow_id else None
 
 
-def in_ranges(versions: Sequence[int]) -> str:
-    """Versions in ascending order as people write them: ``version 2``, ``versions 1–3, 7``."""
-    there = set(versions)
-    starts = [version for version in versions if version - 1 not in there]
-    ends = [version for version in versions if version + 1 not in there]
-    ranges = (str(one) if one == last else f"{one}–{last}" for one, last in zip(starts, ends, strict=True))
-    return f"version{'s' if len(versions) > 1 else ''} {', '.join(ranges)}"
-
-
 HELPERS: dict[str, Any] = {
     "iso": iso,
     "since": lambda at: ago(_now() - at) if at is not None else "",
@@ -409,7 +400,6 @@ HELPERS: dict[str, Any] = {
     "describe_criterion": describe_criterion,
     "execution": execution_url,
     "in_json": shown_value,
-    "in_ranges": in_ranges,
     "as_html": as_html,
     "as_text": as_text,
 }

@@ -15,7 +15,6 @@ from admin import operations
 from admin.bridge import DAY
 from admin.definitions.entry_text import files_in
 from admin.definitions.rotation import may_add_secret, proofs_of
-from admin.definitions.values import as_yaml, without_secrets
 from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
@@ -106,7 +105,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         samples=list(samples(definition.platform)),
         how_to_try=how_to_try(definition, url_of(definition, here.settings)),
         written=written,
-        yaml=as_yaml({"webhooks": [without_secrets(written.keys)]}) if written else None,
+        yaml=written.shown if written else None,
         proofs=proofs_of(written.keys) if written else [],
         errors=[one for one in here.definitions.errors if one.is_about(name)],
         risks=[one for one in here.definitions.warnings if one.is_about(name)],

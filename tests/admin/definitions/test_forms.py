@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from admin.definitions.entry_text import Entry
 from admin.definitions.forms import WebhookForm
-from admin.definitions.values import without_secrets
 from config.problems import Problem
 from platforms.guide import guides
 
@@ -37,20 +37,23 @@ def test_what_the_check_finds_is_told_at_its_field(path: str, field: str) -> Non
 
 
 def test_no_secret_is_shown_wherever_one_may_be_written_but_references_are() -> None:
-    written = {
-        "name": "hook",
-        "secret": ["plain", "${NEW}"],
-        "verify_token": "plain",
-        "headers": {"X-Key": ["plain", "${file:key}"]},
-        "signature": {"secret": "plain", "header": "X-Sign"},
-        "callback": {"secret": ["${NEW}", "plain"], "expires": "7d"},
-    }
-    assert without_secrets(written) == {
-        "name": "hook",
-        "secret": ["***", "${NEW}"],
-        "verify_token": "***",
-        "headers": {"X-Key": ["***", "${file:key}"]},
-        "signature": {"secret": "***", "header": "X-Sign"},
-        "callback": {"secret": ["${NEW}", "***"], "expires": "7d"},
-    }
-    assert without_secrets({"callback": {"by": "id"}}) == {"callback": {"by": "id"}}
+    written = """\
+name: hook   # of the partners
+secret: [plain, "${NEW}"]
+verify_token: plain
+headers: {X-Key: [plain, "${file:key}"]}
+signature: {secret: plain, header: X-Sign}
+callback: {secret: ["${NEW}", plain], expires: 7d}
+"""
+    assert (
+        Entry("", written, "", "", 1).masked
+        == """\
+name: hook   # of the partners
+secret: ["***", "${NEW}"]
+verify_token: "***"
+headers: {X-Key: ["***", "${file:key}"]}
+signature: {secret: "***", header: X-Sign}
+callback: {secret: ["${NEW}", "***"], expires: 7d}
+"""
+    )
+    assert Entry("", "callback: {by: id}\n", "", "", 1).masked == "callback: {by: id}\n"

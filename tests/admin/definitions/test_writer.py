@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from admin.definitions import writer as definitions_writer
-from admin.definitions.entry_text import CantCut, cut_out, masked, with_value
+from admin.definitions.entry_text import CantCut, cut_out, with_value
 from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.definitions.writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken
 from config.webhooks import Webhook, load_definitions
@@ -81,7 +81,7 @@ def test_what_others_wrote_in_the_same_file_stays(folder: DefinitionsFolder) -> 
     file.write_text(OTHERS)
     old = folder.find("orders")
     assert old is not None
-    folder.edit("orders", masked(old.entry.text).replace("hold: 5m", "hold: 1m"), old.version)
+    folder.edit("orders", old.entry.masked.replace("hold: 5m", "hold: 1m"), old.version)
     assert file.read_text() == OTHERS.replace("hold: 5m", "hold: 1m")
     folder.delete("orders", version(folder, "orders"))
     text = file.read_text()
@@ -229,7 +229,7 @@ def test_a_change_that_cannot_be_written_is_said_instead_of_lost(folder: Definit
     found = folder.find("payments")
     assert found is not None
     with pytest.raises(CantWrite, match="<< or an anchor in all"):
-        folder.edit("payments", masked(found.entry.text).replace("&r ", ""), found.version)
+        folder.edit("payments", found.entry.masked.replace("&r ", ""), found.version)
     with pytest.raises(CantWrite, match="<< or an anchor in all"):
         folder.delete("payments", found.version)
     flow = folder.folder / "flow.yaml"

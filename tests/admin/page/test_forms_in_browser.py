@@ -104,17 +104,6 @@ def test_callback_urls_by_keyboard_alone(driver: Chrome, url: str, folder: Path)
     await_true(driver, lambda: len(defined(folder)["approvals"].callback.secret) == 1)
 
 
-def test_what_a_start_would_get_is_shown_for_a_sample_before_any_event(driver: Chrome, url: str) -> None:
-    driver.get(f"{url}/new?platform=github")
-    driver.find_element(By.ID, "name").send_keys("pushes")
-    driver.find_element(By.ID, "more").send_keys("starts: [{workflow: on_push, input: {branch: $.ref}}]")
-    driver.find_element(By.XPATH, "//button[text()='Check']").click()
-    await_true(driver, lambda: driver.find_elements(By.ID, "inputs"))
-    aside = driver.find_element(By.TAG_NAME, "aside").text
-    assert '"branch": "refs/heads/' in aside
-    assert "the sample push" in aside
-
-
 def test_edit_hides_the_secret_and_changes_only_what_was_typed(driver: Chrome, url: str, folder: Path) -> None:
     (folder / "partner.yaml").write_text(WRITTEN)
     browser.resize(driver, 390, 844)
