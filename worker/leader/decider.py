@@ -135,6 +135,7 @@ class Decider:
         for task in tasks:
             waiting, _ = parse_task(task)
             self.tasks.add(waiting)
+            self._timeouts.add(waiting)
             self.held.tasks_to_match[task.id] = waiting
 
     def drop_tasks(self, task_ids: Iterable[str]) -> None:

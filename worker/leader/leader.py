@@ -122,8 +122,6 @@ class Leader:
         # soon only its index knows them.
         ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
         self.barrier.term_began(None if term.predecessor is None else clock.monotonic() - ago)
-        self._timed_receivers: frozenset[str] = frozenset()
-        """The workflows whose waiting tasks' time-outs are extended."""
         self._failures = 0
 
     @property
@@ -372,11 +370,7 @@ class Leader:
 
     def extend_timeouts(self) -> None:
         """Extends the time-outs of the receivers' waiting tasks, and of tasks that events have taken."""
-        tasks, receivers = self.decider.tasks, frozenset(self._definitions.by_receiver)
-        new = tasks.newly_timed()
-        if receivers != self._timed_receivers:
-            self._timed_receivers, new = receivers, list(tasks.timed.values())
-        self._timeouts.extend((task for task in new if task.workflow in receivers), tasks, receivers, self.heartbeat)
+        self._timeouts.extend(self.decider.tasks, self._definitions.by_receiver, self.heartbeat)
 
     def _send(self, message: Callable[[], None]) -> None:
         """Runs it on the loop's thread. Raises TermOver if the term ends first."""

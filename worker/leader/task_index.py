@@ -6,7 +6,6 @@ Tasks are grouped by workflow and by their set of paths, and within a group by w
 from __future__ import annotations
 
 import sys
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from math import prod
@@ -94,9 +93,6 @@ class TaskIndex:
 
     def __init__(self) -> None:
         self._tasks: dict[str, WaitingTask] = {}
-        self.timed: dict[str, WaitingTask] = {}
-        """Tasks whose definition has a response time-out."""
-        self._newly_timed: deque[WaitingTask] = deque()
         self._groups: dict[str, dict[tuple[str, ...], _Group]] = {}
         """workflow → paths → its tasks."""
 
@@ -121,17 +117,10 @@ class TaskIndex:
         """The workflows of all tasks. Other threads may call this."""
         return {task.workflow_id for task in list(self._tasks.values())}
 
-    def newly_timed(self) -> list[WaitingTask]:
-        """Those of `timed` that were added since the last call. Another thread may call this."""
-        return [self._newly_timed.popleft() for _ in range(len(self._newly_timed))]
-
     def add(self, task: WaitingTask) -> None:
         """Adds a task, or replaces it."""
         self.remove(task.id)
         self._tasks[task.id] = task
-        if task.response_timeout:
-            self.timed[task.id] = task
-            self._newly_timed.append(task)
         criteria = task.criteria
         if criteria is not None and None not in criteria.keys:  # else it matches nothing: broken, or an expected null
             groups = self._groups.setdefault(task.workflow, {})
@@ -141,7 +130,6 @@ class TaskIndex:
     def remove(self, task_id: str) -> WaitingTask | None:
         """Removes the task; returns it if it was there."""
         task = self._tasks.pop(task_id, None)
-        self.timed.pop(task_id, None)
         if task is not None and task.criteria is not None and None not in task.criteria.keys:
             groups = self._groups[task.workflow]
             by_keys = groups[task.criteria.paths].by_keys

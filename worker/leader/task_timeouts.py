@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Container, Iterable, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,8 +33,6 @@ _FAILING = _THREADS // 2
 _IN_HAND = 128
 """Most other extensions that are in flight or wait for a thread."""
 _PAGE = 2000
-_LEFT_OVER = 1000
-"""Timers of tasks that no longer wait, beyond as many as there are others, after which they are looked for."""
 _SOONEST = 0.2
 """Minimum seconds between two tries."""
 PATIENCE = 0.1
@@ -91,7 +89,6 @@ class TaskTimeouts:
         self._retries = Retries[str, tuple[bool, int]]()
         """Those that aren't running. Each length of time-outs has its turns, apart for those that failed."""
         self._running: set[_Timer] = set()
-        self._most = _LEFT_OVER
         self._extending: set[str] = set()
         """Waiting tasks with an extension in flight."""
         self._being_given: Collection[str] = ()
@@ -105,16 +102,20 @@ class TaskTimeouts:
                     self._add(_Timer(task, self._clock.monotonic(), taken=True))
             after = page[-1].id
 
+    def add(self, task: WaitingTask) -> None:
+        """The task waits from now on."""
+        if task.response_timeout:
+            with self._changed:
+                if task.id not in self._timers:
+                    self._add(_Timer(task, self._clock.monotonic()))
+
     def _add(self, timer: _Timer) -> None:
         self._timers[timer.task.id] = timer
         self._retries.put(timer.task.id, timer.due, (timer.failures > 0, timer.task.response_timeout))
 
-    def extend(
-        self, new: Iterable[WaitingTask], waiting: Container[str], receivers: Container[str], heartbeat: Heartbeat
-    ) -> None:
+    def extend(self, waiting: Container[str], receivers: Container[str], heartbeat: Heartbeat) -> None:
         """Begins the extensions that are due, of waiting tasks of these workflows and of taken ones.
 
-        `new`: the tasks that began to wait since the last call, and those of workflows that weren't `receivers` then.
         `waiting` returns the ids of the tasks that wait at any time. No request for one of them leaves once the term is
         no longer certain: another leader may then give the task to an event.
         """
@@ -124,14 +125,15 @@ class TaskTimeouts:
 
         now = self._clock.monotonic()
         with self._changed:
-            for task in new:
-                if task.id not in self._timers:
-                    self._add(_Timer(task, now))
-            if len(self._timers) > self._most:
-                self._forget_others(waits)
             while (task_id := self._retries.pop(now, self._has_room)) is not None:
                 timer = self._timers[task_id]
-                if not self._is_needed(timer, waits, receivers):
+                if waits(task_id):
+                    timer.taken = False
+                    if timer.task.workflow not in receivers:  # it may be a receiver later
+                        timer.due = now + timer.task.response_timeout / 3
+                        self._add(timer)
+                        continue
+                elif not timer.taken and task_id not in self._being_given:
                     del self._timers[task_id]
                     continue
                 self._running.add(timer)
@@ -144,20 +146,6 @@ class TaskTimeouts:
         is_failing, _ = group
         alike = sum((timer.failures > 0) == is_failing for timer in self._running)
         return alike < (_FAILING if is_failing else _IN_HAND)
-
-    def _is_needed(self, timer: _Timer, waits: Callable[[str], bool], receivers: Container[str]) -> bool:
-        if waits(timer.task.id):
-            timer.taken = False
-            return timer.task.workflow in receivers
-        return timer.taken or timer.task.id in self._being_given
-
-    def _forget_others(self, waits: Callable[[str], bool]) -> None:
-        """Forgets the timers of tasks that no longer wait, which may be due only in days."""
-        for task_id, timer in list(self._timers.items()):
-            if not (timer.taken or timer in self._running or task_id in self._being_given or waits(task_id)):
-                del self._timers[task_id]
-                self._retries.forget(task_id)
-        self._most = 2 * len(self._timers) + _LEFT_OVER
 
     # --- on the pool's threads ---
 
@@ -267,7 +255,6 @@ class TaskTimeouts:
         """Forgets all tasks, once the term is over; returns whether no extension of a waiting one is still in
         flight."""
         with self._changed:
-            for task_id in self._timers:
-                self._retries.forget(task_id)
             self._timers.clear()
+            self._retries = Retries()
             return self._changed.wait_for(lambda: not self._extending, 1.0)

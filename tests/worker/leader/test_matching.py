@@ -70,7 +70,6 @@ class Tasks(RuleBasedStateMachine):
         assert sorted(self.index.ids()) == sorted(self.plain)
         assert {waiting.id for waiting in self.index} == set(self.plain)
         assert len(self.index) == len(self.plain)
-        assert set(self.index.timed) == {t.id for t in self.plain.values() if t.response_timeout}
         assert all(id_ in self.index and self.index.get(id_) is not None for id_ in self.plain)
 
     @invariant()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -94,6 +95,18 @@ class Store:
         self.given_back.append((target.task_id, due_at))
 
 
+def extend(
+    timeouts: TaskTimeouts,
+    new: Iterable[WaitingTask],
+    waiting: Container[str],
+    receivers: Container[str] = ("flow",),
+    heartbeat: Heartbeat = HEARTBEAT,
+) -> None:
+    for one in new:
+        timeouts.add(one)
+    timeouts.extend(waiting, receivers, heartbeat)
+
+
 class Bench:
     """Time-outs whose threads the test runs, or real ones."""
 
@@ -109,7 +122,7 @@ class Bench:
 
     def extend(self, *tasks: WaitingTask) -> list[str]:
         """One look; what was extended."""
-        self.timeouts.extend(tasks, {one.id for one in tasks}, {"flow"}, HEARTBEAT)
+        extend(self.timeouts, tasks, {one.id for one in tasks})
         self.pool.run_all()
         extended, self.server.extended = self.server.extended, []
         return list(extended)
@@ -154,7 +167,7 @@ def test_after_a_failure_it_is_tried_several_times_within_the_time(bench: Bench)
 
 
 def test_what_does_not_wait_any_more_is_not_extended(bench: Bench) -> None:
-    bench.timeouts.extend([task("gone"), task("waits")], {"waits"}, {"flow"}, HEARTBEAT)
+    extend(bench.timeouts, [task("gone"), task("waits")], {"waits"})
     bench.pool.run_all()
     assert bench.server.extended == ["waits"]
 
@@ -169,14 +182,14 @@ def test_what_is_not_due_costs_nothing_however_many_wait(bench: Bench) -> None:
 
     tasks = [task(f"t{number}", 3600) for number in range(1000)]
     waiting = Waiting(one.id for one in tasks)
-    bench.timeouts.extend(tasks, waiting, {"flow"}, HEARTBEAT)
+    extend(bench.timeouts, tasks, waiting)
     while bench.pool.jobs:
         bench.pool.run_all()
-        bench.timeouts.extend([], waiting, {"flow"}, HEARTBEAT)
+        extend(bench.timeouts, [], waiting)
     assert sorted(bench.server.extended) == sorted(waiting)
     waiting.asked = 0
     bench.clock.seconds += 1199
-    bench.timeouts.extend([], waiting, {"flow"}, HEARTBEAT)
+    extend(bench.timeouts, [], waiting)
     assert waiting.asked == 0
 
 
@@ -199,13 +212,13 @@ def test_extensions_that_hang_hold_up_no_other() -> None:
     clock = Clock(1000.0)
     timeouts = TaskTimeouts(server, Store(), "me", pool, clock=clock)  # type: ignore[arg-type]
     go_on.set()
-    timeouts.extend(sick, waiting, {"flow"}, HEARTBEAT)
+    extend(timeouts, sick, waiting)
     eventually(lambda: not timeouts._running)
     go_on.clear()  # from now on it is known that they fail, and they hang
     server.error = None
     clock.seconds = 1010.0
-    timeouts.extend(sick, waiting, {"flow"}, HEARTBEAT)
-    timeouts.extend([*sick, *well], waiting, {"flow"}, HEARTBEAT)
+    extend(timeouts, sick, waiting)
+    extend(timeouts, [*sick, *well], waiting)
     eventually(lambda: len([name for name in server.extended if name.startswith("well")]) == 20)
     go_on.set()
     pool.shutdown()
@@ -222,7 +235,7 @@ def eventually(condition: Any) -> None:
 def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) -> None:
     limits: list[float] = []
     bench.server.extend_lease = lambda task_id, workflow_id, not_after: limits.append(not_after)
-    bench.timeouts.extend([task("t")], {"t"}, {"flow"}, Heartbeat(bench.store, Term("me"), Clock(71.0)))
+    extend(bench.timeouts, [task("t")], {"t"}, heartbeat=Heartbeat(bench.store, Term("me"), Clock(71.0)))
     bench.pool.run_all()
     assert limits == [77.0]
 
@@ -233,7 +246,7 @@ def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) 
 def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended(bench: Bench) -> None:
     bench.timeouts = bench.another(patience=60)
     bench.server.hangs["t"] = threading.Event()
-    bench.timeouts.extend([task("t")], {"t"}, {"flow"}, HEARTBEAT)
+    extend(bench.timeouts, [task("t")], {"t"})
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
     assert bench.server.begun.wait(PATIENCE)
@@ -249,7 +262,7 @@ def test_a_task_is_given_to_an_event_only_after_its_extension_has_ended(bench: B
 
 def test_the_completion_of_a_task_whose_extension_hangs_waits_until_that_has_no_effect(bench: Bench) -> None:
     bench.server.hangs["t"] = threading.Event()
-    bench.timeouts.extend([task("t")], {"t"}, {"flow"}, HEARTBEAT)
+    extend(bench.timeouts, [task("t")], {"t"})
     extender = threading.Thread(target=bench.pool.run_all)
     extender.start()
     assert bench.server.begun.wait(PATIENCE)
@@ -293,10 +306,10 @@ def test_a_task_that_waits_again_is_no_taken_one_any_more(bench: Bench) -> None:
     with bench.timeouts.suspended([task("t"), task("u")]):
         bench.store.taken["t"] = record("t")
     bench.clock.seconds = 1010.0
-    bench.timeouts.extend([], {"u"}, set(), HEARTBEAT)  # of no receiver's workflow now
+    extend(bench.timeouts, [], {"u"}, set())  # of no receiver's workflow now
     bench.pool.run_all()
     assert bench.server.extended == ["t"]
-    assert list(bench.timeouts._timers) == ["t"]
+    assert [name for name, timer in bench.timeouts._timers.items() if timer.taken] == ["t"]
 
 
 def test_a_task_whose_completion_is_being_made_is_not_put_off(bench: Bench) -> None:
@@ -364,21 +377,24 @@ def test_no_time_out_runs_out_whatever_is_found_taken_dropped_and_returned(bench
 
     for _ in range(300):
         bench.clock.seconds = now = bench.clock.seconds + 0.2
+        new: list[WaitingTask] = []
         if random.random() < 0.2:
             found = task(f"t{len(known)}", random.choice([2, 5, 12, 60]))
             known[found.id], extended_at[found.id] = found, now
+            new.append(found)
             index.add(found)
-        if index.timed and random.random() < 0.1:
-            take(random.choice(sorted(index.timed)))
-        if index.timed and random.random() < 0.05:
-            index.remove(random.choice(sorted(index.timed)))
+        if len(index) and random.random() < 0.1:
+            take(random.choice(sorted(index.ids())))
+        if len(index) and random.random() < 0.05:
+            index.remove(random.choice(sorted(index.ids())))
         if bench.store.taken and random.random() < 0.08:
             over = random.choice(sorted(bench.store.taken))
             del bench.store.taken[over]
             if random.random() < 0.4:
+                new.append(known[over])
                 index.add(known[over])
-        bench.timeouts.extend(index.newly_timed(), index, {"flow"}, HEARTBEAT)
+        extend(bench.timeouts, new, index)
         bench.pool.run_all()
         extended_at |= dict.fromkeys(bench.server.extended, now)
-        for name in (*index.timed, *bench.store.taken):
+        for name in (*index.ids(), *bench.store.taken):
             assert now - extended_at[name] <= known[name].response_timeout / 2
