@@ -14,7 +14,7 @@ from store.clock import MonotonicClock
 from store.errors import RowsUnavailable
 from store.records import Result, SetAside, Target
 from store.sql.store import Store
-from worker.retries import RARELY, concerns_all, failing_items, wait_before
+from worker.retries import RARELY, failing_items, wait_before
 
 log = structlog.get_logger()
 
@@ -93,34 +93,21 @@ class Recording:
 
     def _record(self) -> None:
         while self._results:
-            part = self._results[: self._at_once]
+            part, rest = self._results[: self._at_once], self._results[self._at_once :]
             try:
-                self._store.claims.record_results(self._worker_id, [one.result for one in part], self._store.now())
-            except Exception as error:
-                if concerns_all(error):
-                    # The store may refuse just one of them, so try fewer next, and this one last.
-                    if len(part) > 1:
-                        self._at_once = len(part) // 2
-                    else:
-                        self._results.append(self._results.pop(0))
-                    raise
-                self._narrow_down(part, error)
-            else:
-                del self._results[: len(part)]
-                self._at_once = min(_ALL, 2 * self._at_once)
+                failed = failing_items(part, self._write)
+            except Exception:
+                # The store may refuse just one of them, so try fewer next, and these last.
+                self._at_once = max(1, len(part) // 2)
+                self._results = rest + part
+                raise
+            self._results = rest
+            self._at_once = min(_ALL, 2 * self._at_once)
+            for one, error in failed:
+                self._refused(one, error)
 
-    def _narrow_down(self, part: Sequence[_Recorded], error: Exception) -> None:
-        """Takes out those of the first results that the store refuses, or has fewer of them recorded next."""
-        refused = list(part) if len(part) == 1 else []
-        if isinstance(error, RowsUnavailable) and not refused:
-            # Halving would wait in vain for what somebody has locked, at each step.
-            locked = self._store.quarantine.locked(list({one.result.target.event_id for one in part}))
-            refused = [one for one in part if one.result.target.event_id in locked]
-        if not refused:
-            self._at_once = len(part) // 2
-        for one in refused:
-            self._results.remove(one)
-            self._refused(one, error)
+    def _write(self, some: Sequence[_Recorded]) -> None:
+        self._store.claims.record_results(self._worker_id, [one.result for one in some], self._store.now())
 
     def _refused(self, one: _Recorded, error: Exception) -> None:
         """Has the result recorded with a plain error text, or else its target set aside: the store answers, and accepts
