@@ -52,7 +52,6 @@ class SimulatedTask:
     ended_at: int = 0
     worker_id: str | None = None
     output: Any = None
-    failure: str | None = None
     kind: str = TASK_TYPE
     iteration: int = 0
     """Of the loop that it is in."""
@@ -330,7 +329,7 @@ class SimulatedConductor:
     def task(self, task_id: str) -> TaskStatus | None:
         self._see(task_id)
         task = self.tasks.get(task_id)
-        return TaskStatus(not task.waits, task.worker_id, task.failure) if task is not None else None
+        return TaskStatus(not task.waits, task.worker_id) if task is not None else None
 
     def complete(
         self, workflow_id: str, reference_name: str, task_id: str, output: str, event_id: str, not_after: float = 0

@@ -106,7 +106,9 @@ def answered(status: int, reason: str, body: Any, call: str) -> ConductorError:
         text += f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be too old)"
     if status in (401, 403):
         text += f" ({call}: the key in CONDUCTOR_AUTH_KEY lacks the permission)"
-    return _kind(status, message)(text + _remedy(message), status, call)
+    if _TOO_LARGE in message:
+        text += " (set BRIDGE_CONDUCTOR_PAYLOAD to Conductor's own limit)"
+    return _kind(status, message)(text, status, call)
 
 
 def _kind(status: int, message: str) -> type[ConductorError]:
@@ -117,7 +119,7 @@ def _kind(status: int, message: str) -> type[ConductorError]:
         return NotThere
     if status in _TRY_AGAIN:
         return NotNow
-    if (400 <= status < 500 and status != 408) or _remedy(message):
+    if (400 <= status < 500 and status != 408) or _TOO_LARGE in message:
         return Refused
     return OutcomeUnknown
 
@@ -125,17 +127,8 @@ def _kind(status: int, message: str) -> type[ConductorError]:
 _NO_SUCH_ITEM = ("No such ", " not found")
 """In Conductor's messages, and in none of Spring's or a gateway's for an unknown path: Kong's is `no Route matched`."""
 
-# Texts in answers of 500 that every try would get, and what to do about each.
-_FINAL = (
-    ("is greater than the permissible limit", "set BRIDGE_CONDUCTOR_PAYLOAD to Conductor's own limit"),
-    ("exceeds the maximum allowed", "the payload exceeds the limits of Conductor's JSON parser"),
-    ("unsupported Unicode escape sequence", "Conductor's PostgreSQL can't hold the character NUL"),
-)
-
-
-def _remedy(message: str) -> str:
-    """What to add to Conductor's words if every try would get this answer; empty otherwise."""
-    return next((f" ({words})" for part, words in _FINAL if part in message), "")
+_TOO_LARGE = "is greater than the permissible limit"
+"""In an answer of 500 that every try would get."""
 
 
 def _message(body: Any) -> str:

@@ -29,8 +29,6 @@ class TaskStatus:
     terminal: bool
     worker_id: str | None
     """After a completion by name: the `workerid` of the call that won, which is the event's id if it was ours."""
-    failure: str | None = None
-    """Why the task failed, in Conductor's words; None if it didn't."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,9 +244,7 @@ def moment_of(item: Any) -> int | None:
 
 def status_of(task: dict[str, Any]) -> TaskStatus:
     """What the answer for one task says about it."""
-    status = str(task.get("status"))
-    failure = (task.get("reasonForIncompletion") or status)[:500] if status.startswith("FAILED") else None
-    return TaskStatus(status in _TERMINAL, task.get("workerId"), failure)
+    return TaskStatus(task.get("status") in _TERMINAL, task.get("workerId"))
 
 
 def tasks_in(workflow: dict[str, Any] | None) -> list[dict[str, Any]]:

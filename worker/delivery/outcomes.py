@@ -7,7 +7,6 @@ may still be taking effect.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -51,13 +50,9 @@ _NOTE_EVERY = 60_000
 """Milliseconds between two records in the store that calls of a kind take effect."""
 _DOUBT_PAUSE = 60.0
 """Longest pause in seconds between look-ups of the workflow of a completion in doubt."""
-_LARGE = 1_000_000
-"""Characters of payload above which a completion is checked afterwards: if Conductor finds the output too large, it
-answers 200 and fails the task and its workflow."""
 _CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
 _OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", "message": "messages"}
-_UPDATE_FAILED, _NUL = "Error updating task", re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def claim_lasts(timeout: float) -> float:
@@ -123,7 +118,7 @@ class TargetCalls:
             return Outcome(self._in_doubt(target, error), "unclear")
         except ConductorError as error:
             if error.status >= 500 and not isinstance(error, NotThere):
-                return Outcome(self._answered_5xx(target, event, error), "unclear")
+                return Outcome(self._answered_5xx(target, error), "unclear")
             return Outcome(self._again(target, error), "unclear")
 
     def outcome_for_certain(self, target: Target, event: Event) -> Outcome:
@@ -161,10 +156,8 @@ class TargetCalls:
             failing_since=target.failing_since,
         )
 
-    def _answered_5xx(self, target: Target, event: Event, error: ConductorError) -> Result:
+    def _answered_5xx(self, target: Target, error: ConductorError) -> Result:
         """Either Conductor fails, or only this target's calls do: then the target is eventually given up."""
-        if _UPDATE_FAILED in str(error) and _NUL.search(event.payload):
-            return Result(target, "failed", f"{error} (PostgreSQL can't hold the character NUL of the payload)")
         now = self._store.now()
         since = target.failing_since or now
         lasts = (now - since) / 1000
@@ -250,8 +243,6 @@ class TargetCalls:
             if status is None or status.worker_id != target.event_id:
                 raise OutcomeUnknown(f"the answer names another task, {completed}")
             log.warning("completed the task's retry", task_id=target.task_id, retry=completed, event_id=event.id)
-        if len(event.payload) >= _LARGE and (status := self._conductor.task(completed)) and status.failure:
-            return _failed_by_size(target, status.failure)
         return Result(target, "done")
 
     def _payload(self, target: Target, event: Event) -> str:
@@ -351,8 +342,6 @@ class TargetCalls:
             target.attempts > 1
             and self._conductor.completed_by(target.workflow_id, target.reference_name, target.event_id)
         ):
-            if status.worker_id == target.event_id and status.failure:
-                return _failed_by_size(target, status.failure)
             ensure_it_goes_on(self._conductor, target.workflow_id)
             return Result(target, "done")
         return Result(target, "cancelled", "the task ended without this event")
@@ -361,16 +350,6 @@ class TargetCalls:
 def _as_callback(result: Result, event: Event) -> Result:
     """The result; of a callback whose task has ended, with no further task for its event."""
     return replace(result, final=True) if event.is_callback and result.state == "cancelled" else result
-
-
-def _failed_by_size(target: Target, reason: str) -> Result:
-    return Result(
-        target,
-        "failed",
-        f"Conductor has failed the task over its output: {reason} "
-        "(set BRIDGE_CONDUCTOR_PAYLOAD to Conductor's own limit)",
-        workflow_id=target.workflow_id,
-    )
 
 
 def _refused_callback(conductor: Conductor, target: Target, event: Event, webhook: Webhook | None) -> Result:

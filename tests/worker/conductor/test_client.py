@@ -80,22 +80,13 @@ def test_an_answer_about_something_else_says_nothing_of_what_was_asked(server: S
                 call()
 
 
-@pytest.mark.parametrize(
-    ("message", "ours"),
-    [
-        ("The payload size: 12 is greater than the permissible limit: 10 bytes", "BRIDGE_CONDUCTOR_PAYLOAD"),
-        ("JSON parse error: String value length (2) exceeds the maximum allowed (1)", "JSON parser"),
-        ("ERROR: unsupported Unicode escape sequence", "NUL"),
-    ],
-)
-def test_an_answer_that_never_changes_is_final_and_comes_with_our_words(
-    server: StandIn, conductor: Conductor, message: str, ours: str
-) -> None:
+def test_an_answer_that_never_changes_is_final_and_comes_with_our_words(server: StandIn, conductor: Conductor) -> None:
+    message = "The payload size: 12 is greater than the permissible limit: 10 bytes"
     server.answers = [Answer({"message": message}, 500)]
     with pytest.raises(Refused) as raised:
         conductor.start("flow", None, "{}", "e1")
     assert message in str(raised.value)
-    assert ours in str(raised.value)
+    assert "BRIDGE_CONDUCTOR_PAYLOAD" in str(raised.value)
 
 
 def test_a_call_that_isnt_there_or_not_allowed_is_named(server: StandIn, conductor: Conductor) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import Garbled, NotFound, NotThere, OutcomeUnknown
-from worker.conductor.responses import End, TaskStatus
+from worker.conductor.responses import End
 
 
 def test_a_running_workflow_shows_its_tasks_in_progress(server: StandIn, conductor: Conductor) -> None:
@@ -36,11 +36,6 @@ def test_a_workflow_is_evaluated_and_goes_if_it_has_a_task_or_an_end(server: Sta
     ):
         server.answers = [Answer({"workflowId": "w1", **workflow})]
         assert conductor.goes("w1") == goes
-
-
-def test_a_failed_task_says_why(server: StandIn, conductor: Conductor) -> None:
-    server.answers = [Answer({"status": "FAILED_WITH_TERMINAL_ERROR", "reasonForIncompletion": "too large"})]
-    assert conductor.task("t1") == TaskStatus(True, None, "too large")
 
 
 @pytest.mark.parametrize(

@@ -200,32 +200,6 @@ def test_a_refusal_to_evaluate_takes_nothing_back(bench: Bench, error: Conductor
 # --- what will never be otherwise ---
 
 
-def test_a_large_completion_that_conductor_fails_the_task_for_is_failed(bench: Bench) -> None:
-    task = bench.task()
-    [target] = bench.decide(bench.completion(task))
-    task.failure = "The payload size: 12000000 is greater than the permissible limit"
-    event = replace(bench.stored(), payload='{"a": "' + "x" * 1_000_000 + '"}')
-    result = bench.executor._calls.outcome(target, event).result
-    assert result.state == "failed"
-    assert "permissible limit" in str(result.error)
-    assert "BRIDGE_CONDUCTOR_PAYLOAD" in str(result.error)
-
-
-def test_a_nul_that_the_server_fails_over_is_final(bench: Bench) -> None:
-    [target] = bench.decide(bench.completion(bench.task()))
-    event = replace(bench.stored(), payload='{"a": "\\u0000"}')
-    bench.conductor.fault = "500"
-    result = bench.executor._calls.outcome(target, event).result
-    assert (result.state, "NUL" in str(result.error)) == ("failed", True)
-
-
-@pytest.mark.parametrize("payload", [r'{"a": "\\u0000"}', r'{"a": "\\\\u0000"}'])
-def test_a_text_that_names_nul_as_a_program_does_is_tried_again(bench: Bench, payload: str) -> None:
-    [target] = bench.decide(bench.completion(bench.task()))
-    bench.conductor.fault = "500"
-    assert bench.executor._calls.outcome(target, replace(bench.stored(), payload=payload)).result.state == "pending"
-
-
 @pytest.fixture
 def clock(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The wall clock, which a test moves."""
