@@ -48,8 +48,6 @@ _BLOCKS_LANE = 60_000
 """Milliseconds for which a message that gets 5xx while other messages succeed holds up those behind it in its lane."""
 _NOTE_EVERY = 60_000
 """Milliseconds between two records in the store that calls of a kind take effect."""
-_DOUBT_PAUSE = 60.0
-"""Longest pause in seconds between look-ups of the workflow of a completion in doubt."""
 _CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
 _OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", "message": "messages"}
@@ -62,10 +60,6 @@ def claim_lasts(timeout: float) -> float:
     so this machine sends nothing of it later.
     """
     return timeout + FRESH + 1
-
-
-class InDoubt(ConductorError):
-    """The workflow of a completion in doubt can't be looked up, so nothing was done this time."""
 
 
 class ClaimLost(Exception):
@@ -114,8 +108,6 @@ class TargetCalls:
             return Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
             return Outcome(self._again(target, error), "unreachable")
-        except InDoubt as error:
-            return Outcome(self._in_doubt(target, error), "unclear")
         except ConductorError as error:
             if error.status >= 500 and not isinstance(error, NotThere):
                 return Outcome(self._answered_5xx(target, error), "unclear")
@@ -175,13 +167,6 @@ class TargetCalls:
             again = replace(again, leaves_lane=True)
         return again
 
-    def _in_doubt(self, target: Target, error: InDoubt) -> Result:
-        """Retries the look-up for as long as it takes: only it shows whether the event may have the task."""
-        now = self._store.now()
-        since = target.failing_since or now
-        pause = max(wait_before(target.attempts), min(_DOUBT_PAUSE, (now - since) / 4000))
-        return Result(target, "pending", str(error), due_at=now + int(pause * 1000), failing_since=since)
-
     def _note_effect(self, kind: TargetKind) -> None:
         """Records that calls of this kind take effect, so that any worker can tell whether a target fails alone."""
         now = self._store.now()
@@ -231,18 +216,12 @@ class TargetCalls:
         completed = self._conductor.complete(
             target.workflow_id, target.reference_name, target.task_id, payload, target.event_id, not_after
         )
-        if completed is None:
+        if completed != target.task_id:  # none was pending, or another one of that name
             known = self._look_up(target)
             if known is None:
                 raise OutcomeUnknown("Conductor answered, but the task is still pending")
             return known
         self._note_effect("complete")
-        if completed != target.task_id:
-            # The task had timed out, and Conductor gave the event to its retry, which has the same reference name.
-            status = self._conductor.task(completed)
-            if status is None or status.worker_id != target.event_id:
-                raise OutcomeUnknown(f"the answer names another task, {completed}")
-            log.warning("completed the task's retry", task_id=target.task_id, retry=completed, event_id=event.id)
         return Result(target, "done")
 
     def _payload(self, target: Target, event: Event) -> str:
@@ -258,7 +237,8 @@ class TargetCalls:
     def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
         """The result of a completion in doubt whose workflow has none of these versions; None if it has one of them.
 
-        Raises InDoubt if that can't be found out.
+        Raises ConductorError if that can't be found out. It is tried for as long as it takes: only the version shows
+        whether the event may have the task.
         """
         assert target.workflow_id is not None
         try:
@@ -266,7 +246,7 @@ class TargetCalls:
         except Unreachable:
             raise
         except ConductorError as error:
-            raise InDoubt(
+            raise NotNow(
                 f"workflow {target.workflow_id} can't be looked up, and the outcome depends on its version: {error}"
             ) from error
         if version in versions:
@@ -337,10 +317,9 @@ class TargetCalls:
         if not status.terminal:
             return None
         assert target.workflow_id is not None and target.reference_name is not None
-        # An earlier try may have hit the retry of a task that had timed out.
-        if status.worker_id == target.event_id or (
-            target.attempts > 1
-            and self._conductor.completed_by(target.workflow_id, target.reference_name, target.event_id)
+        # The task may have timed out, and Conductor have given the event to its retry, which has the same name.
+        if status.worker_id == target.event_id or self._conductor.completed_by(
+            target.workflow_id, target.reference_name, target.event_id
         ):
             ensure_it_goes_on(self._conductor, target.workflow_id)
             return Result(target, "done")
