@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,18 @@ def is_of_an_item(error: ConductorError) -> bool:
 def is_denied(error: ConductorError) -> bool:
     """Whether this server never allows the call: it doesn't have it, or refuses it, or the key may not make it."""
     return isinstance(error, (Refused, NotThere)) or error.status == 403
+
+
+@contextmanager
+def looking_up(what: str) -> Iterator[None]:
+    """For a look-up that comes before a call: whatever fails, nothing has happened this time. `what` begins the text
+    of the error."""
+    try:
+        yield
+    except (NotSent, Refused):
+        raise
+    except ConductorError as error:
+        raise NotNow(f"{what}: {error}", error.status) from error
 
 
 def answered(status: int, reason: str, body: Any, call: str) -> ConductorError:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import structlog
 
@@ -26,11 +26,12 @@ from store.rules.keys import lane_of
 from store.sql.keys import Lanes
 from store.sql.queries import Queries
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, Unreachable, is_denied
+from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, is_denied, looking_up
 from worker.conductor.messages import Keyed
 from worker.conductor.responses import UNDER_WAY
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.unread import UnreadMessages
+from worker.retries import JITTER
 
 log = structlog.get_logger()
 
@@ -122,7 +123,7 @@ class MessageCalls:
                 raise
             return self._without_workflow(target, event, now)  # the later message will fail by itself
         # If it has ended by now, its input was the message.
-        if self._push(started, payload, fresh_until) == "taken" or starter.event_id == event.id:
+        if self._push(started, payload, fresh_until) or starter.event_id == event.id:
             return Result(target, "done", workflow_id=started)
         return self._without_workflow(target, event, now)
 
@@ -140,7 +141,7 @@ class MessageCalls:
         """Whether the workflow has the message, now or since an earlier try; False if it has ended."""
         if target.attempts > 1 and self._was_pulled(workflow_id, event.id):
             return True
-        return self._push(workflow_id, payload, fresh_until) == "taken"
+        return self._push(workflow_id, payload, fresh_until)
 
     def _find(self, target: Target) -> tuple[str | None, list[Keyed]]:
         """The running workflow with the key, the newest if there are several; if there is none, those that have ended,
@@ -163,7 +164,8 @@ class MessageCalls:
                 ensure_it_goes_on(self._conductor, running.id)
             return running.id, []
         if paused := next((one for one in found if one.status == "PAUSED"), None):
-            raise _named(NotNow(f"workflow {paused.id} is paused"), paused.id)
+            with _about(paused.id):
+                raise NotNow(f"workflow {paused.id} is paused")
         return None, found
 
     def _find_started(self, target: Target, starter: _Starter) -> tuple[str | None, list[Keyed]] | None:
@@ -210,41 +212,37 @@ class MessageCalls:
         due_at = min(now + int(pause * 1000), event.hold_until)
         return Result(target, "pending", NONE_RUNS, due_at=due_at, not_sent=True)
 
-    def _push(self, workflow_id: str, payload: str, fresh_until: Callable[[], float]) -> Literal["taken", "over"]:
-        """Pushes the message; `over` if the workflow has ended, so that nothing was done."""
-        try:
-            self._conductor.messages.push(workflow_id, payload, fresh_until())
-            return "taken"
-        except ConductorError as error:
-            if error.status not in (404, 409):
+    def _push(self, workflow_id: str, payload: str, fresh_until: Callable[[], float]) -> bool:
+        """Pushes the message; False if the workflow has ended, so that nothing was done."""
+        with _about(workflow_id):
+            try:
+                self._conductor.messages.push(workflow_id, payload, fresh_until())
+                return True
+            except ConductorError as error:
                 if error.status == 429:
-                    error = NotNow(f"the message queue of workflow {workflow_id} is full", 429)
-                raise _named(error, workflow_id) from None
-            refused = error
-        # Its answer is text for people, so ask why.
-        try:
-            status = self._conductor.messages.status(workflow_id)
-        except ConductorError as error:
-            text = f"workflow {workflow_id} accepts no message ({refused}), and can't be looked up: {error}"
-            kind = Unreachable if isinstance(error, Unreachable) else NotNow
-            raise _named(kind(text, error.status), workflow_id) from error
-        if status == "RUNNING" and refused.status == 404:
-            text = "Conductor's message queues are off; set conductor.workflow-message-queue.enabled=true there"
-            raise _named(NotNow(text, 404), workflow_id)
-        if status in UNDER_WAY:
-            raise _named(NotNow(f"workflow {workflow_id} is paused"), workflow_id)
-        return "over"
+                    raise NotNow(f"the message queue of workflow {workflow_id} is full", 429) from None
+                if error.status not in (404, 409):
+                    raise
+                refused = error
+            # Its answer is text for people, so ask why.
+            with looking_up(f"workflow {workflow_id} accepts no message ({refused}), and can't be looked up"):
+                status = self._conductor.messages.status(workflow_id)
+            if status == "RUNNING" and refused.status == 404:
+                text = "Conductor's message queues are off; set conductor.workflow-message-queue.enabled=true there"
+                raise NotNow(text, 404)
+            if status in UNDER_WAY:
+                raise NotNow(f"workflow {workflow_id} is paused")
+        return False
 
     def _was_pulled(self, workflow_id: str, event_id: str) -> bool:
         """Whether an earlier try is known to have arrived. If that can never be looked up, it counts as lost."""
-        try:
-            return self._conductor.messages.was_pulled(workflow_id, event_id)
-        except ConductorError as error:
-            if not (isinstance(error, Garbled) or is_denied(error)):
-                text = f"can't look up whether workflow {workflow_id} has read the message: {error}"
-                kind = Unreachable if isinstance(error, Unreachable) else NotNow
-                raise _named(kind(text, error.status), workflow_id) from error
-            return False
+        with _about(workflow_id), looking_up(f"can't look up whether workflow {workflow_id} has read the message"):
+            try:
+                return self._conductor.messages.was_pulled(workflow_id, event_id)
+            except ConductorError as error:
+                if isinstance(error, Garbled) or is_denied(error):
+                    return False
+                raise
 
 
 def _started_for(starter: _Starter, ended: Iterable[Keyed]) -> Keyed | None:
@@ -258,9 +256,14 @@ def _lane(target: Target) -> str:
     return lane_of(target.workflow, target.correlation_id)
 
 
-def _named(error: ConductorError, workflow_id: str) -> ConductorError:
-    error.workflow_id = workflow_id
-    return error
+@contextmanager
+def _about(workflow_id: str) -> Iterator[None]:
+    """Errors inside name the workflow, for the next try."""
+    try:
+        yield
+    except ConductorError as error:
+        error.workflow_id = workflow_id
+        raise
 
 
 class HeldLookUps:
@@ -271,31 +274,19 @@ class HeldLookUps:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_webhook: defaultdict[str, _LookUps] = defaultdict(_LookUps)
+        self._due: defaultdict[str, list[float]] = defaultdict(list)
+        """Webhook → when each look-up that is still to come is due (Unix seconds). Heaps."""
 
     def pause(self, webhook: str, now: int, held_for: float) -> float:
         """Seconds from a look-up `now` (Unix milliseconds) until a message's next one; `held_for` is in seconds."""
+        seconds = now / 1000
         with self._lock:
-            return self._by_webhook[webhook].add(now / 1000, min(_RAREST, max(_SOONEST, held_for / 4)))
-
-
-class _LookUps:
-    """One webhook's look-ups that are still to come."""
-
-    def __init__(self) -> None:
-        self._ends: list[tuple[float, float]] = []
-        """When each is due (Unix seconds), and its rate (look-ups a second). A heap."""
-        self._wanted = 0.0
-        """The sum of these rates."""
-
-    def add(self, now: float, wanted: float) -> float:
-        """Adds a look-up that should come after `wanted` seconds; returns the seconds after which it does."""
-        while self._ends and self._ends[0][0] <= now:
-            self._wanted -= heapq.heappop(self._ends)[1]
-        # From nothing, so that rounding errors don't add up.
-        self._wanted = (self._wanted if self._ends else 0.0) + 1 / wanted
-        # Messages that have just arrived want frequent look-ups, and count with that rate until they are due.
-        evenly = (len(self._ends) + 1) / _LOOK_UPS_A_SECOND
-        pause = max(wanted, min(evenly, wanted * self._wanted / _LOOK_UPS_A_SECOND))
-        heapq.heappush(self._ends, (now + pause, 1 / wanted))
+            due = self._due[webhook]
+            while due and due[0] <= seconds:
+                heapq.heappop(due)
+            too_many = (len(due) + 1) / (_RAREST * _LOOK_UPS_A_SECOND)
+            pause = min(_RAREST, max(_SOONEST, held_for / 4))
+            if too_many > 1:
+                pause *= too_many * JITTER.uniform(0.5, 1.5)  # those that came together aren't looked at together
+            heapq.heappush(due, seconds + pause)
         return pause

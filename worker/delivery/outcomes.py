@@ -31,6 +31,7 @@ from worker.conductor.errors import (
     OutcomeUnknown,
     Refused,
     Unreachable,
+    looking_up,
 )
 from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
@@ -191,13 +192,8 @@ class TargetCalls:
         # Unlike a completion, a start leaves no trace in a waiting task. So if its event is older than this worker,
         # look it up even on the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
-            try:
+            with looking_up("the outcome of an earlier try can't be looked up"):
                 known = self._look_up(target)
-            except NotSent:
-                raise
-            except ConductorError as error:  # what matters is that nothing happened this time
-                kind = Refused if isinstance(error, Refused) else NotNow
-                raise kind(f"the outcome of an earlier try can't be looked up: {error}", error.status) from error
             if known is not None:
                 return known
         if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
@@ -277,13 +273,8 @@ class TargetCalls:
         return None
 
     def _runs(self, workflow_id: str) -> bool:
-        """Whether the workflow runs. Raises NotSent if that can't be looked up; nothing was done then."""
-        try:
+        with looking_up(f"can't look up whether workflow {workflow_id} still runs"):
             return self._conductor.runs(workflow_id)
-        except NotSent:
-            raise
-        except ConductorError as error:
-            raise NotNow(f"can't look up whether workflow {workflow_id} still runs: {error}") from error
 
     def _fresh_until(self, target: Target) -> float:
         """Until when (monotonic clock) a request may leave under the target's claim, which is renewed if need be.
