@@ -126,12 +126,11 @@ class Api:
         try:
             found = self._connections.urlopen(
                 method,
-                f"{self._base}{target}",
+                f"{self._url}{target}",
                 headers=headers,
                 body=None if content is None else io.BytesIO(content),  # is sent in pieces
                 timeout=urllib3.Timeout(connect=min(_TO_CONNECT, call.seconds_left()), read=None),
                 redirect=False,
-                assert_same_host=False,  # a proxy's pool is asked for another
                 preload_content=False,
             )
             try:
@@ -163,14 +162,8 @@ class Api:
         return Tokens(self.send, self._url, key, secret)
 
     @cached_property
-    def _connections(self) -> urllib3.HTTPConnectionPool:
+    def _connections(self) -> urllib3.PoolManager:
         return connections(self._server)
-
-    @cached_property
-    def _base(self) -> str:
-        """What each request's target begins with: the path, for a proxy without a tunnel the whole URL."""
-        url = parse_url(self._url)
-        return self._url if self._connections.proxy and url.scheme == "http" else url.path or ""
 
     def _observe_date(self, headers: Mapping[str, str], sent: float) -> None:
         """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never polled."""

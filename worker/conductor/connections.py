@@ -130,7 +130,7 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
     ConnectionCls = SecureConnection
 
 
-def connections(server: Server) -> urllib3.HTTPConnectionPool:
+def connections(server: Server) -> urllib3.PoolManager:
     """Connections to the server, for any number of threads: no request is repeated.
 
     Certificates, the client's and those of the authorities, are read for each new connection, so that they may be
@@ -149,7 +149,7 @@ def connections(server: Server) -> urllib3.HTTPConnectionPool:
     else:
         manager = urllib3.ProxyManager(proxy, proxy_headers=of_user(proxy, "proxy-authorization"), **options)
     manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-    return manager.connection_from_url(server.url)
+    return manager
 
 
 def of_user(url: str, header: str = "authorization") -> dict[str, str]:
