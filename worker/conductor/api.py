@@ -21,7 +21,6 @@ from store.sql.database import Clock
 from worker.conductor.connections import Call, connections, current, of_user
 from worker.conductor.errors import (
     ConductorError,
-    Declined,
     Garbled,
     NotTrusted,
     OutcomeUnknown,
@@ -85,19 +84,15 @@ class Api:
         seconds = min(self.timeout, patience)
         current.set(Call(not_after, seconds, time.monotonic() + seconds))
         try:
-            try:
+            answer = self._send(method, target, body, largest or LARGEST_ANSWER)
+            if self._tokens is not None and self._tokens.renewed(answer):
                 answer = self._send(method, target, body, largest or LARGEST_ANSWER)
-            except Declined as error:
-                if self._tokens is None or not self._tokens.renewed(error.answer):
-                    raise
-                answer = self._send(method, target, body, largest or LARGEST_ANSWER)
-        except Declined as error:
-            found = error.answer
-            raise answered(found.status_code, found.reason_phrase or "", found.text, f"{method} {path}") from error
         except ConductorError:
             raise
         except Exception as error:  # a bug here or in a library, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
+        if not answer.is_success:
+            raise answered(answer, f"{method} {path}")
         self._observe_date(answer.headers, sent)
         if headers is not None:
             headers.update((name.lower(), value) for name, value in answer.headers.items())
@@ -115,7 +110,7 @@ class Api:
     ) -> Response:
         """Sends one request of the current call. `target`: its path, below the API's, and query.
 
-        Raises Declined for a non-2xx answer, Unreachable, NotNow, Garbled or OutcomeUnknown.
+        Raises Unreachable, NotNow, Garbled or OutcomeUnknown.
         """
         headers = {**self._headers, **token}
         content = None if method == "GET" else _content(body)
@@ -134,15 +129,12 @@ class Api:
                 preload_content=False,
             )
             try:
-                answer = Response(found.status, found.reason, found.headers, _text(found, largest))
+                return Response(found.status, found.reason, found.headers, _text(found, largest))
             except BaseException:
                 found.close()
                 raise
         except (HTTPError, OSError) as error:
             raise _failure(error, call) from error
-        if not 200 <= answer.status_code <= 299:
-            raise Declined(answer)
-        return answer
 
     @cached_property
     def _url(self) -> str:

@@ -80,13 +80,10 @@ class Response:
     """Whatever the case of their names."""
     text: str
 
-
-class Declined(Exception):
-    """The answer isn't 2xx."""
-
-    def __init__(self, answer: Response):
-        super().__init__(answer.status_code)
-        self.answer = answer
+    @property
+    def is_success(self) -> bool:
+        """Whether it is 2xx."""
+        return 200 <= self.status_code <= 299
 
 
 def is_of_an_item(error: ConductorError) -> bool:
@@ -111,10 +108,10 @@ def looking_up(what: str) -> Iterator[None]:
         raise NotNow(f"{what}: {error}", error.status) from error
 
 
-def answered(status: int, reason: str, body: Any, call: str) -> ConductorError:
+def answered(answer: Response, call: str) -> ConductorError:
     """What a non-2xx answer to this call means; `call` is written as ``GET /tasks/{id}``."""
-    message = _message(body)
-    text = f"{status} {message or ' '.join(reason.split())}"
+    status, message = answer.status_code, _message(answer.text)
+    text = f"{status} {message or ' '.join((answer.reason_phrase or '').split())}"
     if _kind(status, message) is NotThere:
         text += f" ({call} isn't there: CONDUCTOR_SERVER_URL must end with /api, and the server may be too old)"
     if status in (401, 403):

@@ -13,7 +13,7 @@ from conductor.client.configuration.settings.authentication_settings import Auth
 from conductor.client.http.api_client import ApiClient
 from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
 
-from worker.conductor.errors import ConductorError, Declined, NotNow, Response, Unreachable
+from worker.conductor.errors import ConductorError, NotNow, Response, Unreachable, answered
 
 _AGAIN = 30.0
 """Seconds until a token is requested again after a failure."""
@@ -63,8 +63,7 @@ class Tokens:
                 if isinstance(failed, Unreachable):
                     raise failed
                 text = "Conductor issues no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
-                status = failed.answer.status_code if isinstance(failed, Declined) else 0
-                raise NotNow(f"{text} ({failed})", status)
+                raise NotNow(f"{text} ({failed})", failed.status if failed else 0)
             self._asked = time.monotonic()
 
 
@@ -76,20 +75,22 @@ class _Requests(RESTClientObject):  # type: ignore[misc]
         self._send, self._url = send, url
         self._of_thread = threading.local()
 
-    def failure(self) -> Exception | None:
+    def failure(self) -> ConductorError | None:
         """Why this thread's last request failed; None if it didn't."""
-        failure: Exception | None = self._of_thread.failure
+        failure: ConductorError | None = self._of_thread.failure
         return failure
 
     def request(self, method: str, url: str, *_: Any, body: Any = None, **__: Any) -> RESTResponse:
         """Sends a request of the client's own. Raises ApiException for a non-2xx answer, and as `send` does."""
         self._of_thread.failure = None
+        path = url.removeprefix(self._url)
         try:
-            return RESTResponse(self._send(method, url.removeprefix(self._url), body))
-        except Declined as error:
-            self._of_thread.failure = error
-            kind = AuthorizationException if error.answer.status_code in (401, 403) else ApiException
-            raise kind(http_resp=RESTResponse(error.answer)) from error
+            answer = self._send(method, path, body)
         except ConductorError as error:
             self._of_thread.failure = error
             raise
+        if not answer.is_success:
+            self._of_thread.failure = answered(answer, f"{method} {path}")
+            kind = AuthorizationException if answer.status_code in (401, 403) else ApiException
+            raise kind(http_resp=RESTResponse(answer))
+        return RESTResponse(answer)

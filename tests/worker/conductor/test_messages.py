@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, answered
+from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, Response, answered
 from worker.conductor.messages import Messages
 
 
@@ -89,7 +89,7 @@ def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing() -> None:
     ],
 )
 def test_whether_queues_are_on_is_seen_by_the_method_that_they_lack(status: int, body: str, on: bool) -> None:
-    error = answered(status, "no", body, "GET /workflow/{id}/messages")
+    error = answered(Response(status, "no", {}, body), "GET /workflow/{id}/messages")
     assert isinstance(error, NotThere)
     assert Messages(Server(error).call).are_on() == on
 
