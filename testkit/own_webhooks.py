@@ -7,15 +7,14 @@ Left out: verifiers other than HEADER_BASED, and that the task is a system task.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import uuid
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 from testkit import PATIENCE
 from testkit.client import Conductor, RequestFailed, http
+from testkit.http_server import Handler, HttpServer
 
 Fault = Literal["absent", "401", "403", "503", "page", "absent page", "login page", "hangs", "garbage", "no list"]
 """How something else than such a server answers for the list of webhooks; ``absent``: as all releases do."""
@@ -47,43 +46,20 @@ class OwnWebhooks:
         self._ends = threading.Event()
         stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or each body would wait 40 ms until the head's arrival is confirmed
-
+        class Answering(Handler):
             def handle_it(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                with contextlib.suppress(OSError):
-                    status, kind, answer = stand_in._answer(self.command, self.path, dict(self.headers), body)
-                    self.send_response(status)
-                    self.send_header("Content-Type", kind)
-                    self.send_header("Content-Length", str(len(answer)))
-                    self.end_headers()
-                    self.wfile.write(answer)
+                status, kind, answer = stand_in._answer(self.command, self.path, dict(self.headers), self.read_body())
+                self.say(status, answer, {"Content-Type": kind})
 
             do_GET = do_POST = do_PUT = do_DELETE = handle_it
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Says nothing."""
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            block_on_close = False
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                """Who asks may hang up."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/api"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self._thread.start()
+        self._server = HttpServer(Answering)
+        self.url = f"{self._server.url}/api"
 
     def stop(self) -> None:
         """Answers nothing any more."""
         self._ends.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.stop()
 
     def add(self, **config: Any) -> str:
         """Makes a webhook as a client would; its id."""

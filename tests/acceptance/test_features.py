@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from testkit.client import Conductor, outputs, set_variable, wait_for, wait_for_webhook
+from testkit.http_server import Handler, HttpServer
 from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique
 
 WEBHOOKS = f"""
@@ -42,21 +41,14 @@ def collector() -> Iterator[tuple[str, list[Any]]]:
     """An OTLP endpoint, and the spans that came."""
     spans: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
+    class Collecting(Handler):
         def do_POST(self) -> None:
-            request = ExportTraceServiceRequest.FromString(self.rfile.read(int(self.headers["Content-Length"])))
+            request = ExportTraceServiceRequest.FromString(self.read_body())
             spans.extend(one for got in request.resource_spans for scope in got.scope_spans for one in scope.spans)
-            self.send_response(200)
-            self.end_headers()
+            self.say(200)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", spans
-    server.shutdown()
-    server.server_close()
+    with HttpServer(Collecting) as server:
+        yield server.url, spans
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from testkit.http_server import Handler, HttpServer
 
 LIST = "/api/metadata/workflow/names-and-versions"
 
@@ -35,29 +35,17 @@ def standing_in() -> Iterator[StandIn]:
     """Such a server, running."""
     stand_in = StandIn()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do(self) -> None:
             path = urlsplit(self.path).path
             stand_in.asked.append(path)
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            body = self.read_body()
             answer = stand_in.answers.get(path, (404, {"message": "No such item"}))
             status, value = answer(json.loads(body or b"null")) if callable(answer) else answer
-            text = json.dumps(value).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            self.say(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
         do_GET = do_POST = do_PUT = do
 
-        def log_message(self, format: str, *args: object) -> None:
-            """Says nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        stand_in.url = f"http://127.0.0.1:{server.server_port}/api"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with HttpServer(Answering) as server:
+        stand_in.url = f"{server.url}/api"
         yield stand_in
-        server.shutdown()
-        thread.join()

@@ -16,9 +16,9 @@ from statistics import median
 
 import pytest
 
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
 from testkit.processes import free_port
-from tests.relay.test_gunicorn import KEY, Process, definitions, eventually, serving
+from tests.relay.test_gunicorn import KEY, Process, definitions, serving
 
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx: apt-get install nginx")

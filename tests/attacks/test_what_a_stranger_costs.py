@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
 from testkit.processes import children_of
 from testkit.strangers import NO_HTTP
 from tests.relay.bridge import MakeRelay
 from tests.relay.http.test_peers import Answers, connect, request
-from tests.relay.test_gunicorn import KEY, Process, eventually, serving
+from tests.relay.test_gunicorn import KEY, Process, serving
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}

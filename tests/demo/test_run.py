@@ -6,8 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -15,6 +13,7 @@ import pytest
 
 from demo import one_address, preparations
 from testkit import PATIENCE, sample
+from testkit.http_server import Handler, HttpServer
 from testkit.processes import ROOT, free_port, status_of
 
 
@@ -63,22 +62,16 @@ def test_every_process_of_the_procfile_knows_the_relays_port(tmp_path: Path, mon
 
 
 def test_one_address_has_conductors_routes_and_the_documented_ones_of_the_bridge(tmp_path: Path) -> None:
-    servers: dict[str, HTTPServer] = {}
+    servers: dict[str, HttpServer] = {}
     for name in ("relay", "admin", "conductor"):
 
-        class Handler(BaseHTTPRequestHandler):
+        class Named(Handler):
             server_name = name
 
             def do_GET(self) -> None:
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(self.server_name.encode())
+                self.say(200, self.server_name.encode())
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        servers[name] = HTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=servers[name].serve_forever, daemon=True).start()
+        servers[name] = HttpServer(Named)
     port = free_port()
     nginx = one_address.start(tmp_path, port, {name: server.server_port for name, server in servers.items()})
     if nginx is None:
@@ -103,8 +96,7 @@ def test_one_address_has_conductors_routes_and_the_documented_ones_of_the_bridge
     finally:
         nginx.stop()
         for server in servers.values():
-            server.shutdown()
-            server.server_close()
+            server.stop()
 
 
 def test_definitions_of_ones_own_get_no_secret_and_no_other_place(

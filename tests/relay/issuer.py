@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
+from testkit.http_server import Handler, HttpServer
 from tests.relay.bridge import NOW
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -69,28 +68,17 @@ class Issuer:
 def serving() -> Iterator[Issuer]:
     """An issuer that answers."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Publishing(Handler):
         def do_GET(self) -> None:
             issuer.asked[self.path] += 1
             page = issuer.pages.get(self.path, 404)
             if isinstance(page, int):
-                self.send_response(page)
-                self.send_header("Location", issuer.url + KEYS)
-                self.end_headers()
-                return
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(page if isinstance(page, bytes) else json.dumps(page).encode())
+                self.say(page, headers={"Location": issuer.url + KEYS})
+            else:
+                self.say(200, page if isinstance(page, bytes) else json.dumps(page).encode())
 
-        def log_message(self, *_: object) -> None:
-            """Not now."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    issuer = Issuer(f"http://127.0.0.1:{server.server_port}")
-    issuer.publish(*(public_jwk(name, key, "k1") for name, key in PRIVATE.items() if name not in ("RS512", "PS256")))
-    yield issuer
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with HttpServer(Publishing) as server:
+        issuer = Issuer(server.url)
+        known = [(name, key) for name, key in PRIVATE.items() if name not in ("RS512", "PS256")]
+        issuer.publish(*(public_jwk(name, key, "k1") for name, key in known))
+        yield issuer

@@ -8,15 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from admin.cli.processes import command_of
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
 from testkit.processes import Child, bridge_environment, free_port
 
 KEY = "0123456789abcdef"
@@ -24,16 +23,6 @@ KEY = "0123456789abcdef"
 
 def definitions(name: str) -> str:
     return f"webhooks: [{{name: {name}, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}]\n"
-
-
-def eventually(condition: Callable[[], bool], seconds: float = PATIENCE) -> bool:
-    """Whether it comes true; real processes take their time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 class Process:
@@ -61,7 +50,8 @@ class Process:
         """Starts it with these definitions, and waits until it is ready."""
         self.file.write_text(text)
         self.start(**settings)
-        assert eventually(lambda: self.status("GET", "/readyz") == 200), self.log.read_text()
+        assert self.child is not None
+        self.child.wait_until(lambda: self.status("GET", "/readyz") == 200)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

@@ -17,8 +17,9 @@ from store.records import Decision
 from store.sql import decisions
 from store.sql.store import Store
 from store.sqlite.connections import BUSY_TIMEOUT
+from testkit import eventually
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, eventually, new_event, states, task
+from tests.store.contract.makers import ME, NOW, arrive, completion, decide, new_event, states, task
 from tests.store.postgres_backend import all_the_time, migrated
 
 _TAKERS = 20_000

@@ -8,11 +8,11 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
 from testkit import PATIENCE
+from testkit.http_server import Handler, HttpServer
 
 Fault = Literal[
     "drop before",  # the connection closes, and Conductor sees nothing
@@ -39,17 +39,14 @@ def port_of(url: str) -> int:
     return port
 
 
-class Exchange(BaseHTTPRequestHandler):
+class Exchange(Handler):
     """One connection of a proxy's: requests that are forwarded, answered, or neither."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # head and body are sent one after the other
     proxy: HttpProxy
 
     def handle_request(self) -> None:
         """Has the proxy answer one request."""
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.proxy.answer(self, body)
+        self.proxy.answer(self, self.read_body())
 
     def forward(self, body: bytes) -> tuple[int, bytes, str]:
         """What the server says: status, body, and the body's kind."""
@@ -82,9 +79,6 @@ class Exchange(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_request
 
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
 
 class HttpProxy:
     """Forwards to a server on this machine; what it does to each request is its subclass's to say."""
@@ -100,17 +94,8 @@ class HttpProxy:
             pass
 
         Ours.proxy = proxy
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                """Connections that break are what this is for."""
-
-        self._server = Server(("127.0.0.1", 0), Ours)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/api"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.1,), daemon=True)
-        self._thread.start()
+        self._server = HttpServer(Ours)
+        self.url = f"{self._server.url}/api"
 
     def answer(self, exchange: Exchange, body: bytes) -> None:
         """Answers one request, or doesn't."""
@@ -119,9 +104,7 @@ class HttpProxy:
     def stop(self) -> None:
         """Answers nothing any more."""
         self.stopping.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.stop()
 
 
 class FaultyProxy(HttpProxy):

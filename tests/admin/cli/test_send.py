@@ -7,11 +7,9 @@ import hashlib
 import hmac
 import json
 import re
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +21,7 @@ from config.webhooks import Webhook
 from platforms import PLATFORMS
 from platforms.http import Request
 from relay.verify.verification import Verification
+from testkit.http_server import Handler, HttpServer
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 from tests.platforms.test_properties import CANNOT, proof_of
@@ -51,31 +50,16 @@ class Recorder:
 def recorder() -> Iterator[Recorder]:
     recorder = Recorder()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Recording(Handler):
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            recorder.requests.append((self.command, self.path, headers, body))
-            self.send_response(recorder.status)
-            if recorder.status == 302:
-                self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", str(len(recorder.answer)))
-            self.end_headers()
-            self.wfile.write(recorder.answer)
+            recorder.requests.append((self.command, self.path, self.lower_headers, self.read_body()))
+            self.say(recorder.status, recorder.answer, {"Location": "/elsewhere"} if recorder.status == 302 else {})
 
         do_PUT = do_POST
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    recorder.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield recorder
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with HttpServer(Recording) as server:
+        recorder.port = server.server_port
+        yield recorder
 
 
 @pytest.fixture

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
 from typing import Any
 
@@ -17,6 +15,7 @@ from admin.events import listen as listening
 from admin.events.listen import CantListen, LocalBridge, Posted, PublicBridge
 from config.urls import is_loopback
 from relay.receiver import NOT_FOUND
+from testkit.http_server import Handler, HttpServer
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 
@@ -37,31 +36,17 @@ class Server:
 def serving() -> Iterator[Server]:
     server = Server()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answering(Handler):
         def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            server.asked.append((self.command, self.path, headers, body))
+            server.asked.append((self.command, self.path, self.lower_headers, self.read_body()))
             status, answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
-            self.send_response(status)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+            self.say(status, answer, {"Location": "/elsewhere"})
 
         do_POST = do_PUT = do_GET
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.port = http.server_port
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    http.shutdown()
-    thread.join()
-    http.server_close()
+    with HttpServer(Answering) as http:
+        server.port = http.server_port
+        yield server
 
 
 @pytest.fixture

@@ -15,16 +15,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
+from testkit.http_server import Handler, HttpServer
 from testkit.strangers import ANSWERS, NO_HTTP, attack
-from tests.relay.test_gunicorn import KEY, Process, eventually, serving
+from tests.relay.test_gunicorn import KEY, Process, serving
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, dedup: {{header: X-Id}}, receivers: {{a: any}}}}
@@ -387,17 +387,13 @@ def test_a_locked_store_is_answered_with_503_in_time_however_many_wait(path: str
 def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: pytest.TempPathFactory) -> None:
     asked, answer = threading.Event(), threading.Event()
 
-    class Mirror(BaseHTTPRequestHandler):
+    class Mirror(Handler):
         def do_GET(self) -> None:
             asked.set()
             answer.wait(4)
-            self.send_error(404)
+            self.say(404)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    mirror = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-    threading.Thread(target=mirror.serve_forever, daemon=True).start()
+    mirror = HttpServer(Mirror)
     message = {
         "Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:eu-central-1:1:t", "Message": "m",
         "Timestamp": "2025-10-09T08:53:20.000Z", "SignatureVersion": "2", "Signature": "AAAA",
@@ -405,7 +401,7 @@ def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: p
     }  # fmt: skip
     relay = Process(tmp_path_factory.mktemp("keys"))
     try:
-        relay.start_ready(DEFINITIONS, BRIDGE_KEY_MIRROR=f"http://127.0.0.1:{mirror.server_port}")
+        relay.start_ready(DEFINITIONS, BRIDGE_KEY_MIRROR=mirror.url)
         with connect(relay) as waiting:
             waiting.sendall(request(json.dumps(message).encode(), path="/webhook/topic"))
             assert asked.wait(PATIENCE)
@@ -417,8 +413,7 @@ def test_who_waits_for_a_vendors_key_lets_the_others_through(tmp_path_factory: p
         assert relay.stop() == 0
     finally:
         answer.set()
-        mirror.shutdown()
-        mirror.server_close()
+        mirror.stop()
         if relay.process is not None and relay.process.poll() is None:
             relay.process.kill()
             relay.process.wait(PATIENCE)

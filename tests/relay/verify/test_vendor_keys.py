@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -28,6 +27,7 @@ from relay.verify.vendor_keys import (
     _opener,
 )
 from testkit import PATIENCE
+from testkit.http_server import Handler, HttpServer
 
 
 class Vendor:
@@ -278,38 +278,23 @@ except OSError as error:
     assert "too slow" in done.stdout, done.stderr
 
 
-class _Pages(BaseHTTPRequestHandler):
+class _Pages(Handler):
     def do_GET(self) -> None:
         if self.path.endswith("/redirect"):
-            self.send_response(302)
-            self.send_header("Location", "/sns.example/key.pem")
-            self.end_headers()
+            self.say(302, headers={"Location": "/sns.example/key.pem"})
             return
         size = MAX_BYTES + 1 if self.path.endswith("/large") else 3
-        self.send_response(200 if not self.path.endswith("/missing") else 404)
-        self.end_headers()
-        self.wfile.write(b"k" * size)
+        self.say(404 if self.path.endswith("/missing") else 200, b"k" * size)
 
     def do_POST(self) -> None:
-        sent = self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(self.path.encode() + b" " + sent)
-
-    def log_message(self, *_: object) -> None:
-        """Not now."""
+        self.say(200, self.path.encode() + b" " + self.read_body())
 
 
 @pytest.fixture(scope="module")
 def mirror() -> Iterator[str]:
     """A mirror on this machine."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Pages)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with HttpServer(_Pages) as server:
+        yield f"{server.url}/"
 
 
 def test_a_mirror_stands_in_for_the_vendors(mirror: str) -> None:

@@ -19,7 +19,7 @@ from relay.waiting.senders import Pending, Waiting, WaitingPlaces, response_to
 from store.answers import TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
 from tests.relay.bridge import MakeRelay, Relay
 
 KEY = {"X-Api-Key": "0123456789abcdef"}
@@ -29,13 +29,6 @@ ASK = {
     "dedup": {"header": "X-Id"},
     "respond": {"wait": "60s", "output": "$.reply"},
 }
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 class Sender:

@@ -14,8 +14,8 @@ import pytest
 
 from store.answers import Answer
 from store.sqlite import SqliteStore, open_store
-from testkit import PATIENCE
-from tests.relay.test_gunicorn import KEY, Process, eventually, serving
+from testkit import PATIENCE, eventually
+from tests.relay.test_gunicorn import KEY, Process, serving
 
 DEFINITIONS = f"""webhooks:
   - name: ask

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +9,6 @@ from store.delivery_records import RawDelivery
 from store.records import Decision, Event, Hold, NewEvent, NewTarget, Otherwise, Result, Target, TargetState, Task, Term
 from store.rules.keys import lane_of
 from store.sql.store import Store
-from testkit import PATIENCE
 
 NOW = 1_700_000_000_000
 ME = Term("me")
@@ -84,10 +81,3 @@ def states(store: Store, id_: str) -> list[TargetState]:
 
 def ids(items: list[Any]) -> list[str]:
     return [item.id for item in items]
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from store.records import Term
 from store.sql.store import Store
+from testkit import eventually
 from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, eventually
+from tests.store.contract.makers import ME
 
 LONG = 10**6
 """Seconds."""

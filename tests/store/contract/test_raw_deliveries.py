@@ -15,7 +15,8 @@ from store.rules.eviction import Bounds
 from store.sql.deliveries import KEPT
 from store.sql.raw_deliveries import LISTENED
 from store.sql.store import Store
-from tests.store.contract.makers import NOW, eventually, ids, kept, new_event
+from testkit import eventually
+from tests.store.contract.makers import NOW, ids, kept, new_event
 
 BYTES = bytes(range(256))
 HEADERS = {"x-signature": "v1=\xfc", "content-type": "application/json"}

@@ -21,7 +21,7 @@ from store.records import Hold, NewTarget, Result, Target
 from store.sql.event_search import EventFilter
 from store.sql.raw_deliveries import LISTENED
 from store.story import Note
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
 from tests.store.contract.makers import (
     ME,
     NOW,
@@ -29,7 +29,6 @@ from tests.store.contract.makers import (
     completion,
     decide,
     end,
-    eventually,
     message,
     new_event,
     start,

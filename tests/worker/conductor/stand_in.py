@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from testkit.http_server import Handler, HttpServer
 
 
 @dataclass
@@ -44,29 +44,25 @@ class StandIn:
         self.answers: list[Answer | Callable[[Request], Answer]] = []
         stand_in = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # or each body would wait 40 ms until the head's arrival is confirmed
-
+        class Playing(Handler):
             def do(self) -> None:
-                length = int(self.headers.get("Content-Length") or 0)
-                raw = self.rfile.read(length)
-                if len(raw) < length:  # it broke off: no server does anything then
-                    self.close_connection = True
+                raw = self.read_body()
+                if len(raw) < int(self.headers.get("Content-Length") or 0):
+                    self.close_connection = True  # it broke off: no server does anything then
                     return
                 url = urlsplit(self.path)
                 asked = Request(
                     self.command,
                     unquote(url.path),
                     parse_qs(url.query),
-                    {name.lower(): value for name, value in self.headers.items()},
+                    self.lower_headers,
                     json.loads(raw) if raw else None,
                 )
                 stand_in.requests.append(asked)
                 answer = stand_in.answers.pop(0) if len(stand_in.answers) > 1 else stand_in.answers[0]
-                self.say(answer(asked) if callable(answer) else answer)
+                self.play(answer(asked) if callable(answer) else answer)
 
-            def say(self, answer: Answer) -> None:
+            def play(self, answer: Answer) -> None:
                 if answer.close == "before":
                     self.hang_up()
                     return
@@ -94,24 +90,11 @@ class StandIn:
 
             do_GET = do_POST = do_PUT = do
 
-            def log_message(self, format: str, *args: object) -> None:
-                """Says nothing."""
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-
-            def handle_error(self, request: object, client_address: object) -> None:
-                """Broken connections are what some tests are about."""
-
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/api"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True)
-        self.thread.start()
+        self.server = HttpServer(Playing)
+        self.url = f"{self.server.url}/api"
 
     def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
+        self.server.stop()
 
     @property
     def last(self) -> Request:

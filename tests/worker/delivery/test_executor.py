@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget
-from testkit import PATIENCE
+from testkit import eventually
 from tests.store.contract.makers import ME
 from tests.worker.delivery.played import Played, starts
 from tests.worker.delivery.played import played as played
@@ -138,13 +136,6 @@ def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytes
 
 
 # --- with threads ---
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_targets_are_claimed_called_and_recorded(bench: Bench) -> None:

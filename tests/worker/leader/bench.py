@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.records import NewEvent
 from store.sqlite import SqliteStore, open_store
-from testkit import PATIENCE
 from tests.settings import settings_with
 from tests.worker.simulated import SimulatedConductor
 from worker.context import Context
@@ -100,10 +99,3 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def leader_of(worker: Worker) -> Leader:
     assert worker.leader is not None
     return worker.leader
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from store.records import Target, Task, Term
+from testkit import eventually
 from tests.worker.clock import Clock
 from tests.worker.play import Later
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
@@ -222,14 +223,6 @@ def test_extensions_that_hang_hold_up_no_other() -> None:
     eventually(lambda: len([name for name in server.extended if name.startswith("well")]) == 20)
     go_on.set()
     pool.shutdown()
-
-
-def eventually(condition: Any) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError
 
 
 def test_the_request_leaves_while_this_worker_decides_for_certain(bench: Bench) -> None:

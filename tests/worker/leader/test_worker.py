@@ -13,10 +13,10 @@ import pytest
 
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Pruned, Task, Term
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
 from testkit.own_webhooks import OwnWebhooks
 from tests.worker.clock import Clock
-from tests.worker.leader.bench import Bench, eventually, leader_of
+from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
 from tests.worker.play import Later
 from worker.conductor.client import Conductor

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from store.records import SetAside, Workflow
+from testkit import eventually
 from tests.worker.clock import Clock
 from tests.worker.play import Now
 from worker.leader.workflows import InDoubt, Workflows
@@ -96,14 +97,6 @@ def shown(workflows: Workflows, workflow_id: str) -> object:
     except InDoubt:
         return "in doubt"
     return found.id if found is not None else None
-
-
-def eventually(condition: Callable[[], object]) -> None:
-    for _ in range(10_000):
-        if condition():
-            return
-        threading.Event().wait(0.001)
-    raise AssertionError
 
 
 def test_one_without_room_is_asked_for_again_however_many_hang(bench: Bench) -> None:
