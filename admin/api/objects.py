@@ -171,7 +171,6 @@ class Replays(_OfMany):
 
     webhooks: dict[str, int] = Field(description="webhook → events that were replayed")
     replayed: int
-    last: str | None
     stopped: str | None
 
 

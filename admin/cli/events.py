@@ -28,11 +28,12 @@ from admin.cli.common import (
     echo_values,
     here,
 )
-from admin.cli.filters import filter_options, parts_given, search_for
+from admin.cli.filters import filter_options, search_for
 from admin.cli.groups import Commands, fail
 from admin.cli.replay import acknowledge, erase, reopen, replay
 from admin.cli.tables import compact, counted, cut, plain, pretty
 from admin.events.failures import failures
+from admin.events.filters import parts_of
 from admin.events.follow import Follower, News
 from admin.events.search import Search
 from admin.events.tree import compared, differences, place
@@ -115,7 +116,7 @@ def events(
     """
     if ctx.invoked_subcommand is not None:
         return
-    parts = parts_given(filters)
+    parts = parts_of(filters)
     search = search_for(here, parts)
     if in_groups and set(parts) - {"webhook"}:
         raise click.UsageError("--failures can only be narrowed by --webhook")

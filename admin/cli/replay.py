@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,19 +13,18 @@ import click
 from admin import operations
 from admin.api.objects import ManyPlan, Notes, Replays, ReplayTo
 from admin.cli.common import Here, confirm, echo_json, echo_left_out, here
-from admin.cli.filters import filter_options, matching, parts_given
+from admin.cli.filters import filter_options, search_for
 from admin.cli.groups import fail
 from admin.cli.tables import counted, plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
+from admin.events.filters import parts_of
 from admin.events.replay import NeedsConfirmation, Progress, replay_all
-from admin.events.replay_plan import SETTLED, Plan, chosen, plan_of
+from admin.events.replay_plan import SETTLED, Plan, choose, chosen, plan_of
 from config.quantities import parse_rate
 from store.errors import StoreUnavailable
 from store.records import iso
 from store.story import Noted
 
-_SAY_EVERY = 2.0
-"""Seconds between lines of progress where there is no terminal."""
 _WHICH = "which events? Give EVENT_ID, or options of a filter: --status, --webhook, --since …"
 _ONE = "EVENT_ID is one event: leave out the options that select many"
 
@@ -37,7 +35,6 @@ _ONE = "EVENT_ID is one event: leave out the options that select many"
 @click.command(short_help="Deliver events again, as new ones.")
 @click.argument("event_id", required=False)
 @filter_options("Many: those")
-@click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one, to continue.")
 @click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
 @click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="The highest rate, such as 20/s.")
 @click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
@@ -60,7 +57,7 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
     Left out are acknowledged events, those with a replay that was delivered or is pending, and those of webhooks that
     are no longer defined. It shows what it will do, and asks first if events were delivered, wholly or in part, if
     they are pending, or if they belong to several webhooks; where nobody can be asked it needs --yes. Ctrl-C stops
-    between two events and prints how to continue.
+    between two events; run it again to continue.
 
     \b
     Examples:
@@ -69,7 +66,7 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
       webhook-bridge events replay --status failed --webhook orders --since 2h --dry-run
       webhook-bridge events replay --status failed --webhook orders --since 2h --rate 20/s
     """
-    chosen_by = parts_given(many, "after")
+    chosen_by = parts_of(many)
     if event_id is None:
         if not chosen_by or target is not None:
             raise click.UsageError(_WHICH)
@@ -98,7 +95,7 @@ def _replay_many(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     bridge = here.bridge
-    plan = plan_of(bridge, matching(here, chosen_by), acknowledged)
+    plan = plan_of(bridge, choose(bridge, search_for(here, chosen_by)), acknowledged)
     if dry_run or not plan.total:
         _say_plan(plan, "would be replayed", as_json)
         return
@@ -107,16 +104,15 @@ def _replay_many(
         confirm("; ".join(plan.to_confirm), "Replay them?")
     progress = Progress(plan.total, plan.left_out)
     stopped: str | None = None
-    said = time.monotonic()
     stop = threading.Event()
     # Not as an exception, which could be raised between a commit and its count.
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         by = _words_of(chosen_by)
-        for progress in replay_all(bridge, plan, per_second, stop.wait, stop.is_set, acknowledged, chosen_by=by):
-            if time.monotonic() - said > _SAY_EVERY:
-                said = time.monotonic()
-                click.echo(f"{progress.done} of {progress.total}", err=True)
+        steps = replay_all(bridge, plan, per_second, stop.wait, stop.is_set, acknowledged, chosen_by=by)
+        with click.progressbar(steps, length=plan.total, file=sys.stderr) as shown:
+            for step in shown:
+                progress = step
         if progress.done < progress.total:
             stopped = "stopped"
     except StoreUnavailable as error:
@@ -140,8 +136,7 @@ def _say_end(progress: Progress, stopped: str | None, as_json: bool) -> None:
         click.echo(f"{replayed} of {progress.total} events replayed")
         echo_left_out(progress.left_out)
     if stopped is not None:
-        rest = f"; to continue, add --after {progress.last}" if progress.last else ""
-        fail(f"{stopped}: {progress.total - progress.done} are left{rest}")
+        fail(f"{stopped}: {progress.total - progress.done} are left; run it again to continue")
     if not SETTLED.issuperset(progress.left_out):
         sys.exit(1)
 
@@ -155,7 +150,6 @@ def _noting(command: Callable[..., None]) -> Callable[..., None]:
         (
             click.argument("event_ids", metavar="[EVENT_ID]...", nargs=-1),
             filter_options("Many: those"),
-            click.option("--after", metavar="EVENT_ID", help="Many: those that arrived after this one."),
             click.option("-r", "--reason", help="Why, for others to read."),
             click.option("--dry-run", is_flag=True, help="Only show what it would do."),
             click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts."),
@@ -207,7 +201,7 @@ def _note(
     as_json: bool,
     **many: Any,
 ) -> None:
-    chosen_by = parts_given(many, "after")
+    chosen_by = parts_of(many)
     if bool(event_ids) == bool(chosen_by):
         raise click.UsageError(_ONE if event_ids else _WHICH)
     try:
@@ -218,7 +212,7 @@ def _note(
         named = {event.id: event for event in map(here.bridge.event_meant, event_ids)}
         events = sorted(map(chosen, named.values()), key=lambda event: event.seq)
     else:
-        events = matching(here, chosen_by)
+        events = choose(here.bridge, search_for(here, chosen_by))
     plan = plan_notes(events, what)
     if dry_run or not plan.chosen:
         _say_plan(plan, f"would be {what}", as_json, to_stderr=not dry_run)

@@ -117,8 +117,6 @@ class Progress:
     """reason → events that aren't replayed."""
     replayed: Counter[str] = field(default_factory=Counter)
     """webhook → events."""
-    last: str | None = None
-    """The last event that was handled."""
 
     @property
     def done(self) -> int:
@@ -157,7 +155,6 @@ def replay_all(
                 progress.replayed[event.webhook] += 1
             else:
                 progress.left_out[reason] += 1
-            progress.last = event.id
             yield progress
     finally:
         with suppress(StoreUnavailable):

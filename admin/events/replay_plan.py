@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
@@ -81,21 +81,14 @@ def _number(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def choose(
-    bridge: Bridge,
-    query: EventFilter,
-    after_seq: int = 0,
-    most: int | None = None,
-    told: Callable[[int, Event], None] = lambda number, back_to: None,
-) -> list[Chosen]:
+def choose(bridge: Bridge, query: EventFilter, most: int | None = None) -> list[Chosen]:
     """The events that match the query, oldest first; at most the newest `most`.
 
-    However long that takes, unless there is a `most`: so `told` is called with how many were found so far, and back to
-    which event it has searched. `query.limit` is ignored. Events that arrive later, replays included, are not among
-    them.
+    However long that takes, unless there is a `most`. `query.limit` is ignored. Events that arrive later, replays
+    included, are not among them.
     """
     found: list[Chosen] = []
-    query = replace(query, after_seq=max(query.after_seq, after_seq), limit=_PAGE)
+    query = replace(query, limit=_PAGE)
     while True:
         page = bridge.page(query)
         found += map(chosen, page.events)
@@ -107,7 +100,6 @@ def choose(
             before = page.searched_to
         else:
             return found[::-1]
-        told(len(found), before)
         # What lies before the bounds of the first search isn't among what people saw on a page.
         is_bound = most is not None and page.searched_to is not None
         after = page.searched_to.seq - 1 if is_bound and page.searched_to is not None else query.after_seq
