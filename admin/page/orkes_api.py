@@ -15,7 +15,6 @@ from pydantic import ConfigDict, RootModel, ValidationError
 
 from admin.api.base import ApiObject
 from admin.api.openapi import Decorator, answers
-from admin.bridge import Bridge
 from admin.definitions.writer import SECRETS, Written
 from admin.errors import NotFound
 from admin.orkes.webhooks import HIDDEN, forget, from_orkes, proof_of, rename, to_orkes
@@ -24,7 +23,6 @@ from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.references import environment_with_dotenv
 from config.webhooks import Webhook
-from store.sql.event_search import EventFilter
 from worker.conductor.server_webhooks import BRIDGE_HEADER
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
@@ -66,14 +64,11 @@ def orkes(answer: Any, **more: Any) -> Decorator:
     return answers(answer, 404, skip_validation=True, **more)
 
 
-_HISTORY = 10
 _WORDS = ("sourcePlatform", "verifier", "headerKey", "secretKey", "createdBy")
 """Fields that are returned to a client as it sent them."""
 _OWN_SETTINGS = ("BRIDGE_", "CONDUCTOR_", "PG", "ADMIN_", "OTEL_")
 _LONGEST_WORDS = 20_000
 """Characters stored about one webhook."""
-_LONGEST_PAYLOAD = 100_000
-"""Characters of a payload in the history; /api/events has all of them."""
 
 
 @blueprint.after_request
@@ -275,29 +270,7 @@ def _one(name: str) -> Response:
         found.setdefault("createdBy", created[0])
     if tags := _tags(name):
         found["tags"] = tags
-    history = _history(here, name)
-    return jsonify(found | ({"webhookExecutionHistory": history} if history else {}))
-
-
-def _history(here: Bridge, name: str) -> list[dict[str, Any]]:
-    events = here.events(EventFilter(webhook=name, limit=_HISTORY))
-    targets = here.targets_by_event(events)
-    return [
-        {
-            "eventId": event.id,
-            "matched": bool(targets[event.id]),
-            "workflowIds": [target.workflow_id for target in targets[event.id] if target.workflow_id],
-            "payload": _payload(here, event.id),
-            "timeStamp": event.received_at,
-        }
-        for event in events
-    ]
-
-
-def _payload(here: Bridge, event_id: str) -> str:
-    """The beginning of an event's payload as people may see it; events are read one at a time to save memory."""
-    event = here.store.queries.event(event_id)
-    return here.shown(event).payload[:_LONGEST_PAYLOAD] if event is not None else ""  # pruned meanwhile
+    return jsonify(found)
 
 
 def _tags(name: str) -> list[dict[str, str]]:

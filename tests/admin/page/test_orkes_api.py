@@ -150,9 +150,6 @@ def test_a_webhook_of_the_api_takes_a_delivery_and_is_then_verified(client: Clie
     assert relay.post("/webhook/custom_webhook_1", data=b'{"a": 1}', headers=headers).status_code == 200
     shown = client("GET", "/custom_webhook_1").get_json()
     assert shown["urlVerified"] is True
-    (event,) = shown["webhookExecutionHistory"]
-    assert event["payload"] == '{"a": 1}'
-    assert event["matched"] is False
 
 
 def test_tags_are_put_read_and_deleted(client: Client) -> None:
