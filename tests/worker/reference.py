@@ -106,13 +106,14 @@ class Rules:
         else:
             event.starts[target.workflow, str(target.correlation_id)] = state
 
-    def decide(self, waiting: Iterable[RefTask], began: int, now: int, undefined: Collection[str] = ()) -> None:
+    def decide(self, waiting: Iterable[RefTask], began: int, now: int, left_out: Collection[str] = ()) -> None:
         """One decision, after a scan that began then and found these tasks waiting.
 
-        `undefined`: webhooks whose definition is awaited, so that what became free again waits, too.
+        `left_out`: webhooks whose definition was awaited at the last decision, less than half a second ago: their new
+        events, and what became free again, are for the next one.
         """
         free = sorted(waiting, key=lambda task: (task.scheduled_at, task.id))
-        decidable = (event for event in self.events.values() if not (event.recheck and event.webhook in undefined))
+        decidable = (event for event in self.events.values() if not (event.recheck and event.webhook in left_out))
         events = sorted(decidable, key=lambda event: event.seq)
         # The hold: tasks in the order in which they came take the oldest event that they may take.
         for task in free[:]:
@@ -132,7 +133,7 @@ class Rules:
             event.recheck = False
         # New events, in the order of arrival.
         for event in events:
-            if not event.decided:
+            if not event.decided and event.webhook not in left_out:
                 self.decide_new(event, free, began, now)
         for event in events:
             # Also if it surely may: it waits until it is known whether it takes an earlier one.

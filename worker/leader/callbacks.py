@@ -131,11 +131,9 @@ class Callbacks:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def full(self) -> list[str]:
-        """The webhooks of which too many events that nothing signs wait for their first look-up: more are left in the
-        store."""
-        return [webhook for webhook, fresh in self._fresh.items() if fresh >= _FRESH_UNSIGNED]
+    def is_full(self, webhook: str) -> bool:
+        """Whether too many of its events that nothing signs wait for their first look-up: more stay undecided."""
+        return self._fresh[webhook] >= _FRESH_UNSIGNED
 
     def add(self, event: Event, is_signed: bool) -> None:
         """The event is held from now on, and looked up at once."""

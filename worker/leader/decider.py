@@ -53,7 +53,7 @@ class Request:
     barrier: Barrier
     """Which tasks that waited then are known."""
     blocked: Collection[str] = ()
-    """Webhooks with earlier events that wait for more tasks to be known, and aren't among these."""
+    """Webhooks with earlier events that wait, and aren't among these."""
 
 
 class Decider:
@@ -77,10 +77,9 @@ class Decider:
         self._rules = Rules(self.tasks, workflows, server_clock, skew * 1000)
         self.held = HeldEvents(store, self.tasks, self._rules, self.quarantine, callbacks)
         self.addressed = AddressedEvents(store, self.tasks, self._rules, self.held)
-        self._undefined: dict[str, int] = {}
-        """Undefined webhook → when the first of its events is decided all the same."""
         self.blocked: set[str] = set()
-        """Webhooks whose events wait, as not every task was known at the last decision, or at the one before."""
+        """Webhooks whose events wait, since the last decision or the one before: for more tasks to be known, for their
+        definition, or for look-ups of earlier callbacks."""
         self.newly_held = False
         """Whether the last decision left an event without a taker, so that it is held."""
         self.decided = False
@@ -155,20 +154,15 @@ class Decider:
                     return True
         return False
 
-    def undefined(self, now: int) -> list[str]:
-        """Undefined webhooks none of whose undecided events has waited long enough yet."""
-        known = self._rules.definitions.by_name
-        return [webhook for webhook, end in self._undefined.items() if webhook not in known and now < end]
-
     # --- deciding ---
 
     def decide(self, term: Term, request: Request) -> list[tuple[Target, Event]]:
         """Decides the new events, in their order, as well as freed events and newly waiting tasks; ends holds.
 
-        Events that may have takers which aren't known yet wait, and so do their webhooks' later events. An event or
-        task that fails alone is set aside; those that are due again are retried. Returns the targets that are claimed
-        for this worker, with their events. Raises LeadershipLost and StoreUnavailable; the store must then be read
-        again.
+        An event that waits, for example as it may have takers which aren't known yet, keeps its webhook's later events
+        waiting. An event or task that fails alone is set aside; those that are due again are retried. Returns the
+        targets that are claimed for this worker, with their events. Raises LeadershipLost and StoreUnavailable; the
+        store must then be read again.
         """
         now = request.now
         self.quarantine.retry_tasks(now)
@@ -184,8 +178,6 @@ class Decider:
         for event in freed:
             with self.held.isolated(event):
                 self._start_instead(event, plan)
-        for event in events:
-            self._undefined.pop(event.webhook, None)
         for event in events:
             with (
                 self.held.isolated(event),
@@ -243,11 +235,14 @@ class Decider:
                 plan.release(HeldEvent(event), *new)
 
     def _decide_new(self, event: Event, request: Request, plan: Plan) -> None:
+        if event.webhook in self.blocked:
+            return
         webhook = self._rules.webhook(event)
         if webhook is None:
             self._wait_for_definition(event, request, plan)
             return
-        if webhook.name in self.blocked:
+        if event.is_callback and self.held.callbacks.is_full(webhook.name):
+            self.blocked.add(webhook.name)
             return
         document = Document(event.document())
         if event.is_callback:  # held, however short its hold, until its task has been looked up
@@ -304,7 +299,7 @@ class Decider:
         """The event's webhook isn't defined. It expires unless it soon is."""
         end = max(event.hold_until, event.received_at + _UNDEFINED_GRACE)
         if request.now < end:
-            self._undefined[event.webhook] = min(end, self._undefined.get(event.webhook, end))
+            self.blocked.add(event.webhook)
             return
         log.warning("an event of an undefined webhook expired", event_id=event.id, webhook=event.webhook)
         plan.decide(event, Decision(event.id, "expired", "no", origin=event.origin, scan_at=request.began))

@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 _EVENTS_A_DECISION = 500
 _BLOCKED_GAP = 0.5
-"""Seconds between two reads of events that wait for more tasks to be known."""
+"""Seconds between two reads of events that wait."""
 _FULL_GAP = 0.05
 """Seconds between two looks whether there is room for another thread's message."""
 _LONGEST_PAUSE = 5.0
@@ -183,8 +183,7 @@ class Leader:
         blocked: Collection[str] = decider.blocked
         if self._clock.monotonic() >= self._blocked_due:
             blocked, self._blocked_due = (), self._clock.monotonic() + _BLOCKED_GAP
-        left_out = [*decider.undefined(store.now()), *blocked, *decider.held.callbacks.full]
-        agenda = store.decisions.agenda(_EVENTS_A_DECISION, left_out)
+        agenda = store.decisions.agenda(_EVENTS_A_DECISION, blocked)
         decider.set_paused(agenda.paused)
         events, freed = agenda.undecided, agenda.freed
         if any(event.webhook not in self._definitions.by_name for event in events):

@@ -104,7 +104,7 @@ class Maintenance:
         waiting: Collection[str] = ()
         if leader is not None:
             progress.leads()
-            waiting = leader.decider.blocked  # events are waiting for Conductor's index, which is reported too
+            waiting = leader.decider.blocked  # what they wait for is reported, or comes soon
         away = self._store.facts.all().get("conductor", "up") != "up"
         before = self._store.now() - int(OVERDUE * 1000)
         paced = [*self._definitions.current.paces]

@@ -84,7 +84,7 @@ class Bench:
     def decide(self) -> list[tuple[Target, Event]]:
         """A scan, and the decision after it."""
         began = self.ms
-        agenda = self.store.decisions.agenda(100, self.decider.undefined(self.ms))
+        agenda = self.store.decisions.agenda(100)
         self.decider.set_paused(agenda.paused)
         while tasks := self.conductor.poll("me"):
             self.decider.add_tasks(self.store.tasks.adopt(ME, tasks, self.ms))

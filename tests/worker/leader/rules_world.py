@@ -176,7 +176,6 @@ class World(RuleBasedStateMachine):
                 waiting = self.tasks.ids()
                 machine.required_are(waiting)
                 committed = False
-                undefined = self.undefined(request.now)
                 decide = machine.store.decisions.decide
 
                 def store_decide(*given: Any) -> Any:
@@ -198,7 +197,7 @@ class World(RuleBasedStateMachine):
                         in_doubt = {doubt.id: doubt for doubt in self.workflows._doubts.all()}
                         assert in_doubt.keys() <= machine.were_sick
                         tasks = [machine.ref_task(task_id, in_doubt) for task_id in waiting]
-                        machine.reference.decide(tasks, request.began, request.now, undefined)
+                        machine.reference.decide(tasks, request.began, request.now, request.blocked)
                 return answer
 
         return Spy(*given)

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 from prometheus_client import REGISTRY
 
+from config.webhooks import Definitions
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside, Term
 from store.story import Note
 from tests.worker.clock import Clock
@@ -106,7 +107,7 @@ def test_a_worker_that_follows_is_ready_whatever_stands_still(bench: Bench) -> N
     assert not Standstill(bench.worker()).is_stuck()
 
 
-@pytest.mark.parametrize("why", ["paused", "set aside", "Conductor is away", "the index"])
+@pytest.mark.parametrize("why", ["paused", "set aside", "Conductor is away", "the index", "undefined"])
 def test_a_worker_that_may_do_nothing_is_ready(bench: Bench, why: str) -> None:
     worker = bench.deciding()
     standstill = Standstill(worker)
@@ -118,6 +119,9 @@ def test_a_worker_that_may_do_nothing_is_ready(bench: Bench, why: str) -> None:
             bench.store.quarantine.set_aside([SetAside("event", "old", "w", "why", 0, 1, 0)])
         case "Conductor is away":
             bench.store.facts.set("conductor", "no connection")
+        case "undefined":
+            bench.source.current = Definitions(())
+            worker.step()
         case _:
             assert worker.leader is not None
             worker.leader.decider.blocked = {"w"}
