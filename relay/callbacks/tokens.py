@@ -6,8 +6,7 @@
     workflow id = 0x00 and the 16 bytes of a UUID, or its length (1 byte) and the id itself
     context = "webhook-bridge callback" 0x00, the webhook's name, 0x00
 
-So a token is good for one webhook only, and says nothing that its holder couldn't ask for. Tokens of version 0x01 have
-no id; they are still read.
+So a token is good for one webhook only, and says nothing that its holder couldn't ask for.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ import uuid_utils
 LONGEST_NAME = 200
 """Bytes of a reference name in UTF-8."""
 _LONGEST_TOKEN = 1024
-_WITHOUT_ID, _WITH_ID = 1, 2
-"""Versions of a token."""
+_VERSION = 2
 _WORKFLOW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
@@ -85,7 +83,7 @@ class Claims:
     expires_at: int | None = None
     """Unix seconds; None if it doesn't expire."""
     made_at: int = 0
-    """When the URL was made (Unix milliseconds); 0 if it doesn't say."""
+    """When the URL was made (Unix milliseconds); 0 if nothing signs it."""
 
 
 def make_token(webhook: str, secret: str, address: Address, expires_at: int, made_at: int) -> str:
@@ -96,7 +94,7 @@ def make_token(webhook: str, secret: str, address: Address, expires_at: int, mad
     else:
         id_ = bytes([len(workflow_id)]) + workflow_id
     url_id = made_at.to_bytes(_MADE_AT, "big") + uuid_utils.uuid7().bytes[_MADE_AT:]
-    claims = bytes([_WITH_ID]) + expires_at.to_bytes(_TIME, "big") + url_id + id_ + address.reference_name.encode()
+    claims = bytes([_VERSION]) + expires_at.to_bytes(_TIME, "big") + url_id + id_ + address.reference_name.encode()
     return base64.urlsafe_b64encode(claims + _mac(webhook, secret.encode(), claims)).rstrip(b"=").decode()
 
 
@@ -147,17 +145,17 @@ def _decoded(token: str) -> bytes:
 def _read_claims(claims: bytes) -> Claims:
     """Raises Forged for claims of another version: signed, but not by this one."""
     try:
-        version, expires_at, rest = claims[0], claims[1 : 1 + _TIME], claims[1 + _TIME :]
-        if version not in (_WITHOUT_ID, _WITH_ID):
+        if claims[0] != _VERSION:
             raise Forged
-        url_id, id_ = (rest[:_ID], rest[_ID:]) if version == _WITH_ID else (b"", rest)
+        expires_at, rest = claims[1 : 1 + _TIME], claims[1 + _TIME :]
+        made_at, id_ = rest[:_MADE_AT], rest[_ID:]
         length = id_[0]
         if length == _IS_UUID:
             workflow_id, name = str(uuid.UUID(bytes=id_[1:17])), id_[17:]
         else:
             workflow_id, name = id_[1 : 1 + length].decode(), id_[1 + length :]
-        made_at = int.from_bytes(url_id[:_MADE_AT], "big")
-        return Claims(Address.of(workflow_id, name.decode()), int.from_bytes(expires_at, "big"), made_at)
+        address = Address.of(workflow_id, name.decode())
+        return Claims(address, int.from_bytes(expires_at, "big"), int.from_bytes(made_at, "big"))
     except (IndexError, ValueError):
         raise Forged from None
 
