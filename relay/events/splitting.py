@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from relay.events.payload import dump
 
 _LARGEST = 10_000
 """Characters of what is around an array, as JSON: every one of its elements gets it."""
+_MOST_READ = 4_000_000
+"""Characters of what is around all arrays of a delivery, as it is written for each."""
 _MOST_OF_SAMPLE = 100
-_END = object()
 
 
 class Part(NamedTuple):
@@ -29,7 +30,7 @@ class Part(NamedTuple):
     of_top: bool = False
     """Whether it is an element of the top-level array."""
     enclosing: Mapping[str, Any] | None = None
-    """What is around the array that it is in, without the array; None if that is large."""
+    """What is around the array that it is in, without the array; None if that is large, or too much for all arrays."""
 
 
 def parts_of(body: Body, split: bool | str, most: int) -> Sequence[Part]:
@@ -63,53 +64,15 @@ def _below(part: Part, path: str) -> Iterator[Part]:
     arrays = [(place, array) for place, array in found if place and isinstance(array, list)]
     if not arrays:
         yield part
-    enclosing_of = _Enclosing(payload)
+    left = _MOST_READ
     for place, array in arrays:
-        enclosing = enclosing_of.at(place) if array else None
+        enclosing = None
+        if array and left > 0:
+            around = _without(payload, place)
+            left -= (length := len(dump(around)))
+            enclosing = around if length <= _LARGEST else None
         for element in array:
             yield Part(Body(element), True, False, enclosing)
-
-
-class _Enclosing:
-    """What is around the arrays of one payload."""
-
-    def __init__(self, payload: Any):
-        self._payload = payload
-        self._larger: dict[tuple[int, str | int], bool] = {}
-        """(an object on the way to arrays, its member on that way) → whether the others alone are too large."""
-
-    def at(self, place: Place) -> dict[str, Any] | None:
-        """None if it is large, which is found out without reading much of it for each array."""
-        value = self._payload
-        for step in place:
-            if isinstance(value, dict):
-                key = (id(value), step)
-                if key not in self._larger:
-                    self._larger[key] = _is_larger(item for name, item in value.items() if name != step)
-                if self._larger[key]:
-                    return None
-            value = value[step]
-        enclosing: dict[str, Any] = _without(self._payload, place)
-        return enclosing if len(dump(enclosing)) <= _LARGEST else None
-
-
-def _is_larger(values: Iterable[Any]) -> bool:
-    """Whether the values certainly come to more than `_LARGEST` characters; looks at no more of them than that."""
-    length, stack = 0, [iter(values)]
-    while stack:
-        value = next(stack[-1], _END)
-        if value is _END:
-            stack.pop()
-            continue
-        length += 1 + (len(value) if isinstance(value, (str, list, dict)) else 0)
-        if length > _LARGEST:
-            return True
-        if isinstance(value, dict):
-            length += sum(map(len, value))
-            stack.append(iter(value.values()))
-        elif isinstance(value, list):
-            stack.append(iter(value))
-    return False
 
 
 def _without(value: Any, place: Place) -> Any:
