@@ -71,8 +71,8 @@ lint: $(INSTALLED) ## Style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(INSTALLED) ## Generate docs/platforms.md and the JSON Schema from the platforms' folders
-	$(BIN)/python -m platforms.guide > docs/platforms.md
+docs: $(INSTALLED) ## Generate the table of docs/platforms.md and the JSON Schema from the platforms' folders
+	$(BIN)/python -m platforms.guide docs/platforms.md
 	$(BIN)/webhook-bridge schema > config/webhooks.schema.json
 
 docs-site: $(INSTALLED) ## Build the documentation as a website, build/site/index.html; anything wrong in it is an error

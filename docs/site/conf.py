@@ -1,4 +1,4 @@
-"""How Sphinx makes a site of README.md, CHANGELOG.md and docs/: `make docs-site`."""
+"""How Sphinx makes a site of README.md, CHANGELOG.md, docs/ and the platforms' pages: `make docs-site`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ project = html_title = "Conductor Webhook Bridge"
 version = release = current_version(ROOT)
 
 # Pages keep their places, so that their links lead to the same as on a code host.
-include_patterns = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**.md"]
+include_patterns = ["*.md", "docs/**.md", "platforms/*/README.md"]
 exclude_patterns = [".*", "build", "data"]
 extensions = ["myst_parser", "sphinx_external_toc", "sphinx_llms_txt"]
 external_toc_path = "docs/site/contents.yml"

@@ -24,7 +24,7 @@ COVERED = {
 """platform → what its proof covers."""
 IDENTIFIED = dict(
     re.findall(
-        r"^\| \[`([a-z0-9-]+)`\]\(#[^|]*\|.*\| *([^|]*?) *\|$",
+        r"^\| \[`([a-z0-9-]+)`\]\([^|]*\|.*\| *([^|]*?) *\|$",
         DOCS.joinpath("platforms.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
