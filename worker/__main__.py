@@ -22,7 +22,6 @@ from store.open import open_store
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
 from worker.context import Context, open_definitions
-from worker.delivery.executor import WAIT_FOR_STORE
 from worker.health import Health, serve
 from worker.leader.worker import Worker
 from worker.notify import EVERY, Apprise, Notifier
@@ -31,6 +30,8 @@ log = structlog.get_logger()
 
 HARD_STOP_AFTER = 9.0
 """Seconds from the signal. systemd and Kubernetes wait longer than this before they kill the worker."""
+_STORE_WAITS = 6.5
+"""Seconds from the signal after which nothing waits for the store any more."""
 _LAST_WORDS = 0.5
 """Seconds for writing to the log: whatever reads it may hang, too."""
 USAGE = """usage: python -m worker
@@ -73,7 +74,7 @@ def main() -> int:
             worker.reload()
         else:
             hard_stop.begin()
-            store.end_waits(WAIT_FOR_STORE)
+            store.end_waits(_STORE_WAITS)
             worker.stop()
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -18,8 +18,7 @@ the next worker to claim such a target looks up its outcome in Conductor.
 
 Stopping has two steps. `drain`, from the signal on: no more claims, no new calls; targets that wait for a slot, or are
 still submitted, are given back. `stop`: nothing more is submitted, and the executor ends once all calls have ended and
-are recorded. Hanging calls are abandoned after `WAIT_FOR_CALLS`, and an unavailable store after `WAIT_FOR_STORE`, as if
-the process had died.
+are recorded. It is waited for only so long: beyond that the process ends, as if it had died.
 """
 
 from __future__ import annotations
@@ -57,10 +56,8 @@ _GIVEN_BACK_FOR = 2.0
 """Seconds until a target that can't be called for because its group hangs is due again."""
 _TRY_AGAIN = 0.5
 """Seconds before the store is tried again."""
-WAIT_FOR_CALLS = 5.0
-"""Seconds to wait for calls after a stop."""
-WAIT_FOR_STORE = 6.5
-"""Seconds to keep trying to record results after a stop."""
+WAIT = 5.0
+"""Seconds that a stop waits for calls, and for the store to record them."""
 
 
 class Executor:
@@ -90,8 +87,6 @@ class Executor:
         self._recording = Recording(store, worker_id, clock)
         lasts = claim_lasts(context.conductor.timeout)
         self._claiming = Claiming(store, worker_id, lasts, context.definitions, self._recording, clock)
-        self._claims_now = False
-        """Whether targets have been reported due."""
         self._claims_at = float("-inf")
         self._away_until = 0.0
         """When to check next whether Conductor is back; 0 while it answers."""
@@ -99,7 +94,6 @@ class Executor:
         self._store_at = float("-inf")
         """When to try the store again after an error."""
         self._draining = False
-        self._draining_since = float("inf")
         self._last = False
         """Whether nothing more will be submitted."""
         self.free = self._in_flight.at_most
@@ -138,8 +132,9 @@ class Executor:
         """Nothing more is submitted: ends once the calls in flight have ended and are recorded."""
         self._inbox.put(self._stop)
 
-    def stop(self, seconds: float = WAIT_FOR_STORE + 2) -> None:
-        """Stops it and waits until it has ended, at most this many seconds."""
+    def stop(self, seconds: float = WAIT) -> None:
+        """Stops it and waits until it has ended, at most this many seconds: then the claims run out, and the next
+        worker looks up the outcomes."""
         self.ask_to_stop()
         self._thread.join(seconds)
         self._pool.shutdown(wait=False)
@@ -163,10 +158,9 @@ class Executor:
         if len(self._recording):
             at = self._recording.done_at + (_RECORD_EVERY if len(self._in_flight) > 1 else _RECORD_LAST)
         elif self._draining:
-            calls_end = self._draining_since + WAIT_FOR_CALLS if len(self._in_flight.slots) else float("inf")
-            at = min(now + CLAIM_EVERY, calls_end)
+            at = now + CLAIM_EVERY
         else:
-            at = now if self._claims_now else self._claims_at
+            at = self._claims_at
         at = max(at, self._store_at)
         if self._in_flight.waiting:  # as soon as a call hangs, one of them gets its slot
             at = min(at, self._in_flight.next_change(now))
@@ -187,8 +181,8 @@ class Executor:
                 return
             recorded = self._recording.run()
             # Recording has made room: fill it at once, so that no thread waits for work.
-            if not self._draining and (recorded or self._claims_now or now >= self._claims_at):
-                self._claims_now, self._claims_at = False, now + CLAIM_EVERY
+            if not self._draining and (recorded or now >= self._claims_at):
+                self._claims_at = now + CLAIM_EVERY
                 self._claim(now)
         except Exception as error:
             if isinstance(error, StoreUnavailable):
@@ -197,21 +191,10 @@ class Executor:
                 log.exception("claiming and recording failed unexpectedly; trying again")
             self._store_at = now + _TRY_AGAIN
         finally:
-            self._give_up_after(now)
             self._count(now)
 
     def _count(self, now: float) -> None:
         self.free = 0 if self._draining or self._away_until else self._in_flight.room(now)
-
-    def _give_up_after(self, now: float) -> None:
-        """Abandons what hangs: the claims run out, and the next worker looks up the outcomes."""
-        slots = self._in_flight.slots
-        if len(slots) and now >= self._draining_since + WAIT_FOR_CALLS:
-            log.error("calls hang; their results will be looked up", targets=len(slots))
-            slots.clear()
-        if len(self._recording) and now >= self._draining_since + WAIT_FOR_STORE:
-            log.error("results can't be recorded; they will be looked up", targets=len(self._recording))
-            self._recording.clear()
 
     def _claim(self, now: float) -> None:
         left = self._in_flight.payload_left(now)
@@ -255,12 +238,13 @@ class Executor:
             self._recording.give_back(one.target)
 
     def _claim_soon(self) -> None:
-        self._claims_now = True
+        self._claims_at = float("-inf")
 
     def _conductor_answers(self) -> None:
         if self._away_until:
             self._away_until, self._failures = 0.0, 0
-            self._claiming.hurry = self._claims_now = True
+            self._claiming.hurry = True
+            self._claim_soon()
 
     def _conductor_is_away(self) -> None:
         if self._clock.monotonic() >= self._away_until:
@@ -271,7 +255,6 @@ class Executor:
     def _drain(self) -> None:
         if not self._draining:
             self._draining = True
-            self._draining_since = self._clock.monotonic()
             self._give_back(self._in_flight.take_waiting())
 
     def _stop(self) -> None:

@@ -70,12 +70,6 @@ class Recording:
         this reason."""
         self._aside.append((target, webhook, _plain(reason)))
 
-    def clear(self) -> None:
-        """Forgets everything."""
-        self._results.clear()
-        self._given_back.clear()
-        self._aside.clear()
-
     def run(self) -> bool:
         """Writes everything, and returns whether there were results.
 

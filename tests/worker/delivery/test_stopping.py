@@ -6,12 +6,15 @@ import threading
 import time
 from typing import Any
 
+import pytest
+
 from store.errors import StoreUnavailable
 from testkit import PATIENCE
 from tests.worker.delivery.played import Played, starts
 from tests.worker.delivery.played import played as played
 from tests.worker.targets import Bench
 from tests.worker.targets import bench as bench
+from worker.conductor.errors import OutcomeUnknown
 
 
 def test_stopping_finishes_the_calls_in_flight_and_gives_back_what_was_not_begun(played: Played) -> None:
@@ -33,40 +36,27 @@ def test_stopping_finishes_the_calls_in_flight_and_gives_back_what_was_not_begun
     assert len(again) == 26, "another worker can have them at once"
 
 
-def test_stopping_does_not_wait_forever_for_a_store_that_cannot_be_used(played: Played) -> None:
-    played.bench.decide(*starts(2), claim=False)
-    played.work()
-    played.pool.run()
+@pytest.mark.parametrize("hangs", ["call", "store"])
+def test_stopping_does_not_wait_forever_for_what_hangs(bench: Bench, hangs: str) -> None:
+    bench.decide(*starts(1), claim=False)
+    hung, go_on = threading.Event(), threading.Event()
 
-    def unavailable(*_: Any) -> None:
-        raise StoreUnavailable("the disk is full")
+    def hang(*_: Any) -> None:
+        hung.set()
+        assert go_on.wait(PATIENCE)
+        raise StoreUnavailable("the disk is full") if hangs == "store" else OutcomeUnknown("lost")
 
-    played.bench.store.claims.record_results = unavailable  # type: ignore[method-assign]
-    played.executor.ask_to_stop()
-    played.messages()
-    began = played.now
-    for _ in range(4):
-        played.round()
-    assert not played.executor.ended, "a call is in flight still: its result may be the one that can be recorded"
-    played.pool.run()
-    while not played.executor.ended:
-        played.round()
-        assert played.now < began + 20
-    assert played.now >= began + 5
-
-
-def test_stopping_does_not_wait_forever_for_calls_that_hang(played: Played) -> None:
-    played.bench.decide(*starts(3), claim=False)
-    played.work()
-    played.pool.run()
-    played.executor.ask_to_stop()
-    began = played.now
-    while not played.executor.ended:
-        played.round()
-        assert played.now < began + 8
-    assert sorted(played.states()) == ["claimed", "claimed", "done"], (
-        "the others are looked up when their claims run out"
-    )
+    if hangs == "call":
+        bench.conductor.start = hang  # type: ignore[method-assign,assignment]
+    else:
+        bench.store.claims.record_results = hang  # type: ignore[method-assign]
+    bench.executor.start()
+    assert hung.wait(PATIENCE)
+    began = time.monotonic()
+    bench.executor.stop(0.1)
+    assert time.monotonic() - began < PATIENCE / 2
+    assert [target.state for target in bench.store.queries.targets_of([bench.event])] == ["claimed"]
+    go_on.set()
 
 
 def test_what_is_submitted_after_the_signal_and_before_the_loops_end_is_given_back(played: Played) -> None:
