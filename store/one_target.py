@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 _ITERATION = re.compile(r"__\d+\Z")
 """What Conductor adds to the reference name of a task in a loop, from its second iteration on."""
-NO_SUCH_WORKFLOW = "Conductor has no workflow"
-"""How the reason begins for which a callback fails whose workflow doesn't exist. People are advised by it."""
 
 
 class _Task(Protocol):

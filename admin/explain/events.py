@@ -20,7 +20,7 @@ from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
 from criteria.matches import BadMatches, Criterion
 from store.hiding import Hidden, hidden, shown_of
-from store.one_target import NO_SUCH_WORKFLOW, OneTarget, place_of
+from store.one_target import OneTarget, place_of
 from store.records import Event, Target, TargetState, Task, iso
 from store.rules.keys import NoKey, message_key
 
@@ -189,8 +189,6 @@ def _status(event: Event, webhook: Webhook | None, targets: Sequence[Target], co
             return f"Its targets are being called{pace}{because(context)}."
         case "delivered":
             return "Delivered."
-        case "failed" if event.is_callback and not is_settled:
-            return failed_callback(targets)
         case "failed":
             remedy = "" if is_settled else " Fix the cause, then replay the event."
             return f"Failed: Conductor refused it permanently.{remedy}"
@@ -257,37 +255,15 @@ def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, contex
 
 def single_target_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
     """Of an event that is expired or ignored: a replay to one target, or a callback."""
-    if only.kind == "callback":
-        return _callback_without_effect(event, only, targets)
-    if event.status == "expired":
-        return f"Expired: the {only}, the only target it may have, didn't wait for it until {iso(event.hold_until)}."
-    if only.kind == "complete":
-        return f"Ignored: {only.workflow} is no longer a receiver, and the event may go to no other."
-    return f"Ignored: the webhook no longer makes the {only} for it, and it may have no other target."
-
-
-def _callback_without_effect(event: Event, only: OneTarget, targets: Sequence[Target]) -> str:
-    if event.status == "ignored" and only.made_at is not None:
-        return f"Ignored: the {only} that its URL was made for was completed by another event, which came first."
+    its_only = f"the {only}, the only target it may have,"
     if event.status == "ignored":
-        return "Ignored: Conductor has no such workflow, so somebody made the URL up. The event will be deleted soon."
+        return f"Ignored: {its_only} isn't there for it any more, or never was."
     if not targets:
         return (
-            f"Expired: the {only} didn't start waiting until {iso(event.hold_until)}. If it waits now, or still will, "
+            f"Expired: {its_only} didn't start waiting until {iso(event.hold_until)}. If it waits now, or still will, "
             "replay the event: it is held for it again."
         )
     return (
-        f"Expired: the {only} has ended without it, so a replay alone finds nothing to complete. To use it after all, "
-        "have Conductor run the task again (rerun or retry its workflow), then replay the event; for a task of another "
-        "workflow make a new URL. If nothing is left to do, acknowledge it."
+        f"Expired: {its_only} has ended without it, so a replay alone finds nothing to complete. To use it after all, "
+        "have Conductor run the task again (rerun or retry its workflow), then replay the event."
     )
-
-
-def failed_callback(targets: Sequence[Target]) -> str:
-    """Of a callback that failed."""
-    if any((target.error or "").startswith(NO_SUCH_WORKFLOW) for target in targets):
-        return (
-            "Failed: its workflow is not in Conductor: it was removed, or is on another server. Until that changes a "
-            "replay can't help; make a new URL for a workflow that runs, and acknowledge the event."
-        )
-    return "Failed: its task couldn't be completed. Do what its target says, and replay the event while the task waits."

@@ -99,7 +99,6 @@ class Explainer:
         """
         if targets is None:
             targets = read_targets(self._store.queries, event.id)
-        webhook = self._bridge.definitions.by_name.get(event.webhook)
         tasks: dict[str, Task] = {}
         for target in targets.some[:limit]:
             task = self._store.queries.task(target.task_id) if target.task_id else None
@@ -113,7 +112,7 @@ class Explainer:
         else:
             found = self._explained(event, document, targets, tasks, limit)
         origins = self._store.acknowledgements.origins(event.id)
-        story = story_of(event, targets, origins, family, webhook, self._store.now(), self._waited(event))
+        story = story_of(event, targets, origins, family, self._store.now(), self._waited(event))
         return replace(found, story=story, replays=tuple(family.replays_of(event.id)))
 
     def _explained(

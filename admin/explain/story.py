@@ -10,17 +10,14 @@ from admin.events.descriptions import EventTargets
 from admin.events.replay_plan import Family
 from admin.explain.results import StoryStep
 from admin.explain.wording import describe_target
-from config.webhooks import Webhook
 from store import answers
 from store.answers import Answer, Waited
 from store.one_target import place_of
 from store.records import Event, Target, iso
 from store.story import Note, Origins
 
-_TARGETS = 50
+_TARGETS = 20
 """Targets whose calls are listed, at most."""
-_LONGEST = 200
-"""Steps that are listed, at most: the first and the last."""
 _NAMED = 5
 """Targets that one sentence names, at most."""
 _BY_A_CHALLENGE = "by nothing but the challenge that the webhook's URL once answered, or `verifier: none`"
@@ -31,7 +28,6 @@ def story_of(
     targets: EventTargets,
     origins: Origins | None,
     family: Family | None,
-    webhook: Webhook | None,
     now: int,
     waited: Iterable[StoryStep] = (),
 ) -> tuple[StoryStep, ...]:
@@ -39,7 +35,7 @@ def story_of(
     that its sender waits for."""
     found = [
         *_arrival(event, origins),
-        *_decisions(event, targets, origins, webhook),
+        *_decisions(event, targets, origins),
         *(one for target in targets.some[:_TARGETS] for one in _calls(target, now)),
         *waited,
         *_replays(event, family),
@@ -48,12 +44,7 @@ def story_of(
     if targets.number > _TARGETS:
         what = f"Only the calls for the first {_TARGETS} of its {targets.number} targets are listed here."
         found.append(StoryStep(targets.some[_TARGETS].created_at, what))
-    found.sort(key=lambda step: step.at)
-    if len(found) > _LONGEST:
-        half = _LONGEST // 2
-        left_out = StoryStep(found[half].at, f"{len(found) - _LONGEST} steps are left out here.")
-        found = [*found[:half], left_out, *found[-half:]]
-    return tuple(found)
+    return tuple(sorted(found, key=lambda step: step.at))
 
 
 def _arrival(event: Event, origins: Origins | None) -> Iterator[StoryStep]:
@@ -72,13 +63,11 @@ def _arrival(event: Event, origins: Origins | None) -> Iterator[StoryStep]:
         yield StoryStep(at, f"Verified {_BY_A_CHALLENGE}.")
 
 
-def _decisions(
-    event: Event, targets: EventTargets, origins: Origins | None, webhook: Webhook | None
-) -> Iterator[StoryStep]:
+def _decisions(event: Event, targets: EventTargets, origins: Origins | None) -> Iterator[StoryStep]:
     if event.decided_at is None:
         return
     first = [target for target in targets.some if target.created_at <= event.decided_at]
-    outcome = _outcome(event, first, sum(targets.others.values()), webhook)
+    outcome = _outcome(event, first, sum(targets.others.values()))
     scan = ""
     if origins is not None and origins.scan_at is not None:
         scan = f", after the scan for waiting tasks that began at {iso(origins.scan_at)}"
@@ -93,17 +82,11 @@ def _decisions(
         yield StoryStep(event.settled_at, "Its hold ended: no task took it.")
 
 
-def _outcome(event: Event, first: Sequence[Target], others: int, webhook: Webhook | None) -> str:
+def _outcome(event: Event, first: Sequence[Target], others: int) -> str:
     if first:
         return _named(first, others)
-    if event.is_callback:
-        return f"held for the {event.only}, until {iso(event.hold_until)} at the latest"
     if event.settled_at == event.decided_at:
-        if event.status == "ignored":
-            return "nothing to complete, nothing to start and no message to send"
-        if webhook is not None and webhook.hold == 0:
-            return "no task was waiting for it, and with `hold: 0s` it is not held"
-        return "no task was waiting for it, and its hold had ended"
+        return "it has no target"
     return f"no task was waiting for it, so it was held until {iso(event.hold_until)} at the latest"
 
 
@@ -157,11 +140,6 @@ def span(milliseconds: int) -> str:
 
 _SHOWN = 200
 """Characters of an answer that are shown."""
-_NO_ANSWER = {
-    answers.TOO_LARGE: "Its workflow completed, but its answer is too large",
-    answers.UNREADABLE: "Its workflow completed, but its output can't be used",
-    answers.GONE: "Conductor no longer has its workflow",
-}
 
 
 def waiting_sender_steps(waited: Waited, received_at: int, now: int, shows_body: bool) -> Iterator[StoryStep]:
@@ -185,7 +163,4 @@ def _answer(answer: Answer, shows_body: bool) -> tuple[str, bool]:
         body = answer.body or "null"
         text = body if len(body) <= _SHOWN else body[:_SHOWN] + "…"
         return f"Its workflow completed; the answer{f' is {text}' if shows_body else ' is hidden'}.", False
-    if answer.outcome in answers.NO_WORKFLOW.values():
-        return f"It neither started nor resumed a workflow: its sender is answered 502 ({answer.outcome}).", True
-    why = _NO_ANSWER.get(answer.outcome, f"Its workflow ended as {answer.outcome}")
-    return f"{why}: its sender is answered 502.", True
+    return f"Its sender is answered 502: {answer.outcome}.", True

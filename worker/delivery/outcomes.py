@@ -17,7 +17,7 @@ import structlog
 from config.webhooks import Webhook
 from criteria.inputs import InputTooLarge
 from store.errors import StoreUnavailable
-from store.one_target import NO_SUCH_WORKFLOW, callback_to
+from store.one_target import callback_to
 from store.records import Event, Result, Target, TargetKind, TargetState
 from store.rules.keys import standing
 from store.rules.transitions import failed_alone, others_since
@@ -338,7 +338,7 @@ def _refused_callback(conductor: Conductor, target: Target, event: Event, webhoo
     place = f"workflow {target.workflow_id}"
     tasks = conductor.workflow_tasks(target.workflow_id)
     if tasks is None:
-        return ended("failed", f"{NO_SUCH_WORKFLOW} {target.workflow_id}")
+        return ended("failed", f"Conductor has no {place}")
     found = tasks.at(event.only or callback_to(target.workflow_id, target.reference_name))
     if event.id in found.workers:
         return Result(target, "done")

@@ -100,8 +100,8 @@ def test_a_target_that_is_being_called_cannot_be_replayed(sample: Sample) -> Non
     ("target", "status", "words"),
     [
         (1, "expired", "Expired: the task wait_other of deploy (workflow-deploy-other), the only target it may have"),
-        (1, "ignored", "Ignored: deploy is no longer a receiver"),
-        (3, "ignored", "Ignored: the webhook no longer makes the start of on_push (number 2 of it) for it"),
+        (1, "ignored", "Ignored: the task wait_other of deploy (workflow-deploy-other), the only target it may have"),
+        (3, "ignored", "Ignored: the start of on_push (number 2 of it), the only target it may have"),
     ],
 )
 def test_a_replay_that_came_to_nothing_says_why(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from admin.explain.events import explain_event
 from admin.explain.explainer import describe_task
 from config.webhooks import Definitions
@@ -36,18 +34,6 @@ def test_a_task_that_never_came_may_still_get_it_by_a_replay() -> None:
     said = meaning(status="expired")
     assert "didn't start waiting until" in said
     assert "replay the event" in said
-
-
-@pytest.mark.parametrize(
-    ("error", "advice"),
-    [
-        ("Conductor has no workflow w1", "Until that changes a replay can't help"),
-        ("workflow w1 is a other, which isn't among the webhook's receivers", "replay the event while the task waits"),
-        ("its task waits only now: replay the event", "replay the event while the task waits"),
-    ],
-)
-def test_what_failed_says_whether_a_replay_can_help(error: str, advice: str) -> None:
-    assert advice in meaning(completion(state="failed", error=error), status="failed")
 
 
 def test_a_task_that_another_event_took_is_out_of_reach() -> None:
