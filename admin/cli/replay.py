@@ -19,7 +19,7 @@ from admin.cli.tables import counted, plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.filters import parts_of
 from admin.events.replay import NeedsConfirmation, Progress, replay_all
-from admin.events.replay_plan import SETTLED, Plan, choose, chosen, plan_of
+from admin.events.replay_plan import SETTLED, Plan, choose, plan_of
 from config.quantities import parse_rate
 from store.errors import StoreUnavailable
 from store.records import iso
@@ -210,7 +210,7 @@ def _note(
         raise click.UsageError(f"--reason: {error}") from None
     if event_ids:
         named = {event.id: event for event in map(here.bridge.event_meant, event_ids)}
-        events = sorted(map(chosen, named.values()), key=lambda event: event.seq)
+        events = sorted(named.values(), key=lambda event: event.seq)
     else:
         events = choose(here.bridge, search_for(here, chosen_by))
     plan = plan_notes(events, what)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from admin.bridge import Bridge
 from admin.errors import CantDo
-from admin.events.replay_plan import REPLAY_DELIVERED, Chosen, Plan, chosen
+from admin.events.replay_plan import REPLAY_DELIVERED, Plan
+from store.records import Event
 from store.story import REASON_KEPT, Note, Noted
 
 ALREADY = "it is acknowledged already"
@@ -33,13 +34,13 @@ def check_reason(what: Noted, reason: str | None) -> str:
 
 def note(bridge: Bridge, event_id: str, what: Noted, reason: str) -> None:
     """Acknowledges or reopens one event, and records the change. Raises NotFound, CantNote, StoreUnavailable."""
-    plan = plan_notes([chosen(bridge.event(event_id))], what)
+    plan = plan_notes([bridge.event(event_id)], what)
     if not note_all(bridge, plan, what, reason, f"id {event_id}"):
         (why_not,) = plan.left_out
         raise CantNote(f"event {event_id} can't be {what}: {why_not}")
 
 
-def plan_notes(matching: Sequence[Chosen], what: Noted) -> Plan:
+def plan_notes(matching: Sequence[Event], what: Noted) -> Plan:
     """Which of these events, oldest first, would be acknowledged or reopened, and why others wouldn't."""
     plan = Plan(newest=matching[-1].seq if matching else 0)
     for event in matching:
@@ -71,9 +72,9 @@ def note_all(bridge: Bridge, plan: Plan, what: Noted, reason: str, chosen_by: st
     return done
 
 
-def _why_not(event: Chosen, what: Noted) -> str | None:
+def _why_not(event: Event, what: Noted) -> str | None:
     if what == "reopened":
-        return None if event.acknowledged else NOT_ACKNOWLEDGED
-    if event.acknowledged:
+        return None if event.acknowledged_at is not None else NOT_ACKNOWLEDGED
+    if event.acknowledged_at is not None:
         return ALREADY
-    return REPLAY_DELIVERED if event.resolved else _WHY_NOT.get(event.status)
+    return REPLAY_DELIVERED if event.resolved_by is not None else _WHY_NOT.get(event.status)

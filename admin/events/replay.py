@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
 from admin.events.descriptions import describe_effects
-from admin.events.replay_plan import REPLAY_PENDING, Chosen, Plan, families, is_undefined, undefined, why_settled
+from admin.events.replay_plan import REPLAY_PENDING, Plan, families, is_undefined, undefined, why_settled
 from admin.explain.wording import describe_target
 from config.model import DEFAULT_HOLD
 from store.errors import StoreUnavailable
 from store.one_target import OneTarget, place_of
-from store.records import Committed, NewEvent, Target, new_event_id
+from store.records import Committed, Event, NewEvent, Target, new_event_id
 from store.rules.transitions import LIVE
 from store.sql.admin import ERASED
 
@@ -162,7 +162,7 @@ def replay_all(
                 bridge.record("replayed", webhook, f"{times} events, by {chosen_by}")
 
 
-def _replay_unless_settled(bridge: Bridge, chosen: Chosen, acknowledged: bool) -> str | None:
+def _replay_unless_settled(bridge: Bridge, chosen: Event, acknowledged: bool) -> str | None:
     """Replays the event; returns why not, if so."""
     event = bridge.store.queries.listed([chosen.id]).get(chosen.id)
     if event is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from admin.bridge import Bridge
-from store.records import Event, EventStatus
+from store.records import Event
 from store.rules.transitions import is_whole
 from store.sql.event_search import EventFilter
 from store.sql.queries import Queries
@@ -21,25 +21,11 @@ SETTLED = frozenset({REPLAY_DELIVERED, REPLAY_PENDING, SAME_EVENT, ACKNOWLEDGED}
 _PAGE = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """An event that was chosen."""
-
-    seq: int
-    id: str
-    webhook: str
-    status: EventStatus
-    received_at: int
-    acknowledged: bool = False
-    resolved: bool = False
-    """Whether a replay delivered what it didn't."""
-
-
 @dataclass
 class Plan:
     """What a replay of many would do."""
 
-    chosen: list[Chosen] = field(default_factory=list)
+    chosen: list[Event] = field(default_factory=list)
     """The events to replay, oldest first."""
     left_out: Counter[str] = field(default_factory=Counter)
     """reason → events that match but would not be replayed."""
@@ -81,17 +67,17 @@ def _number(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def choose(bridge: Bridge, query: EventFilter, most: int | None = None) -> list[Chosen]:
+def choose(bridge: Bridge, query: EventFilter, most: int | None = None) -> list[Event]:
     """The events that match the query, oldest first; at most the newest `most`.
 
     However long that takes, unless there is a `most`. `query.limit` is ignored. Events that arrive later, replays
     included, are not among them.
     """
-    found: list[Chosen] = []
+    found: list[Event] = []
     query = replace(query, limit=_PAGE)
     while True:
         page = bridge.page(query)
-        found += map(chosen, page.events)
+        found += page.events
         if most is not None and len(found) >= most:
             return found[:most][::-1]
         if len(page.events) == _PAGE:
@@ -106,13 +92,7 @@ def choose(bridge: Bridge, query: EventFilter, most: int | None = None) -> list[
         query = replace(query, before_seq=before.seq, after_seq=after)
 
 
-def chosen(event: Event) -> Chosen:
-    """The event, as it is chosen."""
-    acknowledged, resolved = event.acknowledged_at is not None, event.resolved_by is not None
-    return Chosen(event.seq, event.id, event.webhook, event.status, event.received_at, acknowledged, resolved)
-
-
-def plan_of(bridge: Bridge, matching: Sequence[Chosen], acknowledged: bool = False) -> Plan:
+def plan_of(bridge: Bridge, matching: Sequence[Event], acknowledged: bool = False) -> Plan:
     """The plan for these events, oldest first: one of each family, if none of its replays is delivered or pending.
 
     Leaves out acknowledged events, unless they are asked for.
@@ -121,14 +101,11 @@ def plan_of(bridge: Bridge, matching: Sequence[Chosen], acknowledged: bool = Fal
     origins = set[str]()
     for first in range(0, len(matching), _PAGE):
         page = matching[first : first + _PAGE]
-        events = bridge.store.queries.listed([event.id for event in page])
-        family_of = families(bridge.store.queries, list(events.values()))
+        family_of = families(bridge.store.queries, page)
         wanted = []
         for event in page:
-            if (stored := events.get(event.id)) is None:
-                continue  # pruned meanwhile
             family = family_of[event.id]
-            reason = why_settled(stored, family, acknowledged)
+            reason = why_settled(event, family, acknowledged)
             if is_undefined(bridge, event.webhook):
                 reason = undefined(event.webhook)
             if reason is None and family.origin in origins:

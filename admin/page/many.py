@@ -16,9 +16,10 @@ from admin.bridge import Bridge
 from admin.events.acknowledge import CantNote, check_reason, note, note_all, plan_notes
 from admin.events.filters import PARTS, parts_of, search_of
 from admin.events.replay import replay_all
-from admin.events.replay_plan import Chosen, Plan, choose, chosen, plan_of
+from admin.events.replay_plan import Plan, choose, plan_of
 from admin.events.search import BadFilter
 from admin.page.pages import AT_ONCE, bridge, render
+from store.records import Event
 from store.story import REASON_KEPT, Noted
 
 _SINGLE = 200
@@ -49,7 +50,7 @@ def asked_for(given: MultiDict[str, str]) -> Asked:
     return Asked(parts_of(given), given.getlist("event"), to if to is not None and 0 <= to < 2**62 else None)
 
 
-def chosen_of(here: Bridge, asked: Asked) -> list[Chosen]:
+def chosen_of(here: Bridge, asked: Asked) -> list[Event]:
     """The events, oldest first. Raises BadFilter, NotFound."""
     if not asked.filters and not asked.event_ids:
         raise BadFilter(f"select events: tick some, or filter them by {', '.join(PARTS[:-1])} or {PARTS[-1]}")
@@ -57,7 +58,7 @@ def chosen_of(here: Bridge, asked: Asked) -> list[Chosen]:
         raise BadFilter(f"at most {_SINGLE} events can be named")
     if asked.event_ids:
         found = here.store.queries.listed(asked.event_ids).values()
-        return sorted(map(chosen, found), key=lambda event: event.seq)
+        return sorted(found, key=lambda event: event.seq)
     query = search_of(here, asked.filters)
     return choose(here, replace(query, before_seq=asked.to + 1 if asked.to else None), most=AT_ONCE)
 
