@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -16,12 +16,17 @@ from admin.api.base import ApiObject, Json
 from admin.api.base import as_json as to_json
 from admin.bridge import Bridge, open_definitions, os_user, read_definitions, webhook_of
 from admin.cli.tables import compact, counted, plain, table
+from admin.events.filters import STATUSES, Parts
+from config.quantities import parse_duration
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, Webhook, load_definitions
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
+
+_Value = TypeVar("_Value")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class Here:
@@ -81,22 +86,36 @@ LIMIT = click.IntRange(1, 1_000_000_000)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-class HttpUrl(click.ParamType[str]):
-    """A URL without a password, which would show in the list of processes."""
+class Parsed(click.ParamType[_Value]):
+    """What a function makes of the text of an argument or option; its ValueError says what is wrong with it."""
 
-    name = "url"
+    def __init__(self, name: str, parse: Callable[[str], _Value]):
+        self.name = name
+        self._parse = parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _Value:
         try:
-            parts = urlsplit(value)
-            is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            is_url = False
-        if not is_url:
-            self.fail(f"{value!r} is not a URL; write one such as http://localhost:8000", param, ctx)
-        if parts.username is not None or parts.password is not None:
-            self.fail("a URL with a password shows it to everyone on this machine", param, ctx)
-        return str(value)
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _http_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise ValueError(f"{text!r} is not a URL; write one such as http://localhost:8000")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with a password shows it to everyone on this machine")
+    return text
+
+
+DURATION = Parsed("duration", parse_duration)
+"""Seconds."""
+HTTP_URL = Parsed("url", _http_url)
 
 
 def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -175,3 +194,25 @@ def secret_given(text: str | None, option: str = "--secret") -> str:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise click.BadParameter(f"{text[1:]}: {reason}", param_hint=option) from None
+
+
+_SHORT = {"webhook": ["-w"], "status": ["-s"], "text": ["-t"]}
+_MORE: Mapping[str, Mapping[str, Any]] = {
+    "webhook": {"shell_complete": complete_webhook},
+    "status": {"type": click.Choice(STATUSES)},
+    "where": {"multiple": True, "metavar": "$.PATH=VALUE"},
+    "since": {"metavar": "TIME"},
+    "until": {"metavar": "TIME"},
+}
+
+
+def filter_options(which: str) -> Callable[[_Command], _Command]:
+    """The options of a filter; `which` begins their help."""
+
+    def add(command: _Command) -> _Command:
+        for name, field in reversed(Parts.model_fields.items()):
+            text = (field.description or "").replace("only those", which) + "."
+            command = click.option(f"--{name}", *_SHORT.get(name, ()), help=text, **_MORE.get(name, {}))(command)
+        return command
+
+    return add

@@ -26,14 +26,14 @@ from admin.cli.common import (
     echo_list,
     echo_table,
     echo_values,
+    filter_options,
     here,
 )
-from admin.cli.filters import filter_options, search_for
 from admin.cli.groups import Commands, fail
 from admin.cli.replay import acknowledge, erase, reopen, replay
 from admin.cli.tables import compact, counted, cut, plain, pretty
 from admin.events.failures import failures
-from admin.events.filters import parts_of
+from admin.events.filters import parts_of, search_of
 from admin.events.follow import Follower, News
 from admin.events.search import Search
 from admin.events.tree import compared, differences, place
@@ -117,7 +117,7 @@ def events(
     if ctx.invoked_subcommand is not None:
         return
     parts = parts_of(filters)
-    search = search_for(here, parts)
+    search = search_of(here.bridge, parts)
     if in_groups and set(parts) - {"webhook"}:
         raise click.UsageError("--failures can only be narrowed by --webhook")
     if in_groups:

@@ -21,16 +21,20 @@ def fail(message: object) -> NoReturn:
     sys.exit(1)
 
 
-def _is_foreseen(error: Exception) -> bool:
-    """Whether its text tells people what is wrong."""
+def _exit_if_foreseen(error: Exception) -> None:
+    """Exits with the error's text, if that tells people what is wrong."""
     # Imported here: each command that can raise them has imported them by now, and the others start without.
     from admin.errors import CantDo
+    from admin.events.search import BadFilter
     from config.settings import SettingsError
     from config.webhooks import DefinitionsError
     from relay.reports.retry import StillRejected
     from store.errors import NewerStore, StoreUnavailable
 
-    return isinstance(error, (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected))
+    if isinstance(error, BadFilter):
+        raise click.UsageError(str(error)) from None
+    if isinstance(error, (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected)):
+        fail(error)
 
 
 class Commands(click.Group):
@@ -42,9 +46,8 @@ class Commands(click.Group):
         except _OF_CLICK:
             raise
         except Exception as error:
-            if not _is_foreseen(error):
-                raise
-            fail(error)
+            _exit_if_foreseen(error)
+            raise
 
 
 class ImportedCommands(Commands):

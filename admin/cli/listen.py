@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
-from admin.cli.common import Here, HttpUrl, here
+from admin.cli.common import HTTP_URL, Here, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
@@ -17,9 +17,9 @@ from platforms.verifiers import CannotSign
 
 
 @click.command()
-@click.argument("url", type=HttpUrl())
+@click.argument("url", type=HTTP_URL)
 @click.option(
-    "--forward", type=HttpUrl(), metavar="URL", required=True, help="The webhook's URL at the bridge on this machine."
+    "--forward", type=HTTP_URL, metavar="URL", required=True, help="The webhook's URL at the bridge on this machine."
 )
 @click.option("-w", "--webhook", metavar="NAME", help="The webhook at the public bridge; by default the forward URL's.")
 @click.option(

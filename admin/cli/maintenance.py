@@ -7,9 +7,8 @@ import time
 
 import click
 
-from admin.cli.common import Here, here
+from admin.cli.common import DURATION, Here, here
 from admin.cli.groups import fail
-from config.quantities import parse_duration
 from config.urls import check_database_url, without_password
 from store.open import open_store
 from store.records import iso
@@ -20,10 +19,10 @@ _STEP = 200
 
 
 @click.command()
-@click.option("--older-than", required=True, metavar="DURATION", help="Since the events finished, such as 7d.")
+@click.option("--older-than", type=DURATION, required=True, help="Since the events finished, such as 7d.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
 @here
-def prune(here: Here, older_than: str, yes: bool) -> None:
+def prune(here: Here, older_than: float, yes: bool) -> None:
     """Delete finished events, and what belongs to them, that are older than a DURATION.
 
     The worker does this by itself, by BRIDGE_RETENTION. A repeated delivery of a pruned event is a new event. Pending
@@ -33,10 +32,7 @@ def prune(here: Here, older_than: str, yes: bool) -> None:
     Example:
       webhook-bridge prune --older-than 7d
     """
-    try:
-        before = here.store.now() - int(parse_duration(older_than) * 1000)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--older-than") from None
+    before = here.store.now() - int(older_than * 1000)
     if not yes:
         click.confirm(f"Delete all events that finished before {iso(before)}?", abort=True, err=True)
     number, more = 0, True

@@ -10,6 +10,7 @@ import click
 from admin import operations
 from admin.api.objects import KeptRejection, RetryOfMany
 from admin.cli.common import (
+    DURATION,
     LIMIT,
     Here,
     as_json_option,
@@ -26,7 +27,6 @@ from admin.cli.groups import Commands
 from admin.cli.tables import plain, pretty
 from admin.events.filters import check_webhook
 from admin.events.kept_rejections import ALL, KeptRejections
-from config.quantities import parse_duration
 from store.records import iso
 
 _COLUMNS = {
@@ -105,13 +105,13 @@ def show(here: Here, kept_id: str, as_json: bool) -> None:
 @rejections.command(short_help="Verify rejected deliveries again.")
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @click.option("-w", "--webhook", shell_complete=complete_webhook, help="Many: those of this webhook.")
-@click.option("--since", metavar="DURATION", help="Many: those that arrived within the last DURATION, such as 2h.")
+@click.option("--since", type=DURATION, help="Many: those that arrived within the last DURATION, such as 2h.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("-y", "--yes", is_flag=True, help="Many: don't ask, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @here
 def retry(
-    here: Here, ids: tuple[str, ...], webhook: str | None, since: str | None, dry_run: bool, yes: bool, as_json: bool
+    here: Here, ids: tuple[str, ...], webhook: str | None, since: float | None, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
     """Verify rejected deliveries again, with today's definition, and accept those that pass.
 
@@ -133,7 +133,7 @@ def retry(
         plan = refused.plan_for(ids)
     else:
         check_webhook(here.bridge, webhook)
-        plan = refused.plan(webhook, _begin(here, since))
+        plan = refused.plan(webhook, 0 if since is None else here.store.now() - int(since * 1000))
     number = len(plan.ready)
     if dry_run or not number:
         would_be = {webhook or "": number} if number else {}
@@ -146,13 +146,6 @@ def retry(
     done = refused.retry(plan.ready, ", ".join(ids) or ALL)
     _say(done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}), "accepted", as_json)
     sys.exit(1 if ids and plan.refused else 0)
-
-
-def _begin(here: Here, since: str | None) -> int:
-    try:
-        return here.store.now() - int(parse_duration(since) * 1000) if since is not None else 0
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
 
 
 def _say(found: RetryOfMany, what: str, as_json: bool) -> None:

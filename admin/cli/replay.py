@@ -12,12 +12,11 @@ import click
 
 from admin import operations
 from admin.api.objects import ManyPlan, Notes, Replays, ReplayTo
-from admin.cli.common import Here, confirm, echo_json, echo_left_out, here
-from admin.cli.filters import filter_options, search_for
+from admin.cli.common import Here, Parsed, confirm, echo_json, echo_left_out, filter_options, here
 from admin.cli.groups import fail
 from admin.cli.tables import counted, plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
-from admin.events.filters import parts_of
+from admin.events.filters import parts_of, search_of
 from admin.events.replay import NeedsConfirmation, Progress, replay_all
 from admin.events.replay_plan import SETTLED, Plan, choose, plan_of
 from config.quantities import parse_rate
@@ -36,7 +35,9 @@ _ONE = "EVENT_ID is one event: leave out the options that select many"
 @click.argument("event_id", required=False)
 @filter_options("Many: those")
 @click.option("--target", type=click.IntRange(min=1), help="One: only to this one of its targets, by its number.")
-@click.option("--rate", metavar="RATE", default="20/s", show_default=True, help="The highest rate, such as 20/s.")
+@click.option(
+    "--rate", type=Parsed("rate", parse_rate), default="20/s", show_default=True, help="The highest rate, such as 20/s."
+)
 @click.option("--acknowledged", is_flag=True, help="Many: acknowledged ones too.")
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
@@ -87,15 +88,11 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
 
 
 def _replay_many(
-    here: Here, chosen_by: Mapping[str, str], rate: str, dry_run: bool, yes: bool, as_json: bool, acknowledged: bool
+    here: Here, chosen_by: Mapping[str, str], rate: float, dry_run: bool, yes: bool, as_json: bool, acknowledged: bool
 ) -> None:
     """Replays the events that match; exits with 1 if it was stopped or some couldn't be replayed."""
-    try:
-        per_second = parse_rate(rate)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
     bridge = here.bridge
-    plan = plan_of(bridge, choose(bridge, search_for(here, chosen_by)), acknowledged)
+    plan = plan_of(bridge, choose(bridge, search_of(here.bridge, chosen_by)), acknowledged)
     if dry_run or not plan.total:
         _say_plan(plan, "would be replayed", as_json)
         return
@@ -109,7 +106,7 @@ def _replay_many(
     before = signal.signal(signal.SIGINT, lambda *_: stop.set())
     try:
         by = _words_of(chosen_by)
-        steps = replay_all(bridge, plan, per_second, stop.wait, stop.is_set, acknowledged, chosen_by=by)
+        steps = replay_all(bridge, plan, rate, stop.wait, stop.is_set, acknowledged, chosen_by=by)
         with click.progressbar(steps, length=plan.total, file=sys.stderr) as shown:
             for step in shown:
                 progress = step
@@ -212,7 +209,7 @@ def _note(
         named = {event.id: event for event in map(here.bridge.event_meant, event_ids)}
         events = sorted(named.values(), key=lambda event: event.seq)
     else:
-        events = choose(here.bridge, search_for(here, chosen_by))
+        events = choose(here.bridge, search_of(here.bridge, chosen_by))
     plan = plan_notes(events, what)
     if dry_run or not plan.chosen:
         _say_plan(plan, f"would be {what}", as_json, to_stderr=not dry_run)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from admin.cli.common import Here, HttpUrl, complete_webhook, here, webhook_named
+from admin.cli.common import HTTP_URL, Here, complete_webhook, here, webhook_named
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.deliveries import CantKeep, headers_of, of_sample, renewed, with_content_type, written
@@ -43,7 +43,7 @@ from store.delivery_records import RawDelivery
 )
 @click.option("--query", default="", help="The query string, such as a=1&b=2.")
 @click.option("-X", "--method", help="The HTTP method; POST by default.")
-@click.option("--url", type=HttpUrl(), help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
+@click.option("--url", type=HTTP_URL, help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
 @click.option("--unsigned", is_flag=True, help="Don't sign, to see the rejection.")
 @here
 def send(

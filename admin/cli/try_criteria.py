@@ -13,7 +13,7 @@ from admin.api.objects import TriedEvent
 from admin.cli.common import Columns, Here, as_json_option, complete_webhook, echo_list, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
-from admin.events.search import BadFilter, split_condition
+from admin.events.search import split_condition
 from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written
 from store.hiding import Hidden
 
@@ -72,9 +72,4 @@ def _result(kind: Kind, tried: Json) -> str:
 
 
 def _line(text: str, kind: Kind, hide: Hidden) -> Line:
-    if kind == "once":
-        return read_line(text, "", kind, hide)
-    try:
-        return read_line(*split_condition(text), kind, hide)
-    except BadFilter as error:
-        raise click.BadParameter(str(error)) from None
+    return read_line(text, "", kind, hide) if kind == "once" else read_line(*split_condition(text), kind, hide)
