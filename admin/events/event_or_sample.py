@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from admin.bridge import Bridge
 from admin.errors import NotFound
 from config.webhooks import Webhook
 from platforms import PLATFORMS
-from platforms.bodies import Body
 from platforms.guide import SampleEvent, samples
 from platforms.http import Request
 from relay.events.payload import payload_of
@@ -21,26 +20,6 @@ from store.sql.event_search import EventFilter
 
 _ANYTHING = frozenset(("custom", "cloudevents", "standard-webhooks"))
 """Platforms whose senders decide what is in an event: a sample says nothing about others."""
-
-
-def sample_events(webhook: Webhook) -> Sequence[Mapping[str, Any]]:
-    """The payloads of the samples of the webhook's platform; none if they tell nothing."""
-    if webhook.platform in _ANYTHING:
-        return ()
-    platform = PLATFORMS[webhook.platform]
-    events = [event for body in _bodies(webhook.platform).values() for event in shaped(webhook, platform, body)]
-    return [json.loads(payload_of(event, {})) for event in events]
-
-
-@cache
-def _bodies(platform: str) -> Mapping[str, Body]:
-    """The samples by name, as the platform reads them."""
-    found = {}
-    for name, sample in samples(platform).items():
-        headers = {"content-type": sample.content_type} | {name.lower(): text for name, text in sample.headers.items()}
-        request = Request("POST", "", "", headers, sample.body, None, 0.0)
-        found[name] = PLATFORMS[platform].read(request, signed=False)
-    return found
 
 
 def find_sample(webhook: Webhook, name: str) -> SampleEvent:
@@ -56,11 +35,12 @@ def event_of_sample(webhook: Webhook, name: str) -> Event:
 
     Raises NotFound.
     """
-    sample = find_sample(webhook, name)
-    bodies = shaped(webhook, PLATFORMS[webhook.platform], _bodies(webhook.platform)[name])
+    sample, platform = find_sample(webhook, name), PLATFORMS[webhook.platform]
+    headers = {name.lower(): value for name, value in sample.headers.items()} | {"content-type": sample.content_type}
+    request = Request("POST", "", "", headers, sample.body, None, 0.0)
+    bodies = shaped(webhook, platform, platform.read(request, signed=False))
     if not bodies:
         raise NotFound(f"the sample {name} has nothing where `split` looks")
-    headers = {name.lower(): value for name, value in sample.headers.items()} | {"content-type": sample.content_type}
     return Event(
         seq=0,
         id=f"sample {name}",
@@ -79,13 +59,18 @@ def event_of_sample(webhook: Webhook, name: str) -> Event:
     )
 
 
-def first_sample(webhook: Webhook) -> Event | None:
-    """The first sample of the webhook's platform as an event; None without one, or if it makes no event."""
-    name = next(iter(samples(webhook.platform)), None)
-    try:
-        return None if name is None else event_of_sample(webhook, name)
-    except NotFound:
-        return None
+def events_of_samples(webhook: Webhook) -> Iterator[Event]:
+    """The samples of the webhook's platform as events, without those that make none."""
+    for name in samples(webhook.platform):
+        with suppress(NotFound):
+            yield event_of_sample(webhook, name)
+
+
+def sample_events(webhook: Webhook) -> Sequence[Mapping[str, Any]]:
+    """The payloads of the samples of the webhook's platform; none if they tell nothing."""
+    if webhook.platform in _ANYTHING:
+        return ()
+    return [json.loads(event.payload) for event in events_of_samples(webhook)]
 
 
 def find_event_or_sample(bridge: Bridge, webhook: Webhook, given: str) -> Event | None:
@@ -102,4 +87,4 @@ def find_event_or_sample(bridge: Bridge, webhook: Webhook, given: str) -> Event 
             raise NotFound(f"no event {given} of {webhook.name}")
         return event
     newest = bridge.store.queries.events(EventFilter(webhook.name, limit=1))
-    return newest[0] if newest else first_sample(webhook)
+    return newest[0] if newest else next(events_of_samples(webhook), None)
