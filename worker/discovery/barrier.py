@@ -71,7 +71,7 @@ class Barrier:
         self._ended: list[float] = []
         self._looked = _NEVER
         self.failing_since = _ALWAYS
-        """Since when no look has succeeded; infinite if the last one has."""
+        """Since when no look of this term has succeeded; infinite if the last one has."""
         self._wanted = False
         self._failures = 0
         self._look_not_before = self._wanted_not_before = _NEVER

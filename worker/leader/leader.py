@@ -203,7 +203,6 @@ class Leader:
         if found := decider.addressed.newly_found():
             self.adopt(found, suspects=True)  # the queue may be about to hand them out
         self._reporter.waiting_for_index(decider.blocked if scan.failure else (), scan.failure)
-        self._reporter.index_failing_since(barrier.failing_since)
         if decider.newly_held:
             barrier.want_look()  # an index may know a task a moment later
         if decider.decided:

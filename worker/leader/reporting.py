@@ -55,8 +55,6 @@ _UNINDEXED = "index_misses"
 """How many waiting tasks Conductor's index doesn't know, as text; absent if none."""
 _INDEX_FAILS = "index_fails"
 """Why the index can't be searched while events wait for it; absent if none waits."""
-_FAILING_SINCE = "index_failing_since"
-"""Since when the index can't be searched, in Unix milliseconds; absent if it can."""
 _SEARCHED_TO = "index_searched_to"
 """The server's time up to which the index was searched, in milliseconds."""
 _ALONE = "tasks_by_index_alone"
@@ -77,7 +75,6 @@ class Reporter:
         """The facts that this leader has written."""
         self._conductor_at = float("-inf")
         self._alone_at = 0
-        self._failing_since = float("inf")
 
     def write(self, fact: str, text: str | None) -> bool:
         """Writes the fact unless this leader last wrote the same; returns whether it is written, as the store may be
@@ -128,15 +125,6 @@ class Reporter:
         text = f"{', '.join(sorted(webhooks))}: {reason}" if webhooks else None
         self.write(_INDEX_FAILS, text)
 
-    def index_failing_since(self, moment: float) -> None:
-        """Records since when no search has succeeded, by the clock, so that the next leader doesn't wait for as long
-        again; infinite if the last one has."""
-        if moment != self._failing_since:
-            failing = moment < float("inf")
-            at = round(self._store.now() + (moment - self._clock.monotonic()) * 1000) if failing else None
-            if self.write(_FAILING_SINCE, None if at is None else str(at)):
-                self._failing_since = moment
-
     def found_by_index_alone(self, barrier: Barrier) -> None:
         """Reports a task that no queue has handed out. Raises StoreUnavailable."""
         if not barrier.needs_index:
@@ -166,8 +154,6 @@ class Reporter:
         if (alone := facts.get(_ALONE)) is not None:
             self._alone_at = int(alone)
             barrier.found_alone(monotonic - max(0.0, (now - self._alone_at) / 1000))
-        if (failing := facts.get(_FAILING_SINCE)) is not None:
-            barrier.failing_since = self._failing_since = monotonic - max(0.0, (now - int(failing)) / 1000)
         for kind in KINDS:
             for item in self._store.quarantine.items(kind, limit=_REMEMBERED):
                 suspects.remember(kind, item.id, item.reason, monotonic - (now - item.since) / 1000)

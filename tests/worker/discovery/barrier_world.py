@@ -375,10 +375,8 @@ class World:
                 self.clock.at(self.clock.now + self.r.uniform(0, 1.9), lambda: self._hand_out(3, "late"))
         elif not self.barrier.settled:
             died = True  # it doesn't resign
-        before = self.barrier
         self.barrier = Barrier(self.clock)
         self.barrier.term_began(self.clock.now if died else None)
-        self.barrier.failing_since = before.failing_since
         if self.alone_ever:
             self.barrier.found_alone(self.clock.now)
         self.unread.clear()
