@@ -152,9 +152,6 @@ class Discovery:
             raise
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
         self.searched_to = now
-        if awaited := self._index.awaited():  # the next leader, who doesn't know of them, finds them again
-            oldest = min(since for since, _ in awaited.values())
-            self.searched_to -= int((self._clock.monotonic() - oldest) * 1000)
         self._runs += 1
         return ended
 

@@ -77,7 +77,7 @@ class Suspects:
     def awaited(self) -> list[Suspect]:
         """Those that may just be slow to read, as on a busy server: an event may be for one of them."""
         since = self._clock.monotonic() - WAIT
-        return [item for item in self.all() if 0 < item.tries < SHOWN_AFTER and item.since > since]
+        return [item for item in self.all() if item.tries < SHOWN_AFTER and item.since > since]
 
     def failed(self, kind: Kind, id_: str, reason: str, workflow: str = "") -> Suspect:
         """The item couldn't be read. `workflow`: its workflow's name, if known."""
@@ -90,12 +90,6 @@ class Suspects:
             due_at = now + wait_before(tries, self._longest)
             found = self._items[kind, id_] = Suspect(kind, id_, reason, since, tries, due_at, workflow)
         return found
-
-    def remember(self, kind: Kind, id_: str, reason: str, since: float) -> None:
-        """The item was set aside in the predecessor's term: it is tried immediately."""
-        with self._lock:
-            self._items.setdefault((kind, id_), Suspect(kind, id_, reason, since, 0, self._clock.monotonic()))
-            self._shown[kind, id_] = 0
 
     def read(self, kind: Kind, ids: Iterable[str]) -> None:
         """These could be read."""

@@ -136,7 +136,7 @@ class Leader:
         self._set_definitions(self._definitions)
         self.decider.load(self._health)
         self._timeouts.load()
-        self.scanner.searched_to = self._reporter.recall(self.barrier, self._index.suspects)
+        self.scanner.searched_to = self._reporter.recall(self.barrier)
         metrics.DECIDING.set(1)
         log.info(
             "this worker is leader",

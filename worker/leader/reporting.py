@@ -21,7 +21,7 @@ from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Outcome
 from worker.discovery.index import Ladder
 from worker.discovery.probe import missing_calls
-from worker.discovery.suspects import KINDS, Suspects
+from worker.discovery.suspects import KINDS
 
 log = structlog.get_logger()
 
@@ -29,8 +29,8 @@ _REPEAT_EVERY = 60.0
 """Seconds after which Conductor's state is reported again, since a former leader may have reported another."""
 _OFFSET_CHANGE = 5
 """Milliseconds by which the clocks' offset must change before it is reported again."""
-_REMEMBERED = 100_000
-"""Quarantined items that a new leader tries again."""
+_TAKEN_BACK = 100_000
+"""Set-aside items of a kind that a new leader takes back."""
 _ALONE_EVERY = 3_600_000
 """Milliseconds after which it is recorded again that tasks are found by the index alone."""
 CALLS_EVERY = 30.0
@@ -144,19 +144,18 @@ class Reporter:
 
     # --- what a predecessor has reported ---
 
-    def recall(self, barrier: Barrier, suspects: Suspects) -> int:
-        """Initializes the barrier and the suspects from the store; returns up to when the index was searched.
+    def recall(self, barrier: Barrier) -> int:
+        """Initializes the barrier from the store; returns up to when the index was searched. Raises StoreUnavailable.
 
-        Raises StoreUnavailable.
+        Takes back the tasks and workflows that were set aside: those that still fail are set aside again.
         """
         facts: Mapping[str, str] = self._store.facts.all()
-        now, monotonic = self._store.now(), self._clock.monotonic()
         if (alone := facts.get(_ALONE)) is not None:
             self._alone_at = int(alone)
-            barrier.found_alone(monotonic - max(0.0, (now - self._alone_at) / 1000))
+            barrier.found_alone(self._clock.monotonic() - max(0.0, (self._store.now() - self._alone_at) / 1000))
         for kind in KINDS:
-            for item in self._store.quarantine.items(kind, limit=_REMEMBERED):
-                suspects.remember(kind, item.id, item.reason, monotonic - (now - item.since) / 1000)
+            items = self._store.quarantine.items(kind, limit=_TAKEN_BACK)
+            self._store.quarantine.take_back(kind, [item.id for item in items])
         return int(facts.get(_SEARCHED_TO, 0))
 
 

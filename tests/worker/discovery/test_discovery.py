@@ -111,20 +111,6 @@ def test_reading_all_running_workflows_takes_a_tenth_of_the_time(bench: Bench) -
     assert found == [True, False, False, True, False]
 
 
-def test_the_next_leader_searches_from_before_a_task_could_not_be_read(bench: Bench) -> None:
-    bench.scan()
-    [task] = bench.schedule()
-    bench.conductor.poll("somebody")
-    bench.conductor.ailing = {task: "hang"}
-    discovery = bench.discovery()
-    bench.discover(discovery)
-    assert discovery.searched_to == bench.ms
-    bench.ms += 3000
-    bench.pass_(3)
-    bench.discover(discovery)
-    assert discovery.searched_to == bench.ms - 3000
-
-
 # --- through the running workflows ---
 
 

@@ -190,7 +190,7 @@ def test_no_hold_ends_while_an_index_that_was_never_of_use_gives_no_answer(bench
     assert bench.takers(event) == ([] if passes == LONG_WAIT else [task])
 
 
-def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_worker(
+def test_tasks_that_cannot_be_read_are_quarantined_and_found_by_the_next_worker(
     bench: Bench,
 ) -> None:
     leader = bench.begin()
@@ -207,7 +207,8 @@ def test_tasks_that_cannot_be_read_are_quarantined_and_tried_again_by_the_next_w
     bench.conductor.ailing.clear()
     worker = bench.deciding()
     assert worker.leader is not None
-    worker.leader.read_suspects()
+    worker.leader.decide()
+    worker.leader.discover()
     worker.leader.inbox.handle()
     assert bench.state(sick) == "waiting"
     assert bench.store.quarantine.items("task") == []

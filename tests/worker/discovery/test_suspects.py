@@ -71,8 +71,6 @@ def test_an_item_is_awaited_until_it_has_failed_often_enough_or_for_long_enough(
     assert [item.id for item in bench.all.awaited()] == ["long"]
     bench.clock.seconds += WAIT
     assert bench.all.awaited() == []
-    bench.all.remember("task", "set aside", "slow", bench.clock.seconds)
-    assert bench.all.awaited() == [], "its last leader waited for it"
 
 
 def test_those_that_have_waited_longest_come_first_and_only_so_many(bench: Bench) -> None:
