@@ -94,7 +94,7 @@ class Index:
         """Single reads run on the `pool`. `known`: the ids of tasks known to wait."""
         self._conductor = conductor
         self._map = pool.map if pool is not None else map
-        self._known = known
+        self.known = known
         self.clock = clock
         self.ladder = Ladder(clock)
         self.suspects = Suspects(clock)
@@ -172,7 +172,7 @@ class Index:
             if item.id is None:
                 have_ids = False
                 log.warning("neither a waiting task nor its id can be read", error=item.reason)
-            elif item.id not in self._known and ("task", item.id) not in self.suspects:
+            elif item.id not in self.known and ("task", item.id) not in self.suspects:
                 # Only once: from then on it has its own retry times.
                 self._failed("task", item.id, item.reason, item.workflow)
         return have_ids
@@ -185,7 +185,7 @@ class Index:
 
     def _may_hold_a_task(self, item: Suspect) -> bool:
         # Where there is a search, workflows are read only to find what it missed.
-        return self.ladder.way == "workflows" if item.kind == "workflow" else item.id not in self._known
+        return self.ladder.way == "workflows" if item.kind == "workflow" else item.id not in self.known
 
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if Conductor is
@@ -200,7 +200,7 @@ class Index:
             read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
             found = [task for _, task in read if task is not None]
             found += [task for _, waiting in read_in for task, _ in waiting]
-            if new := [task for task in found if task.id not in self._known]:
+            if new := [task for task in found if task.id not in self.known]:
                 yield new
             # Only now: an event waits for them until the caller has the tasks.
             self.suspects.read("task", [id_ for id_, _ in read])
@@ -227,7 +227,7 @@ class Index:
                 new = {
                     task_id: workflow
                     for task_id, workflow in ids.items()
-                    if task_id not in seen and task_id not in self._known and ("task", task_id) not in self.suspects
+                    if task_id not in seen and task_id not in self.known and ("task", task_id) not in self.suspects
                 }
                 seen.update(ids)
                 read = self._conductor.within(_FIRST_READ).waiting_task

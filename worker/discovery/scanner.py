@@ -47,8 +47,6 @@ class Scanner:
         self._clock = barrier.clock
         self._worker_id = worker_id
         self._queues: tuple[str | None, ...] = (None, *domains)
-        self._seen: set[str] = set()
-        """The tasks that the last search has shown."""
         self.began = 0
         """When the last scan began, in milliseconds."""
         self._broken_off: tuple[float, int] | None = None
@@ -124,18 +122,16 @@ class Scanner:
         while; if it breaks off, the next one continues it."""
         now, to = self._clock.monotonic(), self._conductor.server_now()
         began, start = self._broken_off or (now, max(0, self.searched_to - OVERLAP))
-        ids = self._seen if self._broken_off else set[str]()
         try:
             for page in self._index.waiting_since(start, patience=self._barrier.patience()):
-                # Searches overlap: what the last one saw needn't be stored again.
-                if fresh := [task for task in page if task.id not in self._seen]:
+                # Searches overlap: what waits already needn't be stored again.
+                if fresh := [task for task in page if task.id not in self._index.known]:
                     yield fresh
-                ids.update(task.id for task in page)
         except ConductorError as error:
             self.searched_to = self.searched_to or 1
             self.failure = str(error)
             if isinstance(error, BrokenOff):
-                self._broken_off, self._seen = (began, error.reached), self._seen | ids
+                self._broken_off = began, error.reached
                 self._barrier.look_broke_off()
             else:
                 self._barrier.look_failed()
@@ -145,7 +141,7 @@ class Scanner:
                 seconds=round(self._barrier.look_due_in(), 2),
             )
             return
-        self.failure, self._broken_off, self._seen, self.searched_to = "", None, ids, to
+        self.failure, self._broken_off, self.searched_to = "", None, to
         self._barrier.unread(self._index.awaited())
         took = self._clock.monotonic() - now
         self._barrier.looked(began, rest=took * _RESTS[self._index.ladder.way] if took > _QUICK else 0.0)
