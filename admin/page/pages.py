@@ -47,7 +47,7 @@ from admin.events.send import as_curl, delivery_of
 from admin.explain.explainer import Explainer
 from admin.explain.results import answer, shown_first
 from admin.page.access import COOKIE, SESSION_SECONDS
-from admin.page.charts import deliveries_chart, effect_times
+from admin.page.charts import deliveries_by_time, effect_times
 from admin.page.context import role_of_token, sessions, set_cookie, source
 from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
@@ -105,7 +105,7 @@ def overview() -> str:
         before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
         after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         issues=find_issues(state),
-        chart=deliveries_chart(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
+        periods=deliveries_by_time(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
         effect=effect_times(newest, here.targets_by_event(newest)),
         counts={**state.counts, "failed": state.unresolved},
         webhooks=webhooks,

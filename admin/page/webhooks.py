@@ -19,7 +19,7 @@ from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.page.access import NotAllowed
-from admin.page.charts import deliveries_chart, effect_times
+from admin.page.charts import deliveries_by_time, effect_times
 from admin.page.context import check_admin, source
 from admin.page.pages import bridge, render, rows_of, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
@@ -111,7 +111,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         risks=[one for one in here.definitions.warnings if one.is_about(name)],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
         events=rows_of(here, events[:10], targets),
-        chart=deliveries_chart(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
+        periods=deliveries_by_time(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
         effect=effect_times(events, targets),
         changes=here.store.changes.newest(name, 10),
         paused_at=here.store.pauses.paused().get(name),

@@ -229,7 +229,7 @@ def save_pictures(driver: Chrome, folder: Path) -> None:
         _fill_pictures(sample)
         with serving_page(sample.settings) as url:
             for name, path, width, height in (
-                ("overview", "/", 1200, 1060),
+                ("overview", "/", 1200, 1320),
                 ("explain", f"/events/{sample.events['pending']}", 1200, 1100),
                 ("new", "/new?platform=github", 1200, 1020),
                 ("webhook", "/webhooks/github-deploys", 1200, 1180),

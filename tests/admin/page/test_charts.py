@@ -1,55 +1,37 @@
-"""Pictures: the numbers drawn, and the same in words."""
+"""Deliveries by time: each in its hour and day, with the totals."""
 
 from __future__ import annotations
 
-import re
+from flask.testing import FlaskClient
 
-import pytest
-
-from admin.page.charts import ceiling_for, deliveries_chart, effect_times
+from admin.page.charts import deliveries_by_time, effect_times
+from tests.admin.sample import Sample
 
 HOUR = 3_600_000
 NOW = 500_000 * HOUR + 1234
+THIS = NOW // HOUR * HOUR
 
 
-def test_a_delivery_is_in_its_hour_and_in_the_words() -> None:
-    this = NOW // HOUR * HOUR
+def test_a_delivery_is_in_its_hour_and_in_the_totals() -> None:
     hours = [
-        (this, "accepted", 4),
-        (this - HOUR, "accepted", 2),
-        (this - HOUR, "rejected", 6),
-        (this - 48 * HOUR, "accepted", 1),
+        (THIS, "accepted", 4),
+        (THIS - HOUR, "rejected", 6),
+        (THIS - HOUR, "accepted", 2),
+        (THIS - 48 * HOUR, "accepted", 1),
+        (THIS - 168 * HOUR, "accepted", 100),
     ]
-    svg = str(deliveries_chart(hours, NOW))
-    day, week = svg.split("<figure")[1:]
-    assert "6 accepted, 6 rejected; the most in an hour: 8" in day
-    assert "7 accepted, 6 rejected" in week
-    assert day.count("<rect") - day.count('class="hit"') == 3
-    assert week.count("<rect") - week.count('class="hit"') == 3
-    assert 'class="rejected"' in day
-    assert 'role="img"' in day
+    week, day = deliveries_by_time(hours, NOW)
+    assert (day.totals, day.most) == ({"accepted": 6, "rejected": 6}, 8)
+    assert (week.totals, week.most) == ({"accepted": 7, "rejected": 6}, 12)
+    assert day.rows == {
+        "Fri 15 Jan, 07:00 UTC": {"accepted": 2, "rejected": 6},
+        "Fri 15 Jan, 08:00 UTC": {"accepted": 4},
+    }
+    assert list(week.rows) == ["Wed 13 Jan", "Fri 15 Jan"]
 
 
-def test_no_deliveries_are_said() -> None:
-    assert "no deliveries" in deliveries_chart([], NOW)
+def test_no_deliveries_are_said(sample: Sample, client: FlaskClient) -> None:
+    assert [(one.totals, one.most) for one in deliveries_by_time([], NOW)] == [({}, 0)] * 2
+    (sample.folder / "webhooks.yaml").write_text("webhooks: [{name: new, verifier: none, receivers: {flow: any}}]")
+    assert "The last 24 hours: no deliveries" in client.get("/webhooks/new").text
     assert effect_times([], {}) == ""
-
-
-def test_a_chart_has_axes_a_title_for_each_hour_and_the_same_numbers_as_a_table() -> None:
-    this = NOW // HOUR * HOUR
-    svg = str(deliveries_chart([(this - HOUR, "accepted", 17), (this - HOUR, "rejected", 6)], NOW))
-    day, week = svg.split("<figure")[1:]
-    texts = re.findall(r"<text[^>]*>([^<]*)</text>", day)
-    assert texts[:3] == ["0", "20", "40"]
-    assert texts[3:] == ["12:00", "18:00", "00:00", "06:00"]
-    assert "<title>Fri 15 Jan, 07:00 UTC: 17 accepted, 6 rejected</title>" in day
-    assert '<td data-label="Hour">Fri 15 Jan, 07:00 UTC</td><td data-label="accepted">17</td>' in day
-    assert '<td data-label="Day">Fri 15 Jan</td><td data-label="accepted">17</td>' in week
-    assert len(re.findall(r"<text[^>]*>\w+ \d+</text>", week)) == 7, "each day"
-
-
-@pytest.mark.parametrize(
-    ("most", "ceiling"), [(0, 2), (2, 2), (3, 4), (7, 8), (23, 40), (401, 600), (900, 1000), (10**25, 10**25)]
-)
-def test_the_axis_ends_at_a_round_number(most: int, ceiling: int) -> None:
-    assert ceiling_for(most) == ceiling
