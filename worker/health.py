@@ -143,5 +143,9 @@ def serve(address: str, health: Health) -> WSGIServer | None:
     try:
         return serve_metrics(address, application(health))
     except OSError as error:
-        log.warning("no metrics: can't listen on the address", address=address, error=str(error))
+        log.warning(
+            "can't listen on the metrics port; set BRIDGE_WORKER_METRICS to another address, or to off",
+            address=address,
+            error=str(error),
+        )
         return None
