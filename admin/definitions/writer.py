@@ -84,9 +84,10 @@ class Written:
 
     @property
     def shown(self) -> str:
-        """Its own lines, without secrets; a comment if they can't be told from the rest."""
+        """Its keys as viewers may see them, without secrets and without comments, which may have anything in them; a
+        comment if its lines can't be told from the rest."""
         try:
-            return self.entry.masked
+            return as_yaml(parse_yaml(self.entry.masked).value)
         except CantCut as error:
             return f"# {error}\n"
 

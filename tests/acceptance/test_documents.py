@@ -33,7 +33,6 @@ SUPPOSED = {
     "docs/orkes.md": {
         "orkes-webhook.json": ORKES,
         "config/webhooks.yaml": sample.DEFINITIONS,
-        "data/webhooks/orders.yaml": "webhooks: [{name: orders, verifier: none, receivers: {order_flow: any}}]\n",
     },
     "docs/recipes/README.md": {"workflow.json": recipe("chatbot").blocks("json")[0].replace("chatbot", "try_one")},
 }

@@ -78,6 +78,7 @@ def test_a_secret_in_the_file_itself_is_never_shown_and_stays_or_becomes_a_file(
         f"- name: three\n  signature:\n    secret: |\n      {SECRET}-4\n    header: X\n  receivers: {{a: any}}\n"
     )
     assert 'secret: ["***", "***"]  # new, old' in page.text("one")
+    assert "new, old" not in page.client.get("/webhooks/one").text, "viewers see no comment"
     for name in ("one", "two", "three"):
         texts = [page.client.get(f"/webhooks/{name}{more}").text for more in ("", "/edit", "/delete")]
         texts += [
