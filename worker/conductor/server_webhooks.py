@@ -5,11 +5,11 @@ No release of Conductor OSS has any. Its development branch and Orkes' server li
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from config.webhooks import Webhook
 
@@ -17,10 +17,6 @@ FACT = "conductor_webhooks"
 """The fact in the store: what `as_text` returns; no such fact while it isn't known."""
 BRIDGE_HEADER = "X-Webhook-Bridge"
 """In answers of the bridge's own API, which a proxy may have put at Conductor's address."""
-MOST = 1000
-"""Webhooks of the server that are looked at, and workflows of each."""
-_LONGEST = 300
-"""Characters of a name; what has a longer one is left out."""
 _NO_WORKFLOWS = ("idempotencyKey", "idempotencyStrategy")
 """What else stands in `workflowsToStart`."""
 
@@ -40,50 +36,37 @@ class ServerWebhook:
 
 def read(answer: Sequence[Any]) -> list[ServerWebhook]:
     """The webhooks of the server's list; what isn't one is left out."""
-    return [_read(item) for item in answer[:MOST] if isinstance(item, dict)]
+    return [_read(item) for item in answer if isinstance(item, dict)]
 
 
 def _read(item: Mapping[str, Any]) -> ServerWebhook:
     receivers, starts = (item.get(key) for key in ("receiverWorkflowNamesToVersions", "workflowsToStart"))
+    versions = receivers.items() if isinstance(receivers, dict) else ()
     return ServerWebhook(
-        name=_name(item.get("name")),
-        id=_name(item.get("id")),
-        receivers={name: _version(version) for name, version in _named(receivers)},
-        starts=[name for name, _ in _named(starts) if name not in _NO_WORKFLOWS],
+        name=str(item.get("name") or ""),
+        id=str(item.get("id") or ""),
+        receivers={name: version if type(version) is int and version > 0 else None for name, version in versions},
+        starts=[name for name in starts if name not in _NO_WORKFLOWS] if isinstance(starts, dict) else [],
         has_expression=bool(item.get("expression")),
     )
-
-
-def _name(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= _LONGEST else ""
-
-
-def _named(value: object) -> Iterator[tuple[str, Any]]:
-    for name, version in islice(value.items(), MOST) if isinstance(value, dict) else ():
-        if _name(name):
-            yield name, version
-
-
-def _version(value: object) -> int | None:
-    return value if type(value) is int and value > 0 else None
 
 
 # --- as a fact in the store ---
 
 
-def as_text(webhooks: Sequence[ServerWebhook] | None) -> str:
+_FACT: TypeAdapter[list[ServerWebhook] | None] = TypeAdapter(list[ServerWebhook] | None)
+
+
+def as_text(webhooks: list[ServerWebhook] | None) -> str:
     """What `from_text` reads; None stands for a server that can have no webhooks of its own."""
-    return json.dumps(None if webhooks is None else [asdict(webhook) for webhook in webhooks], sort_keys=True)
+    return _FACT.dump_json(webhooks).decode()
 
 
 def from_text(text: str | None) -> list[ServerWebhook] | Literal["unknown"] | None:
     """The server's webhooks; None if it can have none; ``unknown`` without a fact, or with another version's."""
     try:
-        found = "unknown" if text is None else json.loads(text)
-        return (
-            [ServerWebhook(**one) for one in found] if isinstance(found, list) else None if found is None else "unknown"
-        )
-    except (TypeError, ValueError):
+        return "unknown" if text is None else _FACT.validate_json(text)
+    except ValidationError:
         return "unknown"
 
 

@@ -14,7 +14,6 @@ from config.yaml_lines import Where
 from criteria.matches import BadMatches, Criteria, matches_of
 from criteria.missing import why_nothing
 from criteria.suggestions import nearest
-from store.one_target import without_iteration
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Unreachable
 from worker.conductor.messages import PULL_TYPE
@@ -26,8 +25,6 @@ _SUGGESTED = 10
 """Names for which a similar one is looked for, which takes some time for each."""
 _SHOWN = 10
 """Versions or paths that one problem lists."""
-_LONGEST = 500
-"""Characters of what is wrong: names and paths in Conductor may have any length."""
 _MADE_AS_IT_RUNS = ("DYNAMIC", "FORK_JOIN_DYNAMIC")
 """Types of tasks that Conductor turns into others as the workflow runs: what they are no definition says."""
 
@@ -159,10 +156,6 @@ class _Check:
             for version in self._looked_at(workflow, versions):
                 if (tasks := self._read.get((workflow, version))) is None:
                     continue
-                for name in tasks.like_iterations[:_SHOWN]:
-                    what = f"task {name} of {workflow} is in a loop, and its name is like that of an iteration"
-                    remedy = "rename it: Conductor may schedule it over and over, without end"
-                    yield self._problem(webhook, where, what, remedy)
                 if not any_task:
                     yield from self._waits(webhook, workflow, version, tasks, documents)
         for index, start in enumerate(webhook.starts):
@@ -244,7 +237,6 @@ class _Check:
 
     def _problem(self, webhook: Webhook, where: Where, what: str, remedy: str, fails_check: bool = False) -> Problem:
         file, line = self._definitions.places.get((webhook.name, where), ("", 1))
-        what, remedy = (text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…" for text in (what, remedy))
         return Problem(file, line, f"webhook {webhook.name}: {dotted(where)}", what, remedy, True, fails_check)
 
 
@@ -315,8 +307,6 @@ class WaitTasks:
     """Sub-workflows by name: their tasks are in definitions of their own."""
     reads_messages: bool = False
     """Whether it has a task that reads its message queue."""
-    like_iterations: list[str] = field(default_factory=list)
-    """The names of tasks in loops that end as Conductor's names of iterations do."""
     may_have_more: bool = False
     """Whether some tasks are only made as the workflow runs."""
 
@@ -327,9 +317,9 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
     What isn't as Conductor writes it is left out: nothing is raised.
     """
     found = WaitTasks()
-    rest = [(found.own, definition.get("tasks"), False)]
+    rest = [(found.own, definition.get("tasks"))]
     while rest:
-        tasks, items, in_loop = rest.pop()
+        tasks, items = rest.pop()
         for item in items if isinstance(items, list) else ():
             if not isinstance(item, dict):
                 continue
@@ -337,23 +327,20 @@ def find_wait_tasks(definition: dict[str, Any]) -> WaitTasks:
                 inputs = item.get("inputParameters")
                 matches = matches_of(inputs if isinstance(inputs, dict) else None)
                 tasks.append(WaitTask(str(item.get("taskReferenceName")), matches))
-            name = str(item.get("taskReferenceName"))
-            if in_loop and without_iteration(name) != name:
-                found.like_iterations.append(name)
             if item.get("type") == PULL_TYPE and tasks is found.own:
                 found.reads_messages = True
             found.may_have_more = found.may_have_more or item.get("type") in _MADE_AS_IT_RUNS
-            rest.append((tasks, item.get("loopOver"), True))
-            rest += [(tasks, nested, in_loop) for nested in _nested(item)]
+            rest += [(tasks, nested) for nested in _nested(item)]
             if (inner := _defined_inside(item)) is not None:
-                rest.append((found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks"), False))
+                rest.append((found.inside.setdefault(str(inner.get("name")), []), inner.get("tasks")))
             elif isinstance(parameters := item.get("subWorkflowParam"), dict) and parameters.get("name"):
                 found.sub_workflows.add(str(parameters["name"]))
     return found
 
 
 def _nested(task: dict[str, Any]) -> Iterator[Any]:
-    """The lists of tasks in a task, besides a loop's."""
+    """The lists of tasks in a task."""
+    yield task.get("loopOver")
     yield task.get("defaultCase")
     cases, forks = task.get("decisionCases"), task.get("forkTasks")
     yield from cases.values() if isinstance(cases, dict) else ()

@@ -82,19 +82,6 @@ def test_nothing_is_said_of_webhooks_that_fit(tmp_path: Path) -> None:
     assert found(registry, tmp_path, text) == []
 
 
-def test_a_task_in_a_loop_whose_name_is_like_an_iterations_is_said(tmp_path: Path) -> None:
-    step = {"type": "HUMAN", "taskReferenceName": "step__2"}
-    inside = {"type": "SWITCH", "taskReferenceName": "choice", "decisionCases": {"yes": [step, wait()]}}
-    registry = Registry(deploy=[{"type": "DO_WHILE", "taskReferenceName": "loop__1", "loopOver": [inside]}, step])
-    assert found(registry, tmp_path, "    receivers: {deploy: any}\n") == [
-        (
-            4,
-            "task step__2 of deploy is in a loop, and its name is like that of an iteration",
-            "rename it: Conductor may schedule it over and over, without end",
-        )
-    ]
-
-
 def test_only_a_start_that_is_bound_to_fail_fails_the_check(tmp_path: Path) -> None:
     """A receiver may be defined inside another workflow, or be registered later."""
     definitions = defined(tmp_path, "    receivers: {nothing: any}\n    starts: [{workflow: nothing}]\n")
