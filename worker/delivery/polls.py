@@ -12,7 +12,7 @@ find an end don't count: they had to be made.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import Executor as Pool
 from dataclasses import dataclass, field
 
@@ -21,7 +21,7 @@ import structlog
 from store.answers import AnsweringWorkflow
 from store.clock import MonotonicClock
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotFound, NotSent, is_denied
+from worker.conductor.errors import ConductorError, NotFound
 from worker.conductor.responses import End
 from worker.retries import wait_before
 
@@ -35,7 +35,7 @@ THREADS = 6
 _PATIENCE = 2.0
 """Seconds to wait for an answer."""
 _LONGEST_REST = 1.0
-"""Seconds; also between two turns while Conductor is away."""
+"""Seconds."""
 _SLOWEST = 3.0
 """Seconds between two reads of a workflow that can't be read, at most, and a quarter more."""
 _NO_LISTS = 5.0
@@ -89,7 +89,6 @@ class Polls:
         self._pool = pool
         self._flows: dict[str, _Flow] = {}
         self._rests_until = float("-inf")
-        self._is_away = False
 
     def watch(self, workflows: Iterable[AnsweringWorkflow]) -> None:
         """Watches these workflows, and no others any more."""
@@ -114,12 +113,11 @@ class Polls:
         spent = self._clock.monotonic() - now
         ready = sorted((one for one in flow.workflows.values() if one.due_at <= now), key=lambda one: one.read_at)
         left_out = [one for one in ready if one.id not in running]
-        chosen = dict.fromkeys([*left_out[: 1 if self._is_away else _READS], *ready[:1]])
+        chosen = dict.fromkeys([*left_out[:_READS], *ready[:1]])
         results = list(self._pool.map(self._read, chosen))
         spent += sum(seconds for found, seconds in results if not isinstance(found, End))
-        self._see_whether_away([found for found, _ in results])
         now = self._clock.monotonic()
-        self._rests_until = now + (_LONGEST_REST if self._is_away else min(spent, _LONGEST_REST))
+        self._rests_until = now + min(spent, _LONGEST_REST)
         # More may be left for the next turn, but other names that are due come first.
         flow.due_at = now + (EVERY if len(left_out) <= _READS else 0)
         noted = (self._note(one, found, now) for one, (found, _) in zip(chosen, results, strict=True))
@@ -166,13 +164,6 @@ class Polls:
             return Ended(watched.id, found)
         if watched.missing >= _GONE_AFTER:
             return Ended(watched.id, None)
-        if not self._is_away:
+        if watched.failures == 1:
             log.warning("a workflow can't be read", workflow_id=watched.id, error=str(found))
         return None
-
-    def _see_whether_away(self, found: Sequence[_Found]) -> None:
-        """Conductor is away if it answers no read. A permission that is missing says nothing about other calls."""
-        was_away = self._is_away
-        self._is_away = bool(found) and all(isinstance(one, NotSent) and not is_denied(one) for one in found)
-        if self._is_away and not was_away:
-            log.warning("Conductor doesn't say how workflows end; senders wait", error=str(found[0]))
