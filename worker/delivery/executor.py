@@ -10,7 +10,7 @@ claim      The store gives each due target to one worker. The leader claims an e
            submits them.
 wait       Until a slot is free (`slots`): calls that hang hold up no others.
 call       On a thread of the pool (`outcomes`).
-record     In batches (`recording`). A result counts only under the claim under which its call was made.
+record     In batches (`claims`). A result counts only under the claim under which its call was made.
 give back  No call was made, because the worker stops or the target's group hangs: any worker may claim it again.
 
 A target is in flight while it is claimed and neither recorded nor given back. If the process dies, its claims run out;
@@ -37,10 +37,9 @@ from store.records import Event, Result, Target
 from store.tracing import in_logs
 from worker import metrics
 from worker.context import Context, Inbox
-from worker.delivery.claiming import CLAIM_EVERY, Claiming
+from worker.delivery.claims import CLAIM_EVERY, Claims
 from worker.delivery.messages import NONE_RUNS
 from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
-from worker.delivery.recording import Recording
 from worker.delivery.slots import Claimed, InFlight, Slot
 from worker.retries import wait_before
 
@@ -75,7 +74,7 @@ class Executor:
         pool: Pool | None = None,
     ):
         """Makes up to BRIDGE_CALLS calls at a time, on the `pool`, for up to `payload` characters of payload."""
-        self._store = store = context.store
+        self._store = context.store
         self._calls = TargetCalls(context, worker_id)
         self._health = context.health
         self._clock = clock = context.clock
@@ -84,9 +83,8 @@ class Executor:
         self._thread = threading.Thread(target=self._run, name="executor", daemon=True)
         self._inbox = Inbox("the executor")
         # Everything below belongs to the owning thread, as does what is in flight.
-        self._recording = Recording(store, worker_id, clock)
         lasts = claim_lasts(context.conductor.timeout)
-        self._claiming = Claiming(store, worker_id, lasts, context.definitions, self._recording, clock)
+        self._claims = Claims(context.store, worker_id, lasts, context.definitions, clock)
         self._claims_at = float("-inf")
         self._away_until = 0.0
         """When to check next whether Conductor is back; 0 while it answers."""
@@ -151,12 +149,12 @@ class Executor:
     @property
     def ended(self) -> bool:
         """Whether it was stopped, and nothing is left to do."""
-        return self._last and not (len(self._in_flight) or len(self._recording))
+        return self._last and not (len(self._in_flight) or self._claims.unrecorded)
 
     def due_in(self, now: float) -> float:
         """Seconds until there is something to do if no message comes."""
-        if len(self._recording):
-            at = self._recording.done_at + (_RECORD_EVERY if len(self._in_flight) > 1 else _RECORD_LAST)
+        if self._claims.unrecorded:
+            at = self._claims.recorded_at + (_RECORD_EVERY if len(self._in_flight) > 1 else _RECORD_LAST)
         elif self._draining:
             at = now + CLAIM_EVERY
         else:
@@ -179,7 +177,7 @@ class Executor:
             self._fill_slots(now)
             if now < self._store_at:
                 return
-            recorded = self._recording.run()
+            recorded = self._claims.record()
             # Recording has made room: fill it at once, so that no thread waits for work.
             if not self._draining and (recorded or now >= self._claims_at):
                 self._claims_at = now + CLAIM_EVERY
@@ -206,9 +204,9 @@ class Executor:
             room = min(room, 1)
         if room <= 0:
             return
-        targets = self._claiming.claim(room)
-        self._claims_at = now + self._claiming.again_in
-        for claimed in self._claiming.with_events(targets, left):
+        targets = self._claims.claim(room)
+        self._claims_at = now + self._claims.again_in
+        for claimed in self._claims.with_events(targets, left):
             self._take(claimed)
 
     def _fill_slots(self, now: float) -> None:
@@ -220,7 +218,7 @@ class Executor:
             except RuntimeError as error:  # no thread could be started: one of the others makes the call later
                 log.error("too few threads for calls", target=slot.claimed.target.id, error=str(error))
         for one in later:
-            self._recording.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
+            self._claims.give_back(one.target, self._store.now() + int(_GIVEN_BACK_FOR * 1000))
             # The next targets, by due time, are likely to belong to this group too.
             self._claims_at = max(self._claims_at, now + CLAIM_EVERY)
 
@@ -235,7 +233,7 @@ class Executor:
 
     def _give_back(self, claimed: Sequence[Claimed]) -> None:
         for one in claimed:
-            self._recording.give_back(one.target)
+            self._claims.give_back(one.target)
 
     def _claim_soon(self) -> None:
         self._claims_at = float("-inf")
@@ -243,7 +241,7 @@ class Executor:
     def _conductor_answers(self) -> None:
         if self._away_until:
             self._away_until, self._failures = 0.0, 0
-            self._claiming.hurry = True
+            self._claims.hurry = True
             self._claim_soon()
 
     def _conductor_is_away(self) -> None:
@@ -270,11 +268,11 @@ class Executor:
         self._in_flight.end(slot, clear, self._clock.monotonic())
         if outcome is None:
             if not claim_lost:
-                self._recording.give_back(claimed.target)
+                self._claims.give_back(claimed.target)
         elif outcome.aside is not None:
-            self._recording.set_aside(claimed.target, claimed.event.webhook, outcome.aside)
+            self._claims.set_aside(claimed.target, claimed.event.webhook, outcome.aside)
         else:
-            self._recording.add(outcome.result, claimed.event.webhook)
+            self._claims.add(outcome.result, claimed.event.webhook)
             if outcome.conductor == "answered":
                 self._conductor_answers()
             elif outcome.conductor == "unreachable":

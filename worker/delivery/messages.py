@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 
 import structlog
 
@@ -272,8 +273,9 @@ class HeldLookUps:
     If a webhook has too many messages, there are fewer for each of them; other webhooks aren't affected.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, dice: Random = JITTER) -> None:
         self._lock = threading.Lock()
+        self._dice = dice
         self._due: defaultdict[str, list[float]] = defaultdict(list)
         """Webhook → when each look-up that is still to come is due (Unix seconds). Heaps."""
 
@@ -287,6 +289,6 @@ class HeldLookUps:
             too_many = (len(due) + 1) / (_RAREST * _LOOK_UPS_A_SECOND)
             pause = min(_RAREST, max(_SOONEST, held_for / 4))
             if too_many > 1:
-                pause *= too_many * JITTER.uniform(0.5, 1.5)  # those that came together aren't looked at together
+                pause *= too_many * self._dice.uniform(0.85, 1.15)  # those that came together aren't looked at together
             heapq.heappush(due, seconds + pause)
         return pause

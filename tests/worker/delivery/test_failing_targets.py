@@ -43,8 +43,9 @@ def test_a_result_that_the_store_refuses_holds_up_no_other(played: Played, error
         played.round()
     assert played.states().count("done") == 7
     if not isinstance(error, StoreUnavailable):
+        [aside] = played.bench.store.quarantine.items("target")
         [target] = [t for t in played.bench.store.queries.targets_of([played.bench.event]) if t.workflow == "unknown"]
-        assert (target.state, "can't be recorded" in str(target.error)) == ("failed", True)
+        assert (aside.id, target.state, "can't be recorded" in str(target.error)) == (str(target.id), "pending", True)
 
 
 def test_a_target_that_fails_in_a_way_nobody_foresaw_is_set_aside_until_it_ends(played: Played) -> None:
@@ -83,8 +84,8 @@ def test_targets_that_can_be_neither_set_aside_nor_given_back_hold_up_no_others(
         raise Unstorable("too large")
 
     given_back, sick = played.bench.decide(*starts(2))
-    played.executor._recording.give_back(given_back)
-    played.executor._recording.set_aside(sick, "w", "why")
+    played.executor._claims.give_back(given_back)
+    played.executor._claims.set_aside(sick, "w", "why")
     played.bench.decide(played.bench.start(), claim=False, received_at=1)
     monkeypatch.setattr(played.bench.store.quarantine, "set_aside", refuse)
     monkeypatch.setattr(played.bench.store.claims, "give_back", refuse)
@@ -92,7 +93,7 @@ def test_targets_that_can_be_neither_set_aside_nor_given_back_hold_up_no_others(
         played.later(1)
         played.pool.run_all()
     assert played.states() == ["done"]
-    assert len(played.executor._recording) == 0
+    assert not played.executor._claims.unrecorded
 
 
 def test_a_target_whose_event_is_damaged_in_the_file_is_set_aside(played: Played) -> None:

@@ -13,8 +13,8 @@ from store.rules.keys import lane_of
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import NotThere
+from worker.delivery.claims import Claims
 from worker.delivery.messages import NONE_RUNS
-from worker.delivery.recording import Recording
 from worker.delivery.unread import UnreadMessages
 
 __all__ = ["bench"]
@@ -241,11 +241,11 @@ def test_a_message_that_fails_unforeseen_holds_up_those_behind_it_only_for_its_f
     bench.conductor.begin("flow", correlation_id="k")
     target = claimed(bench)
     bench.decide(message())
-    recording = Recording(bench.store, "me", time)
+    claims = Claims(bench.store, "me", 10, bench.executor._claims._definitions, time)
     tries = []
     for _ in range(3):
-        recording.set_aside(target, "w", "a bug")
-        recording.run()
+        claims.set_aside(target, "w", "a bug")
+        claims.record()
         due = bench.store.claims.claim("me", 2**50, 0, 9)
         tries.append(len(due))
         target = due[0]

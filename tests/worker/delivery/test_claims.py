@@ -8,9 +8,8 @@ import pytest
 
 from tests.worker.clock import Clock
 from tests.worker.targets import Bench, bench
-from worker.delivery.claiming import Claiming
+from worker.delivery.claims import Claims
 from worker.delivery.outcomes import claim_lasts
-from worker.delivery.recording import Recording
 
 __all__ = ["bench"]
 
@@ -36,9 +35,8 @@ def test_a_clock_that_is_set_forward_makes_no_call_in_flight_look_abandoned(
     assert [target.id for target in claiming.claim(9)] == [in_flight.id]
 
 
-def claiming_of(bench: Bench, lasts: float, steady: Clock) -> Claiming:
-    recording = Recording(bench.store, "me", steady)
-    return Claiming(bench.store, "me", lasts, bench.executor._claiming._definitions, recording, steady)
+def claiming_of(bench: Bench, lasts: float, steady: Clock) -> Claims:
+    return Claims(bench.store, "me", lasts, bench.executor._claims._definitions, steady)
 
 
 def test_a_clock_that_is_adjusted_or_set_back_keeps_no_claim_from_running_out(
