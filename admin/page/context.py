@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import cast
 
 import structlog
@@ -15,7 +14,6 @@ from admin.page.access import COOKIE, NotAllowed, Role, Sessions, WrongTokens
 from config.settings import Settings
 from config.watch import DefinitionsSource
 from config.webhooks import Definitions
-from store.clock import MonotonicClock
 from store.delivery_records import WRONG_TOKEN
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
@@ -46,7 +44,6 @@ class Source:
         admin, viewer = (one.get_secret_value() if one else None for one in tokens)
         self.sessions = Sessions(admin, viewer, (lambda: self.store().sessions) if admin or viewer else None)
         self.wrong_tokens = WrongTokens()
-        self.readiness = Readiness(self)
         self._lock = threading.Lock()
         self._store: Store | None = None
         self._definitions: DefinitionsSource | None = None
@@ -129,33 +126,3 @@ def check_admin(to_do: str) -> None:
 def set_cookie(response: Response, cookie: str) -> None:
     """Sets the cookie, for this site only and hidden from scripts."""
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", secure=request.is_secure, path="/")
-
-
-PATIENCE = 3.0
-"""Seconds that a check may take. The probes of the chart and of compose wait for five."""
-_FRESH_FOR = 1.0
-"""Seconds for which a result is used again."""
-
-
-class Readiness:
-    """One check for all who ask at about the same time. Thread-safe."""
-
-    def __init__(self, source: Source, patience: float = PATIENCE, clock: MonotonicClock = time):
-        self._source = source
-        self._patience = patience
-        self._clock = clock
-        self._checking = threading.Lock()
-        self._problem: str | None = None
-        self._checked_at = float("-inf")
-
-    def problem(self) -> str | None:
-        """Why the page isn't ready; None if it is. While a check hangs, others wait for it as long as one may take."""
-        if not self._checking.acquire(timeout=self._patience):
-            return f"the store has not answered within {self._patience:g} s"
-        try:
-            if self._clock.monotonic() - self._checked_at >= _FRESH_FOR:
-                self._problem = self._source.find_problem()
-                self._checked_at = self._clock.monotonic()
-            return self._problem
-        finally:
-            self._checking.release()

@@ -353,7 +353,7 @@ def health() -> Response:
 @blueprint.get("/readyz")
 def ready() -> tuple[Response, int]:
     """Whether the store can be used and the definitions are loaded."""
-    problem = source().readiness.problem()
+    problem = source().find_problem()
     if problem is None:
         return jsonify({"status": "ok"}), 200
     return jsonify({"status": "unavailable", "problems": [plain(problem)]}), 503

@@ -12,8 +12,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from admin.cli.processes import PROCESSES
-from admin.page.context import PATIENCE
 from config.settings import Settings
+from relay.receiver import PATIENCE
 from tests.deploy.chart import CHART, ROOT, VALUES, Refused, containers, of_kind, pods, render, run_helm, with_values
 
 KUBERNETES = ("1.27", kubernetes_validate.latest_version())

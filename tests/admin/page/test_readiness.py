@@ -1,84 +1,16 @@
-"""Whether the page is ready: one check for all who ask, and an answer in time whatever hangs."""
+"""Whether the page is ready."""
 
 from __future__ import annotations
 
 import socket
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
 from admin.page.app import create_app
-from admin.page.context import Readiness
 from config.settings import Settings
-from testkit import PATIENCE
 from tests.admin.sample import Sample
-
-
-class Store:
-    """What is checked, and the clock."""
-
-    def __init__(self) -> None:
-        self.checks = 0
-        self.problem: str | None = None
-        self.now = 5.0
-        self.hangs = threading.Event()
-        self.hangs.set()
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def find_problem(self) -> str | None:
-        self.checks += 1
-        assert self.hangs.wait(PATIENCE)
-        return self.problem
-
-
-@pytest.fixture
-def store() -> Iterator[Store]:
-    made = Store()
-    yield made
-    made.hangs.set()
-
-
-def test_many_who_ask_cost_one_check_a_second(store: Store) -> None:
-    readiness = Readiness(store, clock=store)
-    assert {readiness.problem() for _ in range(100)} == {None}
-    assert store.checks == 1
-    store.problem = "the store can't be used: it is full"
-    store.now += 1
-    assert readiness.problem() == "the store can't be used: it is full"
-    assert store.checks == 2
-
-
-def test_while_a_check_hangs_others_are_answered_in_time(store: Store) -> None:
-    store.hangs.clear()
-    readiness = Readiness(store, patience=0.01, clock=store)
-    with ThreadPoolExecutor() as pool:
-        first = pool.submit(readiness.problem)
-        while not store.checks:
-            time.sleep(0.01)
-        assert {readiness.problem() for _ in range(50)} == {"the store has not answered within 0.01 s"}
-        store.hangs.set()
-        assert first.result(PATIENCE) is None
-    assert readiness.problem() is None
-    assert store.checks == 1, "each would hold a thread"
-
-
-def test_it_is_ready_again_once_the_store_answers(store: Store) -> None:
-    store.problem = "the store can't be used: it is locked"
-    readiness = Readiness(store, clock=store)
-    assert readiness.problem() is not None
-    store.problem = None
-    store.now += 1
-    assert readiness.problem() is None
-
-
-# --- over HTTP ---
 
 
 def client_of(sample: Sample, **changed: object) -> FlaskClient:
