@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -45,6 +46,8 @@ _WITHOUT_SESSION = {"pages.health", "pages.ready", "static"}
 """What must work without the store."""
 BODY = 256 * 1024
 """Bytes of the largest body: of a delivery that is edited, as UTF-8, and of what goes with it."""
+_CODES = {413: "body_too_large", 429: "too_many_attempts", 500: "error", 503: "unavailable"}
+"""Errors of the API that aren't named as HTTP names them."""
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -97,16 +100,9 @@ def create_app(settings: Settings) -> Flask:
     app.register_error_handler(NewerStore, _on_no_store)
     app.register_error_handler(Exception, _on_bug)
 
-    app.register_blueprint(pages.blueprint)
+    for module in (pages, api, listening, webhooks, definitions, criteria, sending, orkes_api, many):
+        app.register_blueprint(module.blueprint)
     app.register_blueprint(rejections.api)
-    app.register_blueprint(api.blueprint)
-    app.register_blueprint(listening.blueprint)
-    app.register_blueprint(webhooks.blueprint)
-    app.register_blueprint(definitions.blueprint)
-    app.register_blueprint(criteria.blueprint)
-    app.register_blueprint(sending.blueprint)
-    app.register_blueprint(orkes_api.blueprint)
-    app.register_blueprint(many.blueprint)
     return app
 
 
@@ -174,16 +170,7 @@ def _finish(response: Response) -> Response:
 def _error(status: int, message: str) -> Response:
     """The error as JSON for the API, as a page for people."""
     if request.path.startswith("/api/"):
-        codes = {
-            400: "bad_request",
-            401: "unauthorized",
-            403: "forbidden",
-            404: "not_found",
-            405: "method_not_allowed",
-            413: "body_too_large",
-            429: "too_many_attempts",
-        }
-        code = codes.get(status, "conflict" if status == 409 else "unavailable" if status == 503 else "error")
+        code = _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "_")
         answer = jsonify({"error": code, "message": message})
     else:
         answer = current_app.make_response(render_template("error.html", status=status, message=message))

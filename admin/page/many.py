@@ -112,7 +112,9 @@ def act(verb: str) -> str:
 
 def _asking(verb: str, asked: Asked, plan: Plan, **more: Any) -> str:
     reason = request.values.get("reason", "")
-    return render("many.html", verb=verb, asked=asked, plan=plan, reason=reason, longest=REASON_KEPT, **more)
+    return render(
+        "many.html", verb=verb, asked=asked, plan=plan, reason=reason, longest=REASON_KEPT, most=AT_ONCE, **more
+    )
 
 
 def _planned(verb: str, asked: Asked) -> Plan:

@@ -41,7 +41,6 @@ from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.follow import newest
 from admin.events.replay import NeedsConfirmation
-from admin.events.replay_plan import choose, plan_of
 from admin.events.search import BadFilter
 from admin.events.send import as_curl, delivery_of
 from admin.explain.explainer import Explainer
@@ -61,6 +60,8 @@ blueprint = Blueprint("pages", __name__)
 PAGE = 50
 AT_ONCE = 1000
 """Events of a filter that the page, or one call of the API, handles; for more there is the command line."""
+_WEBHOOKS = 200
+"""Webhooks that the overview lists, at most."""
 _BROKEN = 20
 """Tasks whose matches are missing or can't be parsed that are shown above the others, at most."""
 _TASKS_EXPLAINED = 100
@@ -82,7 +83,6 @@ def overview() -> str:
     state = state_of(here)
     text = request.args.get("name", "").strip()
     names = [name for name in here.definitions.by_name if text.lower() in name.lower()]
-    first = request.args.get("from", 0, type=seq)
     paused = here.store.pauses.paused()
     webhooks = [
         {
@@ -92,18 +92,14 @@ def overview() -> str:
             "paused_at": paused.get(name),
             "deliveries": state.deliveries.get(name, {}),
         }
-        for name, webhook in ((name, here.definitions.by_name[name]) for name in names[first : first + PAGE])
+        for name, webhook in ((name, here.definitions.by_name[name]) for name in names[:_WEBHOOKS])
     ]
-    filters: dict[str, Any] = {"name": text} if text else {}
     newest = here.events(EventFilter(limit=50))
     return render(
         "overview.html",
         number=len(names),
-        first=first,
         text=text,
         has_filter=bool(text) or len(here.definitions.by_name) > PAGE,
-        before=url_for(".overview", **filters | {"from": max(0, first - PAGE)}) if first else None,
-        after=url_for(".overview", **filters | {"from": first + PAGE}) if len(names) > first + PAGE else None,
         issues=find_issues(state),
         periods=deliveries_by_time(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
         effect=effect_times(newest, here.targets_by_event(newest)),
@@ -121,14 +117,10 @@ def events() -> ResponseReturnValue:
     filters = parts_of(request.args)
     before = request.args.get("before", type=seq)
     problem = None
-    page, many, replayable = EventPage(()), 0, 0
+    page = EventPage(())
     try:
         query = search_of(here, filters)
         page = here.page(replace(query, before_seq=before, limit=PAGE + 1))
-        # Only those who may replay them are told how many match.
-        matching = choose(here, query, most=AT_ONCE + 1) if filters and g.role == "admin" else []
-        many = len(matching)
-        replayable = len(plan_of(here, matching).chosen) if many <= AT_ONCE else 0
     except (BadFilter, NotFound) as error:
         problem = str(error)
     shown = page.events[:PAGE]
@@ -136,9 +128,6 @@ def events() -> ResponseReturnValue:
         render(
             "events.html",
             problem=problem,
-            many=many,
-            replayable=replayable,
-            too_many=many > AT_ONCE,
             rows=rows_of(here, shown, here.targets_by_event(shown)),
             filters=filters,
             names=names_for(here, filters.get("webhook")),

@@ -286,7 +286,7 @@ def test_the_page_says_what_is_left_out_and_why(client: FlaskClient, sample: Sam
 def test_the_page_asks_twice_and_replays_just_these(client: FlaskClient, sample: Sample) -> None:
     fail(sample, 3)
     listed = client.get('/events?text="marked"').text
-    assert "Replay these 3" in listed
+    assert "Replay these</a>" in listed
     asked = client.get('/replay?text="marked"').text
     assert "Replay 3 events?" in asked
     assert replayed(sample) == []
