@@ -158,11 +158,11 @@ class DefinitionsFolder:
 
         Raises CantWrite, Invalid.
         """
-        return self._plan(old, str(old.keys["name"]), partial(_edited, text))
+        return self._plan(old, partial(_edited, text))
 
-    def _plan(self, old: Written, name: str, write: Callable[[Written, Refer], str]) -> Change:
-        """What it would do to the files if the webhook had this name and the text that `write` returns."""
-        files: dict[Path, str] = {}
+    def _plan(self, old: Written, write: Callable[[Written, Refer], str]) -> Change:
+        """What it would do to the files if the webhook had the text that `write` returns."""
+        name, files = str(old.keys["name"]), dict[Path, str]()
         text = write(old, self._referring(name, files))
         try:
             new = parse_yaml(text).value
@@ -227,11 +227,11 @@ class DefinitionsFolder:
             written = to_yaml_value(keys, refer)
             return old.entry.text if written == old.keys else as_yaml(written)
 
-        self._change(name, version, _name_in(keys), write)
+        self._change(name, version, write)
 
     def edit(self, name: str, text: str, version: str) -> None:
         """Replaces the webhook's text, as `plan_edit` says. Raises what `update` raises."""
-        self._change(name, version, name, partial(_edited, text))
+        self._change(name, version, partial(_edited, text))
 
     def put_value(self, name: str, where: tuple[str, ...], values: Sequence[Secret | Verbatim], version: str) -> None:
         """Writes these secrets at a place of the webhook, and leaves the rest. Raises what `update` raises."""
@@ -240,12 +240,12 @@ class DefinitionsFolder:
             written = to_yaml_value(values if len(values) > 1 else values[0], refer, where[-1])
             return with_value(old.entry.text, where, written)
 
-        self._change(name, version, name, write)
+        self._change(name, version, write)
 
-    def _change(self, name: str, version: str, new_name: str, write: Callable[[Written, Refer], str]) -> None:
+    def _change(self, name: str, version: str, write: Callable[[Written, Refer], str]) -> None:
         with self._locked():
             old = self._same(name, version)
-            self._write(self._plan(old, new_name, write))
+            self._write(self._plan(old, write))
             self._forget_secrets(old)
 
     def delete(self, name: str, version: str) -> None:
@@ -263,7 +263,7 @@ class DefinitionsFolder:
     def _same(self, name: str, version: str) -> Written:
         found = self.find(name)
         if found is None:
-            raise Changed(f"the webhook {name} is gone: somebody has deleted or renamed it")
+            raise Changed(f"the webhook {name} is gone: somebody has deleted it")
         if found.version != version:
             raise Changed(f"somebody else has changed {name} in {found.file.name}; nothing was overwritten")
         return found

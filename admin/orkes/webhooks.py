@@ -148,10 +148,9 @@ def _changed(
     made: Imported, body: Mapping[str, Any], references: References, webhook: Webhook, written: Mapping[str, Any]
 ) -> dict[str, Any]:
     shown_now = to_orkes(webhook, False)
-    keys = verbatim(written) | {"name": webhook.name}
     if made.keys["name"] != webhook.name:
-        rest = {key: value for key, value in keys.items() if key not in ("name", "id")}
-        keys = {"name": made.keys["name"], "id": webhook.url_id, **rest}
+        raise NotAWebhook(f"the name {webhook.name} can't be changed: make another webhook, and delete this one")
+    keys = verbatim(written)
     words = ("sourcePlatform", "verifier", "headerKey")
     unchanged = all(body.get(field, shown_now.get(field)) == shown_now.get(field) for field in words)
     if unchanged or _kind(made.keys) == _kind(_plain_keys(webhook)):
@@ -296,19 +295,7 @@ def _nobodys_key() -> str:
     return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
 
 
-KINDS = ("tags", "orkes")
-"""Its tags, and its client's own words for it: the facts ``KIND:NAME``."""
-
-
 def forget(facts: Facts, webhook: str) -> None:
-    """The webhook is gone, or is a new one that has nothing to do with an earlier one of its name."""
-    for kind in KINDS:
+    """Its tags and its client's own words for it: the webhook is gone, or has nothing to do with an earlier one."""
+    for kind in ("tags", "orkes"):
         facts.set(f"{kind}:{webhook}", None)
-
-
-def rename(facts: Facts, old: str, new: str) -> None:
-    """The webhook has another name now."""
-    known = facts.all()
-    for kind in KINDS:
-        facts.set(f"{kind}:{new}", known.get(f"{kind}:{old}"))
-    forget(facts, old)

@@ -17,7 +17,7 @@ from admin.api.base import ApiObject
 from admin.api.openapi import Decorator, answers
 from admin.definitions.writer import SECRETS, Written
 from admin.errors import NotFound
-from admin.orkes.webhooks import HIDDEN, forget, from_orkes, proof_of, rename, to_orkes
+from admin.orkes.webhooks import HIDDEN, forget, from_orkes, proof_of, to_orkes
 from admin.page.context import role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
@@ -134,11 +134,9 @@ def update(webhook_id: str) -> Response:
     body = _body()
     keys = from_orkes(body, _refer, (webhook, written.keys))
     folder().update(webhook.name, keys, written.version)
-    bridge().record("edited", keys["name"], "through Orkes' API")
-    if keys["name"] != webhook.name:
-        _rename(webhook.name, keys["name"])
-    _remember(keys["name"], body)
-    return _one(keys["name"])
+    bridge().record("edited", webhook.name, "through Orkes' API")
+    _remember(webhook.name, body)
+    return _one(webhook.name)
 
 
 @blueprint.delete("/metadata/webhook/<webhook_id>")
@@ -225,15 +223,6 @@ def _shown(webhook: Webhook, verified: bool, facts: Mapping[str, str]) -> dict[s
     if kept.get("for") == proof_of(webhook):  # otherwise it has since been changed in another way
         found |= kept["words"]
     return found
-
-
-def _rename(old: str, new: str) -> None:
-    """What is stored by a webhook's name moves along when it is renamed."""
-    store = bridge().store
-    rename(store.facts, old, new)
-    if old in store.pauses.paused():
-        store.pauses.pause(new, store.now())
-        store.pauses.resume(old)
 
 
 # --- what they share ----------------------------------------------------------------------------------------
