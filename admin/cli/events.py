@@ -126,11 +126,8 @@ def events(
         _list_events(here, search, limit, before, as_json, payloads)
     elif before:
         raise click.UsageError("--follow shows new events: leave out --before")
-    elif search.waiting is not None or search.resolved:
-        raise click.UsageError(
-            f"--follow can't wait for {parts['status']}, which an event is only for a while or becomes by another: "
-            f"list those that are {parts['status']} without --follow"
-        )
+    elif parts.keys() & {"status", "failure"}:
+        raise click.UsageError("--follow shows each event and what becomes of it: leave out --status and --failure")
     else:
         _follow(here.bridge, search, as_json)
 

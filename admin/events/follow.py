@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from admin.bridge import Bridge
-from admin.events.descriptions import reason_of
 from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.records import Event, Target
@@ -34,14 +33,10 @@ class Follower:
     """Finds new events and changed ones, and remembers what it has reported."""
 
     def __init__(self, bridge: Bridge, query: Search):
-        """Starts with the next event. One is reported once it has `query.status`, fails if only `unresolved` ones are
-        wanted, or fails for the reason that is asked for; `resolved` can't be followed.
-        """
+        """Starts with the next event. `query` says nothing of a status: each is reported."""
         self._bridge = bridge
-        self._failure = query.failure
-        self._wanted = "failed" if query.unresolved or query.failure is not None else query.status
-        self._is_choosy = self._wanted is not None or query.searches or bool(query.where)
-        self._query = replace(query, status=None, unresolved=False, failure=None, before_seq=None, limit=_PAGE)
+        self._is_choosy = query.searches or bool(query.where)
+        self._query = replace(query, limit=_PAGE)
         newest = bridge.events(EventFilter(limit=1))
         self._after = max(0, newest[0].seq - _OVERTAKEN) if newest else 0
         """No event with this number or a lower one is looked for."""
@@ -62,9 +57,8 @@ class Follower:
             known = self._bridge.store.queries.listed(list(self._open)).values()
             changed = [event for event in known if event.status != self._open.get(event.id)]
             found += [(self._bridge.in_list(event), False) for event in changed]
-        wanted = [(event, new) for event, new in found if self._wanted in (None, event.status)]
-        wanted.sort(key=lambda item: item[0].seq)
-        targets = self._bridge.targets_by_event([event for event, _ in wanted])
+        found.sort(key=lambda item: item[0].seq)
+        targets = self._bridge.targets_by_event([event for event, _ in found])
         # Nothing more is read, so nothing is remembered that won't be reported.
         self._remember(arrivals)
         for event, _ in found:
@@ -73,15 +67,7 @@ class Follower:
                 self._open[event.id] = event.status
         while len(self._open) > _WATCHED:
             del self._open[next(iter(self._open))]
-        return [
-            News(event, tuple(targets[event.id]), new) for event, new in wanted if self._is_meant(targets[event.id])
-        ]
-
-    def _is_meant(self, targets: Iterable[Target]) -> bool:
-        """Whether one of the targets failed for the reason that is wanted, if one is."""
-        if self._failure is None:
-            return True
-        return any(target.state == "failed" and reason_of(target.error) == self._failure for target in targets)
+        return [News(event, tuple(targets[event.id]), new) for event, new in found]
 
     def look_at_others(self) -> list[WithoutEvent]:
         """Deliveries since the last call that left no event, in order of arrival; none if only some events are wanted.

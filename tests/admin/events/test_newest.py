@@ -64,7 +64,7 @@ def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample
     event_id = arrive(sample)
     refuse(sample, "before")
     follower, of_slack = Follower(sample.bridge(), Search()), Follower(sample.bridge(), Search("slack"))
-    failed, searching = (Follower(sample.bridge(), query) for query in (Search(status="failed"), Search(text="a")))
+    searching = Follower(sample.bridge(), Search(text="a"))
     refuse(sample, "wrong header")
     repeat(sample, event_id)
     assert [(one.kind, one.reason, one.event_id) for one in follower.look_at_others()] == [
@@ -73,18 +73,7 @@ def test_the_command_line_follows_deliveries_without_an_event_too(sample: Sample
     ]
     assert follower.look_at_others() == []
     assert [one.kind for one in of_slack.look_at_others()] == ["duplicate"]
-    assert failed.look_at_others() == searching.look_at_others() == []
-
-
-@pytest.mark.parametrize("part", [{"status": "unresolved"}, {"failure": "No such workflow name=…"}])
-def test_failures_can_be_followed(sample: Sample, part: dict[str, str]) -> None:
-    follower = Follower(sample.bridge(), search_of(sample.bridge(), part))
-    other = Follower(sample.bridge(), search_of(sample.bridge(), {"failure": "another reason"}))
-    event_id = arrive(sample)
-    assert follower.look() == follower.look_at_others() == other.look() == []
-    fail(sample, event_id, "No such workflow name=4711")
-    assert [(news.event.id, news.event.status) for news in follower.look()] == [(event_id, "failed")]
-    assert follower.look() == other.look() == []
+    assert searching.look_at_others() == []
 
 
 def test_a_condition_is_about_events_and_looks_at_each_once(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +98,9 @@ def test_a_condition_is_about_events_and_looks_at_each_once(sample: Sample, monk
     assert looked == [[]], "what has come doesn't fit, and nothing before it is looked at"
 
 
-def test_resolved_events_cannot_be_followed(cli: Cli) -> None:
-    result = cli("events", "--follow", "--status", "resolved", code=2)
-    assert "list those that are resolved without --follow" in result.stderr
+@pytest.mark.parametrize("option", ["--status=failed", "--failure=x"])
+def test_what_becomes_of_events_is_no_filter(cli: Cli, option: str) -> None:
+    assert "leave out --status and --failure" in cli("events", "--follow", option, code=2).stderr
 
 
 def test_a_line_says_why_or_of_which_event(sample: Sample) -> None:
