@@ -28,39 +28,13 @@ from store.errors import NewerStore, StoreUnavailable
 
 LONGEST = 40_000
 """Characters of a tool's output: an assistant pays for each, and a payload may have millions."""
-_STEPS = ((4000, 200), (1000, 50), (200, 20), (60, 5))
-"""(characters of a text, items of a list or object), from generous to tight."""
-_DEEPEST = 20
 
 
 def as_text(value: Any) -> str:
-    """The value as JSON of at most `LONGEST` characters. What is left out is said in its place."""
-    text = _dump(value)
-    for longest, most in _STEPS:
-        if len(text) <= LONGEST:
-            return text
-        text = _dump(_cut(value, longest, most))
-    return text if len(text) <= LONGEST else _dump({"leftOut": f"the answer has {len(text)} characters: ask for less"})
-
-
-def _dump(value: Any) -> str:
-    return as_seen(json.dumps(value, ensure_ascii=False, indent=1))
-
-
-def _cut(value: Any, longest: int, most: int, depth: int = 0) -> Any:
-    if isinstance(value, str):
-        return value if len(value) <= longest else f"{value[:longest]}… ({len(value) - longest} more characters)"
-    if not isinstance(value, (dict, list)):
-        return value
-    if depth > _DEEPEST:
-        return "… (nested deeper)"
-    if isinstance(value, list):
-        kept = [_cut(item, longest, most, depth + 1) for item in value[:most]]
-        return [*kept, f"… ({len(value) - most} more)"] if len(value) > most else kept
-    if depth == 0:  # the answer's own fields, which are few
-        most = max(most, len(value))
-    found = {name[:longest]: _cut(item, longest, most, depth + 1) for name, item in list(value.items())[:most]}
-    return found | {"…": f"({len(value) - most} more)"} if len(value) > most else found
+    """The value as JSON. Of more than `LONGEST` characters the rest is left out: in an event's the payload's end."""
+    text = as_seen(json.dumps(value, ensure_ascii=False, indent=1))
+    left_out = f"… (cut, of {len(text)} characters in all: ask for less)"
+    return text if len(text) <= LONGEST else text[: LONGEST - len(left_out)] + left_out
 
 
 INSTRUCTIONS = """\
