@@ -174,7 +174,7 @@ def accepted_by(sender: Sender, key: str) -> Answer:
     return answer
 
 
-@pytest.mark.long  # tests/store/sqlite/test_connections.py limits the size of files too
+@pytest.mark.long  # tests/store/sqlite/test_connections.py fills a database too
 def test_files_that_may_not_grow_are_answered_with_503(conductor: Conductor, bridge: Bridge) -> None:
     """As a quota does it; a write fails with another error then than on a full disk."""
     sender = Sender(bridge.start(), conductor)
@@ -303,7 +303,7 @@ def refuses(bridge: Bridge) -> bool:
 # --- copied ---
 
 
-@pytest.mark.long  # tests/store/sqlite/test_connections.py copies the database while events come too
+@pytest.mark.long
 def test_a_backup_that_is_taken_while_running_is_consistent_and_complete(
     conductor: Conductor, bridge: Bridge, tmp_path: Path
 ) -> None:

@@ -74,7 +74,7 @@ def test_sigterm_stops_the_worker_while_conductor_is_away(new_bridge: Callable[.
 def test_after_downtime_an_event_is_decided_once_for_the_tasks_that_came_within_its_hold(
     conductor: Conductor, new_bridge: Callable[..., Bridge]
 ) -> None:
-    bridge = new_bridge(webhooks("downtime", more="hold: 3s")).start_worker_alone()
+    bridge = new_bridge(webhooks("downtime", more="hold: 6s")).start_worker_alone()
     within, after = waiting(conductor, "downtime", gate=True), waiting(conductor, "downtime", gate=True)
     bridge.stop_worker()
 

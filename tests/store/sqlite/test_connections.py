@@ -249,6 +249,3 @@ def test_a_database_that_cannot_be_written_can_be_read(path: Path, store: Sqlite
         with pytest.raises(StoreUnavailable, match="readonly"):
             store.deliveries.check_writable()
     assert [found.id for found in store.queries.events(EventFilter())] == [committed.event_id]
-
-
-# --- a backup ---

@@ -274,9 +274,6 @@ def test_completions_say_nothing_about_starts(bench: Bench, clock: Clock) -> Non
         clock.seconds += 300
 
 
-# --- once ---
-
-
 # --- in doubt ---
 
 

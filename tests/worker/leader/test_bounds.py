@@ -146,6 +146,3 @@ def test_few_events_whose_hold_ends_are_read_at_a_time_for_a_task_in_doubt(
         assert [len(one.args[0]) for one in read.mock_calls] == [1] * (10 if len(read.mock_calls) else 0)
         assert [bench.event(event).status for event in events[:39]].count("expired") == ended
     assert bench.event(events[39]).hold == "held"
-
-
-# --- decisions with very many takers ---
