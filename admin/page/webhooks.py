@@ -1,4 +1,4 @@
-"""One webhook: its page, test events, and runs of its workflows, each view of which is one short call to Conductor."""
+"""One webhook: its page, test events, and runs of its workflows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from admin.bridge import DAY
 from admin.definitions.entry_text import files_in
 from admin.definitions.rotation import may_add_secret, proofs_of
 from admin.definitions.writer import DefinitionsFolder, Written
-from admin.errors import NotFound
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_by_time, effect_times
@@ -31,15 +30,9 @@ from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
 from store.sql.event_search import EventFilter
 from worker.conductor.errors import ConductorError, OutcomeUnknown
-from worker.conductor.responses import Progress
 
 blueprint = Blueprint("webhooks", __name__)
 
-_TASKS_SHOWN = 100
-_SOONEST, _LATEST = 2, 30
-"""Seconds after which a page that follows a workflow is loaded again: soon at first, then ever later."""
-_AFTER_FAILURE = 10
-"""The same if Conductor couldn't tell: each such view may hold one of the page's few threads for seconds."""
 _TAKEN_UP_WITHIN = 8.0
 """Seconds within which a running relay has read a new definition."""
 _READ_WITHIN = 5.0
@@ -118,7 +111,7 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         rejections=here.store.without_events.rejections(name, 1),
         filtered=here.store.without_events.rejections(name, 1, filtered=True),
         runnable=runnable(definition),
-        **{"fresh": False, "secret": None, "answer": None, "said": None, "input": "", "not_run": None, **more},
+        **more,
     )
     return with_own_scripts(text, status)
 
@@ -211,7 +204,7 @@ def runnable(webhook: Webhook) -> list[Runnable]:
 
 @blueprint.post("/webhooks/<name>/run")
 def run(name: str) -> Response:
-    """Starts the workflow, and leads to the page that follows it."""
+    """Starts the workflow, and says which it is."""
     check_may_write()
     webhook = bridge().webhook(name)
     chosen = next((one for one in runnable(webhook) if one.key == request.form.get("workflow")), None)
@@ -231,49 +224,5 @@ def run(name: str) -> Response:
         problem = f"It was not started: {error}"
     else:
         bridge().record("ran a workflow of", name, f"{chosen.label}: {workflow_id}")
-        return make_response(redirect(url_for(".follow", name=name, workflow_id=workflow_id), 303))
+        return webhook_page(name, run=workflow_id)
     return webhook_page(name, 422, input=text, chosen=chosen.key, not_run=problem)
-
-
-@blueprint.get("/webhooks/<name>/runs/<workflow_id>")
-def follow(name: str, workflow_id: str) -> Response:
-    """How far the workflow has come. The browser asks again until it has ended: no thread waits for it."""
-    if not source().settings.bridge_admin_writes:
-        raise NotFound("workflows can't be run here")
-    webhook = bridge().webhook(name)
-    progress, problem = None, None
-    try:
-        progress = _progress(webhook, workflow_id)
-    except ConductorError as error:
-        problem = f"Conductor can't say now: {error}"
-    ended = progress is not None and progress.has_ended
-    following = not ended and request.args.get("follow") != "no"
-    text = render(
-        "run.html",
-        webhook=webhook,
-        workflow_id=workflow_id,
-        progress=progress,
-        tasks=progress.tasks[-_TASKS_SHOWN:] if progress else (),
-        problem=problem,
-        following=following,
-        ended=ended,
-    )
-    response = make_response(text)
-    if following:  # a header, as the page has no script
-        response.headers["Refresh"] = str(_pause(progress))
-    return response
-
-
-def _progress(webhook: Webhook, workflow_id: str) -> Progress:
-    """Raises NotFound for what isn't one of the webhook's workflows, and ConductorError."""
-    progress = source().conductor.progress(workflow_id)
-    if progress is None or progress.workflow not in {one.workflow for one in runnable(webhook)}:
-        raise NotFound(f"no workflow {workflow_id} of {webhook.name} is in Conductor")
-    return progress
-
-
-def _pause(progress: Progress | None) -> int:
-    if progress is None:
-        return _AFTER_FAILURE
-    age = time.time() - (progress.started_at or 0) / 1000
-    return round(min(_LATEST, max(_SOONEST, age / 10)))

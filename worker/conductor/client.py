@@ -22,7 +22,6 @@ from worker.conductor.messages import Messages
 from worker.conductor.responses import (
     UNDER_WAY,
     End,
-    Progress,
     TaskStatus,
     Unreadable,
     checked,
@@ -30,7 +29,6 @@ from worker.conductor.responses import (
     id_of,
     moment_of,
     named_in,
-    progress_of,
     status_of,
     task_of,
     tasks_in,
@@ -343,11 +341,6 @@ class Conductor:
         """The workflow's version; None if Conductor has no such workflow."""
         own = self.messages.workflow(workflow_id)
         return None if own is None else version_of(own)
-
-    def progress(self, workflow_id: str) -> Progress | None:
-        """How far the workflow has come; None if Conductor has no such workflow."""
-        found = self.messages.workflow(workflow_id, tasks=True)
-        return None if found is None else progress_of(found, tasks_in(found))
 
     # --- workflow definitions ---
 

@@ -43,37 +43,6 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskProgress:
-    """One task of a workflow."""
-
-    reference_name: str
-    type: str
-    status: str
-    reason: str
-    """Why it hasn't completed, in Conductor's words; empty if there is nothing to say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far one workflow has come."""
-
-    workflow: str
-    version: int
-    status: str
-    reason: str
-    """Why it hasn't completed, in Conductor's words; empty if there is nothing to say."""
-    started_at: int | None
-    """Unix milliseconds by the server's clock; None if it doesn't say."""
-    ended_at: int | None
-    tasks: tuple[TaskProgress, ...]
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.status not in UNDER_WAY
-
-
-@dataclass(frozen=True, slots=True)
 class End:
     """How a workflow ended."""
 
@@ -108,27 +77,6 @@ def workflow_name(workflow: dict[str, Any]) -> Any:
     return workflow.get("workflowName") or _definition_of(workflow).get("name")
 
 
-def progress_of(workflow: dict[str, Any], tasks: Sequence[dict[str, Any]]) -> Progress:
-    """What people are shown of a workflow. Raises NotThere if it is none."""
-    return Progress(
-        workflow=_text(workflow_name(workflow)),
-        version=version_of(workflow),
-        status=_text(workflow.get("status")),
-        reason=_text(workflow.get("reasonForIncompletion")),
-        started_at=_shown_moment(workflow.get("startTime") or workflow.get("createTime")),
-        ended_at=_shown_moment(workflow.get("endTime")),
-        tasks=tuple(
-            TaskProgress(
-                _text(task.get("referenceTaskName")),
-                _text(task.get("taskType")),
-                _text(task.get("status")),
-                _text(task.get("reasonForIncompletion")),
-            )
-            for task in tasks
-        ),
-    )
-
-
 def versions_of(answer: Any) -> dict[str, list[int]]:
     """Workflow → versions in ascending order; an empty list for one whose versions can't be read.
 
@@ -148,10 +96,6 @@ def _versions(listed: Any) -> list[int]:
 def _is_text(value: str) -> bool:
     """Whether the value can be sent anywhere: a lone surrogate, which JSON may contain, can't."""
     return not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _text(value: Any) -> str:
-    return str(value or "")[:500].encode("utf-8", "replace").decode()
 
 
 def _shown_moment(moment: Any) -> int | None:

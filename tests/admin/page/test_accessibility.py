@@ -96,7 +96,6 @@ def paths(sample: Sample) -> list[str]:
         "/webhooks/partner/edit",
         "/webhooks/approvals",
         "/webhooks/approvals/edit",
-        "/webhooks/github-deploys/runs/unknown?follow=no",
         "/webhooks/github-deploys/delete",
         "/webhooks/nothing",
     ]

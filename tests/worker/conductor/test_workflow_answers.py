@@ -95,17 +95,6 @@ def test_a_definition_is_that_of_the_version(server: StandIn, conductor: Conduct
             conductor.workflow_definition(name, version)
 
 
-def test_the_progress_of_a_workflow_says_what_went_wrong(server: StandIn, conductor: Conductor) -> None:
-    task = {"referenceTaskName": "build", "taskType": "HTTP", "status": "FAILED", "reasonForIncompletion": "x" * 900}
-    workflow = {"workflowId": "w1", "workflowName": "deploy", "workflowVersion": 2, "status": "FAILED"}
-    server.answers = [Answer({**workflow, "startTime": 5, "endTime": 9, "tasks": [task, {}]})]
-    progress = conductor.progress("w1")
-    assert progress is not None
-    assert (progress.workflow, progress.version, progress.has_ended) == ("deploy", 2, True)
-    assert (progress.started_at, progress.ended_at) == (5, 9)
-    assert [(one.reference_name, one.reason) for one in progress.tasks] == [("build", "x" * 500), ("", "")]
-
-
 def test_the_outcome_of_a_workflow_is_its_status_and_output(server: StandIn, conductor: Conductor) -> None:
     workflow = {"workflowId": "w1", "status": "COMPLETED", "output": {"reply": 1}, "endTime": 9, "tasks": []}
     apart = {**workflow, "output": {}, "externalOutputPayloadStoragePath": "b596.json"}
