@@ -14,6 +14,7 @@ from selenium.webdriver.common.keys import Keys
 
 from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, Term, new_event_id
+from testkit.processes import free_port
 from tests.admin.page import axe, browser
 from tests.admin.page.browser import await_true
 from tests.admin.sample import Sample
@@ -98,10 +99,9 @@ def test_the_keyboard_pauses_and_resumes(driver: Chrome, url: str, sample: Sampl
 
 
 def test_after_a_restart_of_the_page_it_goes_on(driver: Chrome, sample: Sample) -> None:
-    settings = sample.settings
-    with browser.serving_page(settings) as url:
+    settings, port = sample.settings, free_port()
+    with browser.serving_page(settings, port) as url:
         open_live(driver, url)
-        port = int(url.rpartition(":")[2])
     event_id = arrive(sample)
     with browser.serving_page(settings, port):
         await_true(driver, lambda: rows(driver)[0] == event_id)

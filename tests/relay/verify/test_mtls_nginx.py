@@ -8,15 +8,14 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from http.client import HTTPSConnection
 from pathlib import Path
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 
+from testkit import PATIENCE, eventually
 from testkit.processes import free_port
 from tests.relay.bridge import MakeRelay, Relay
 
@@ -86,10 +85,7 @@ def port(relay: Relay, tmp_path: Path) -> Iterator[int]:
     assert NGINX is not None
     process = subprocess.Popen([NGINX, "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")])
     try:
-        for _ in range(500):
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.02)
+        eventually(lambda: listens(port))
         yield port
     finally:
         process.terminate()
@@ -99,12 +95,17 @@ def port(relay: Relay, tmp_path: Path) -> Iterator[int]:
         server.server_close()
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def post(port: int, folder: Path, webhook: str, client: str, headers: dict[str, str]) -> int:
     """The status of a delivery with that client's certificate."""
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     context.check_hostname = False
     context.load_cert_chain(folder / f"{client}.pem", folder / f"{client}.key")
-    connection = HTTPSConnection("127.0.0.1", port, context=context, timeout=30)
+    connection = HTTPSConnection("127.0.0.1", port, context=context, timeout=PATIENCE)
     try:
         connection.request("POST", f"/webhook/{webhook}", b'{"a": 1}', {"Content-Type": "application/json", **headers})
         return connection.getresponse().status
