@@ -68,7 +68,7 @@ def leadership_over() -> None:
 
 def discovery_way(way: str) -> None:
     """Sets which way is in force."""
-    for name in ("search-v2", "search", "workflows"):
+    for name in ("search", "workflows"):
         DISCOVERY_WAY.labels(name).set(name == way)
 
 

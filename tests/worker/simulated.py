@@ -256,15 +256,7 @@ class SimulatedConductor:
         for first in range(0, len(found) if self.indexing else 0, 2):
             yield found[first : first + 2]
 
-    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
-        self._search("search-v2")
-        for page in self._indexed(start):
-            readable = [task for task in page if task.id not in self.ailing]
-            if unreadable is not None:
-                unreadable += [self._unreadable(task) for task in page if task.id in self.ailing]
-            yield [replace(self._task(task), found_by="index") for task in readable]
-
-    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[dict[str, str]]:
+    def waiting_ids_since(self, start: int) -> Iterator[dict[str, str]]:
         self._search("search")
         for page in self._indexed(start):
             yield {task.id: self.workflows[task.workflow_id].name for task in page}

@@ -194,7 +194,7 @@ class Storm:
 
 
 BACKENDS_AND_WAYS = pytest.mark.parametrize(
-    ("storm", "cannot"), [("sqlite", {}), ("sqlite", {"search-v2": 500}), ("postgres", {})], indirect=["storm"]
+    ("storm", "cannot"), [("sqlite", {}), ("sqlite", {"search": 500}), ("postgres", {})], indirect=["storm"]
 )
 """How tasks are found doesn't depend on the store."""
 

@@ -115,22 +115,14 @@ class Conductor:
             self.server_clock.observe(max(starts), sent, received)
         return tasks_of(found, "queue", domain, unreadable)
 
-    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
-        """Pages of the tasks in progress in the index that started after that time by the server's clock.
+    def waiting_ids_since(self, start: int) -> Iterator[dict[str, str]]:
+        """Pages of the ids of the tasks in progress in the index that started after that time by the server's clock,
+        each with its workflow's name, or an empty text if the answer doesn't say.
 
         Only the index knows tasks that another client polled, that were lost with a poll's answer, or that were never
-        queued. Not every index can return whole tasks: PostgreSQL's always answers 500. Unreadable tasks, and those
-        that make every page fail, go into `unreadable`.
+        queued. Not every index can return whole tasks: PostgreSQL's always answers 500.
         """
-        for page in search.in_progress(self._search, "/tasks/search-v2", start, unreadable, self._page):
-            yield tasks_of(page, "index", None, unreadable)
-
-    def waiting_ids_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[dict[str, str]]:
-        """Pages of these tasks' ids, each with its workflow's name, or an empty text if the answer doesn't say.
-
-        Every index can return them. (The `input` in its answer isn't JSON.)
-        """
-        for page in search.in_progress(self._search, "/tasks/search", start, unreadable, self._page):
+        for page in search.in_progress(self._search, start, self._page):
             yield {item["taskId"]: named_in(item)[1] for item in page}
 
     def ended_since(self, end: int) -> set[str]:

@@ -53,15 +53,6 @@ class Garbled(OutcomeUnknown):
     """The answer can't be read: it isn't UTF-8, is too large, or lacks something required."""
 
 
-class BrokenOff(Garbled):
-    """A search met so many tasks that make every page fail that it broke off. It can continue from there."""
-
-    def __init__(self, reached: int):
-        """All tasks that started up to `reached`, by the server's clock, were read, or found unreadable."""
-        super().__init__("many waiting tasks can't be read: the search continues where it broke off")
-        self.reached = reached
-
-
 class Refused(ConductorError):
     """Conductor refuses this request permanently: every try would get the same answer."""
 
@@ -87,7 +78,7 @@ class Response:
 
 
 def is_of_an_item(error: ConductorError) -> bool:
-    """Whether a search may have failed because of a single task in its results."""
+    """Whether a poll may have failed because of a single task in its results."""
     return error.status == 500 or (isinstance(error, (Garbled, NotThere)) and not error.status)
 
 

@@ -139,11 +139,6 @@ class Barrier:
         self._look_not_before = self._wanted_not_before = self._now + wait_before(self._failures)
         self.failing_since = min(self.failing_since, self._now)
 
-    def look_broke_off(self) -> None:
-        """A look has read as much as it may at once: the next one soon continues it."""
-        self._failures = max(1, self._failures)
-        self._look_not_before = self._wanted_not_before = self._now + wait_before(1)
-
     def _forget(self) -> None:
         now = self._now
         self._doubts = {

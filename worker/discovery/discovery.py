@@ -17,7 +17,7 @@ import structlog
 
 from store.records import Task
 from worker.conductor.client import Conductor
-from worker.conductor.errors import BrokenOff, ConductorError
+from worker.conductor.errors import ConductorError
 from worker.discovery.index import CANNOT, LAG, Index
 from worker.discovery.scanner import OVERLAP
 
@@ -137,7 +137,7 @@ class Discovery:
                 witness = self._find_witness(began)
                 # An index that is empty after all tasks have ended is right.
                 must_show = reads_all and witness is not None and not self._index.ended_of([witness])
-                yield from self._read(since, seen, must_show)
+                yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
                 self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
             if self._index.ladder.way == "workflows":  # all of them are read anyway
                 self._reconciliation = None
@@ -154,15 +154,6 @@ class Discovery:
         self.searched_to = now
         self._runs += 1
         return ended
-
-    def _read(self, since: int, seen: set[str], must_show: bool) -> Iterator[list[Task]]:
-        """Finds the tasks in progress that started after that time, however often the search breaks off."""
-        while True:
-            try:
-                yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
-                return
-            except BrokenOff as error:
-                since = error.reached
 
     def _find_witness(self, now: float) -> str | None:
         """A task that has been known for so long that a working index shows it if it still waits; None if there is

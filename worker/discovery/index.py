@@ -23,9 +23,9 @@ from worker.discovery.suspects import Kind, Suspect, Suspects
 
 log = structlog.get_logger()
 
-Way = Literal["search-v2", "search", "workflows"]
-"""search-v2: the index returns whole tasks. search: it returns ids, and each new task is read. workflows: there is no
-search, so the running workflows of all receivers are read."""
+Way = Literal["search", "workflows"]
+"""search: the index returns ids, and each new task is read. workflows: there is no search, so the running workflows of
+all receivers are read."""
 WAYS: tuple[Way, ...] = get_args(Way)
 LAG = 30_000
 """Milliseconds within which a working index knows a task."""
@@ -108,8 +108,7 @@ class Index:
         running workflows are read.
 
         Known tasks may be left out; `seen` collects the ids of all, known or not, readable or not. `patience`: seconds
-        to wait for each page. `must_show`: whether a working index has something to show. Raises ConductorError;
-        BrokenOff if the search should continue from where it stopped.
+        to wait for each page. `must_show`: whether a working index has something to show. Raises ConductorError.
         """
         seen = set() if seen is None else seen
         conductor = self._conductor.within(patience)
@@ -119,7 +118,7 @@ class Index:
                 if way == "workflows":
                     yield from self._running_tasks(conductor, seen)
                 else:
-                    yield from self._search(conductor, way, start, seen)
+                    yield from self._search(conductor, start, seen)
             except ConductorError as error:
                 if error.status not in CANNOT:
                     raise
@@ -206,32 +205,16 @@ class Index:
             self.suspects.read("task", [id_ for id_, _ in read])
             self.suspects.read("workflow", [id_ for id_, _ in read_in])
 
-    def _search(self, conductor: Conductor, way: Way, start: int, seen: set[str]) -> Iterator[list[Task]]:
-        unreadable: list[Unreadable] = []
-        try:
-            yield from self._pages(conductor, way, start, seen, unreadable)
-        finally:
-            seen.update(item.id for item in unreadable if item.id is not None)
-            self.suspect(unreadable)
-
-    def _pages(
-        self, conductor: Conductor, way: Way, start: int, seen: set[str], unreadable: list[Unreadable]
-    ) -> Iterator[list[Task]]:
-        if way == "search-v2":
-            for tasks in conductor.waiting_since(start, unreadable):
-                seen.update(task.id for task in tasks)
-                yield tasks
-                self.suspects.read("task", [task.id for task in tasks])
-        else:
-            for ids in conductor.waiting_ids_since(start, unreadable):
-                new = {
-                    task_id: workflow
-                    for task_id, workflow in ids.items()
-                    if task_id not in seen and task_id not in self.known and ("task", task_id) not in self.suspects
-                }
-                seen.update(ids)
-                read = self._conductor.within(_FIRST_READ).waiting_task
-                yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
+    def _search(self, conductor: Conductor, start: int, seen: set[str]) -> Iterator[list[Task]]:
+        read = self._conductor.within(_FIRST_READ).waiting_task
+        for ids in conductor.waiting_ids_since(start):
+            new = {
+                task_id: workflow
+                for task_id, workflow in ids.items()
+                if task_id not in seen and task_id not in self.known and ("task", task_id) not in self.suspects
+            }
+            seen.update(ids)
+            yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
 
     def _running_tasks(self, conductor: Conductor, seen: set[str]) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""

@@ -12,7 +12,7 @@ import structlog
 
 from store.records import Task
 from worker.conductor.client import POLL_BATCH, Conductor
-from worker.conductor.errors import BrokenOff, ConductorError, OutcomeUnknown, is_of_an_item
+from worker.conductor.errors import ConductorError, OutcomeUnknown, is_of_an_item
 from worker.conductor.responses import Unreadable
 from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index, Way
@@ -23,7 +23,7 @@ OVERLAP = 15_000
 """Milliseconds by which a search overlaps the last one, since an index may lag."""
 _LATER = 1000
 """Milliseconds after a scan's beginning from which a task counts as newer than the scan: clocks differ a little."""
-_RESTS: dict[Way, int] = {"search-v2": 4, "search": 4, "workflows": 9}
+_RESTS: dict[Way, int] = {"search": 4, "workflows": 9}
 """After a search there is none for this many times as long as it took: searches take at most a fifth of the time, and
 reads of running workflows a tenth."""
 _QUICK = 0.05
@@ -49,8 +49,6 @@ class Scanner:
         self._queues: tuple[str | None, ...] = (None, *domains)
         self.began = 0
         """When the last scan began, in milliseconds."""
-        self._broken_off: tuple[float, int] | None = None
-        """When the search began that is to be continued, and from which start of tasks."""
         self.failure = ""
         """Why the index can't be searched; empty if it can."""
         self.searched_to = 0
@@ -119,9 +117,9 @@ class Scanner:
 
     def search(self) -> Iterator[list[Task]]:
         """Searches the index for tasks since the last search, which it overlaps. If it fails, it is repeated after a
-        while; if it breaks off, the next one continues it."""
+        while."""
         now, to = self._clock.monotonic(), self._conductor.server_now()
-        began, start = self._broken_off or (now, max(0, self.searched_to - OVERLAP))
+        start = max(0, self.searched_to - OVERLAP)
         try:
             for page in self._index.waiting_since(start, patience=self._barrier.patience()):
                 # Searches overlap: what waits already needn't be stored again.
@@ -130,18 +128,14 @@ class Scanner:
         except ConductorError as error:
             self.searched_to = self.searched_to or 1
             self.failure = str(error)
-            if isinstance(error, BrokenOff):
-                self._broken_off = began, error.reached
-                self._barrier.look_broke_off()
-            else:
-                self._barrier.look_failed()
+            self._barrier.look_failed()
             log.warning(
                 "the index of waiting tasks can't be searched; events that may have a taker there wait for a while",
                 error=self.failure,
                 seconds=round(self._barrier.look_due_in(), 2),
             )
             return
-        self.failure, self._broken_off, self.searched_to = "", None, to
+        self.failure, self.searched_to = "", to
         self._barrier.unread(self._index.awaited())
         took = self._clock.monotonic() - now
-        self._barrier.looked(began, rest=took * _RESTS[self._index.ladder.way] if took > _QUICK else 0.0)
+        self._barrier.looked(now, rest=took * _RESTS[self._index.ladder.way] if took > _QUICK else 0.0)

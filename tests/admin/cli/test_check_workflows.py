@@ -24,8 +24,7 @@ def conductor(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     monkeypatch.setattr(import_module("admin.cli.check"), "SECONDS", PATIENCE)
     with standing_in() as stand_in:
         stand_in.answers[POLL] = 200, []
-        for path in ("/api/tasks/search", "/api/tasks/search-v2"):
-            stand_in.answers[path] = 200, {"results": []}
+        stand_in.answers["/api/tasks/search"] = 200, {"results": []}
         for name in ALL:
             stand_in.defines(name, {**WAIT, "inputParameters": {"matches": {}}})
         stand_in.has(*ALL)

@@ -33,19 +33,12 @@ def test_an_item_of_a_list_that_cannot_be_read_keeps_no_other_from_being_read(
     server: StandIn, conductor: Conductor, garbled: Any, id_: str | None
 ) -> None:
     items = [{**POLLED, "taskId": "t0"}, garbled, {**POLLED, "taskId": "t2"}]
-    for answer, call in (
-        (Answer(items), lambda found: conductor.poll("me", None, found)),
-        (
-            Answer({"results": items}),
-            lambda found: [task for page in conductor.waiting_since(0, found) for task in page],
-        ),
-    ):
-        server.answers = [answer]
-        unreadable: list[Unreadable] = []
-        assert [task.id for task in call(unreadable)] == ["t0", "t2"]
-        assert [item.id for item in unreadable] == [id_]
-        names = ["flow" if garbled["workflowType"] == "flow" else ""] if id_ else []
-        assert [item.workflow for item in unreadable if item.id] == names
+    server.answers = [Answer(items)]
+    unreadable: list[Unreadable] = []
+    assert [task.id for task in conductor.poll("me", None, unreadable)] == ["t0", "t2"]
+    assert [item.id for item in unreadable] == [id_]
+    names = ["flow" if garbled["workflowType"] == "flow" else ""] if id_ else []
+    assert [item.workflow for item in unreadable if item.id] == names
 
 
 def test_a_single_task_or_workflow_that_cannot_be_read_is_garbled(server: StandIn, conductor: Conductor) -> None:
@@ -195,7 +188,7 @@ def test_what_is_no_answer_of_conductors_is_no_empty_queue_and_no_end_of_a_task(
     server.answers = [Answer("<html>welcome</html>", 200, "text/html")]
     calls: list[Callable[[], Any]] = [
         lambda: conductor.poll("me"),
-        lambda: list(conductor.waiting_since(0)),
+        lambda: list(conductor.waiting_ids_since(0)),
         lambda: conductor.ended_since(0),
         lambda: conductor.task("t"),
         lambda: conductor.workflow("w"),

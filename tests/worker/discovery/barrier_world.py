@@ -103,7 +103,7 @@ class Faults:
     """When the index can't be searched."""
     away: tuple[tuple[float, float], ...] = ()
     """When Conductor can't be reached."""
-    way: Way | None = "search-v2"
+    way: Way | None = "search"
     """None: nothing can be searched."""
     dies: tuple[float, ...] = ()
     resigns: tuple[float, ...] = ()
@@ -134,7 +134,7 @@ def drawn(seed: int) -> Faults:
         system=r.choice([0, 0, 0.3, 1]),
         down=span(60),
         away=span(30),
-        way=r.choice(["search-v2", "search-v2", "search-v2", "workflows", None]),
+        way=r.choice(["search", "search", "search", "workflows", None]),
         dies=times(),
         resigns=times(),
         slow=r.choice([0, 0, 0.05, 0.5]),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +11,8 @@ import pytest
 from store.records import Task
 from tests.worker.clock import Ticking
 from tests.worker.discovery.known import Known
-from tests.worker.simulated import SimulatedConductor, failed
+from tests.worker.simulated import SimulatedConductor
 from worker.conductor.errors import NotNow
-from worker.conductor.responses import Unreadable
-from worker.conductor.search import in_progress
 from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Discovery, Ended, Outcome
 from worker.discovery.index import Index
@@ -40,13 +37,13 @@ class Bench:
         self.index.receivers = ["flow"]
         self.scanner = self.another()
         self.searches: list[int] = []
-        search = self.conductor.waiting_since
+        search = self.conductor.waiting_ids_since
 
-        def counted(start: int, unreadable: Any = None) -> Any:
+        def counted(start: int) -> Any:
             self.searches.append(start)
-            return search(start, unreadable)
+            return search(start)
 
-        self.conductor.waiting_since = counted  # type: ignore[method-assign]
+        self.conductor.waiting_ids_since = counted  # type: ignore[method-assign]
 
     def another(self, *domains: str) -> Scanner:
         return Scanner(self.conductor, self.index, self.barrier, "me", domains)  # type: ignore[arg-type]
@@ -100,49 +97,6 @@ def bench() -> Iterator[Bench]:
 
 def fail(*_: Any) -> Any:
     raise NotNow("the index is down")
-
-
-class Searched:
-    """An index that fails with 500 for each page that has a sick task on it, and counts what it is asked."""
-
-    def __init__(self, bench: Bench) -> None:
-        self.bench = bench
-        self.sick: set[str] = set()
-        self.calls = 0
-        self.takes = 0.0
-        """Seconds for each page."""
-        bench.conductor.waiting_since = self.waiting_since  # type: ignore[method-assign]
-
-    def waiting_since(self, start: int, unreadable: list[Unreadable] | None = None) -> Iterator[list[Task]]:
-        """The search as it is made at a real server."""
-        for page in in_progress(self._page, "/tasks/search-v2", start, unreadable):
-            yield [replace(self.bench.task_of(item["taskId"]), found_by="index") for item in page]
-
-    def _page(self, path: str, query: str, sort: str, offset: int, size: int) -> list[Any]:
-        self.calls += 1
-        self.bench.pass_(self.takes)
-        start = int(query.rpartition(">")[2])
-        tasks = sorted(self.bench.conductor.tasks.values(), key=lambda task: task.started_at)
-        waiting = [task for task in tasks if task.status == "IN_PROGRESS" and task.started_at > start]
-        page = waiting[offset : offset + size]
-        if any(task.id in self.sick for task in page):
-            raise failed(500)
-        return [{"taskId": task.id, "startTime": task.started_at, "status": task.status} for task in page]
-
-    def scan(self) -> int:
-        """The calls that the search of one scan makes."""
-        before, self.calls = self.calls, 0
-        self.bench.scan()
-        calls, self.calls = self.calls, before
-        return calls
-
-    def most_calls(self) -> int:
-        """The most calls of one scan, until one is whole: each goes on where the one before broke off."""
-        most = self.scan()
-        while self.bench.scanner.failure:
-            self.bench.pass_(self.bench.barrier.look_due_in())
-            most = max(most, self.scan())
-        return most
 
 
 def foreign(bench: Bench, count: int) -> list[str]:

@@ -118,12 +118,6 @@ def test_a_look_that_fails_is_tried_again_after_a_while_and_waited_for_longer(ba
     assert (barrier.patience(), barrier.look_due_in()) == (2, float("inf"))
 
 
-def test_a_look_that_breaks_off_goes_on_soon_however_often(barrier: Barrier) -> None:
-    for now in range(20):
-        at(barrier, now).look_broke_off()
-        assert 0 < barrier.look_due_in() < 1
-
-
 def test_an_event_without_a_taker_causes_a_look_once_a_second(barrier: Barrier) -> None:
     at(barrier, 0).looked(began=0)
     barrier.want_look()

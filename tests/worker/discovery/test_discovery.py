@@ -7,7 +7,7 @@ from unittest import mock
 
 import pytest
 
-from tests.worker.discovery.scanner_bench import Bench, Searched, fail, foreign
+from tests.worker.discovery.scanner_bench import Bench, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
 from worker.conductor.errors import ConductorError, NotNow
 from worker.discovery.discovery import Outcome
@@ -37,7 +37,7 @@ def test_a_discovery_says_which_waiting_tasks_have_ended(bench: Bench) -> None:
 
 def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: Bench) -> None:
     tasks = bench.schedule(120)
-    bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
+    bench.conductor.waiting_ids_since = fail  # type: ignore[method-assign,assignment]
     for task in tasks[::40]:
         bench.conductor.end(task, "TIMED_OUT")
     discovery = bench.discovery()
@@ -55,14 +55,6 @@ def test_an_index_that_says_a_task_has_ended_is_no_proof(bench: Bench) -> None:
     assert bench.gone == []
 
 
-def test_a_discovery_goes_on_where_its_search_broke_off(bench: Bench) -> None:
-    index = Searched(bench)
-    tasks = foreign(bench, 300)
-    index.sick = set(tasks[::3])
-    bench.discover(bench.discovery())
-    assert set(bench.ids()) >= set(tasks) - index.sick
-
-
 def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minutes(bench: Bench) -> None:
     bench.conductor.indexing = False
     discovery = bench.discovery()
@@ -77,7 +69,7 @@ def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minu
         found.append(task in ids)
         ways.append(bench.index.ladder.way)
     assert found.index(True) == 3
-    assert ways == ["search-v2"] * 5 + ["workflows"] * 4, "the index lacks a task that has waited for long"
+    assert ways == ["search"] * 5 + ["workflows"] * 4, "the index lacks a task that has waited for long"
 
 
 def test_an_index_that_is_empty_because_everything_has_ended_is_not_off(bench: Bench) -> None:
@@ -89,11 +81,11 @@ def test_an_index_that_is_empty_because_everything_has_ended_is_not_off(bench: B
     bench.conductor.end(task, "TIMED_OUT")
     discovery.conductor_was_away()
     bench.discover(discovery)
-    assert (bench.index.ladder.way, bench.gone) == ("search-v2", [task])
+    assert (bench.index.ladder.way, bench.gone) == ("search", [task])
 
 
 def test_reading_all_running_workflows_takes_a_tenth_of_the_time(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    bench.conductor.cannot = {"search": 500}
     running = bench.conductor.running
 
     def slow(workflow: str) -> list[str]:

@@ -54,25 +54,18 @@ def bench() -> Iterator[Bench]:
         yield Bench(pool)
 
 
-def test_the_index_gives_whole_tasks_where_it_can(bench: Bench) -> None:
-    tasks = bench.foreign(5)
-    assert bench.find() == tasks
-    assert bench.way == ("search-v2", "")
-
-
-def test_where_it_gives_ids_only_each_task_that_is_new_is_read(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 500}
+def test_the_index_gives_ids_and_each_task_that_is_new_is_read(bench: Bench) -> None:
     tasks = bench.foreign(5)
     bench.known.add(*tasks[:2])
     assert bench.find() == tasks[2:]
-    assert bench.way == ("search", "500 not supported")
+    assert bench.way == ("search", "")
     bench.conductor.searches.clear()
     bench.find(bench.now() - 1)
     assert bench.conductor.searches == ["search"]
 
 
 def test_without_any_search_the_running_workflows_are_read(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 404, "search": 403}
+    bench.conductor.cannot = {"search": 403}
     tasks = bench.foreign(3)
     assert bench.find() == tasks
     assert bench.ladder.way == "workflows"
@@ -80,27 +73,27 @@ def test_without_any_search_the_running_workflows_are_read(bench: Bench) -> None
 
 
 def test_a_better_way_is_taken_again_once_it_works(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 500}
+    bench.conductor.cannot = {"search": 500}
     tasks = bench.foreign()
     bench.find()
     bench.conductor.cannot = {}
     assert bench.find() == tasks
-    assert bench.ladder.way == "search"
+    assert bench.way == ("workflows", "500 not supported")
     bench.clock.seconds += 61
     assert bench.find() == tasks
-    assert bench.way == ("search-v2", "")
+    assert bench.way == ("search", "")
 
 
 @pytest.mark.parametrize("status", [502, 503, 429, 401, 0])
 def test_an_answer_that_says_nothing_of_the_search_changes_no_way(bench: Bench, status: int) -> None:
-    bench.conductor.cannot = {"search-v2": status}
+    bench.conductor.cannot = {"search": status}
     with pytest.raises(ConductorError):
         bench.find()
-    assert bench.conductor.searches == ["search-v2"]
+    assert bench.conductor.searches == ["search"]
 
 
 def test_a_server_that_answers_500_to_everything_is_away(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 500, "search": 500, "workflows": 500}
+    bench.conductor.cannot = {"search": 500, "workflows": 500}
     with pytest.raises(ConductorError):
         bench.find()
     assert not bench.ladder.proven
@@ -110,7 +103,7 @@ def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task
     bench.conductor.indexing = False
     tasks = bench.foreign(2)
     assert bench.find() == []
-    assert bench.way == ("search-v2", ""), "perhaps nothing waits"
+    assert bench.way == ("search", ""), "perhaps nothing waits"
     assert bench.find(must_show=True) == tasks
     assert bench.ladder.way == "workflows"
     assert "off" in bench.ladder.reason
@@ -120,7 +113,7 @@ def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task
     bench.conductor.indexing = True
     bench.clock.seconds += 61
     assert bench.find() == tasks
-    assert bench.way == ("search-v2", "")
+    assert bench.way == ("search", "")
 
 
 def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
@@ -141,7 +134,6 @@ def retried(bench: Bench) -> list[str]:
 
 @pytest.mark.parametrize("ailment", AILMENTS)
 def test_a_task_that_cannot_be_read_delays_only_itself(bench: Bench, ailment: Ailment) -> None:
-    bench.conductor.cannot = {"search-v2": 500}
     first, sick, last = bench.foreign(3)
     bench.conductor.ailing[sick] = ailment
     assert bench.find() == [first, last]
@@ -154,26 +146,10 @@ def test_a_task_that_cannot_be_read_delays_only_itself(bench: Bench, ailment: Ai
 
 
 def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 500}
     tasks = bench.foreign(2)
     bench.conductor.ailing = dict.fromkeys((*tasks, "webhook-bridge-nobody"), "500")
     assert bench.find() == tasks
     assert bench.ladder.way == "workflows"
-    assert len(bench.index.suspects) == 0
-
-
-def test_a_list_that_garbles_a_task_puts_off_no_look_at_it_and_one_that_shows_it_ends_them(
-    bench: Bench,
-) -> None:
-    [sick] = bench.foreign()
-    bench.conductor.ailing[sick] = "garbage"
-    for _ in range(100):
-        bench.find()
-    bench.clock.seconds += 1
-    [suspect] = bench.index.suspects.due(5)
-    assert (suspect.id, suspect.tries) == (sick, 1)
-    bench.conductor.ailing.clear()
-    assert bench.find() == [sick]
     assert len(bench.index.suspects) == 0
 
 
@@ -189,7 +165,7 @@ def test_a_suspect_that_has_ended_is_forgotten(bench: Bench) -> None:
 
 @pytest.mark.parametrize("ailment", AILMENTS)
 def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench: Bench, ailment: Ailment) -> None:
-    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    bench.conductor.cannot = {"search": 500}
     [first], [sick], [last] = bench.foreign(), bench.foreign(), bench.foreign()
     bench.conductor.ailing["w1"] = ailment
     assert bench.find() == [first, last]
@@ -200,7 +176,7 @@ def test_a_running_workflow_that_cannot_be_shown_delays_only_its_own_tasks(bench
 
 
 def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(bench: Bench) -> None:
-    bench.conductor.cannot = {"search-v2": 500, "search": 500}
+    bench.conductor.cannot = {"search": 500}
     bench.index.receivers = ["other", "flow"]
     tasks = bench.foreign(2)
     bench.conductor.ailing["other"] = "500"
@@ -212,7 +188,6 @@ def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(b
 
 def test_those_that_hang_are_awaited_and_read_again_with_more_patience(bench: Bench) -> None:
     """Else an event would be decided as if none of them waited."""
-    bench.conductor.cannot = {"search-v2": 500}
     tasks = bench.foreign(20)
     read, waits = bench.conductor.waiting_task, [0.0]
 

@@ -74,7 +74,7 @@ class Bench(LoopBench):
         return event.hold
 
     def fail(self, fails: bool = True) -> None:
-        self.conductor.cannot = dict.fromkeys(("search-v2", "search", "workflows"), 503) if fails else {}
+        self.conductor.cannot = dict.fromkeys(("search", "workflows"), 503) if fails else {}
 
     def fail_again(self, leader: Leader) -> None:
         """Scans go on failing for longer than events with a known taker wait."""

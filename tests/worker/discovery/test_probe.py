@@ -65,7 +65,7 @@ def server() -> Iterator[Conductor]:
 
 
 def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Conductor) -> None:
-    assert server.probe() == [CheckResult("note", "waiting tasks that no queue hands out are found by search-v2")]
+    assert server.probe() == [CheckResult("note", "waiting tasks that no queue hands out are found by search")]
 
 
 THEIRS = [{"name": "payments", "id": "7f3kq", "receiverWorkflowNamesToVersions": {"flow": 1}, "secretValue": "***"}]

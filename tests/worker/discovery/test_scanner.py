@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from store.records import Task
-from tests.worker.discovery.scanner_bench import Bench, Searched, fail, foreign
+from tests.worker.discovery.scanner_bench import Bench, fail
 from tests.worker.discovery.scanner_bench import bench as bench
 from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.errors import OutcomeUnknown, Unreachable
@@ -122,7 +122,7 @@ def test_a_poll_that_never_reached_conductor_has_lost_nothing(bench: Bench) -> N
 
 
 def test_where_the_index_cannot_be_searched_scans_are_waited_for_only_so_long(bench: Bench) -> None:
-    bench.conductor.waiting_since = fail  # type: ignore[method-assign,assignment]
+    bench.conductor.waiting_ids_since = fail  # type: ignore[method-assign,assignment]
     bench.scan()
     assert not bench.knows()
     bench.pass_(WAIT)
@@ -130,25 +130,6 @@ def test_where_the_index_cannot_be_searched_scans_are_waited_for_only_so_long(be
     [task] = bench.schedule()
     bench.scan()
     assert (bench.ids(), bench.knows()) == ([task], True)
-
-
-@pytest.mark.parametrize("every", [3, 10, 100])
-def test_however_many_tasks_fail_an_index_a_scan_makes_few_calls_over_them(bench: Bench, every: int) -> None:
-    index = Searched(bench)
-    bench.scan()
-    bench.barrier.found_alone(bench.clock.seconds)
-    tasks = foreign(bench, 1000)
-    index.sick = set(tasks[::every])
-    assert index.most_calls() < 100
-    assert {task.id for task in bench.found} == set(tasks) - index.sick
-    index.takes = 0.1
-    for most in (100, 2, 2):  # the first overlaps the last search
-        bench.ms += 20_000
-        [new] = foreign(bench, 1)
-        assert index.most_calls() <= most
-        assert new in bench.ids()
-        assert index.scan() == 0, "searches take a fifth of the time"
-        bench.pass_(60)
 
 
 def test_a_queue_that_gives_only_what_cannot_be_read_is_no_empty_one(bench: Bench) -> None:

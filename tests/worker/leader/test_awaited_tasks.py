@@ -17,7 +17,7 @@ from worker.discovery.suspects import SHOWN_AFTER
 from worker.leader.leader import Leader
 
 ELSEWHERE = {"name": "elsewhere", "receivers": {"another": "any"}}
-WAYS: list[dict[str, int]] = [{}, {"search-v2": 500}, {"search-v2": 500, "search": 500}]
+WAYS: list[dict[str, int]] = [{}, {"search": 500}]
 
 
 class Bench(IndexBench):

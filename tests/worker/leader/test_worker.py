@@ -219,8 +219,8 @@ def test_a_search_of_the_index_begins_where_an_earlier_term_has_come_to(bench: B
     searched_to = int(bench.store.facts.all()["index_searched_to"])
     worker.end_term()
     asked: list[int] = []
-    search = bench.conductor.waiting_since
-    bench.conductor.waiting_since = lambda start, unreadable=None: asked.append(start) or search(start)  # type: ignore[method-assign,func-returns-value]
+    search = bench.conductor.waiting_ids_since
+    bench.conductor.waiting_ids_since = lambda start: asked.append(start) or search(start)  # type: ignore[method-assign,func-returns-value]
     assert worker.elect()
     worker.step()
     assert [searched_to - start for start in asked] == [15_000], "an index may lag by so much"
