@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,7 +20,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from admin.errors import CantDo
 from config.urls import is_loopback
 from relay.http.addresses import read_address, subscriber_of
-from store.clock import MonotonicClock
+from relay.http.admission import Allowance, SharedTimes
 from store.sql.admin import Sessions as StoredSessions
 
 COOKIE = "bridge_admin"
@@ -169,13 +167,8 @@ class Sessions:
         return hmac.new(self._key, b"token:" + self._tokens.get(role, b""), "sha256").hexdigest()[:32]
 
 
-_FREE = 5
-"""Wrong tokens in a row before an address has to wait."""
-_FIRST_WAIT = 1.0
-_LONGEST_WAIT = 60.0
-_FORGIVEN_AFTER = 600.0
-"""Seconds without a wrong token after which an address starts afresh."""
-_ADDRESSES = 10_000
+_GUESSES = Allowance(rate=1 / 60, burst=5)
+"""Wrong tokens of an address that are looked at."""
 
 
 class TooManyWrongTokens(Exception):
@@ -186,55 +179,30 @@ class TooManyWrongTokens(Exception):
         super().__init__(f"too many wrong tokens from your address: try again in {seconds} s")
 
 
-@dataclass
-class _Failures:
-    number: int
-    at: float
-    tokens: tuple[bytes, ...]
-    """Digests of the last ones."""
-
-
 class WrongTokens:
-    """Wrong tokens by address (an IPv6 address by its /64). Thread-safe. Of too many, the oldest are dropped."""
+    """Wrong tokens by address (an IPv6 address by its /64). Thread-safe.
 
-    def __init__(self, clock: MonotonicClock = time):
-        self._clock = clock
-        self._failures: OrderedDict[str, _Failures] = OrderedDict()
-        self._lock = threading.Lock()
+    Repeating a token is not a new guess: a program with an outdated token must not lock out others at its address.
+    """
+
+    def __init__(self) -> None:
+        self._guesses, self._known = SharedTimes(), SharedTimes()
 
     def check(self, address: str | None) -> None:
         """Raises TooManyWrongTokens while the address has to wait: no token is checked meanwhile."""
-        with self._lock:
-            failures = self._failures.get(_key(address))
-            if failures is None or failures.number < _FREE:
-                return
-            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures.number - _FREE, 10))
-            left = failures.at + wait - self._clock.monotonic()
-        if left > 0:
-            raise TooManyWrongTokens(max(1, round(left)))
+        if left := _GUESSES.wait(self._guesses.get(_key(address)), time.monotonic()):
+            raise TooManyWrongTokens(math.ceil(left))
 
-    def failed(self, address: str | None, token: str) -> int:
-        """The address gave a wrong token; returns how many it has given in a row.
-
-        Repeating a token is not a new guess: a program with an outdated token must not lock out others at its address.
-        """
-        key, now = _key(address), self._clock.monotonic()
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        with self._lock:
-            before = self._failures.pop(key, None)
-            if before is None or now - before.at >= _FORGIVEN_AFTER:
-                before = _Failures(0, now, ())
-            if digest not in before.tokens:
-                before = _Failures(before.number + 1, now, (*before.tokens[1 - _FREE :], digest))
-            self._failures[key] = before
-            if len(self._failures) > _ADDRESSES:
-                self._failures.popitem(last=False)
-        return before.number
+    def failed(self, address: str | None, token: str) -> None:
+        """The address gave a wrong token."""
+        key, now = _key(address), time.monotonic()
+        if not self._known.get((key, token)):
+            self._known.set((key, token), now)
+            self._guesses.set(key, _GUESSES.less(self._guesses.get(key), now))
 
     def succeeded(self, address: str | None) -> None:
         """The address gave the admin's token. (A holder of the viewer's may still be guessing that one.)"""
-        with self._lock:
-            self._failures.pop(_key(address), None)
+        self._guesses.set(_key(address), 0.0)
 
 
 def _key(address: str | None) -> str:

@@ -109,7 +109,8 @@ def role_of_token(given: str | None) -> Role | None:
     if role == "admin":
         attempts.succeeded(address)
     elif role is None and sessions().has_tokens:
-        structlog.get_logger().warning("a wrong token", remote=address, in_a_row=attempts.failed(address, given or ""))
+        attempts.failed(address, given or "")
+        structlog.get_logger().warning("a wrong token", remote=address)
         try:
             source().store().without_events.record((), {("", WRONG_TOKEN): 1})
         except (StoreUnavailable, NewerStore) as error:

@@ -109,7 +109,7 @@ class Walk:
         if rule.rule.startswith("/api/metadata/webhook"):
             if rule.rule.endswith("/tags"):
                 return {"json": [{"key": "team", "value": "a"}]}
-            return {"json": {**NEW, "name": "renamed-by-put"} if method == "PUT" else NEW}
+            return {"json": {**NEW, "name": "github-deploys"} if method == "PUT" else NEW}
         if rule.endpoint == "orkes.token":
             return {"json": {"keyId": "x", "keySecret": "none of them"}}
         if rule.rule.startswith("/api/events/") and rule.endpoint.startswith("many."):
