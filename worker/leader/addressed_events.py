@@ -9,7 +9,7 @@ from store.records import NewTarget, Task
 from store.rules.transitions import LIVE
 from store.sql.store import Store
 from worker.conductor.addressed import AddressedTask
-from worker.leader.callbacks import Callbacks, LookedUp
+from worker.leader.callbacks import Callbacks, LookedUp, is_signed
 from worker.leader.held_events import HeldEvents
 from worker.leader.held_index import HeldEvent
 from worker.leader.rules import Plan, Rules
@@ -19,9 +19,6 @@ _UNKNOWN = "unknown"
 """Stands for the name of a workflow that Conductor doesn't have."""
 _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 """Conductor may retry such a task as long as its workflow runs."""
-_HELD_UNSIGNED = 1000
-"""Unsigned events that are held for tasks of one workflow, at most: anyone who knows its id can make up names. The
-oldest stay, so that made-up ones push out none."""
 
 
 class AddressedEvents:
@@ -40,7 +37,7 @@ class AddressedEvents:
         if not len(self._callbacks):
             return
         for task in self._held.tasks_to_match.values():  # it may be what they wait for, which a look-up shows
-            self._callbacks.look_up_again(self._callbacks.waiting_for(task.workflow_id, task.reference_name))
+            self._callbacks.look_up_again(task.workflow_id)
         for answer in self._callbacks.looked_up():
             if answer.event.id not in plan.released:
                 with self._held.isolated(answer.event):
@@ -66,10 +63,10 @@ class AddressedEvents:
                 plan.end(event)
             return
         if found is None:
-            if webhook.callback is not None and webhook.callback.by == "id":  # somebody made it up
-                plan.ignore(event, forgotten=True)
-            else:
+            if is_signed(webhook):
                 self._refuse(answer, plan)
+            else:  # somebody made it up
+                plan.ignore(event, forgotten=True)
             return
         versions = webhook.receivers.get(found.workflow, frozenset())
         unfit = versions is not None and found.version not in versions
@@ -85,12 +82,6 @@ class AddressedEvents:
             self._refuse(answer, plan)
         elif hold_is_over:
             plan.end(event)
-        elif (
-            webhook.callback is not None
-            and webhook.callback.by == "id"
-            and self._callbacks.is_crowded(event, _HELD_UNSIGNED, plan.released)
-        ):
-            plan.ignore(event, forgotten=True)
 
     def _complete(self, answer: LookedUp, plan: Plan) -> None:
         assert answer.found is not None
@@ -103,7 +94,7 @@ class AddressedEvents:
                 plan.ignore(event)
             # Else the next look-up shows what becomes of it.
         elif oldest is not event:
-            self._callbacks.look_up_again([oldest])
+            self._callbacks.look_up_again(workflow_id)
         elif place.task is None:
             target = NewTarget(
                 "complete",

@@ -13,7 +13,7 @@ from config.webhooks import Webhook
 from criteria.matches import Criteria
 from store.records import Event
 from store.sql.store import Store
-from worker.leader.callbacks import Callbacks
+from worker.leader.callbacks import Callbacks, is_signed
 from worker.leader.held_index import HeldEvent, HeldIndex
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Plan, Rules, is_for
@@ -53,8 +53,7 @@ class HeldEvents:
         """The event is held from now on. `document` is its payload."""
         if event.is_callback:
             webhook = self._rules.definitions.by_name.get(event.webhook)
-            callback = webhook.callback if webhook is not None else None
-            self.callbacks.add(event, is_signed=callback is None or callback.by is None)
+            self.callbacks.add(event, is_signed=webhook is None or is_signed(webhook))
         else:
             self.index.add(HeldEvent(event), document)
 

@@ -11,7 +11,7 @@ from store.records import NewEvent, Result, Target
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
-from worker.leader import addressed_events
+from worker.leader import callbacks
 
 SIGNED = {"name": "w", "receivers": {"flow": "any"}, "callback": {"secret": "a-secret-of-24-characters"}}
 BY_ID = {"name": "w", "receivers": {"flow": "any"}, "callback": {"by": "id"}}
@@ -298,7 +298,7 @@ def test_a_workflow_that_somebody_made_up_is_forgotten(bench: Bench) -> None:
 
 
 def test_of_names_made_up_for_one_workflow_only_so_many_are_held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addressed_events, "_HELD_UNSIGNED", 3)
+    monkeypatch.setattr(callbacks, "_HELD_UNSIGNED", 3)
     bench.define(BY_ID, SIGNED | {"name": "signed"})
     workflow = bench.conductor.begin("flow").id
     events = [called(bench, workflow, f"made-up{number}") for number in range(5)]
@@ -315,7 +315,7 @@ def test_of_names_made_up_for_one_workflow_only_so_many_are_held(bench: Bench, m
 def test_names_that_are_made_up_later_take_the_place_of_none_that_was_held_before(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(addressed_events, "_HELD_UNSIGNED", 3)
+    monkeypatch.setattr(callbacks, "_HELD_UNSIGNED", 3)
     bench.define(BY_ID)
     workflow = bench.conductor.begin("flow").id
     event = called(bench, workflow, "approve")
