@@ -196,6 +196,7 @@ def test_who_waits_for_a_100_gets_it_at_once_and_then_the_answer(relay: Process)
 
 def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process) -> None:
     whole = request(b'{"a": "' + b"x" * 100 + b'"}')
+    began = time.monotonic()
     peers = [connect(relay) for _ in range(60)]
     try:
         for number in range(20):
@@ -203,9 +204,11 @@ def test_trickled_heads_and_bodies_hold_up_nobody(relay: Process) -> None:
                 begin = number + (0 if position % 2 else len(whole) - 50)  # in the head, or in the body
                 connection.sendall(whole[begin : begin + 1] if number or position % 2 else whole[: begin + 1])
         assert answers_at_once(relay)
-        for position, connection in enumerate(peers):
+        # A head may take five seconds: where all of this took as long, only those go on that have sent theirs.
+        step = 1 if time.monotonic() - began < 4 else 2
+        for position, connection in [*enumerate(peers)][::step]:
             connection.sendall(whole[20:] if position % 2 else whole[len(whole) - 30 :])
-        assert {Answers(connection).next()[0] for connection in peers} == {200}
+        assert {Answers(connection).next()[0] for connection in peers[::step]} == {200}
     finally:
         for connection in peers:
             connection.close()
