@@ -33,10 +33,8 @@ from worker.conductor.errors import ConductorError, OutcomeUnknown
 
 blueprint = Blueprint("webhooks", __name__)
 
-_TAKEN_UP_WITHIN = 8.0
-"""Seconds within which a running relay has read a new definition."""
 _READ_WITHIN = 5.0
-"""The same, unless the machine is busy."""
+"""Seconds within which a running relay has read a new definition."""
 
 
 def check_may_write() -> None:
@@ -133,19 +131,15 @@ def test(name: str) -> Response:
 
 
 def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: str = "POST", query: str = "") -> Answer:
-    """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and NotReachable."""
-    return _post_until_known(*for_relay(webhook, source().settings, body, headers, method, query), wait_of(webhook))
+    """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and NotReachable.
 
-
-def _post_until_known(url: str, draft: Any, wait: float) -> Answer:
-    """Retries while the relay hasn't read a definition that was just written: then it doesn't know the webhook, or not
-    its new secret."""
-    until = time.monotonic() + _TAKEN_UP_WITHIN
-    while (answer := post(url, draft, wait)).status == 404 and time.monotonic() < until:
-        time.sleep(0.5)
-    if answer.status == 401 and (left := _until_read()) > 0:
-        time.sleep(left)  # rather than trying again and again: each try leaves a rejection
-        answer = post(url, draft, wait)
+    Once more, if the relay may not have read the definition: then it doesn't know the webhook, or not its new secret.
+    """
+    url, draft = for_relay(webhook, source().settings, body, headers, method, query)
+    answer = post(url, draft, wait_of(webhook))
+    if answer.status in (401, 404) and (left := _until_read()) > 0:
+        time.sleep(left)
+        answer = post(url, draft, wait_of(webhook))
     return answer
 
 
