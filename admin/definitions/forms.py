@@ -34,10 +34,6 @@ signature:
   header: X-Signature
   algorithm: sha256     # or sha1, sha512
   encoding: hex         # or base64
-  # prefix: "sha256="   # text before the signature
-  # format: t={timestamp},v1={signature}   # of a header with several parts, instead of prefix
-  # signed: "{body}"    # also {timestamp}, {method}, {url}, {path}, {query}, {header:NAME}
-  # key_encoding: hex   # or base64, if the secret isn't the key itself
 """,
     ),
     "jwt": Kind(
@@ -46,8 +42,6 @@ signature:
 jwt:
   issuer: https://login.example.com
   audience: hooks
-  # jwks: https://login.example.com/keys   # if it has no OpenID discovery
-  # claims: {$.scope: orders}
 """,
     ),
     "mtls": Kind(
@@ -56,21 +50,10 @@ jwt:
 mtls:
   header: X-SSL-Client-S-DN   # of the proxy, which overwrites it
   subject: CN=partner,O=Example,C=SE
-  # san: partner.example.com   # if it isn't the subject that counts
-  # form: name                 # or certificate, envoy
 """,
     ),
     "challenge": Kind("a challenge only", "challenge:\n  name: challenge   # the query parameter or JSON field\n"),
-    "callback": Kind(
-        "its URL, which is for one task and is used once (callback)",
-        """\
-callback:
-  expires: 7d
-  # tasks: [approve]     # reference names; all if absent
-  # query: [decision]    # query parameters that become part of the output
-  # by: id               # workflows make the URLs themselves, and nothing signs them
-""",
-    ),
+    "callback": Kind("its URL, which is for one task and is used once (callback)", "callback:\n  expires: 7d\n"),
     "none": Kind("not at all (anyone who knows the URL can post)"),
 }
 """The kinds of proof that a webhook can choose from if its platform has none of its own."""
@@ -110,8 +93,6 @@ class WebhookForm:
     """Whether the bridge generated the secret."""
     errors: dict[str, str] = field(default_factory=dict)
     """field → what is wrong with it; "" for the form as a whole."""
-    wrong: dict[str, str] = field(default_factory=dict)
-    """`receiver` or `start` → the text there that can't be understood."""
 
     def __post_init__(self) -> None:
         if self.proof not in self.proofs:
@@ -148,7 +129,7 @@ class WebhookForm:
 
     def keys(self) -> dict[str, Any]:
         """The webhook's keys; fields that can't be understood are in `errors`."""
-        self.errors, self.wrong = {}, {}
+        self.errors = {}
         platform = self.guide.platform
         keys: dict[str, Any] = {"name": self.name}
         if platform.name != "custom":
@@ -185,15 +166,14 @@ class WebhookForm:
         return keys | further
 
     def _each(self, name: str, lines: list[str]) -> list[tuple[str, Any]]:
-        """Workflow and versions of each line; the one that can't be understood is in `wrong`."""
+        """Workflow and versions of each line that can be understood."""
         found = []
         lines[:] = dict.fromkeys(lines)
-        for line in [*lines]:
+        for line in lines:
             try:
                 found.append(_workflow_and_versions(line, most=1 if name == "start" else None))
             except BadValue as error:
-                self.errors[name], self.wrong[name] = str(error), line
-                lines.remove(line)
+                self.errors[name] = str(error)
         return found
 
     def _further(self) -> dict[str, Any]:
