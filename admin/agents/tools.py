@@ -17,6 +17,7 @@ from admin.api.objects import Rejection
 from admin.api.queries import OfEvents, OfRejections, OfTasks, limited
 from admin.bridge import Bridge
 from admin.check.health import find_issues, state_of
+from admin.events.deliveries import of_sample
 from admin.events.event_or_sample import find_sample
 from admin.events.filters import parts_of, search_of
 from admin.events.send import for_relay, post, wait_of
@@ -127,9 +128,8 @@ def send_sample(bridge: Bridge, given: SendSample) -> dict[str, Any]:
     webhook = bridge.webhook(given.webhook)
     if given.sample is None:
         return {"samples": sorted(samples(webhook.platform))}
-    sample = find_sample(webhook, given.sample).made_anew()
-    headers = {"Content-Type": sample.content_type, **sample.headers}
-    answer = post(*for_relay(webhook, bridge.settings, sample.body, headers), wait_of(webhook))
+    delivery = of_sample(webhook, find_sample(webhook, given.sample))
+    answer = post(*for_relay(webhook, bridge.settings, delivery), wait_of(webhook))
     bridge.record("tested", webhook.name, f"sample {given.sample}: {answer.status}")
     return {
         "status": answer.status,

@@ -15,7 +15,7 @@ from admin.cli.tables import plain
 from admin.events.deliveries import CantKeep, headers_of, of_sample, renewed, with_content_type, written
 from admin.events.deliveries import saved as saved_delivery
 from admin.events.event_or_sample import find_sample
-from admin.events.send import NotReachable, draft_for, post, signed, signed_at, urls_of, wait_of
+from admin.events.send import NotReachable, for_relay, post, wait_of
 from config.webhooks import Webhook
 from platforms.guide import samples
 from platforms.verifiers import CannotSign
@@ -101,15 +101,10 @@ def send(
     )
     delivery = with_content_type(delivery)
     at = None if url is None else _url(definition, url)
-    target, signed_url = urls_of(definition, here.settings, delivery.query, at)
-    draft = draft_for(signed_url, delivery.body, delivery.headers, delivery.method)
-    if not unsigned:
-        try:
-            draft = signed(definition, draft)
-        except CannotSign as error:
-            fail(f"{webhook}: {error}")
     try:
-        answer = post(signed_at(target, draft), draft, wait_of(definition))
+        answer = post(*for_relay(definition, here.settings, delivery, at, unsigned), wait_of(definition))
+    except CannotSign as error:
+        fail(f"{webhook}: {error}")
     except NotReachable as error:
         fail(f"{error}; is the relay running? If it runs elsewhere, use --url or PORT")
     click.echo(answer.phrase)

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from admin.bridge import Bridge
 from admin.errors import CantDo, NotFound
-from admin.events.send import UNSENT, content_type_of, delivery_of
+from admin.events.send import content_type_of
 from admin.events.tree import Step, path_of
 from config.value_types import TOKEN
 from config.webhooks import Webhook
@@ -41,6 +41,10 @@ _SHORTEST, _RENEWED = 6, 12
 """Characters of a text that is renewed, so that it stands for nothing else; and how many at its end are."""
 
 
+UNSENT = frozenset({"content-length", "host", "connection", "accept-encoding", "transfer-encoding"})
+"""Headers that belong to the connection by which a delivery came."""
+
+
 class CantKeep(CantDo):
     """The delivery can't be shown or saved without revealing something; the text says why."""
 
@@ -50,12 +54,17 @@ class CantKeep(CantDo):
 
 def of_event(shown: Event) -> RawDelivery:
     """The event, as people may see it, as a delivery: its payload is the body, whatever it arrived as."""
-    draft = delivery_of(shown, "")
+    left_out = UNSENT | {"content-type"}  # the payload is JSON now, whatever it arrived as
+    headers = {"Content-Type": "application/json"} | {
+        name: value
+        for name, value in shown.headers.items()
+        if name not in left_out and not name.startswith(("x-forwarded", "x-real"))
+    }
     body = shown.payload
     if len(body) <= _LAID_OUT:
         laid_out = as_seen(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
         body = laid_out if len(laid_out) <= LARGEST else body
-    return written(shown.webhook, "POST", urlencode(shown.query, doseq=True), draft.headers, body)
+    return written(shown.webhook, "POST", urlencode(shown.query, doseq=True), headers, body)
 
 
 def of_sample(webhook: Webhook, sample: SampleEvent) -> RawDelivery:
@@ -102,11 +111,11 @@ def written(
 # --- what must not be shown or saved ------------------------------------------------------------------------
 
 
-def unsigned(headers: Mapping[str, str], webhook: Webhook) -> dict[str, str]:
-    """The headers without those that signing adds."""
-    platform = PLATFORMS[webhook.platform]
-    proof = Verification(webhook, platform).secret_headers
-    return {name: value for name, value in headers.items() if name.lower() not in proof | UNSENT}
+def unsigned(delivery: RawDelivery, webhook: Webhook) -> RawDelivery:
+    """The delivery without the headers that signing adds."""
+    added = Verification(webhook, PLATFORMS[webhook.platform]).secret_headers | UNSENT
+    headers = {name: value for name, value in delivery.headers.items() if name.lower() not in added}
+    return replace(delivery, headers=headers)
 
 
 def saved(bridge: Bridge, webhook: Webhook, name: str) -> RawDelivery:

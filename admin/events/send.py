@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_json
 from platforms.verifiers import CannotSign, Draft
 from relay.verify.verification import verifiers_of
-from store.records import Event
+from store.delivery_records import RawDelivery
 
 _TIMEOUT = 30.0
 """Seconds, besides those for which a delivery waits for its workflow."""
@@ -33,10 +32,6 @@ _SHOWN = 10_000
 _LONGEST_FIELD = 300
 """Characters."""
 _FIELDS = ("eventId", "eventIds", "duplicate", "status", "filtered", "error", "message")
-UNSENT = frozenset({"content-length", "host", "connection", "accept-encoding", "transfer-encoding"})
-"""Headers that belong to the connection by which a delivery came."""
-_LONGEST_ARGUMENT = 20_000
-"""Bytes of a body that fits in a command line; a longer one is read from a file."""
 
 
 class NotReachable(Exception):
@@ -134,22 +129,19 @@ def urls_of(webhook: Webhook, settings: Settings, query: str = "", relay: str | 
 
 
 def for_relay(
-    webhook: Webhook,
-    settings: Settings,
-    body: bytes,
-    headers: Mapping[str, str],
-    method: str = "POST",
-    query: str = "",
+    webhook: Webhook, settings: Settings, delivery: RawDelivery, relay: str | None = None, unsigned: bool = False
 ) -> tuple[str, Draft]:
-    """The webhook's URL at the relay itself, and the delivery, signed as the platform would. Raises CannotSign."""
-    at, known_as = urls_of(webhook, settings, query)
-    draft = signed(webhook, draft_for(known_as, body, headers, method))
-    return signed_at(at, draft), draft
+    """The webhook's URL at the relay itself, and the delivery, signed as the platform would.
 
-
-def signed_at(url: str, draft: Draft) -> str:
-    """Where the signed draft goes: signing may have added to its query."""
-    return urlsplit(url)._replace(query=urlsplit(draft.url).query).geturl()
+    `relay`: that URL, if it isn't what the settings say. `unsigned`: whether to leave it unsigned. Raises CannotSign.
+    """
+    at, known_as = urls_of(webhook, settings, delivery.query, relay)
+    draft = draft_for(known_as, delivery.body, delivery.headers, delivery.method)
+    if unsigned:
+        return at, draft
+    draft = signed(webhook, draft)
+    # Signing may have added to the query.
+    return urlsplit(at)._replace(query=urlsplit(draft.url).query).geturl(), draft
 
 
 def wait_of(webhook: Webhook) -> float:
@@ -209,27 +201,3 @@ def pool_for(url: str) -> urllib3.PoolManager:
     if proxy is None or is_loopback(parts.hostname) or proxy_bypass(parts.hostname or ""):
         return urllib3.PoolManager()
     return urllib3.ProxyManager(proxy)
-
-
-def delivery_of(event: Event, url: str) -> Draft:
-    """The event as a delivery again, with the headers that were kept: those that proved it were not."""
-    left_out = UNSENT | {"content-type"}  # the payload is JSON now, whatever it arrived as
-    headers = {
-        name: value
-        for name, value in event.headers.items()
-        if name.lower() not in left_out and not name.lower().startswith(("x-forwarded", "x-real"))
-    }
-    return Draft(
-        "POST", url, {"Content-Type": "application/json", **headers}, event.payload.encode("utf-8", "replace"), 0
-    )
-
-
-def as_curl(draft: Draft) -> str:
-    """The delivery as a command for a POSIX shell."""
-    lines = [f"curl -X {shlex.quote(draft.method)} {shlex.quote(draft.url)}"]
-    lines += [f"-H {shlex.quote(f'{name}: {value}')}" for name, value in draft.headers.items()]
-    if len(draft.body) > _LONGEST_ARGUMENT:
-        lines.append("--data-binary @event.json")
-    elif draft.body:
-        lines.append(f"--data-binary {shlex.quote(draft.body.decode('utf-8', 'replace'))}")
-    return " \\\n  ".join(lines)

@@ -42,7 +42,6 @@ from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, s
 from admin.events.follow import newest
 from admin.events.replay import NeedsConfirmation
 from admin.events.search import BadFilter
-from admin.events.send import as_curl, delivery_of
 from admin.explain.explainer import Explainer
 from admin.explain.results import answer, shown_first
 from admin.page.access import COOKIE, SESSION_SECONDS
@@ -215,7 +214,6 @@ def event(event_id: str) -> str:
     except ValueError:  # it can't be read
         payload = plain(shown.payload, lines=True)
     webhook = here.definitions.by_name.get(found.webhook)
-    url = url_of(webhook, here.settings) if webhook is not None else "https://HOST/webhook/NAME"
     shows_all = request.args.get("all") == "true"
     near, others = shown_first(explained.tasks, each=shows_all)
     context = status_context(here.store, [found], {event_id: targets.some})
@@ -225,7 +223,6 @@ def event(event_id: str) -> str:
         closest=near,
         others=others,
         event=shown,
-        curl=as_curl(delivery_of(shown, url)),
         targets=targets.some[:TARGETS_LISTED],
         beyond=targets.beyond(TARGETS_LISTED),
         status_words=describe_status(found, targets.some, context),

@@ -97,7 +97,7 @@ def _send(here: Bridge, webhook: Webhook, written: RawDelivery) -> Response:
         written = deliveries.renewed(written, webhook)
     sent = deliveries.with_content_type(written)
     try:
-        answer = deliver(webhook, sent.body, deliveries.unsigned(sent.headers, webhook), sent.method, sent.query)
+        answer = deliver(webhook, deliveries.unsigned(sent, webhook))
     except CannotSign as error:
         return _page(here, webhook, written, problem=str(error))
     except NotReachable as error:

@@ -6,7 +6,6 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
@@ -16,6 +15,7 @@ from admin.bridge import DAY
 from admin.definitions.entry_text import files_in
 from admin.definitions.rotation import may_add_secret, proofs_of
 from admin.definitions.writer import DefinitionsFolder, Written
+from admin.events.deliveries import of_sample
 from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_by_time, effect_times
@@ -28,6 +28,7 @@ from config.webhooks import Webhook
 from platforms.bodies import MalformedBody, read_json
 from platforms.guide import guides, samples
 from platforms.verifiers import CannotSign
+from store.delivery_records import RawDelivery
 from store.sql.event_search import EventFilter
 from worker.conductor.errors import ConductorError, OutcomeUnknown
 
@@ -119,9 +120,8 @@ def test(name: str) -> Response:
     definition = bridge().webhook(name)
     found = samples(definition.platform)
     sample = found.get(request.form.get("sample", "")) or next(iter(found.values()), None) or abort(404)
-    sample = sample.made_anew()
     try:
-        answer = deliver(definition, sample.body, {"Content-Type": sample.content_type, **sample.headers})
+        answer = deliver(definition, of_sample(definition, sample))
     except CannotSign as error:
         return webhook_page(name, said=str(error))
     except NotReachable as error:
@@ -130,12 +130,12 @@ def test(name: str) -> Response:
     return webhook_page(name, answer=answer, said=answer.said)
 
 
-def deliver(webhook: Webhook, body: bytes, headers: Mapping[str, str], method: str = "POST", query: str = "") -> Answer:
+def deliver(webhook: Webhook, delivery: RawDelivery) -> Answer:
     """Posts the delivery to the relay, signed as the platform would. Raises CannotSign and NotReachable.
 
     Once more, if the relay may not have read the definition: then it doesn't know the webhook, or not its new secret.
     """
-    url, draft = for_relay(webhook, source().settings, body, headers, method, query)
+    url, draft = for_relay(webhook, source().settings, delivery)
     answer = post(url, draft, wait_of(webhook))
     if answer.status in (401, 404) and (left := _until_read()) > 0:
         time.sleep(left)
