@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from admin import operations
 from admin.api.base import what_is_wrong
 from admin.api.objects import WebhookStatus
-from admin.callbacks import ToCallBack, make_callback
 from admin.cli.common import (
     Here,
     as_json_option,
@@ -275,7 +274,7 @@ def callback(
     """
     asked = {"webhook": webhook, "workflow_id": workflow_id, "task": task, "iteration": iteration, "expires": expires}
     try:
-        made = make_callback(here.bridge, ToCallBack.model_validate(asked))
+        made = operations.make_callback(here.bridge, operations.ToCallBack.model_validate(asked))
     except ValidationError as error:
         raise click.UsageError(f"--{what_is_wrong(error, ())}") from None
     if as_json:

@@ -11,8 +11,6 @@ from admin.api import objects
 from admin.api.objects import Rejection
 from admin.api.openapi import API, Description, answers
 from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks
-from admin.callbacks import Callback, ToCallBack
-from admin.callbacks import make_callback as callback_made
 from admin.check.health import find_issues, state_of
 from admin.events.failures import Failures
 from admin.events.failures import failures as failures_of
@@ -151,7 +149,7 @@ def rejections(query: OfRejections) -> Any:
 
 
 @blueprint.post("/callbacks")
-@answers(Callback, 404, status=201)
-def make_callback(json: ToCallBack) -> Any:
+@answers(operations.Callback, 404, status=201)
+def make_callback(json: operations.ToCallBack) -> Any:
     """Make a URL that completes one task, once; only with BRIDGE_ADMIN_TOKEN"""
-    return callback_made(bridge(), json), 201
+    return operations.make_callback(bridge(), json), 201
