@@ -31,7 +31,7 @@ from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.conductor.responses import End
 from worker.context import Context
-from worker.delivery.polls import THREADS, Ended, Polls
+from worker.delivery.polls import THREADS, Polls
 from worker.delivery.unread import UnreadMessages
 from worker.retries import failing_items
 
@@ -94,7 +94,7 @@ class AnswerWatcher:
         try:
             if self._clock.monotonic() >= self._look_at:
                 self._look()
-            self._record([answer for ended in self._polls.turn() for answer in self._answers_to(ended)])
+            self._record([answer for id_, end in self._polls.turn().items() for answer in self._answers_to(id_, end)])
         except StoreUnavailable as error:
             log.error("the store can't be used; senders wait for their answers", error=str(error))
             return _TRY_AGAIN
@@ -120,9 +120,9 @@ class AnswerWatcher:
         self._polls.watch(self._workflows.values())
         metrics.ANSWERS_WATCHED.set(len(self._workflows))
 
-    def _answers_to(self, ended: Ended) -> list[tuple[Answer, End | None]]:
+    def _answers_to(self, workflow_id: str, end: End | None) -> list[tuple[Answer, End | None]]:
         """The answers to the events that wait for that workflow, each with the workflow's end."""
-        events = [event_id for event_id, of in self._workflows.items() if of.workflow_id == ended.workflow_id]
+        events = [event_id for event_id, of in self._workflows.items() if of.workflow_id == workflow_id]
         by_name = self._definitions.current.by_name
         with_messages = [
             event_id
@@ -131,9 +131,9 @@ class AnswerWatcher:
         ]
         if with_messages:
             try:
-                self._unread.settle(ended.workflow_id)
+                self._unread.settle(workflow_id)
             except ConductorError as error:
-                log.warning("can't tell what a workflow has read", workflow_id=ended.workflow_id, error=str(error))
+                log.warning("can't tell what a workflow has read", workflow_id=workflow_id, error=str(error))
                 return []
             # What it left unread is delivered again, and another workflow's end is the answer.
             found = self._store.answers.workflows(with_messages)
@@ -141,7 +141,7 @@ class AnswerWatcher:
                 if found.get(event_id) != self._workflows[event_id]:
                     events.remove(event_id)
                     del self._workflows[event_id]
-        return [(_answer_to(self._open[event_id], ended), ended.end) for event_id in events]
+        return [(_answer_to(self._open[event_id], workflow_id, end), end) for event_id in events]
 
     def _record(self, answers: Sequence[tuple[Answer, End | None]]) -> None:
         """Records the answers. Raises StoreUnavailable; they are then made again."""
@@ -162,20 +162,20 @@ class AnswerWatcher:
         self._watch()
 
 
-def _answer_to(wanted: OpenAnswer, ended: Ended) -> Answer:
-    if ended.end is None:
-        return Answer(wanted.event_id, GONE, ended.workflow_id)
-    if ended.end.is_apart and ended.end.status == COMPLETED:
-        return Answer(wanted.event_id, TOO_LARGE, ended.workflow_id)
+def _answer_to(wanted: OpenAnswer, workflow_id: str, end: End | None) -> Answer:
+    if end is None:
+        return Answer(wanted.event_id, GONE, workflow_id)
+    if end.is_apart and end.status == COMPLETED:
+        return Answer(wanted.event_id, TOO_LARGE, workflow_id)
     try:
-        return answer_of(wanted, ended.workflow_id, ended.end.status, ended.end.output)
+        return answer_of(wanted, workflow_id, end.status, end.output)
     except Exception as error:
         log.error(
             "a workflow's output can't be used for an answer",
-            workflow_id=ended.workflow_id,
+            workflow_id=workflow_id,
             error=ascii(str(error)),
         )
-        return Answer(wanted.event_id, UNREADABLE, ended.workflow_id)
+        return Answer(wanted.event_id, UNREADABLE, workflow_id)
 
 
 def _waits(webhook: Webhook) -> bool:

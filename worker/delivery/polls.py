@@ -5,9 +5,8 @@ request for the ids of all running workflows with that name, however many are wa
 read. So is the one that was read longest ago, since the list alone proves nothing. Where the list fails, or would cost
 more than reading each, the workflows are read instead, those that were read longest ago first.
 
-One bound holds for all: after a turn, all rest for as long as its requests took. So polls are in progress for half of
-the time at most, and a workflow is read the more rarely, the more are watched and the slower the server is. Reads that
-find an end don't count: they had to be made.
+One bound holds for all: after a turn that finds no end, all rest for as long as it took. So polls are in progress for
+half of the time at most, and a workflow is read the more rarely, the more are watched and the slower the server is.
 """
 
 from __future__ import annotations
@@ -45,9 +44,6 @@ _READ_COSTS = 0.005
 _GONE_AFTER = 3
 """How often in a row Conductor must say that it has no such workflow."""
 
-_Found = End | ConductorError | None
-"""What a read found; None if the workflow hasn't ended."""
-
 
 @dataclass(slots=True, eq=False)
 class _Watched:
@@ -68,15 +64,6 @@ class _Flow:
     lists_at: float = float("-inf")
     """No list is asked for before."""
     workflows: dict[str, _Watched] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A workflow that has ended."""
-
-    workflow_id: str
-    end: End | None
-    """None if Conductor no longer has the workflow."""
 
 
 class Polls:
@@ -102,26 +89,27 @@ class Polls:
         """When the next turn is due."""
         return max(self._rests_until, min((flow.due_at for flow in self._flows.values()), default=float("inf")))
 
-    def turn(self) -> list[Ended]:
-        """Takes the next turn, if it is due: returns workflows that have ended. They are returned again later while
-        they are watched. Raises nothing."""
-        now = self._clock.monotonic()
+    def turn(self) -> dict[str, End | None]:
+        """Takes the next turn, if it is due: returns the workflows that have ended → how; None if Conductor has none of
+        that id any more. They are returned again later while they are watched. Raises nothing."""
+        began = now = self._clock.monotonic()
         if now < self.due_at():
-            return []
+            return {}
         name, flow = min(self._flows.items(), key=lambda item: item[1].due_at)
         running = self._running(name, flow)
-        spent = self._clock.monotonic() - now
         ready = sorted((one for one in flow.workflows.values() if one.due_at <= now), key=lambda one: one.read_at)
         left_out = [one for one in ready if one.id not in running]
         chosen = dict.fromkeys([*left_out[:_READS], *ready[:1]])
         results = list(self._pool.map(self._read, chosen))
-        spent += sum(seconds for found, seconds in results if not isinstance(found, End))
         now = self._clock.monotonic()
-        self._rests_until = now + min(spent, _LONGEST_REST)
         # More may be left for the next turn, but other names that are due come first.
         flow.due_at = now + (EVERY if len(left_out) <= _READS else 0)
-        noted = (self._note(one, found, now) for one, (found, _) in zip(chosen, results, strict=True))
-        return [ended for ended in noted if ended is not None]
+        ended: dict[str, End | None] = {}
+        for one, found in zip(chosen, results, strict=True):
+            if self._has_ended(one, found, now):
+                ended[one.id] = found if isinstance(found, End) else None
+        self._rests_until = now + (0 if ended else min(now - began, _LONGEST_REST))
+        return ended
 
     def _running(self, name: str, flow: _Flow) -> frozenset[str]:
         """The ids on the list; empty if none is asked for, or there was no answer."""
@@ -138,32 +126,22 @@ class Polls:
             flow.lists_at = now + _NO_LISTS
         return running or frozenset()
 
-    def _read(self, watched: _Watched) -> tuple[_Found, float]:
-        """What a thread of the pool finds, and how many seconds that takes. Raises nothing."""
-        began = self._clock.monotonic()
-        found: _Found
+    def _read(self, watched: _Watched) -> End | Exception | None:
+        """What a thread of the pool finds; None if the workflow hasn't ended. Raises nothing."""
         try:
-            found = self._conductor.outcome(watched.id)
-        except ConductorError as error:
-            found = error
+            return self._conductor.outcome(watched.id)
         except Exception as error:  # the others' ends must still be noted
-            log.exception("reading a workflow failed unexpectedly")
-            found = ConductorError(f"{type(error).__name__}: {error}")
-        return found, self._clock.monotonic() - began
+            return error
 
-    def _note(self, watched: _Watched, found: _Found, now: float) -> Ended | None:
+    def _has_ended(self, watched: _Watched, found: End | Exception | None, now: float) -> bool:
         watched.read_at = now
         watched.missing = watched.missing + 1 if isinstance(found, NotFound) else 0
         if found is None:
             watched.failures = 0
-            return None
+            return False
         # Also after an end: if it is read again, the answer couldn't be recorded.
         watched.failures += 1
         watched.due_at = now + wait_before(watched.failures, _SLOWEST)
-        if isinstance(found, End):
-            return Ended(watched.id, found)
-        if watched.missing >= _GONE_AFTER:
-            return Ended(watched.id, None)
-        if watched.failures == 1:
-            log.warning("a workflow can't be read", workflow_id=watched.id, error=str(found))
-        return None
+        if watched.failures == 1 and isinstance(found, Exception):
+            log.warning("a workflow can't be read", workflow_id=watched.id, error=f"{type(found).__name__}: {found}")
+        return isinstance(found, End) or watched.missing >= _GONE_AFTER

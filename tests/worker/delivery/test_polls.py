@@ -73,8 +73,8 @@ class Server(Clock):
         end = self.seconds + seconds
         while self.seconds < end:
             for found in self.polls.turn():
-                self.noticed.setdefault(found.workflow_id, self.seconds)
-                self.workflows = {one for one in self.workflows if one.workflow_id != found.workflow_id}
+                self.noticed.setdefault(found, self.seconds)
+                self.workflows = {one for one in self.workflows if one.workflow_id != found}
                 self.polls.watch(self.workflows)
             self.seconds = min(end, max(self.seconds, self.polls.due_at()))
 
