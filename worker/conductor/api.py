@@ -22,7 +22,6 @@ from worker.conductor.connections import Call, connections, current, of_user
 from worker.conductor.errors import (
     ConductorError,
     Garbled,
-    NotTrusted,
     OutcomeUnknown,
     Response,
     Unreachable,
@@ -170,7 +169,8 @@ def _failure(error: Exception, call: Call) -> ConductorError:
     text = " ".join(map(str, error.args)) or type(error).__name__
     if not call.requested:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return NotTrusted(f"its certificate isn't trusted: {cause.verify_message}")
+            remedy = "renew it, or let SSL_CERT_FILE name a file with its authority's certificate"
+            return Unreachable(f"its certificate isn't trusted: {cause.verify_message} ({remedy})")
         return Unreachable(f"no connection: {text}")
     if isinstance(error, DecodeError):
         return Garbled(f"the answer can't be unpacked: {text}")

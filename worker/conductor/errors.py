@@ -32,11 +32,6 @@ class Unreachable(NotSent):
     """Conductor wasn't reached."""
 
 
-class NotTrusted(Unreachable):
-    """Whoever answers as Conductor has no certificate that can be verified: it has expired, is for another name, or
-    nobody here trusts its authority."""
-
-
 class NotNow(NotSent):
     """Conductor wouldn't accept the request now (a rate limit, a permission), or it was too late to send it."""
 

@@ -61,7 +61,7 @@ def end_of(workflow: dict[str, Any]) -> End | None:
     if status in UNDER_WAY:
         return None
     apart = bool(workflow.get("externalOutputPayloadStoragePath"))
-    return End(status, workflow.get("output"), _shown_moment(workflow.get("endTime")), apart)
+    return End(status, workflow.get("output"), _moment(workflow.get("endTime")), apart)
 
 
 def workflow_status(workflow: dict[str, Any]) -> str:
@@ -78,14 +78,12 @@ def workflow_name(workflow: dict[str, Any]) -> Any:
 
 
 def versions_of(answer: Any) -> dict[str, list[int]]:
-    """Workflow → versions in ascending order; an empty list for one whose versions can't be read.
+    """Workflow → versions in ascending order; an empty list for one whose versions can't be read. Raises NotThere.
 
-    Raises NotThere, or Garbled if no workflow's versions can be read.
+    Names that can't be shown are left out, such as one with a lone surrogate.
     """
-    found = {name: _versions(listed) for name, listed in checked(dict, answer).items() if listed and _is_text(name)}
-    if found and not any(found.values()):
-        raise Garbled(f"the list of workflows can't be read: {str(answer)[:100]!r}")
-    return found
+    names = checked(dict, answer)
+    return {name: _versions(listed) for name, listed in names.items() if listed and name.isprintable()}
 
 
 def _versions(listed: Any) -> list[int]:
@@ -93,18 +91,15 @@ def _versions(listed: Any) -> list[int]:
     return sorted({number for number in numbers if type(number) is int})
 
 
-def _is_text(value: str) -> bool:
-    """Whether the value can be sent anywhere: a lone surrogate, which JSON may contain, can't."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
-
-
-def _shown_moment(moment: Any) -> int | None:
-    """A time in Unix milliseconds; None if it can't be read, or is none that a calendar has."""
+def _moment(written: Any) -> int | None:
+    """A time such as ``1700000000000`` or ``2026-11-25T01:30:01.277Z`` in Unix milliseconds; None if it can't be read,
+    or is none that a calendar has."""
     try:
-        found = _milliseconds(moment)
-    except (TypeError, ValueError, OverflowError):
+        if isinstance(written, str):
+            written = round(datetime.fromisoformat(written.replace("Z", "+00:00")).timestamp() * 1000)
+        return int(written) if 0 < written < _LAST_MOMENT else None
+    except (TypeError, ValueError):
         return None
-    return found if 0 < found < _LAST_MOMENT else None
 
 
 def tasks_of(
@@ -180,10 +175,7 @@ def version_of(workflow: dict[str, Any]) -> int:
 
 def moment_of(item: Any) -> int | None:
     """When the item's task started (Unix milliseconds by the server's clock); None if unreadable."""
-    try:
-        return _milliseconds(item["startTime"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
+    return _moment(item.get("startTime")) if isinstance(item, dict) else None
 
 
 def status_of(task: dict[str, Any]) -> TaskStatus:
@@ -200,13 +192,6 @@ def objects(items: Any) -> list[dict[str, Any]]:
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise Garbled("a list in the answer holds something other than objects")
     return items
-
-
-def _milliseconds(moment: Any) -> int:
-    """A time in an answer, such as ``1700000000000`` or ``2026-11-25T01:30:01.277Z``, in Unix milliseconds."""
-    if isinstance(moment, str):
-        return round(datetime.fromisoformat(moment.replace("Z", "+00:00")).timestamp() * 1000)
-    return int(moment or 0)
 
 
 def checked(kind: type[_T], answer: Any) -> _T:

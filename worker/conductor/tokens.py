@@ -3,7 +3,6 @@ modules are a quarter of a worker's start."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +58,7 @@ class Tokens:
         if time.monotonic() - self._asked > _AGAIN:
             self._configuration.authentication_settings = self._settings
             if not self._client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
-                failed = self._requests.failure()  # the client doesn't report what went wrong
+                failed = self._requests.failure  # the client doesn't report what went wrong
                 if isinstance(failed, Unreachable):
                     raise failed
                 text = "Conductor issues no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
@@ -73,24 +72,20 @@ class _Requests(RESTClientObject):  # type: ignore[misc]
     def __init__(self, send: Callable[[str, str, Any], Response], url: str):
         super().__init__(send)
         self._send, self._url = send, url
-        self._of_thread = threading.local()
-
-    def failure(self) -> ConductorError | None:
-        """Why this thread's last request failed; None if it didn't."""
-        failure: ConductorError | None = self._of_thread.failure
-        return failure
+        self.failure: ConductorError | None = None
+        """Why the last request failed; None if it didn't."""
 
     def request(self, method: str, url: str, *_: Any, body: Any = None, **__: Any) -> RESTResponse:
         """Sends a request of the client's own. Raises ApiException for a non-2xx answer, and as `send` does."""
-        self._of_thread.failure = None
+        self.failure = None
         path = url.removeprefix(self._url)
         try:
             answer = self._send(method, path, body)
         except ConductorError as error:
-            self._of_thread.failure = error
+            self.failure = error
             raise
         if not answer.is_success:
-            self._of_thread.failure = answered(answer, f"{method} {path}")
+            self.failure = answered(answer, f"{method} {path}")
             kind = AuthorizationException if answer.status_code in (401, 403) else ApiException
             raise kind(http_resp=RESTResponse(answer))
         return RESTResponse(answer)

@@ -13,7 +13,7 @@ from typing import Literal
 from config.urls import without_user
 from config.webhooks import Definitions
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, NotTrusted, Unreachable
+from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
 from worker.conductor.server import Server
 from worker.conductor.server_webhooks import remarks
 from worker.discovery.index import Index
@@ -164,10 +164,7 @@ def _cant_be_used(error: ConductorError, server: Server, seconds: float) -> Chec
 
 def _why_not(error: ConductorError, server: Server, seconds: float) -> CheckResult:
     if isinstance(error, Unreachable):
-        remedy = "is it running, and reachable from here?"
-        if isinstance(error, NotTrusted):
-            remedy = "renew it, or let SSL_CERT_FILE name a file with its authority's certificate"
-        return CheckResult("warning", f"Conductor can't be reached: {error}", remedy)
+        return CheckResult("warning", f"Conductor can't be reached: {error}", "is it running, and reachable from here?")
     no_token = isinstance(error, NotNow) and 400 <= error.status < 500 and error.status != 429
     if error.status in (401, 403) or no_token:
         what = f"Conductor refuses the key: {error}"

@@ -76,12 +76,10 @@ def test_a_workflows_correlation_id_is_read_without_its_tasks(server: StandIn, c
     assert conductor.correlation_id("w") is None
 
 
-@pytest.mark.parametrize(
-    "body", [[], "text", {"a": 1}, {"a": [1]}, {"a": [{"version": "x"}]}, {"a": [{"version": []}]}]
-)
+@pytest.mark.parametrize("body", [[], "text"])
 def test_a_list_of_workflows_that_is_none_is_garbled(body: Any, server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer(body)]
-    with pytest.raises((Garbled, NotThere)):
+    with pytest.raises(NotThere):
         conductor.workflow_versions()
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from unittest import mock
 
 import pytest
 
 from config.webhooks import Definitions, Webhook
 from tests.worker.conductor.stand_in import Answer, Request, StandIn
-from worker.conductor.api import Api
-from worker.conductor.errors import NotTrusted
 from worker.conductor.server import Server
 from worker.discovery.probe import SECONDS, CheckResult, probe
 
@@ -129,14 +126,6 @@ def test_a_proxy_on_the_way_is_named_without_its_password(server: Conductor, mon
     notes = [str(one) for one in server.probe("http://conductor.example/api")]
     assert notes[0].startswith(f"Conductor is called by the proxy {server.url}; NO_PROXY names")
     assert "hidden" not in "".join(notes)
-
-
-def test_a_certificate_that_is_not_trusted_has_a_remedy_of_its_own(server: Conductor) -> None:
-    error = NotTrusted("its certificate isn't trusted: certificate has expired")
-    with mock.patch.object(Api, "send", side_effect=error):
-        result = server.result(server.url.replace("http:", "https:"))
-    assert (result.level, result.what) == ("warning", f"Conductor can't be reached: {error}")
-    assert "SSL_CERT_FILE" in result.remedy
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
