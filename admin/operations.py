@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, replace
 
 from pydantic import Field
@@ -27,6 +28,8 @@ from store.records import Event
 
 _TASKS_READ = 50
 """Tasks that an event is compared with, to say what its status means."""
+_AGAIN = 0.5
+"""Seconds between two looks whether an event is over."""
 
 
 class CantErase(CantDo):
@@ -130,17 +133,20 @@ def replay_event(bridge: Bridge, event_id: str, asked: ReplayTo) -> Replay:
     return Replay(event_id=new_id, replay_of=event.id)
 
 
-def erase_event(bridge: Bridge, event_id: str) -> str:
+def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
     """Erases payload, headers and answers of an event; ids, times and targets stay. Returns its whole id.
 
-    Raises NotFound, CantErase, StoreUnavailable.
+    While a call for it is in flight, waits for its end, `patience` seconds at most. Raises NotFound, CantErase,
+    StoreUnavailable.
     """
-    event = bridge.event_meant(event_id)
-    if not bridge.store.erasures.erase(event.id):
-        raise CantErase(
-            f"event {event.id} is still pending: its workflows need its payload. Try again once it is over, or remove "
-            "what it waits for: its hold, or its webhook"
-        )
+    event, until = bridge.event_meant(event_id), time.monotonic() + patience
+    while not bridge.store.erasures.erase(event.id):
+        if time.monotonic() >= until:
+            raise CantErase(
+                f"event {event.id} is still pending: its workflows need its payload. Try again once it is over, or "
+                "remove what it waits for: its hold, or its webhook"
+            )
+        time.sleep(_AGAIN)
     bridge.record("erased", event.webhook, f"event {event.id}")
     return event.id
 

@@ -255,10 +255,11 @@ def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool =
 def erase(here: Here, event_id: str, yes: bool) -> None:
     """Erase what an event says, such as a person's data: payload, headers and answers.
 
-    Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got is Conductor's.
+    Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got is Conductor's. If
+    the event is being delivered right now, this waits for half a minute.
     """
     event = here.bridge.event_meant(event_id)
     if not yes:
         click.confirm(f"Erase the payload of event {event.id} of {event.webhook} for good?", abort=True, err=True)
-    operations.erase_event(here.bridge, event.id)
+    operations.erase_event(here.bridge, event.id, patience=30.0)
     click.echo(f"{event.id} is erased")
