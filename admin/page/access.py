@@ -69,23 +69,13 @@ def check_same_site(method: str, headers: Mapping[str, str], host: str) -> None:
     Other requests of such a site can't read an answer, but the time it takes says whether a search has found something,
     and each holds a thread.
     """
-    site = headers.get("Sec-Fetch-Site")
-    is_foreign = site is not None and site not in ("same-origin", "none")
-    if method in ("GET", "HEAD", "OPTIONS"):
-        is_link = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
-        if is_foreign and not is_link:
-            raise NotAllowed("the request comes from another site; only a link to this page may")
-        return
-    if is_foreign:
-        raise NotAllowed("the request comes from another site")
+    is_link = method in ("GET", "HEAD") and (
+        headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    )
+    is_foreign = headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
     origin = headers.get("Origin")
-    if origin is not None:
-        try:
-            same = urlsplit(origin).netloc.lower() == host.lower()
-        except ValueError:
-            same = False
-        if not same:
-            raise NotAllowed("the request comes from another site")
+    if not is_link and (is_foreign or (origin is not None and origin.lower().partition("://")[2] != host.lower())):
+        raise NotAllowed("the request comes from another site; only a link to this page may")
 
 
 Role = Literal["admin", "viewer"]
