@@ -72,9 +72,7 @@ def describe_task(
 _PAGE = 500
 """Tasks that are read at a time."""
 _EXAMINED = 20_000
-"""Waiting tasks of a workflow that are examined for one explanation, at most: it is for a person to read."""
-EXAMINED_AT_ONCE = 4000
-"""The same where a person changes something and looks again."""
+"""Waiting tasks that are examined for one explanation, at most: it is for a person to read."""
 _EVENTS_EXAMINED = 500
 """Events of a webhook that are examined to explain one task, at most."""
 _EVENTS_OF_ALL = 2000
@@ -121,19 +119,13 @@ class Explainer:
         """The explanation with these tasks, to which the nearest are added."""
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         receivers = list(webhook.receivers) if webhook else []
-        cut: list[str] = []
-        waiting = chain.from_iterable(self._examined(workflow, _EXAMINED, cut) for workflow in receivers)
-        _add_nearest(event, document, waiting, tasks, limit)
+        _add_nearest(event, document, self._waiting(receivers), tasks, limit)
         if len(tasks) < limit:
-            others = (task for task in self._waiting(None) if task.workflow not in receivers)
-            _add_nearest(event, document, islice(others, _EXAMINED), tasks, limit)
+            others = (task for task in self._waiting([None]) if task.workflow not in receivers)
+            _add_nearest(event, document, others, tasks, limit)
         context = self._context({event.id: targets.some}, tasks.values())
         context = replace(context, repeated_at=self._repeated_at(event))
-        found = explain_event(event, tasks.values(), context, targets.others, document)
-        if not cut:
-            return found
-        note = f"So many tasks of {', '.join(cut)} are waiting that only {_EXAMINED} of each workflow were examined."
-        return replace(found, meaning=(*found.meaning, note))
+        return explain_event(event, tasks.values(), context, targets.others, document)
 
     def _waited(self, event: Event) -> Iterable[StoryStep]:
         waited = self._store.answers.waited(event.id)
@@ -150,26 +142,16 @@ class Explainer:
         newest = self._store.without_events.newest(event.webhook)
         return [one.at for one in newest if one.event_id == event.id]
 
-    def _examined(self, workflow: str, most: int, cut: list[str]) -> Iterator[Task]:
-        """The workflow's waiting tasks, `most` at most; if there are more, it is added to `cut`."""
-        for number, task in enumerate(self._waiting(workflow)):
-            if number == most:
-                cut.append(workflow)
-                return
-            yield task
-
     def waiting(self, event: Event, limit: int = 20) -> list[Comparison]:
         """The waiting tasks of the webhook's receivers that the event would come closest to if it arrived now.
 
-        It need not be in the store. Of each workflow no more than `EXAMINED_AT_ONCE` tasks are examined.
+        It need not be in the store.
         """
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         arriving = replace(event, id="new", received_at=self._store.now(), decided_at=None, status="pending")
         tasks: dict[str, Task] = {}
-        workflows = list(webhook.receivers) if webhook else []
-        waiting = chain.from_iterable(self._examined(workflow, EXAMINED_AT_ONCE, []) for workflow in workflows)
         document = arriving.document()
-        _add_nearest(arriving, document, waiting, tasks, limit)
+        _add_nearest(arriving, document, self._waiting(webhook.receivers if webhook else ()), tasks, limit)
         context = self._context({}, tasks.values())
         found = [compare(arriving, document, task, context) for task in tasks.values()]
         return sorted(found, key=lambda comparison: comparison.nearness, reverse=True)
@@ -199,7 +181,11 @@ class Explainer:
             if room < 0:
                 return
 
-    def _waiting(self, workflow: str | None) -> Iterable[Task]:
+    def _waiting(self, workflows: Iterable[str | None]) -> Iterator[Task]:
+        """The first `_EXAMINED` waiting tasks of these workflows; None stands for all."""
+        return islice(chain.from_iterable(map(self._waiting_of, workflows)), _EXAMINED)
+
+    def _waiting_of(self, workflow: str | None) -> Iterator[Task]:
         after = ""
         while page := self._store.queries.waiting_tasks(after, _PAGE, workflow):
             yield from page

@@ -10,7 +10,7 @@ from flask import Blueprint, Response, abort, make_response, redirect, request, 
 from admin.bridge import Bridge
 from admin.events.event_or_sample import event_of_sample, find_event_or_sample
 from admin.events.tree import MOST, compared, differences, place, tree_of
-from admin.explain.explainer import EXAMINED_AT_ONCE, Explainer
+from admin.explain.explainer import Explainer
 from admin.explain.trials import Kind, Trier, read_line, try_newest, written
 from admin.page.pages import bridge, render
 from criteria.jsonpath import BadPath, compile_path
@@ -66,7 +66,6 @@ def try_criteria(name: str) -> Response:
         trials=try_newest(here, name, trier),
         tasks=explainer.waiting(event, _TASKS) if event is not None and kind == "matches" else (),
         most_tasks=_TASKS,
-        examined=EXAMINED_AT_ONCE,
         written=written(kind, trier.criteria) if trier.criteria else None,
         tree=tree_of(document) if shown is not None else None,
         most_fields=MOST,
