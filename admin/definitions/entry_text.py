@@ -36,6 +36,8 @@ class CantCut(CantDo):
 class UnknownSecret(CantDo):
     """The mask stands where no secret was."""
 
+    status = 422
+
 
 @dataclass(frozen=True)
 class Entry:

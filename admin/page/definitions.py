@@ -67,18 +67,14 @@ def create() -> Response:
     keys = form.keys()
     if request.form.get("do") != "create":
         return form_page(form, keys)
+    _preview(form, keys)
+    if form.errors:
+        return form_page(form, keys, 422)
     try:
-        if not form.errors:
-            here.create(keys)
-    except NameTaken as error:
-        form.errors["name"] = f"{error}; choose another name"
+        here.create(keys)
     except CantWrite as error:
         form.errors[""] = str(error)
         return form_page(form, keys, 409)
-    except Invalid as error:
-        form.place(error.problems)
-    if form.errors:
-        return form_page(form, keys, 422)
     bridge().record("created", form.name, f"platform {guide.platform.name}")
     forget(bridge().store.facts, form.name)
     is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
@@ -105,10 +101,8 @@ def save(name: str) -> Response:
         folder().edit(name, text, version)
     except Invalid as error:
         return edit_page(written, text, version, status=422, problems=error.problems)
-    except UnknownSecret as error:
-        return edit_page(written, text, version, status=422, problem=str(error))
-    except CantWrite as error:
-        return edit_page(written, text, version, status=409, problem=str(error))
+    except (UnknownSecret, CantWrite) as error:
+        return edit_page(written, text, version, status=error.status, problem=str(error))
     except Changed as error:
         problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
         return edit_page(written, text, written.version, None, 409, problem=problem, now=written.entry.masked)
