@@ -32,9 +32,6 @@ SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Duration of a scan for waitin
 DISCOVERY_WAY = Gauge(
     "bridge_discovery_way", "1 for the way of finding tasks that no queue hands out, 0 for the others", ["way"]
 )
-INDEX_MISSES = Gauge(
-    "bridge_index_missing_tasks", "Tasks that waited for 30 s and were not in Conductor's index when all were read"
-)
 INDEX_WAITS = Gauge(
     "bridge_webhooks_waiting_for_index", "Webhooks whose events wait because Conductor's index can't be searched"
 )
@@ -56,7 +53,6 @@ DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found err
 def leadership_over() -> None:
     """This worker no longer decides: only the leader reports these values."""
     DECIDING.set(0)
-    INDEX_MISSES.set(0)
     INDEX_WAITS.set(0)
     WORKFLOW_PROBLEMS.set(0)
     OLDEST_PENDING.set(0)

@@ -96,9 +96,6 @@ def _conductor(state: State) -> Iterator[Issue]:
     elif fails := facts.get("index_fails"):
         text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
         yield Issue("error", text, (fails,))
-    elif missed := facts.get("index_misses"):
-        text = "Waiting tasks are missing from Conductor's index: it lags, or has lost them. Such tasks are found late."
-        yield Issue("warning", text, (missed,))
     elif (discovery := facts.get("discovery", "")).startswith("workflows"):
         text = "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?"
         yield Issue("warning", text, (discovery,))

@@ -162,7 +162,6 @@ _REPORTED = {
     "definitions_error:worker": "the worker found errors in the definitions, and keeps using the last good ones: {}",
     "conductor": "the worker can't use Conductor: {}",
     "index_fails": "events wait for Conductor's index: {}",
-    "index_misses": "{} were missing from Conductor's index when the worker last reconciled: it lags, or has lost them",
 }
 """What relay and worker last reported in the store → what it means."""
 

@@ -266,10 +266,10 @@ class SimulatedConductor:
         self._see(workflow)
         return [found.id for found in self.workflows.values() if found.name == workflow and not found.ended]
 
-    def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
+    def waiting_in(self, workflow_id: str) -> list[Task]:
         self._see(workflow_id)
         return [
-            (replace(self._task(task), found_by="index"), task.started_at)
+            replace(self._task(task), found_by="index")
             for task in self.tasks.values()
             if (task.workflow_id, task.status, task.kind) == (workflow_id, "IN_PROGRESS", TASK_TYPE)
         ]

@@ -137,13 +137,10 @@ class Conductor:
         found = checked(list, self._call("GET", "/workflow/running/{name}", {"name": workflow}) or [])
         return [workflow_id for workflow_id in found if isinstance(workflow_id, str)]
 
-    def waiting_in(self, workflow_id: str) -> list[tuple[Task, int]]:
-        """The workflow's tasks in progress, each with its start by the server's clock.
-
-        Raises Garbled if they can't be read.
-        """
+    def waiting_in(self, workflow_id: str) -> list[Task]:
+        """The workflow's tasks in progress. Raises Garbled if they can't be read."""
         return [
-            (task_of(item, "index", item.get("domain")), moment_of(item) or 0)
+            task_of(item, "index", item.get("domain"))
             for item in tasks_in(self.messages.workflow(workflow_id, tasks=True))
             if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
         ]

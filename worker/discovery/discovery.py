@@ -2,8 +2,7 @@
 
 A Conductor that is killed after storing that a task was polled, but before updating its index, leaves a task that no
 queue hands out and no search ever finds (measured). Only its workflow shows it. So from time to time a reconciliation
-reads the whole index and then, in steps, all running workflows of the receivers, and finds which of their waiting tasks
-the index doesn't know.
+reads the whole index and then, in steps, all running workflows of the receivers.
 """
 
 from __future__ import annotations
@@ -36,34 +35,10 @@ _CHECKS = 50
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a reconciliation found."""
-
-    waiting: int
-    """Waiting tasks."""
-    unindexed: int
-    """Waiting tasks that the index doesn't know although it has had time to."""
-
-
-@dataclass(frozen=True)
 class Ended:
     """Tasks that, according to Conductor, no longer wait."""
 
     task_ids: list[str]
-
-
-class _Reconciliation:
-    """One that is in progress."""
-
-    def __init__(self, ahead: list[str], before: int):
-        self.ahead = ahead
-        """The workflows still to be read."""
-        self.before = before
-        """The server's time before which the index should know tasks that started."""
-        self.shown: set[str] = set()
-        """The tasks that the index has shown since."""
-        self.seen: set[str] = set()
-        self.unindexed: set[str] = set()
 
 
 class Known(Container[str], Protocol):
@@ -88,7 +63,8 @@ class Discovery:
         self._step = step
         self._runs = 0
         """Discoveries that have succeeded."""
-        self._reconciliation: _Reconciliation | None = None
+        self._ahead: list[str] = []
+        """The workflows that the reconciliation in progress has still to read."""
         self._is_distrusted = False
         self._empty_since = float("inf")
         """When the last reconciliation began, if the index has shown nothing since; else infinite."""
@@ -99,8 +75,6 @@ class Discovery:
         self._to_check: deque[str] = deque()
         """Tasks whose turn comes before those that wait by then."""
         self.searched_to = 0
-        self.outcome: Outcome | None = None
-        """The outcome of the reconciliation that the last discovery completed; None if it completed none."""
 
     def conductor_was_away(self) -> None:
         """Conductor may have been killed between updating its store and its index: the next run begins a
@@ -112,7 +86,6 @@ class Discovery:
 
         Raises ConductorError.
         """
-        self.outcome = None
         try:
             ended = yield from self._search(searched_to)
         except ConductorError:
@@ -125,7 +98,7 @@ class Discovery:
     def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
         """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last discovery."""
         now, began = self._conductor.server_now(), self._clock.monotonic()
-        is_due = self._reconciliation is None and began >= self._empty_since + _EMPTY_EVERY
+        is_due = not self._ahead and began >= self._empty_since + _EMPTY_EVERY
         reconciles = self._runs % _RECONCILE_EVERY == 0 or self._is_distrusted or is_due
         reads_all = reconciles or self._empty_since < float("inf")
         since = 0 if reads_all else max(0, (self.searched_to or searched_to) - OVERLAP)
@@ -140,13 +113,13 @@ class Discovery:
                 yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
                 self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
             if self._index.ladder.way == "workflows":  # all of them are read anyway
-                self._reconciliation = None
+                self._ahead = []
             else:
                 if seen:
                     self._empty_since = float("inf")
                 elif reconciles:
                     self._empty_since = began
-                yield from self._reconcile(reconciles, seen, now)
+                yield from self._reconcile(reconciles)
         except ConductorError:
             self._is_distrusted |= reconciles
             raise
@@ -165,35 +138,25 @@ class Discovery:
             return None
         return self._witness[0]
 
-    def _reconcile(self, begins: bool, shown: set[str], now: int) -> Iterator[list[Task]]:
+    def _reconcile(self, begins: bool) -> Iterator[list[Task]]:
         """Begins a reconciliation, or reads the next workflows of the one in progress; yields their unknown tasks.
 
-        `shown`: the ids of the tasks that the index has shown. `now`: the server's time just before that, in
-        milliseconds. Raises ConductorError; the next discovery then reads the same workflows again.
+        Raises ConductorError; the next discovery then reads the same workflows again.
         """
         try:
             if begins:
                 # Workflows without a known waiting task come first: a missed task is more likely there.
-                ahead = sorted(self._index.running(), key=self._known.workflow_ids().__contains__)
-                self._reconciliation = _Reconciliation(ahead, now - LAG)
-            if (current := self._reconciliation) is None:
-                return
-            current.shown |= shown
-            for tasks in self._index.waiting_in(current.ahead[: self._step]):
-                if unknown := [task for task, _ in tasks if task.id not in self._known]:
+                self._ahead = sorted(self._index.running(), key=self._known.workflow_ids().__contains__)
+            for tasks in self._index.waiting_in(self._ahead[: self._step]):
+                if unknown := [task for task in tasks if task.id not in self._known]:
                     yield unknown
-                current.seen |= {task.id for task, _ in tasks}
-                current.unindexed |= {t.id for t, at in tasks if at < current.before and t.id not in current.shown}
         except ConductorError as error:
             if error.status not in CANNOT:
                 raise
-            self._reconciliation = None
+            self._ahead = []
             log.warning("running workflows can't be read: tasks missing from the index aren't found", error=str(error))
             return
-        del current.ahead[: self._step]
-        if not current.ahead:
-            self.outcome = Outcome(len(current.seen), len(current.unindexed))
-            self._reconciliation = None
+        del self._ahead[: self._step]
 
     def _check_some(self, without: Collection[str] = ()) -> Iterator[Ended]:
         """Requests the status of the next few waiting tasks, in rotation. Costs no more if many wait."""

@@ -154,8 +154,8 @@ class Index:
 
     def waiting_in(
         self, workflow_ids: Sequence[str], conductor: Conductor | None = None, name: str = ""
-    ) -> Iterator[list[tuple[Task, int]]]:
-        """The tasks in progress of these workflows, each with its start by the server's clock.
+    ) -> Iterator[list[Task]]:
+        """The tasks in progress of these workflows.
 
         `name`: the workflows', if all have the same. Raises ConductorError if none can be read.
         """
@@ -198,7 +198,7 @@ class Index:
             read = self._read(self._conductor, "task", conductor.waiting_task, tasks)
             read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
             found = [task for _, task in read if task is not None]
-            found += [task for _, waiting in read_in for task, _ in waiting]
+            found += [task for _, waiting in read_in for task in waiting]
             if new := [task for task in found if task.id not in self.known]:
                 yield new
             # Only now: an event waits for them until the caller has the tasks.
@@ -221,8 +221,8 @@ class Index:
         for name, ids in self._running_by_name():
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
             for found in self.waiting_in(unsuspected, conductor, name):
-                seen.update(task.id for task, _ in found)
-                yield [task for task, _ in found]
+                seen.update(task.id for task in found)
+                yield found
 
     def _running_by_name(self) -> Iterator[tuple[str, list[str]]]:
         """Each receiver with its running workflows, as for `running`."""

@@ -334,15 +334,11 @@ class Leader:
         """Searches the index besides the scans. Raises ConductorError, StoreUnavailable, or TermOver."""
         if not self.scanner.searched_to:
             return
-        try:
-            for found in self._discovery.run(self.scanner.searched_to):
-                if isinstance(found, Ended):
-                    self._send(partial(self.drop, found.task_ids))
-                else:
-                    self._send(partial(self.adopt, found))
-        finally:
-            if not self.heartbeat.over:  # a reconciliation may have completed before the discovery failed
-                self._reporter.discovery(self._index.ladder, self._discovery.outcome)
+        for found in self._discovery.run(self.scanner.searched_to):
+            if isinstance(found, Ended):
+                self._send(partial(self.drop, found.task_ids))
+            else:
+                self._send(partial(self.adopt, found))
         # Last, since what was found must be stored by then.
         self._send(partial(self._reporter.searched_to, self._discovery.searched_to))
 

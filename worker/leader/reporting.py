@@ -18,7 +18,6 @@ from worker.conductor.server_webhooks import FACT, Remark, as_text, remarks
 from worker.conductor.workflow_definitions import check_workflows
 from worker.context import Context
 from worker.discovery.barrier import Barrier
-from worker.discovery.discovery import Outcome
 from worker.discovery.index import Ladder
 from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS
@@ -51,8 +50,6 @@ _OFFSET = "conductor_clock_offset"
 """Milliseconds that Conductor's clock is ahead of ours."""
 _WAY = "discovery"
 """How waiting tasks that no queue hands out are found, and why no better way is used."""
-_UNINDEXED = "index_misses"
-"""How many waiting tasks Conductor's index doesn't know, as text; absent if none."""
 _INDEX_FAILS = "index_fails"
 """Why the index can't be searched while events wait for it; absent if none waits."""
 _SEARCHED_TO = "index_searched_to"
@@ -103,8 +100,8 @@ class Reporter:
 
     # --- discovery ---
 
-    def discovery(self, ladder: Ladder, outcome: Outcome | None = None) -> None:
-        """Reports how tasks are found, if that has changed, and the outcome of a reconciliation."""
+    def discovery(self, ladder: Ladder) -> None:
+        """Reports how tasks are found, if that has changed."""
         way = f"{ladder.way}: {ladder.reason}" if ladder.reason else ladder.way
         if ladder.proven and self.write(_WAY, way):
             if ladder.way == "workflows":
@@ -112,12 +109,6 @@ class Reporter:
             else:
                 log.info("waiting tasks are searched", way=way)
             metrics.discovery_way(ladder.way)
-        if outcome is not None:
-            metrics.INDEX_MISSES.set(outcome.unindexed)
-            text = f"{outcome.unindexed} of {outcome.waiting} waiting tasks" if outcome.unindexed else None
-            if text:
-                log.warning("waiting tasks are missing from Conductor's index: it lags, or has lost them", missing=text)
-            self.write(_UNINDEXED, text)
 
     def waiting_for_index(self, webhooks: Collection[str], reason: str) -> None:
         """Reports that events of these webhooks wait because the index can't be searched, and why."""

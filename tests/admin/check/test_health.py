@@ -52,7 +52,6 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"facts": {"conductor": "connection refused"}}, "error", "Conductor can't be used"),
         ({"problems": (PROBLEM,)}, "error", "The definitions have errors"),
         ({"facts": {"conductor": "up", "discovery": "workflows: off"}}, "warning", "tasks can't be searched"),
-        ({"facts": {"conductor": "up", "index_misses": "1 of 9"}}, "warning", "missing from Conductor's index"),
         ({"facts": {"conductor": "up", "index_fails": "orders: 503"}}, "error", "events of these webhooks wait"),
         ({"facts": {"conductor": "up", "conductor_lacks": "GET /x"}}, "error", "lacks calls that the bridge needs"),
         ({"facts": {"conductor": "up", "definitions_error:relay": "x"}}, "error", "The relay found errors"),

@@ -40,12 +40,10 @@ def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(
 
 def test_check_says_what_the_worker_found_out_about_conductor(cli: Cli, sample: Sample) -> None:
     sample.store.facts.set("conductor", "503")
-    sample.store.facts.set("index_misses", "1 of 9 waiting tasks")
     sample.store.facts.set("index_fails", "orders: 503")
     text = cli("check").stderr
     assert "the worker can't use Conductor: 503" in text
     assert "events wait for Conductor's index: orders: 503" in text
-    assert "1 of 9 waiting tasks were missing from Conductor's index" in text
 
 
 def test_check_says_where_a_process_has_the_last_good_definitions_in_force(cli: Cli, sample: Sample) -> None:

@@ -14,7 +14,7 @@ from tests.worker.discovery.known import Known
 from tests.worker.simulated import SimulatedConductor
 from worker.conductor.errors import NotNow
 from worker.discovery.barrier import Barrier
-from worker.discovery.discovery import Discovery, Ended, Outcome
+from worker.discovery.discovery import Discovery, Ended
 from worker.discovery.index import Index
 from worker.discovery.scanner import Scanner
 
@@ -29,7 +29,6 @@ class Bench:
         self.found: list[Task] = []
         self.gone: list[str] = []
         self.known = Known()
-        self.outcomes: list[Outcome] = []
         self.pool = ThreadPoolExecutor(2)
         self.barrier = Barrier(self.clock)
         self.barrier.term_began()
@@ -68,8 +67,6 @@ class Bench:
                 self.gone += found.task_ids
             else:
                 self.found += found
-        if discovery.outcome is not None:
-            self.outcomes.append(discovery.outcome)
 
     def schedule(self, number: int = 1) -> list[str]:
         workflow = self.conductor.begin("flow")

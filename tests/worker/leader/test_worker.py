@@ -111,7 +111,6 @@ def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it
     leader_of(worker).discover()
     leader_of(worker).inbox.handle()
     assert bench.state(hidden) == "waiting"
-    assert bench.store.facts.all()["index_misses"] == "1 of 2 waiting tasks"
 
 
 def test_a_worker_that_lost_leadership_as_a_queue_was_found_empty_polls_no_other_queue(bench: Bench) -> None:
