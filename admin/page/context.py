@@ -9,7 +9,7 @@ import structlog
 from flask import Response, current_app, g, has_app_context, request
 
 from admin.bridge import Bridge, open_definitions
-from admin.conductor import Workflows, connect
+from admin.conductor import connect
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, WrongTokens
 from config.settings import Settings
 from config.watch import DefinitionsSource
@@ -39,7 +39,6 @@ class Source:
     def __init__(self, settings: Settings):
         self.settings = settings
         self.conductor = connect(settings, min(settings.bridge_call_timeout, _CONDUCTOR))
-        self.workflows = Workflows(self.conductor)
         tokens = (settings.bridge_admin_token, settings.bridge_viewer_token)
         admin, viewer = (one.get_secret_value() if one else None for one in tokens)
         self.sessions = Sessions(admin, viewer, (lambda: self.store().sessions) if admin or viewer else None)

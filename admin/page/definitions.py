@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
+from admin.conductor import catalogue_of
 from admin.definitions.entry_text import UnknownSecret
 from admin.definitions.forms import KINDS, WebhookForm
 from admin.definitions.rotation import ValueMissing, remove_old
@@ -172,7 +173,7 @@ def _written(name: str) -> Written:
 def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Response:
     """The form of a new webhook."""
     here = bridge()
-    catalogue = source().workflows.catalogue()
+    catalogue = catalogue_of(source().conductor)
     yaml, change = _preview(form, keys)
     if not form.name and status == 200:
         form.errors = {}  # nobody wants complaints before having typed anything
@@ -232,8 +233,7 @@ def _about_workflows(webhook: Webhook | None) -> tuple[Problem, ...]:
     """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
     if webhook is None:
         return ()
-    named = {*webhook.receivers, *(start.workflow for start in webhook.starts)}
-    catalogue = source().workflows.catalogue(named | {message.workflow for message in webhook.messages})
+    catalogue = catalogue_of(source().conductor)
     if catalogue.failure:
         return ()
     left = source().settings.bridge_leave_to_conductor

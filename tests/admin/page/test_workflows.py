@@ -7,18 +7,14 @@ from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from admin.conductor import Workflows
 from admin.page.app import create_app
 from tests.admin.conductor import LIST, StandIn, standing_in
 from tests.admin.sample import settings_for
-from worker.conductor.client import Conductor
-from worker.conductor.server import Server
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 DEPLOYS = """
@@ -83,13 +79,6 @@ def test_a_workflow_that_can_hardly_be_offered_does_not_keep_the_others_from_it(
     assert len(answer.text) < 20_000
 
 
-def test_the_list_is_asked_for_once_however_often_the_form_is_shown(page: FlaskClient, conductor: StandIn) -> None:
-    conductor.has("deploy")
-    for _ in range(3):
-        page.get("/new?platform=github")
-    assert conductor.asked == [LIST]
-
-
 def test_a_conductor_that_lists_nothing_leaves_a_form_to_type_names_in(page: FlaskClient, conductor: StandIn) -> None:
     conductor.answers[LIST] = 403, {"message": "no"}
     text = unescape(page.get("/new?platform=github").text)
@@ -125,35 +114,6 @@ def test_what_does_not_fit_is_said_beside_the_yaml(page: FlaskClient, conductor:
     assert "Conductor has no workflow releas; did you mean release?" in text
     assert "Conductor has no version 9 of deploy; it has 2" in text
     assert "task w of deploy needs $.nothing, which no sample event of github has" in text
-
-
-def test_a_list_that_is_being_asked_for_keeps_nobody_else_waiting() -> None:
-    """The other threads take the list as it was last."""
-    with standing_in() as stand_in:
-        workflows = Workflows(Conductor(Server(stand_in.url), 5))
-        meanwhile = []
-
-        def answer(body: Any) -> tuple[int, Any]:
-            meanwhile.append(workflows.catalogue().failure)
-            return 200, {"deploy": [{"version": 1}]}
-
-        stand_in.answers[LIST] = answer
-        assert workflows.catalogue().versions == {"deploy": [1]}
-        assert meanwhile == ["Conductor has not answered yet"]
-
-
-def test_the_list_is_asked_for_again_after_half_a_minute() -> None:
-    clock = mock.Mock()
-    clock.monotonic.return_value = 0.0
-    with standing_in() as stand_in:
-        workflows = Workflows(Conductor(Server(stand_in.url), 5), clock)
-        stand_in.has("deploy")
-        workflows.catalogue()
-        stand_in.has("deploy", "release")
-        clock.monotonic.return_value = 29.0
-        assert list(workflows.catalogue().versions) == ["deploy"]
-        clock.monotonic.return_value = 31.0
-        assert list(workflows.catalogue().versions) == ["deploy", "release"]
 
 
 # --- running one --------------------------------------------------------------------------------------------
