@@ -44,6 +44,7 @@ from store.delivery_records import RawDelivery
 @click.option("--query", default="", help="The query string, such as a=1&b=2.")
 @click.option("-X", "--method", help="The HTTP method; POST by default.")
 @click.option("--url", type=HTTP_URL, help="The relay, such as http://localhost:8000, or the webhook's whole URL.")
+@click.option("--text", is_flag=True, help="Send the body as text, even if it begins like JSON.")
 @click.option("--unsigned", is_flag=True, help="Don't sign, to see the rejection.")
 @here
 def send(
@@ -56,6 +57,7 @@ def send(
     query: str,
     method: str | None,
     url: str | None,
+    text: bool,
     unsigned: bool,
 ) -> None:
     """Post a delivery to WEBHOOK, signed as its platform would sign it.
@@ -91,6 +93,8 @@ def send(
         more = headers_of("\n".join(headers))
     except ValueError as error:
         raise click.BadParameter(f"{error} is not a header; write 'NAME: VALUE'", param_hint="--header") from None
+    if text:
+        more.setdefault("Content-Type", "text/plain; charset=utf-8")
     replaced = {name.lower() for name in more}
     delivery = replace(
         delivery,
@@ -110,6 +114,9 @@ def send(
     click.echo(answer.phrase)
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
+    is_guess = data is not None and "content-type" not in replaced
+    if answer.status == 400 and is_guess and delivery.headers.get("Content-Type") == "application/json":
+        click.echo("it was sent as JSON, since it begins like it; --text sends it as text", err=True)
     if answer.is_duplicate:
         click.echo("a duplicate: the relay received this event before, so it has no effect", err=True)
     sys.exit(0 if answer.is_good else 1)

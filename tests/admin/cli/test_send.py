@@ -145,6 +145,14 @@ def test_the_content_type_is_found(here: Cli, recorder: Recorder, data: str, con
     assert recorder.requests[-1][2]["content-type"] == "application/x-own"
 
 
+def test_json_with_a_slip_in_it_is_sent_as_json_unless_it_is_said_to_be_text(here: Cli, recorder: Recorder) -> None:
+    recorder.status = 400
+    assert "--text" in here("send", "slack", "--data", '{"a": 1', code=1).stderr
+    assert recorder.requests[-1][2]["content-type"] == "application/json"
+    assert "--text" not in here("send", "slack", "--data", '{"a": 1', "--text", code=1).stderr
+    assert recorder.requests[-1][2]["content-type"].startswith("text/plain")
+
+
 @pytest.mark.parametrize(
     ("url", "path"),
     [

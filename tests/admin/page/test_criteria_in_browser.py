@@ -76,7 +76,7 @@ def test_a_delivery_is_sent_from_a_phone_in_the_dark(driver: Chrome, sample: Sam
         body.clear()
         body.send_keys('{"ref": "refs/heads/phone"')
         driver.find_element(By.CSS_SELECTOR, "button[value=send]").click()
-        await_true(driver, lambda: "isn't valid JSON" in text(driver))
+        await_true(driver, lambda: "is not JSON" in text(driver))
         driver.find_element(By.NAME, "body").send_keys(Keys.END, "}")
         driver.find_element(By.CSS_SELECTOR, "button[value=send]").click()
         await_true(driver, lambda: "The relay answered 200 OK" in text(driver))
