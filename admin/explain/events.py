@@ -57,35 +57,51 @@ def explain_event(
     comparisons = [compare(event, document, task, context) for task in tasks]
     comparisons.sort(key=lambda comparison: comparison.task.id)
     comparisons.sort(key=lambda comparison: comparison.nearness, reverse=True)
-    starts = tuple(_explain_starts(event, webhook, document, context)) if webhook else ()
+    entries = tuple(_explain_entries(event, webhook, document, context)) if webhook else ()
     meaning = tuple(_meaning(event, webhook, comparisons, context, others))
     return EventExplanation(
         event,
         meaning,
-        starts,
+        tuple(one for one in entries if isinstance(one.entry, Start)),
         tuple(comparisons),
         resolved_by=event.resolved_by,
         set_aside=context.set_aside.get(("event", event.id)),
-        messages=tuple(explain_messages(event, webhook, document, context)) if webhook else (),
+        messages=tuple(one for one in entries if isinstance(one.entry, Message)),
     )
 
 
-def _explain_starts(
+def _explain_entries(
     event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
-) -> Iterable[EntryExplanation]:
+) -> Iterator[EntryExplanation]:
+    """What the event made of each entry of `starts` and `messages`, in their order."""
     hide = context.hide(event.webhook)
     numbers: Counter[str] = Counter()
-    for start in webhook.starts:
-        found = _explain_start(start, document, hide, context)
-        numbers[start.workflow] += found.holds
-        if found.holds and (given := _input(event, start, numbers[start.workflow], context)) is not None:
-            found = replace(found, input=input_shown(given, shown_of(document, hide), hide))
-        if event.only is None or not found.holds:
-            yield found
-        elif event.only == OneTarget("start", start.workflow, entry=numbers[start.workflow]):
-            yield replace(found, reason=f"{found.reason}; the replay is for this start only")
+    given: set[str] = set()
+    entries: Sequence[Start | Message] = (*webhook.starts, *webhook.messages)
+    for entry in entries:
+        prevented, criteria = what_prevents(entry, document, hide, context)
+        if prevented is not None:
+            found = EntryExplanation(entry, False, prevented, criteria)
+        elif isinstance(entry, Start):
+            numbers[entry.workflow] += 1
+            made = _input(event, entry, numbers[entry.workflow], context)
+            shown = None if made is None else input_shown(made, shown_of(document, hide), hide)
+            found = EntryExplanation(entry, True, _why_it_starts(entry), criteria, shown)
+        elif entry.workflow in given:
+            found = EntryExplanation(entry, False, f"an earlier entry gives {entry.workflow} the message")
         else:
-            yield replace(found, holds=False, reason=f"the event is a replay to one target only: the {event.only}")
+            found = _explain_message(entry, document, hide)
+        if found.holds and event.only not in (None, _place(entry, numbers)):
+            found = replace(found, holds=False, reason=f"the event is a replay to one target only: the {event.only}")
+        if found.holds and isinstance(entry, Message):
+            given.add(entry.workflow)
+        yield found
+
+
+def _place(entry: Start | Message, numbers: Counter[str]) -> OneTarget:
+    if isinstance(entry, Message):
+        return OneTarget("message", entry.workflow)
+    return OneTarget("start", entry.workflow, entry=numbers[entry.workflow])
 
 
 def _input(event: Event, start: Start, number: int, context: Context) -> Mapping[str, Any] | None:
@@ -97,16 +113,13 @@ def _input(event: Event, start: Start, number: int, context: Context) -> Mapping
     return start.input
 
 
-def _explain_start(start: Start, document: Mapping[str, Any], hide: Hidden, context: Context) -> EntryExplanation:
-    prevented, criteria = what_prevents(start, document, hide, context)
-    if prevented is not None:
-        return EntryExplanation(start, False, prevented, criteria)
-    reason = "`when` holds" if criteria else "it has no `when`: every event starts it"
+def _why_it_starts(start: Start) -> str:
+    reason = "`when` holds" if start.when else "it has no `when`: every event starts it"
     if start.unless is not None:
         reason += ", unless a waiting task takes the event"
     if start.once is not None:
         reason += f"; once per value of {start.once.key} (while: {start.once.while_})"
-    return EntryExplanation(start, True, reason, criteria)
+    return reason
 
 
 def _meaning(
@@ -217,30 +230,7 @@ _OTHERWISE = {
 }
 
 
-def explain_messages(
-    event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
-) -> Iterator[EntryExplanation]:
-    """In the order of the entries: an event gives each workflow at most one message."""
-    hide = context.hide(event.webhook)
-    given: set[str] = set()
-    for message in webhook.messages:
-        found = _explain(message, document, hide, context)
-        reason = None
-        if found.holds and message.workflow in given:
-            reason = f"an earlier entry gives {message.workflow} the message"
-        elif found.holds and event.only not in (None, OneTarget("message", message.workflow)):
-            reason = f"the event is a replay to one target only: the {event.only}"
-        if reason is not None:
-            found = EntryExplanation(message, False, reason)
-        elif found.holds:
-            given.add(message.workflow)
-        yield found
-
-
-def _explain(message: Message, document: Mapping[str, Any], hide: Hidden, context: Context) -> EntryExplanation:
-    prevented, criteria = what_prevents(message, document, hide, context)
-    if prevented is not None:
-        return EntryExplanation(message, False, prevented, criteria)
+def _explain_message(message: Message, document: Mapping[str, Any], hide: Hidden) -> EntryExplanation:
     try:
         message_key(message.key, document)
     except NoKey as error:
