@@ -43,30 +43,29 @@ class Source:
         admin, viewer = (one.get_secret_value() if one else None for one in tokens)
         self.sessions = Sessions(admin, viewer, (lambda: self.store().sessions) if admin or viewer else None)
         self.wrong_tokens = WrongTokens()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # opening the definitions may open the store
         self._store: Store | None = None
         self._definitions: DefinitionsSource | None = None
 
     def store(self) -> Store:
         """Raises StoreUnavailable, NewerStore."""
         with self._lock:
-            return self._opened()
-
-    def _opened(self) -> Store:
-        if self._store is None:
-            self._store = open_store(self.settings.bridge_database)
-        return self._store
+            if self._store is None:
+                self._store = open_store(self.settings.bridge_database)
+            return self._store
 
     def bridge(self) -> Bridge:
         """Raises StoreUnavailable, NewerStore."""
-        with self._lock:
-            who = g.get("who", "") if has_app_context() else ""
-            return _LoggingBridge(self.settings, self._opened(), self._current(), who)
+        who = g.get("who", "") if has_app_context() else ""
+        return _LoggingBridge(self.settings, self.store(), self.definitions(), who)
 
     def definitions(self) -> Definitions:
         """Those in force now; the files are read again only if they have changed."""
         with self._lock:
-            return self._current()
+            if self._definitions is None:
+                self._definitions = open_definitions(self.settings, lambda: self.store().kept_definitions.all())
+            self._definitions.check()
+            return self._definitions.current
 
     def find_problem(self) -> str | None:
         """Why the page can't be used, in words that hold no secret: anybody may ask. None if it can."""
@@ -78,12 +77,6 @@ class Source:
         if definitions.errors and not definitions.webhooks:
             return "the definitions can't be read; webhook-bridge check says why"
         return None
-
-    def _current(self) -> Definitions:
-        if self._definitions is None:
-            self._definitions = open_definitions(self.settings, lambda: self._opened().kept_definitions.all())
-        self._definitions.check()
-        return self._definitions.current
 
 
 def source() -> Source:

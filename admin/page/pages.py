@@ -123,21 +123,18 @@ def events() -> ResponseReturnValue:
     except (BadFilter, NotFound) as error:
         problem = str(error)
     shown = page.events[:PAGE]
-    answer = make_response(
-        render(
-            "events.html",
-            problem=problem,
-            rows=rows_of(here, shown, here.targets_by_event(shown)),
-            filters=filters,
-            names=names_for(here, filters.get("webhook")),
-            statuses=STATUSES,
-            searched_to=page.searched_to if len(page.events) <= PAGE else None,
-            older=_older(page, filters),
-            newest=url_for(".events", **filters) if before else None,  # type: ignore[arg-type]
-        )
+    text = render(
+        "events.html",
+        problem=problem,
+        rows=rows_of(here, shown, here.targets_by_event(shown)),
+        filters=filters,
+        names=names_for(here, filters.get("webhook")),
+        statuses=STATUSES,
+        searched_to=page.searched_to if len(page.events) <= PAGE else None,
+        older=_older(page, filters),
+        newest=url_for(".events", **filters) if before else None,  # type: ignore[arg-type]
     )
-    answer.status_code = 200 if problem is None else 400
-    return answer
+    return text, 200 if problem is None else 400
 
 
 def _older(page: EventPage, filters: dict[str, str]) -> str | None:
@@ -166,8 +163,8 @@ def rows_of(here: Bridge, events: Sequence[Event], targets: Mapping[str, Sequenc
 
 @blueprint.get("/deliveries")
 def deliveries() -> Response:
-    here, webhook = bridge(), _chosen_webhook()
-    check_webhook(here, webhook)
+    here = bridge()
+    webhook = chosen_webhook(here)
     found = newest(here, webhook)
     answer = with_own_scripts(
         render("deliveries.html", deliveries=found, webhook=webhook, names=names_for(here, webhook))
@@ -179,21 +176,24 @@ def deliveries() -> Response:
 @blueprint.get("/deliveries/rows")
 def delivery_rows() -> Response:
     """The rows of that page, which asks for them every second; 304 if it has them already."""
-    answer = make_response(render("delivery_rows.html", deliveries=newest(bridge(), _chosen_webhook())))
+    here = bridge()
+    answer = make_response(render("delivery_rows.html", deliveries=newest(here, chosen_webhook(here))))
     answer.add_etag()
     answer.make_conditional(request)
     return answer
 
 
-def _chosen_webhook() -> str | None:
-    """The one that a list is for; None for all."""
-    return request.args.get("webhook") or None
+def chosen_webhook(here: Bridge) -> str | None:
+    """The one that a list is for; None for all. Raises NotFound."""
+    webhook = request.args.get("webhook") or None
+    check_webhook(here, webhook)
+    return webhook
 
 
 @blueprint.get("/failures")
 def failures() -> str:
-    here, webhook = bridge(), _chosen_webhook()
-    check_webhook(here, webhook)
+    here = bridge()
+    webhook = chosen_webhook(here)
     return render(
         "failures.html",
         found=failures_of(here, webhook),

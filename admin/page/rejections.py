@@ -12,7 +12,7 @@ from admin.bridge import Bridge
 from admin.cli.tables import pretty
 from admin.events.filters import check_webhook, names_for
 from admin.events.kept_rejections import ALL, KeptRejections, Plan
-from admin.page.pages import blueprint, bridge, render
+from admin.page.pages import blueprint, bridge, chosen_webhook, render
 
 api = Blueprint("rejections_api", __name__, url_prefix="/api")
 
@@ -24,8 +24,7 @@ _LONGEST_SHOWN = 100_000
 @blueprint.get("/rejections")
 def rejections() -> str:
     here = bridge()
-    webhook = request.args.get("webhook") or None
-    check_webhook(here, webhook)
+    webhook = chosen_webhook(here)
     filtered = request.args.get("filtered") == "true"
     found = here.store.without_events.rejections(webhook, _LISTED, filtered)
     return render(

@@ -96,7 +96,7 @@ def test_a_store_that_is_away_is_no_end(client: FlaskClient, sample: Sample, mon
         raise StoreUnavailable("no disk")
 
     with monkeypatch.context() as patch:
-        patch.setattr("admin.page.context.Source._opened", fails)
+        patch.setattr("admin.page.context.Source.store", fails)
         assert client.get(ROWS).status_code == 503
     event_id = arrive(sample)
     assert event_id in client.get(ROWS).text
