@@ -58,7 +58,7 @@ class NotFound(Refused):
 
 @dataclass
 class Response:
-    """A complete answer, with the attributes from which `RESTResponse` of Conductor's client is made."""
+    """A complete answer, with the attributes of httpx's that Conductor's client uses."""
 
     status_code: int
     reason_phrase: str | None

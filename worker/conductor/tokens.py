@@ -10,7 +10,7 @@ from typing import Any
 from conductor.client.configuration.configuration import Configuration
 from conductor.client.configuration.settings.authentication_settings import AuthenticationSettings
 from conductor.client.http.api_client import ApiClient
-from conductor.client.http.rest import ApiException, AuthorizationException, RESTClientObject, RESTResponse
+from conductor.client.http.rest import AuthorizationException, RESTResponse
 
 from worker.conductor.errors import ConductorError, NotNow, Response, Unreachable, answered
 
@@ -24,13 +24,12 @@ class Tokens:
     def __init__(self, send: Callable[[str, str, Any], Response], url: str, key: str, secret: str):
         """`send` sends a request of the current call: method, path below the API's, and body."""
         self._settings = AuthenticationSettings(key_id=key, key_secret=secret)
-        self._requests = _Requests(send, url)
+        self._connection = _Connection(send, url)
         self._configuration = Configuration(server_api_url=url)
-        # Created without credentials and connections: it would otherwise request a token at once, and by its own ones.
+        self._configuration.http_connection = self._connection
+        # Created without credentials: it would otherwise request a token at once.
         self._configuration.authentication_settings = None
-        self._configuration.http_connection = send
         self._client = ApiClient(self._configuration)
-        self._client.rest_client = self._requests
         self._configuration.authentication_settings = self._settings
         self._asked = float("-inf")
 
@@ -58,7 +57,7 @@ class Tokens:
         if time.monotonic() - self._asked > _AGAIN:
             self._configuration.authentication_settings = self._settings
             if not self._client.force_refresh_auth_token() and self._configuration.authentication_settings is not None:
-                failed = self._requests.failure  # the client doesn't report what went wrong
+                failed = self._connection.failure  # the client doesn't report what went wrong
                 if isinstance(failed, Unreachable):
                     raise failed
                 text = "Conductor issues no token for CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET"
@@ -66,26 +65,23 @@ class Tokens:
             self._asked = time.monotonic()
 
 
-class _Requests(RESTClientObject):  # type: ignore[misc]
-    """The client's requests for tokens, sent as ours are: its own transport repeats some."""
+class _Connection:
+    """What the client sends its requests for tokens by: as ours are sent, since its own transport repeats some."""
 
     def __init__(self, send: Callable[[str, str, Any], Response], url: str):
-        super().__init__(send)
         self._send, self._url = send, url
         self.failure: ConductorError | None = None
         """Why the last request failed; None if it didn't."""
 
-    def request(self, method: str, url: str, *_: Any, body: Any = None, **__: Any) -> RESTResponse:
-        """Sends a request of the client's own. Raises ApiException for a non-2xx answer, and as `send` does."""
+    def request(self, method: str, url: str, *, content: str, **_: Any) -> Response:
+        """As of an `httpx.Client`. Raises as `send` does."""
         self.failure = None
         path = url.removeprefix(self._url)
         try:
-            answer = self._send(method, path, body)
+            answer = self._send(method, path, content)
         except ConductorError as error:
             self.failure = error
             raise
         if not answer.is_success:
             self.failure = answered(answer, f"{method} {path}")
-            kind = AuthorizationException if answer.status_code in (401, 403) else ApiException
-            raise kind(http_resp=RESTResponse(answer))
-        return RESTResponse(answer)
+        return answer
