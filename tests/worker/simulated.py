@@ -421,10 +421,6 @@ class SimulatedConductor:
         workflow = self.workflows[workflow_id]
         workflow.ended, workflow.outcome = True, End(status, output, self.server_time, **more)
 
-    def version(self, workflow_id: str) -> int | None:
-        found = self.workflow(workflow_id)
-        return None if found is None else found.version
-
     def workflow(self, workflow_id: str) -> Workflow | None:
         self.workflow_lookups.append(workflow_id)
         if workflow_id in self.sick:

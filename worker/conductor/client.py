@@ -326,11 +326,6 @@ class Conductor:
         found = self.messages.workflow(workflow_id, tasks=True)
         return None if found is None else WorkflowTasks(found, tasks_in(found), self.server_clock.most)
 
-    def version(self, workflow_id: str) -> int | None:
-        """The workflow's version; None if Conductor has no such workflow."""
-        own = self.messages.workflow(workflow_id)
-        return None if own is None else version_of(own)
-
     # --- workflow definitions ---
 
     def workflow_versions(self) -> dict[str, list[int]]:

@@ -238,16 +238,16 @@ class TargetCalls:
         """
         assert target.workflow_id is not None
         try:
-            version = self._conductor.version(target.workflow_id)
+            workflow = self._conductor.workflow(target.workflow_id)
         except Unreachable:
             raise
         except ConductorError as error:
             raise NotNow(
                 f"workflow {target.workflow_id} can't be looked up, and the outcome depends on its version: {error}"
             ) from error
-        if version in versions:
+        if workflow is not None and workflow.version in versions:
             return None
-        has = "no longer exists" if version is None else f"has version {version}"
+        has = "no longer exists" if workflow is None else f"has version {workflow.version}"
         reason = f"workflow {target.workflow_id} {has}; the webhook's receivers have {_listed(versions)}"
         return Result(target, "cancelled", reason, unfit=True)
 

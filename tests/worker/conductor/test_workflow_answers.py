@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
-from worker.conductor.errors import Garbled, NotFound, NotThere, OutcomeUnknown
+from worker.conductor.errors import Garbled, NotFound, NotThere
 from worker.conductor.responses import End
 
 
@@ -52,15 +52,6 @@ def test_an_answer_that_is_not_the_workflow_decides_nothing(server: StandIn, con
     server.answers += [Answer(answer)]
     with pytest.raises(NotThere):
         conductor.workflow("w")
-
-
-def test_the_version_of_a_workflow_is_shown_alone(server: StandIn, conductor: Conductor) -> None:
-    server.answers += [Answer({"workflowId": "w", "workflowVersion": 3})]
-    server.answers += [Answer({"status": 404, "message": "No such workflow found by id: w"}, 404), Answer({}, 500)]
-    assert conductor.version("w") == 3
-    assert conductor.version("w") is None
-    with pytest.raises(OutcomeUnknown):
-        conductor.version("w")
 
 
 def test_a_workflow_that_is_gone_is_none(server: StandIn, conductor: Conductor) -> None:
