@@ -40,7 +40,7 @@ def test_calls_that_a_cut_of_the_network_catches_are_made_once(
     it never arrived, and has made it anew."""
     name = conductor.register(unique("cut_off"), [set_variable()])
     url = f"http://{namespace.here[0]}:{conductor_server.port}/api"
-    bridge = new_bridge(WEBHOOKS, conductor=url, bridge_call_timeout="2s")
+    bridge = new_bridge(WEBHOOKS, conductor=url, bridge_call_timeout="5s")
     bridge.worker_within = namespace.within
     bridge.start_worker_alone()
     events: list[str] = []
