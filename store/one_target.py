@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
-
-if TYPE_CHECKING:
-    from store.records import NewTarget, Target
+from typing import Literal, Protocol
 
 _ITERATION = re.compile(r"__\d+\Z")
 """What Conductor adds to the reference name of a task in a loop, from its second iteration on."""
@@ -70,17 +67,6 @@ class OneTarget:
         if self.kind == "message":
             return f"message to {self.workflow}"
         return f"start of {self.workflow}" + (f" (number {self.entry} of it)" if (self.entry or 1) > 1 else "")
-
-
-def place_of(target: Target | NewTarget) -> OneTarget:
-    """The target's place."""
-    if target.kind == "complete":
-        name = None if target.reference_name is None else plain_name(target.reference_name, target.iteration)
-        return OneTarget("complete", target.workflow, target.workflow_id, name)
-    if target.kind == "message":  # an event gives a workflow one message
-        return OneTarget("message", target.workflow)
-    _, _, number = (target.correlation_id or "").partition("#")
-    return OneTarget("start", target.workflow, entry=int(number) if number.isdecimal() else 1)
 
 
 def to_text(only: OneTarget | None) -> str | None:

@@ -13,7 +13,7 @@ import uuid_utils
 
 from criteria.inputs import filled, value_at
 from store.delivery_records import AnswerWanted, RawDelivery
-from store.one_target import OneTarget
+from store.one_target import OneTarget, plain_name
 from store.story import Attempt
 
 EventStatus = Literal["pending", "delivered", "expired", "ignored", "failed"]
@@ -337,6 +337,17 @@ class NewTarget:
     """As in `Target`."""
     not_before: int = 0
     """When its call may be made, at the earliest: not while its task's time-out is being extended."""
+
+
+def place_of(target: Target | NewTarget) -> OneTarget:
+    """The target's place."""
+    if target.kind == "complete":
+        name = None if target.reference_name is None else plain_name(target.reference_name, target.iteration)
+        return OneTarget("complete", target.workflow, target.workflow_id, name)
+    if target.kind == "message":  # an event gives a workflow one message
+        return OneTarget("message", target.workflow)
+    _, _, number = (target.correlation_id or "").partition("#")
+    return OneTarget("start", target.workflow, entry=int(number) if number.isdecimal() else 1)
 
 
 @dataclass(frozen=True, slots=True)

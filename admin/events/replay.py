@@ -15,8 +15,8 @@ from admin.events.replay_plan import REPLAY_PENDING, Plan, families, is_undefine
 from admin.explain.wording import describe_target
 from config.model import DEFAULT_HOLD
 from store.errors import StoreUnavailable
-from store.one_target import OneTarget, place_of
-from store.records import Committed, Event, NewEvent, Target, new_event_id
+from store.one_target import OneTarget
+from store.records import Committed, Event, NewEvent, Target, new_event_id, place_of
 from store.rules.transitions import LIVE
 from store.sql.admin import ERASED
 

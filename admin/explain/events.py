@@ -20,8 +20,8 @@ from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
 from criteria.matches import BadMatches, Criterion
 from store.hiding import Hidden, hidden, shown_of
-from store.one_target import OneTarget, place_of
-from store.records import Event, Target, TargetState, Task, iso
+from store.one_target import OneTarget
+from store.records import Event, Target, TargetState, Task, iso, place_of
 from store.rules.keys import NoKey, message_key
 
 

@@ -12,8 +12,7 @@ from admin.explain.results import StoryStep
 from admin.explain.wording import describe_target
 from store import answers
 from store.answers import Answer, Waited
-from store.one_target import place_of
-from store.records import Event, Target, iso
+from store.records import Event, Target, iso, place_of
 from store.story import Note, Origins
 
 _TARGETS = 20

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from store import one_target
-from store.records import Hold, NewTarget, Target, TargetKind, TargetState
+from store.records import Hold, NewTarget, Target, TargetKind, TargetState, place_of
 from store.rules.transitions import UNRESOLVED, Ended, EventChange, resolved
 from store.sql.answers import REOPEN
 from store.sql.database import Rows, Transaction
@@ -75,7 +75,7 @@ def _failed_of(transaction: Transaction, ended: list[Ended]) -> dict[str, set[on
     failed: dict[str, set[one_target.OneTarget]] = {}
     for event_id, kind, workflow, workflow_id, name, iteration, correlation_id in found:
         target = NewTarget(kind, workflow, workflow_id, None, name, iteration=iteration, correlation_id=correlation_id)
-        failed.setdefault(event_id, set()).add(one_target.place_of(target))
+        failed.setdefault(event_id, set()).add(place_of(target))
     return failed
 
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from store import one_target
-from store.one_target import OneTarget, place_of
-from store.records import Decision, EventStatus, Result, TargetState
+from store.one_target import OneTarget
+from store.records import Decision, EventStatus, Result, TargetState, place_of
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, new_event, start, task

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from store.one_target import OneTarget, place_of
-from store.records import Target
+from store.one_target import OneTarget
+from store.records import Target, place_of
 from tests.worker.leader.decider_bench import Bench
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.test_one_target import replayed

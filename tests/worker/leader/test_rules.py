@@ -21,8 +21,7 @@ from hypothesis.stateful import precondition, rule
 
 from config.webhooks import Definitions
 from store.errors import LeadershipLost, StoreUnavailable
-from store.one_target import place_of
-from store.records import NewEvent
+from store.records import NewEvent, place_of
 from tests.examples import at_most, examples
 from tests.worker.leader.rules_world import ALL, World
 from tests.worker.reference import RefEvent
