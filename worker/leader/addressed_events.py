@@ -11,9 +11,8 @@ from store.sql.store import Store
 from worker.conductor.addressed import AddressedTask
 from worker.leader.callbacks import Callbacks, LookedUp, is_signed
 from worker.leader.held_events import HeldEvents
-from worker.leader.held_index import HeldEvent
+from worker.leader.matching import HeldEvent, TaskIndex
 from worker.leader.rules import Plan, Rules
-from worker.leader.task_index import TaskIndex
 
 _UNKNOWN = "unknown"
 """Stands for the name of a workflow that Conductor doesn't have."""

@@ -25,7 +25,7 @@ from store.records import Event
 from store.sql.database import Clock, Listener
 from worker.conductor.addressed import Addressed
 from worker.conductor.client import Conductor
-from worker.leader.held_index import HeldEvent
+from worker.leader.matching import HeldEvent
 from worker.retries import Retries, wait_before
 
 log = structlog.get_logger()

@@ -22,11 +22,10 @@ from worker.health import Health
 from worker.leader.addressed_events import AddressedEvents
 from worker.leader.callbacks import Callbacks, is_signed
 from worker.leader.held_events import HeldEvents
-from worker.leader.held_index import HeldEvent
+from worker.leader.matching import Document, HeldEvent, TaskIndex, parse_task
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Plan, Rules, messages_of, starts_of
-from worker.leader.task_index import Document, TaskIndex, parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 

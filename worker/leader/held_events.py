@@ -14,10 +14,9 @@ from criteria.matches import Criteria
 from store.records import Event
 from store.sql.store import Store
 from worker.leader.callbacks import Callbacks, is_signed
-from worker.leader.held_index import HeldEvent, HeldIndex
+from worker.leader.matching import Document, HeldEvent, HeldIndex, TaskIndex, WaitingTask
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Plan, Rules, is_for
-from worker.leader.task_index import Document, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt
 from worker.retries import concerns_all
 

@@ -26,8 +26,8 @@ from worker.discovery.scanner import Scanner
 from worker.leader.callbacks import Callbacks
 from worker.leader.decider import Decider, Request
 from worker.leader.heartbeat import Heartbeat
+from worker.leader.matching import parse_task
 from worker.leader.reporting import Checks, Reporter
-from worker.leader.task_index import parse_task
 from worker.leader.task_timeouts import TaskTimeouts
 from worker.leader.workflows import Workflows
 from worker.retries import failing_items, wait_before

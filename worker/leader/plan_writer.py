@@ -12,7 +12,7 @@ from store.errors import RowsUnavailable
 from store.records import Decision, Event, Target, Term
 from store.sql.store import Store
 from worker.leader.held_events import HeldEvents
-from worker.leader.held_index import HeldEvent
+from worker.leader.matching import HeldEvent
 from worker.leader.rules import Plan
 from worker.retries import concerns_all
 

@@ -17,8 +17,7 @@ from store.records import Decision, Event, NewTarget
 from store.rules import transitions
 from store.rules.keys import NoKey, lane_of, message_key, once_key
 from worker.conductor.addressed import AddressedTask
-from worker.leader.held_index import HeldEvent
-from worker.leader.task_index import Document, TaskIndex, WaitingTask
+from worker.leader.matching import Document, HeldEvent, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt, Workflows
 
 

@@ -22,7 +22,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotSent, Refused
 from worker.delivery.outcomes import FRESH, claim_lasts
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.task_index import WaitingTask
+from worker.leader.matching import WaitingTask
 from worker.retries import Retries, wait_before
 
 log = structlog.get_logger()

@@ -17,7 +17,7 @@ from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.refusals import aside, hold, poison, refusing
 from tests.worker.simulated import SimulatedTask
-from worker.leader.task_index import WaitingTask
+from worker.leader.matching import WaitingTask
 
 
 def test_an_event_that_fails_is_set_aside_and_the_others_are_decided_in_order(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from tests.worker.clock import Clock
 from tests.worker.play import Later
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.leader.heartbeat import Heartbeat
-from worker.leader.task_index import TaskIndex, WaitingTask
+from worker.leader.matching import TaskIndex, WaitingTask
 from worker.leader.task_timeouts import PATIENCE, TaskTimeouts
 
 
