@@ -23,8 +23,6 @@ log = structlog.get_logger()
 THREADS = 32
 """Workflows that are looked up at a time for decisions; some may hang for BRIDGE_CALL_TIMEOUT."""
 _REMEMBERED = 50_000
-_IN_DOUBT = 10_000
-"""Workflows in doubt that are remembered; beyond that the earliest are forgotten, and so looked up again sooner."""
 _PATIENCE = 0.5
 """Seconds that a decision waits for the next look-up's answer."""
 _LONGEST = 2.0
@@ -209,5 +207,3 @@ class Workflows:
         self._retries.put(workflow_id, doubt.due_at, None)
         if doubt.tries == 1:
             log.warning("a workflow can't be looked up; only its own tasks wait for it", error=reason)
-            if len(self._doubts) > _IN_DOUBT:
-                self._doubts.read("workflow", [self._doubts.all()[0].id])
