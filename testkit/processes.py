@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -36,6 +36,9 @@ _DIES_WITH_PARENT = (
     "os.getppid() == int(sys.argv[1]) and os.execvp(sys.argv[2], sys.argv[2:])\n"
 )
 _alive: list[Child] = []
+_first = 20_000 + os.getpid() % 100 * 100
+_ports = itertools.cycle(range(_first, _first + 100))
+"""This process's own: others that run tests beside it have others, as their ids follow each other."""
 
 
 class Failed(Exception):
@@ -49,7 +52,7 @@ def free_port() -> int:
     before the process listens, or while it is stopped.
     """
     while True:
-        port = 20_000 + secrets.randbelow(10_000)
+        port = next(_ports)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
