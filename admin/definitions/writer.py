@@ -217,7 +217,7 @@ class DefinitionsFolder:
         """Writes a new webhook. Raises CantWrite, NameTaken, Invalid."""
         with self._locked():
             change = self.plan(keys)
-            self._write(change, new=True)
+            self._write(change)
         return change
 
     def update(self, name: str, keys: Keys, version: str) -> None:
@@ -284,23 +284,21 @@ class DefinitionsFolder:
         finally:
             os.close(descriptor)
 
-    def _write(self, change: Change, new: bool = False) -> None:
+    def _write(self, change: Change) -> None:
         if change.secrets:
             folder = self.folder / SECRETS
             folder.mkdir(mode=0o700, exist_ok=True)
-            with suppress(NameTaken):
-                replace_file(folder / ".gitignore", "# Secrets: never commit them.\n*\n", new=True)
-        made: list[Path] = []
+            if not (folder / ".gitignore").exists():
+                replace_file(folder / ".gitignore", "# Secrets: never commit them.\n*\n")
         try:
             for path, value in change.secrets.items():
-                replace_file(path, value, new=True, mode=0o600)
-                made.append(path)
+                replace_file(path, value, mode=0o600)
             if change.text is None:
                 change.file.unlink()
             else:
-                replace_file(change.file, change.text, new)
+                replace_file(change.file, change.text)
         except BaseException:
-            for path in made:
+            for path in change.secrets:
                 with suppress(OSError):
                     path.unlink()
             raise
@@ -320,10 +318,10 @@ def _edited(text: str, old: Written, refer: Refer) -> str:
     return with_secrets(text, old.entry.text, refer)
 
 
-def replace_file(path: Path, text: str, new: bool, mode: int = 0o644) -> None:
-    """Writes the file in one step. Raises NameTaken if a `new` one, of this mode, is there already; others keep
-    theirs."""
-    mode = mode if new else path.stat().st_mode & 0o7777
+def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
+    """Writes the file in one step. `mode`: of a new one; one that is there keeps its own."""
+    with suppress(FileNotFoundError):
+        mode = path.stat().st_mode & 0o7777
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
@@ -331,12 +329,7 @@ def replace_file(path: Path, text: str, new: bool, mode: int = 0o644) -> None:
             os.fchmod(descriptor, mode)
             file.flush()
             os.fsync(descriptor)
-        if new:
-            os.link(name, path)  # never replaces a file that has appeared meanwhile
-        else:
-            os.replace(name, path)
-    except FileExistsError:
-        raise NameTaken(f"the file {path.name} already exists") from None
+        os.replace(name, path)
     finally:
         with suppress(OSError):
             os.unlink(name)
