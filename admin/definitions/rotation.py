@@ -110,7 +110,9 @@ def rotate(
     keys, proof = written.keys, _proof(written, header)
     guide = guides()[str(keys.get("platform", "custom"))]
     if not proof.values and (header or not may_add_secret(keys, guide)):
-        raise CantRotate(_why_not(keys, header))
+        known = ", ".join(keys.get("headers") or ()) or "none"
+        what = f"the header {header}" if header else "a secret"
+        raise CantRotate(f"the webhook isn't proven by {what}; the headers known are {known}")
     if not typed and header is None and guide.platform.made_by != "us":
         raise ValueMissing(asked_of(guide.platform))
     value = typed or generated_for(keys, proof)
@@ -119,15 +121,6 @@ def rotate(
     bridge.record("rotated the secret" if proof.values else "added a secret", str(keys["name"]), proof.header or "")
     # A callback's secret is entered nowhere, so nobody needs to see it.
     return Rotated(None if typed or keys.get("callback") else value, not proof.values)
-
-
-def _why_not(keys: dict[str, Any], header: str | None) -> str:
-    headers = keys.get("headers")
-    if header is not None:
-        return f"the webhook isn't proven by the header {header}: known are {', '.join(headers or ()) or 'none'}"
-    if isinstance(headers, dict):
-        return f"the webhook isn't proven by a secret, but by a header: rotate that ({', '.join(headers)})"
-    return "the webhook isn't proven by a secret: change its proof in the file"
 
 
 def remove_old(bridge: Bridge, folder: DefinitionsFolder, written: Written, header: str | None, version: str) -> None:

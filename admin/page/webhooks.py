@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 import uuid
@@ -174,13 +173,8 @@ class Runnable(NamedTuple):
     """None for the latest."""
 
     @property
-    def key(self) -> str:
-        """What a form sends to name it."""
-        return json.dumps(self)
-
-    @property
     def label(self) -> str:
-        """The name, and the version if it is a certain one."""
+        """The name, and the version if it is a certain one: for people, and for the form."""
         return self.workflow if self.version is None else f"{self.workflow}, version {self.version}"
 
 
@@ -201,7 +195,7 @@ def run(name: str) -> Response:
     """Starts the workflow, and says which it is."""
     check_may_write()
     webhook = bridge().webhook(name)
-    chosen = next((one for one in runnable(webhook) if one.key == request.form.get("workflow")), None)
+    chosen = next((one for one in runnable(webhook) if one.label == request.form.get("workflow")), None)
     if chosen is None:
         abort(409, "the webhook no longer has this workflow: open its page again")
     text = request.form.get("input", "")
@@ -219,4 +213,4 @@ def run(name: str) -> Response:
     else:
         bridge().record("ran a workflow of", name, f"{chosen.label}: {workflow_id}")
         return webhook_page(name, run=workflow_id)
-    return webhook_page(name, 422, input=text, chosen=chosen.key, not_run=problem)
+    return webhook_page(name, 422, input=text, chosen=chosen.label, not_run=problem)
