@@ -39,7 +39,7 @@ from worker import metrics
 from worker.context import Context, Inbox
 from worker.delivery.claims import CLAIM_EVERY, Claims
 from worker.delivery.messages import NONE_RUNS
-from worker.delivery.outcomes import ClaimLost, Outcome, TargetCalls, claim_lasts
+from worker.delivery.outcomes import Outcome, TargetCalls, claim_lasts
 from worker.delivery.slots import Claimed, InFlight, Slot
 from worker.retries import wait_before
 
@@ -259,16 +259,13 @@ class Executor:
         self._drain()
         self._last = True
 
-    def _ended(self, slot: Slot, outcome: Outcome | None, claim_lost: bool) -> None:
+    def _ended(self, slot: Slot, outcome: Outcome | None) -> None:
         """A call has ended. Without an outcome, no call was made: the worker is stopping, or lost the claim."""
         claimed = slot.claimed
-        clear = claim_lost or (
-            outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
-        )
+        clear = outcome is not None and (outcome.conductor == "answered" or outcome.result.state != "pending")
         self._in_flight.end(slot, clear, self._clock.monotonic())
         if outcome is None:
-            if not claim_lost:
-                self._claims.give_back(claimed.target)
+            self._claims.give_back(claimed.target)
         elif outcome.aside is not None:
             self._claims.set_aside(claimed.target, claimed.event.webhook, outcome.aside)
         else:
@@ -285,16 +282,12 @@ class Executor:
         target, event = slot.claimed.target, slot.claimed.event
         started = self._clock.monotonic()
         outcome: Outcome | None = None
-        claim_lost = False
         try:
             if not self._draining:
                 outcome = self._calls.outcome_for_certain(target, event)
-        except ClaimLost:
-            claim_lost = True
-            log.warning("another worker has claimed a target meanwhile", target=target.id, event_id=event.id)
         finally:
             # Send the message first: whatever goes wrong below, the target doesn't stay in flight forever.
-            self._inbox.put(partial(self._ended, slot, outcome, claim_lost))
+            self._inbox.put(partial(self._ended, slot, outcome))
         if outcome is None:
             return
         result = outcome.result

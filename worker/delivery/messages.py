@@ -23,12 +23,10 @@ import structlog
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target
 from store.rules.keys import lane_of
-from store.sql.keys import Lanes
-from store.sql.queries import Queries
-from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotNow, Refused, is_denied, looking_up
 from worker.conductor.messages import Keyed
 from worker.conductor.responses import UNDER_WAY
+from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.unread import UnreadMessages
 from worker.retries import JITTER
@@ -58,19 +56,12 @@ class _Starter:
 class MessageCalls:
     """Makes the call for one message at a time, on any thread."""
 
-    def __init__(
-        self,
-        lanes: Lanes,
-        queries: Queries,
-        conductor: Conductor,
-        earlier_starts: EarlierStarts,
-        unread: UnreadMessages,
-    ):
-        self._lanes = lanes
-        self._queries = queries
-        self._conductor = conductor
+    def __init__(self, context: Context, earlier_starts: EarlierStarts):
+        self._lanes = context.store.lanes
+        self._queries = context.store.queries
+        self._conductor = context.conductor
         self._earlier_starts = earlier_starts
-        self._unread = unread
+        self._unread = UnreadMessages(context)
         self._look_ups = HeldLookUps()
 
     def call(self, target: Target, event: Event, now: int, payload: str, fresh_until: Callable[[], float]) -> Result:

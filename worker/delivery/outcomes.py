@@ -36,7 +36,6 @@ from worker.conductor.errors import (
 from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
-from worker.delivery.unread import UnreadMessages
 from worker.retries import RARELY, wait_before
 
 log = structlog.get_logger()
@@ -91,9 +90,7 @@ class TargetCalls:
         self._definitions = context.definitions
         self._clock = context.clock
         self._earlier_starts = EarlierStarts(conductor)
-        self._messages = MessageCalls(
-            store.lanes, store.queries, conductor, self._earlier_starts, UnreadMessages(context)
-        )
+        self._messages = MessageCalls(context, self._earlier_starts)
         self._began = store.now()
         self._noted: dict[TargetKind, int] = {}
         """When it was last recorded, or began to be, that calls of a kind take effect."""
@@ -104,7 +101,12 @@ class TargetCalls:
         Raises ClaimLost if another worker has it now, and StoreUnavailable.
         """
         try:
-            return self._without_call(target) or Outcome(_as_callback(self._call(target, event), event), "answered")
+            if (outcome := self._without_call(target)) is not None:
+                return outcome
+            result = self._call(target, event)
+            # No further task is found for a callback whose task has ended.
+            is_final = event.is_callback and result.state == "cancelled"
+            return Outcome(replace(result, final=True) if is_final else result, "answered")
         except Refused as error:
             return Outcome(Result(target, "failed", str(error)), "unclear")
         except Unreachable as error:
@@ -114,8 +116,9 @@ class TargetCalls:
                 return Outcome(self._answered_5xx(target, error), "unclear")
             return Outcome(self._again(target, error), "unclear")
 
-    def outcome_for_certain(self, target: Target, event: Event) -> Outcome:
-        """Makes the call for the target. Raises only ClaimLost, so that no bug loses the target."""
+    def outcome_for_certain(self, target: Target, event: Event) -> Outcome | None:
+        """Makes the call for the target; None if another worker has it now. Raises nothing, so that no bug loses the
+        target."""
         about = {"webhook": event.webhook, "event_id": event.id, "workflow": target.workflow}
         try:
             with span(target.kind, "CLIENT", event.headers, attempt=target.attempts, **about) as calling:
@@ -123,7 +126,8 @@ class TargetCalls:
                 calling.set(state=outcome.result.state)
                 return outcome
         except ClaimLost:
-            raise
+            log.warning("another worker has claimed a target meanwhile", target=target.id, event_id=event.id)
+            return None
         except StoreUnavailable as error:
             return Outcome(self._again(target, OutcomeUnknown(f"the store can't be used: {error}")), "unclear")
         except Exception as error:  # the target is tried again, with a look-up first
@@ -315,11 +319,6 @@ class TargetCalls:
             ensure_it_goes_on(self._conductor, target.workflow_id)
             return Result(target, "done")
         return Result(target, "cancelled", "the task ended without this event")
-
-
-def _as_callback(result: Result, event: Event) -> Result:
-    """The result; of a callback whose task has ended, with no further task for its event."""
-    return replace(result, final=True) if event.is_callback and result.state == "cancelled" else result
 
 
 def _refused_callback(conductor: Conductor, target: Target, event: Event, webhook: Webhook | None) -> Result:
