@@ -72,7 +72,19 @@ class WorkflowTasks:
 
     def at(self, place: OneTarget) -> Addressed:
         """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
-        return _addressed(self.workflow, self._by_name.get(place.reference_name, ()), place, self.ahead)
+        found = self._by_name.get(place.reference_name, ())
+        pending = [task for task in found if _can_be_completed(task)]
+        name, status = workflow_name(self.workflow), self.workflow.get("status")
+        if not isinstance(name, str) or not isinstance(status, str):
+            raise Garbled(f"the workflow has no name or status: {str(name)[:100]!r}, {str(status)[:100]!r}")
+        return Addressed(
+            name,
+            version_of(self.workflow),
+            None if status in UNDER_WAY else status,
+            _addressed_task(pending[-1]) if pending else None,
+            tuple(str(task.get("status")) for task in found if _is_over(task, place, self.ahead)),
+            frozenset(str(task.get("workerId")) for task in found),
+        )
 
     @cached_property
     def _by_name(self) -> dict[str | None, list[dict[str, Any]]]:
@@ -82,23 +94,6 @@ class WorkflowTasks:
             for name in _names(task):
                 found.setdefault(name, []).append(task)
         return found
-
-
-def _addressed(workflow: dict[str, Any], found: Sequence[dict[str, Any]], place: OneTarget, ahead: float) -> Addressed:
-    """What the workflow's tasks that the address names come to."""
-    pending = [task for task in found if _can_be_completed(task)]
-    name = workflow_name(workflow)
-    status = workflow.get("status")
-    if not isinstance(name, str) or not isinstance(status, str):
-        raise Garbled(f"the workflow has no name or status: {str(name)[:100]!r}, {str(status)[:100]!r}")
-    return Addressed(
-        name,
-        version_of(workflow),
-        None if status in UNDER_WAY else status,
-        _addressed_task(pending[-1]) if pending else None,
-        tuple(_text(task.get("status")) for task in found if _is_over(task, place, ahead)),
-        frozenset(_text(task.get("workerId")) for task in found),
-    )
 
 
 def _names(task: dict[str, Any]) -> set[str]:
@@ -131,7 +126,3 @@ def _addressed_task(item: dict[str, Any]) -> AddressedTask:
         raise Garbled(f"a task can't be read: it has {(id_, name, scheduled)}"[:500])
     whole = task_of(item, "index", item.get("domain")) if item.get("taskType") == TASK_TYPE else None
     return AddressedTask(id_, name, scheduled, whole, plain_name(name, iteration_of(item) or 0))
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""

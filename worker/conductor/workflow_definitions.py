@@ -154,10 +154,12 @@ class _Check:
                 what = f"the definition of {workflow} can't be read, so its tasks aren't checked: {_NO_PATH}"
                 yield self._problem(webhook, where, what, _RENAME)
             for version in self._looked_at(workflow, versions):
-                if (tasks := self._read.get((workflow, version))) is None:
+                if any_task or (tasks := self._read.get((workflow, version))) is None:
                     continue
-                if not any_task:
-                    yield from self._waits(webhook, workflow, version, tasks, documents)
+                if not tasks.own and not tasks.may_have_more:
+                    what = f"version {version} of {workflow} has no WAIT_FOR_WEBHOOK task, so no event resumes it"
+                    yield self._problem(webhook, where, what, _without_tasks(tasks))
+                yield from self._matches(webhook, where, workflow, tasks.own, documents)
         for index, start in enumerate(webhook.starts):
             if start.workflow in self._left:
                 continue
@@ -205,15 +207,6 @@ class _Check:
         if workflow not in self._similar and len(self._similar) < _SUGGESTED:
             self._similar[workflow] = nearest(workflow, self._versions)
         return self._similar.get(workflow)
-
-    def _waits(
-        self, webhook: Webhook, workflow: str, version: int, tasks: WaitTasks, documents: Documents
-    ) -> Iterator[Problem]:
-        where: Where = ("receivers", workflow)
-        if not tasks.own and not tasks.may_have_more:
-            what = f"version {version} of {workflow} has no WAIT_FOR_WEBHOOK task, so no event resumes it"
-            yield self._problem(webhook, where, what, _without_tasks(tasks))
-        yield from self._matches(webhook, where, workflow, tasks.own, documents)
 
     def _matches(
         self, webhook: Webhook, where: Where, workflow: str, tasks: Sequence[WaitTask], documents: Documents
