@@ -97,24 +97,12 @@ def _local_name(forward: str) -> str | None:
 
 def _line(posted: Posted, as_json: bool) -> str:
     delivery, answer = posted.delivery, posted.answer
-    size = len(delivery.content())
-    if as_json:
-        fields = {
-            "eventId": delivery.event_id,
-            "receivedAt": delivery.received_at,
-            "method": delivery.method,
-            "bytes": size,
-            "status": answer.status,
-            "answer": answer.said,
-        }
-        return json.dumps(fields)
-    parts = (
-        delivery.received_at,
-        delivery.method,
-        delivery.event_id,
-        f"{size} bytes",
-        "->",
-        answer.phrase,
-        answer.said,
-    )
-    return "  ".join(map(plain, filter(None, parts)))
+    fields = {
+        "receivedAt": delivery.received_at,
+        "method": delivery.method,
+        "eventId": delivery.event_id,
+        "bytes": len(delivery.body),
+        "status": answer.status,
+        "answer": answer.said,
+    }
+    return json.dumps(fields) if as_json else "  ".join(map(plain, filter(None, fields.values())))

@@ -85,7 +85,7 @@ def test_deliveries_reach_the_laptop_in_order_whatever_is_killed_meanwhile(publi
         admin_page()
         listener.wait_until(lambda: has_all(11))
 
-        last = [line.split()[2] for line in listener.output().splitlines() if "->" in line][-1]
+        last = [line.split()[2] for line in listener.output().splitlines() if "  POST  " in line][-1]
         listener.kill()
         deliver(*range(11, 16))
         listener = listen(last)

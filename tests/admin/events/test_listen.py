@@ -187,7 +187,7 @@ def test_a_public_bridge_that_is_away_is_asked_again_from_the_same_place(public:
         (page(delivery(1, headers={"x:\r\ny": "a"})), "isn't a bridge's"),
         (page(delivery(1, headers={"x": "\u20ac"})), "isn't a bridge's"),
         (page(delivery(1, headers=["x"])), "isn't a bridge's"),
-        (page(delivery(1, body="%%%")), "isn't base64"),
+        (page(delivery(1, body="%%%")), "isn't a bridge's"),
         (page(delivery(1, body=7)), "isn't a bridge's"),
     ],
 )
@@ -237,8 +237,8 @@ def test_one_line_per_delivery_and_how_it_ended(cli: Cli, public: Server, local:
     local.answers = [(200, b'{"eventId": "e9"}'), (401, b'{"error": "unauthorized", "message": "no"}')]
     result = cli("listen", public.url, "--forward", f"{local.url}/webhook/w", code=1)
     first, second = result.stdout.splitlines()
-    assert first == "2026-01-31T12:00:00.000Z  POST  event-1  8 bytes  ->  200 OK  eventId e9"
-    assert "401 Unauthorized" in second
+    assert first == "2026-01-31T12:00:00.000Z  POST  event-1  8  200  eventId e9"
+    assert "  401  error unauthorized" in second
     assert "\x1b" not in result.output
     assert "see --resign" in result.stderr
     assert "403 Forbidden: no" in result.stderr
