@@ -8,7 +8,6 @@ import base64
 import re
 import secrets as random
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -159,7 +158,7 @@ def _changed(
         if body.get("secretValue") == HIDDEN:
             raise NotAWebhook("secretValue is ***, which keeps the secret of another verifier; send the new one")
         keys = {key: value for key, value in keys.items() if key not in _PROOF}
-        proof = _with_secrets(made, body, references, dict(written.get("headers") or {}))
+        proof = _with_secrets(made, body, references)
         keys |= {key: value for key, value in proof.items() if key in _PROOF}
     receivers = body.get("receiverWorkflowNamesToVersions")
     if receivers != shown_now["receiverWorkflowNamesToVersions"]:
@@ -214,19 +213,14 @@ def _keep_or_replace(
         keys["headers"] = _header_values(headers, references, dict(written.get("headers") or {}))
 
 
-def _with_secrets(
-    made: Imported,
-    body: Mapping[str, Any],
-    references: References,
-    old_headers: Mapping[str, Any] = MappingProxyType({}),
-) -> dict[str, Any]:
+def _with_secrets(made: Imported, body: Mapping[str, Any], references: References) -> dict[str, Any]:
     """The imported keys, with the secrets that were sent instead of references to variables."""
     keys = {key: value for key, value in made.keys.items() if key != "id"}
     text = body.get("secretValue")
     text = text if isinstance(text, str) and text not in ("", HIDDEN) else None
     value = None if text is None else _value(text, references)
     if "headers" in keys:
-        keys["headers"] = _header_values(body.get("headers") or {}, references, old_headers)
+        keys["headers"] = _header_values(body.get("headers") or {}, references, {})
     elif "signature" in keys:
         keys["signature"] = {**keys["signature"], "secret": value or Secret(_nobodys())}
         if keys["signature"].get("encoding") == "base64":
