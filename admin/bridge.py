@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 
 from admin.errors import NotFound
 from admin.events.descriptions import TARGETS_LISTED
@@ -43,11 +42,6 @@ def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, st
     loader = LastGood(PLATFORMS, may_be_empty=settings.bridge_admin_writes, partial=True)
     current = loader.begin(settings.bridge_webhooks, read_kept)
     return DefinitionsSource(settings.bridge_webhooks, loader.load, current)
-
-
-def read_definitions(path: Path, may_be_empty: bool = False) -> Definitions:
-    """What can be read of the files; `errors` says what is wrong with them."""
-    return LastGood(PLATFORMS, may_be_empty=may_be_empty, partial=True).load(path)
 
 
 def webhook_of(definitions: Definitions, name: str) -> Webhook:

@@ -14,12 +14,12 @@ import click
 
 from admin.api.base import ApiObject, Json
 from admin.api.base import as_json as to_json
-from admin.bridge import Bridge, open_definitions, os_user, read_definitions, webhook_of
+from admin.bridge import Bridge, open_definitions, os_user
 from admin.cli.tables import compact, counted, plain, table
 from admin.events.filters import STATUSES, Parts
 from config.quantities import parse_duration
 from config.settings import Settings, SettingsError, load_settings
-from config.webhooks import Definitions, Webhook, load_definitions
+from config.webhooks import Definitions, load_definitions
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
@@ -121,7 +121,7 @@ HTTP_URL = Parsed("url", _http_url)
 def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Names of webhooks for shell completion."""
     try:
-        names = read_definitions(load_settings().bridge_webhooks).by_name
+        names = open_definitions(load_settings(), dict).current.by_name
     except SettingsError:
         return []
     return [name for name in names if name.startswith(incomplete)]
@@ -176,11 +176,6 @@ def confirm(reason: str, question: str, done: str = "replayed") -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"nothing was {done}: {reason}. To do it anyway, add --yes")
     click.confirm(f"{reason}.\n{question}", abort=True, err=True)
-
-
-def webhook_named(here: Here, name: str) -> Webhook:
-    """The webhook, as far as the definitions can be read. Raises NotFound, with the names there are."""
-    return webhook_of(here.readable, name)
 
 
 def secret_given(text: str | None, option: str = "--secret") -> str:

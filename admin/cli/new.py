@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from admin.api.objects import NewWebhook
-from admin.bridge import read_definitions
+from admin.bridge import open_definitions
 from admin.cli.common import Here, echo_json, here, secret_given
 from admin.cli.groups import fail
 from admin.cli.tables import plain
@@ -138,7 +138,7 @@ def _asked(question: str) -> list[str]:
 
 def _done(here: Here, form: WebhookForm, as_json: bool) -> None:
     guide = form.guide
-    webhook = read_definitions(here.settings.bridge_webhooks, True).by_name[form.name]
+    webhook = open_definitions(here.settings, dict).current.by_name[form.name]
     url = url_of(webhook, here.settings)
     with suppress(StoreUnavailable):  # before the first start there is no store
         here.bridge.record("created", form.name, f"platform {guide.platform.name}")

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from admin.cli.common import HTTP_URL, Here, complete_webhook, here, webhook_named
+from admin.bridge import webhook_of
+from admin.cli.common import HTTP_URL, Here, complete_webhook, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.deliveries import CantKeep, headers_of, of_sample, renewed, with_content_type, written
@@ -78,7 +79,7 @@ def send(
       webhook-bridge send slack --data '{"event": {"type": "message"}}'
       echo '{}' | webhook-bridge send orders --data @- --url http://localhost:8000
     """
-    definition = webhook_named(here, webhook)
+    definition = webhook_of(here.readable, webhook)
     if sample == "":
         click.echo("\n".join(samples(definition.platform)))
         return

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from admin import operations
 from admin.api.base import what_is_wrong
 from admin.api.objects import WebhookStatus
+from admin.bridge import webhook_of
 from admin.cli.common import (
     Here,
     as_json_option,
@@ -21,7 +22,6 @@ from admin.cli.common import (
     echo_list,
     here,
     secret_given,
-    webhook_named,
 )
 from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
@@ -86,7 +86,7 @@ def webhooks(ctx: click.Context, here: Here, as_json: bool) -> None:
 @here
 def show(here: Here, webhook: str) -> None:
     """Show a webhook: its URL, what to enter at the platform, and its definition, without secrets."""
-    definition = webhook_named(here, webhook)
+    definition = webhook_of(here.readable, webhook)
     url = url_of(definition, here.settings)
     echo_fields({"webhook": definition.name, "URL": url, "platform": definition.platform})
     if setup := setup_steps(definition, guides()[definition.platform]):
@@ -162,7 +162,7 @@ def _written(here: Here, name: str) -> Written:
     folder.check_writable()
     written = folder.find(name)
     if written is None:
-        webhook_named(here, name)
+        webhook_of(here.readable, name)
         raise NotFound(f"{name} is written nowhere in {here.settings.bridge_webhooks}")
     return written
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from admin.bridge import Bridge, read_definitions
+from admin.bridge import Bridge, open_definitions
 from config.settings import Settings
 from platforms import PLATFORMS
 from relay.verify.verification import fingerprint
@@ -84,7 +84,7 @@ class Sample:
         }
 
     def bridge(self) -> Bridge:
-        return Bridge(self.settings, self.store, read_definitions(self.settings.bridge_webhooks))
+        return Bridge(self.settings, self.store, open_definitions(self.settings, dict).current)
 
 
 def settings_for(folder: Path, **more: Any) -> Settings:
@@ -252,7 +252,7 @@ def _fill(sample: Sample, now: int) -> None:
         ],
         now - 2 * minute,
     )
-    definitions = read_definitions(sample.settings.bridge_webhooks)
+    definitions = open_definitions(sample.settings, dict).current
     github = definitions.by_name["github-deploys"]
     store.verifications.set_verified(
         "github-deploys", fingerprint(github, store.verifications.salt()), now - 5 * 86_400_000

@@ -11,7 +11,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.api.objects import Event as ApiEvent
-from admin.bridge import Bridge, read_definitions
+from admin.bridge import Bridge, open_definitions
 from admin.events.follow import Follower
 from admin.events.search import Search
 from admin.page.app import create_app
@@ -114,7 +114,8 @@ def test_no_digest_is_shown_against_which_hidden_values_can_be_guessed(tmp_path:
 
 def test_the_command_line_hides_what_it_follows_to_the_end(paid: tuple[FlaskClient, Path, Store, str]) -> None:
     _client, file, store, _event_id = paid
-    follower = Follower(Bridge(settings_for(file.parent), store, read_definitions(file)), Search())
+    settings = settings_for(file.parent, bridge_webhooks=file)
+    follower = Follower(Bridge(settings, store, open_definitions(settings, dict).current), Search())
     event_id = new_event_id()
     store.deliveries.append([NewEvent(event_id, "pay", 1, json.dumps({"card": CARD}), {}, {}, 2, f"card-{CARD}")])
     (news,) = follower.look()
