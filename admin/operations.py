@@ -50,6 +50,9 @@ def list_webhooks(bridge: Bridge) -> list[Webhook]:
             verified_at=verified.get(name),
             paused_at=paused.get(name),
             deliveries_last_day=counts.get(name, {}),
+            receivers=sorted(webhook.receivers),
+            starts=sorted({start.workflow for start in webhook.starts}),
+            messages=sorted({message.workflow for message in webhook.messages}),
         )
         for name, webhook in bridge.definitions.by_name.items()
     ]

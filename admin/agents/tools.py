@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from admin import operations
 from admin.api import objects
-from admin.api.base import NoQuery, as_json
+from admin.api.base import NoQuery
 from admin.api.objects import Rejection
 from admin.api.queries import OfEvents, OfRejections, OfTasks, limited
 from admin.bridge import Bridge
@@ -72,18 +72,10 @@ def check(bridge: Bridge, _: NoQuery) -> dict[str, Any]:
     }
 
 
-def list_webhooks(bridge: Bridge, _: NoQuery) -> list[dict[str, Any]]:
+def list_webhooks(bridge: Bridge, _: NoQuery) -> list[objects.Webhook]:
     """The webhooks: URL, platform, whether verified or paused, deliveries of the last day by outcome, and the workflows
     that each may resume (receivers) or start."""
-    return [
-        {
-            **as_json(shown),
-            "receivers": sorted(webhook.receivers),
-            "starts": sorted({start.workflow for start in webhook.starts}),
-            "messages": sorted({message.workflow for message in webhook.messages}),
-        }
-        for shown, webhook in zip(operations.list_webhooks(bridge), bridge.definitions.webhooks, strict=True)
-    ]
+    return operations.list_webhooks(bridge)
 
 
 def list_events(bridge: Bridge, given: ListEvents) -> list[objects.ListedEvent]:

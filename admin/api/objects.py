@@ -319,6 +319,9 @@ class Webhook(WebhookStatus):
     deliveries_last_day: dict[str, int] = Field(
         description="outcome (accepted, duplicate, filtered, rejected, challenge) → number"
     )
+    receivers: list[str] = Field(description="workflows whose tasks it may complete")
+    starts: list[str] = Field(description="workflows that it may start")
+    messages: list[str] = Field(description="workflows that it sends messages to")
 
 
 class NewWebhook(WebhookStatus):
