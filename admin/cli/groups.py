@@ -28,12 +28,14 @@ def _exit_if_foreseen(error: Exception) -> None:
     from admin.events.search import BadFilter
     from config.settings import SettingsError
     from config.webhooks import DefinitionsError
+    from platforms.verifiers import CannotSign
     from relay.reports.retry import StillRejected
     from store.errors import NewerStore, StoreUnavailable
 
     if isinstance(error, BadFilter):
         raise click.UsageError(str(error)) from None
-    if isinstance(error, (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected)):
+    foreseen = (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected, CannotSign)
+    if isinstance(error, foreseen):
         fail(error)
 
 

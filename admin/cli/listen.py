@@ -13,7 +13,6 @@ from admin.cli.tables import plain
 from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
 from admin.events.listen import listen as listening
 from admin.events.send import urls_of
-from platforms.verifiers import CannotSign
 
 
 @click.command()
@@ -82,8 +81,6 @@ def listen(
             click.echo(_line(last, as_json))
             if last.answer.status == 401 and not resign:
                 click.echo("rejected: if the secret here is different, or the delivery too old, see --resign", err=True)
-    except CannotSign as error:
-        fail(error)
     except KeyboardInterrupt:
         if last is not None:
             click.echo(f"\nto go on after it: --from {plain(last.delivery.event_id)}", err=True)

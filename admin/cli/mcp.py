@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 import click
@@ -41,12 +40,11 @@ def mcp(here: Here, allow_send: bool, allow_replay: bool) -> None:
 
 def _current(here: Here) -> Callable[[], Bridge]:
     """The bridge with the definitions of now, for any thread."""
-    settings, store, lock = here.settings, here.store, threading.Lock()
+    settings, store = here.settings, here.store
     definitions = open_definitions(settings, store.kept_definitions.all)
 
     def bridge() -> Bridge:
-        with lock:
-            definitions.check()
-            return Bridge(settings, store, definitions.current, f"assistant of {os_user()}")
+        definitions.check()
+        return Bridge(settings, store, definitions.current, f"assistant of {os_user()}")
 
     return bridge

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
-from admin.events.send import NotReachable, call
+from admin.events.send import call
 
 REQUESTS = {
     "webhooks": "GET webhooks",
@@ -53,8 +53,6 @@ class Remote:
         try:
             status, answer = call(method, url, headers, json.dumps(given).encode() if given else None)
             found = json.loads(answer)
-        except NotReachable as error:
-            fail(error)
         except ValueError:
             fail(f"{self.url} is no admin page of a bridge: it answered {status} without JSON")
         if status >= 400:

@@ -13,14 +13,12 @@ from admin.bridge import webhook_of
 from admin.cli.common import HTTP_URL, Here, complete_webhook, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
-from admin.events.deliveries import CantKeep, headers_of, of_sample, renewed, with_content_type, written
+from admin.events.deliveries import headers_of, of_sample, renewed, with_content_type, written
 from admin.events.deliveries import saved as saved_delivery
 from admin.events.event_or_sample import find_sample
 from admin.events.send import NotReachable, for_relay, post, wait_of
 from config.webhooks import Webhook
 from platforms.guide import samples
-from platforms.verifiers import CannotSign
-from store.delivery_records import RawDelivery
 
 
 @click.command()
@@ -87,7 +85,7 @@ def send(
         raise click.UsageError("--saved has a body of its own: leave out --data and --sample")
     delivery = written(webhook, "POST", query, {}, "")
     if saved is not None:
-        delivery = _saved(here, definition, saved)
+        delivery = renewed(saved_delivery(here.bridge, definition, saved), definition)
     elif sample is not None:
         delivery = of_sample(definition, find_sample(definition, sample))
     try:
@@ -108,8 +106,6 @@ def send(
     at = None if url is None else _url(definition, url)
     try:
         answer = post(*for_relay(definition, here.settings, delivery, at, unsigned), wait_of(definition))
-    except CannotSign as error:
-        fail(f"{webhook}: {error}")
     except NotReachable as error:
         fail(f"{error}; is the relay running? If it runs elsewhere, use --url or PORT")
     click.echo(answer.phrase)
@@ -121,14 +117,6 @@ def send(
     if answer.is_duplicate:
         click.echo("a duplicate: the relay received this event before, so it has no effect", err=True)
     sys.exit(0 if answer.is_good else 1)
-
-
-def _saved(here: Here, webhook: Webhook, name: str) -> RawDelivery:
-    try:
-        found = saved_delivery(here.bridge, webhook, name)
-    except CantKeep as error:
-        fail(f"the saved delivery {name} can't be sent: {error}")
-    return renewed(found, webhook)
 
 
 def _body(data: str) -> bytes:

@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 
+from admin.errors import CantDo
 from admin.urls import relay_url_of, url_of
 from config.settings import Settings
 from config.urls import is_loopback
@@ -34,7 +35,7 @@ _LONGEST_FIELD = 300
 _FIELDS = ("eventId", "eventIds", "duplicate", "status", "filtered", "error", "message")
 
 
-class NotReachable(Exception):
+class NotReachable(CantDo):
     """The URL can't be reached; the text says why."""
 
 
