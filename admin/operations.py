@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import Field
 
@@ -56,6 +57,16 @@ def list_webhooks(bridge: Bridge) -> list[Webhook]:
         )
         for name, webhook in bridge.definitions.by_name.items()
     ]
+
+
+def record_webhook(bridge: Bridge, what: Literal["created", "deleted"], name: str, detail: str = "") -> None:
+    """Records that a webhook was made or deleted, and forgets what clients of Orkes' API had said of one of this name.
+
+    Raises StoreUnavailable.
+    """
+    bridge.record(what, name, detail)
+    for kind in ("tags", "orkes"):
+        bridge.store.facts.set(f"{kind}:{name}", None)
 
 
 def pause(bridge: Bridge, name: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from admin import operations
 from admin.api.objects import NewWebhook
 from admin.bridge import open_definitions
 from admin.cli.common import Here, echo_json, here, secret_given
@@ -141,7 +142,7 @@ def _done(here: Here, form: WebhookForm, as_json: bool) -> None:
     webhook = open_definitions(here.settings, dict).current.by_name[form.name]
     url = url_of(webhook, here.settings)
     with suppress(StoreUnavailable):  # before the first start there is no store
-        here.bridge.record("created", form.name, f"platform {guide.platform.name}")
+        operations.record_webhook(here.bridge, "created", form.name, f"platform {guide.platform.name}")
     is_shown = form.generated and webhook.callback is None  # whose secret is entered nowhere
     if as_json:
         secret = form.secret if is_shown else None

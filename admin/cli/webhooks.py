@@ -25,13 +25,12 @@ from admin.cli.common import (
 )
 from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain
-from admin.definitions.rotation import ValueMissing, remove_old
+from admin.definitions.rotation import remove_old
 from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.schema import json_schema
-from admin.definitions.writer import DefinitionsFolder, Invalid, Written
+from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import NotFound
 from admin.orkes.importing import convert, read_webhooks, to_yaml
-from admin.orkes.webhooks import forget as forget_facts
 from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import url_of
 from platforms import PLATFORMS
@@ -118,16 +117,11 @@ def rotate(here: Here, webhook: str, header: str | None, secret: str | None, for
       webhook-bridge webhooks rotate orders --header X-Api-Key --forget
     """
     written, folder = _written(here, webhook), _folder(here)
-    try:
-        if forget:
-            remove_old(here.bridge, folder, written, header, written.version)
-            click.echo("only the newest counts now")
-            return
-        rotated = rotate_proof(here.bridge, folder, written, header, secret_given(secret), written.version)
-    except ValueMissing as error:
-        fail(f"--secret: {error}")
-    except Invalid as error:
-        fail(error)
+    if forget:
+        remove_old(here.bridge, folder, written, header, written.version)
+        click.echo("only the newest counts now")
+        return
+    rotated = rotate_proof(here.bridge, folder, written, header, secret_given(secret), written.version)
     if rotated.made_up is not None:
         click.echo(rotated.made_up)
     if rotated.added:
@@ -147,8 +141,7 @@ def delete(here: Here, webhook: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"Delete {webhook} from {written.file}?", abort=True, err=True)
     _folder(here).delete(webhook, written.version)
-    here.bridge.record("deleted", webhook)
-    forget_facts(here.store.facts, webhook)
+    operations.record_webhook(here.bridge, "deleted", webhook)
     click.echo(plain(f"{webhook} is deleted"))
 
 

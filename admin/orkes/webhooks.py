@@ -21,7 +21,6 @@ from config.webhooks import Webhook
 from criteria.descriptions import shown
 from platforms import PLATFORMS
 from platforms.verifiers.public_keys import decode_base64
-from store.sql.facts import Facts
 
 HIDDEN = "***"
 _WORDS = {
@@ -287,9 +286,3 @@ def _nobodys_key() -> str:
     """The same placeholder for a secret that is a public key."""
     key = ec.generate_private_key(ec.SECP256R1()).public_key()
     return base64.b64encode(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).decode()
-
-
-def forget(facts: Facts, webhook: str) -> None:
-    """Its tags and its client's own words for it: the webhook is gone, or has nothing to do with an earlier one."""
-    for kind in ("tags", "orkes"):
-        facts.set(f"{kind}:{webhook}", None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
+from admin import operations
 from admin.conductor import catalogue_of
 from admin.definitions.entry_text import UnknownSecret
 from admin.definitions.forms import KINDS, WebhookForm
@@ -22,7 +23,6 @@ from admin.definitions.writer import (
 )
 from admin.errors import NotFound
 from admin.events.event_or_sample import sample_events
-from admin.orkes.webhooks import forget
 from admin.page.context import source
 from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
@@ -76,8 +76,7 @@ def create() -> Response:
     except CantWrite as error:
         form.errors[""] = str(error)
         return form_page(form, keys, 409)
-    bridge().record("created", form.name, f"platform {guide.platform.name}")
-    forget(bridge().store.facts, form.name)
+    operations.record_webhook(bridge(), "created", form.name, f"platform {guide.platform.name}")
     is_entered = guide.platform.made_by == "us" and form.asks_for_secret and form.proof != "callback"
     return webhook_page(form.name, fresh=True, secret=form.secret if is_entered else None)
 
@@ -140,8 +139,7 @@ def delete(name: str) -> Response | tuple[str, int]:
     if request.form.get("confirm", "").strip() != name:
         return _delete_page(name, written, wrong=True), 422
     folder().delete(name, request.form.get("version", ""))
-    bridge().record("deleted", name)
-    forget(bridge().store.facts, name)
+    operations.record_webhook(bridge(), "deleted", name)
     return make_response(redirect(url_for("pages.overview"), 303))
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from flask import Blueprint, Response, abort, jsonify, request
 from pydantic import ConfigDict, RootModel, ValidationError
 
+from admin import operations
 from admin.api.base import ApiObject
 from admin.api.openapi import Decorator, answers
 from admin.definitions.writer import SECRETS, Written
 from admin.errors import NotFound
-from admin.orkes.webhooks import HIDDEN, forget, from_orkes, proof_of, to_orkes
+from admin.orkes.webhooks import HIDDEN, from_orkes, proof_of, to_orkes
 from admin.page.context import role_of_token, sessions
 from admin.page.pages import bridge
 from admin.page.webhooks import folder
@@ -110,8 +111,7 @@ def create() -> Response:
     tags = _tags_in(body["tags"]) if body.get("tags") else []
     keys = from_orkes(body, _refer, None, frozenset({*defined, *(one.url_id for one in defined.values())}))
     folder().create(keys)
-    forget(bridge().store.facts, keys["name"])
-    bridge().record("created", keys["name"], "through Orkes' API")
+    operations.record_webhook(bridge(), "created", keys["name"], "through Orkes' API")
     _remember(keys["name"], body)
     if tags:
         _set_tags(keys["name"], tags)
@@ -145,8 +145,7 @@ def delete(webhook_id: str) -> Response:
     """Orkes: delete a webhook"""
     webhook = _webhook(webhook_id)
     folder().delete(webhook.name, _written(webhook).version)
-    forget(bridge().store.facts, webhook.name)
-    bridge().record("deleted", webhook.name, "through Orkes' API")
+    operations.record_webhook(bridge(), "deleted", webhook.name, "through Orkes' API")
     return Response(status=200)
 
 
