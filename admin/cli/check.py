@@ -13,7 +13,6 @@ from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
 from admin.check.health import Level, would_be_accepted
 from admin.cli.common import Here, as_json_option, echo_json, here
 from admin.cli.tables import counted, plain
-from admin.conductor import connect
 from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.event_or_sample import sample_events
 from admin.events.kept_rejections import KeptRejections
@@ -23,6 +22,7 @@ from config.settings import SettingsError, find_unknown_settings, port_of
 from config.webhooks import Definitions, DefinitionsError, Problem
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
+from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
 from worker.conductor.workflow_definitions import SECONDS, check_workflows
@@ -76,7 +76,7 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
         about_conductor = probe(Server.of(here.settings), definitions, left)
         if all(result.usable for result in about_conductor):
             try:
-                conductor = connect(here.settings, SECONDS)
+                conductor = Conductor(Server.of(here.settings), SECONDS)
                 checked = check_workflows(conductor, definitions, documents=sample_events, seconds=SECONDS, left=left)
                 workflow_problems = checked.problems
                 unread = checked.unread and f"not all workflow definitions could be read: {checked.unread}"

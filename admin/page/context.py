@@ -9,7 +9,6 @@ import structlog
 from flask import Response, current_app, g, has_app_context, request
 
 from admin.bridge import Bridge, open_definitions
-from admin.conductor import connect
 from admin.page.access import COOKIE, NotAllowed, Role, Sessions, WrongTokens
 from config.settings import Settings
 from config.watch import DefinitionsSource
@@ -18,6 +17,8 @@ from store.delivery_records import WRONG_TOKEN
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
+from worker.conductor.client import Conductor
+from worker.conductor.server import Server
 
 _CONDUCTOR = 5.0
 """Seconds that a page waits for one answer of Conductor."""
@@ -38,7 +39,7 @@ class Source:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.conductor = connect(settings, min(settings.bridge_call_timeout, _CONDUCTOR))
+        self.conductor = Conductor(Server.of(settings), min(settings.bridge_call_timeout, _CONDUCTOR))
         tokens = (settings.bridge_admin_token, settings.bridge_viewer_token)
         admin, viewer = (one.get_secret_value() if one else None for one in tokens)
         self.sessions = Sessions(admin, viewer, (lambda: self.store().sessions) if admin or viewer else None)

@@ -7,7 +7,6 @@ from typing import Any
 from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
 
 from admin import operations
-from admin.conductor import catalogue_of
 from admin.definitions.entry_text import UnknownSecret
 from admin.definitions.forms import KINDS, WebhookForm
 from admin.definitions.rotation import ValueMissing, remove_old
@@ -28,6 +27,7 @@ from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
 from config.webhooks import Definitions, Problem, Webhook
 from platforms.guide import guides
+from worker.conductor.errors import ConductorError
 from worker.conductor.workflow_definitions import check_workflows
 
 blueprint = Blueprint("definitions", __name__)
@@ -36,6 +36,8 @@ _CHANGES = 200
 """Changes that are listed, at most."""
 _COMPARED = 3.0
 """Seconds for reading the definitions of a webhook's workflows."""
+_LISTED = 3.0
+"""Seconds for the list of Conductor's workflows."""
 _SUGGESTED = 15
 """Workflows that are suggested, at most."""
 
@@ -171,7 +173,7 @@ def _written(name: str) -> Written:
 def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Response:
     """The form of a new webhook."""
     here = bridge()
-    catalogue = catalogue_of(source().conductor)
+    versions, failure = _workflow_versions()
     yaml, change = _preview(form, keys)
     if not form.name and status == 200:
         form.errors = {}  # nobody wants complaints before having typed anything
@@ -185,7 +187,8 @@ def form_page(form: WebhookForm, keys: dict[str, Any], status: int = 200) -> Res
         kinds={kind: KINDS[kind].label for kind in form.proofs},
         yaml=yaml,
         suggested=[one for one in suggested if one not in form.receivers][:_SUGGESTED],
-        catalogue=catalogue,
+        workflow_versions=versions,
+        not_listed=failure,
         warnings=_warnings(change),
     )
     return make_response(text, status)
@@ -227,14 +230,22 @@ def _preview(form: WebhookForm, keys: dict[str, Any]) -> tuple[str, Change | Non
     return as_yaml({"webhooks": [preview(keys)]}), None
 
 
+def _workflow_versions() -> tuple[dict[str, list[int]], str]:
+    """The workflows that Conductor has, and why they can't be listed now; that is empty if they can."""
+    try:
+        return source().conductor.within(_LISTED).workflow_versions(), ""
+    except ConductorError as error:
+        return {}, str(error)
+
+
 def _about_workflows(webhook: Webhook | None) -> tuple[Problem, ...]:
     """What of the webhook doesn't fit the workflows that Conductor has, if it can be asked."""
     if webhook is None:
         return ()
-    catalogue = catalogue_of(source().conductor)
-    if catalogue.failure:
+    versions, failure = _workflow_versions()
+    if failure:
         return ()
     left = source().settings.bridge_leave_to_conductor
     return check_workflows(
-        source().conductor, Definitions((webhook,)), catalogue.versions, sample_events, _COMPARED, left
+        source().conductor, Definitions((webhook,)), versions, sample_events, _COMPARED, left
     ).problems
