@@ -25,8 +25,6 @@ from store.sql.admin import Sessions as StoredSessions
 
 COOKIE = "bridge_admin"
 SESSION_SECONDS = 12 * 3600
-_KEY_OF_THIS_PROCESS = secrets.token_bytes(32)
-"""For a page without log-in."""
 _SIGNER: dict[str, Any] = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
 
 
@@ -84,18 +82,13 @@ Role = Literal["admin", "viewer"]
 
 class Sessions:
     """Cookies of people who logged in with a token. They are signed by the store's key, which is read when it is first
-    needed; without log-in, by one of this process.
+    needed.
 
     The key is random, so that a cookie's holder can't use it to guess tokens offline. A cookie is no longer valid once
     the token that it was given for changes.
     """
 
-    def __init__(
-        self,
-        token: str | None,
-        viewer: str | None = None,
-        stored: Callable[[], StoredSessions] | None = None,
-    ):
+    def __init__(self, token: str | None, viewer: str | None, stored: Callable[[], StoredSessions]):
         given: tuple[tuple[Role, str | None], ...] = (("admin", token), ("viewer", viewer))
         self._tokens: dict[Role, bytes] = {role: text.encode() for role, text in given if text}
         self._stored = stored
@@ -107,7 +100,7 @@ class Sessions:
 
     @cached_property
     def _key(self) -> bytes:
-        return self._stored().key() if self._stored is not None else _KEY_OF_THIS_PROCESS
+        return self._stored().key()
 
     @cached_property
     def _cookies(self) -> URLSafeTimedSerializer:
@@ -141,7 +134,7 @@ class Sessions:
         role, mark, session_id = found
         if not hmac.compare_digest(mark, self._mark(role)):
             return None
-        return None if self._stored is not None and self._stored().is_over(session_id) else role
+        return None if self._stored().is_over(session_id) else role
 
     def was_ours(self, cookie: str | None) -> bool:
         """Whether we issued this cookie, however long ago."""

@@ -42,7 +42,7 @@ class Source:
         self.conductor = Conductor(Server.of(settings), min(settings.bridge_call_timeout, _CONDUCTOR))
         tokens = (settings.bridge_admin_token, settings.bridge_viewer_token)
         admin, viewer = (one.get_secret_value() if one else None for one in tokens)
-        self.sessions = Sessions(admin, viewer, (lambda: self.store().sessions) if admin or viewer else None)
+        self.sessions = Sessions(admin, viewer, lambda: self.store().sessions)
         self.wrong_tokens = WrongTokens()
         self._lock = threading.RLock()  # opening the definitions may open the store
         self._store: Store | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -90,26 +91,31 @@ def test_another_site_may_link_to_a_page_and_load_none(
             check_same_site("GET", headers, "localhost:8090")
 
 
+def sessions_of(token: str | None) -> Sessions:
+    stored = mock.Mock(key=lambda: b"a key of the store", is_over=lambda _: False)
+    return Sessions(token, None, lambda: stored)
+
+
 def test_only_the_token_is_the_token() -> None:
-    sessions = Sessions("right")
+    sessions = sessions_of("right")
     assert sessions.role_of_token("right")
     assert not any(sessions.role_of_token(given) for given in ("wrong", "", None, "right ", "ä\ud800"))
-    assert not Sessions(None).role_of_token("")
-    assert not Sessions(None).role_of_token(None)
+    assert not sessions_of(None).role_of_token("")
+    assert not sessions_of(None).role_of_token(None)
 
 
 def test_a_cookie_is_good_for_its_time_and_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
-    cookie = Sessions("right").new()
-    assert Sessions("right").role_of(cookie)
-    assert not Sessions("other").role_of(cookie)
+    cookie = sessions_of("right").new()
+    assert sessions_of("right").role_of(cookie)
+    assert not sessions_of("other").role_of(cookie)
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + SESSION_SECONDS + 1)
-    assert not Sessions("right").role_of(cookie)
+    assert not sessions_of("right").role_of(cookie)
 
 
 @pytest.mark.parametrize(
     "change", [lambda c: c[:-1], lambda c: "9" + c, lambda c: "", lambda c: "a.b.c", lambda c: "é" + c]
 )
 def test_a_cookie_that_was_changed_is_none(change: Any) -> None:
-    sessions = Sessions("right")
+    sessions = sessions_of("right")
     assert not sessions.role_of(change(sessions.new()))
