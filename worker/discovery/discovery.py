@@ -106,13 +106,13 @@ class Discovery:
         if reconciles:
             self._is_distrusted = False
         try:
-            if self._index.ladder.way != "workflows" or began >= self._read_not_before:
+            if self._index.way != "workflows" or began >= self._read_not_before:
                 witness = self._find_witness(began)
                 # An index that is empty after all tasks have ended is right.
                 must_show = reads_all and witness is not None and not self._index.ended_of([witness])
                 yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
                 self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
-            if self._index.ladder.way == "workflows":  # all of them are read anyway
+            if self._index.way == "workflows":  # all of them are read anyway
                 self._ahead = []
             else:
                 if seen:
@@ -147,9 +147,7 @@ class Discovery:
             if begins:
                 # Workflows without a known waiting task come first: a missed task is more likely there.
                 self._ahead = sorted(self._index.running(), key=self._known.workflow_ids().__contains__)
-            for tasks in self._index.waiting_in(self._ahead[: self._step]):
-                if unknown := [task for task in tasks if task.id not in self._known]:
-                    yield unknown
+            yield from self._index.waiting_in(self._ahead[: self._step])
         except ConductorError as error:
             if error.status not in CANNOT:
                 raise

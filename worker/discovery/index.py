@@ -1,7 +1,6 @@
-"""Finds waiting tasks that are in no queue, in the best way that the server offers.
+"""Finds waiting tasks that are in no queue: by a search, or in running workflows, as indexing may be off.
 
-Which ways a server offers depends on its backend: an index on PostgreSQL can't return whole tasks, and indexing may be
-off. So the worker tries them, and better ones again from time to time. A task or workflow that can't be read although
+A task or workflow that can't be read although
 others can is a suspect (`worker.discovery.suspects`): the others are found without it.
 """
 
@@ -9,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
 import structlog
 
@@ -26,11 +25,10 @@ log = structlog.get_logger()
 Way = Literal["search", "workflows"]
 """search: the index returns ids, and each new task is read. workflows: there is no search, so the running workflows of
 all receivers are read."""
-WAYS: tuple[Way, ...] = get_args(Way)
 LAG = 30_000
 """Milliseconds within which a working index knows a task."""
-_BETTER_EVERY = 60.0
-"""Seconds until a better way than the current one is tried again, which takes one call."""
+_SEARCH_EVERY = 60.0
+"""Seconds between two tries to search where that wasn't possible, which take one call each."""
 _OFF = "the index lacks tasks that wait: indexing is off, or lags far behind"
 _FIRST_READ = 1.0
 """Seconds that the first read of a single item waits for its answer. Later ones have their own patience."""
@@ -44,47 +42,6 @@ CANNOT = (403, 404, 405, 500, 501)
 _T = TypeVar("_T")
 
 
-class Ladder:
-    """Which way is used: the best one that works. Other threads see single values change."""
-
-    def __init__(self, clock: MonotonicClock):
-        self._clock = clock
-        self.way: Way = WAYS[0]
-        self.reason = ""
-        """Why no better way is used; empty for the best one."""
-        self.proven = False
-        """Whether any way has worked yet."""
-        self._is_off = False
-        """Whether the index has lacked tasks that it should know, and has shown none since."""
-        self._better_at = float("inf")
-
-    def ways(self) -> tuple[Way, ...]:
-        """The ways to try, one after the other until one works."""
-        return WAYS if self._clock.monotonic() >= self._better_at else WAYS[WAYS.index(self.way) :]
-
-    def answered(self, way: Way, reason: str, shown: bool, must_show: bool) -> bool:
-        """Whether the way's answer counts: not that of an index which shows nothing of what it should know.
-
-        `reason`: why better ways didn't work. `shown`: whether the answer had any task. `must_show`: whether it should
-        have had one.
-        """
-        if way == "workflows":
-            reason = _OFF if self._is_off else reason
-        else:
-            self._is_off = not shown and (must_show or self._is_off)
-            if self._is_off:
-                return False
-        self.proven = True
-        now = self._clock.monotonic()
-        if way == WAYS[0]:
-            self._better_at = float("inf")
-        elif way != self.way or now >= self._better_at:
-            self._better_at = now + _BETTER_EVERY
-        if way != self.way or reason:
-            self.way, self.reason = way, reason
-        return True
-
-
 class Index:
     """Asks Conductor for waiting tasks that no queue hands out. Thread-safe."""
 
@@ -96,7 +53,15 @@ class Index:
         self._map = pool.map if pool is not None else map
         self.known = known
         self.clock = clock
-        self.ladder = Ladder(clock)
+        self.way: Way = "search"
+        self.reason = ""
+        """Why there is no search; empty if there is one."""
+        self.proven = False
+        """Whether any way has worked yet."""
+        self._is_off = False
+        """Whether the index has lacked tasks that it should know, and has shown none since."""
+        self._search_at = float("inf")
+        """When a search is tried again, if there is none."""
         self.suspects = Suspects(clock)
         self.receivers: Collection[str] = ()
         """The workflows whose tasks a webhook may complete; the owner of the definitions sets them."""
@@ -107,31 +72,33 @@ class Index:
         """Pages of tasks in progress that started after that time by the server's clock; all of them for 0, or if
         running workflows are read.
 
-        Known tasks may be left out; `seen` collects the ids of all, known or not, readable or not. `patience`: seconds
-        to wait for each page. `must_show`: whether a working index has something to show. Raises ConductorError.
+        Leaves out known tasks; `seen` collects the ids of all that a search shows. `patience`: seconds to wait for each
+        page. `must_show`: whether a working index has something to show. Raises ConductorError.
         """
         seen = set() if seen is None else seen
-        conductor = self._conductor.within(patience)
-        failed: ConductorError | None = None
-        for way in self.ladder.ways():
+        conductor, why_not = self._conductor.within(patience), ""
+        if self.way == "search" or self.clock.monotonic() >= self._search_at:
             try:
-                if way == "workflows":
-                    yield from self._running_tasks(conductor, seen)
-                else:
-                    yield from self._search(conductor, start, seen)
+                yield from self._search(conductor, start, seen)
             except ConductorError as error:
                 if error.status not in CANNOT:
                     raise
-                failed = error
-                continue
-            if self.ladder.answered(way, str(failed or ""), bool(seen), must_show):
-                return
-        assert failed is not None
-        raise failed
+                why_not = str(error)
+            else:
+                self._is_off = not seen and (must_show or self._is_off)
+                if not self._is_off:
+                    self.way, self.reason, self.proven = "search", "", True
+                    return
+                why_not = _OFF
+        yield from self._running_tasks(conductor)
+        self.proven = True
+        if why_not:
+            self.way, self.reason = "workflows", why_not
+            self._search_at = self.clock.monotonic() + _SEARCH_EVERY
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of tasks that seem to have ended after that time by the server's clock. Raises ConductorError."""
-        if self.ladder.way == "workflows":
+        if self.way == "workflows":
             return set()
         return self._conductor.ended_since(end)
 
@@ -155,13 +122,15 @@ class Index:
     def waiting_in(
         self, workflow_ids: Sequence[str], conductor: Conductor | None = None, name: str = ""
     ) -> Iterator[list[Task]]:
-        """The tasks in progress of these workflows.
+        """The tasks in progress of these workflows that aren't known.
 
         `name`: the workflows', if all have the same. Raises ConductorError if none can be read.
         """
         read = self._conductor.within(_FIRST_READ).waiting_in
         found = self._read(conductor or self._conductor, "workflow", read, dict.fromkeys(workflow_ids, name))
-        yield from (tasks for _, tasks in found if tasks)
+        for _, tasks in found:
+            if new := [task for task in tasks if task.id not in self.known]:
+                yield new
         self.suspects.read("workflow", [id_ for id_, _ in found])
 
     def suspect(self, items: Iterable[Unreadable]) -> bool:
@@ -184,7 +153,7 @@ class Index:
 
     def _may_hold_a_task(self, item: Suspect) -> bool:
         # Where there is a search, workflows are read only to find what it missed.
-        return self.ladder.way == "workflows" if item.kind == "workflow" else item.id not in self.known
+        return self.way == "workflows" if item.kind == "workflow" else item.id not in self.known
 
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if Conductor is
@@ -216,13 +185,11 @@ class Index:
             seen.update(ids)
             yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
 
-    def _running_tasks(self, conductor: Conductor, seen: set[str]) -> Iterator[list[Task]]:
+    def _running_tasks(self, conductor: Conductor) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""
         for name, ids in self._running_by_name():
             unsuspected = [id_ for id_ in ids if ("workflow", id_) not in self.suspects]
-            for found in self.waiting_in(unsuspected, conductor, name):
-                seen.update(task.id for task in found)
-                yield found
+            yield from self.waiting_in(unsuspected, conductor, name)
 
     def _running_by_name(self) -> Iterator[tuple[str, list[str]]]:
         """Each receiver with its running workflows, as for `running`."""

@@ -144,13 +144,12 @@ def _earlier_start(name: str, conductor: Conductor) -> object:
 def _discovery(conductor: Conductor) -> Iterator[CheckResult]:
     """How waiting tasks that no queue hands out are found. Raises ConductorError."""
     index = Index(conductor, None, (), time)
-    ladder = index.ladder
     # This shows which way works, without reading all tasks or running workflows.
     for _ in index.waiting_since(conductor.server_now()):
         pass
-    why = f": {ladder.reason}" if ladder.reason else ""
-    what = f"waiting tasks that no queue hands out are found by {ladder.way}{why}"
-    if ladder.way == "workflows":
+    why = f": {index.reason}" if index.reason else ""
+    what = f"waiting tasks that no queue hands out are found by {index.way}{why}"
+    if index.way == "workflows":
         remedy = "reading all running workflows is slow: allow the key to search, and switch indexing on"
         yield CheckResult("warning", what, remedy)
     else:

@@ -121,10 +121,7 @@ class Scanner:
         now, to = self._clock.monotonic(), self._conductor.server_now()
         start = max(0, self.searched_to - OVERLAP)
         try:
-            for page in self._index.waiting_since(start, patience=self._barrier.patience()):
-                # Searches overlap: what waits already needn't be stored again.
-                if fresh := [task for task in page if task.id not in self._index.known]:
-                    yield fresh
+            yield from self._index.waiting_since(start, patience=self._barrier.patience())
         except ConductorError as error:
             self.searched_to = self.searched_to or 1
             self.failure = str(error)
@@ -138,4 +135,4 @@ class Scanner:
         self.failure, self.searched_to = "", to
         self._barrier.unread(self._index.awaited())
         took = self._clock.monotonic() - now
-        self._barrier.looked(now, rest=took * _RESTS[self._index.ladder.way] if took > _QUICK else 0.0)
+        self._barrier.looked(now, rest=took * _RESTS[self._index.way] if took > _QUICK else 0.0)

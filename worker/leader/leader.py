@@ -238,7 +238,7 @@ class Leader:
         self._scanned_at = self._clock.monotonic()
         metrics.SWEEPS.labels("done").inc()
         metrics.SWEEP_SECONDS.observe(self._scanned_at - began)
-        self._reporter.discovery(self._index.ladder)
+        self._reporter.discovery(self._index)
 
     # --- found tasks: what the store refuses is narrowed down to single ones ---
 

@@ -18,7 +18,7 @@ from worker.conductor.server_webhooks import FACT, Remark, as_text, remarks
 from worker.conductor.workflow_definitions import check_workflows
 from worker.context import Context
 from worker.discovery.barrier import Barrier
-from worker.discovery.index import Ladder
+from worker.discovery.index import Index
 from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS
 
@@ -100,15 +100,15 @@ class Reporter:
 
     # --- discovery ---
 
-    def discovery(self, ladder: Ladder) -> None:
+    def discovery(self, index: Index) -> None:
         """Reports how tasks are found, if that has changed."""
-        way = f"{ladder.way}: {ladder.reason}" if ladder.reason else ladder.way
-        if ladder.proven and self.write(_WAY, way):
-            if ladder.way == "workflows":
-                log.warning("waiting tasks can't be searched: reading all running workflows", reason=ladder.reason)
+        way = f"{index.way}: {index.reason}" if index.reason else index.way
+        if index.proven and self.write(_WAY, way):
+            if index.way == "workflows":
+                log.warning("waiting tasks can't be searched: reading all running workflows", reason=index.reason)
             else:
                 log.info("waiting tasks are searched", way=way)
-            metrics.discovery_way(ladder.way)
+            metrics.discovery_way(index.way)
 
     def waiting_for_index(self, webhooks: Collection[str], reason: str) -> None:
         """Reports that events of these webhooks wait because the index can't be searched, and why."""

@@ -66,7 +66,7 @@ def test_while_the_index_shows_nothing_running_workflows_are_read_every_two_minu
         bench.discover(discovery)
         bench.known.add(*(ids := bench.ids()))
         found.append(task in ids)
-        ways.append(bench.index.ladder.way)
+        ways.append(bench.index.way)
     assert found.index(True) == 3
     assert ways == ["search"] * 5 + ["workflows"] * 4, "the index lacks a task that has waited for long"
 
@@ -80,7 +80,7 @@ def test_an_index_that_is_empty_because_everything_has_ended_is_not_off(bench: B
     bench.conductor.end(task, "TIMED_OUT")
     discovery.conductor_was_away()
     bench.discover(discovery)
-    assert (bench.index.ladder.way, bench.gone) == ("search", [task])
+    assert (bench.index.way, bench.gone) == ("search", [task])
 
 
 def test_reading_all_running_workflows_takes_a_tenth_of_the_time(bench: Bench) -> None:

@@ -25,7 +25,6 @@ class Bench:
         self.conductor = SimulatedConductor(lambda: int(self.clock.seconds * 1000))
         self.known = Known()
         self.index = Index(self.conductor, pool, self.known, self.clock)  # type: ignore[arg-type]
-        self.ladder = self.index.ladder
         self.index.receivers = ["flow"]
 
     def foreign(self, count: int = 1) -> list[str]:
@@ -42,7 +41,7 @@ class Bench:
     @property
     def way(self) -> tuple[str, str]:
         """The one in force, and why it is no better one."""
-        return self.ladder.way, self.ladder.reason
+        return self.index.way, self.index.reason
 
     def now(self) -> int:
         return int(self.clock.seconds * 1000)
@@ -68,7 +67,7 @@ def test_without_any_search_the_running_workflows_are_read(bench: Bench) -> None
     bench.conductor.cannot = {"search": 403}
     tasks = bench.foreign(3)
     assert bench.find() == tasks
-    assert bench.ladder.way == "workflows"
+    assert bench.index.way == "workflows"
     assert bench.index.ended_since(0) == set()
 
 
@@ -96,7 +95,7 @@ def test_a_server_that_answers_500_to_everything_is_away(bench: Bench) -> None:
     bench.conductor.cannot = {"search": 500, "workflows": 500}
     with pytest.raises(ConductorError):
         bench.find()
-    assert not bench.ladder.proven
+    assert not bench.index.proven
 
 
 def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task(bench: Bench) -> None:
@@ -105,11 +104,11 @@ def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task
     assert bench.find() == []
     assert bench.way == ("search", ""), "perhaps nothing waits"
     assert bench.find(must_show=True) == tasks
-    assert bench.ladder.way == "workflows"
-    assert "off" in bench.ladder.reason
+    assert bench.index.way == "workflows"
+    assert "off" in bench.index.reason
     bench.clock.seconds += 61
     assert bench.find(bench.now() - 15_000) == tasks  # an empty answer is no proof that it is on again
-    assert bench.ladder.way == "workflows"
+    assert bench.index.way == "workflows"
     bench.conductor.indexing = True
     bench.clock.seconds += 61
     assert bench.find() == tasks
@@ -149,7 +148,7 @@ def test_where_no_task_can_be_read_none_is_to_blame(bench: Bench) -> None:
     tasks = bench.foreign(2)
     bench.conductor.ailing = dict.fromkeys((*tasks, "webhook-bridge-nobody"), "500")
     assert bench.find() == tasks
-    assert bench.ladder.way == "workflows"
+    assert bench.index.way == "workflows"
     assert len(bench.index.suspects) == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 from unittest import mock
 
@@ -14,7 +13,6 @@ from config.webhooks import Definitions, Webhook
 from tests.worker.clock import Clock
 from worker import metrics
 from worker.conductor.errors import ConductorError
-from worker.discovery.index import Ladder
 from worker.leader import reporting
 from worker.leader.reporting import Checks, Reporter
 
@@ -127,13 +125,13 @@ def test_calls_that_can_not_be_made_are_tried_every_half_minute_until_all_can(
 
 
 def test_the_way_in_which_tasks_are_found_is_said_when_it_works_and_at_each_change() -> None:
-    store, ladder = mock.Mock(), Ladder(time)
+    store, index = mock.Mock(), mock.Mock(way="search", reason="", proven=False)
     reporter = Reporter(store)
-    reporter.discovery(ladder)
+    reporter.discovery(index)
     assert store.facts.set.call_args_list == [], "none has worked yet"
-    for reason in ("500 a", "", "500 a", "500 b"):
-        assert ladder.answered("search", reason, shown=True, must_show=False)
-        reporter.discovery(ladder)
-        reporter.discovery(ladder)
+    for reason in ("500 a", "500 a", "500 b"):
+        index.way, index.reason, index.proven = "workflows", reason, True
+        reporter.discovery(index)
+        reporter.discovery(index)
     said = [call.args for call in store.facts.set.call_args_list]
-    assert said == [("discovery", "search: 500 a"), ("discovery", "search: 500 b")]
+    assert said == [("discovery", "workflows: 500 a"), ("discovery", "workflows: 500 b")]
