@@ -10,7 +10,7 @@ from typing import Any
 from store.one_target import OneTarget, plain_name
 from store.records import Task
 from worker.conductor.errors import Garbled
-from worker.conductor.responses import UNDER_WAY, iteration_of, task_of, version_of, workflow_name
+from worker.conductor.responses import UNDER_WAY, iteration_of, task_of, version_of
 from worker.conductor.search import TASK_TYPE
 
 _QUEUED = ("SIMPLE", TASK_TYPE)
@@ -74,7 +74,7 @@ class WorkflowTasks:
         """The task at this place in it. Raises Garbled if it can't be read, NotThere if the answer isn't a workflow."""
         found = self._by_name.get(place.reference_name, ())
         pending = [task for task in found if _can_be_completed(task)]
-        name, status = workflow_name(self.workflow), self.workflow.get("status")
+        name, status = self.workflow.get("workflowName"), self.workflow.get("status")
         if not isinstance(name, str) or not isinstance(status, str):
             raise Garbled(f"the workflow has no name or status: {str(name)[:100]!r}, {str(status)[:100]!r}")
         return Addressed(

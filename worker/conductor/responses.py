@@ -72,11 +72,6 @@ def workflow_status(workflow: dict[str, Any]) -> str:
     return status
 
 
-def workflow_name(workflow: dict[str, Any]) -> Any:
-    """Its name, as it came; older workflows have it in their definition only."""
-    return workflow.get("workflowName") or _definition_of(workflow).get("name")
-
-
 def versions_of(answer: Any) -> dict[str, list[int]]:
     """Workflow → versions in ascending order; an empty list for one whose versions can't be read. Raises NotThere.
 
@@ -161,13 +156,8 @@ def iteration_of(task: dict[str, Any]) -> int | None:
     return iteration if type(iteration) is int else None
 
 
-def _definition_of(workflow: dict[str, Any]) -> dict[str, Any]:
-    definition = workflow.get("workflowDefinition")
-    return definition if isinstance(definition, dict) else {}
-
-
 def version_of(workflow: dict[str, Any]) -> int:
-    version = workflow.get("workflowVersion") or _definition_of(workflow).get("version") or 1
+    version = workflow.get("workflowVersion")
     if not isinstance(version, int):
         raise NotThere(f"the answer isn't a workflow: its version is {str(version)[:100]!r}")
     return version

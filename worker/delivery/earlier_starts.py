@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 
 import structlog
 
@@ -38,9 +39,8 @@ class EarlierStarts:
     def __init__(self, conductor: Conductor, clock: PausingClock = time):
         self._conductor = conductor
         self._clock = clock
-        self._samples = _SAMPLES
-        self._from_store: bool | None = None
-        """Whether Conductor's look-up knows a start at once; None until tried."""
+        self._known_at_once = 0
+        """Starts that Conductor's look-up knew at once; negative once it didn't know one."""
         self._reading = threading.Lock()
         self._read: dict[str, dict[str, str | None]] = {}
         """Workflow name → id of each running workflow read so far → its correlation id, which never changes."""
@@ -49,18 +49,10 @@ class EarlierStarts:
 
     def made(self, name: str, correlation_id: str) -> None:
         """Conductor has just confirmed that it started this workflow: a chance to learn where it looks up starts."""
-        if self._samples <= 0 or not fits_path(name):
-            return
-        self._samples -= 1
-        try:
-            known = self._conductor.started(name, correlation_id) is not None
-        except ConductorError:
-            self._samples += 1
-            return
-        if not known:
-            self._samples, self._from_store = 0, False
-        elif self._samples <= 0 and self._from_store is None:
-            self._from_store = True
+        if 0 <= self._known_at_once < _SAMPLES and fits_path(name):
+            with suppress(ConductorError):
+                is_known = self._conductor.started(name, correlation_id) is not None
+                self._known_at_once = self._known_at_once + 1 if is_known else -_SAMPLES
 
     def find(self, name: str, correlation_id: str) -> str | None:
         """The id of the workflow with this correlation id; None if there is none.
@@ -84,7 +76,7 @@ class EarlierStarts:
 
         Raises ConductorError: NotNow while some running workflows are still unread.
         """
-        if self._from_store:
+        if self._known_at_once >= _SAMPLES:  # it looks starts up in its store
             return None
         if not self._reading.acquire(blocking=False):
             raise NotNow("the running workflows are being read for another start")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -84,7 +84,7 @@ class MessageCalls:
             return Result(target, "done", workflow_id=ended[0].id)
         starter = self._starter(target, event, payload, now) if running is None else None
         if starter is not None and running is None:
-            if own := _started_for(starter, ended):
+            if own := next((one for one in ended if one.event_id == starter.event_id), None):
                 # It was started with the payload, and ended before its message came: another would be a repetition.
                 if starter.event_id == event.id:
                     return Result(target, "done", workflow_id=own.id)
@@ -226,11 +226,6 @@ class MessageCalls:
                 if isinstance(error, Garbled) or is_denied(error):
                     return False
                 raise
-
-
-def _started_for(starter: _Starter, ended: Iterable[Keyed]) -> Keyed | None:
-    """The workflow among these that was started with the starter's payload."""
-    return next((one for one in ended if one.event_id == starter.event_id), None)
 
 
 def _lane(target: Target) -> str:
