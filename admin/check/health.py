@@ -221,5 +221,4 @@ def state_of(bridge: Bridge) -> State:
 
 def failed_since(bridge: Bridge, since: int) -> list[Event]:
     """The newest failed events of that time or later that are unresolved, newest first; a page of them at most."""
-    newest = bridge.events(EventFilter(unresolved=True, limit=FAILED_READ))
-    return [event for event in newest if event.received_at > since]
+    return bridge.events(EventFilter(unresolved=True, since=since, limit=FAILED_READ))
