@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any, get_args
 
-from flask import Blueprint, Response, abort, make_response, redirect, request, url_for
+from flask import Blueprint, abort, request
 
 from admin.bridge import Bridge
 from admin.events.event_or_sample import event_of_sample, find_event_or_sample
@@ -34,7 +35,7 @@ _LONGEST_VALUE = 200
 
 
 @blueprint.get("/webhooks/<name>/try")
-def try_criteria(name: str) -> Response:
+def try_criteria(name: str) -> str:
     """What would have fitted the criteria of the form, all of which is in the address."""
     here = bridge()
     webhook = here.webhook(name)
@@ -43,14 +44,12 @@ def try_criteria(name: str) -> Response:
     event = find_event_or_sample(here, webhook, given)
     shown = here.shown(_readable(event)) if event is not None else None
     document = shown.document() if shown is not None else {}
-    typed = [(path, value) for path, value in _typed() if path.strip()][:_LINES]
-    if (changed := _changed(typed, document, kind)) is not None:
-        return _again(name, kind, given, changed)
+    typed = _typed(document, kind)
     hide = here.hide(name)
     lines = [read_line(path, value, kind, hide) for path, value in (typed[:1] if kind == "once" else typed)]
     trier = Trier(kind, lines)
     explainer = Explainer(here)
-    text = render(
+    return render(
         "try.html",
         webhook=webhook,
         kinds=get_args(Kind),
@@ -71,7 +70,6 @@ def try_criteria(name: str) -> Response:
         most_fields=MOST,
         longest_value=_LONGEST_VALUE,
     )
-    return make_response(text)
 
 
 def _first_failed(criteria: list[Criterion]) -> dict[str, Criterion]:
@@ -86,44 +84,18 @@ def _kind() -> Kind:
     return kind  # type: ignore[return-value]
 
 
-def _typed() -> list[tuple[str, str]]:
+def _typed(document: Any, kind: Kind) -> list[tuple[str, str]]:
+    """Paths and values of the form, once its button has added or removed one."""
     paths, values = request.args.getlist("path"), request.args.getlist("value")
-    return list(zip(paths, values + [""] * len(paths), strict=False))
-
-
-def _changed(typed: list[tuple[str, str]], document: Any, kind: Kind) -> list[tuple[str, str]] | None:
-    """The criteria after a button that adds or removes one; None if no such button was pressed."""
-    if (removed := request.args.get("remove", type=int)) is not None:
-        return [one for number, one in enumerate(typed) if number != removed]
-    added = request.args.get("add")
-    if added is None:
-        return None
-    try:
-        found = compile_path(added)(document)
-    except BadPath:
-        found = []
-    if not found or added in (path for path, _ in typed):
-        return typed
-    return [*(typed if kind != "once" else ()), (added, _as_typed(found[0]))]
-
-
-def _as_typed(value: Any) -> str:
-    """The value as JSON in ASCII, which every form returns as it was."""
-    return json.dumps(value) if value is not None else ""
-
-
-def _again(name: str, kind: Kind, of: str, typed: list[tuple[str, str]]) -> Response:
-    """Leads on to the address of these criteria, so that loading the page again presses no button again."""
-    where = url_for(
-        ".try_criteria",
-        name=name,
-        kind=kind,
-        of=of or None,
-        path=[path for path, _ in typed],
-        value=[value for _, value in typed],
-        _anchor="criteria",
-    )
-    return make_response(redirect(where, 303))
+    removed, added = request.args.get("remove"), request.args.get("add", "")
+    lines = zip(paths, values + [""] * len(paths), strict=False)
+    typed = [(path, value) for path, value in lines if path.strip() and path != removed]
+    with suppress(BadPath):
+        if (found := compile_path(added)(document)) and added not in (path for path, _ in typed):
+            # As JSON in ASCII, which every form returns as it was.
+            value = json.dumps(found[0]) if found[0] is not None else ""
+            typed = [*(typed if kind != "once" else ()), (added, value)]
+    return typed[:_LINES]
 
 
 def _readable(event: Event) -> Event:

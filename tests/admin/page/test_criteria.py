@@ -7,7 +7,6 @@ import re
 from html import unescape
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from flask.testing import FlaskClient
@@ -28,25 +27,19 @@ def test_a_field_that_is_pressed_is_added_and_tried_on_what_came_in(client: Flas
     event_id = sample.events["delivered"]
     page = client.get(TRY, query_string={"of": event_id}).text
     assert '<button class="leaf" name="add" value="$.ref"' in page
-    answer = client.get(
-        TRY, query_string={"of": event_id, "add": "$.ref", "path": ["$.pusher.name"], "value": ['"ada"']}
-    )
-    query = parse_qs(urlsplit(answer.headers["Location"]).query)
-    assert query == {
-        "kind": ["matches"],
-        "of": [event_id],
-        "path": ["$.pusher.name", "$.ref"],
-        "value": ['"ada"', '"refs/heads/main"'],
-    }
-    page = text_of(client.get(answer.headers["Location"]).text)
+    query = {"of": event_id, "add": "$.ref", "path": ["$.pusher.name"], "value": ['"ada"']}
+    page = client.get(TRY, query_string=query).text
+    lines = re.findall(r'<input name="(?:path|value)" value="(.+?)"', page)
+    assert list(map(unescape, lines)) == ["$.pusher.name", '"ada"', "$.ref", '"refs/heads/main"']
+    page = text_of(page)
     assert "1 of the last 4 events would have fitted" in page
     assert '"inputParameters": { "matches": { "$.pusher.name": "ada", "$.ref": "refs/heads/main" } }' in page
     assert "nothing at $.pusher.name" in page
 
 
 def test_a_criterion_is_removed_and_an_empty_one_is_none(client: FlaskClient) -> None:
-    answer = client.get(f"{TRY}?kind=when&path=$.a&value=1&path=$.b&value=2&path=&value=&remove=0")
-    assert parse_qs(urlsplit(answer.headers["Location"]).query) == {"kind": ["when"], "path": ["$.b"], "value": ["2"]}
+    page = client.get(f"{TRY}?kind=when&path=$.a&value=1&path=$.b&value=2&path=&value=&remove=$.a").text
+    assert re.findall(r'<input name="(path|value)" value="(.+?)"', page) == [("path", "$.b"), ("value", "2")]
 
 
 def test_conditions_and_keys_are_shown_as_yaml(client: FlaskClient) -> None:
@@ -75,10 +68,10 @@ def test_a_webhook_without_events_offers_its_platforms_samples(client: FlaskClie
         ("of=unknown", 404),
         ("of=sample:unknown", 404),
         ("kind=unknown", 400),
-        ("add=$[", 303),
-        ("add=$.not.there", 303),
+        ("add=$[", 200),
+        ("add=$.not.there", 200),
         ("remove=x&path=$.a", 200),
-        ("remove=-1&path=$.a", 303),
+        ("remove=$.b&path=$.a", 200),
         ("path=$..*&value=1&kind=only", 200),
         ("path=%00&value=%00", 200),
         ("&".join(["path=$..a&value=1"] * 500), 200),

@@ -47,7 +47,6 @@ def test_criteria_are_written_by_keyboard_alone(driver: Chrome, sample: Sample) 
         tab_to(driver, 'ref: "refs/heads/main"')
         press(driver, Keys.ENTER)
         await_true(driver, lambda: "1 of the last 4 events would have fitted" in text(driver))
-        assert "add=" not in driver.current_url
         tab_to(driver, "Another JSONPath")
         press(driver, "$.pusher.name")
         press(driver, Keys.TAB)
