@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,10 +15,8 @@ from tests.admin.sample import Sample, make_sample
 
 
 @pytest.fixture
-def sample(tmp_path: Path) -> Iterator[Sample]:
-    sample = make_sample(tmp_path)
-    yield sample
-    sample.store.close()
+def sample(tmp_path: Path) -> Sample:
+    return make_sample(tmp_path)
 
 
 @pytest.fixture

@@ -101,7 +101,6 @@ def test_page_api_and_command_line_show_no_hidden_value(tmp_path: Path, monkeypa
         assert BLANK in text or "is hidden" in text
     (kept,) = store.queries.events(EventFilter())
     assert "4111-1111" in kept.payload, "Conductor gets it"
-    store.close()
 
 
 def test_a_messages_key_and_what_surrounds_an_element_are_hidden_too(sample: Sample) -> None:

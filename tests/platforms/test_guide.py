@@ -91,4 +91,3 @@ def test_a_sample_is_what_the_relay_takes(platform: str, name: str, tmp_path: Pa
     assert answer.status_code == 200, answer.text
     store = open_store(settings.bridge_database)
     assert len(store.queries.events(EventFilter())) == 2, "made anew, it is another event"
-    store.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import Executor as Pool
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +85,5 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    bench.store._connections.close()
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

@@ -275,7 +275,6 @@ def test_a_filter_says_nothing_about_what_is_hidden(tmp_path: Path, monkeypatch:
     assert "d-4111" not in listed
     assert "secret.kind" not in listed
     assert "Robin" in listed
-    store.close()
 
 
 def test_a_list_says_what_happened(sample: Sample, client: FlaskClient, cli: Cli) -> None:

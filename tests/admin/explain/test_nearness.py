@@ -60,7 +60,6 @@ def test_a_receiver_with_many_tasks_hides_no_nearer_one_of_another(tmp_path: Pat
     shown = Explainer(bridge).event(bridge.event(sample.events["pending"]), limit=3).tasks
     assert shown[0].task.id == "z"
     assert {one.task.workflow for one in shown} == {"deploy", "release"}
-    sample.store.close()
 
 
 def test_a_task_that_many_webhooks_may_reach_is_explained_with_a_share_of_the_events_of_each(
@@ -77,7 +76,6 @@ def test_a_task_that_many_webhooks_may_reach_is_explained_with_a_share_of_the_ev
     bridge = sample.bridge()
     near = Explainer(bridge).task(bridge.task("task-other")).near
     assert Counter(one.event.webhook for one in near) == {"one": 2, "two": 2}
-    sample.store.close()
 
 
 def test_a_payload_is_read_once_however_many_tasks_wait(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:

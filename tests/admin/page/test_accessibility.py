@@ -122,12 +122,10 @@ def test_faint_texts_are_seen(driver: Chrome, sample: Sample) -> None:
 
 
 @pytest.fixture
-def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Relay:
     callback = {"secret": CALLBACK_SECRET, "query": ["decision", "note"]}
     only = {"$.decision": {"$in": ["yes", "no"]}}
-    relay = Relay(tmp_path_factory.mktemp("relay"), [{"name": "approvals", "callback": callback, "only": only}])
-    yield relay
-    relay.store.close()
+    return Relay(tmp_path_factory.mktemp("relay"), [{"name": "approvals", "callback": callback, "only": only}])
 
 
 def link(task: str, query: str = "decision=yes&note=" + "n" * 300, lasts: int = 3600) -> str:

@@ -96,7 +96,6 @@ def test_all_is_well_is_said(tmp_path: Path) -> None:
     text = page(create_app(sample.settings).test_client(), "/")
     assert "all well" in text
     assert "No webhooks are defined" in text
-    sample.store.close()
 
 
 def test_the_definitions_errors_of_a_process_are_shown(client: FlaskClient, sample: Sample) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,12 @@ URL = "/api/webhooks/github-deploys/deliveries"
 
 
 @pytest.fixture
-def public(tmp_path: Path) -> Iterator[Sample]:
+def public(tmp_path: Path) -> Sample:
     """A public bridge with one webhook that may be listened to."""
     sample = make_sample(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
     text = DEFINITIONS.replace("platform: github\n", "platform: github\n    listen: true\n")
     (tmp_path / "webhooks.yaml").write_text(text, encoding="utf-8")
-    yield sample
-    sample.store.close()
+    return sample
 
 
 @pytest.fixture

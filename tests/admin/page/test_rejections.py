@@ -86,4 +86,3 @@ def test_a_viewer_sees_it_and_can_accept_nothing(path: str, tmp_path: Path) -> N
         answer = client.post(action, headers=viewer, query_string={"webhook": "github-deploys", "number": "1"})
         assert answer.status_code == 403
     assert number_of_events(sample) == before
-    sample.store.close()

@@ -34,4 +34,3 @@ def test_refused_deliveries_are_found_on_the_overview_and_accepted(driver: Chrom
         await_true(driver, lambda: "Retried" in driver.title)
         assert "1 rejected delivery of github-deploys accepted" in driver.find_element(By.TAG_NAME, "h1").text
     assert len(sample.store.queries.events(EventFilter(limit=1000))) == before + 1
-    sample.store.close()

@@ -43,10 +43,8 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 
 @pytest.fixture
-def store(relay: Process) -> Iterator[SqliteStore]:
-    store = open_store(f"sqlite:///{relay.folder}/b.db")
-    yield store
-    store.close()
+def store(relay: Process) -> SqliteStore:
+    return open_store(f"sqlite:///{relay.folder}/b.db")
 
 
 def connect(relay: Process) -> socket.socket:

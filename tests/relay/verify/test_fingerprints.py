@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,8 @@ def webhook(name: str = "hook", secret: str = SECRET, **keys: Any) -> Webhook:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    store = open_store(f"sqlite:///{tmp_path / 'bridge.db'}")
-    yield store
-    store.close()
+def store(tmp_path: Path) -> SqliteStore:
+    return open_store(f"sqlite:///{tmp_path / 'bridge.db'}")
 
 
 def process(store: SqliteStore, *webhooks: Webhook) -> VerifiedWebhooks:

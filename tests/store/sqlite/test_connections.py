@@ -33,10 +33,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[SqliteStore]:
-    store = open_store(f"sqlite:///{path}")
-    yield store
-    store._connections.close()
+def store(path: Path) -> SqliteStore:
+    return open_store(f"sqlite:///{path}")
 
 
 def stored(path: Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,11 +15,10 @@ _EVERY = 10
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store(tmp_path: Path) -> SqliteStore:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
     store.leadership.elect("me", 10**6)
-    yield store
-    store.close()
+    return store
 
 
 def steps(store: SqliteStore, action: Callable[[], object]) -> int:

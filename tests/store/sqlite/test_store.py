@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,11 +19,10 @@ from tests.store.contract.makers import ME, NOW, arrive, decide, start
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
+def store(tmp_path: Path) -> SqliteStore:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
     assert store.leadership.elect("me", 10**6)
-    yield store
-    store.close()
+    return store
 
 
 def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhile(store: SqliteStore) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -37,10 +36,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path) -> Bench:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
-    yield Bench(store)
-    store.close()
+    return Bench(store)
 
 
 def test_a_suspect_is_due_again_later_after_each_failure(bench: Bench) -> None:

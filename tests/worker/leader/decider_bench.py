@@ -111,7 +111,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     with mock.patch.object(time, "time", lambda: bench.ms / 1000):
         yield bench
-    bench.store._connections.close()
 
 
 def settle(bench: Bench, target: Target, state: Any) -> None:

@@ -20,7 +20,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     with mock.patch("time.time", lambda: bench.ms / 1000):
         yield bench
-    bench.store._connections.close()
 
 
 @pytest.fixture
