@@ -7,12 +7,12 @@ then the path isn't there, 404 too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from worker.conductor.errors import ConductorError, Garbled, NotFound
-from worker.conductor.responses import UNDER_WAY, about_workflow, checked, id_of, objects, workflow_status
+from worker.conductor.responses import UNDER_WAY, about_workflow, checked, id_of, objects, tasks_in, workflow_status
 
 PULL_TYPE = "PULL_WORKFLOW_MESSAGES"
 """The type of the tasks that read a workflow's queue."""
@@ -127,18 +127,13 @@ class Messages:
 
 
 def _pulls(workflow: dict[str, Any]) -> list[dict[str, Any]]:
-    return [task for task in objects(workflow.get("tasks") or []) if task.get("taskType") == PULL_TYPE]
+    return [task for task in tasks_in(workflow) if task.get("taskType") == PULL_TYPE]
 
 
 def _read_in(workflow: dict[str, Any]) -> set[str | None]:
     """The events whose messages its tasks have read."""
-    return {_event_of(message.get("payload")) for task in _pulls(workflow) for message in _pulled(task)}
-
-
-def _pulled(task: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    output = task.get("outputData")
-    messages = output.get("messages") if isinstance(output, dict) else None
-    yield from objects([one for one in messages if isinstance(one, dict)] if isinstance(messages, list) else [])
+    pulled = ((task.get("outputData") or {}).get("messages") or [] for task in _pulls(workflow))
+    return {_event_of(message.get("payload")) for messages in pulled for message in objects(messages)}
 
 
 def _event_of(payload: Any) -> str | None:
