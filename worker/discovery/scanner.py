@@ -29,9 +29,7 @@ reads of running workflows a tenth."""
 _QUICK = 0.05
 """Seconds up to which a search may be followed by another at once."""
 _FAILED_POLLS = 5
-"""Consecutive failed polls for a single task before Conductor counts as away."""
-_UNREADABLE_POLLS = 20
-"""Consecutive polls that may return only unreadable tasks."""
+"""Polls in a row that may fail for a single task, or return only unreadable ones, before Conductor counts as away."""
 
 
 class Scanner:
@@ -84,7 +82,7 @@ class Scanner:
         A poll may fail because of a single task: then tasks are polled one at a time, and in larger numbers again
         later. The index knows what a failed poll took. Raises ConductorError if single polls keep failing.
         """
-        count, failed, unreadable = POLL_BATCH, 0, 0
+        count, failed = POLL_BATCH, 0
         while True:
             refused: list[Unreadable] = []
             self._sent = self._clock.monotonic()
@@ -95,14 +93,14 @@ class Scanner:
                 if not is_of_an_item(error) or failed > _FAILED_POLLS:
                     raise
                 self._barrier.poll_lost(self._sent)
-                count, unreadable = 1, 0
+                count = 1
                 yield []
                 continue
             if not self._index.suspect(refused):
                 self._barrier.poll_lost(self._sent)
             if not tasks and refused:
-                unreadable += 1
-                if unreadable == _UNREADABLE_POLLS:
+                failed += 1
+                if failed > _FAILED_POLLS:
                     raise OutcomeUnknown("Conductor's queue hands out only unreadable tasks")
                 yield []
                 continue
@@ -113,7 +111,7 @@ class Scanner:
             # Queues hand out the oldest first; a full batch may be an exception if workflows have priorities.
             if len(tasks) < count and all(task.scheduled_at > later for task in tasks):
                 return
-            count, failed, unreadable = min(2 * count, POLL_BATCH), 0, 0
+            count, failed = min(2 * count, POLL_BATCH), 0
 
     def search(self) -> Iterator[list[Task]]:
         """Searches the index for tasks since the last search, which it overlaps. If it fails, it is repeated after a
