@@ -21,10 +21,9 @@ from worker.leader.workflows import InDoubt
 from worker.retries import concerns_all
 
 _PAGE = 2000
-_ENDED_AT_ONCE = 2000
-"""Holds that are ended between two scans: after a long downtime, new events shouldn't wait for all of them."""
-_READ_AT_ONCE = 200
-"""The same while tasks are in doubt, since such an event must be read."""
+_ENDED_AT_ONCE = 500
+"""Holds that are ended between two scans: after a long downtime, new events shouldn't wait for all of them. While tasks
+are in doubt, each of these events must be read."""
 
 
 class HeldEvents:
@@ -200,8 +199,7 @@ class HeldEvents:
         if not plan.taken.isdisjoint(doubted):  # events may have been kept for them
             self.index.stop_keeping()
         workflows = {task.workflow for id_, task in doubted.items() if id_ not in plan.taken}
-        limit = _READ_AT_ONCE if workflows else _ENDED_AT_ONCE
-        ended = self.index.ended(before, self._rules.paused, limit)
+        ended = self.index.ended(before, self._rules.paused, _ENDED_AT_ONCE)
         for event in ended:
             with self.isolated(event):
                 if event.id in plan.released:
@@ -210,7 +208,7 @@ class HeldEvents:
                     self.index.keep(event)
                 else:
                     plan.end(event)
-        return len(ended) >= limit
+        return len(ended) >= _ENDED_AT_ONCE
 
     def _may_still_go(self, held: HeldEvent, workflows: Collection[str], doubted: Collection[str]) -> bool:
         """Whether a task in doubt, of these workflows, may take the event once its workflow can be looked up."""

@@ -131,7 +131,7 @@ def test_few_events_whose_hold_ends_are_read_at_a_time_for_a_task_in_doubt(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether it may take them depends on their payloads."""
-    monkeypatch.setattr(held_events, "_READ_AT_ONCE", 10)
+    monkeypatch.setattr(held_events, "_ENDED_AT_ONCE", 10)
     workflow = bench.conductor.begin("flow").id
     events = [bench.arrive(hold=5, n=number) for number in range(40)]
     bench.decide()
