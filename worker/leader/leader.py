@@ -109,8 +109,6 @@ class Leader:
         self.barrier = Barrier(clock, tuning.search_gap)
         self._reporter = Reporter(store, clock)
         self.checks = Checks(context, self._reporter)
-        self._has_unstored = False
-        """Whether polled tasks couldn't be stored, which no queue hands out again."""
         self._index = Index(conductor, pools.index, self.decider.tasks, clock)
         self.scanner = Scanner(conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains)
         self._discovery = Discovery(conductor, self._index, self.decider.tasks)
@@ -123,11 +121,6 @@ class Leader:
         ago = max(0.0, (store.now() - term.predecessor_until) / 1000)
         self.barrier.term_began(None if term.predecessor is None else clock.monotonic() - ago)
         self._failures = 0
-
-    @property
-    def settled(self) -> bool:
-        """Whether the index has been searched since tasks were polled and lost, by this leader or its predecessor."""
-        return self.barrier.settled and not self._has_unstored
 
     def load(self) -> None:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
@@ -249,16 +242,20 @@ class Leader:
         """
         self._health.beat("the loop")
         tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
-        self._has_unstored |= any(task.found_by == "queue" for task in tasks)
         fresh: list[Task] = []
 
         def adopt(some: Sequence[Task]) -> None:
             for part in steps(some):  # as the store commits them: those before a refused one are known here too
                 fresh.extend(self._store.tasks.adopt(self.term, part, self._store.now()))
 
-        for task, error in failing_items(tasks, adopt):
+        try:
+            refused = failing_items(tasks, adopt)
+        except Exception:
+            if any(task.found_by == "queue" for task in tasks):  # no queue hands them out again
+                self.barrier.poll_lost(sent=float("-inf"))
+            raise
+        for task, error in refused:
             self.decider.quarantine.task_failed(task.id, error, partial(self.adopt, [task]))
-        self._has_unstored = False
         self.decider.add_tasks(fresh)
         for task in fresh:
             log.info(

@@ -24,8 +24,6 @@ from worker.discovery.suspects import KINDS
 
 log = structlog.get_logger()
 
-_REPEAT_EVERY = 60.0
-"""Seconds after which Conductor's state is reported again, since a former leader may have reported another."""
 _OFFSET_CHANGE = 5
 """Milliseconds by which the clocks' offset must change before it is reported again."""
 _TAKEN_BACK = 100_000
@@ -70,7 +68,6 @@ class Reporter:
         self._clock = clock
         self._written: dict[str, str | None] = {}
         """The facts that this leader has written."""
-        self._conductor_at = float("-inf")
         self._alone_at = 0
 
     def write(self, fact: str, text: str | None) -> bool:
@@ -87,10 +84,7 @@ class Reporter:
 
     def conductor(self, text: str) -> None:
         """``up``, or why Conductor can't be used."""
-        if self._clock.monotonic() - self._conductor_at > _REPEAT_EVERY:
-            self._written.pop(_CONDUCTOR, None)
-        if self.write(_CONDUCTOR, text):
-            self._conductor_at = self._clock.monotonic()
+        self.write(_CONDUCTOR, text)
 
     def offset(self, offset: int) -> None:
         """The clocks' offset, for explanations, which compare Conductor's times with ours as the decider does."""

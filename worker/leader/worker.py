@@ -247,7 +247,7 @@ class Worker:
         leader.end()
         # The next leader may give a task to an event, and then no extension of its time-out may be in flight.
         finished = self._timeouts.finish()
-        if not (finished and leader.settled):  # the term then runs out
+        if not (finished and leader.barrier.settled):  # the term then runs out
             log.warning("what was sent to Conductor may still take effect: not resigning")
             return
         with suppress(StoreUnavailable):

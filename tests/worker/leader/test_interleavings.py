@@ -261,7 +261,7 @@ class Machine(RuleBasedStateMachine):
                 played.worker.end_term()
                 played.executor.ask_to_stop()
             self.drain(played)
-        unsettled = any(not term.settled for _, term in self.terms)  # its term runs out
+        unsettled = any(not term.barrier.settled for _, term in self.terms)  # its term runs out
         assert self.store.leadership.leader() is None or unsettled or any(played.killed for played in self.workers)
         self.ms += 700_000
         self.new_worker()

@@ -129,11 +129,11 @@ def test_a_worker_resigns_only_if_the_index_was_searched_after_a_poll_whose_answ
     first.step()
     bench.conductor.poll_fault = "lost"
     first.step()
-    assert not leader_of(first).settled
+    assert not leader_of(first).barrier.settled
 
     def settles() -> bool:
         first.step()
-        return leader_of(first).settled
+        return leader_of(first).barrier.settled
 
     eventually(settles)
     first.end_term()
