@@ -17,8 +17,7 @@ from admin.cli.groups import fail
 from admin.cli.tables import counted, plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.filters import parts_of, search_of
-from admin.events.replay import NeedsConfirmation, Progress, replay_all
-from admin.events.replay_plan import SETTLED, Plan, choose, plan_of
+from admin.events.replay import SETTLED, NeedsConfirmation, Plan, Progress, choose, plan_of, replay_all
 from config.quantities import parse_rate
 from store.errors import StoreUnavailable
 from store.records import iso

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from admin.bridge import Bridge
 from admin.errors import CantDo
-from admin.events.replay_plan import REPLAY_DELIVERED, Plan
+from admin.events.replay import REPLAY_DELIVERED, Plan
 from store.records import Event
 from store.story import REASON_KEPT, Note, Noted
 

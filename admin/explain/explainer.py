@@ -10,7 +10,7 @@ from typing import Any
 
 from admin.bridge import Bridge
 from admin.events.descriptions import EventTargets, read_targets
-from admin.events.replay_plan import families
+from admin.events.replay import families
 from admin.explain.events import explain_event
 from admin.explain.pairs import Context, compare, is_left, share_that_holds
 from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskExplanation

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from admin.check.health import ago
 from admin.events.descriptions import EventTargets
-from admin.events.replay_plan import Family
+from admin.events.replay import Family
 from admin.explain.results import StoryStep
 from admin.explain.wording import describe_target
 from store import answers

@@ -8,8 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from admin.check.health import failed_since
-from admin.events.replay import replay
-from admin.events.replay_plan import families
+from admin.events.replay import families, replay
 from store.records import Decision, Event, EventStatus, NewTarget, Result, Term
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample

@@ -19,8 +19,7 @@ from flask.testing import FlaskClient
 from admin.bridge import Bridge
 from admin.cli.events import line_of
 from admin.events.follow import Follower
-from admin.events.replay import replay, replay_all
-from admin.events.replay_plan import Plan, choose, plan_of
+from admin.events.replay import Plan, choose, plan_of, replay, replay_all
 from admin.events.search import Search
 from store.delivery_records import WithoutEvent
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id

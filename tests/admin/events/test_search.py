@@ -15,7 +15,7 @@ from admin.bridge import Bridge
 from admin.errors import NotFound
 from admin.events import search as searching
 from admin.events.filters import parts_of, search_of
-from admin.events.replay_plan import choose
+from admin.events.replay import choose
 from admin.events.search import BadFilter, split_condition
 from admin.page.app import create_app
 from store.open import open_store

@@ -8,7 +8,7 @@ from dataclasses import replace
 from flask.testing import FlaskClient
 
 from admin.events.descriptions import EventTargets
-from admin.events.replay_plan import Family
+from admin.events.replay import Family
 from admin.explain.story import story_of
 from store.one_target import OneTarget
 from store.records import Event, Target
