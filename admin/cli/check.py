@@ -19,7 +19,7 @@ from admin.events.kept_rejections import KeptRejections
 from admin.explain.wording import name_of, next_try, why
 from config.references import NOT_SET, environment_with_dotenv
 from config.settings import SettingsError, find_unknown_settings, port_of
-from config.webhooks import Definitions, DefinitionsError, Problem
+from config.webhooks import Definitions, DefinitionsError, Problem, load_definitions
 from platforms import PLATFORMS
 from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
 from worker.conductor.client import Conductor
@@ -65,18 +65,24 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
     """
     if path is not None:
         here.settings = here.settings.model_copy(update={"bridge_webhooks": path})
+    settings = here.settings
     try:
-        definitions = here.definitions
+        definitions = load_definitions(
+            settings.bridge_webhooks,
+            PLATFORMS,
+            may_be_empty=settings.bridge_admin_writes,
+            conductor_payload=settings.bridge_conductor_payload,
+        )
     except DefinitionsError as error:
         sys.exit(_on_definitions(error, without_secrets, as_json))
     results = [*_on_settings(here, definitions)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
-        left = here.settings.bridge_leave_to_conductor
-        about_conductor = probe(Server.of(here.settings), definitions, left)
+        left = settings.bridge_leave_to_conductor
+        about_conductor = probe(Server.of(settings), definitions, left)
         if all(result.usable for result in about_conductor):
             try:
-                conductor = Conductor(Server.of(here.settings), SECONDS)
+                conductor = Conductor(Server.of(settings), SECONDS)
                 checked = check_workflows(conductor, definitions, documents=sample_events, seconds=SECONDS, left=left)
                 workflow_problems = checked.problems
                 unread = checked.unread and f"not all workflow definitions could be read: {checked.unread}"
@@ -95,7 +101,7 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
         click.echo(plain(warning))
     number, failing = len(definitions.webhooks), sum(warning.fails_check for warning in warnings)
     summary = f"{number} webhook{'' if number == 1 else 's'}, {failing or 'no'} error{'' if failing == 1 else 's'}"
-    click.echo(f"{here.settings.bridge_webhooks}: {summary}", err=True)
+    click.echo(f"{settings.bridge_webhooks}: {summary}", err=True)
     for name, result in results:
         click.echo(f"{result.level}: {name}: {plain(result)}", err=True)
     sys.exit(wrong)

@@ -19,8 +19,7 @@ from admin.cli.tables import compact, counted, plain, table
 from admin.events.filters import STATUSES, Parts
 from config.quantities import parse_duration
 from config.settings import Settings, SettingsError, load_settings
-from config.webhooks import Definitions, load_definitions
-from platforms import PLATFORMS
+from config.webhooks import Definitions
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
@@ -36,16 +35,6 @@ class Here:
     def settings(self) -> Settings:
         """Raises SettingsError."""
         return load_settings()
-
-    @cached_property
-    def definitions(self) -> Definitions:
-        """Raises DefinitionsError."""
-        return load_definitions(
-            self.settings.bridge_webhooks,
-            PLATFORMS,
-            may_be_empty=self.settings.bridge_admin_writes,
-            conductor_payload=self.settings.bridge_conductor_payload,
-        )
 
     @cached_property
     def readable(self) -> Definitions:
