@@ -20,7 +20,7 @@ from admin.check.health import find_issues, state_of
 from admin.events.deliveries import of_sample
 from admin.events.event_or_sample import find_sample
 from admin.events.filters import parts_of, search_of
-from admin.events.send import for_relay, post, wait_of
+from admin.events.send import for_relay, post
 from platforms.guide import samples
 
 Allowed = Literal["send", "replay"]
@@ -121,7 +121,7 @@ def send_sample(bridge: Bridge, given: SendSample) -> dict[str, Any]:
     if given.sample is None:
         return {"samples": sorted(samples(webhook.platform))}
     delivery = of_sample(webhook, find_sample(webhook, given.sample))
-    answer = post(*for_relay(webhook, bridge.settings, delivery), wait_of(webhook))
+    answer = post(*for_relay(webhook, bridge.settings, delivery))
     bridge.record("tested", webhook.name, f"sample {given.sample}: {answer.status}")
     return {
         "status": answer.status,

@@ -16,7 +16,7 @@ from admin.cli.tables import plain
 from admin.events.deliveries import headers_of, of_sample, renewed, with_content_type, written
 from admin.events.deliveries import saved as saved_delivery
 from admin.events.event_or_sample import find_sample
-from admin.events.send import NotReachable, for_relay, post, wait_of
+from admin.events.send import NotReachable, for_relay, post
 from config.webhooks import Webhook
 from platforms.guide import samples
 
@@ -105,7 +105,7 @@ def send(
     delivery = with_content_type(delivery)
     at = None if url is None else _url(definition, url)
     try:
-        answer = post(*for_relay(definition, here.settings, delivery, at, unsigned), wait_of(definition))
+        answer = post(*for_relay(definition, here.settings, delivery, at, unsigned))
     except NotReachable as error:
         fail(f"{error}; is the relay running? If it runs elsewhere, use --url or PORT")
     click.echo(answer.phrase)

@@ -131,23 +131,19 @@ def urls_of(webhook: Webhook, settings: Settings, query: str = "", relay: str | 
 
 def for_relay(
     webhook: Webhook, settings: Settings, delivery: RawDelivery, relay: str | None = None, unsigned: bool = False
-) -> tuple[str, Draft]:
-    """The webhook's URL at the relay itself, and the delivery, signed as the platform would.
+) -> tuple[str, Draft, float]:
+    """What `post` takes: the webhook's URL at the relay itself, the delivery, signed as the platform would, and for how
+    long it may wait for its workflow's end.
 
     `relay`: that URL, if it isn't what the settings say. `unsigned`: whether to leave it unsigned. Raises CannotSign.
     """
     at, known_as = urls_of(webhook, settings, delivery.query, relay)
     draft = draft_for(known_as, delivery.body, delivery.headers, delivery.method)
-    if unsigned:
-        return at, draft
-    draft = signed(webhook, draft)
+    if not unsigned:
+        draft = signed(webhook, draft)
+    wait = webhook.respond.wait if webhook.respond is not None else None
     # Signing may have added to the query.
-    return urlsplit(at)._replace(query=urlsplit(draft.url).query).geturl(), draft
-
-
-def wait_of(webhook: Webhook) -> float:
-    """Seconds for which its deliveries may wait for their workflow's end."""
-    return webhook.respond.wait or 0.0 if webhook.respond is not None else 0.0
+    return urlsplit(at)._replace(query=urlsplit(draft.url).query).geturl(), draft, wait or 0.0
 
 
 def post(url: str, draft: Draft, wait: float = 0.0) -> Answer:

@@ -15,7 +15,7 @@ from admin.definitions.entry_text import files_in
 from admin.definitions.rotation import may_add_secret, proofs_of
 from admin.definitions.writer import DefinitionsFolder, Written
 from admin.events.deliveries import of_sample
-from admin.events.send import Answer, NotReachable, for_relay, post, wait_of
+from admin.events.send import Answer, NotReachable, for_relay, post
 from admin.page.access import NotAllowed
 from admin.page.charts import deliveries_by_time, effect_times
 from admin.page.context import check_admin, source
@@ -134,11 +134,11 @@ def deliver(webhook: Webhook, delivery: RawDelivery) -> Answer:
 
     Once more, if the relay may not have read the definition: then it doesn't know the webhook, or not its new secret.
     """
-    url, draft = for_relay(webhook, source().settings, delivery)
-    answer = post(url, draft, wait_of(webhook))
+    sent = for_relay(webhook, source().settings, delivery)
+    answer = post(*sent)
     if answer.status in (401, 404) and (left := _until_read()) > 0:
         time.sleep(left)
-        answer = post(url, draft, wait_of(webhook))
+        answer = post(*sent)
     return answer
 
 
