@@ -19,19 +19,9 @@ from platforms import PLATFORMS
 _VERIFIERS = {"SLACK_BASED": "slack", "STRIPE": "stripe", "TWITTER": "twitter", "SENDGRID": "sendgrid"}
 """Verifiers that belong to one platform → the platform."""
 VERIFIERS = ("HEADER_BASED", "SIGNATURE_BASED", "HMAC_BASED", *_VERIFIERS)
-_KNOWN = {
-    "name",
-    "id",
-    "receiverWorkflowNamesToVersions",
-    "workflowsToStart",
-    "sourcePlatform",
-    "verifier",
-    "headers",
-    "headerKey",
-    "secretKey",
-    "secretValue",
-}
 _IRRELEVANT = {
+    "secretValue",
+    "evaluatorType",
     "urlVerified",
     "createdBy",
     "updatedBy",
@@ -75,36 +65,35 @@ def read_webhooks(text: str) -> list[dict[str, Any]]:
 def convert(webhooks: Iterable[Mapping[str, Any]]) -> list[Imported]:
     """Converts each webhook to the bridge's keys."""
     taken: set[str] = set()
-    return [_convert(webhook, taken) for webhook in webhooks]
+    return [_convert(dict(webhook), taken) for webhook in webhooks]
 
 
-def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
-    made = Imported()
-    name = _name(str(webhook["name"]), taken)
-    if name != webhook["name"]:
-        made.notes.append(f"was named {json.dumps(webhook['name'])} in Orkes")
+def _convert(webhook: dict[str, Any], taken: set[str]) -> Imported:
+    """`webhook` loses the fields that are read: what is left of it is unknown."""
+    made, original = Imported(), webhook.pop("name")
+    name = _name(str(original), taken)
+    if name != original:
+        made.notes.append(f"was named {json.dumps(original)} in Orkes")
     made.keys["name"] = name
-    webhook_id = webhook.get("id")
+    webhook_id = webhook.pop("id", None)
     if isinstance(webhook_id, str) and URL_PART.fullmatch(webhook_id) and webhook_id not in taken:
         taken.add(webhook_id)
         made.keys["id"] = webhook_id
         made.notes.append("its id is kept, so the last part of the URL stays the same")
     _verification(webhook, made, _variable(name))
-    receivers = _versions(webhook.get("receiverWorkflowNamesToVersions"), made)
+    receivers = _versions(webhook.pop("receiverWorkflowNamesToVersions", None), made)
     if receivers:
         made.keys["receivers"] = {workflow: version or "any" for workflow, version in receivers.items()}
-    starts = webhook.get("workflowsToStart")
-    once: dict[str, Any] = {}
-    if isinstance(starts, dict):
-        once = _once(starts.get("idempotencyKey"), starts.get("idempotencyStrategy"), made)
-        starts = {key: value for key, value in starts.items() if key not in ("idempotencyKey", "idempotencyStrategy")}
+    starts = webhook.pop("workflowsToStart", None)
+    starts = dict(starts) if isinstance(starts, dict) else {}
+    once = _once(starts.pop("idempotencyKey", None), starts.pop("idempotencyStrategy", None), made)
     entries = _versions(starts, made)
     if entries:
         made.keys["starts"] = [
             {"workflow": workflow} | ({"version": version} if version else {}) | once
             for workflow, version in entries.items()
         ]
-    if webhook.get("expression"):
+    if webhook.pop("expression", None):
         made.notes.append(
             "its expression was left out: Orkes evaluates it over the webhook's own configuration, not over the "
             "payload. To select by payload, write `when` for a workflow to start, or `only` for the webhook"
@@ -112,7 +101,7 @@ def _convert(webhook: Mapping[str, Any], taken: set[str]) -> Imported:
     if not receivers and not entries:
         made.notes.append("it reaches no workflow: add receivers or starts")
         made.unsafe = True
-    for key in sorted(webhook.keys() - _KNOWN - _IRRELEVANT - {"expression", "evaluatorType"}):
+    for key in sorted(webhook.keys() - _IRRELEVANT):
         made.notes.append(f"its field {json.dumps(key)} is unknown and was left out")
     return made
 
@@ -147,10 +136,11 @@ def _signs(platform: str) -> bool:
     return PLATFORMS[platform].verifier is not None and PLATFORMS[platform].required == {"secret"}
 
 
-def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> None:
-    verifier = str(webhook.get("verifier") or "")
-    platform = platform_of(webhook.get("sourcePlatform"))
-    header = webhook.get("headerKey") or webhook.get("secretKey")
+def _verification(webhook: dict[str, Any], made: Imported, variable: str) -> None:
+    verifier = str(webhook.pop("verifier", None) or "")
+    platform = platform_of(webhook.pop("sourcePlatform", None))
+    names, headers = [webhook.pop(key, None) for key in ("headerKey", "secretKey")], webhook.pop("headers", None)
+    header = names[0] or names[1]
     proven_by = _proven_by(verifier, platform, header)
 
     def secret(what: str) -> Verbatim:
@@ -158,7 +148,6 @@ def _verification(webhook: Mapping[str, Any], made: Imported, variable: str) -> 
         return Verbatim(f"${{{variable}_SECRET}}")
 
     if verifier == "HEADER_BASED":
-        headers = webhook.get("headers")
         if not isinstance(headers, dict) or not headers:
             made.notes.append("it has no headers to verify with: add headers, or signature")
             made.unsafe = True
