@@ -195,26 +195,6 @@ extra: 1
         ("webhooks:\n- receivers: {w: 1}\n  verifier: none", "2: webhooks[0]: name: missing; add name: "),
         ("webhooks:\n- name: a\n  receivers:\n  verifier: none", "3: webhook a: receivers: no value; give it one"),
         (
-            "webhooks:\n- {name: a, verifier: none, starts: {workflow: w}}",
-            "2: webhook a: starts: not a list; write [{work",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: [w]}",
-            "2: webhook a: receivers: not keys with values; write {deploy: any}",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, starts: [build]}",
-            "2: webhook a: starts[0]: not keys with values; write [{workflow: on_push}]",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {1: any}}",
-            "2: webhook a: receivers[1]: Input should be a valid string",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, split: yes}",
-            "2: webhook a: split: neither true nor",
-        ),
-        (
             "webhooks:\n- {name: a, verifier: off, receivers: {w: 1}}",
             "2: webhook a: verifier: Input should be 'none'; ",
         ),
@@ -226,30 +206,6 @@ extra: 1
         (
             "webhooks:\n- {name: 5, verifier: none, receivers: {w: 1}}",
             "2: webhooks[0]: name: Input should be a valid string; write github-depl",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, version: x}]}",
-            "2: webhook a: starts[0].version: Input should be a valid integer; write 3",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, version: 0}]}",
-            "2: webhook a: starts[0].version: Input should be greater than or equal to 1; write 3",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, starts: [{workflow: w, wehn: {}}]}",
-            "2: webhook a: starts[0].wehn: unknown key; did you mean when? known are workflow, version, when",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, max_body: big}",
-            "2: webhook a: max_body: 'big' is not a",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, allow_ips: [10.0.0.1/8]}",
-            "2: webhook a: allow_ips[0]: 10.0.0.1/8 has host bits set; write a network such as",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, allow_ips: ['::ffff:192.0.2.0/120']}",
-            "2: webhook a: allow_ips[0]: IPv4 written as IPv6, which no address matches; write 192.0.2.0/24",
         ),
         (
             "webhooks:\n- {name: a, signature: {secret: '${SECRET}', header: X, algorithm: md5}, receivers: {w: 1}}",
@@ -293,84 +249,84 @@ extra: 1
             "6: webhook a: only.$.a: no value; give it one",
         ),
         (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, only: {}}",
-            "2: webhook a: only: empty; write {$.type: ",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, allow_ips: []}",
-            "2: webhook a: allow_ips: empty; write [192.0.2.0/24]",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, only: {$.a: {b: {$gt: 1}}}}",
-            "2: webhook a: only.$.a: the operator $gt deep inside an object; operators belong directly below a path",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {status: 404}}",
-            "2: webhook a: respond.status: Input should be less than or equal to 299; write 202",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {status: 204, body: x}}",
-            "2: webhook a: respond.body: a body, which status 204 can't have; remove it",
-        ),
-        (
-            'webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {content_type: "text/a;\\nX-A: 1"}}',
-            r"2: webhook a: respond.content_type: 'text/a;\nX-A: 1' is not a media type; write one such as text/plain",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {content_type: text}}",
-            "2: webhook a: respond.content_type: 'text' is not a media type; write one such as text/plain",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, "
-            "respond: {body: x, content_type: application/json}}",
-            "2: webhook a: respond.body: the body is not JSON, as content_type says: ",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {body: 5}}",
-            "2: webhook a: respond.body: neither text nor a mapping or list; write thanks",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 61s, output: $.a}}",
-            "2: webhook a: respond.wait: longer than 1m; write a shorter time, such as 20s",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 0s, output: $.a}}",
-            "2: webhook a: respond.wait: no time at all; write one such as 20s, or remove wait and output",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 20, output: $.a}}",
-            "2: webhook a: respond.wait: 20 is not a duration; write a number with its unit",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 20s}}",
-            "2: webhook a: respond.wait: wait without `output`; add output: $.reply",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {output: $.a}}",
-            "2: webhook a: respond.output: output without `wait`; add wait: 20s",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {wait: 20s, output: '$['}}",
-            "2: webhook a: respond.output: ",
-        ),
-        (
             "webhooks:\n- name: a\n  verifier: none\n  receivers: {w: 1}\n  respond:\n    wait: 20s\n"
             "    output: $.a\n    body: thanks",
             "8: webhook a: respond.body: a body beside `wait`, which answers with the workflow's output; remove one",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, respond: {status: 204, wait: 20s, output: $.a}}",
-            "2: webhook a: respond.wait: a body, which status 204 can't have; remove it",
-        ),
-        (
-            "webhooks:\n- {name: a, verifier: none, receivers: {w: 1}, split: true, respond: {wait: 1s, output: $.a}}",
-            "2: webhook a: respond: `wait` with `split`: each of a delivery's events has workflows of its own",
         ),
     ],
 )
 def test_a_wrong_file_is_told_by_line_and_remedy(problems: Problems, text: str | bytes, problem: str) -> None:
     found = problems(text)
     assert any(line.startswith(problem) for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ("starts: {workflow: w}", "starts: not a list; write [{work"),
+        ("receivers: [w]", "receivers: not keys with values; write {deploy: any}"),
+        ("starts: [build]", "starts[0]: not keys with values; write [{workflow: on_push}]"),
+        ("receivers: {1: any}", "receivers[1]: Input should be a valid string"),
+        ("split: yes", "split: neither true nor"),
+        ("starts: [{workflow: w, version: x}]", "starts[0].version: Input should be a valid integer; write 3"),
+        (
+            "starts: [{workflow: w, version: 0}]",
+            "starts[0].version: Input should be greater than or equal to 1; write 3",
+        ),
+        (
+            "starts: [{workflow: w, wehn: {}}]",
+            "starts[0].wehn: unknown key; did you mean when? known are workflow, version, when",
+        ),
+        ("max_body: big", "max_body: 'big' is not a"),
+        ("allow_ips: [10.0.0.1/8]", "allow_ips[0]: 10.0.0.1/8 has host bits set; write a network such as"),
+        (
+            "allow_ips: ['::ffff:192.0.2.0/120']",
+            "allow_ips[0]: IPv4 written as IPv6, which no address matches; write 192.0.2.0/24",
+        ),
+        ("only: {}", "only: empty; write {$.type: "),
+        ("allow_ips: []", "allow_ips: empty; write [192.0.2.0/24]"),
+        (
+            "only: {$.a: {b: {$gt: 1}}}",
+            "only.$.a: the operator $gt deep inside an object; operators belong directly below a path",
+        ),
+        ("respond: {status: 404}", "respond.status: Input should be less than or equal to 299; write 202"),
+        ("respond: {status: 204, body: x}", "respond.body: a body, which status 204 can't have; remove it"),
+        (
+            'respond: {content_type: "text/a;\\nX-A: 1"}',
+            "respond.content_type: 'text/a;\\nX-A: 1' is not a media type; write one such as text/plain",
+        ),
+        (
+            "respond: {content_type: text}",
+            "respond.content_type: 'text' is not a media type; write one such as text/plain",
+        ),
+        (
+            "respond: {body: x, content_type: application/json}",
+            "respond.body: the body is not JSON, as content_type says: ",
+        ),
+        ("respond: {body: 5}", "respond.body: neither text nor a mapping or list; write thanks"),
+        ("respond: {wait: 61s, output: $.a}", "respond.wait: longer than 1m; write a shorter time, such as 20s"),
+        (
+            "respond: {wait: 0s, output: $.a}",
+            "respond.wait: no time at all; write one such as 20s, or remove wait and output",
+        ),
+        ("respond: {wait: 20, output: $.a}", "respond.wait: 20 is not a duration; write a number with its unit"),
+        ("respond: {wait: 20s}", "respond.wait: wait without `output`; add output: $.reply"),
+        ("respond: {output: $.a}", "respond.output: output without `wait`; add wait: 20s"),
+        ("respond: {wait: 20s, output: '$['}", "respond.output: "),
+        (
+            "respond: {status: 204, wait: 20s, output: $.a}",
+            "respond.wait: a body, which status 204 can't have; remove it",
+        ),
+        (
+            "split: true, respond: {wait: 1s, output: $.a}",
+            "respond: `wait` with `split`: each of a delivery's events has workflows of its own",
+        ),
+    ],
+)
+def test_a_wrong_key_of_a_webhook_is_told_with_its_remedy(problems: Problems, keys: str, problem: str) -> None:
+    goes = "" if "starts" in keys or "receivers" in keys else ", receivers: {w: 1}"
+    found = problems(f"webhooks:\n- {{name: a, verifier: none, {keys}{goes}}}")
+    assert found[0].startswith(f"2: webhook a: {problem}")
 
 
 # --- uniqueness ---
