@@ -90,22 +90,19 @@ _MARKS = re.compile(r"`([^`]+)`|\*\*([^*]+)\*\*|\*([^*]+)\*|\[([^\]]+)\]\(([^)]+
 
 def as_html(text: str) -> Markup:
     """One paragraph. Only https links become links; of others the text remains."""
-    made, at = Markup(), 0
-    for match in _MARKS.finditer(text):
-        made += escape(text[at : match.start()])
-        code, strong, soft, words, url = match.groups()
-        if code is not None:
-            made += Markup("<code>{}</code>").format(code)
-        elif strong is not None:
-            made += Markup("<strong>{}</strong>").format(strong)
-        elif soft is not None:
-            made += Markup("<em>{}</em>").format(soft)
-        elif url.startswith("https://"):
-            made += Markup('<a href="{}" rel="noreferrer">{}</a>').format(url, as_html(words))
-        else:
-            made += as_html(words)
-        at = match.end()
-    return made + escape(text[at:])
+    return Markup(_MARKS.sub(_html, str(escape(text))))  # noqa: S704 - escaping leaves the marks as they are
+
+
+def _html(match: re.Match[str]) -> str:
+    code, strong, soft, words, url = match.groups()
+    if code is not None:
+        return f"<code>{code}</code>"
+    if strong is not None:
+        return f"<strong>{strong}</strong>"
+    if soft is not None:
+        return f"<em>{soft}</em>"
+    inner = _MARKS.sub(_html, words)
+    return f'<a href="{url}" rel="noreferrer">{inner}</a>' if url.startswith("https://") else inner
 
 
 def as_text(text: str) -> str:
