@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 
 import click
@@ -23,7 +22,7 @@ from admin.cli.common import (
     echo_values,
     here,
 )
-from admin.cli.groups import Commands
+from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain, pretty
 from admin.events.filters import check_webhook
 from admin.events.kept_rejections import ALL, KeptRejections
@@ -130,22 +129,23 @@ def retry(
         raise click.UsageError("--since goes with --webhook")
     refused = KeptRejections(here.bridge)
     if webhook is None:
-        plan = refused.plan_for(ids)
+        plan = refused.plan(map(refused.delivery, sorted({*ids})))
     else:
         check_webhook(here.bridge, webhook)
-        plan = refused.plan(webhook, 0 if since is None else here.store.now() - int(since * 1000))
+        plan = refused.plan(refused.of(webhook, 0 if since is None else here.store.now() - int(since * 1000)))
     number = len(plan.ready)
     if dry_run or not number:
         would_be = {webhook or "": number} if number else {}
         _say(RetryOfMany(accepted=would_be, left_out=plan.refused, event_ids=[]), "would be accepted", as_json)
-        sys.exit(1 if ids and plan.refused else 0)
-    if webhook is not None and not yes:
-        which = f"rejected {'delivery' if number == 1 else 'deliveries'} of {plain(webhook)}"
-        would = "becomes an event" if number == 1 else "become events"
-        confirm(f"{number} {which} {would}", "Retry?", "accepted")
-    done = refused.retry(plan.ready, ", ".join(ids) or ALL)
-    _say(done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}), "accepted", as_json)
-    sys.exit(1 if ids and plan.refused else 0)
+    else:
+        if webhook is not None and not yes:
+            which = f"rejected {'delivery' if number == 1 else 'deliveries'} of {plain(webhook)}"
+            would = "becomes an event" if number == 1 else "become events"
+            confirm(f"{number} {which} {would}", "Retry?", "accepted")
+        done = refused.retry(plan.ready, ", ".join(ids) or ALL)
+        _say(done.model_copy(update={"left_out": Counter(done.left_out) + plan.refused}), "accepted", as_json)
+    if rejected := sorted({*ids} - {*plan.ready}):
+        fail(f"still rejected: {', '.join(rejected)}")
 
 
 def _say(found: RetryOfMany, what: str, as_json: bool) -> None:

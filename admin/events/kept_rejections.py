@@ -95,25 +95,15 @@ class KeptRejections:
         duplicate = all(one.duplicate for one in committed)
         return AcceptedRejection(kept_id=delivery.id, event_id=committed[0].event_id, duplicate=duplicate)
 
-    def plan(self, webhook: str, since: int) -> Plan:
-        """What a retry of the webhook's deliveries would do, of those that arrived since that time."""
+    def plan(self, deliveries: Iterable[RawDelivery]) -> Plan:
+        """What a retry of these deliveries would do."""
         plan = Plan()
-        for delivery in self._of(webhook, since):
+        for delivery in deliveries:
             reason = self.why_still_rejected(delivery)
             if reason is None:
                 plan.ready.append(delivery.id)
             else:
                 plan.refused[reason] += 1
-        return plan
-
-    def plan_for(self, ids: Iterable[str]) -> Plan:
-        """What a retry of these deliveries would do. Raises NotFound for an id that isn't kept."""
-        plan = Plan()
-        for delivery in sorted(map(self.delivery, {*ids}), key=lambda one: one.id):
-            if (reason := self.why_still_rejected(delivery)) is None:
-                plan.ready.append(delivery.id)
-            else:
-                plan.refused[f"{delivery.id}: {reason}"] += 1
         return plan
 
     def retry(self, ids: Sequence[str], which: str) -> RetryOfMany:
@@ -178,7 +168,8 @@ class KeptRejections:
             return headers, query, None
         return headers, query, value if isinstance(value, dict) else {"request": value}
 
-    def _of(self, webhook: str, since: int) -> Iterator[RawDelivery]:
+    def of(self, webhook: str, since: int = 0) -> Iterator[RawDelivery]:
+        """The webhook's deliveries that arrived since that time, in order of arrival."""
         after = ""
         while page := self._store.next_rejected(webhook, since, after):
             yield from page

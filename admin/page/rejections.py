@@ -59,7 +59,8 @@ def retry_one(rejection_id: str) -> Response:
 def ask_retry() -> str:
     """Asks for confirmation before deliveries are accepted."""
     here, webhook = bridge(), _webhook(request.args.get("webhook"))
-    return _asked(here, webhook, KeptRejections(here).plan(webhook, 0))
+    refused = KeptRejections(here)
+    return _asked(here, webhook, refused.plan(refused.of(webhook)))
 
 
 @blueprint.post("/rejections/retry")
@@ -67,7 +68,7 @@ def retry_many() -> str:
     """Accepts exactly as many as were confirmed."""
     here, webhook = bridge(), _webhook(request.form.get("webhook"))
     refused = KeptRejections(here)
-    plan = refused.plan(webhook, 0)
+    plan = refused.plan(refused.of(webhook))
     if not plan.ready or request.form.get("number") != str(len(plan.ready)):
         # Deliveries have come, gone or been accepted since then: what was confirmed is not what would happen.
         return _asked(here, webhook, plan, changed=True)

@@ -77,10 +77,11 @@ def test_a_retry_verifies_the_webhook(sample: Sample) -> None:
 def test_a_plan_says_what_would_be_accepted_and_why_the_rest_would_not(sample: Sample) -> None:
     ready = [keep_refused(sample, b'{"n": %d}' % number) for number in range(3)]
     keep_refused(sample, secret="wrong")
-    plan = refused(sample).plan("github-deploys", 0)
+    kept = refused(sample)
+    plan = kept.plan(kept.of("github-deploys"))
     assert plan.ready == ready
     assert plan.refused.total() == 1
-    assert refused(sample).plan("github-deploys", sample.store.now() + 1).ready == []
+    assert kept.plan(kept.of("github-deploys", sample.store.now() + 1)).ready == []
     assert refused(sample).acceptable() == {"github-deploys": (3, 4)}
     done = refused(sample).retry(plan.ready, ALL)
     assert dict(done.accepted) == {"github-deploys": 3}
@@ -92,7 +93,8 @@ def test_a_plan_says_what_would_be_accepted_and_why_the_rest_would_not(sample: S
 
 def test_a_webhook_that_is_gone_accepts_nothing(sample: Sample) -> None:
     keep_refused(sample, webhook="gone")
-    assert dict(refused(sample).plan("gone", 0).refused) == {
+    kept = refused(sample)
+    assert dict(kept.plan(kept.of("gone")).refused) == {
         "the webhook gone isn't defined, or its definition has errors": 1
     }
 
