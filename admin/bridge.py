@@ -6,7 +6,6 @@ import getpass
 import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from itertools import islice
 
 from admin.errors import NotFound
 from admin.events.descriptions import TARGETS_LISTED
@@ -26,7 +25,6 @@ from store.sql.store import Store
 
 DAY = 86_400_000
 """Milliseconds."""
-_BATCH = 500
 _FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _LEAST = 8
 """Characters of an event's id that may stand for it."""
@@ -159,10 +157,8 @@ class Bridge:
         kind and state."""
         hide = {event.id: self.hide(event.webhook) for event in events}
         found: dict[str, list[Target]] = {event_id: [] for event_id in hide}
-        ids = iter(found)
-        while part := list(islice(ids, _BATCH)):
-            for target in self.store.queries.some_targets_of(part, TARGETS_LISTED):
-                found[target.event_id].append(masked_target(target, hide[target.event_id]))
+        for target in self.store.queries.some_targets_of(list(found), TARGETS_LISTED):
+            found[target.event_id].append(masked_target(target, hide[target.event_id]))
         return found
 
 
