@@ -353,9 +353,7 @@ class Leader:
     def check(self) -> None:
         """Finds out more about Conductor, once it has answered. Raises ConductorError and StoreUnavailable."""
         if self.scanner.searched_to:
-            self.checks.calls(self._definitions)
-            self.checks.webhooks(self._definitions)
-            self.checks.workflows(self._definitions)
+            self.checks.run(self._definitions)
             if self.heartbeat.over:  # the term ended meanwhile
                 metrics.WORKFLOW_PROBLEMS.set(0)
 

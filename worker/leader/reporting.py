@@ -30,14 +30,10 @@ _TAKEN_BACK = 100_000
 """Set-aside items of a kind that a new leader takes back."""
 _ALONE_EVERY = 3_600_000
 """Milliseconds after which it is recorded again that tasks are found by the index alone."""
-CALLS_EVERY = 30.0
-"""Seconds between two looks for calls that can't be made, while there are any: each call is tried."""
-WEBHOOKS_EVERY = 600.0
-"""Seconds between two looks at Conductor's own webhooks."""
-_WORKFLOWS_EVERY = 300.0
-"""Seconds between two checks of the same definitions against Conductor's workflows."""
+CHECKS_EVERY = 300.0
+"""Seconds between two checks of the same definitions."""
 _WORKFLOWS_TAKE = 60.0
-"""Seconds that one such check takes at most: here nobody waits for it."""
+"""Seconds that comparing definitions with Conductor's workflows takes at most: here nobody waits for it."""
 _PROBLEMS = 50
 """Problems with workflows that are reported one by one."""
 
@@ -145,7 +141,7 @@ class Reporter:
 
 
 class Checks:
-    """Of one term. For one thread. Each check may raise StoreUnavailable."""
+    """What is checked about Conductor. Of one term. For one thread."""
 
     def __init__(self, context: Context, reporter: Reporter):
         self._store = context.store
@@ -154,19 +150,27 @@ class Checks:
         self._left = context.settings.bridge_leave_to_conductor
         self._reporter = reporter
         self._missing_calls: str | None = None
-        self._calls_due = self._webhooks_due = self._workflows_due = float("-inf")
+        self._due = float("-inf")
         self._remarks: Sequence[Remark] = ()
         self._checked: Definitions | None = None
         self._failure = ""
         """Why workflow definitions couldn't be read, in the log's words."""
 
-    def calls(self, definitions: Definitions) -> None:
-        """Finds out which calls can't be made before an event needs them, from time to time until none is missing.
-        Raises ConductorError."""
+    def run(self, definitions: Definitions) -> None:
+        """Checks new definitions at once, and the same ones from time to time. Raises ConductorError and
+        StoreUnavailable."""
         now = self._clock.monotonic()
-        if now < self._calls_due or self._missing_calls == "":
+        if definitions is self._checked and now < self._due:
             return
-        self._calls_due = now + CALLS_EVERY
+        self._calls(definitions)
+        self._webhooks(definitions)
+        self._workflows(definitions)
+        self._checked, self._due = definitions, now + CHECKS_EVERY
+
+    def _calls(self, definitions: Definitions) -> None:
+        """Finds out which calls can't be made before an event needs them, until none is missing."""
+        if self._missing_calls == "":
+            return
         missing = "; ".join(map(str, missing_calls(self._conductor, definitions.starts)))
         if missing != self._missing_calls:
             if missing:
@@ -174,12 +178,8 @@ class Checks:
             self._store.facts.set(_MISSING_CALLS, missing or None)
             self._missing_calls = missing
 
-    def webhooks(self, definitions: Definitions) -> None:
+    def _webhooks(self, definitions: Definitions) -> None:
         """Finds out whether Conductor has its own webhooks. If it doesn't tell, nothing changes."""
-        now = self._clock.monotonic()
-        if now < self._webhooks_due:
-            return
-        self._webhooks_due = now + WEBHOOKS_EVERY
         try:
             theirs = self._conductor.webhooks()
         except ConductorError as error:
@@ -193,12 +193,8 @@ class Checks:
                 tell(remark.text, remedy=remark.remedy, webhooks=list(remark.details))
             self._remarks = said
 
-    def workflows(self, definitions: Definitions) -> None:
-        """Compares the definitions with Conductor's workflows, if they are new or the last check was a while ago."""
-        now = self._clock.monotonic()
-        if definitions is self._checked and now < self._workflows_due:
-            return
-        self._checked, self._workflows_due = definitions, now + _WORKFLOWS_EVERY
+    def _workflows(self, definitions: Definitions) -> None:
+        """Compares the definitions with Conductor's workflows."""
         try:
             checked = check_workflows(self._conductor, definitions, seconds=_WORKFLOWS_TAKE)
         except ConductorError as error:

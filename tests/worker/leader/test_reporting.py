@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -31,6 +33,9 @@ class Registry:
     def within(self, seconds: float) -> Registry:
         return self
 
+    def webhooks(self) -> None:
+        """It has none of its own."""
+
     def workflow_versions(self) -> dict[str, list[int]]:
         self.asked += 1
         if self.error is not None:
@@ -52,12 +57,13 @@ def clock() -> Clock:
 
 
 class Facts(dict[str, Any]):
-    """The facts in a store, and how often any was written."""
+    """The facts in a store, and how often each was written."""
 
-    writes = 0
+    def __init__(self) -> None:
+        self.writes = Counter[str]()
 
     def set(self, fact: str, text: str | None) -> None:
-        self.writes += 1
+        self.writes[fact] += 1
         self[fact] = text
 
 
@@ -67,9 +73,11 @@ def facts() -> Facts:
 
 
 @pytest.fixture
-def checks(registry: Registry, clock: Clock, facts: Facts) -> Checks:
+def checks(registry: Registry, clock: Clock, facts: Facts) -> Iterator[Checks]:
     context: Any = mock.Mock(conductor=registry, clock=clock, store=mock.Mock(facts=facts))
-    return Checks(context, Reporter(context.store, clock))
+    context.settings.bridge_leave_to_conductor = ()
+    with mock.patch.object(reporting, "missing_calls", return_value=[]):
+        yield Checks(context, Reporter(context.store, clock))
 
 
 def test_new_definitions_are_compared_at_once_and_the_same_ones_every_five_minutes(
@@ -78,7 +86,7 @@ def test_new_definitions_are_compared_at_once_and_the_same_ones_every_five_minut
     first, second = Definitions((HOOK,)), Definitions((HOOK,))
     for definitions, seconds, asked in ((first, 0, 1), (first, 299, 1), (second, 0, 2), (second, 301, 3)):
         clock.seconds += seconds
-        checks.workflows(definitions)
+        checks.run(definitions)
         assert registry.asked == asked
 
 
@@ -89,9 +97,9 @@ def test_what_does_not_fit_is_logged_noted_and_counted_until_it_fits(
     with capture_logs() as logs:
         for versions, problems in (({"deploy": [1]}, missing), ({"deploy": [1], "on_push": [1]}, None)):
             registry.versions = versions
-            checks.workflows(Definitions((HOOK,)))
+            checks.run(Definitions((HOOK,)))
             assert facts["workflow_problems"] == problems
-    assert facts.writes == 2
+    assert facts.writes["workflow_problems"] == 2
     assert [(line["log_level"], line["problems"]) for line in logs] == [("warning", [missing])]
     assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0
 
@@ -100,7 +108,7 @@ def test_of_very_many_problems_some_are_noted_and_all_counted_by_this_leader_alo
     checks: Checks, facts: Facts
 ) -> None:
     names = {f"workflow_{number}": "any" for number in range(80)}
-    checks.workflows(Definitions((Webhook.model_validate({"name": "hook", "receivers": names}),)))
+    checks.run(Definitions((Webhook.model_validate({"name": "hook", "receivers": names}),)))
     lines = facts["workflow_problems"].splitlines()
     assert len(lines) == 51
     assert lines[-1] == "and 30 more: webhook-bridge check lists them"
@@ -109,18 +117,19 @@ def test_of_very_many_problems_some_are_noted_and_all_counted_by_this_leader_alo
     assert REGISTRY.get_sample_value("bridge_workflow_problems") == 0
 
 
-def test_calls_that_can_not_be_made_are_tried_every_half_minute_until_all_can(
+def test_calls_that_can_not_be_made_are_tried_every_five_minutes_until_all_can(
     checks: Checks, clock: Clock, facts: Facts
 ) -> None:
+    definitions = Definitions(())
     with mock.patch.object(reporting, "missing_calls", return_value=["POST /workflow"]) as tried:
-        for seconds, tries in ((0, 1), (29, 1), (1, 2)):
+        for seconds, tries in ((0, 1), (299, 1), (1, 2)):
             clock.seconds += seconds
-            checks.calls(Definitions(()))
+            checks.run(definitions)
             assert (tried.call_count, facts["conductor_lacks"]) == (tries, "POST /workflow")
         tried.return_value = []
         for _ in range(3):
-            clock.seconds += 30
-            checks.calls(Definitions(()))
+            clock.seconds += 300
+            checks.run(definitions)
             assert (tried.call_count, facts["conductor_lacks"]) == (3, None)
 
 

@@ -28,7 +28,7 @@ from worker.health import STUCK_AFTER, Health
 from worker.leader import reporting
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.leader import TermOver, Tuning
-from worker.leader.reporting import WEBHOOKS_EVERY
+from worker.leader.reporting import CHECKS_EVERY
 
 # --- what was polled ---
 
@@ -134,7 +134,7 @@ def test_a_worker_that_lost_leadership_as_a_queue_was_found_empty_polls_no_other
 def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reporting, "CALLS_EVERY", 0.0)
+    monkeypatch.setattr(reporting, "CHECKS_EVERY", 0.0)
     worker = bench.deciding()
     worker.step()
     absent = NotThere("404 (POST /workflow isn't there)")
@@ -171,7 +171,7 @@ def test_webhooks_of_conductors_own_are_reported_and_looked_at_now_and_then(
     assert from_text(bench.store.facts.all()[FACT]) is None
     own_webhooks.fault = None
     own_webhooks.add(name="payments", id="7f3kq", receiverWorkflowNamesToVersions={"flow": 1})
-    clock.seconds += WEBHOOKS_EVERY
+    clock.seconds += CHECKS_EVERY
     leader_of(worker).check()
     assert from_text(bench.store.facts.all()[FACT]) == [ServerWebhook("payments", "7f3kq", {"flow": 1})]
 
