@@ -124,7 +124,7 @@ class WebhookForm:
 
     def generate(self) -> None:
         """Generates a secret, for platforms that let their users choose it."""
-        self.secret = generated_for({"signature": self._inside("signature")}, Proof(None, []))
+        self.secret = generated_for({"signature": self._inside("signature")}, Proof(None, (), []))
         self.generated = True
 
     def keys(self) -> dict[str, Any]:

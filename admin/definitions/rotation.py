@@ -22,27 +22,28 @@ class Proof:
 
     header: str | None
     """The header whose value it is; None for the secret of a signature."""
+    place: tuple[str, ...]
+    """The keys that lead to it."""
     values: list[Any]
     """The references to those in force, as they are written, newest first."""
 
 
+_SECRETS = ("signature", "secret"), ("callback", "secret"), ("secret",)
+"""Where a webhook may have its secret."""
+
+
 def proofs_of(written: dict[str, Any]) -> list[Proof]:
     """What of the webhook can be rotated."""
-    found = [Proof(None, secrets)] if (secrets := secrets_of(written)) else []
+    secret = [Proof(None, place, values) for place in _SECRETS if (values := _values_at(written, place))]
     headers = written.get("headers")
     named = headers.items() if isinstance(headers, dict) else ()
-    return found + [Proof(str(name), _as_list(value)) for name, value in named]
+    return secret[:1] + [Proof(str(name), ("headers", str(name)), _as_list(value)) for name, value in named]
 
 
-def secrets_of(written: dict[str, Any]) -> list[Any]:
-    """The references to the secrets in force, as they are written, newest first."""
-    inside = _around_secret(written)
-    return _as_list((written if inside is None else written[inside]).get("secret"))
-
-
-def _around_secret(written: dict[str, Any]) -> str | None:
-    """The key whose value has the secret; None if the webhook has it itself."""
-    return next((key for key in ("signature", "callback") if isinstance(written.get(key), dict)), None)
+def _values_at(written: Any, place: tuple[str, ...]) -> list[Any]:
+    for key in place:
+        written = written.get(key) if isinstance(written, dict) else None
+    return _as_list(written)
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -64,20 +65,12 @@ def generated_for(written: dict[str, Any], proof: Proof) -> str:
 def may_add_secret(written: dict[str, Any], guide: Guide) -> bool:
     """Whether the webhook has no secret, and its platform proves deliveries by one."""
     other_proof = {"signature", "headers", "verifier", "callback"} & written.keys()
-    return not secrets_of(written) and not other_proof and "secret" in guide.platform.required
+    return not proofs_of(written) and not other_proof and "secret" in guide.platform.required
 
 
 def asked_of(platform: Platform) -> str:
     """How to ask for a secret that the platform makes."""
     return f"enter the {platform.secret_label.lower()} that {platform.title} shows"
-
-
-def place_of(written: dict[str, Any], header: str | None) -> tuple[str, ...]:
-    """The keys that lead to the header's value, or to the secret."""
-    if header is not None:
-        return "headers", header
-    inside = _around_secret(written)
-    return (inside, "secret") if inside is not None and "secret" in written[inside] else ("secret",)
 
 
 class CantRotate(CantDo):
@@ -117,7 +110,7 @@ def rotate(
         raise ValueMissing(asked_of(guide.platform))
     value = typed or generated_for(keys, proof)
     new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
-    folder.put_value(str(keys["name"]), place_of(keys, proof.header), new, version)
+    folder.put_value(str(keys["name"]), proof.place, new, version)
     bridge.record("rotated the secret" if proof.values else "added a secret", str(keys["name"]), proof.header or "")
     # A callback's secret is entered nowhere, so nobody needs to see it.
     return Rotated(None if typed or keys.get("callback") else value, not proof.values)
@@ -128,13 +121,12 @@ def remove_old(bridge: Bridge, folder: DefinitionsFolder, written: Written, head
     proof = _proof(written, header)
     if len(proof.values) < 2:
         raise CantRotate("there is no old secret")
-    name, place = str(written.keys["name"]), place_of(written.keys, proof.header)
-    folder.put_value(name, place, [Verbatim(proof.values[0])], version)
+    name = str(written.keys["name"])
+    folder.put_value(name, proof.place, [Verbatim(proof.values[0])], version)
     bridge.record("removed the old secret", name, proof.header or "")
 
 
 def _proof(written: Written, header: str | None) -> Proof:
-    nothing: list[Any] = []
     wanted = header and header.lower()
     found = (one for one in proofs_of(written.keys) if (one.header and one.header.lower()) == wanted)
-    return next(found, Proof(header, nothing))
+    return next(found, Proof(header, _SECRETS[-1], []))
