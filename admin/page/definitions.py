@@ -123,10 +123,8 @@ def rotate(name: str) -> Response:
     try:
         typed = request.form.get("secret", "").strip()
         rotated = rotate_proof(bridge(), folder(), written, header, typed, version)
-    except ValueMissing as error:
+    except (ValueMissing, Invalid) as error:
         return webhook_page(name, 422, secret_problem=str(error))
-    except Invalid as error:
-        return webhook_page(name, 422, secret_problem="; ".join(problem.what for problem in error.problems))
     return webhook_page(name, secret=rotated.made_up, **{"added" if rotated.added else "rotated": True})
 
 

@@ -21,9 +21,6 @@ from admin.page.pages import AT_ONCE, bridge, render
 from store.records import Event
 from store.story import REASON_KEPT, Noted
 
-_SINGLE = 200
-"""Events that can be chosen one by one."""
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -34,27 +31,20 @@ class Asked:
     to: int | None = None
     """The last event that was seen; those that arrived later aren't chosen."""
 
-    def __post_init__(self) -> None:
-        """Raises BadFilter."""
-        if self.event_ids and self.filters:
-            raise BadFilter("select events by a filter, or by their ids")
-
     def __str__(self) -> str:
         return ", ".join(f"{name} {value}" for name, value in self.filters.items())
 
 
 def asked_for(given: MultiDict[str, str]) -> Asked:
-    """What the parameters ask for: events one by one, or all that match a filter. Raises BadFilter."""
+    """What the parameters ask for: events one by one, or all that match a filter."""
     to = given.get("to", type=int)
     return Asked(parts_of(given), given.getlist("event"), to if to is not None and 0 <= to < 2**62 else None)
 
 
 def chosen_of(here: Bridge, asked: Asked) -> list[Event]:
     """The events, oldest first. Raises BadFilter, NotFound."""
-    if not asked.filters and not asked.event_ids:
-        raise BadFilter(f"select events: tick some, or filter them by {', '.join(PARTS[:-1])} or {PARTS[-1]}")
-    if len(asked.event_ids) > _SINGLE:
-        raise BadFilter(f"at most {_SINGLE} events can be named")
+    if bool(asked.filters) == bool(asked.event_ids):
+        raise BadFilter(f"select events by their ids, or filter them by {', '.join(PARTS[:-1])} or {PARTS[-1]}")
     if asked.event_ids:
         found = here.store.queries.listed(asked.event_ids).values()
         return sorted(found, key=lambda event: event.seq)
