@@ -10,26 +10,8 @@ from flask import Flask, Request, Response, abort, current_app, g, jsonify, redi
 from werkzeug.exceptions import HTTPException
 
 from admin.errors import CantDo
-from admin.page import (
-    api,
-    criteria,
-    definitions,
-    listening,
-    many,
-    orkes_api,
-    pages,
-    rejections,
-    sending,
-    webhooks,
-)
-from admin.page.access import (
-    COOKIE,
-    NotAllowed,
-    Role,
-    TooManyWrongTokens,
-    check_local,
-    check_same_site,
-)
+from admin.page import api, criteria, definitions, listening, many, orkes_api, pages, rejections, sending, webhooks
+from admin.page.access import COOKIE, NotAllowed, Role, TooManyWrongTokens, check_local, check_same_site
 from admin.page.context import Source, check_admin, role_of_token, sessions, source
 from config.settings import Settings
 from platforms.bodies import BadBody, read_json

@@ -12,14 +12,7 @@ from admin.definitions.forms import KINDS, WebhookForm
 from admin.definitions.rotation import ValueMissing, remove_old
 from admin.definitions.rotation import rotate as rotate_proof
 from admin.definitions.values import as_yaml, preview
-from admin.definitions.writer import (
-    CantWrite,
-    Change,
-    Changed,
-    Invalid,
-    NameTaken,
-    Written,
-)
+from admin.definitions.writer import CantWrite, Change, Changed, Invalid, NameTaken, Written
 from admin.errors import NotFound
 from admin.events.event_or_sample import sample_events
 from admin.page.context import source

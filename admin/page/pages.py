@@ -30,13 +30,7 @@ from admin.bridge import DAY, Bridge
 from admin.check.health import ago, find_issues, state_of
 from admin.cli.tables import plain, pretty
 from admin.errors import NotFound
-from admin.events.descriptions import (
-    TARGETS_LISTED,
-    describe_effects,
-    describe_status,
-    read_targets,
-    status_context,
-)
+from admin.events.descriptions import TARGETS_LISTED, describe_effects, describe_status, read_targets, status_context
 from admin.events.failures import failures as failures_of
 from admin.events.filters import STATUSES, check_webhook, names_for, parts_of, search_of
 from admin.events.follow import newest
