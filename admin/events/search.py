@@ -11,10 +11,9 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from itertools import islice
-from typing import Any
 
 from admin.errors import CantDo
 from admin.events.descriptions import failure_reasons
@@ -112,14 +111,10 @@ def search(
 
     `hide`: webhook → what must not be shown of its events. `hiding_nothing`: the webhooks of which that is nothing.
     """
-    asked = query if isinstance(query, Search) else Search(**_fields(query))
+    asked = query if isinstance(query, Search) else Search(**asdict(query))
     if asked.searches or asked.where:
         asked = replace(asked, searchable=hiding_nothing())
     return _Looking(queries, hide, asked).page()
-
-
-def _fields(query: EventFilter) -> dict[str, Any]:
-    return {name: getattr(query, name) for name in EventFilter.__dataclass_fields__}
 
 
 class _Looking:
