@@ -168,16 +168,23 @@ def confirm(reason: str, question: str, done: str = "replayed") -> None:
 
 
 def secret_given(text: str | None, option: str = "--secret") -> str:
-    """The secret of an option: @FILE, - for standard input, or the text itself; empty for none."""
-    if text == "-":
-        return sys.stdin.read().strip()
-    if text is None or not text.startswith("@"):
-        return text or ""
+    """The secret of an option, empty for none. Exits with 2 if it can't be read."""
     try:
-        return Path(text[1:]).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise click.BadParameter(f"{text[1:]}: {reason}", param_hint=option) from None
+        return bytes_given(text or "", option).decode().strip()
+    except UnicodeDecodeError:
+        raise click.BadParameter("not UTF-8 text", param_hint=option) from None
+
+
+def bytes_given(text: str, option: str) -> bytes:
+    """What an option says by @FILE, by - or @- (standard input), or by the text itself."""
+    if text in ("-", "@-"):
+        return sys.stdin.buffer.read()
+    if not text.startswith("@"):
+        return text.encode("utf-8", "surrogateescape")
+    try:
+        return Path(text[1:]).read_bytes()
+    except OSError as error:
+        raise click.BadParameter(f"{text[1:]}: {error.strerror}", param_hint=option) from None
 
 
 _SHORT = {"webhook": ["-w"], "status": ["-s"], "text": ["-t"]}

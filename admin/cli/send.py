@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
 from admin.bridge import webhook_of
-from admin.cli.common import HTTP_URL, Here, complete_webhook, here
+from admin.cli.common import HTTP_URL, Here, bytes_given, complete_webhook, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from admin.events.deliveries import headers_of, of_sample, renewed, with_content_type, written
@@ -100,7 +99,7 @@ def send(
         method=(method or delivery.method).upper(),
         query=query or delivery.query,
         headers={name: value for name, value in delivery.headers.items() if name.lower() not in replaced} | more,
-        body=delivery.body if data is None else _body(data),
+        body=delivery.body if data is None else bytes_given(data, "--data"),
     )
     delivery = with_content_type(delivery)
     at = None if url is None else _url(definition, url)
@@ -117,17 +116,6 @@ def send(
     if answer.is_duplicate:
         click.echo("a duplicate: the relay received this event before, so it has no effect", err=True)
     sys.exit(0 if answer.is_good else 1)
-
-
-def _body(data: str) -> bytes:
-    if data == "@-":
-        return sys.stdin.buffer.read()
-    if not data.startswith("@"):
-        return data.encode("utf-8", "surrogateescape")
-    try:
-        return Path(data[1:]).read_bytes()
-    except OSError as error:
-        raise click.BadParameter(f"{data[1:]}: {error.strerror}", param_hint="--data") from None
 
 
 def _url(webhook: Webhook, text: str) -> str:
