@@ -9,12 +9,11 @@ import jsonschema
 import pytest
 from flask.testing import FlaskClient
 
-from admin.page.app import create_app
 from relay.callbacks.tokens import Tokens
 from store.one_target import callback_to
 from store.records import Decision, NewEvent, NewTarget, Result, Term
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample, settings_for
+from tests.admin.sample import Sample
 
 SECRET, OLD = "a-secret-of-24-characters", "an-older-secret-of-24-letters"
 DEFINITIONS = f"""
@@ -86,16 +85,6 @@ def test_a_workflow_asks_for_a_url(client: FlaskClient, sample: Sample) -> None:
 )
 def test_what_can_not_be_made_says_why(client: FlaskClient, more: dict[str, Any], status: int, reason: str) -> None:
     assert re.search(reason, post(client, status, **more)["message"])
-
-
-def test_a_viewer_gets_none(sample: Sample) -> None:
-    tokens = {"bridge_admin_token": "the-token-of-an-admin", "bridge_viewer_token": "the-token-of-a-viewer"}
-    client = create_app(settings_for(sample.folder, **tokens)).test_client()
-    for token, status in (("the-token-of-an-admin", 201), ("the-token-of-a-viewer", 403), ("wrong", 401), (None, 401)):
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        assert client.post("/api/callbacks", json=ASKED, headers=headers).status_code == status
-    form = client.post("/api/callbacks", data=ASKED, headers={"Authorization": "Bearer the-token-of-an-admin"})
-    assert form.status_code == 403
 
 
 def test_the_command_line_makes_one_and_prints_nothing_else(cli: Cli, sample: Sample) -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import pytest
 from flask.testing import FlaskClient
 
-from admin.page.app import create_app
 from store.sql.event_search import EventFilter
-from tests.admin.sample import Sample, keep_refused, make_sample
+from tests.admin.sample import Sample, keep_refused
 
 
 def number_of_events(sample: Sample) -> int:
@@ -70,19 +67,3 @@ def test_the_api_shows_and_retries(client: FlaskClient, sample: Sample) -> None:
     assert (answer.status_code, answer.json["duplicate"]) == (201, False)  # type: ignore[index]
     assert client.post(f"/api/rejections/{kept_id}/retry").status_code == 409
     assert client.get("/api/rejections/unknown").status_code == 404
-
-
-@pytest.mark.parametrize("path", ["/rejections/{}", "/api/rejections/{}", "/rejections/retry?webhook=github-deploys"])
-def test_a_viewer_sees_it_and_can_accept_nothing(path: str, tmp_path: Path) -> None:
-    sample = make_sample(tmp_path, bridge_admin_token="the-token-of-admins", bridge_viewer_token="the-token-of-viewers")
-    kept_id, before = keep_refused(sample), number_of_events(sample)
-    viewer = {"Authorization": "Bearer the-token-of-viewers"}
-    client = create_app(sample.settings).test_client()
-    page = client.get(path.format(kept_id), headers=viewer)
-    assert page.status_code == 200
-    assert "<button>Accept" not in page.text
-    assert "<button>Yes" not in page.text
-    for action in (f"/rejections/{kept_id}/retry", f"/api/rejections/{kept_id}/retry", "/rejections/retry"):
-        answer = client.post(action, headers=viewer, query_string={"webhook": "github-deploys", "number": "1"})
-        assert answer.status_code == 403
-    assert number_of_events(sample) == before

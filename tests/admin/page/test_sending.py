@@ -253,16 +253,6 @@ def test_a_method_is_a_word(sender: Sender, method: str) -> None:
     assert sender.posted == []
 
 
-def test_a_viewer_neither_sends_nor_saves(tmp_path: Path) -> None:
-    sender = Sender(tmp_path, bridge_admin_token="the-token-of-admins", bridge_viewer_token="the-token-of-viewers")
-    sender.client.post("/login", data={"token": "the-token-of-viewers"})
-    assert sender.client.get("/webhooks/deploys/send").status_code == 403
-    for do in ("send", "save", "delete"):
-        assert sender.client.post("/webhooks/deploys/send", data={"do": do, "body": "{}"}).status_code == 403
-    event_id = sender.arrived(PUSH)
-    assert "Edit and send" not in sender.client.get(f"/events/{event_id}").text
-
-
 def test_a_refused_delivery_that_was_kept_is_edited_and_said_to_be_unproven(sender: Sender) -> None:
     headers = {"x-hub-signature-256": "00", "content-type": "application/json"}
     body = json.dumps({"kept": "yes"}).encode()

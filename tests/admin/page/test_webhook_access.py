@@ -30,20 +30,6 @@ def routes() -> list[tuple[str, dict[str, str]]]:
 
 
 @pytest.mark.parametrize(("path", "values"), routes())
-def test_a_viewer_changes_nothing(tmp_path: Path, path: str, values: dict[str, str]) -> None:
-    page = Page(tmp_path, bridge_admin_token=ADMIN, bridge_viewer_token=VIEWER)
-    assert page.client.post("/login", data={"token": VIEWER}).status_code == 303
-    (page.folder / "deploys.yaml").write_text("webhooks:\n- {name: deploys, verifier: none, receivers: {a: any}}\n")
-    before = {file: file.read_bytes() for file in page.folder.rglob("*") if file.is_file()}
-    answer = page.client.post(path, data=values)
-    assert answer.status_code == 403
-    assert "BRIDGE_ADMIN_TOKEN" in answer.text
-    assert {file: file.read_bytes() for file in page.folder.rglob("*") if file.is_file()} == before
-    assert "New webhook" not in page.client.get("/").text
-    assert page.client.get("/webhooks/deploys").status_code == 200
-
-
-@pytest.mark.parametrize(("path", "values"), routes())
 def test_a_form_of_another_site_changes_nothing(page: Page, path: str, values: dict[str, str]) -> None:
     page.create()
     for evil in ({"Origin": "https://evil.example.com"}, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}):
