@@ -84,20 +84,6 @@ def test_an_event_that_asks_nothing_cannot_be_acknowledged(cli: Cli, client: Fla
     assert "Acknowledge" not in client.get(f"/events/{delivered}").text
 
 
-def test_the_page_acknowledges_and_reopens_an_event(client: FlaskClient, sample: Sample) -> None:
-    refused = sample.events["refused"]
-    answer = client.post(f"/events/{refused}/acknowledge", data={"reason": "<b>known</b>"})
-    assert (answer.status_code, answer.location) == (303, f"/events/{refused}")
-    assert acknowledged(sample, refused)
-    assert "acknowledged</span>" in client.get("/events?status=failed").text
-    assert "<b>0</b> failed" in client.get("/").text
-    assert client.post(f"/events/{refused}/acknowledge", data={"reason": "x"}).status_code == 409
-    assert client.post(f"/events/{refused}/reopen").status_code == 303
-    assert not acknowledged(sample, refused)
-    assert client.post(f"/events/{refused}/acknowledge", data={"reason": " "}).status_code == 409
-    assert "<b>1</b> failed" in client.get("/").text
-
-
 def test_the_page_acknowledges_exactly_the_many_that_were_confirmed(client: FlaskClient, sample: Sample) -> None:
     ids = fail(sample, 2)
     page = client.get("/acknowledge?status=failed").text

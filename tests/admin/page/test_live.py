@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 from flask.testing import FlaskClient
 
 from admin.page.app import create_app
-from store.delivery_records import WithoutEvent
-from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, Term, new_event_id
 from tests.admin.sample import Sample
 
@@ -38,20 +35,6 @@ def test_only_pages_without_payloads_may_run_scripts_and_only_our_own(client: Fl
     assert "script" not in client.get("/events").headers["Content-Security-Policy"]
     assert "script" not in client.get("/").headers["Content-Security-Policy"]
     assert client.get("/webhooks/orders").headers["Content-Security-Policy"].endswith("; script-src 'self'")
-
-
-def test_its_rows_go_on_with_what_comes(client: FlaskClient, sample: Sample) -> None:
-    first = client.get(ROWS).text
-    assert all(f'data-key="{event_id}"' in first for event_id in sample.events.values())
-    event_id = arrive(sample)
-    rows = client.get(ROWS).text
-    assert rows.index(f'<tr data-key="{event_id}"') == rows.index("<tr")
-    assert f'href="/events/{event_id}"' in rows
-    rejected = WithoutEvent("orders", sample.store.now(), 401, "<script>alert(1)</script>")
-    sample.store.without_events.record([rejected], {})
-    rows = client.get(ROWS).text
-    assert "&lt;script&gt;alert" in rows
-    assert "<script>" not in rows
 
 
 def test_rows_that_are_the_same_are_not_sent_again(client: FlaskClient, sample: Sample) -> None:
@@ -89,14 +72,3 @@ def test_what_is_hidden_is_in_no_row(client: FlaskClient, sample: Sample) -> Non
     rows = client.get(ROWS).text
     assert event_id in rows
     assert "4111 1111" not in rows
-
-
-def test_a_store_that_is_away_is_no_end(client: FlaskClient, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(self: object) -> None:
-        raise StoreUnavailable("no disk")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("admin.page.context.Source.store", fails)
-        assert client.get(ROWS).status_code == 503
-    event_id = arrive(sample)
-    assert event_id in client.get(ROWS).text

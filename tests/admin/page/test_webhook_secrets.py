@@ -63,37 +63,6 @@ def test_the_value_of_a_header_is_rotated_and_the_old_one_is_good_until_it_is_re
     assert page.post("/webhooks/one/secret", do="rotate", header="X-No", version=page.version("one")).status_code == 409
 
 
-def test_a_webhook_with_callback_is_made_edited_and_its_secret_rotated(page: Page) -> None:
-    form = page.client.get("/new?platform=custom").text
-    assert "proof=callback" in form
-    more = "callback: {expires: 2d, tasks: [approve], query: [decision]}"
-    made = page.create(platform="custom", name="approvals", proof="callback", more=more)
-    assert made.status_code == 200, made.text
-    callback = page.defined["approvals"].callback
-    assert (callback.expires, callback.tasks, callback.query) == (2 * 86_400.0, ("approve",), ("decision",))
-    [old] = [secret.get_secret_value() for secret in callback.secret]
-    assert old == "9f86d081884c7d659a2feaa0c55ad015"
-    assert old not in made.text, "nobody enters it anywhere"
-    page.edit("approvals", "expires: 2d", "expires: 3d")
-    assert page.defined["approvals"].callback.expires == 3 * 86_400.0
-
-    def secrets() -> list[str]:
-        return [secret.get_secret_value() for secret in page.defined["approvals"].callback.secret]
-
-    assert secrets() == [old]
-    rotated = page.post("/webhooks/approvals/secret", do="rotate", version=page.version("approvals"))
-    new, kept = secrets()
-    assert (kept, len(new)) == (old, 43)
-    assert "New URLs are signed with the new one" in rotated.text
-    assert new not in rotated.text
-    assert "Ends every URL that it signed" in rotated.text
-    page.post("/webhooks/approvals/secret", do="forget", version=page.version("approvals"))
-    assert secrets() == [new]
-    assert len(list((page.folder / "secrets").glob("[!.]*"))) == 1, "the old one's file is gone"
-    page.post("/webhooks/approvals/delete", confirm="approvals", version=page.version("approvals"))
-    assert not list((page.folder / "secrets").glob("[!.]*"))
-
-
 def test_urls_that_nothing_signs_have_no_secret_to_rotate(page: Page) -> None:
     made = page.create(platform="custom", name="open", proof="callback", more="callback: {by: id}")
     assert page.defined["open"].callback.secret is None

@@ -57,16 +57,6 @@ def post(page: FlaskClient, path: str, **values: Any) -> TestResponse:
 # --- the form -----------------------------------------------------------------------------------------------
 
 
-def test_five_thousand_workflows_are_offered_with_their_versions(page: FlaskClient, conductor: StandIn) -> None:
-    names = [f"flow_{number}" for number in range(5000)]
-    conductor.has(*names, versions=(1, 2, 3, 7))
-    text = page.get("/new?platform=github").text
-    offered = re.findall(r'<option value="(\w+)">version 1, 2, 3, 7</option>', text)
-    assert offered == names
-    assert text.count('list="workflows"') == 2  # to receive, and to start
-    assert "Conductor has 5000 workflows" in text
-
-
 def test_a_workflow_that_can_hardly_be_offered_does_not_keep_the_others_from_it(
     page: FlaskClient, conductor: StandIn
 ) -> None:
