@@ -110,17 +110,6 @@ def test_every_page_is_accessible_and_fits(driver: Chrome, sample: Sample, check
     assert found == {}
 
 
-def test_faint_texts_are_seen(driver: Chrome, sample: Sample) -> None:
-    style = "document.querySelector('h1').style.cssText = arguments[0]"
-    with browser.serving_page(sample.settings) as url:
-        driver.get(f"{url}/changes")
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
-        assert axe.faint(driver) == []
-        for faint in ("color: #888", "opacity: .6", "color: rgb(0 0 0 / 50%)", "color: white; background: #d00000a0"):
-            driver.execute_script(style, faint)
-            assert [text.partition(":")[0] for text in axe.faint(driver)] == ["Changes"], faint
-
-
 @pytest.fixture
 def relay(tmp_path_factory: pytest.TempPathFactory) -> Relay:
     callback = {"secret": CALLBACK_SECRET, "query": ["decision", "note"]}

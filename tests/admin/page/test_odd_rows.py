@@ -8,7 +8,6 @@ from unittest import mock
 import pytest
 from flask.testing import FlaskClient
 
-from admin.page import pages
 from store.sql import rows
 from tests.admin.sample import Sample, keep_refused
 
@@ -72,14 +71,6 @@ def test_an_event_that_cannot_be_read_hides_no_other_from_a_task(
     assert answer.status_code == 200
     assert [one["eventId"] for one in answer.get_json()["events"]] == others
     assert client.get("/tasks/task-main").status_code == 200
-
-
-def test_of_very_many_broken_tasks_some_are_shown_above_the_others(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert "More are broken" not in client.get("/tasks").text
-    monkeypatch.setattr(pages, "_BROKEN", 0)
-    assert "More are broken" in client.get("/tasks").text
 
 
 def test_a_task_in_a_state_that_no_bridge_wrote_is_shown_as_broken(client: FlaskClient, sample: Sample) -> None:

@@ -39,20 +39,5 @@ def test_the_command_line_says_what_happened(cli: Cli, sample: Sample) -> None:
         assert "\nhappened:    order=1\n" in cli("events", command, event_id).stdout
 
 
-def test_the_overview_leads_to_the_failures_by_reason(client: FlaskClient) -> None:
-    assert '<a href="/failures">Show them</a>' in client.get("/").text
-
-
-def test_what_belongs_to_a_page_of_the_navigation_is_marked_there(client: FlaskClient, sample: Sample) -> None:
-    for path, name in (
-        ("/failures", "Events"),
-        (f"/events/{sample.events['expired']}", "Events"),
-        (f"/events/{sample.events['expired']}/compare", "Events"),
-        ("/tasks/task-main", "Tasks"),
-        ("/rejections/retry?webhook=github-deploys", "Rejections"),
-    ):
-        assert f' aria-current="page">{name}</a>' in client.get(path).text, path
-
-
 def test_that_nothing_can_be_retried_is_no_question(client: FlaskClient) -> None:
     assert "<h1>Nothing to retry for github-deploys</h1>" in client.get("/rejections/retry?webhook=github-deploys").text
