@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hmac
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -174,8 +173,12 @@ def test_tags_are_put_read_and_deleted(client: Client) -> None:
         (FLAGS | {"headers": {"X": "***"}}, "no current one to keep"),
         (FLAGS | {"receiverWorkflowNamesToVersions": {}}, "reaches no workflow"),
         (FLAGS | {"receiverWorkflowNamesToVersions": []}, "must be an object"),
-        (FLAGS | {"verifier": "NOTHING"}, "known are HEADER_BASED"),
         (FLAGS | {"headers": {"bad name": "x"}}, "headers.bad name"),
+        (FLAGS | {"headers": {"Authorization": None}}, "a header's value must be text"),
+        (FLAGS | {"sourcePlatform": "Nobody"}, "microsoft-teams"),
+        (FLAGS | {"verifier": "RSA_BASED"}, "HMAC_BASED"),
+        (FLAGS | {"verifier": None}, "HEADER_BASED"),
+        (FLAGS | {"verifier": "HMAC_BASED", "headerKey": "X", "secretValue": "not base64!"}, "Base64"),
     ],
 )
 def test_a_bad_body_is_answered_with_what_is_wrong(client: Client, page: Page, body: Any, says: str) -> None:
@@ -245,24 +248,6 @@ def test_what_is_no_reference_is_an_error(form: str, client: Client, monkeypatch
     assert client("POST", "", GITHUB | {"secretValue": form}).status_code == 400
 
 
-def test_a_key_of_hmac_based_is_base64_bytes_and_all(client: Client, page: Page) -> None:
-    assert "Base64" in client("POST", "", PAYMENT | {"secretValue": "not base64!"}).get_json()["message"]
-    key = bytes(range(200, 232))  # no text
-    sent = PAYMENT | {"secretValue": base64.b64encode(key).decode(), "workflowsToStart": {"flow": 1}}
-    made = client("POST", "", sent)
-    assert made.status_code == 200
-    folder = page.folder.parent
-    store = open_store(f"sqlite:///{folder / 'other.db'}")
-    settings = page.settings.model_copy(update={"bridge_database": f"sqlite:///{folder / 'other.db'}"})
-    relay = create_relay(settings, store=store).test_client()
-    body = b'{"paid": true}'
-    mac = base64.b64encode(hmac.digest(key, body, "sha256")).decode()
-    path = f"/api/webhook/{made.get_json()['id']}"
-    assert relay.post(path, data=body, headers={"X-Provider-Signature": mac}).status_code == 200
-    assert relay.post(path, data=body + b" ", headers={"X-Provider-Signature": mac}).status_code == 401
-    store.close()
-
-
 def test_the_integration_test_of_the_go_sdk(client: Client) -> None:
     """conductor-sdk/conductor-go, test/integration_tests/webhook_client_test.go, step by step."""
     sent = {
@@ -323,20 +308,6 @@ def test_an_id_or_name_that_is_taken_is_refused(client: Client) -> None:
     assert "id one" in client("POST", "", GITHUB | {"id": "one"}).get_json()["message"]
     assert "id custom_webhook_1" in client("POST", "", GITHUB | {"id": "custom_webhook_1"}).get_json()["message"]
     assert client("POST", "", GITHUB | {"name": "one"}).status_code == 400
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"sourcePlatform": "Nobody"}, "microsoft-teams"),
-        ({"verifier": "RSA_BASED"}, "HMAC_BASED"),
-        ({"verifier": None}, "HEADER_BASED"),
-    ],
-)
-def test_an_unknown_word_is_a_400_that_says_what_is_possible(change: Any, words: str, client: Client) -> None:
-    answer = client("POST", "", FLAGS | change)
-    assert answer.status_code == 400
-    assert words in answer.get_json()["message"]
 
 
 def test_tags_can_come_with_a_new_webhook(client: Client) -> None:
@@ -419,9 +390,3 @@ def test_a_secret_that_is_sent_as_secret_key_is_neither_kept_nor_shown(client: C
 def test_wrong_tags_leave_no_webhook_behind(client: Client, page: Page) -> None:
     assert client("POST", "", FLAGS | {"tags": [{"no": "key"}]}).status_code == 400
     assert FLAGS["name"] not in page.defined
-
-
-@pytest.mark.parametrize("value", [None, True, {}, []])
-def test_a_headers_value_that_is_no_text_is_refused(value: Any, client: Client) -> None:
-    refused = client("POST", "", FLAGS | {"headers": {"Authorization": value}})
-    assert (refused.status_code, refused.get_json()["message"]) == (400, "a header's value must be text")
