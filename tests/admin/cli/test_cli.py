@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -104,19 +102,6 @@ def test_a_store_moves_only_to_where_a_setting_can_name_it(cli: Cli, sample: Sam
     assert "FROM: " in cli("migrate-store", url, here, code=2).stderr
 
 
-@pytest.mark.parametrize("command", [("events",), ("events", "explain", "last"), ("tasks",), ("rejections",)])
-def test_a_limit_that_no_database_counts_to_is_2(cli: Cli, command: tuple[str, ...]) -> None:
-    assert "--limit" in cli(*command, "--limit", str(2**63), code=2).stderr
-
-
-def test_rejections_are_listed(cli: Cli) -> None:
-    found = json.loads(cli("rejections", "--json", "--webhook", "orders").stdout)
-    assert [one["reason"] for one in found] == ["the header X-Api-Key is wrong <script>"]
-    assert "203.0.113.10" in cli("rejections").stdout
-    assert cli("rejections").stderr == ""
-    assert cli("rejections", "--limit", "1").stderr == "only the newest 1 are listed; see --limit\n"
-
-
 @pytest.mark.parametrize(
     "arguments", [["events"], ["tasks"], ["rejections"], ["events", "show", "x"], ["events", "replay", "x"]]
 )
@@ -127,24 +112,6 @@ def test_a_missing_database_is_one_line_and_is_not_made(cli: Cli, sample: Sample
         f"no database at {sample.folder}/none.db; start the relay, or set BRIDGE_DATABASE to yours\n"
     )
     assert not (sample.folder / "none.db").exists()
-
-
-def test_a_newer_database_is_one_line(cli: Cli, sample: Sample) -> None:
-    with sqlite3.connect(sample.folder / "bridge.db") as database:
-        database.execute("UPDATE schema_version SET version = 99")
-    database.close()
-    result = cli("events", code=1)
-    assert "created by a newer version of the bridge" in result.stderr
-    assert "Traceback" not in result.output
-
-
-def test_a_file_that_is_no_database_is_one_line(cli: Cli, sample: Sample) -> None:
-    other = sample.folder / "other.db"
-    other.write_text("not a database, but long enough to look like one" * 50, encoding="utf-8")
-    cli.environment["BRIDGE_DATABASE"] = f"sqlite:///{other}"
-    said = f"{other} isn't an SQLite database; set BRIDGE_DATABASE to the bridge's, or move the file away\n"
-    assert cli("events", code=1).stderr == said
-    assert f"error: BRIDGE_DATABASE: {said}" in cli("check", code=1).stderr
 
 
 def test_the_shell_completes_commands_and_webhooks(cli: Cli) -> None:

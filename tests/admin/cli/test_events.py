@@ -6,8 +6,6 @@ import json
 
 import pytest
 
-from admin.bridge import Bridge
-from admin.events.replay import replay
 from store.records import NewEvent
 from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
@@ -226,14 +224,3 @@ def test_a_task_is_shown_with_the_events_that_came_near(cli: Cli, sample: Sample
     assert found["events"][0]["eventId"] == sample.events["delivered"]
     assert found["events"][0]["verdict"] == "taken"
     assert "no task nothing is known" in cli("tasks", "show", "nothing", code=1).stderr
-
-
-def test_a_replay_says_when_the_store_cannot_be_written(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    from store.errors import StoreUnavailable
-
-    def refuse(events: object) -> None:
-        raise StoreUnavailable("SQLite: database or disk is full")
-
-    monkeypatch.setattr(sample.store.deliveries, "append", refuse)
-    with pytest.raises(StoreUnavailable):
-        replay(Bridge(sample.settings, sample.store, sample.bridge().definitions), sample.events["refused"])

@@ -119,14 +119,6 @@ def test_an_option_without_a_place_in_the_webhook_is_wrong_usage(
     assert not defined()
 
 
-def test_a_challenge_may_stand_beside_another_proof(cli: Cli) -> None:
-    cli("new", "x", "--receiver", "a", "--header", "X-Key", "--more", "challenge: {name: token}")
-    (webhook,) = load_definitions(Path("hooks"), PLATFORMS, {}).webhooks
-    assert webhook.challenge is not None
-    assert webhook.headers is not None
-    assert webhook.challenge.name == "token"
-
-
 def test_a_webhook_with_callback_by_options(cli: Cli) -> None:
     options = "callback: {expires: 2d, tasks: [approve], query: [decision, note]}"
     made = cli("new", "approvals", "--more", options, "--receiver", "flow")
@@ -220,8 +212,3 @@ def test_a_terminal_is_asked_for_what_each_kind_of_proof_needs(
 )
 def test_a_mistake_is_told_by_the_name_of_its_setting(cli: Cli, options: tuple[str, ...], says: str) -> None:
     assert says in cli("new", "x", *options, "--receiver", "flow", code=1).output
-
-
-def test_a_secrets_file_that_cannot_be_read_is_named_once(cli: Cli) -> None:
-    result = cli("new", "pay", "--platform", "stripe", "--receiver", "checkout", "--secret", "@none.txt", code=2)
-    assert result.stderr.endswith("Error: Invalid value for --secret: none.txt: No such file or directory\n")

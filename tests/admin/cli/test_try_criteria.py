@@ -67,13 +67,6 @@ def test_two_events_are_compared(cli: Cli, sample: Sample) -> None:
     cli("events", "diff", one, "unknown-event", code=1)
 
 
-def test_a_long_key_makes_no_table_wider_than_people_can_read(cli: Cli, sample: Sample) -> None:
-    long = new_event_id()
-    sample.store.deliveries.append([NewEvent(long, "orders", 1, json.dumps({"k" * 40_000: 1}), {}, {}, 2, None)])
-    result = cli("events", "diff", long, sample.events["delivered"], code=1)
-    assert max(map(len, result.stdout.splitlines())) < 400
-
-
 def test_nothing_hidden_is_tried_or_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "webhooks.yaml").write_text(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from flask.testing import FlaskClient
 
 from admin.check.health import failed_since
@@ -56,13 +55,6 @@ def test_replays_of_replays_are_one_family(sample: Sample) -> None:
     assert event(sample, third).resolved_by is None
 
 
-@pytest.mark.parametrize("status", ["pending", "failed", "expired", "ignored"])
-def test_only_what_a_replay_delivered_is_resolved(sample: Sample, status: EventStatus) -> None:
-    first = sample.events["refused"]
-    replayed(sample, first, status)
-    assert event(sample, first).resolved_by is None
-
-
 def test_an_event_names_its_replays_and_they_name_it(cli: Cli, client: FlaskClient, sample: Sample) -> None:
     old = sample.events["refused"]
     first = replayed(sample, old, "failed")
@@ -89,11 +81,3 @@ def test_a_resolved_event_is_no_issue_any_more(sample: Sample) -> None:
     assert [found.id for found in failed_since(sample.bridge(), 0)] == [old]
     replayed(sample, old, "delivered")
     assert failed_since(sample.bridge(), 0) == []
-
-
-def test_the_overview_finds_what_failed_behind_many_that_were_resolved(sample: Sample) -> None:
-    old = sample.events["refused"]
-    for _ in range(201):
-        replayed(sample, sample.events["expired"], "failed")
-    replayed(sample, sample.events["expired"], "delivered")
-    assert [found.id for found in failed_since(sample.bridge(), 0)] == [old]

@@ -11,19 +11,17 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
-from admin.bridge import Bridge
 from admin.cli.events import line_of
 from admin.events.follow import Follower
 from admin.events.replay import Plan, choose, plan_of, replay, replay_all
 from admin.events.search import Search
-from store.delivery_records import WithoutEvent
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, new_event_id
-from store.sql.event_search import EventFilter, EventPage
+from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.sample import Sample
@@ -253,17 +251,6 @@ def test_a_person_is_asked(sample: Sample, answer: str, number: int) -> None:
     assert (done.returncode, len(replayed(sample))) == (1 - number, number)
 
 
-def test_events_of_webhooks_that_are_gone_are_named_before(cli: Cli, sample: Sample) -> None:
-    fail(sample, 1)
-    fail(sample, 2, webhook="gone-webhook")
-    sample.store.hidden_paths.keep({"gone-webhook": ()})
-    result = cli("events", "replay", *MARKED, "--dry-run")
-    assert result.stdout.endswith("2 left out: the webhook gone-webhook is no longer defined\n")
-    found = json.loads(cli("events", "replay", *MARKED, "--dry-run", "--json").stdout)
-    assert (found["chosen"], found["byWebhook"]) == (3, {"github-deploys": {"failed": 1}})
-    assert found["leftOut"] == {"the webhook gone-webhook is no longer defined": 2}
-
-
 # --- the page ---
 
 
@@ -332,39 +319,11 @@ def test_new_events_are_told_once_and_in_order(sample: Sample) -> None:
     assert other.look() == []
 
 
-class OneEvent:
-    """A store with one event, whose status the test sets."""
-
-    def __init__(self, event: Event):
-        self.event = event
-        self.queries = self.without_events = self
-
-    def newest(self, webhook: str | None = None, limit: int = 100) -> list[WithoutEvent]:
-        return []
-
-    def page(self, query: EventFilter) -> EventPage:
-        before = query.before_seq is None or self.event.seq < query.before_seq
-        return EventPage([self.event] if before and self.event.seq > query.after_seq else [])
-
-    def arrivals(self, after: int) -> list[int]:
-        return [self.event.seq] if self.event.seq > after else []
-
-    def listed(self, ids: list[str]) -> dict[str, Event]:
-        return {self.event.id: self.event} if self.event.id in ids else {}
-
-    def some_targets_of(self, ids: list[str], most: int) -> list[Any]:
-        return []
-
-
 def test_what_becomes_of_an_event_is_told_once(sample: Sample) -> None:
+    follower = Follower(sample.bridge(), Search())
     [event_id] = arrive(sample, 1)
-    event = sample.bridge().event(event_id)
-    store = OneEvent(replace(event, seq=0))
-    bridge = Bridge(sample.settings, cast(Any, store), sample.bridge().definitions)
-    follower = Follower(bridge, Search())
-    store.event = event
     assert [(news.event.status, news.is_new) for news in follower.look()] == [("pending", True)]
-    store.event = replace(event, status="failed")
+    finish(sample, event_id, "failed")
     [news] = follower.look()
     assert (news.event.status, news.is_new) == ("failed", False)
     assert "  <--  github-deploys  failed  " in line_of(news)

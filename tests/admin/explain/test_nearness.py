@@ -13,9 +13,9 @@ import pytest
 from admin.explain import explainer
 from admin.explain.explainer import Explainer
 from admin.explain.pairs import Context, compare, share_that_holds
-from store.records import Event, NewEvent, Task, Term, new_event_id
+from store.records import NewEvent, Task, Term, new_event_id
 from tests.admin.explain.test_explain import event, task, webhook
-from tests.admin.sample import Sample, make_sample
+from tests.admin.sample import make_sample
 
 VALUES: list[Any] = ["push", 1, 1.0, "1", True, None, [1], {"a": 1}, "***"]
 PATHS = ["$.type", "$.number", "$.items[*]", "$._webhook.headers['x-event']", "$.missing", "$["]
@@ -76,17 +76,3 @@ def test_a_task_that_many_webhooks_may_reach_is_explained_with_a_share_of_the_ev
     bridge = sample.bridge()
     near = Explainer(bridge).task(bridge.task("task-other")).near
     assert Counter(one.event.webhook for one in near) == {"one": 2, "two": 2}
-
-
-def test_a_payload_is_read_once_however_many_tasks_wait(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    bridge = sample.bridge()
-    event, document = bridge.event(sample.events["pending"]), Event.document
-    read: list[str] = []
-
-    def reading(self: Event, metadata: bool = True) -> dict[str, Any]:
-        read.append(self.id)
-        return document(self, metadata)
-
-    monkeypatch.setattr(Event, "document", reading)
-    assert Explainer(bridge).event(event).tasks
-    assert read == [event.id]
