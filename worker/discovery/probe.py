@@ -66,18 +66,13 @@ def probe(
     if server.proxy is not None:
         found.append(CheckResult("note", f"Conductor is called by the proxy {without_user(server.proxy)}", _BY_PROXY))
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
-    if not done_within(seconds, partial(_probe, server, definitions, left, seconds, found)):
+    thread = threading.Thread(target=_probe, args=(server, definitions, left, seconds, found), daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
         late = f"Conductor could not be checked completely within {seconds:.0f} s: it is slow, or down"
         return [*found, CheckResult("warning", late, usable=False)]
     return found
-
-
-def done_within(seconds: float, job: Callable[[], object]) -> bool:
-    """Does the job on a thread, and waits for it no longer than that; whether it is done."""
-    thread = threading.Thread(target=job, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return not thread.is_alive()
 
 
 def _probe(

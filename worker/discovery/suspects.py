@@ -59,9 +59,6 @@ class Suspects:
         self._shown: dict[tuple[Kind, str], int] = {}
         """The items that people were told about, each with its failures then."""
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def __contains__(self, item: tuple[Kind, str]) -> bool:
         return item in self._items
 

@@ -72,9 +72,6 @@ class Workflows:
         self._until = float("-inf")
         self._shown_at = float("-inf")
 
-    def __contains__(self, workflow_id: str) -> bool:
-        return workflow_id in self._known
-
     def begin(self) -> set[str]:
         """A decision begins. Returns the workflows about which more may be known than at the last one."""
         self._until = self._clock.monotonic() + _LONGEST

@@ -227,7 +227,7 @@ def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_
         bench.alone.begin()
         bench.alone.save()
     assert bench.store.aside == {}
-    assert not len(bench.alone._doubts)
+    assert not bench.alone._doubts.all()
 
 
 def test_a_first_look_has_less_time_than_a_call_so_that_many_which_hang_take_no_place_for_long() -> None:
