@@ -137,10 +137,7 @@ class TaskTimeouts:
                     del self._timers[task_id]
                     continue
                 self._running.add(timer)
-                try:
-                    self._pool.submit(self._put_off, timer, waits, heartbeat)
-                except RuntimeError as error:  # no thread could be started: one of the others takes it later
-                    log.error("too few threads for time-outs", error=str(error))
+                self._pool.submit(self._put_off, timer, waits, heartbeat)
 
     def _has_room(self, group: tuple[bool, int]) -> bool:
         is_failing, _ = group
