@@ -50,17 +50,6 @@ def test_one_that_was_made_up_is_among_the_first_that_retention_deletes(store: S
     assert store.queries.event("e1") is not None
 
 
-def test_a_delivered_replay_resolves_it(store: Store) -> None:
-    arrive(store, only=PLACE)
-    [target] = decide(store, "e1", replace(completion(), task_id=None), claim=1)
-    store.claims.record_results("me", [Result(target, "failed", "no")], NOW)
-    arrive(store, "e2", only=PLACE, replay_of="e1", origin="e1")
-    decision = Decision("e2", "pending", "no", (completion(),), origin="e1")
-    [again] = store.decisions.decide(ME, [decision], [], NOW, 1)
-    store.claims.record_results("me", [Result(again, "done")], NOW)
-    assert event(store, "e1").resolved_by == "e2"
-
-
 def test_its_place_is_kept_as_text() -> None:
     assert from_text(str(to_text(PLACE))) == PLACE
     assert str(PLACE) == "task approve__2 of workflow w1"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from store.errors import LeadershipLost
+from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import Decision, NewTarget, Term, Workflow
 from store.sql.store import Store
 from tests.store.contract.makers import (
@@ -147,8 +147,9 @@ def test_a_task_is_given_to_one_event_at_a_time(store: Store) -> None:
     store.tasks.adopt(ME, [task()], NOW)
     decide(store, arrive(store, "e1"), completion())
     arrive(store, "e2")
-    with pytest.raises(Exception, match=r"(?i)unique"):
+    with pytest.raises(Unstorable, match=r"(?i)unique"):
         decide(store, "e2", start(), completion())
+    assert not issubclass(Unstorable, StoreUnavailable), "it says nothing about the store"
     assert states(store, "e2") == [], "all of a decision or nothing"
     assert event(store, "e2").decided_at is None
 

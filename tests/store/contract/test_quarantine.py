@@ -6,9 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
-from store.errors import StoreUnavailable, Unstorable
 from store.records import Decision, Result, SetAside
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
@@ -165,14 +162,6 @@ def test_an_event_that_is_set_aside_is_not_forgotten_however_long_nobody_tries_i
     store.quarantine.set_aside([*event_aside("e1"), aside("t1")])
     store.maintenance.prune(NOW + 10**9, 100)
     assert ids(store.quarantine.items()) == ["e1"]
-
-
-def test_what_the_database_refuses_says_nothing_about_the_store(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
-    decide(store, arrive(store, "e1"), completion())
-    with pytest.raises(Unstorable, match=r"(?i)unique"):
-        decide(store, arrive(store, "e2"), completion())
-    assert not issubclass(Unstorable, StoreUnavailable)
 
 
 def test_a_target_that_has_ended_is_set_aside_no_longer_whoever_ended_it(store: Store) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from store.records import Decision, Result
-from store.sql.database import Listener
+from store.records import Result
+from store.sql.database import Topic
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connections
 from store.sqlite.signals import SqliteListener, SqliteSignals
 from testkit.descriptors import is_written_elsewhere
-from tests.store.contract.makers import ME, NOW, arrive, decide, start
+from tests.store.contract.makers import NOW, arrive, decide, start
 
 
 @pytest.fixture
@@ -44,7 +44,12 @@ def test_a_target_is_not_claimed_before_its_time_also_when_that_changed_meanwhil
     assert len(store.claims.claim("two", NOW + 20_000, 0, 1)) == 1
 
 
-def assert_it_looks_whether_anything_was_written(store: SqliteStore, listener: Listener) -> None:
+@pytest.mark.parametrize("topic", ["events", "answers"])
+def test_who_listens_without_a_fifo_looks_whether_anything_was_written(
+    store: SqliteStore, tmp_path: Path, topic: Topic
+) -> None:
+    store.signals.path = f"{tmp_path}/no folder/wake"
+    listener = store.signals.listener(topic)
     assert isinstance(listener, SqliteListener)
     assert listener._fifo is None
     listener.wait(0)
@@ -52,14 +57,6 @@ def assert_it_looks_whether_anything_was_written(store: SqliteStore, listener: L
     listener.wait(120)
     assert not listener._has_changed()
     listener.close()
-
-
-def test_where_there_are_no_fifos_the_decider_looks_whether_anything_was_written(
-    store: SqliteStore, tmp_path: Path
-) -> None:
-    store.signals.path = f"{tmp_path}/no folder/wake"
-    listener = store.signals.listener("events")
-    assert_it_looks_whether_anything_was_written(store, listener)
 
 
 def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
@@ -73,10 +70,6 @@ def test_of_two_threads_that_find_nobody_listening_neither_writes_elsewhere(
     assert not is_written_elsewhere(monkeypatch, notify, notify)
 
 
-def test_who_listens_without_a_fifo_looks_whether_anything_was_written(store: SqliteStore) -> None:
-    assert_it_looks_whether_anything_was_written(store, store.signals.listener("answers"))
-
-
 def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
     listener = store.signals.listener("events")
     arrive(store, "first")
@@ -86,17 +79,3 @@ def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
     with closing(store.signals.listener("events")) as again:
         arrive(store, "last")
         assert again.wait(5)
-
-
-def test_finished_events_are_counted_as_they_come_and_go(store: SqliteStore) -> None:
-    for number in range(6):
-        decide(store, arrive(store, f"e{number}"), start(number))
-    for outcome, target in zip(
-        ("done", "done", "failed", "failed", "done"), store.claims.claim("me", NOW, 0, 5), strict=True
-    ):
-        store.claims.record_results("me", [Result(target, outcome)], NOW)  # type: ignore[arg-type]
-    assert store.queries.event_counts() == {"pending": 1, "delivered": 3, "failed": 2}
-    store.decisions.decide(ME, [Decision("e0", "expired", "no"), Decision("e2", "pending", "held")], [], NOW, 0)
-    assert store.queries.event_counts() == {"pending": 2, "delivered": 2, "expired": 1, "failed": 1}
-    store.maintenance.prune(NOW + 1, 99)
-    assert store.queries.event_counts() == {"pending": 2}
