@@ -69,6 +69,8 @@ def damage(sample: Sample, statement: str) -> None:
         "targets SET attempts = 'many', due_at = 'later'",
         f"without_events SET reason = {BLOB}, at = 'late', status = 'none'",
         "without_events SET at = 'late' WHERE event_id IS NOT NULL",
+        "targets SET state = 'odd', kind = 'odder'",
+        "events SET status = 'odd'",
         f"events SET received_at = {FAR}",
         f"events SET payload = {BLOB}",
         "events SET payload = '[1]', headers = '{'",

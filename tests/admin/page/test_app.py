@@ -203,31 +203,16 @@ def test_another_site_can_search_nothing_and_watch_nothing(client: FlaskClient) 
 # --- who may see it ---
 
 
-def test_log_in_and_out(guarded: FlaskClient) -> None:
-    answer = guarded.get("/events?status=failed")
-    login = answer.headers["Location"]
-    text = page(guarded, login)
-    assert 'type="password"' in text
-    wrong = guarded.post("/login", data={"token": "wrong", "next": "/events"})
-    assert wrong.status_code == 401
-    assert "Wrong token." in wrong.text
-    right = guarded.post("/login", data={"token": TOKEN, "next": "/events?status=failed"})
-    assert right.status_code == 303
-    assert right.headers["Location"] == "/events?status=failed"
-    cookie = right.headers["Set-Cookie"]
-    assert cookie.startswith(f"{COOKIE}=")
-    assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
-    assert TOKEN not in cookie
-    assert "Log out" in page(guarded, "/events")
-    assert guarded.post("/logout").status_code == 303
-    assert guarded.get("/events").status_code == 302
-
-
-def test_over_https_the_cookie_is_for_https_alone(sample: Sample) -> None:
+def test_the_cookie_is_for_no_script_and_this_site_and_over_https_for_https_alone(sample: Sample) -> None:
     settings = settings_for(sample.folder, bridge_admin_token=TOKEN, bridge_trusted_proxies=1)
     client = create_app(settings).test_client()
-    answer = client.post("/login", data={"token": TOKEN}, headers={"X-Forwarded-Proto": "https"})
-    assert "Secure" in answer.headers["Set-Cookie"]
+    for scheme in ("http", "https"):
+        answer = client.post("/login", data={"token": TOKEN}, headers={"X-Forwarded-Proto": scheme})
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith(f"{COOKIE}=")
+        assert {"HttpOnly", "SameSite=Strict", "Path=/"} <= set(cookie.split("; "))
+        assert ("Secure" in cookie) == (scheme == "https")
+        assert TOKEN not in cookie
 
 
 @pytest.mark.parametrize(

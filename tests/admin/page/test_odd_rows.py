@@ -35,18 +35,6 @@ def test_of_very_many_targets_the_first_are_shown_and_the_others_counted(client:
     assert len(client.get(f"/api/events/{event_id}").get_json()["targets"]) == 1001
 
 
-@pytest.mark.parametrize("path", ["/events", "/events/{id}", "/deliveries", "/api/events", "/api/events/{id}"])
-def test_a_state_that_no_bridge_wrote_hides_nothing_else(client: FlaskClient, sample: Sample, path: str) -> None:
-    for name in ("delivered", "refused"):
-        write(sample, "UPDATE events SET status = 'odd' WHERE id = ?", sample.events[name])
-        write(sample, "UPDATE targets SET state = 'odd', kind = 'odder' WHERE event_id = ?", sample.events[name])
-    answer = client.get(path.format(id=sample.events["delivered"]))
-    assert answer.status_code == 200
-    assert sample.events["delivered"] in answer.text
-    if not path.endswith(("events", "deliveries")):
-        assert "can't be read: odd" in unescape(answer.text)
-
-
 @pytest.mark.parametrize("column", ["payload", "headers", "claims"])
 def test_an_event_that_cannot_be_read_has_a_page_that_says_so(client: FlaskClient, sample: Sample, column: str) -> None:
     for name in ("delivered", "pending"):

@@ -310,11 +310,6 @@ def test_an_id_or_name_that_is_taken_is_refused(client: Client) -> None:
     assert client("POST", "", GITHUB | {"name": "one"}).status_code == 400
 
 
-def test_tags_can_come_with_a_new_webhook(client: Client) -> None:
-    webhook = client("POST", "", FLAGS | {"tags": [{"key": "team", "value": "a"}]}).get_json()
-    assert webhook["tags"] == [{"key": "team", "value": "a"}]
-
-
 @pytest.mark.parametrize("goes", ["on the page", "by hand"])
 @pytest.mark.parametrize("comes", ["on the page", "through the API"])
 def test_a_new_webhook_of_an_earlier_ones_name_has_none_of_its_tags(
