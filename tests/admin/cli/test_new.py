@@ -156,27 +156,6 @@ def test_a_file_cannot_be_written_into(cli: Cli) -> None:
     assert "is not a folder" in cli("new", "x", "--platform", "github", "--receiver", "a", code=1).output
 
 
-def test_senders_of_any_kind_prove_themselves_by_options(cli: Cli) -> None:
-    certificate = "mtls: {header: X-DN, subject: CN=a}"
-    cli("new", "parcels", "--more", "jwt: {issuer: https://login.example.com, audience: hooks}", "--receiver", "flow")
-    cli("new", "edi", "--more", certificate, "--receiver", "flow")
-    cli("new", "deals", "--platform", "salesforce", "--more", certificate, "--receiver", "flow")
-    cli("new", "open", "--platform", "salesforce", "--proof", "none", "--receiver", "flow")
-    signature = "signature: {header: X-S, algorithm: sha512, encoding: base64, key_encoding: hex}"
-    cli("new", "bills", "--more", signature, "--receiver", "flow")
-    found = load_definitions(Path("hooks"), PLATFORMS, {}).by_name
-    parcels, edi, bills = found["parcels"], found["edi"], found["bills"]
-    assert parcels.jwt is not None
-    assert parcels.jwt.audience == ("hooks",)
-    assert edi.mtls is not None
-    assert edi.mtls.subject == ("CN=a",)
-    assert found["deals"].mtls is not None
-    assert found["open"].verifier == "none"
-    assert bills.signature is not None
-    assert bytes.fromhex(bills.signature.secret[0].get_secret_value()), "a key in the encoding that was asked for"
-    assert parcels.secret is edi.secret is parcels.headers is edi.headers is None
-
-
 @pytest.mark.parametrize(
     ("answers", "proof"),
     [

@@ -74,23 +74,6 @@ def test_a_retry_verifies_the_webhook(sample: Sample) -> None:
     assert sample.bridge().verified_at()["github-deploys"] is not None
 
 
-def test_a_plan_says_what_would_be_accepted_and_why_the_rest_would_not(sample: Sample) -> None:
-    ready = [keep_refused(sample, b'{"n": %d}' % number) for number in range(3)]
-    keep_refused(sample, secret="wrong")
-    kept = refused(sample)
-    plan = kept.plan(kept.of("github-deploys"))
-    assert plan.ready == ready
-    assert plan.refused.total() == 1
-    assert kept.plan(kept.of("github-deploys", sample.store.now() + 1)).ready == []
-    assert refused(sample).acceptable() == {"github-deploys": (3, 4)}
-    done = refused(sample).retry(plan.ready, ALL)
-    assert dict(done.accepted) == {"github-deploys": 3}
-    assert [json.loads(sample.bridge().event(event).payload) for event in done.event_ids] == [
-        {"n": n} for n in range(3)
-    ]
-    assert refused(sample).acceptable() == {}
-
-
 def test_a_webhook_that_is_gone_accepts_nothing(sample: Sample) -> None:
     keep_refused(sample, webhook="gone")
     kept = refused(sample)

@@ -284,36 +284,6 @@ def test_a_long_value_is_cut() -> None:
     assert shown("x" * 1000).endswith("… (1002 characters)")
 
 
-@pytest.mark.parametrize(
-    ("fields", "text"),
-    [
-        ({}, "Completed task wait of flow (w1)."),
-        ({"state": "pending", "attempts": 0}, "Completing task wait of flow (w1)."),
-        (
-            {"state": "claimed", "attempts": 3, "error": "timed out"},
-            "Completing task wait of flow (w1), attempts so far: 3; the last one failed: timed out.",
-        ),
-        (
-            {"state": "cancelled"},
-            "task wait of flow (w1) had already ended: cancelled, timed out, or completed by someone else.",
-        ),
-        (
-            {
-                "kind": "start",
-                "workflow_id": None,
-                "version": 3,
-                "state": "failed",
-                "error": "No such workflow defined.",
-            },
-            "Starting flow version 3 failed permanently: No such workflow defined.."
-            " Register the workflow in Conductor, or correct `starts`; then replay.",
-        ),
-    ],
-)
-def test_a_target_is_told_in_words(fields: dict[str, Any], text: str) -> None:
-    assert describe_target(target(**fields)) == text.replace("..", ".")
-
-
 # --- an event ---
 
 

@@ -36,16 +36,6 @@ def test_a_task_that_never_came_may_still_get_it_by_a_replay() -> None:
     assert "replay the event" in said
 
 
-def test_a_task_that_another_event_took_is_out_of_reach() -> None:
-    other = target(event_id="other", kind="complete", task_id="t1", state="done")
-    here = event(only=PLACE)
-    waiting = task(id="t1", workflow_id="w1", reference_name="approve")
-    [found] = explain_event(here, [waiting], context(HOOK)).tasks
-    assert found.verdict == "matches"
-    [found] = explain_event(here, [waiting], context(HOOK, on_task=(other,))).tasks
-    assert (found.verdict, found.reason) == ("out of reach", "another event took it: other")
-
-
 def test_a_task_that_only_callbacks_complete_needs_no_matches() -> None:
     assert Definitions((HOOK,)).for_callbacks_only == ["flow"]
     assert Definitions((HOOK, webhook())).for_callbacks_only == []
