@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 from config.target_keys import Message, Start
@@ -183,16 +184,11 @@ def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
 def shown_first(comparisons: Sequence[Comparison], each: bool = False) -> tuple[list[tuple[Comparison, int]], int]:
     """The tasks to show first, and for how many each of them stands; and how many others there are. `each`: all of
     them, one by one."""
-    found = [(one, 1) for one in comparisons] if each else closest(comparisons)
-    return found, len(comparisons) - sum(number for _, number in found)
-
-
-def closest(comparisons: Sequence[Comparison]) -> list[tuple[Comparison, int]]:
-    """The tasks to show first, and for how many each of them stands."""
     groups = grouped(comparisons)
-    if sum(len(group.tasks) for group in groups) <= _SHOWN:
-        return [(one, 1) for group in groups for one in group.tasks]
-    return [(group.tasks[0], len(group.tasks)) for group in groups[:_SHOWN]]
+    found = [(group.tasks[0], len(group.tasks)) for group in groups[:_SHOWN]]
+    if each or sum(len(group.tasks) for group in groups) <= _SHOWN:
+        found = [(one, 1) for one in (comparisons if each else chain.from_iterable(group.tasks for group in groups))]
+    return found, len(comparisons) - sum(number for _, number in found)
 
 
 def answer(comparisons: Sequence[Comparison]) -> str:

@@ -15,7 +15,6 @@ from admin.explain.explainer import Explainer
 from admin.explain.trials import Kind, Trier, read_line, try_newest, written
 from admin.page.pages import bridge, render
 from criteria.jsonpath import BadPath, compile_path
-from criteria.matches import Criterion
 from platforms.guide import samples
 from store.records import Event
 from store.sql.event_search import EventFilter
@@ -49,6 +48,8 @@ def try_criteria(name: str) -> str:
     lines = [read_line(path, value, kind, hide) for path, value in (typed[:1] if kind == "once" else typed)]
     trier = Trier(kind, lines)
     explainer = Explainer(here)
+    # Of several operators at a path, one that doesn't hold is shown.
+    outcomes = sorted(trier.explain(document), key=lambda one: not one.holds) if kind != "once" else ()
     return render(
         "try.html",
         webhook=webhook,
@@ -61,7 +62,7 @@ def try_criteria(name: str) -> str:
         samples=list(samples(webhook.platform)),
         lines=lines,
         more=kind != "once" and len(lines) < _LINES,
-        outcomes=_first_failed(trier.explain(document)) if kind != "once" else {},
+        outcomes={one.path: one for one in outcomes},
         trials=try_newest(here, name, trier),
         tasks=explainer.waiting(event, _TASKS) if event is not None and kind == "matches" else (),
         most_tasks=_TASKS,
@@ -70,11 +71,6 @@ def try_criteria(name: str) -> str:
         most_fields=MOST,
         longest_value=_LONGEST_VALUE,
     )
-
-
-def _first_failed(criteria: list[Criterion]) -> dict[str, Criterion]:
-    """JSONPath → its criterion; of several operators the first that doesn't hold."""
-    return {one.path: one for one in sorted(criteria, key=lambda one: not one.holds)}
 
 
 def _kind() -> Kind:

@@ -8,10 +8,9 @@ from flask import Blueprint, Response, abort, make_response, redirect, request, 
 
 from admin.api.objects import AcceptedRejection, KeptRejection
 from admin.api.openapi import answers
-from admin.bridge import Bridge
 from admin.cli.tables import pretty
 from admin.events.filters import check_webhook, names_for
-from admin.events.kept_rejections import ALL, KeptRejections, Plan
+from admin.events.kept_rejections import ALL, KeptRejections
 from admin.page.pages import blueprint, bridge, chosen_webhook, render
 
 api = Blueprint("rejections_api", __name__, url_prefix="/api")
@@ -60,7 +59,7 @@ def ask_retry() -> str:
     """Asks for confirmation before deliveries are accepted."""
     here, webhook = bridge(), _webhook(request.args.get("webhook"))
     refused = KeptRejections(here)
-    return _asked(here, webhook, refused.plan(refused.of(webhook)))
+    return render("retry.html", webhook=webhook, plan=refused.plan(refused.of(webhook)))
 
 
 @blueprint.post("/rejections/retry")
@@ -71,7 +70,7 @@ def retry_many() -> str:
     plan = refused.plan(refused.of(webhook))
     if not plan.ready or request.form.get("number") != str(len(plan.ready)):
         # Deliveries have come, gone or been accepted since then: what was confirmed is not what would happen.
-        return _asked(here, webhook, plan, changed=True)
+        return render("retry.html", webhook=webhook, plan=plan, changed=True)
     done = refused.retry(plan.ready, ALL)
     return render("retried.html", webhook=webhook, done=done)
 
@@ -96,7 +95,3 @@ def _webhook(name: str | None) -> str:
         abort(400, "name a webhook")
     check_webhook(bridge(), name)
     return name
-
-
-def _asked(here: Bridge, webhook: str, plan: Plan, changed: bool = False) -> str:
-    return render("retry.html", webhook=webhook, plan=plan, changed=changed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from admin.explain.results import Comparison, Verdict, answer, closest
+from admin.explain.results import Comparison, Verdict, answer, shown_first
 from criteria.matches import Criterion
 
 
@@ -16,7 +16,7 @@ def compared(workflow: str, verdict: Verdict, *, ref: bool = False, action: bool
 def test_tasks_that_differ_alike_are_told_once() -> None:
     tasks = [compared("deploy", "differs")] * 200 + [compared("audit", "out of reach")] * 201
     assert answer(tasks) == "No waiting task took it: 200 tasks of deploy differ in $.ref."
-    assert closest(tasks) == [(tasks[0], 200)]
+    assert shown_first(tasks) == ([(tasks[0], 200)], 201)
 
 
 def test_a_few_are_told_one_by_one() -> None:
@@ -25,7 +25,7 @@ def test_a_few_are_told_one_by_one() -> None:
         compared("deploy", "differs"),
         compared("b", "differs", ref=True, action=False),
     ]
-    assert [number for _, number in closest(tasks)] == [1, 1, 1]
+    assert [number for _, number in shown_first(tasks)[0]] == [1, 1, 1]
     assert (
         answer(tasks)
         == "No waiting task took it: 2 tasks of deploy differ in $.ref; the task of b differs in $.action."
@@ -35,7 +35,7 @@ def test_a_few_are_told_one_by_one() -> None:
 
 def test_who_matches_but_is_out_of_reach_is_told() -> None:
     forgotten = compared("deploy", "out of reach", ref=True)
-    assert closest([forgotten]) == [(forgotten, 1)]
+    assert shown_first([forgotten]) == ([(forgotten, 1)], 0)
     assert answer([forgotten]) == "No waiting task took it: the task of deploy is out of reach."
     assert answer([compared("deploy", "out of reach")]).endswith("all 1 that were compared are out of reach.")
     assert answer([]) == "No task is known to be waiting."
