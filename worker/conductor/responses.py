@@ -33,7 +33,7 @@ class TaskStatus:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A task in a list that can't be read, or that makes the whole list fail."""
+    """A task in a list that can't be read."""
 
     id: str | None
     """The task's id, if known."""
