@@ -6,7 +6,6 @@ import json
 
 from flask.testing import FlaskClient
 
-from admin.check.health import failed_since
 from admin.events.replay import families, replay
 from store.records import Decision, Event, EventStatus, NewTarget, Result, Term
 from tests.admin.conftest import Cli
@@ -74,10 +73,3 @@ def test_an_event_names_its_replays_and_they_name_it(cli: Cli, client: FlaskClie
     page = client.get(f"/events/{old}").text
     assert f'<dt>Resolved by</dt><dd><a class="id" href="/events/{second}">' in page
     assert f'<dt>Replayed as</dt><dd><a class="id" href="/events/{first}">' in page
-
-
-def test_a_resolved_event_is_no_issue_any_more(sample: Sample) -> None:
-    old = sample.events["refused"]
-    assert [found.id for found in failed_since(sample.bridge(), 0)] == [old]
-    replayed(sample, old, "delivered")
-    assert failed_since(sample.bridge(), 0) == []

@@ -12,7 +12,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.admin.page import browser
-from tests.admin.page.browser import await_true
+from tests.admin.page.browser import await_true, tab_to
 from tests.admin.sample import Sample
 
 if TYPE_CHECKING:
@@ -46,4 +46,7 @@ def test_ticked_events_can_be_acknowledged_on_a_phone(driver: Chrome, sample: Sa
             tick.send_keys(Keys.SPACE)
         driver.find_element(By.XPATH, "//button[.='Acknowledge']").send_keys(Keys.ENTER)
         await_true(driver, lambda: "Acknowledge 1 event?" in driver.find_element(By.TAG_NAME, "h1").text)
+        tab_to(driver, "reason").send_keys("a test", Keys.ENTER)
+        await_true(driver, lambda: "1 of 1 events acknowledged" in driver.find_element(By.TAG_NAME, "h1").text)
+    assert sample.store.queries.unresolved() == 0
     browser.resize(driver, 1280, 900)

@@ -15,7 +15,7 @@ from selenium.webdriver.common.keys import Keys
 from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, Term, new_event_id
 from testkit.processes import free_port
-from tests.admin.page import axe, browser
+from tests.admin.page import browser
 from tests.admin.page.browser import await_true
 from tests.admin.sample import Sample
 
@@ -105,13 +105,3 @@ def test_after_a_restart_of_the_page_it_goes_on(driver: Chrome, sample: Sample) 
     event_id = arrive(sample)
     with browser.serving_page(settings, port):
         await_true(driver, lambda: rows(driver)[0] == event_id)
-
-
-def test_it_fits_and_passes_axe_while_live(driver: Chrome, url: str, sample: Sample) -> None:
-    script, why = axe.script()
-    if script is None:
-        pytest.skip(why)
-    open_live(driver, url)
-    event_id = arrive(sample)
-    await_true(driver, lambda: rows(driver)[0] == event_id)
-    assert axe.faults(driver, script) == {}

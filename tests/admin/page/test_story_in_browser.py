@@ -46,15 +46,6 @@ def test_an_event_is_acknowledged_and_reopened_by_keyboard(driver: Chrome, sampl
         assert driver.switch_to.active_element.get_attribute("name") == "reason", "it must be said why"
 
 
-def test_many_are_acknowledged_from_the_list(driver: Chrome, sample: Sample) -> None:
-    with browser.serving(sample) as url:
-        driver.get(f"{url}/acknowledge?status=failed")
-        tab_to(driver, "reason")
-        driver.switch_to.active_element.send_keys("a test", Keys.ENTER)
-        wait_for_words(driver, "h1", "1 of 1 events acknowledged")
-    assert sample.store.queries.unresolved() == 0
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 def test_one_target_is_replayed_by_keyboard(driver: Chrome, sample: Sample, width: int) -> None:
     browser.resize(driver, width, 900)
