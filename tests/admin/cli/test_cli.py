@@ -18,26 +18,6 @@ from testkit.processes import ROOT
 from tests.admin.conftest import Cli
 from tests.admin.sample import Sample
 
-COMMANDS = ["check", "webhooks", "events", "tasks", "rejections", "send", "schema", "import"]
-
-
-def test_the_help_names_every_command_and_teaches_by_examples(cli: Cli) -> None:
-    text = cli("--help").output
-    for command in COMMANDS:
-        assert f"\n  {command}" in text
-    for word in ("Examples:", "BRIDGE_WEBHOOKS", "Exit codes:", "_WEBHOOK_BRIDGE_COMPLETE=bash_source"):
-        assert word in text
-
-
-@pytest.mark.parametrize(
-    "command",
-    [*([one] for one in COMMANDS), ["events", "show"], ["events", "explain"], ["events", "replay"], ["tasks", "show"]],
-)
-def test_every_command_explains_itself(cli: Cli, command: list[str]) -> None:
-    text = cli(*command, "--help").output
-    assert text.startswith(f"Usage: webhook-bridge {' '.join(command)}")
-    assert text == cli(*command, "-h").output
-
 
 def test_the_command_line_starts_without_conductors_client() -> None:
     program = "import sys, admin.cli; print('conductor' in sys.modules)"

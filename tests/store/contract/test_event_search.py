@@ -40,7 +40,9 @@ def test_events_are_found_by_their_type_or_how_it_begins(store: Store) -> None:
 def test_text_is_found_whatever_its_case(store: Store) -> None:
     arrive(store, "e1", payload='{"a": "Needle \\u00c4 \u00c4"}', delivery_id="D-1")
     arrive(store, "e2", payload='{"b": "NEEDLE"}')
+    arrive(store, "third", payload='{"c": "100 %_"}', webhook="v")
     assert found(store, text="neEdle") == ["e2", "e1"]
+    assert found(store, text="0 %_") == found(store, text="hir", webhook="v") == ["third"], "of its id, too"
     assert found(store, text="d-1") == found(store, text="D-1") == ["e1"]
     assert found(store, text="needle \\U00C4 \u00c4") == ["e1"]
     assert found(store, text="\u00e4") == [], "only ASCII is folded, the same on every database"

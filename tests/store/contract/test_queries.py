@@ -64,16 +64,6 @@ def test_events_are_listed_by_webhook_and_status(full: Store) -> None:
         assert listed(full, webhook="a", status=status, before_seq=seq, limit=1) == [names[0].format("a")]
 
 
-def test_events_are_found_by_a_part_of_their_text(store: Store) -> None:
-    arrive(store, "first", payload='{"a": "needle %_"}', delivery_id="d-1")
-    arrive(store, "second", payload='{"a": "hay"}', delivery_id="d-2", webhook="v")
-    arrive(store, "third")
-    assert listed(store, text="needle %_") == ["first"]
-    assert listed(store, text="d-") == ["second", "first"]
-    assert listed(store, text="econ", webhook="v") == ["second"]
-    assert listed(store, text="needles") == []
-
-
 def test_events_are_counted_by_status(full: Store) -> None:
     assert full.queries.event_counts() == {"pending": 4, "delivered": 2, "expired": 2, "ignored": 2, "failed": 2}
 

@@ -14,6 +14,7 @@ from store.sql.database import Topic
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connections
 from store.sqlite.signals import SqliteListener, SqliteSignals
+from testkit import PATIENCE
 from testkit.descriptors import is_written_elsewhere
 from tests.store.contract.makers import NOW, arrive, decide, start
 
@@ -78,4 +79,4 @@ def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
         arrive(store, f"e{number}")
     with closing(store.signals.listener("events")) as again:
         arrive(store, "last")
-        assert again.wait(5)
+        assert again.wait(PATIENCE)
