@@ -16,7 +16,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from random import Random
 
 import structlog
 
@@ -29,7 +28,6 @@ from worker.conductor.responses import UNDER_WAY
 from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.unread import UnreadMessages
-from worker.retries import JITTER
 
 log = structlog.get_logger()
 
@@ -250,22 +248,33 @@ class HeldLookUps:
     If a webhook has too many messages, there are fewer for each of them; other webhooks aren't affected.
     """
 
-    def __init__(self, dice: Random = JITTER) -> None:
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._dice = dice
-        self._due: defaultdict[str, list[float]] = defaultdict(list)
-        """Webhook → when each look-up that is still to come is due (Unix seconds). Heaps."""
+        self._by_webhook: defaultdict[str, _LookUps] = defaultdict(_LookUps)
 
     def pause(self, webhook: str, now: int, held_for: float) -> float:
         """Seconds from a look-up `now` (Unix milliseconds) until a message's next one; `held_for` is in seconds."""
-        seconds = now / 1000
         with self._lock:
-            due = self._due[webhook]
-            while due and due[0] <= seconds:
-                heapq.heappop(due)
-            too_many = (len(due) + 1) / (_RAREST * _LOOK_UPS_A_SECOND)
-            pause = min(_RAREST, max(_SOONEST, held_for / 4))
-            if too_many > 1:
-                pause *= too_many * self._dice.uniform(0.85, 1.15)  # those that came together aren't looked at together
-            heapq.heappush(due, seconds + pause)
+            return self._by_webhook[webhook].add(now / 1000, min(_RAREST, max(_SOONEST, held_for / 4)))
+
+
+class _LookUps:
+    """One webhook's look-ups that are still to come."""
+
+    def __init__(self) -> None:
+        self._ends: list[tuple[float, float]] = []
+        """When each is due (Unix seconds), and its rate (look-ups a second). A heap."""
+        self._wanted = 0.0
+        """The sum of these rates."""
+
+    def add(self, now: float, wanted: float) -> float:
+        """Adds a look-up that should come after `wanted` seconds; returns the seconds after which it does."""
+        while self._ends and self._ends[0][0] <= now:
+            self._wanted -= heapq.heappop(self._ends)[1]
+        # From nothing, so that rounding errors don't add up.
+        self._wanted = (self._wanted if self._ends else 0.0) + 1 / wanted
+        # Messages that have just arrived want frequent look-ups, and count with that rate until they are due.
+        evenly = (len(self._ends) + 1) / _LOOK_UPS_A_SECOND
+        pause = max(wanted, min(evenly, wanted * self._wanted / _LOOK_UPS_A_SECOND))
+        heapq.heappush(self._ends, (now + pause, 1 / wanted))
         return pause
