@@ -57,6 +57,8 @@ def test_an_answer_about_something_else_says_nothing_of_what_was_asked(server: S
         lambda: conductor.waiting_task("t1"),
         lambda: conductor.task("t1"),
         lambda: conductor.waiting_in("w1"),
+        lambda: conductor.workflow("w1"),
+        lambda: conductor.outcome("w1"),
         lambda: conductor.runs("w1"),
         lambda: conductor.goes("w1"),
         lambda: conductor.completed_by("w1", "wait", "event"),

@@ -9,11 +9,10 @@ import pytest
 
 from config.webhooks import Webhook
 from testkit.own_webhooks import Fault, OwnWebhooks
-from tests.worker.conductor.stand_in import Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
-from worker.conductor.server_webhooks import ServerWebhook, as_text, from_text, read, remarks
+from worker.conductor.server_webhooks import ServerWebhook, as_text, from_text, remarks
 
 
 @pytest.fixture
@@ -70,32 +69,6 @@ def test_an_answer_that_does_not_tell_is_an_error(server: OwnWebhooks, fault: Fa
     server.fault = fault
     with pytest.raises(ConductorError):
         ask(server.url)
-
-
-def test_the_bridges_own_api_at_conductors_address_is_not_taken_for_conductors() -> None:
-    proxy = StandIn()
-    proxy.answers = [Answer([{"name": "orders"}], headers={"X-Webhook-Bridge": "admin"})]
-    try:
-        assert ask(proxy.url) is None
-    finally:
-        proxy.stop()
-
-
-@pytest.mark.parametrize(
-    "item",
-    [
-        None,
-        7,
-        [],
-        {},
-        {"name": 7, "id": [], "receiverWorkflowNamesToVersions": [], "workflowsToStart": "x"},
-        {"receiverWorkflowNamesToVersions": {"w": "1"}, "workflowsToStart": {"s": {}}},
-    ],
-)
-def test_whatever_is_listed_is_read_or_left_out(item: object) -> None:
-    found = read([item] * 2)
-    assert len(found) in (0, 2)
-    assert from_text(as_text(found)) == found
 
 
 @pytest.mark.parametrize("text", [None, "", "[", "7", '[{"other": 1}]', "[7]"])

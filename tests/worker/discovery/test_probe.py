@@ -65,23 +65,10 @@ def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Condu
     assert server.probe() == [CheckResult("note", "waiting tasks that no queue hands out are found by search")]
 
 
-THEIRS = [{"name": "payments", "id": "7f3kq", "receiverWorkflowNamesToVersions": {"flow": 1}, "secretValue": "***"}]
-
-
 def of_webhooks(server: Conductor, left: tuple[str, ...] = ()) -> list[CheckResult]:
     """What is said besides how tasks are found."""
     found = probe(Server(server.url), DEFINITIONS, left)
     return [one for one in found if "no queue hands out" not in one.what]
-
-
-def test_webhooks_that_the_server_has_for_the_same_workflows_are_a_warning(server: Conductor) -> None:
-    server.edited = {"GET /api/metadata/webhook": Answer(THEIRS)}
-    (result,) = of_webhooks(server)
-    assert result.level == "warning"
-    assert "This Conductor server has webhooks of its own (1)" in result.what
-    assert "orders, and the server's payments (id 7f3kq): both complete tasks of flow" in result.what
-    assert "BRIDGE_LEAVE_TO_CONDUCTOR" in result.remedy
-    assert [one.level for one in of_webhooks(server, left=("flow",))] == ["note"]
 
 
 @pytest.mark.parametrize(
