@@ -32,7 +32,6 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.store: SqliteStore = open_store(f"sqlite:///{folder}/bridge.db")
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
-        self.asked: list[str] = []
         self.executor = self.another("me")
         self.store.leadership.elect("me", 10**9)
         self.event = ""

@@ -191,26 +191,6 @@ def test_a_workflow_that_got_a_message_answers_unless_the_message_went_nowhere(b
 # --- who watches
 
 
-def test_the_leader_looks_into_the_store_rarely_where_no_webhook_waits(bench: Bench) -> None:
-    with mock.patch.object(bench.store.answers, "open", wraps=bench.store.answers.open) as open_:
-        bench.run(10)
-        assert 80 <= open_.call_count <= 101
-        bench.watcher._definitions.current.by_name.pop("w")  # type: ignore[attr-defined]
-        open_.reset_mock()
-        bench.run(10)
-        assert open_.call_count <= 6
-
-
-def test_a_replay_is_answered_to_nobody(bench: Bench) -> None:
-    now = bench.store.now()
-    bench.store.deliveries.append([NewEvent("e1", "w", now, "{}", {}, {}, now)])
-    [target] = bench.decide("e1", NewTarget("start", "flow", correlation_id="1"))
-    workflow = bench.conductor.begin("flow")
-    bench.record(Result(target, "done", workflow_id=workflow.id))
-    bench.run()
-    assert not bench.conductor.workflow_lookups
-
-
 def test_a_worker_that_leads_no_more_asks_nothing(bench: Bench) -> None:
     bench.started()
     bench.run()
@@ -231,16 +211,6 @@ def test_nothing_is_asked_once_nobody_waits_until_somebody_waits_again(bench: Be
         bench.conductor.finish(workflow_id, {"reply": 1})
         bench.store.answers.want({"e1": AnswerWanted("$.reply", ahead + 20_000)})
         bench.run(3)
-    assert bench.answer() is not None
-
-
-def test_who_waits_longer_is_answered_later(bench: Bench) -> None:
-    workflow_id = bench.started(wait=2)
-    bench.run(1)
-    bench.store.answers.want({"e1": AnswerWanted("$.reply", bench.store.now() + 60_000)})
-    bench.run(30, step=0.1)
-    bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.run(1)
     assert bench.answer() is not None
 
 
@@ -272,17 +242,3 @@ def test_a_workflow_that_cant_be_read_for_now_is_answered_later(bench: Bench, er
     bench.conductor.sick.clear()
     bench.run(12, step=0.05)
     assert bench.answer() is not None
-
-
-def test_that_many_answers_are_open_delays_others_only_a_little(bench: Bench) -> None:
-    now = bench.store.now()
-    wanted = AnswerWanted("$.reply", now + 60_000)
-    bench.store.deliveries.append(
-        [NewEvent(f"m{number:06}", "w", now, "{}", {}, {}, now, answer=wanted) for number in range(8000)]
-    )
-    [target] = bench.decide("m007999", NewTarget("start", "flow", correlation_id="m007999"))
-    workflow_id = bench.conductor.begin("flow").id
-    bench.record(Result(target, "done", workflow_id=workflow_id))
-    bench.conductor.finish(workflow_id, {"reply": 1})
-    bench.run(2.5, step=0.02)
-    assert bench.answer("m007999") is not None

@@ -10,39 +10,6 @@ from tests.worker.delivery.played import played as played
 from tests.worker.targets import bench as bench
 
 
-def test_while_conductor_is_away_one_call_at_a_time_tries_and_all_go_on_when_it_is_back(played: Played) -> None:
-    played.bench.decide(*starts(5), claim=False)
-    start = played.bench.conductor.start
-    away = True
-
-    def call(*given: Any) -> Any:
-        played.bench.conductor.fault = "unreachable" if away else None
-        return start(*given)
-
-    played.bench.conductor.start = call  # type: ignore[method-assign,assignment]
-    played.work()
-    played.pool.run_all()
-    played.round()
-    assert played.states() == ["pending"] * 5
-    assert played.executor.free == 0
-    now = played.bench.store.now
-    played.bench.store.now = lambda: now() + 60_000  # type: ignore[method-assign]
-    played.now += 60
-    played.work()
-    assert len(played.pool.jobs) == 1
-    played.pool.run_all()
-    played.round()
-    played.round()
-    assert played.pool.jobs == [], "not before the pause is over"
-    away = False
-    played.executor.conductor_is_up()
-    played.round()
-    assert len(played.pool.jobs) == 5, "those that only waited are due"
-    played.pool.run_all()
-    played.round()
-    assert played.states() == ["done"] * 5
-
-
 def test_if_conductor_goes_away_nothing_of_the_many_in_flight_stays_there(played: Played) -> None:
     start, away = played.bench.conductor.start, False
 

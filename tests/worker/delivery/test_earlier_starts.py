@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -177,23 +178,15 @@ def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
     assert earlier.find("flow", "sick") == sick
 
 
-@pytest.mark.parametrize("error", [Refused("400"), NotThere("404"), forbidden()])
-def test_where_running_workflows_cannot_be_read_the_look_up_must_do(
-    conductor: SimulatedConductor, earlier: EarlierStarts, error: ConductorError, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "passed_on"),
+    [(Refused("400"), False), (NotThere("404"), False), (forbidden(), False), (NotNow("429"), True)],
+)
+def test_where_running_workflows_cannot_be_read_the_look_up_must_do_unless_that_is_for_the_moment(
+    conductor: SimulatedConductor, earlier: EarlierStarts, error: ConductorError, passed_on: bool
 ) -> None:
-    def refuse(workflow: str) -> list[str]:
-        raise error
-
-    monkeypatch.setattr(conductor, "running", refuse)
-    assert earlier.find("flow", "event#0") is None
-
-
-def test_an_error_of_the_moment_is_passed_on(
-    conductor: SimulatedConductor, earlier: EarlierStarts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(workflow: str) -> list[str]:
-        raise NotNow("429")
-
-    monkeypatch.setattr(conductor, "running", fail)
-    with pytest.raises(NotNow):
-        earlier.find("flow", "event#0")
+    with (
+        mock.patch.object(conductor, "running", side_effect=error),
+        pytest.raises(NotNow) if passed_on else nullcontext(),
+    ):
+        assert earlier.find("flow", "event#0") is None

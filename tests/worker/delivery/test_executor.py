@@ -8,7 +8,6 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget
-from testkit import eventually
 from tests.store.contract.makers import ME
 from tests.worker.delivery.played import Played, starts
 from tests.worker.delivery.played import played as played
@@ -29,27 +28,6 @@ def test_it_does_not_wait_while_there_is_something_to_record(played: Played) -> 
     played.pool.run()
     played.messages()
     assert 0 < played.due_in() <= 0.005, "nothing else is to come, so it isn't worth waiting for a batch"
-
-
-def test_results_that_come_one_after_the_other_are_recorded_together(played: Played) -> None:
-    played.bench.decide(*starts(6), claim=False)
-    played.work()
-    recorded: list[int] = []
-    record = played.bench.store.claims.record_results
-    played.bench.store.claims.record_results = (  # type: ignore[method-assign]
-        lambda worker, results, now: recorded.append(len(results)) or record(worker, results, now)  # type: ignore[func-returns-value]
-    )
-    played.pool.run()
-    played.messages()
-    played.work()
-    for _ in range(3):
-        played.pool.run()
-        played.messages()
-        played.work()
-    assert recorded == [1]
-    assert 0.04 < played.due_in() <= 0.05
-    played.round()
-    assert recorded == [1, 3]
 
 
 def test_what_is_recorded_leaves_room_that_is_filled_at_once(played: Played) -> None:
@@ -137,18 +115,6 @@ def test_no_more_payload_is_in_flight_than_fits(bench: Bench, monkeypatch: pytes
 
 
 # --- with threads ---
-
-
-def test_targets_are_claimed_called_and_recorded(bench: Bench) -> None:
-    task = bench.task()
-    bench.decide(bench.completion(task), bench.start(), claim=False)
-    bench.executor.start()
-    bench.executor.wake()
-    eventually(lambda: bench.stored().status == "delivered")
-    bench.executor.stop()
-    targets = bench.store.queries.targets_of([bench.event])
-    assert [(target.state, target.attempts, target.claimed_by) for target in targets] == [("done", 1, "me")] * 2
-    assert bench.store.queries.task(task.id).state == "completed"  # type: ignore[union-attr]
 
 
 def test_the_decider_hears_of_an_event_that_is_free_again(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from store.errors import StoreUnavailable, Unstorable
+from store.errors import StoreUnavailable
 from store.records import Event, NewTarget, Result
 from tests.worker.delivery.played import Played, starts
 from tests.worker.delivery.played import played as played
@@ -75,45 +75,6 @@ def test_a_target_that_fails_in_a_way_nobody_foresaw_is_set_aside_until_it_ends(
     played.pool.run_all()
     played.round()
     assert (played.states(), played.bench.store.quarantine.items("target")) == (["done"] * 2, [])
-
-
-def test_targets_that_can_be_neither_set_aside_nor_given_back_hold_up_no_others(
-    played: Played, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*given: Any) -> None:
-        raise Unstorable("too large")
-
-    given_back, sick = played.bench.decide(*starts(2))
-    played.executor._claims.give_back(given_back)
-    played.executor._claims.set_aside(sick, "w", "why")
-    played.bench.decide(played.bench.start(), claim=False, received_at=1)
-    monkeypatch.setattr(played.bench.store.quarantine, "set_aside", refuse)
-    monkeypatch.setattr(played.bench.store.claims, "give_back", refuse)
-    for _ in range(3):
-        played.later(1)
-        played.pool.run_all()
-    assert played.states() == ["done"]
-    assert not played.executor._claims.unrecorded
-
-
-def test_a_target_whose_event_is_damaged_in_the_file_is_set_aside(played: Played) -> None:
-    bench, connections = played.bench, played.bench.store._connections
-    bench.decide(bench.start(), claim=False)
-    damaged = bench.event
-    with connections.transaction() as db:
-        db.execute("UPDATE events SET payload = ? WHERE id = ?", ("x" * 200_000, damaged))
-    connections.read("PRAGMA wal_checkpoint(TRUNCATE)")
-    connections.close()
-    content = connections.path.read_bytes()
-    page = content.index(b"x" * 4000) // 4096 * 4096
-    connections.path.write_bytes(content[:page] + bytes(4096) + content[page + 4096 :])
-    bench.decide(*starts(3), claim=False, received_at=1)
-    played.work()
-    played.pool.run_all()
-    played.round()
-    assert played.states() == ["done"] * 3
-    [aside] = bench.store.quarantine.items("target")
-    assert "malformed" in aside.reason
 
 
 @pytest.mark.parametrize("how", ["missing", "unreadable", "garbage"])

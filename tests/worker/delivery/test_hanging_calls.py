@@ -20,14 +20,14 @@ class Shared:
         self.played = played
         self.ids: dict[str, list[str]] = {"sick": [], "well": []}
 
-    def arrive(self, name: str, number: int, workflow: str = "flow", webhook: str = "") -> None:
+    def arrive(self, name: str, number: int) -> None:
         bench = self.played.bench
         now = bench.store.now()
         for _ in range(number):
             id_ = f"{name}{len(self.ids[name])}"
             self.ids[name].append(id_)
-            bench.store.deliveries.append([NewEvent(id_, webhook or name, now, "{}", {}, {}, now)])
-            new = NewTarget("start", workflow, correlation_id=id_)
+            bench.store.deliveries.append([NewEvent(id_, name, now, "{}", {}, {}, now)])
+            new = NewTarget("start", "flow", correlation_id=id_)
             bench.store.decisions.decide(ME, [Decision(id_, "pending", "no", (new,))], [], now, 0)
 
     def run_well(self) -> None:
@@ -72,38 +72,6 @@ def test_calls_that_hang_take_no_slots_from_others(played: Played) -> None:
         played.later(0.25)
         played.pool.run_all()
     assert shared.done("sick") == 200, "they are well again"
-
-
-def test_items_that_hang_hold_up_no_others_of_their_own_webhook_and_workflow(played: Played) -> None:
-    """Every hundredth item hangs for three seconds whenever it is called for, and comes to nothing."""
-    shared = Shared(played)
-    hangs_until: dict[Any, float] = {}
-    conductor = played.bench.conductor
-    born: dict[str, float] = {}
-    late: dict[str, float] = {}
-
-    def end_calls() -> None:
-        for job in list(played.pool.jobs):
-            id_ = job.args[0].claimed.target.event_id  # type: ignore[attr-defined]
-            if id_.startswith("sick"):
-                if played.now < hangs_until.setdefault(job, played.now + 3):
-                    continue
-                conductor.fault = "lost_before"
-            else:
-                late[id_] = played.now - born[id_]
-            played.pool.jobs.remove(job)
-            job()
-            conductor.fault = None
-
-    for step in range(500):
-        if step < 300 and step % 10 == 0:
-            shared.arrive("sick", 1 if step < 100 else 0, webhook="one")
-            shared.arrive("well", 1, webhook="one")
-            born[shared.ids["well"][-1]] = played.now
-        played.later(0.1)
-        end_calls()
-    assert len(late) == 30
-    assert max(late.values()) < 3
 
 
 def test_a_call_for_which_no_thread_could_be_started_is_made_once_by_another(

@@ -14,7 +14,6 @@ from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import NotThere
 from worker.delivery.claims import Claims
-from worker.delivery.messages import NONE_RUNS
 from worker.delivery.unread import UnreadMessages
 
 __all__ = ["bench"]
@@ -51,22 +50,6 @@ def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(b
     assert bench.stored().status == "delivered"
     unread.look()
     assert bench.stored().status == "pending"
-
-
-def test_a_look_settles_all_that_have_ended_and_reads_some_of_those_that_run(bench: Bench) -> None:
-    """The server has no lists of what runs."""
-    targets = [NewTarget("message", "flow", correlation_id=f"k{n}", lane=lane_of("flow", f"k{n}")) for n in range(160)]
-    bench.decide(*targets, claim=False)
-    for target in bench.store.claims.claim("me", bench.store.now(), 0, len(targets)):
-        workflow = bench.conductor.begin("flow", correlation_id=str(target.correlation_id))
-        workflow.ended = target.id % 2 == 0
-        ended(bench, Result(target, "done", workflow_id=workflow.id))
-    unread = UnreadMessages(bench.context())
-    with mock.patch.object(bench.conductor, "running", side_effect=NotThere("404", 404)):
-        unread.look()
-        assert 80 < len(bench.store.conversations.open()) < 160
-        unread.look()
-    assert len(bench.store.conversations.open()) == 80
 
 
 @pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
@@ -138,26 +121,6 @@ def test_a_server_whose_queues_are_off_is_waited_for_with_the_remedy(bench: Benc
     bench.conductor.messages.on = True
     assert bench.result(replace(bench.later(target), workflow_id="w0")).state == "done"
     assert list(bench.conductor.workflows) == ["w0"]
-
-
-def test_a_workflow_that_has_ended_is_asked_once_about_a_message_that_is_held(bench: Bench) -> None:
-    """Each look would send the payload again, and read all tasks of what may have been a long conversation."""
-    first = ended(bench, bench.result(claimed(bench)))
-    assert first.workflow_id is not None
-    bench.conductor.workflows[first.workflow_id].ended = True
-    target = claimed(bench, "hold")
-    event = replace(bench.stored(), hold_until=bench.store.now() + 60_000)
-    pushed: list[str] = []
-    bench.conductor.messages.before_push = pushed.append
-    read_tasks = mock.patch.object(bench.conductor.messages, "was_pulled", side_effect=AssertionError)
-    with read_tasks:
-        for _ in range(3):
-            result = bench.executor._calls.outcome(target, event).result
-            assert (result.state, result.error) == ("pending", NONE_RUNS)
-            target = replace(target, attempts=target.attempts + 1, error=result.error)
-    assert (pushed, bench.conductor.messages.read_whole) == ([first.workflow_id], 0)
-    workflow = bench.conductor.begin("flow", correlation_id="k")
-    assert bench.executor._calls.outcome(target, event).result.workflow_id == workflow.id
 
 
 def held_before_a_start(bench: Bench) -> tuple[Target, Event, str]:
