@@ -9,11 +9,10 @@ from unittest import mock
 
 import pytest
 
-from store.records import Task
 from tests.worker.clock import Clock
 from tests.worker.discovery.known import Known
 from tests.worker.simulated import Ailment, SimulatedConductor
-from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
+from worker.conductor.errors import ConductorError, Unreachable
 from worker.discovery.index import Index
 
 
@@ -183,30 +182,6 @@ def test_a_receiver_whose_running_workflows_cannot_be_read_delays_only_its_own(b
     bench.conductor.ailing["flow"] = "500"
     with pytest.raises(ConductorError):
         bench.find()
-
-
-def test_those_that_hang_are_awaited_and_read_again_with_more_patience(bench: Bench) -> None:
-    """Else an event would be decided as if none of them waited."""
-    tasks = bench.foreign(20)
-    read, waits = bench.conductor.waiting_task, [0.0]
-
-    def slow(task_id: str) -> Task | None:
-        if waits[-1] < 2:
-            raise OutcomeUnknown("no answer in time")
-        return read(task_id)
-
-    def within(seconds: float) -> SimulatedConductor:
-        waits.append(seconds)
-        return bench.conductor
-
-    with (
-        mock.patch.object(bench.conductor, "waiting_task", slow),
-        mock.patch.object(bench.conductor, "within", within),
-        mock.patch.object(bench.conductor, "_indexed", lambda start: iter([[*bench.conductor.tasks.values()]])),
-    ):
-        assert bench.find() == []
-        assert sorted(bench.index.awaited()) == [("task", task) for task in tasks]
-        assert sorted(retried(bench)) == tasks
 
 
 def test_suspects_stay_while_conductor_is_away(bench: Bench) -> None:

@@ -109,19 +109,6 @@ def test_events_without_receivers_and_those_with_a_known_taker_are_decided(bench
     assert bench.takers(lacks) == [unknown]
 
 
-def test_it_is_reported_which_webhooks_wait_for_as_long_as_they_wait(bench: Bench) -> None:
-    leader = bench.begin()
-    bench.fail()
-    bench.event("w", "nobody")
-    bench.fail_again(leader)
-    for _ in range(3):  # no search is due: their events aren't read each time
-        assert (set(leader.decider.blocked), bench.store.facts.all().get("index_fails")) == (
-            {"w"},
-            "w: 500 not supported",
-        )
-        leader.decide()
-
-
 def test_events_of_one_webhook_are_decided_in_order_all_the_same(bench: Bench) -> None:
     leader = bench.begin()
     bench.task("known")
@@ -136,21 +123,6 @@ def test_events_of_one_webhook_are_decided_in_order_all_the_same(bench: Bench) -
     bench.clock.seconds += 20
     leader.decide()
     assert bench.decided(*events, late) == [True] * 5
-
-
-def test_waiting_events_are_not_read_again_until_the_index_is_asked_again(bench: Bench) -> None:
-    leader = bench.begin()
-    bench.fail()
-    bench.event("w", "nobody")
-    leader.decide()
-    searches = len(bench.conductor.searches)
-    agenda = bench.store.decisions.agenda
-    with mock.patch.object(bench.store.decisions, "agenda", side_effect=agenda) as asked:
-        leader.decide()
-        bench.clock.seconds += 20
-        leader.decide()
-    assert [list(call.args[1]) for call in asked.call_args_list] == [["w"], []]
-    assert len(bench.conductor.searches) > searches
 
 
 def test_no_hold_ends_before_the_index_has_been_asked(bench: Bench) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -92,12 +91,6 @@ def test_if_polls_for_single_tasks_go_on_failing_it_is_conductor_that_is_away(be
     with pytest.raises(OutcomeUnknown):
         bench.scan()
     assert sick.polls == [100, 1, 1, 1, 1, 1]
-
-
-def test_every_domains_queue_is_swept(bench: Bench) -> None:
-    with mock.patch.object(bench.conductor, "poll", return_value=[]) as poll:
-        list(bench.another("billing", "other").scan())
-    assert [call.args[:2] for call in poll.call_args_list] == [("me", None), ("me", "billing"), ("me", "other")]
 
 
 def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_what_is_new(bench: Bench) -> None:

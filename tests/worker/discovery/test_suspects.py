@@ -30,7 +30,7 @@ class Bench:
         with mock.patch("worker.discovery.suspects.wait_before", lambda tries, _: float(tries)):
             self.all.failed(kind, id_, reason)
 
-    def due(self, at: float, limit: int = 5) -> list[Suspect]:
+    def due(self, at: float, limit: int) -> list[Suspect]:
         self.clock.seconds = at
         return self.all.due(limit)
 
@@ -39,14 +39,6 @@ class Bench:
 def bench(tmp_path: Path) -> Bench:
     store = open_store(f"sqlite:///{tmp_path}/bridge.db")
     return Bench(store)
-
-
-def test_a_suspect_is_due_again_later_after_each_failure(bench: Bench) -> None:
-    bench.failed("task", "t1", "500", 10)
-    assert bench.due(10.9) == []
-    assert bench.due(11) == [Suspect("task", "t1", "500", 10, 1, 11)]
-    bench.failed("task", "t1", "403", 11)
-    assert bench.due(13) == [Suspect("task", "t1", "403", 10, 2, 13)]
 
 
 def test_people_are_shown_what_goes_on_failing_until_it_can_be_read(bench: Bench) -> None:

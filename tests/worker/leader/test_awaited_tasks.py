@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
@@ -158,13 +156,3 @@ def test_a_task_that_an_index_shows_soon_after_a_lost_poll_is_waited_for(bench: 
     bench.clock.seconds += LAG
     leader.decide()
     assert sorted(map(str, bench.takers(event))) == sorted([known, hidden])
-
-
-def test_no_hold_ends_early_because_the_clock_is_set_back(bench: Bench) -> None:
-    leader = bench.begin()
-    now = time.time()
-    with mock.patch.object(time, "time", lambda: now - 3600):
-        event = bench.event("w", "nobody")
-        for _ in range(3):
-            leader.decide()
-        assert bench.hold(event) == "held"
