@@ -100,8 +100,6 @@ class SimulatedConductor:
     indexing: bool = True
     unindexed: set[str] = field(default_factory=set)
     """Tasks that the index doesn't know: the server was killed before it had told it."""
-    index_lag: int = 0
-    """Milliseconds after its poll from which the index knows a task that is in progress."""
     starts_unindexed: bool = False
     """Whether the look-up of starts asks an index that has learned of none yet."""
     searches: list[str] = field(default_factory=list)
@@ -244,11 +242,11 @@ class SimulatedConductor:
             raise OutcomeUnknown("500 not supported", self.cannot[way])
 
     def _indexed(self, start: int) -> Iterator[list[SimulatedTask]]:
-        stale, told = self.server_time - self.lag, self.server_time - self.index_lag
+        stale = self.server_time - self.lag
         found = [
             task
             for task in self.tasks.values()
-            if start < task.started_at <= told
+            if start < task.started_at
             and task.kind == TASK_TYPE
             and task.id not in self.unindexed
             and (task.status == "IN_PROGRESS" or task.ended_at > stale)

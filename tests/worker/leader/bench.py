@@ -47,7 +47,6 @@ class Bench:
         self.conductor = SimulatedConductor(lambda: int(time.time() * 1000), known=frozenset({"flow"}))
         self.source = Watcher()
         self.clock: Any = time
-        self.domains = ""
         self.conductor_url = "http://localhost:8080/api"
         self.made: list[Worker] = []
 
@@ -56,7 +55,6 @@ class Bench:
             bridge_database=f"sqlite:///{self.folder}/bridge.db",
             bridge_poll_interval="50ms",
             bridge_discovery_interval="100ms",
-            bridge_task_domains=self.domains,
             conductor_server_url=self.conductor_url,
         )
         source: Any = self.source

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 from unittest import mock
 
 import pytest
 
 from store.errors import StoreUnavailable
-from store.records import Decision, Event
-from tests.worker.leader.decider_bench import SECOND, Bench, sick
+from store.records import Decision
+from tests.worker.leader.decider_bench import SECOND, Bench
+from tests.worker.leader.decider_bench import bench as bench
 from worker.leader import held_events, plan_writer
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    with mock.patch("time.time", lambda: bench.ms / 1000):
-        yield bench
 
 
 @pytest.fixture
@@ -86,62 +79,3 @@ def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: 
     bench.decide()
     assert len(bench.decider.tasks) == 0
     assert bench.store.queries.waiting_tasks() == []
-
-
-def test_a_new_kind_of_task_has_its_own_webhooks_held_events_read_and_no_others(bench: Bench) -> None:
-    bench.define(
-        {"name": "w", "receivers": {"flow": "any"}, "hold": "10m"},
-        {"name": "v", "receivers": {"other": "any"}, "hold": "10m"},
-    )
-    for _ in range(5):
-        bench.arrive("v")
-    mine = bench.arrive("w", n=1)
-    bench.decide()
-    read: list[str] = []
-    held = bench.store.decisions.held
-
-    def seen(*given: Any) -> list[Event]:
-        found = held(*given)
-        read.extend(event.webhook for event in found)
-        return found
-
-    with mock.patch.object(bench.store.decisions, "held", seen):
-        # Of a workflow that was running before the event arrived.
-        workflow = bench.conductor.begin("flow").id
-        bench.wait({"$.n": 1}, workflow)
-        bench.decide()
-    assert bench.takers(mine) == ["t000"]
-    assert read == ["w"]
-
-
-def test_payloads_of_held_events_that_are_taken_are_not_read_as_they_are_decided(bench: Bench) -> None:
-    """Many tasks may take large events at once: whichever worker has room claims their targets."""
-    workflow = bench.conductor.begin("flow").id
-    events = [bench.arrive() for _ in range(4)]
-    bench.decide()
-    for _ in events:
-        bench.wait(workflow=workflow)
-    with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
-        assert bench.decide() == []
-    assert read.mock_calls == []
-    assert [target.state for target in bench.store.queries.targets_of(events)] == ["pending"] * 4
-
-
-def test_few_events_whose_hold_ends_are_read_at_a_time_for_a_task_in_doubt(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether it may take them depends on their payloads."""
-    monkeypatch.setattr(held_events, "_ENDED_AT_ONCE", 10)
-    workflow = bench.conductor.begin("flow").id
-    events = [bench.arrive(hold=5, n=number) for number in range(40)]
-    bench.decide()
-    bench.ms += SECOND
-    sick(bench, bench.wait({"$.n": 39}, workflow=workflow))
-    bench.ms += 10 * SECOND
-    for ended in (10, 20, 30, 39, 39):
-        assert not ended or bench.decider.unfinished == (ended > 10)
-        with mock.patch.object(bench.store.queries, "events_of", wraps=bench.store.queries.events_of) as read:
-            bench.decide()
-        assert [len(one.args[0]) for one in read.mock_calls] == [1] * (10 if len(read.mock_calls) else 0)
-        assert [bench.event(event).status for event in events[:39]].count("expired") == ended
-    assert bench.event(events[39]).hold == "held"

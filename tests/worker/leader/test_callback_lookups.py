@@ -103,20 +103,3 @@ def test_look_ups_that_hang_leave_room_for_others(bench: Bench) -> None:
     pass_time(bench, callbacks, 50)
     pool.jobs[-1]()
     assert pass_time(bench, callbacks, 10) == {new}
-
-
-def test_what_becomes_known_during_a_look_up_is_looked_for_again(bench: Bench) -> None:
-    bench.define(SIGNED)
-    event = called(bench, bench.conductor.begin("flow").id, "approve")
-    bench.ms += 100 * SECOND  # from now on the pause between two look-ups is long
-    pool = Later()
-    callbacks = lookups(bench, pool)
-    callbacks.add(bench.event(event), is_signed=True)
-    for known, more in ((False, 0), (True, 1), (False, 0)):
-        pass_time(bench, callbacks, 10)
-        if known:
-            callbacks.look_up_again()
-        pool.run_all()
-        assert pass_time(bench, callbacks, 50) == {event}
-        assert len(pool.jobs) == more
-        bench.ms += 0 if more else 60 * SECOND

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from store.one_target import callback_to
@@ -54,23 +52,6 @@ def test_the_task_that_waits_takes_it_whatever_else_would_match(bench: Bench, ki
     assert len(bench.decider.held.callbacks) == 0
 
 
-@pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
-@pytest.mark.parametrize("restarted", [False, True])
-def test_it_is_held_until_its_task_waits(bench: Bench, kind: str, restarted: bool) -> None:
-    bench.define(SIGNED)
-    workflow = bench.conductor.begin("flow").id
-    event = called(bench, workflow, "approve")
-    decide(bench)
-    assert (bench.event(event).status, bench.event(event).hold) == ("pending", "held")
-    if restarted:
-        bench.restart()
-    bench.ms += 30 * SECOND
-    task = bench.conductor.schedule(workflow, "approve", None, kind)
-    bench.ms += 30 * SECOND
-    decide(bench)
-    assert bench.takers(event) == [task.id]
-
-
 def test_no_other_event_takes_the_task_beside_it(bench: Bench) -> None:
     bench.define(SIGNED, OTHER)
     workflow = bench.conductor.begin("flow").id
@@ -86,22 +67,6 @@ def test_no_other_event_takes_the_task_beside_it(bench: Bench) -> None:
     again = bench.conductor.schedule(workflow, "later", {})
     decide(bench)
     assert bench.takers(held) == [again.id]
-
-
-def test_a_task_that_another_event_has_is_waited_for_and_then_it_is_over(bench: Bench) -> None:
-    bench.define(SIGNED, OTHER)
-    task = bench.wait()
-    other = bench.arrive("other")
-    bench.decide()
-    assert bench.takers(other) == [task.id]
-    event = called(bench, task.workflow_id, task.reference_name)
-    decide(bench)
-    assert bench.takers(event) == []
-    task.status, task.worker_id = "COMPLETED", other
-    bench.ms += 60 * SECOND
-    decide(bench)
-    (target,) = targets(bench, event)
-    assert target.task_id is None, "the call finds out, and says, why it can't be completed"
 
 
 @pytest.mark.parametrize(
@@ -146,20 +111,6 @@ def test_a_number_of_the_users_own_makes_another_task(bench: Bench, kind: str) -
 
 
 @pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
-@pytest.mark.parametrize("number", ["0", "None", "00"])
-def test_no_number_of_the_users_own_is_that_of_an_iteration(bench: Bench, kind: str, number: str) -> None:
-    """Outside of loops Conductor says that the iteration is 0."""
-    bench.define(SIGNED)
-    workflow = bench.conductor.begin("flow").id
-    bench.conductor.schedule(workflow, f"step__{number}", None, kind, in_loop=False)
-    event = called(bench, workflow, "step")
-    for _ in range(2):
-        bench.ms += 60 * SECOND
-        decide(bench)
-    assert (bench.takers(event), bench.event(event).hold) == ([], "held")
-
-
-@pytest.mark.parametrize("kind", ["HUMAN", "WAIT_FOR_WEBHOOK"])
 @pytest.mark.parametrize("in_loop", [True, False])
 @pytest.mark.parametrize("first", ["event", "task"])
 def test_a_task_of_the_users_own_is_no_iteration_of_one_that_may_be_completed(
@@ -197,35 +148,6 @@ def test_a_second_url_of_a_task_that_is_being_completed_waits_for_the_first(benc
     bench.ms += 60 * SECOND
     decide(bench)
     assert [target.task_id for target in targets(bench, second)] == [None], "its call says that the task has ended"
-
-
-def ended(bench: Bench) -> str:
-    workflow = bench.conductor.begin("flow")
-    workflow.ended = True
-    return workflow.id
-
-
-def completed(bench: Bench) -> str:
-    workflow = bench.conductor.begin("flow").id
-    bench.conductor.schedule(workflow, "approve", None, "HUMAN").status = "COMPLETED"
-    return workflow
-
-
-@pytest.mark.parametrize(
-    "case",
-    [ended, completed, lambda bench: "nowhere", lambda bench: bench.conductor.begin("stranger").id],
-    ids=["ended", "completed", "unknown", "no receiver"],
-)
-def test_what_no_task_can_have_gets_a_target_that_finds_out_why(bench: Bench, case: Any) -> None:
-    bench.define(SIGNED)
-    event = called(bench, case(bench), "approve")
-    decide(bench)
-    (target,) = targets(bench, event)
-    assert target.task_id is None
-    assert target.reference_name == "approve"
-    [target] = bench.store.claims.claim("me", bench.ms, 0, 9)
-    bench.store.claims.record_results("me", [Result(target, "cancelled", "it has ended", final=True)], bench.ms)
-    assert (bench.event(event).status, bench.event(event).hold) == ("expired", "no")
 
 
 def test_a_version_that_is_not_received_is_refused(bench: Bench) -> None:
@@ -267,34 +189,6 @@ def test_after_downtime_a_task_that_came_within_the_hold_takes_it_and_a_later_on
         decide(bench)
         assert bench.takers(event) == ([] if late else [task.id])
         assert bench.event(event).status == ("expired" if late else "pending")
-
-
-def test_a_paused_webhook_decides_nothing_until_it_is_resumed(bench: Bench) -> None:
-    bench.define(SIGNED)
-    workflow = bench.conductor.begin("flow").id
-    event = called(bench, workflow, "approve")
-    decide(bench)
-    bench.store.pauses.pause("w", bench.ms)
-    task = bench.conductor.schedule(workflow, "approve", None)
-    later = called(bench, workflow, "other")
-    bench.ms += 700 * SECOND
-    decide(bench)
-    assert (bench.event(event).hold, bench.event(later).decided_at) == ("held", None)
-    bench.store.pauses.resume("w")
-    bench.ms += SECOND
-    decide(bench)
-    assert bench.takers(event) == [task.id]
-
-
-def test_a_workflow_that_somebody_made_up_is_forgotten(bench: Bench) -> None:
-    bench.define(BY_ID)
-    event = called(bench, "made-up", "approve")
-    decide(bench)
-    assert targets(bench, event) == []
-    assert bench.event(event).status == "ignored"
-    called(bench, "made-up", "another")
-    assert bench.store.maintenance.prune(bench.ms - 1000 * SECOND, 10).events == 1
-    assert bench.store.queries.event(event) is None
 
 
 def test_of_names_made_up_for_one_workflow_only_so_many_are_held(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,26 +15,6 @@ from tests.worker.leader.decider_bench import bench as bench
 from worker.leader.decider import Request
 
 
-def test_an_event_goes_to_every_matching_task_that_was_waiting_and_needs_no_look_up(bench: Bench) -> None:
-    one, other, not_ = bench.wait(), bench.wait({"$.n": 1}), bench.wait({"$.n": 2})
-    event = bench.arrive(n=1)
-    assert [target.task_id for target, _ in bench.decide()] == [one.id, other.id]
-    assert bench.takers(event) == [one.id, other.id]
-    assert not_.id in bench.decider.tasks
-    assert bench.looked_up == []
-
-
-def test_only_tasks_of_the_receivers_versions_are_given_and_their_workflow_is_looked_up_once(bench: Bench) -> None:
-    bench.define({"name": "w", "receivers": {"flow": [2, 3]}})
-    old, new = bench.wait(version=1), bench.wait(version=3)
-    for _ in range(2):
-        event = bench.arrive()
-        bench.decide()
-    assert bench.takers("event1") == [new.id]
-    assert bench.takers(event) == []
-    assert sorted(set(bench.looked_up)) == sorted(bench.looked_up) == [old.workflow_id, new.workflow_id]
-
-
 @pytest.mark.parametrize("later", [False, True])
 def test_tasks_are_given_inside_what_pauses_their_leases(bench: Bench, later: bool) -> None:
     given: list[list[str]] = []
@@ -68,13 +48,6 @@ def test_what_is_claimed_at_once_comes_with_its_event_and_the_rest_is_left_for_a
     assert [target.state for target in bench.store.queries.targets_of([event])] == ["claimed", "claimed", "pending"]
 
 
-def test_targets_of_a_webhook_with_a_pace_are_not_claimed_at_once(bench: Bench) -> None:
-    bench.define({"name": "w", "starts": [{"workflow": "flow"}], "pace": "5/s"})
-    bench.arrive()
-    assert bench.decide() == []
-    assert len(bench.store.claims.claim("me", bench.ms, 0, 9, {"w": 5.0})) == 1
-
-
 def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(bench: Bench) -> None:
     held = bench.arrive(hold=1)
     bench.decide()
@@ -91,20 +64,6 @@ def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(
     assert bench.takers(held) == [early.id], "it came within the hold, though that has ended meanwhile"
     assert bench.takers(came) == []
     assert bench.event(came).status == "expired"
-
-
-@pytest.mark.parametrize("correlation_id", ["event1", "event1#2"])
-def test_an_event_never_goes_to_a_workflow_that_it_started_itself(bench: Bench, correlation_id: str) -> None:
-    event = bench.arrive()
-    bench.decide()
-    started = bench.conductor.begin("flow", correlation_id=correlation_id)
-    child = bench.conductor.begin("sub", parent=started.id)
-    tasks = [bench.wait(workflow=started.id), bench.wait(workflow=child.id)]
-    bench.decide()
-    assert bench.takers(event) == []
-    other = bench.arrive()
-    bench.decide()
-    assert bench.takers(other) == [task.id for task in tasks], "another event does"
 
 
 # --- starts ---

@@ -25,20 +25,6 @@ def test_runs_that_were_missed_are_one_however_many_they_are(late: timedelta) ->
     assert Every(0.2).get_next_fire_time(now - late, now) == now + timedelta(seconds=0.2)
 
 
-def test_a_job_that_a_frozen_process_missed_runs_as_soon_as_it_wakes_and_once() -> None:
-    scheduler = BackgroundScheduler(timezone=timezone.utc)
-    intervals = Intervals(scheduler)
-    runs = threading.Semaphore(0)
-    intervals.every(3600, "job", runs.release)
-    intervals.start()
-    job = scheduler.get_job("job")
-    job.modify(next_run_time=datetime.now(timezone.utc) - timedelta(hours=10))
-    assert runs.acquire(timeout=PATIENCE)
-    intervals.stop()
-    assert not runs.acquire(blocking=False)
-    assert job.next_run_time > datetime.now(timezone.utc)
-
-
 def test_no_job_waits_for_another() -> None:
     intervals = Intervals()
     together = threading.Barrier(21)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -14,15 +12,9 @@ from store.records import Decision, NewEvent, NewTarget, Result, SetAside, Term
 from store.story import Note
 from tests.worker.clock import Clock
 from tests.worker.leader.bench import Bench
+from tests.worker.leader.bench import bench as bench
 from worker.health import STANDSTILL, Progress
 from worker.leader.worker import Worker
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    bench.close()
 
 
 def gauges(name: str) -> dict[str, float]:

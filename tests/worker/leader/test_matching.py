@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import combinations
 from typing import Any
 
 from hypothesis import given, settings
@@ -219,26 +218,6 @@ def test_events_that_are_held_again_hide_no_other_however_late_they_were_stored(
             assert arrived_since <= {found.id for found, _ in held.candidates("w", parsed, since)}
 
 
-def test_holding_many_again_costs_no_look_at_all_the_others_for_each() -> None:
-    looked_at = 0
-
-    class Watched(HeldEvent):
-        def __lt__(self, other: HeldEvent) -> bool:
-            nonlocal looked_at
-            looked_at += 1
-            return super().__lt__(other)
-
-    held = HeldIndex()
-    events = [event(n, payload={"a": n}, received_at=n * 10) for n in range(1, 2001)]
-    for each in events:
-        if each.seq % 10:
-            held.add(Watched(each), Document({"a": each.seq}))
-    looked_at = 0
-    for each in events[9:-1:10]:
-        held.add(Watched(each), Document({"a": each.seq}))
-    assert looked_at < 20 * len(events)
-
-
 def test_of_too_many_paths_those_that_were_not_used_for_longest_are_forgotten() -> None:
     held = HeldIndex()
     documents = [(number, {f"k{number % 264}": "x"}) for number in range(1, 601)]
@@ -259,17 +238,3 @@ def test_of_too_many_paths_those_that_were_not_used_for_longest_are_forgotten() 
     for number in range(1, 601):
         held.remove(HeldEvent(event(number)))
     assert len(held) == 0
-
-
-def test_a_new_set_of_paths_that_others_have_asked_by_reads_no_payload() -> None:
-    held = HeldIndex()
-    payloads = [(seq, {f"k{n}": seq % (n + 2) for n in range(12)}) for seq in range(1, 201)]
-    for seq, payload in payloads:
-        held.add(HeldEvent(event(seq)), Document(payload))
-    for n in range(12):
-        held.learn("w", Criteria.parse({f"$.k{n}": 0}), payloads)
-    for one, other in combinations(range(12), 2):
-        criteria = Criteria.parse({f"$.k{one}": 0, f"$.k{other}": 1})
-        assert held.knows("w", criteria.paths)
-        found = [each.seq for each, _ in held.candidates("w", criteria, float("-inf"))]
-        assert found == [seq for seq, payload in payloads if criteria.holds(payload)]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
 import pytest
 
-from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import SetAside
 from store.sql import decisions
 from tests.store.contract.makers import ME
@@ -50,34 +49,6 @@ def test_it_is_tried_again_ever_more_rarely_for_ever_and_decided_when_it_can_be(
     bench.ms += 301 * SECOND
     bench.decide()
     assert (bench.event(sick).hold, bench.store.quarantine.items()) == ("held", [])
-
-
-def test_a_paused_webhooks_held_event_that_was_set_aside_is_held_again_afterwards(bench: Bench) -> None:
-    workflow = bench.conductor.begin("flow").id
-    bench.ms += SECOND
-    taken, over = hold(bench), hold(bench)
-    with poison(taken, over):
-        bench.restart()
-    bench.store.pauses.pause("w", bench.ms)
-    for _ in range(2):
-        bench.ms += 2 * SECOND
-        bench.decide()
-    assert bench.store.quarantine.items() == []
-    bench.store.pauses.resume("w")
-    task = bench.wait(workflow=workflow)
-    bench.decide()
-    assert bench.takers(taken) == [task.id]
-    bench.ms += 700 * SECOND
-    bench.decide()
-    assert bench.event(over).status == "expired"
-
-
-@pytest.mark.parametrize("error", [LeadershipLost, StoreUnavailable])
-def test_what_says_nothing_about_the_event_is_raised(bench: Bench, error: type[Exception]) -> None:
-    event = bench.arrive()
-    with poison(event, error=error), pytest.raises(error):
-        bench.decide()
-    assert bench.store.quarantine.items() == []
 
 
 @pytest.mark.parametrize("number", [1, 7, 40])
@@ -157,39 +128,6 @@ def test_what_another_set_aside_is_left_alone(bench: Bench) -> None:
 
 
 # --- what can't even be set aside, and tasks ---
-
-
-@contextmanager
-def no_room_aside_for(bench: Bench, *event_ids: str) -> Iterator[list[int]]:
-    """The store refuses to set these events aside; the time of each such try."""
-    set_aside, tries = bench.store.quarantine.set_aside, list[int]()
-
-    def refuse(items: Sequence[SetAside]) -> None:
-        if {item.id for item in items} & set(event_ids):
-            tries.append(bench.ms)
-            raise Unstorable("too large")
-        set_aside(items)
-
-    with mock.patch.object(bench.store.quarantine, "set_aside", refuse):
-        yield tries
-
-
-def test_an_event_that_can_be_neither_decided_nor_set_aside_holds_up_none_that_comes_after_it(bench: Bench) -> None:
-    task = bench.wait()
-    sick, well = bench.arrive(), bench.arrive()
-    with refusing(bench, sick), no_room_aside_for(bench, sick) as tries:
-        bench.decide()
-        assert bench.decider.unfinished
-        bench.decide()
-        assert not bench.decider.unfinished
-        assert bench.takers(well) == [task.id]
-        for _ in range(3000):
-            bench.ms += SECOND
-            bench.decide()
-        assert len(tries) < 30, "it is tried ever more rarely"
-        bench.ms += 301 * SECOND
-    bench.decide()
-    assert bench.event(sick).hold == "no"
 
 
 def test_an_event_with_more_takers_than_the_store_takes_is_set_aside_with_its_reason(bench: Bench) -> None:

@@ -7,12 +7,11 @@ from typing import Any
 from unittest import mock
 
 from config.webhooks import Definitions, Webhook
-from store.errors import StoreUnavailable, Unstorable
-from store.records import Task, Term
+from store.errors import Unstorable
+from store.records import Task
 from tests.store.contract.makers import return_tasks
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
-from worker.leader import leader as leader_module
 
 
 def refusing(bench: Bench, name: str, *task_ids: str) -> Any:
@@ -63,51 +62,6 @@ def test_a_task_that_cannot_be_dropped_or_looked_at_again_keeps_no_other_from_it
     with mock.patch.object(bench.store, "now", return_value=item.due_at):
         worker.step()
     assert bench.state("r1") == "waiting"
-
-
-def test_claimed_calls_are_made_though_a_task_that_a_callback_found_cannot_be_stored(bench: Bench) -> None:
-    worker = bench.deciding()
-    bench.wait()
-    bench.arrive()
-    found = Task("found", "w", "flow", "wait", {}, 0, found_by="index")
-    adopt = bench.store.tasks.adopt
-
-    def refuse(term: Term, tasks: list[Task], now: int) -> list[Task]:
-        if [task.id for task in tasks] == ["found"]:
-            raise StoreUnavailable("down")
-        return adopt(term, tasks, now)
-
-    with (
-        mock.patch.object(leader_of(worker).decider.addressed, "newly_found", return_value=[found]),
-        mock.patch.object(bench.store.tasks, "adopt", refuse),
-        mock.patch.object(worker._executor, "submit") as submit,
-    ):
-        worker.step()
-    [((target, event),)] = [call.args[0] for call in submit.call_args_list]
-    assert (target.state, event.id) == ("claimed", "event")
-
-
-def test_however_many_returned_tasks_are_refused_others_return_and_the_worker_rests(bench: Bench) -> None:
-    worker = bench.deciding()
-    refused = [Task(f"r{number}", "w", "flow", "wait", {}, 0) for number in range(5)]
-    return_tasks(bench.store, *refused, Task("well", "w", "flow", "wait", {}, 0), term=leader_of(worker).term)
-    with (
-        mock.patch.object(leader_module, "_EVENTS_A_DECISION", 2),
-        refusing(bench, "wait_again", *(task.id for task in refused)),
-    ):
-        more = [leader_of(worker).decide() for _ in range(4)]
-    assert bench.state("well") == "waiting"
-    assert not all(more)
-
-
-def test_a_message_that_fails_ends_no_term_and_keeps_no_other_from_being_read(bench: Bench) -> None:
-    worker = bench.deciding()
-    leader, read = leader_of(worker), list[int]()
-    leader.inbox.put(lambda: {}["missing"])
-    leader.inbox.put(lambda: read.append(1))
-    worker.step()
-    assert worker.leader is leader
-    assert read == [1]
 
 
 def test_a_look_up_that_hangs_holds_up_no_decision_for_long(bench: Bench) -> None:

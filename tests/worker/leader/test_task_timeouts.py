@@ -154,44 +154,10 @@ def test_four_short_absences_of_conductor_end_no_wait(bench: Bench, response_tim
     assert absences == 4
 
 
-def test_after_a_failure_it_is_tried_several_times_within_the_time(bench: Bench) -> None:
-    bench.extend(task("t", 12))
-    bench.server.error = Unreachable("no connection")
-    tries = 0
-    for tick in range(4 * 5, 12 * 5):
-        bench.clock.seconds = 1000.0 + 0.2 * tick
-        bench.server.begun.clear()
-        bench.extend(task("t", 12))
-        tries += bench.server.begun.is_set()
-    assert tries >= 5
-    assert max(bench.server.patience) <= 2, "one that hangs leaves time for another"
-
-
 def test_what_does_not_wait_any_more_is_not_extended(bench: Bench) -> None:
     extend(bench.timeouts, [task("gone"), task("waits")], {"waits"})
     bench.pool.run_all()
     assert bench.server.extended == ["waits"]
-
-
-def test_what_is_not_due_costs_nothing_however_many_wait(bench: Bench) -> None:
-    class Waiting(set[str]):
-        asked = 0
-
-        def __contains__(self, task_id: object) -> bool:
-            self.asked += 1
-            return super().__contains__(task_id)
-
-    tasks = [task(f"t{number}", 3600) for number in range(1000)]
-    waiting = Waiting(one.id for one in tasks)
-    extend(bench.timeouts, tasks, waiting)
-    while bench.pool.jobs:
-        bench.pool.run_all()
-        extend(bench.timeouts, [], waiting)
-    assert sorted(bench.server.extended) == sorted(waiting)
-    waiting.asked = 0
-    bench.clock.seconds += 1199
-    extend(bench.timeouts, [], waiting)
-    assert waiting.asked == 0
 
 
 def test_short_time_outs_wait_for_none_of_many_long_ones(bench: Bench) -> None:

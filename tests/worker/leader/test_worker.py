@@ -5,20 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 from unittest import mock
 
 import pytest
 
 from store.errors import LeadershipLost, StoreUnavailable
-from store.records import Pruned, Task, Term
+from store.records import Pruned
 from testkit import PATIENCE, eventually
 from testkit.own_webhooks import OwnWebhooks
 from tests.worker.clock import Clock
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
-from tests.worker.play import Later
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere
 from worker.conductor.server import Server
@@ -60,21 +58,6 @@ def test_a_worker_that_could_not_store_what_it_polled_does_not_resign(bench: Ben
     assert not bench.worker().elect()
 
 
-def test_what_the_index_shows_is_adopted_and_what_has_ended_is_dropped(bench: Bench) -> None:
-    worker = bench.deciding()
-    ended, found = bench.wait(), bench.wait()
-    worker.step()
-    bench.conductor.tasks[found].status = "IN_PROGRESS"
-    bench.conductor.end(ended, "CANCELED")
-    hidden = bench.wait()
-    bench.conductor.poll("somebody")
-    leader_of(worker).discover()
-    leader_of(worker).inbox.handle()
-    assert (bench.state(ended), bench.state(found), bench.state(hidden)) == ("gone", "waiting", "waiting")
-    assert leader_of(worker).barrier.needs_index
-    assert abs(int(bench.store.facts.all()["tasks_by_index_alone"]) - bench.store.now()) < 3_600_000
-
-
 def test_who_finds_tasks_faster_than_they_are_stored_waits(bench: Bench) -> None:
     leader = leader_of(bench.deciding())
     leader._tuning, stored = Tuning(inbox=1), list[int]()
@@ -111,24 +94,6 @@ def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it
     leader_of(worker).discover()
     leader_of(worker).inbox.handle()
     assert bench.state(hidden) == "waiting"
-
-
-def test_a_worker_that_lost_leadership_as_a_queue_was_found_empty_polls_no_other_queue(bench: Bench) -> None:
-    bench.domains = "billing"
-    worker, other = bench.deciding(), bench.worker()
-    asked: list[str | None] = []
-
-    def poll(worker_id: str, domain: str | None = None, *_: Any) -> list[Task]:
-        asked.append(domain)  # this process is frozen, and its term runs out
-        bench.store.leadership.resign(Term(worker.id))
-        assert other.elect()
-        leader.heartbeat._renewed_at -= TERM_SECONDS + 1
-        return []
-
-    leader = leader_of(worker)
-    bench.conductor.poll = poll  # type: ignore[method-assign,assignment]
-    worker.step()
-    assert (asked, worker.leader) == ([None], None)
 
 
 def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(
@@ -243,26 +208,6 @@ def test_that_conductor_is_up_is_said_anew_in_each_term(bench: Bench) -> None:
 
 
 # --- response time-outs ---
-
-
-def test_time_outs_are_put_off_for_waiting_tasks_of_the_present_term_only(bench: Bench) -> None:
-    worker = bench.deciding()
-    workflow = bench.conductor.begin("flow")
-    task = Task(bench.conductor.schedule(workflow.id, "wait", {}).id, workflow.id, "flow", "wait", {}, 0, 30)
-    strange = replace(task, id="another bridge's", workflow="strange")
-    extended: list[str] = []
-    bench.conductor.extend_lease = lambda task_id, *_: extended.append(task_id)  # type: ignore[attr-defined]
-    leader = leader_of(worker)
-    leader.adopt([task, strange])
-    worker._timeouts._pool = pool = Later()
-    leader.extend_timeouts()
-    pool.run_all()
-    assert extended == [task.id]
-    worker.end_term()
-    extended.clear()
-    leader.extend_timeouts()
-    pool.run_all()
-    assert extended == []
 
 
 # --- the whole loop ---

@@ -99,23 +99,6 @@ def shown(workflows: Workflows, workflow_id: str) -> object:
     return found.id if found is not None else None
 
 
-def test_one_without_room_is_asked_for_again_however_many_hang(bench: Bench) -> None:
-    names = ["a", "b", "c"]
-    bench.failing = set(names)
-    bench.workflows.begin()
-    bench.workflows.look_up(names)
-    bench.clock.seconds += 60
-    assert bench.workflows.begin() == set(names)
-    bench.hang("a", "b")
-    bench.workflows.look_up(names)
-    assert "c" in bench.workflows.begin()
-    assert bench.workflows.due_in() < 1
-    for event in bench.hanging.values():
-        event.set()
-    bench.failing.clear()
-    eventually(lambda: bench.workflows.begin() and shown(bench.workflows, "c") == "c")
-
-
 def test_those_that_hang_queue_before_no_other_however_many_are_asked_for(bench: Bench) -> None:
     names = [f"w{number}" for number in range(100)]
     bench.hang(*names)
@@ -228,27 +211,3 @@ def test_a_doubt_that_nobody_asks_about_any_more_is_forgotten_and_not_shown_for_
         bench.alone.save()
     assert bench.store.aside == {}
     assert not bench.alone._doubts.all()
-
-
-def test_a_first_look_has_less_time_than_a_call_so_that_many_which_hang_take_no_place_for_long() -> None:
-    allowed: list[float] = []
-    asked: list[str] = []
-
-    class Hanging:
-        def within(self, seconds: float) -> Hanging:
-            allowed.append(seconds)
-            return self
-
-        def workflow(self, workflow_id: str) -> Workflow:
-            asked.append(workflow_id)
-            raise TimeoutError("it hangs")
-
-    store: Any = Store()
-    clock = Clock()
-    workflows = Workflows(store, Hanging(), Now(), clock)
-    for clock.seconds in (0.0, 100.0, 200.0):
-        workflows.begin()
-        with pytest.raises(InDoubt):
-            workflows.get("w")
-    assert asked == ["w"] * 3
-    assert allowed == [2.0, float("inf"), float("inf")], "later it may take as long as any call: the server may be slow"
