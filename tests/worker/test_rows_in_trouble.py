@@ -17,13 +17,10 @@ from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
 from store.records import NewEvent, new_event_id
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME
 from tests.store.postgres_backend import migrated
 from tests.worker.clock import Clock
-from tests.worker.delivery.played import Played, starts
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
-from tests.worker.targets import Bench as CallsBench
 from worker.leader.worker import Worker
 
 
@@ -128,43 +125,6 @@ def test_an_event_that_somebody_has_locked_is_set_aside_until_it_is_free_and_the
     with mock.patch.object(store, "now", return_value=item.due_at + 5000):
         decide(bench, worker, "event4")
     assert store.quarantine.items() == []
-
-
-def test_a_locked_event_with_a_call_in_flight_keeps_no_other_call_from_being_recorded_or_claimed(
-    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bench = CallsBench(tmp_path)
-    store: Any = on_postgres(bench, url)
-    assert store.leadership.elect(ME.holder, 600)
-    bench.executor = bench.another("me")
-    played = Played(bench, monkeypatch)
-    events = []
-    for _ in range(5):
-        bench.decide(*starts(1), claim=False)
-        events.append(bench.event)
-    played.work()
-    played.pool.run_all()
-    sick = events.pop(2)
-
-    def states(*event_ids: str) -> list[str]:
-        return [target.state for target in store.queries.targets_of(event_ids)]
-
-    with locked(url, sick):
-        played.round()
-        assert states(*events) == ["done"] * 4
-        [item] = store.quarantine.items("target")
-        assert "its result can't be recorded" in item.reason
-        bench.decide(*starts(1), claim=False)
-        played.round()
-        played.pool.run_all()
-        played.round()
-        assert played.states() == ["done"]
-    played.later(600)
-    played.pool.run_all()
-    played.round()
-    assert (states(sick), store.quarantine.items()) == (["done"], [])
-    assert len(bench.conductor.workflows) == 6, "each was started once"
-    store.close()
 
 
 def test_a_locked_table_is_no_trouble_of_a_row(url: str) -> None:
