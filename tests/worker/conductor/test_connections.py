@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from store.clock import SteadyClock
-from testkit import PATIENCE
+from testkit import PATIENCE, eventually
 from worker.conductor.api import Api
 from worker.conductor.client import Conductor
 from worker.conductor.errors import Garbled, OutcomeUnknown, Refused, Unreachable
@@ -281,6 +281,7 @@ def test_what_no_proxy_passes_on_has_not_happened(
     peer.answers = [answer]
     with pytest.raises(Unreachable, match="no connection"):
         started(api_of("https://conductor.example/api", timeout=1))
+    eventually(lambda: peer.requests)  # it may have been read only after the time-out
     assert peer.requests[0][1].startswith(b"CONNECT conductor.example:443 ")
 
 

@@ -26,8 +26,8 @@ from worker.delivery.answers import AnswerWatcher
 from worker.health import Health
 
 
-def definition(name: str, waits: bool = True) -> Webhook:
-    respond = Respond.model_validate({"wait": "20s", "output": "$.reply"}) if waits else Respond()
+def definition(name: str) -> Webhook:
+    respond = Respond.model_validate({"wait": "20s", "output": "$.reply"})
     return mock.Mock(spec=Webhook, respond=respond, messages=(), **{"name": name})
 
 
@@ -44,18 +44,18 @@ class Bench:
         self.store.leadership.elect("me", 10**9)
 
     def another(self) -> AnswerWatcher:
-        current = mock.Mock(spec=Definitions, by_name={"w": definition("w"), "other": definition("other", waits=False)})
+        current = mock.Mock(spec=Definitions, by_name={"w": definition("w")})
         source = mock.Mock(spec=DefinitionsSource, current=current)
         settings = settings_with(bridge_database="sqlite:////unused.db")
         conductor: Any = self.conductor
         context = Context(settings, self.store, conductor, source, Health(self.store.leadership), self.clock)
         return AnswerWatcher(context, lambda: self.is_leader)
 
-    def arrive(self, id_: str = "e1", wait: float = 20, output: str = "$.reply", webhook: str = "w") -> str:
-        """An event for whose answer somebody waits."""
+    def arrive(self, id_: str = "e1", wait: float = 3600) -> str:
+        """An event for whose answer somebody waits, by the store's clock: longer than a busy machine takes."""
         now = self.store.now()
-        wanted = AnswerWanted(output, now + int(1000 * wait))
-        self.store.deliveries.append([NewEvent(id_, webhook, now, "{}", {}, {}, now, answer=wanted)])
+        wanted = AnswerWanted("$.reply", now + int(1000 * wait))
+        self.store.deliveries.append([NewEvent(id_, "w", now, "{}", {}, {}, now, answer=wanted)])
         return id_
 
     def decide(self, id_: str, *targets: NewTarget) -> list[Target]:
@@ -131,7 +131,7 @@ def test_the_first_end_counts_even_if_the_workflow_is_retried_then(bench: Bench)
     workflow_id = bench.started()
     bench.conductor.finish(workflow_id, {}, "FAILED")
     bench.run()
-    bench.store.answers.want({"e1": AnswerWanted("$.reply", bench.store.now() + 20_000)})
+    bench.store.answers.want({"e1": AnswerWanted("$.reply", bench.store.now() + 3_600_000)})
     bench.conductor.finish(workflow_id, {"reply": 1})
     bench.run(3)
     found = bench.answer()
@@ -209,7 +209,7 @@ def test_nothing_is_asked_once_nobody_waits_until_somebody_waits_again(bench: Be
         bench.run(5)
         assert len(bench.conductor.workflow_lookups) == before
         bench.conductor.finish(workflow_id, {"reply": 1})
-        bench.store.answers.want({"e1": AnswerWanted("$.reply", ahead + 20_000)})
+        bench.store.answers.want({"e1": AnswerWanted("$.reply", ahead + 3_600_000)})
         bench.run(3)
     assert bench.answer() is not None
 

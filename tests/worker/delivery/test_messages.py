@@ -23,7 +23,7 @@ def message(otherwise: Otherwise = "start") -> NewTarget:
     return NewTarget("message", "flow", correlation_id="k", lane=lane_of("flow", "k"), otherwise=otherwise)
 
 
-def claimed(bench: Bench, otherwise: Otherwise = "start", hold: int = 0) -> Target:
+def claimed(bench: Bench, otherwise: Otherwise = "start") -> Target:
     """The message of another event, claimed."""
     bench.decide(message(otherwise))
     [target] = bench.store.claims.claim("me", bench.store.now(), 0, 9)
