@@ -87,6 +87,17 @@ def cut_out(text: str, document: Located, index: int) -> Entry:
     return Entry("".join(lines[:begin]), own, "".join(lines[end:]), dash[0], begin + 1)
 
 
+def blanked(value: Any, where: Where = ()) -> Any:
+    """What is written, with `MASK` for each secret that it contains itself, in whatever shape that was written."""
+    if may_hold_reference(where) and (isinstance(where[-1], int) or not isinstance(value, list)):
+        return MASK if has_secret(str(value)) else value
+    if isinstance(value, dict):
+        return {key: blanked(item, (*where, str(key))) for key, item in value.items()}
+    if isinstance(value, list):
+        return [blanked(item, (*where, number)) for number, item in enumerate(value)]
+    return value
+
+
 def with_secrets(text: str, before: str, refer: Refer) -> str:
     """The webhook as it is to be written: `MASK` becomes what stands in the text `before` at that place, and other
     secrets that it contains itself are handed to `refer`, with the key that they are under, for a reference.

@@ -21,7 +21,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from admin.definitions.entry_text import CantCut, Entry, cut_out, files_in, items_in, parsed, with_secrets, with_value
+from admin.definitions.entry_text import (
+    CantCut,
+    Entry,
+    blanked,
+    cut_out,
+    files_in,
+    items_in,
+    parsed,
+    with_secrets,
+    with_value,
+)
 from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value
 from admin.errors import CantDo
 from config.value_types import URL_PART
@@ -84,12 +94,17 @@ class Written:
 
     @property
     def shown(self) -> str:
-        """Its keys as viewers may see them, without secrets and without comments, which may have anything in them; a
-        comment if its lines can't be told from the rest."""
-        try:
-            return as_yaml(parse_yaml(self.entry.masked).value)
-        except CantCut as error:
-            return f"# {error}\n"
+        """Its keys as viewers may see them, without secrets and without comments, which may have anything in them."""
+        return as_yaml(blanked(self.keys))
+
+    @property
+    def masked(self) -> str:
+        """Its own lines with each secret that they contain themselves as `MASK`. Raises CantCut."""
+        text = self.entry.masked
+        with suppress(BadYaml):
+            if parse_yaml(text).value == blanked(self.keys):
+                return text
+        raise CantCut(f"a secret in it is written in a way that can't be hidden here: edit {self.file.name}")
 
 
 @dataclass(frozen=True)

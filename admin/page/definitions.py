@@ -82,7 +82,7 @@ def create() -> Response:
 @blueprint.get("/webhooks/<name>/edit")
 def edit(name: str) -> Response:
     written = _written(name)
-    return edit_page(written, written.entry.masked, written.version)
+    return edit_page(written, written.masked, written.version)
 
 
 @blueprint.post("/webhooks/<name>/edit")
@@ -100,7 +100,7 @@ def save(name: str) -> Response:
         return edit_page(written, text, version, status=error.status, problem=str(error))
     except Changed as error:
         problem = f"{error}. Below are what you typed and what the file says now; save again to replace that."
-        return edit_page(written, text, written.version, None, 409, problem=problem, now=written.entry.masked)
+        return edit_page(written, text, written.version, None, 409, problem=problem, now=written.masked)
     bridge().record("edited", name)
     return to_page(name)
 

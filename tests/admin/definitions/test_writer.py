@@ -240,6 +240,26 @@ def test_a_change_that_cannot_be_written_is_said_instead_of_lost(folder: Definit
 
 
 @pytest.mark.parametrize(
+    "proof",
+    [
+        "<<: {secret: a-hidden-one}",
+        "headers: {<<: {X-Key: a-hidden-one}}",
+        "secret: {value: a-hidden-one}",
+        "secret: [[a-hidden-one]]",
+        "secret: &one a-hidden-one\n    headers: {X-Key: *one}",
+    ],
+)
+def test_no_way_to_write_a_secret_shows_it(proof: str, folder: DefinitionsFolder) -> None:
+    (folder.folder / "odd.yaml").write_text(f"webhooks:\n  - name: odd\n    {proof}\n", encoding="utf-8")
+    found = folder.find("odd")
+    assert found is not None
+    assert "***" in found.shown
+    assert "a-hidden-one" not in found.shown
+    with pytest.raises(CantCut, match="edit odd"):
+        _ = found.masked
+
+
+@pytest.mark.parametrize(
     ("written", "after"),
     [
         ("- name: a\n  secret: ${OLD}  # ours\n  hold: 1m\n", "- name: a\n  secret: NEW  # ours\n  hold: 1m\n"),
