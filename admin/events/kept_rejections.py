@@ -159,7 +159,10 @@ class KeptRejections:
         headers = {
             name: BLANK if name in proof or "signature" in name else value for name, value in delivery.headers.items()
         }
-        query = read_query(delivery.query) if delivery.query else {}
+        try:
+            query = read_query(delivery.query)
+        except BadBody:
+            query = {}
         if delivery.event_id is not None:  # its body is its event's
             return headers, query, None
         try:

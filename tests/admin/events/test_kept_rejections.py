@@ -107,6 +107,11 @@ def test_nothing_is_shown_of_a_body_that_cannot_be_read(body: bytes, sample: Sam
     assert shown.still_rejected
 
 
+def test_a_query_that_cannot_be_read_is_left_out(sample: Sample) -> None:
+    shown = refused(sample).shown(keep_refused(sample, query="a=%00"))
+    assert (shown.query, shown.payload) == ({}, {"ref": "kept"})
+
+
 def test_nothing_is_shown_once_nobody_knows_what_to_hide(sample: Sample) -> None:
     shown = refused(sample).shown(keep_refused(sample, webhook="never-defined"))
     assert shown.payload is None
