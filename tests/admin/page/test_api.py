@@ -118,6 +118,8 @@ def test_replay(client: FlaskClient, sample: Sample) -> None:
         assert refused.status_code == 400, refused.text
     by_form = client.post(f"/api/events/{sample.events['refused']}/replay", data={"a": "b"})
     assert by_form.status_code == 403
+    foreign = client.post(f"/api/events/{sample.events['refused']}/replay", headers={"Origin": "https://evil.example"})
+    assert foreign.status_code == 403
     sample.settings.bridge_webhooks.write_text("webhooks: []", encoding="utf-8")
     gone = client.application.test_client()
     gone.application.extensions["bridge"]._read_at = float("-inf")
