@@ -52,6 +52,22 @@ def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(b
     assert bench.stored().status == "pending"
 
 
+def test_a_look_settles_all_that_have_ended_and_reads_some_of_those_that_run(bench: Bench) -> None:
+    """The server has no lists of what runs."""
+    targets = [NewTarget("message", "flow", correlation_id=f"k{n}", lane=lane_of("flow", f"k{n}")) for n in range(160)]
+    bench.decide(*targets, claim=False)
+    for target in bench.store.claims.claim("me", bench.store.now(), 0, len(targets)):
+        workflow = bench.conductor.begin("flow", correlation_id=str(target.correlation_id))
+        workflow.ended = target.id % 2 == 0
+        ended(bench, Result(target, "done", workflow_id=workflow.id))
+    unread = UnreadMessages(bench.context())
+    with mock.patch.object(bench.conductor, "running", side_effect=NotThere("404", 404)):
+        unread.look()
+        assert 80 < len(bench.store.conversations.open()) < 160
+        unread.look()
+    assert len(bench.store.conversations.open()) == 80
+
+
 @pytest.mark.parametrize("fault", ["lost_before", "lost_after"])
 @pytest.mark.parametrize("pulled", [True, False])
 def test_a_lost_push_is_made_again_unless_a_task_has_read_it(bench: Bench, fault: Fault, pulled: bool) -> None:
