@@ -81,6 +81,8 @@ class AddressedEvents:
             self._refuse(answer, plan)
         elif hold_is_over:
             plan.end(event)
+        elif self._callbacks.is_crowded(event, plan.released):
+            plan.ignore(event, forgotten=True)
 
     def _complete(self, answer: LookedUp, plan: Plan) -> None:
         assert answer.found is not None

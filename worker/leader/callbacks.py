@@ -11,7 +11,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Literal
@@ -174,10 +174,15 @@ class Callbacks:
             del self._workflows[workflow.id]
             self._retries.forget(workflow.id)
 
-    def is_crowded(self, event: Event) -> bool:
-        """Whether no more events that nothing signs are held for tasks of this one's workflow."""
-        workflow = self._workflows.get(event.only.workflow_id) if event.only is not None else None
-        return workflow is not None and len(workflow.unsigned) >= _HELD_UNSIGNED
+    def is_crowded(self, event: HeldEvent, released: Container[str]) -> bool:
+        """Whether nothing signs the event, and as many such ones as may be came before it and are held for tasks of its
+        workflow. Those whose ids are `released` no longer count: after downtime very many may come to tasks that
+        wait."""
+        workflow = self._workflows[_place(event).workflow_id]
+        if event.seq not in workflow.unsigned or len(workflow.unsigned) <= _HELD_UNSIGNED:
+            return False
+        before = (workflow.events[seq].id for seq in workflow.unsigned if seq < event.seq)
+        return sum(id_ not in released for id_ in before) >= _HELD_UNSIGNED
 
     def waiting_for(self, workflow_id: str, reference_name: str) -> Iterator[HeldEvent]:
         """The held events for this task, oldest first."""

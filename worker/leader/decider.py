@@ -20,7 +20,7 @@ from store.tracing import in_logs, span
 from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.addressed_events import AddressedEvents
-from worker.leader.callbacks import Callbacks, is_signed
+from worker.leader.callbacks import Callbacks
 from worker.leader.held_events import HeldEvents
 from worker.leader.matching import Document, HeldEvent, TaskIndex, parse_task
 from worker.leader.plan_writer import PlanWriter
@@ -240,13 +240,9 @@ class Decider:
         if webhook is None:
             self._wait_for_definition(event, request, plan)
             return
-        if event.is_callback and not is_signed(webhook):
-            if self.held.callbacks.is_full(webhook.name):
-                self.blocked.add(webhook.name)
-                return
-            if self.held.callbacks.is_crowded(event):  # somebody made it up
-                plan.decide(event, Decision(event.id, "ignored", "no", origin=event.origin, forgotten=True))
-                return
+        if event.is_callback and self.held.callbacks.is_full(webhook.name):
+            self.blocked.add(webhook.name)
+            return
         document = Document(event.document())
         if event.is_callback:  # held, however short its hold, until its task has been looked up
             self.held.hold(event, document)

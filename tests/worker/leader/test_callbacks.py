@@ -224,3 +224,17 @@ def test_names_that_are_made_up_later_take_the_place_of_none_that_was_held_befor
     bench.ms += 60 * SECOND
     decide(bench)
     assert bench.takers(event) == [task.id]
+
+
+def test_any_number_of_tasks_that_wait_in_one_workflow_are_completed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after downtime: their events come all at once."""
+    monkeypatch.setattr(callbacks, "_HELD_UNSIGNED", 3)
+    bench.define(BY_ID)
+    workflow = bench.conductor.begin("flow").id
+    tasks = [bench.conductor.schedule(workflow, f"approve{number}", None, "HUMAN") for number in range(8)]
+    events = [called(bench, workflow, f"approve{number}") for number in range(8)]
+    bench.ms += SECOND
+    decide(bench)
+    assert [bench.takers(event) for event in events] == [[task.id] for task in tasks]
