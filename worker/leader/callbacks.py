@@ -23,7 +23,7 @@ from store.clock import MonotonicClock
 from store.one_target import OneTarget, names_of
 from store.records import Event
 from store.sql.database import Clock, Listener
-from worker.conductor.addressed import Addressed
+from worker.conductor.addressed import Addressed, WorkflowTasks
 from worker.conductor.client import Conductor
 from worker.leader.matching import HeldEvent
 from worker.retries import Retries, wait_before
@@ -37,7 +37,7 @@ Turn = Literal["first", "again", "failing"]
 
 _Group = tuple[Proof, Turn, str]
 """The look-ups for a webhook's events that take their turn together."""
-_Answer = list[tuple[HeldEvent, Addressed | None]] | Exception
+_Found = Addressed | Exception | None
 _AT_ONCE: dict[Proof, int] = {"signed": 8, "by id": 2}
 """Look-ups at a time. Half of them may be failing ones, each of which may hang until its time-out."""
 _NEW_FOR = 10.0
@@ -131,8 +131,8 @@ class Callbacks:
         self._next_at: dict[Proof, float] = dict.fromkeys(_GAP, float("-inf"))
         self._fresh = Counter[str]()
         """Webhook → its events that nothing signs and for which no look-up has begun yet."""
-        self._answers: queue.SimpleQueue[tuple[_Workflow, int, _Answer]] = queue.SimpleQueue()
-        """Each with when the look-up began."""
+        self._answers: queue.SimpleQueue[tuple[_Workflow, int, list[tuple[HeldEvent, _Found]]]] = queue.SimpleQueue()
+        """Each with when the look-up began, and what it found for each event."""
 
     def __len__(self) -> int:
         """The number of workflows that events are held for."""
@@ -230,12 +230,14 @@ class Callbacks:
             workflow.running = None
             if self._workflows.get(workflow.id) is not workflow:
                 continue
-            if isinstance(answer, Exception):
-                self._failed(workflow, answer)
+            # A task that can't be read concerns only the events for it, which wait.
+            told = [LookedUp(event, began, what) for event, what in answer if not isinstance(what, Exception)]
+            if not told and isinstance(error := answer[0][1], Exception):
+                self._failed(workflow, error)
             else:
                 workflow.failures, workflow.turn = 0, "first" if workflow.is_outdated else "again"
                 self._schedule(workflow, self._clock.monotonic() + self._pause(workflow, began))
-                found += (LookedUp(event, began, what) for event, what in answer if event.seq in workflow.events)
+                found += (one for one in told if one.event.seq in workflow.events)
         self._begin_due()
         return found
 
@@ -288,9 +290,17 @@ class Callbacks:
         """On the pool."""
         try:
             tasks = self._conductor.within(patience).workflow_tasks(workflow.id)
-            answer: _Answer = [(event, None if tasks is None else tasks.at(_place(event))) for event in events]
         except Exception as error:
-            answer = error
-        self._answers.put((workflow, began, answer))
+            found: list[tuple[HeldEvent, _Found]] = [(event, error) for event in events]
+        else:
+            found = [(event, _at(_place(event), tasks)) for event in events]
+        self._answers.put((workflow, began, found))
         if self._listener is not None:
             self._listener.wake()
+
+
+def _at(place: OneTarget, tasks: WorkflowTasks | None) -> _Found:
+    try:
+        return None if tasks is None else tasks.at(place)
+    except Exception as error:
+        return error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from store.one_target import callback_to
@@ -238,3 +240,21 @@ def test_any_number_of_tasks_that_wait_in_one_workflow_are_completed(
     bench.ms += SECOND
     decide(bench)
     assert [bench.takers(event) for event in events] == [[task.id] for task in tasks]
+
+
+def test_a_task_that_cannot_be_read_holds_up_no_callback_of_another_in_its_workflow(bench: Bench) -> None:
+    bench.define(SIGNED)
+    workflow = bench.conductor.begin("flow").id
+    garbled: Any = bench.conductor.schedule(workflow, "reject", None, "HUMAN")
+    scheduled_at, garbled.scheduled_at = garbled.scheduled_at, "soon"
+    task = bench.conductor.schedule(workflow, "approve", None, "HUMAN")
+    rejection, event = called(bench, workflow, "reject"), called(bench, workflow, "approve")
+    decide(bench)
+    bench.ms += SECOND
+    decide(bench)
+    assert bench.takers(event) == [task.id]
+    assert bench.event(rejection).hold == "held"
+    garbled.scheduled_at = scheduled_at
+    bench.ms += 60 * SECOND
+    decide(bench)
+    assert bench.takers(rejection) == [garbled.id]
