@@ -17,7 +17,7 @@ from relay.events.payload import dump
 _LARGEST = 10_000
 """Characters of what is around an array, as JSON: every one of its elements gets it."""
 _MOST_READ = 4_000_000
-"""Characters of what is around all arrays of a delivery, as it is written for each."""
+"""Characters that are read of what is around arrays and is left out: it may be as much for each of very many."""
 _MOST_OF_SAMPLE = 100
 
 
@@ -30,7 +30,8 @@ class Part(NamedTuple):
     of_top: bool = False
     """Whether it is an element of the top-level array."""
     enclosing: Mapping[str, Any] | None = None
-    """What is around the array that it is in, without the array; None if that is large, or too much for all arrays."""
+    """What is around the array that it is in, without the array; None if that is large, or too much that is large was
+    read before."""
 
 
 def parts_of(body: Body, split: bool | str, most: int) -> Sequence[Part]:
@@ -69,8 +70,10 @@ def _below(part: Part, path: str) -> Iterator[Part]:
         enclosing = None
         if array and left > 0:
             around = _without(payload, place)
-            left -= (length := len(dump(around)))
-            enclosing = around if length <= _LARGEST else None
+            if (length := len(dump(around))) <= _LARGEST:
+                enclosing = around
+            else:
+                left -= length
         for element in array:
             yield Part(Body(element), True, False, enclosing)
 

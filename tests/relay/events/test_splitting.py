@@ -97,6 +97,12 @@ def test_a_long_head_is_not_stored_thousands_of_times(around: dict[str, Any], re
     assert relay.post("a", json.dumps(around | {"items": [{}] * 90}), head).status_code == 200
 
 
+def test_no_event_of_many_goes_without_what_is_around_it() -> None:
+    head = {"kind": "x" * 1000}
+    found = parts_of(Body(head | {"entry": [{"items": [number]} for number in range(9000)]}), "$.entry[*].items", 10_000)
+    assert [part.enclosing for part in found] == [head | {"entry": {}}] * 9000
+
+
 def test_no_more_parts_are_made_than_asked_for() -> None:
     assert len(parts_of(Body({"a": [0] * 1000}), "$.a", 10)) == 10
 
