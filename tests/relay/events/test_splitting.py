@@ -98,8 +98,8 @@ def test_a_long_head_is_not_stored_thousands_of_times(around: dict[str, Any], re
 
 
 def test_no_event_of_many_goes_without_what_is_around_it() -> None:
-    head = {"kind": "x" * 1000}
-    found = parts_of(Body(head | {"entry": [{"items": [number]} for number in range(9000)]}), "$.entry[*].items", 10_000)
+    head, entries = {"kind": "x" * 1000}, [{"items": [number]} for number in range(9000)]
+    found = parts_of(Body(head | {"entry": entries}), "$.entry[*].items", 10_000)
     assert [part.enclosing for part in found] == [head | {"entry": {}}] * 9000
 
 
