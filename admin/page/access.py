@@ -132,7 +132,7 @@ class Sessions:
         if not cookie or (found := self._read(cookie)) is None:
             return None
         role, mark, session_id = found
-        if not hmac.compare_digest(mark, self._mark(role)):
+        if role not in self._tokens or not hmac.compare_digest(mark, self._mark(role)):
             return None
         return None if self._stored().is_over(session_id) else role
 

@@ -108,6 +108,8 @@ def test_a_cookie_is_good_for_its_time_and_after_a_restart(monkeypatch: pytest.M
     cookie = sessions_of("right").new()
     assert sessions_of("right").role_of(cookie)
     assert not sessions_of("other").role_of(cookie)
+    without_tokens = sessions_of(None).new()
+    assert not sessions_of(None).role_of(without_tokens), "or it would be an admin's once there is a viewer's token"
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + SESSION_SECONDS + 1)
     assert not sessions_of("right").role_of(cookie)
