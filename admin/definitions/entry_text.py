@@ -181,8 +181,10 @@ parsed = lru_cache(maxsize=1)(parse_yaml)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Its files of definitions, in the order of their names; none if it can't be read."""
+    """Its files of definitions, in the order of their names, or the one file that it is; none if it can't be read."""
     try:
+        if folder.is_file():
+            return [folder]
         return sorted(path for path in folder.glob("*.yaml") if not path.name.startswith("."))
     except OSError:
         return []

@@ -146,8 +146,7 @@ def _until_read() -> float:
     """Seconds until the relay has surely read the newest file of definitions; not positive if it has."""
     path = source().settings.bridge_webhooks
     try:
-        files = files_in(path) if path.is_dir() else [path]
-        newest = max((file.stat().st_mtime for file in files), default=0.0)
+        newest = max((file.stat().st_mtime for file in files_in(path)), default=0.0)
         return min(newest + _READ_WITHIN - time.time(), _READ_WITHIN)  # a file may be of the future
     except OSError:  # it is being replaced
         return _READ_WITHIN
