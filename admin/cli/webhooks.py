@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from typing import TextIO
 
 import click
@@ -141,7 +142,8 @@ def delete(here: Here, webhook: str, yes: bool) -> None:
     if not yes:
         click.confirm(f"Delete {webhook} from {written.file}?", abort=True, err=True)
     _folder(here).delete(webhook, written.version)
-    operations.record_webhook(here.bridge, "deleted", webhook)
+    with suppress(StoreMissing):  # before the first start
+        operations.record_webhook(here.bridge, "deleted", webhook)
     click.echo(plain(f"{webhook} is deleted"))
 
 

@@ -103,3 +103,12 @@ def test_a_webhook_is_shown_rotated_and_deleted_on_the_command_line(folder: Cli)
     assert rotated.stdout == "", "nobody needs to enter it"
     assert "once the URLs made with the old one have expired" in rotated.stderr
     assert "no webhook orders" in folder("webhooks", "show", "orders", code=1).stderr
+
+
+def test_a_webhook_of_one_file_is_shown_too(cli: Cli) -> None:
+    assert "X-Api-Key: '***'" in cli("webhooks", "show", "orders").stdout
+
+
+def test_a_webhook_is_deleted_before_there_is_a_store(folder: Cli) -> None:
+    folder.environment["BRIDGE_DATABASE"] = "sqlite:///none/bridge.db"
+    assert folder("webhooks", "delete", "orders", "--yes").stdout == "orders is deleted\n"
