@@ -84,8 +84,8 @@ def _typed(document: Any, kind: Kind) -> list[tuple[str, str]]:
     """Paths and values of the form, once its button has added or removed one."""
     paths, values = request.args.getlist("path"), request.args.getlist("value")
     removed, added = request.args.get("remove"), request.args.get("add", "")
-    lines = zip(paths, values + [""] * len(paths), strict=False)
-    typed = [(path, value) for path, value in lines if path.strip() and path != removed]
+    lines = enumerate(zip(paths, values + [""] * len(paths), strict=False))
+    typed = [(path, value) for place, (path, value) in lines if path.strip() and str(place) != removed]
     with suppress(BadPath):
         if (found := compile_path(added)(document)) and added not in (path for path, _ in typed):
             # As JSON in ASCII, which every form returns as it was.
