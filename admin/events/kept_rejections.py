@@ -12,7 +12,7 @@ from admin.bridge import Bridge
 from admin.errors import NotFound
 from platforms import PLATFORMS
 from platforms.bodies import BadBody, read_query
-from relay.reports.retry import StillRejected, events_of, request_of, verify
+from relay.reports.retry import StillRejected, events_of, request_of
 from relay.route import Route
 from relay.verify.verification import VerifiedWebhooks
 from store.delivery_records import RawDelivery
@@ -69,7 +69,7 @@ class KeptRejections:
     def why_still_rejected(self, delivery: RawDelivery) -> str | None:
         """Why it would be rejected now; None if it would be accepted. Changes nothing."""
         try:
-            verify(self._route(delivery.webhook), delivery)
+            events_of(self._route(delivery.webhook), delivery, delivery.at)
         except StillRejected as error:
             return str(error)
         return None

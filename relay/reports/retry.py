@@ -24,7 +24,7 @@ def request_of(route: Route, kept: RawDelivery) -> Request:
     return Request(kept.method, url, kept.query, kept.headers, kept.body, kept.remote, kept.at / 1000)
 
 
-def verify(route: Route, kept: RawDelivery) -> tuple[VerifiedDelivery, Body]:
+def _verify(route: Route, kept: RawDelivery) -> tuple[VerifiedDelivery, Body]:
     """The delivery, proven, and its body. Raises StillRejected.
 
     A signed time is compared with that of the arrival: what was too old then stays refused.
@@ -55,7 +55,7 @@ def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
     Each has a delivery id, so that a delivery that is retried twice leaves one event: the sender's own if it has one,
     so that it doesn't matter either if the sender has sent it again meanwhile.
     """
-    delivery, body = verify(route, kept)
+    delivery, body = _verify(route, kept)
     try:
         events = route.parser.events(delivery, body, now, remote=kept.remote)
     except BadBody as error:

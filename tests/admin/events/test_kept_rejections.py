@@ -21,10 +21,10 @@ def refused(sample: Sample) -> KeptRejections:
     return KeptRejections(sample.bridge())
 
 
-def hiding(sample: Sample, paths: str) -> KeptRejections:
-    """With a `hide` in the definition."""
+def having(sample: Sample, setting: str) -> KeptRejections:
+    """With this setting in the definition."""
     file = sample.settings.bridge_webhooks
-    file.write_text(KEEPING.replace("    keep_rejected: 100\n", f"    keep_rejected: 100\n    hide: {paths}\n"))
+    file.write_text(KEEPING.replace("    keep_rejected: 100\n", f"    keep_rejected: 100\n    {setting}\n"))
     return KeptRejections(Bridge(sample.settings, sample.store, load_definitions(file, PLATFORMS, {})))
 
 
@@ -40,6 +40,14 @@ def test_a_delivery_becomes_one_event_however_often_it_is_retried(sample: Sample
     assert (again.event_id, again.duplicate) == (accepted.event_id, True)
     with pytest.raises(StillRejected, match=accepted.event_id):
         refused(sample).accept(refused(sample).delivery(kept_id))
+
+
+def test_what_makes_no_event_is_not_said_to_be_acceptable(sample: Sample) -> None:
+    kept_id = keep_refused(sample)
+    assert refused(sample).acceptable() == {"github-deploys": (1, 1)}
+    choosing = having(sample, "only: {$.ref: another}")
+    assert choosing.acceptable() == {}
+    assert "another" in (choosing.shown(kept_id).still_rejected or "")
 
 
 def test_what_the_sender_has_sent_again_meanwhile_is_not_delivered_twice(sample: Sample) -> None:
@@ -96,7 +104,7 @@ def test_people_see_no_signature(sample: Sample) -> None:
 
 
 def test_nothing_is_shown_where_something_is_hidden(sample: Sample) -> None:
-    shown = hiding(sample, "[$.card]").shown(keep_refused(sample, b'{"card": "4111", "ref": "a"}'))
+    shown = having(sample, "hide: [$.card]").shown(keep_refused(sample, b'{"card": "4111", "ref": "a"}'))
     assert (shown.headers, shown.query, shown.payload) == ({}, {}, None)
 
 
@@ -108,8 +116,10 @@ def test_nothing_is_shown_of_a_body_that_cannot_be_read(body: bytes, sample: Sam
 
 
 def test_a_query_that_cannot_be_read_is_left_out(sample: Sample) -> None:
-    shown = refused(sample).shown(keep_refused(sample, query="a=%00"))
+    kept_id = keep_refused(sample, query="a=%00")
+    shown = refused(sample).shown(kept_id)
     assert (shown.query, shown.payload) == ({}, {"ref": "kept"})
+    assert "NUL" in (shown.still_rejected or "")
 
 
 def test_nothing_is_shown_once_nobody_knows_what_to_hide(sample: Sample) -> None:
