@@ -29,6 +29,8 @@ class SimulatedMessages:
         """How often all ended workflows with a key were read."""
         self.size_of_ended = 0
         """Bytes of an answer that shows the ended workflows with a key."""
+        self.left_out: dict[str, int] = {}
+        """Workflows that are being written → how many looks for a key leave them out meanwhile."""
         self.before_push: Callable[[str], None] = lambda workflow_id: None
 
     def push(self, workflow_id: str, message: str, not_after: float = 0) -> None:
@@ -52,8 +54,14 @@ class SimulatedMessages:
         if self._conductor.starts_unindexed:
             return []
         found = [w for w in self._conductor.workflows.values() if (w.name, w.correlation_id) == (name, key)]
+        found = [workflow for workflow in found if not self._leaves_out(workflow.id)]
         keyed = [Keyed(w.id, self._status(w), w.started_at, _event_of(w.input)) for w in reversed(found)]
         return [one for one in keyed if ended or one.status == "RUNNING"]
+
+    def _leaves_out(self, workflow_id: str) -> bool:
+        left = self.left_out.get(workflow_id, 0)
+        self.left_out[workflow_id] = max(0, left - 1)
+        return left > 0
 
     def status(self, workflow_id: str) -> str | None:
         workflow = self._conductor.workflows.get(workflow_id)

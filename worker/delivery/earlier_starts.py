@@ -12,7 +12,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import structlog
 
@@ -22,6 +24,8 @@ from worker.conductor.errors import ConductorError, NotNow, Refused, Unreachable
 from worker.conductor.search import fits_path
 
 log = structlog.get_logger()
+
+_Found = TypeVar("_Found")
 
 _PAUSES = (0.2, 0.5)
 """Seconds before an earlier start is looked for again: a write takes less, unless the server is very slow."""
@@ -59,16 +63,24 @@ class EarlierStarts:
 
         Raises ConductorError: NotNow while some running workflows are still unread, Refused if it can never be told.
         """
-        found = self._conductor.started(name, correlation_id)
-        for pause in () if found else _PAUSES:
-            self._clock.sleep(pause)
-            if found := self._conductor.started(name, correlation_id):
-                break
+
+        def look() -> str | None:
+            return self._conductor.started(name, correlation_id)
+
+        found = look() or self.look_again(look)
         if fits_path(name):
             return found or self.find_running(name, correlation_id)
         if found is None and not self._conductor.indexes_workflows():
             raise Refused(f"{name} can only be found in Conductor's index, which is empty; is indexing off?")
         return found
+
+    def look_again(self, look: Callable[[], _Found | None]) -> _Found | None:
+        """What a look-up of an earlier start that has just found nothing finds a moment later."""
+        for pause in _PAUSES:
+            self._clock.sleep(pause)
+            if found := look():
+                return found
+        return None
 
     def find_running(self, name: str, correlation_id: str) -> str | None:
         """The id of a running workflow with this correlation id that Conductor's look-up doesn't know; None if there is

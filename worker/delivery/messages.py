@@ -13,9 +13,10 @@ from __future__ import annotations
 import heapq
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -81,8 +82,11 @@ class MessageCalls:
         if may_be_read and ended and self._was_pulled(ended[0].id, event.id):
             return Result(target, "done", workflow_id=ended[0].id)
         starter = self._starter(target, event, payload, now) if running is None else None
+        if starter is not None and tried and _started_for(starter, ended) is None:
+            look = partial(self._find_started, target, starter)
+            running, ended = self._earlier_starts.look_again(look) or (None, ended)
         if starter is not None and running is None:
-            if own := next((one for one in ended if one.event_id == starter.event_id), None):
+            if own := _started_for(starter, ended):
                 # It was started with the payload, and ended before its message came: another would be a repetition.
                 if starter.event_id == event.id:
                     return Result(target, "done", workflow_id=own.id)
@@ -154,6 +158,11 @@ class MessageCalls:
                 raise NotNow(f"workflow {paused.id} is paused")
         return None, found
 
+    def _find_started(self, target: Target, starter: _Starter) -> tuple[str | None, list[Keyed]] | None:
+        """What `_find` returns, if an earlier try's workflow may be in it."""
+        running, ended = self._find(target)
+        return (running, ended) if running is not None or _started_for(starter, ended) is not None else None
+
     def _may_have_started(self, target: Target) -> bool:
         """Whether an earlier try may have started a workflow, for this message or, if it is held, a later one. It may
         be any of those that have ended."""
@@ -224,6 +233,11 @@ class MessageCalls:
                 if isinstance(error, Garbled) or is_denied(error):
                     return False
                 raise
+
+
+def _started_for(starter: _Starter, ended: Iterable[Keyed]) -> Keyed | None:
+    """The workflow that was started with this payload, if it has ended."""
+    return next((one for one in ended if one.event_id == starter.event_id), None)
 
 
 def _lane(target: Target) -> str:

@@ -94,6 +94,21 @@ def test_a_lost_start_is_not_repeated(bench: Bench, unindexed: bool) -> None:
     assert bench.conductor.evaluated == ["w0"]
 
 
+def test_a_lost_start_that_a_look_leaves_out_is_not_repeated_though_others_with_its_key_have_ended(
+    bench: Bench,
+) -> None:
+    """As on PostgreSQL, where Conductor skips locked rows."""
+    bench.conductor.begin("flow", correlation_id="k").ended = True
+    target = claimed(bench)
+    assert bench.result(target, "lost_after").state == "pending"
+    bench.conductor.messages.left_out = {"w1": 3}
+    for number in range(3):  # by which it is known that Conductor looks starts up in its store
+        bench.conductor.begin("other", correlation_id=f"event {number}")
+        bench.executor._calls._earlier_starts.made("other", f"event {number}")
+    result = bench.result(bench.later(target))
+    assert (result.state, result.workflow_id, len(bench.conductor.workflows)) == ("done", "w1", 5)
+
+
 def test_a_workflow_that_ends_before_its_first_message_isnt_started_again(bench: Bench) -> None:
     def end(workflow_id: str) -> None:
         bench.conductor.workflows[workflow_id].ended = True
