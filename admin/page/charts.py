@@ -12,6 +12,7 @@ from store.records import Event, Target
 _HOUR, _DAY = 3_600_000, 86_400_000
 """Milliseconds."""
 OUTCOMES = ("accepted", "duplicate", "challenge", "filtered", "rejected", "limited", "store_unavailable")
+"""Of deliveries to a webhook: guessed URLs and wrong tokens are counted, too."""
 
 Hours = Sequence[tuple[int, str, int]]
 """(hour as Unix milliseconds, outcome, number)."""
@@ -48,7 +49,7 @@ def deliveries_by_time(hours: Hours, now: int) -> list[Period]:
 def _per(hours: Hours, now: int, unit: int, number: int, form: str) -> dict[str, Counter[str]]:
     rows: dict[str, Counter[str]] = {}
     for hour, outcome, count in sorted(hours):
-        if hour // unit > now // unit - number:
+        if outcome in OUTCOMES and hour // unit > now // unit - number:
             begin = datetime.fromtimestamp(hour // unit * unit / 1000, timezone.utc).strftime(form)
             rows.setdefault(begin, Counter())[outcome] += count
     return rows

@@ -15,9 +15,11 @@ THIS = NOW // HOUR * HOUR
 def test_a_delivery_is_in_its_hour_and_in_the_totals() -> None:
     hours = [
         (THIS, "accepted", 4),
+        (THIS, "unknown", 1000),
         (THIS - HOUR, "rejected", 6),
         (THIS - HOUR, "accepted", 2),
         (THIS - 48 * HOUR, "accepted", 1),
+        (THIS - 96 * HOUR, "wrong_token", 1000),
         (THIS - 168 * HOUR, "accepted", 100),
     ]
     week, day = deliveries_by_time(hours, NOW)
