@@ -146,7 +146,7 @@ def _changed(
     made: Imported, body: Mapping[str, Any], references: References, webhook: Webhook, written: Mapping[str, Any]
 ) -> dict[str, Any]:
     shown_now = to_orkes(webhook, False)
-    if made.keys["name"] != webhook.name:
+    if webhook.name not in (body["name"], made.keys["name"]):
         raise NotAWebhook(f"the name {webhook.name} can't be changed: make another webhook, and delete this one")
     keys = verbatim(written)
     words = ("sourcePlatform", "verifier", "headerKey")

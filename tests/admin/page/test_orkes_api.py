@@ -110,6 +110,13 @@ def test_what_get_shows_put_takes_back_and_nothing_changes(client: Client, page:
     assert page.defined["tickets"].starts[0].when == {"$.a": 1}
 
 
+def test_a_name_that_orkes_would_write_otherwise_stays(client: Client, page: Page) -> None:
+    text = "webhooks:\n- {name: team_, headers: {A: a-secret-of-somebody}, receivers: {flow: any}}\n"
+    (page.folder / "team.yaml").write_text(text)
+    assert client("PUT", "/team_", client("GET", "/team_").get_json()).status_code == 200
+    assert (page.folder / "team.yaml").read_text() == text
+
+
 def test_a_token_and_a_certificate_stay_until_another_proof_is_asked_for(client: Client, page: Page) -> None:
     proofs = "    jwt: {issuer: https://login.example.com}\n    mtls: {header: X-DN, subject: CN=a}\n"
     rest = "    split: $.items\n    receivers: {flow: any}\n"
