@@ -92,6 +92,8 @@ class TaskTimeouts:
         self._extending: set[str] = set()
         """Waiting tasks with an extension in flight."""
         self._being_given: Collection[str] = ()
+        self._receivers: Container[str] = ()
+        """Those of the last look."""
 
     def load(self) -> None:
         """Reads which tasks events have taken. Raises StoreUnavailable."""
@@ -125,6 +127,13 @@ class TaskTimeouts:
 
         now = self._clock.monotonic()
         with self._changed:
+            if receivers is not self._receivers:
+                before, self._receivers = self._receivers, receivers
+                for timer in self._timers.values():
+                    idle = timer.due > now and not (timer.taken or timer in self._running)
+                    if idle and timer.task.workflow in receivers and timer.task.workflow not in before:
+                        timer.due = now  # its time may be nearly over
+                        self._add(timer)
             while (task_id := self._retries.pop(now, self._has_room)) is not None:
                 timer = self._timers[task_id]
                 if waits(task_id):

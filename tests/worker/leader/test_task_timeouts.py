@@ -137,6 +137,17 @@ def bench() -> Bench:
 # --- waiting tasks ---
 
 
+def test_a_workflow_that_becomes_a_receiver_has_its_tasks_extended_at_once(bench: Bench) -> None:
+    """However its definition was added, or has come back, a moment before their time is over."""
+    extend(bench.timeouts, [task("t")], {"t"}, ())
+    bench.clock.seconds += 19
+    extend(bench.timeouts, [], {"t"}, ())
+    bench.clock.seconds += 9
+    extend(bench.timeouts, [], {"t"})
+    bench.pool.run_all()
+    assert bench.server.extended == ["t"]
+
+
 @pytest.mark.parametrize("response_timeout", [2, 5, 30, 300])
 def test_four_short_absences_of_conductor_end_no_wait(bench: Bench, response_timeout: int) -> None:
     """Each begins as the time-out is to be put off, and lasts 0.9 s: the next try after it is in time."""
