@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import click
 
@@ -14,8 +13,6 @@ from store.open import open_store
 from store.records import iso
 from store.transfer import CantTransfer, Progress, transfer
 from worker.notify import Apprise
-
-_STEP = 200
 
 
 @click.command()
@@ -37,7 +34,7 @@ def prune(here: Here, older_than: float, yes: bool) -> None:
         click.confirm(f"Delete all events that finished before {iso(before)}?", abort=True, err=True)
     number, more = 0, True
     while more:
-        step = here.store.maintenance.prune(before, _STEP)
+        step = here.store.maintenance.prune(before, 200)
         number, more = number + step.events, step.more
         click.echo(f"\r{number} events deleted", err=True, nl=False)
     click.echo(err=True)
@@ -68,10 +65,6 @@ def notify(here: Here, test: bool) -> None:
     click.echo("sent")
 
 
-_EVERY = 1.0
-"""Seconds between two lines of progress on one table."""
-
-
 @click.command("migrate-store")
 @click.argument("source", metavar="FROM")
 @click.argument("to", metavar="TO")
@@ -93,13 +86,10 @@ def migrate_store(source: str, to: str) -> None:
             raise click.BadParameter(f"{without_password(url)}: {error}", param_hint=name) from None
     if without_password(source) == without_password(to):
         fail("FROM and TO are the same store")
-    said: dict[str, float] = {}
 
     def report(progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.done == progress.total or now > said.get(progress.table, 0.0) + _EVERY:
-            said[progress.table] = now
-            click.echo(f"{progress.table}: {progress.done} of {progress.total}", err=True)
+        said = f"\r{progress.table}: {progress.done} of {progress.total}"
+        click.echo(said, err=True, nl=progress.done == progress.total)
 
     try:
         stores = open_store(source, migrate=False), open_store(to)

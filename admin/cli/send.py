@@ -110,9 +110,8 @@ def send(
     click.echo(answer.phrase)
     if answer.body:
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
-    is_guess = data is not None and "content-type" not in replaced
-    if answer.status == 400 and is_guess and delivery.headers.get("Content-Type") == "application/json":
-        click.echo("it was sent as JSON, since it begins like it; --text sends it as text", err=True)
+    if answer.status == 400 and data is not None and delivery.headers.get("Content-Type") == "application/json":
+        click.echo("it was sent as JSON; --text sends it as text", err=True)
     if answer.is_duplicate:
         click.echo("a duplicate: the relay received this event before, so it has no effect", err=True)
     sys.exit(0 if answer.is_good else 1)

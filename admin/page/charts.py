@@ -1,13 +1,11 @@
-"""Deliveries by time and outcome, and how long events took: what the page shows as tables and sentences."""
+"""Deliveries by time and outcome, as the page shows them in tables."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import NamedTuple
-
-from store.records import Event, Target
 
 _HOUR, _DAY = 3_600_000, 86_400_000
 """Milliseconds."""
@@ -53,18 +51,3 @@ def _per(hours: Hours, now: int, unit: int, number: int, form: str) -> dict[str,
             begin = datetime.fromtimestamp(hour // unit * unit / 1000, timezone.utc).strftime(form)
             rows.setdefault(begin, Counter())[outcome] += count
     return rows
-
-
-def effect_times(events: Iterable[Event], targets: Mapping[str, Sequence[Target]]) -> str:
-    """How long the newest events took from their arrival to their effect in Conductor, in words; "" if none had one."""
-    times = sorted(
-        target.settled_at - event.received_at
-        for event in events
-        for target in targets.get(event.id, ())
-        if target.state == "done" and target.settled_at is not None
-    )
-    if not times:
-        return ""
-    half, slowest = times[len(times) // 2] / 1000, times[-1] / 1000
-    took = f"half of the newest {len(times)} took up to {half:.2f} s, the slowest {slowest:.2f} s"
-    return f"From arrival to effect in Conductor, {took}."

@@ -39,14 +39,14 @@ from admin.events.search import BadFilter
 from admin.explain.explainer import Explainer
 from admin.explain.results import answer, shown_first
 from admin.page.access import COOKIE, SESSION_SECONDS
-from admin.page.charts import deliveries_by_time, effect_times
+from admin.page.charts import deliveries_by_time
 from admin.page.context import role_of_token, sessions, set_cookie, source
 from admin.setup_steps import as_html, as_text
 from admin.urls import url_of
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
-from store.records import Event, Target, iso
-from store.sql.event_search import EventFilter, EventPage
+from store.records import Event, iso
+from store.sql.event_search import EventPage
 
 blueprint = Blueprint("pages", __name__)
 
@@ -87,7 +87,6 @@ def overview() -> str:
         }
         for name, webhook in ((name, here.definitions.by_name[name]) for name in names[:_WEBHOOKS])
     ]
-    newest = here.events(EventFilter(limit=50))
     return render(
         "overview.html",
         number=len(names),
@@ -95,7 +94,6 @@ def overview() -> str:
         has_filter=bool(text) or len(here.definitions.by_name) > PAGE,
         issues=find_issues(state),
         periods=deliveries_by_time(here.store.queries.delivery_hours(state.now - 7 * DAY), state.now),
-        effect=effect_times(newest, here.targets_by_event(newest)),
         counts={**state.counts, "failed": state.unresolved},
         webhooks=webhooks,
         waiting=sum(state.waiting.values()),
@@ -120,7 +118,7 @@ def events() -> ResponseReturnValue:
     text = render(
         "events.html",
         problem=problem,
-        rows=rows_of(here, shown, here.targets_by_event(shown)),
+        rows=rows_of(here, shown),
         filters=filters,
         names=names_for(here, filters.get("webhook")),
         statuses=STATUSES,
@@ -141,8 +139,9 @@ def _older(page: EventPage, filters: dict[str, str]) -> str | None:
     return url_for(".events", **filters, before=before) if before is not None else None  # type: ignore[arg-type]
 
 
-def rows_of(here: Bridge, events: Sequence[Event], targets: Mapping[str, Sequence[Target]]) -> list[dict[str, Any]]:
+def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:
     """For each event of a list its status and effects in words, and the targets that failed."""
+    targets = here.targets_by_event(events)
     context = status_context(here.store, events, targets)
     return [
         {

@@ -17,7 +17,7 @@ from admin.definitions.writer import DefinitionsFolder, Written
 from admin.events.deliveries import of_sample
 from admin.events.send import Answer, NotReachable, for_relay, post
 from admin.page.access import NotAllowed
-from admin.page.charts import deliveries_by_time, effect_times
+from admin.page.charts import deliveries_by_time
 from admin.page.context import check_admin, source
 from admin.page.pages import bridge, render, rows_of, with_own_scripts
 from admin.setup_steps import how_to_try, prompts, setup_steps
@@ -82,8 +82,6 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         written = DefinitionsFolder(here.settings.bridge_webhooks).find(name)
     if written is not None and not is_in_force(written):
         written = None
-    events = here.events(EventFilter(webhook=name, limit=50))
-    targets = here.targets_by_event(events)
     text = render(
         "webhook.html",
         webhook=definition,
@@ -101,9 +99,8 @@ def webhook_page(name: str, status: int = 200, **more: Any) -> Response:
         errors=[one for one in here.definitions.errors if one.is_about(name)],
         risks=[one for one in here.definitions.warnings if one.is_about(name)],
         may_add_secret=written is not None and may_add_secret(written.keys, guide),
-        events=rows_of(here, events[:10], targets),
+        events=rows_of(here, here.events(EventFilter(webhook=name, limit=10))),
         periods=deliveries_by_time(here.store.queries.delivery_hours(now - 7 * DAY, name), now),
-        effect=effect_times(events, targets),
         changes=here.store.changes.newest(name, 10),
         paused_at=here.store.pauses.paused().get(name),
         rejections=here.store.without_events.rejections(name, 1),

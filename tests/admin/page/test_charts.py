@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask.testing import FlaskClient
 
-from admin.page.charts import deliveries_by_time, effect_times
+from admin.page.charts import deliveries_by_time
 from tests.admin.sample import Sample
 
 HOUR = 3_600_000
@@ -36,4 +36,3 @@ def test_no_deliveries_are_said(sample: Sample, client: FlaskClient) -> None:
     assert [(one.totals, one.most) for one in deliveries_by_time([], NOW)] == [({}, 0)] * 2
     (sample.folder / "webhooks.yaml").write_text("webhooks: [{name: new, verifier: none, receivers: {flow: any}}]")
     assert "The last 24 hours: no deliveries" in client.get("/webhooks/new").text
-    assert effect_times([], {}) == ""
