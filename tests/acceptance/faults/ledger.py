@@ -78,6 +78,7 @@ class Chain:
         return {
             "workflowId": self.workflow_id,
             "workflowName": CHAIN,
+            "workflowVersion": 1,
             "status": "RUNNING",
             "startTime": self.began_at,
             "tasks": [*done, self.waiting()],
