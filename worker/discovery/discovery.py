@@ -62,7 +62,7 @@ class Discovery:
         self._clock = index.clock
         self._step = step
         self._runs = 0
-        """Discoveries that have succeeded."""
+        """Discoveries that have found all waiting tasks, whether or not they could tell which have ended."""
         self._ahead: list[str] = []
         """The workflows that the reconciliation in progress has still to read."""
         self._is_distrusted = False
@@ -123,9 +123,9 @@ class Discovery:
         except ConductorError:
             self._is_distrusted |= reconciles
             raise
+        self._runs += 1
         ended = self._index.ended_since((self.searched_to or now - 3_600_000) - OVERLAP)
         self.searched_to = now
-        self._runs += 1
         return ended
 
     def _find_witness(self, now: float) -> str | None:

@@ -156,3 +156,12 @@ def test_a_round_that_conductor_breaks_off_is_made_again(bench: Bench) -> None:
     assert task not in bench.ids()
     bench.discover(discovery)
     assert task in bench.ids()
+
+
+def test_a_round_goes_on_though_the_index_does_not_say_which_tasks_have_ended(bench: Bench) -> None:
+    hidden, discovery = unindexed(bench, 4), bench.discovery(step=2)
+    with mock.patch.object(bench.conductor, "ended_since", fail):
+        for _ in range(3):
+            with pytest.raises(NotNow):
+                bench.discover(discovery)
+    assert set(hidden) <= set(bench.ids())
