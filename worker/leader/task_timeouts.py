@@ -127,6 +127,8 @@ class TaskTimeouts:
 
         now = self._clock.monotonic()
         with self._changed:
+            if heartbeat.over:  # the timers are the next term's by now
+                return
             if receivers is not self._receivers:
                 before, self._receivers = self._receivers, receivers
                 for timer in self._timers.values():

@@ -171,6 +171,15 @@ def test_what_does_not_wait_any_more_is_not_extended(bench: Bench) -> None:
     assert bench.server.extended == ["waits"]
 
 
+def test_a_look_that_a_term_has_left_over_forgets_no_task_of_the_next_one(bench: Bench) -> None:
+    over = Heartbeat(None, Term("me"))  # type: ignore[arg-type]
+    over.over = True
+    extend(bench.timeouts, [task("t")], {"t"}, heartbeat=over)
+    extend(bench.timeouts, [], {"t"})
+    bench.pool.run_all()
+    assert bench.server.extended == ["t"]
+
+
 def test_short_time_outs_wait_for_none_of_many_long_ones(bench: Bench) -> None:
     many = [task(f"t{number:03}", 3600) for number in range(300)]
     extended = bench.extend(*many, task("short", 5))
