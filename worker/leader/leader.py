@@ -362,11 +362,12 @@ class Leader:
         self._timeouts.extend(self.decider.tasks, self._definitions.by_receiver, self.heartbeat)
 
     def _send(self, message: Callable[[], None]) -> None:
-        """Runs it on the loop's thread. Raises TermOver if the term ends first."""
+        """Runs it on the loop's thread. Raises TermOver if the term ends first, or is about to and there is no room."""
         while not self.heartbeat.over:
             if len(self.inbox) < self._tuning.inbox:
                 self.inbox.put(message)
                 self.wake()
                 return
-            self._stop.wait(_FULL_GAP)
+            if self._stop.wait(_FULL_GAP):
+                break
         raise TermOver

@@ -76,6 +76,16 @@ def test_who_finds_tasks_faster_than_they_are_stored_waits(bench: Bench) -> None
         leader._send(lambda: None)
 
 
+def test_who_waits_for_room_gives_up_as_the_worker_stops(bench: Bench) -> None:
+    """Its loop may hang for seconds in a call, and the wait would be none."""
+    worker = bench.deciding()
+    leader = leader_of(worker)
+    leader._tuning = Tuning(inbox=0)
+    worker.stop()
+    with pytest.raises(TermOver):
+        leader._send(lambda: None)
+
+
 def test_a_task_that_a_killed_conductor_never_told_its_index_of_is_found_once_it_is_back(bench: Bench) -> None:
     worker = bench.deciding()
     bench.wait()
