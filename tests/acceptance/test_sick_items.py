@@ -65,7 +65,7 @@ def test_what_ails_holds_up_nothing_else_and_has_its_effect_once_it_is_well(load
     load.audit()  # while all that ails still does
     assert any(not load.is_there(one) for one in load.ailing)
     print(f"seed {SEED}: {dict(load.proxy.counts)}")
-    wait_for(load.bridge.store.quarantine.items, "people see what ails", PATIENCE)
+    wait_for(lambda: load.bridge.cli_json("events", "--status", "retrying"), "people see what ails", PATIENCE)
     load.healed()
     load.audit()
     wait_for(lambda: not load.bridge.store.quarantine.items(), "nothing is set aside any more", PATIENCE)

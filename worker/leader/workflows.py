@@ -29,7 +29,7 @@ _LONGEST = 2.0
 """Seconds that a decision waits for all of its look-ups together."""
 _LONGEST_PAUSE = 30.0
 """Longest pause in seconds between look-ups of one workflow."""
-_FORGOTTEN_AFTER = 300.0
+_FORGOTTEN_AFTER = 60.0
 """Seconds past its next try after which a doubt that no rule asked about is forgotten: its tasks have ended."""
 _SHOW_EVERY = 1.0
 """Seconds between two checks of what people should be shown."""
