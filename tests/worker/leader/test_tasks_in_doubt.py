@@ -9,7 +9,7 @@ import pytest
 from store.records import Workflow
 from tests.worker.leader.decider_bench import SECOND, Bench, sick
 from tests.worker.leader.decider_bench import bench as bench
-from tests.worker.simulated import failed, forbidden
+from tests.worker.simulated import SimulatedTask, failed, forbidden
 from worker.conductor.errors import Unreachable
 
 
@@ -105,10 +105,8 @@ def test_an_event_whose_hold_ended_in_a_downtime_is_kept_for_a_task_in_doubt_tha
     assert bench.takers(event) == [task.id]
 
 
-def test_a_task_in_doubt_that_another_event_takes_lets_the_event_expire_at_once(bench: Bench) -> None:
-    bench.define(
-        {"name": "w", "receivers": {"flow": 1}, "hold": "5s"}, {"name": "v", "receivers": {"flow": "any"}, "hold": "5s"}
-    )
+def kept_beyond_its_hold(bench: Bench) -> tuple[str, SimulatedTask]:
+    """An event whose hold is over, and the task in doubt for which it is kept."""
     workflow = bench.conductor.begin("flow").id
     event = bench.arrive(hold=5)
     bench.decide()
@@ -117,6 +115,14 @@ def test_a_task_in_doubt_that_another_event_takes_lets_the_event_expire_at_once(
     sick(bench, task)
     bench.ms += 10 * SECOND
     bench.decide()
+    return event, task
+
+
+def test_a_task_in_doubt_that_another_event_takes_lets_the_event_expire_at_once(bench: Bench) -> None:
+    bench.define(
+        {"name": "w", "receivers": {"flow": 1}, "hold": "5s"}, {"name": "v", "receivers": {"flow": "any"}, "hold": "5s"}
+    )
+    event, task = kept_beyond_its_hold(bench)
     assert bench.event(event).hold == "held"
     other = bench.arrive("v")
     bench.decide()
@@ -125,14 +131,7 @@ def test_a_task_in_doubt_that_another_event_takes_lets_the_event_expire_at_once(
 
 
 def test_a_task_in_doubt_that_ends_lets_the_event_expire(bench: Bench) -> None:
-    workflow = bench.conductor.begin("flow").id
-    event = bench.arrive(hold=5)
-    bench.decide()
-    bench.ms += SECOND
-    task = bench.wait(workflow=workflow)
-    sick(bench, task)
-    bench.ms += 10 * SECOND
-    bench.decide()
+    event, task = kept_beyond_its_hold(bench)
     assert bench.event(event).status == "pending"
     bench.decider.drop_tasks([task.id])
     bench.decide()
