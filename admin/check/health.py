@@ -14,7 +14,6 @@ from store.delivery_records import WRONG_TOKEN
 from store.records import Event, SetAside, SetAsideKind, Task
 from store.sql.event_search import EventFilter
 from store.sql.facts import gone_webhooks
-from worker.conductor.server_webhooks import FACT, from_text, remarks
 from worker.notify import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
@@ -71,8 +70,6 @@ class State:
     now: int
     acceptable: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """webhook → how many of so many rejected deliveries would be accepted now."""
-    left: Sequence[str] = ()
-    """The workflows that BRIDGE_LEAVE_TO_CONDUCTOR names."""
 
 
 def find_issues(state: State) -> list[Issue]:
@@ -140,9 +137,6 @@ def _tasks(state: State) -> Iterator[Issue]:
         details = tuple(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
         yield Issue("warning", text, details, "tasks")
     served = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
-    theirs = from_text(state.facts.get(FACT))
-    if isinstance(theirs, list):
-        served.update(*(webhook.receivers for webhook in theirs))
     unreached = sorted((name, number) for name, number in state.waiting.items() if name not in served)
     if unreached:
         text = "Tasks are waiting in workflows that no webhook here has as a receiver."
@@ -167,9 +161,6 @@ def _webhooks(state: State) -> Iterator[Issue]:
     for name, (number, seen) in sorted(state.acceptable.items()):
         text = f"{would_be_accepted(name, number, seen)}: retry them."
         yield Issue("warning", text, page="ask_retry", query={"webhook": name})
-    if (theirs := from_text(state.facts.get(FACT))) != "unknown":
-        for said in remarks(state.webhooks.values(), theirs, state.left):
-            yield Issue(said.level, f"{said.text}{f'; {said.remedy}' if said.remedy else ''}.", said.details)
     if (wrong := state.deliveries.get("", {}).get(WRONG_TOKEN, 0)) >= WRONG_TOKENS:
         text = f"Somebody gave this page a wrong token {wrong} times in the last day. The log says from where."
         yield Issue("warning", text)
@@ -215,7 +206,6 @@ def state_of(bridge: Bridge) -> State:
         deciding_until=decider[1] if decider else None,
         now=now,
         acceptable=KeptRejections(bridge).acceptable(),
-        left=bridge.settings.bridge_leave_to_conductor,
     )
 
 

@@ -79,7 +79,7 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
         left = settings.bridge_leave_to_conductor
-        about_conductor = probe(Server.of(settings), definitions, left)
+        about_conductor = probe(Server.of(settings), definitions)
         if all(result.usable for result in about_conductor):
             try:
                 conductor = Conductor(Server.of(settings), SECONDS)

@@ -24,7 +24,6 @@ from admin.page.pages import bridge
 from admin.page.webhooks import folder
 from config.references import environment_with_dotenv
 from config.webhooks import Webhook
-from worker.conductor.server_webhooks import BRIDGE_HEADER
 
 blueprint = Blueprint("orkes", __name__, url_prefix="/api")
 
@@ -70,13 +69,6 @@ _WORDS = ("sourcePlatform", "verifier", "headerKey", "secretKey", "createdBy")
 _OWN_SETTINGS = ("BRIDGE_", "CONDUCTOR_", "PG", "ADMIN_", "OTEL_")
 _LONGEST_WORDS = 20_000
 """Characters stored about one webhook."""
-
-
-@blueprint.after_request
-def _say_whose(response: Response) -> Response:
-    """Lets a worker whose Conductor is behind the same address tell this API from one of Conductor's own."""
-    response.headers[BRIDGE_HEADER] = "admin"
-    return response
 
 
 @blueprint.post("/token")

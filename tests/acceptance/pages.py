@@ -57,7 +57,7 @@ LEFT_OUT = {
         "needs an account at Orkes"
     ),
     "curl -X POST -H 'Content-Type: application/json' -d @orders.json \"$CONDUCTOR_SERVER_URL/metadata/webhook\"": (
-        "no released server has the route; tests/acceptance/test_own_webhooks.py plays one"
+        "no released server has the route"
     ),
 }
 """Commands that are not run, and why."""

@@ -65,14 +65,12 @@ class Api:
         *,
         not_after: float = float("inf"),
         patience: float = float("inf"),
-        headers: dict[str, str] | None = None,
         largest: int | None = None,
     ) -> Any:
         """The answer. The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
 
         `patience`: seconds to wait for the answer, if less than the time-out. `largest`: bytes that the answer may
-        have, if fewer than usual; beyond it Garbled is raised. A `body` that is a string is JSON already. `headers`
-        receives the answer's headers, with lower-case names.
+        have, if fewer than usual; beyond it Garbled is raised. A `body` that is a string is JSON already.
         """
         sent = self.clock.now()
         target = path
@@ -93,8 +91,6 @@ class Api:
         if not answer.is_success:
             raise answered(answer, f"{method} {path}")
         self._observe_date(answer.headers, sent)
-        if headers is not None:
-            headers.update((name.lower(), value) for name, value in answer.headers.items())
         if answer.headers.get("content-type", "").startswith("text/plain"):  # an id
             return answer.text
         try:

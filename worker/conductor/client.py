@@ -17,7 +17,7 @@ from store.records import Task, Workflow
 from store.sql.database import Clock
 from worker.conductor import search
 from worker.conductor.addressed import WorkflowTasks
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere
+from worker.conductor.errors import Garbled, NotFound, NotThere
 from worker.conductor.messages import Messages
 from worker.conductor.responses import (
     UNDER_WAY,
@@ -38,7 +38,6 @@ from worker.conductor.responses import (
 )
 from worker.conductor.search import PAGE, TASK_TYPE, WORKFLOWS
 from worker.conductor.server import Server
-from worker.conductor.server_webhooks import BRIDGE_HEADER, ServerWebhook, read
 
 POLL_BATCH = 100
 
@@ -170,23 +169,6 @@ class Conductor:
         """Restarts a task's response time-out. (`callbackAfterSeconds` would put it back into the queue.)"""
         body = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "IN_PROGRESS", "extendLease": True}
         self._call("POST", "/tasks", body=body, not_after=not_after)
-
-    # --- the server's own webhooks ---
-
-    def webhooks(self) -> list[ServerWebhook] | None:
-        """The webhooks that the server has of its own; None if it can have none, as all releases of Conductor OSS.
-
-        Raises ConductorError if it can't be told: the key may not ask, for example.
-        """
-        headers: dict[str, str] = {}
-        try:
-            found = checked(list, self._call("GET", "/metadata/webhook", headers=headers))
-        except ConductorError as error:
-            if error.status in (404, 405, 501):
-                return None
-            raise
-        # A proxy may have put the bridge's own API at Conductor's address.
-        return None if BRIDGE_HEADER.lower() in headers else read(found)
 
     # --- targets ---
 

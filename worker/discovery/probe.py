@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -15,7 +15,6 @@ from config.webhooks import Definitions
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, NotNow, NotThere, Unreachable
 from worker.conductor.server import Server
-from worker.conductor.server_webhooks import remarks
 from worker.discovery.index import Index
 
 _NOBODY = "webhook-bridge-check"
@@ -55,18 +54,13 @@ class CheckResult:
         return f"{self.what}; {self.remedy}" if self.remedy else self.what
 
 
-def probe(
-    server: Server, definitions: Definitions, left: Collection[str] = (), seconds: float = SECONDS
-) -> list[CheckResult]:
-    """What is found about the server within this many seconds.
-
-    `left`: the workflows that are left to the server's own webhooks.
-    """
+def probe(server: Server, definitions: Definitions, seconds: float = SECONDS) -> list[CheckResult]:
+    """What is found about the server within this many seconds."""
     found: list[CheckResult] = []
     if server.proxy is not None:
         found.append(CheckResult("note", f"Conductor is called by the proxy {without_user(server.proxy)}", _BY_PROXY))
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
-    thread = threading.Thread(target=_probe, args=(server, definitions, left, seconds, found), daemon=True)
+    thread = threading.Thread(target=_probe, args=(server, definitions, seconds, found), daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
@@ -75,9 +69,7 @@ def probe(
     return found
 
 
-def _probe(
-    server: Server, definitions: Definitions, left: Collection[str], seconds: float, found: list[CheckResult]
-) -> None:
+def _probe(server: Server, definitions: Definitions, seconds: float, found: list[CheckResult]) -> None:
     conductor = Conductor(server, seconds)
     try:
         conductor.poll(_NOBODY, _NOBODY)
@@ -89,23 +81,6 @@ def _probe(
         found += _discovery(conductor)
     except ConductorError as error:
         found.append(CheckResult("warning", f"Conductor could not be checked completely: {error}"))
-        return
-    found += _own_webhooks(conductor, definitions, left, seconds / 5)
-
-
-def _own_webhooks(
-    conductor: Conductor, definitions: Definitions, left: Collection[str], patience: float
-) -> Iterator[CheckResult]:
-    """Findings about the server's own webhooks; none if it doesn't tell."""
-    try:
-        theirs = conductor.within(patience).webhooks()
-    except ConductorError as error:
-        if error.status in (401, 403):
-            yield CheckResult("note", f"can't tell whether Conductor has its own webhooks: {error}")
-        return
-    for remark in remarks(definitions.webhooks, theirs, left):
-        details = f": {'; '.join(remark.details)}" if remark.details else ""
-        yield CheckResult(remark.level, f"{remark.text}{details}", remark.remedy)
 
 
 def missing_calls(conductor: Conductor, starts: Iterable[str]) -> list[CheckResult]:

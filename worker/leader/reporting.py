@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 
 import structlog
@@ -14,7 +14,6 @@ from store.errors import StoreUnavailable
 from store.sql.store import Store
 from worker import metrics
 from worker.conductor.errors import ConductorError
-from worker.conductor.server_webhooks import FACT, Remark, as_text, remarks
 from worker.conductor.workflow_definitions import check_workflows
 from worker.context import Context
 from worker.discovery.barrier import Barrier
@@ -147,11 +146,9 @@ class Checks:
         self._store = context.store
         self._conductor = context.conductor
         self._clock = context.clock
-        self._left = context.settings.bridge_leave_to_conductor
         self._reporter = reporter
         self._missing_calls: str | None = None
         self._due = float("-inf")
-        self._remarks: Sequence[Remark] = ()
         self._checked: Definitions | None = None
         self._failure = ""
         """Why workflow definitions couldn't be read, in the log's words."""
@@ -163,7 +160,6 @@ class Checks:
         if definitions is self._checked and now < self._due:
             return
         self._calls(definitions)
-        self._webhooks(definitions)
         self._workflows(definitions)
         self._checked, self._due = definitions, now + CHECKS_EVERY
 
@@ -177,21 +173,6 @@ class Checks:
                 log.error("some calls to Conductor can't be made", error=missing)
             self._store.facts.set(_MISSING_CALLS, missing or None)
             self._missing_calls = missing
-
-    def _webhooks(self, definitions: Definitions) -> None:
-        """Finds out whether Conductor has its own webhooks. If it doesn't tell, nothing changes."""
-        try:
-            theirs = self._conductor.webhooks()
-        except ConductorError as error:
-            log.info("can't tell whether Conductor has its own webhooks", error=str(error))
-            return
-        self._reporter.write(FACT, as_text(theirs))
-        said = tuple(remarks(definitions.webhooks, theirs, self._left))
-        if said != self._remarks:
-            for remark in said:
-                tell = log.warning if remark.level == "warning" else log.info
-                tell(remark.text, remedy=remark.remedy, webhooks=list(remark.details))
-            self._remarks = said
 
     def _workflows(self, definitions: Definitions) -> None:
         """Compares the definitions with Conductor's workflows."""

@@ -9,7 +9,6 @@ import pytest
 from admin.check.health import BROKEN_READ, FAILED_READ, State, ago, find_issues
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
-from worker.conductor.server_webhooks import FACT, ServerWebhook, as_text
 
 NOW = 1_800_000_000_000
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})
@@ -34,7 +33,6 @@ WELL = State(
 EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
 TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
 ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
-THEIRS = ServerWebhook("payments", "7f3kq", {"flow": 1})
 PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
 EMPTY = Problem("webhooks", 1, "webhooks", "the folder has no *.yaml file", "write one", warning=True)
 
@@ -72,13 +70,6 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"broken": (TASK,)}, "warning", "1 waiting task can't be matched"),
         ({"broken": (TASK,) * BROKEN_READ}, "warning", f"At least {BROKEN_READ} waiting tasks can't be matched"),
         ({"waiting": {"other": 1}}, "note", "no webhook here has as a receiver"),
-        ({"facts": {"conductor": "up", FACT: as_text([])}}, "note", "has webhooks of its own (0)"),
-        ({"facts": {"conductor": "up", FACT: as_text([THEIRS])}}, "warning", "and some serve the same"),
-        (
-            {"facts": {"conductor": "up", FACT: as_text(None)}, "left": ("flow",)},
-            "warning",
-            "has no webhooks of its own",
-        ),
         ({"deliveries": {"hook": {"rejected": 4}}}, "warning", "rejected all of its deliveries in the last day (4)"),
     ],
 )
@@ -92,24 +83,6 @@ def test_of_very_many_workflows_that_nobody_serves_the_others_are_counted() -> N
     (issue,) = find_issues(replace(WELL, waiting={f"flow{number}": 1 for number in range(12)}))
     assert len(issue.details) == 11
     assert issue.details[-1] == "and those of 2 more"
-
-
-def test_what_both_sides_answer_for_is_named() -> None:
-    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}))
-    assert issue.details == ("hook, and the server's payments (id 7f3kq): both complete tasks of flow",)
-    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", FACT: as_text([THEIRS])}, left=("flow",)))
-    assert issue.level == "note"
-
-
-def test_tasks_that_wait_for_the_servers_webhooks_wait_for_somebody() -> None:
-    other = ServerWebhook("payments", "7f3kq", {"other": 1})
-    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", FACT: as_text([other])}, waiting={"other": 1}))
-    assert "has webhooks of its own (1)" in issue.text
-
-
-@pytest.mark.parametrize("text", [as_text(None), "[7]", "x"])
-def test_of_a_server_that_has_none_or_of_another_versions_fact_nothing_is_told(text: str) -> None:
-    assert find_issues(replace(WELL, facts={"conductor": "up", FACT: text})) == []
 
 
 def test_a_short_wait_is_no_pile() -> None:

@@ -104,8 +104,8 @@ def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pyte
     lines = cli("check", code=1).stderr.splitlines()
     assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines
     assert "note: CONDUCTOR_SERVER_URL: found by search" in lines
-    [(server, definitions, left)] = asked
-    assert (server, left) == (Server("http://127.0.0.1:1/api"), ())
+    [(server, definitions)] = asked
+    assert server == Server("http://127.0.0.1:1/api")
     assert sorted(definitions.by_receiver) == ["deploy", "order_flow", "release", "sample_webhook_for_slack"]
     assert definitions.starts == ["on_push"]
     found = json.loads(cli("check", "--json", code=1).stdout)

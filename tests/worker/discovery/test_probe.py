@@ -65,33 +65,6 @@ def test_of_a_server_that_can_be_used_the_way_of_discovery_is_said(server: Condu
     assert server.probe() == [CheckResult("note", "waiting tasks that no queue hands out are found by search")]
 
 
-def of_webhooks(server: Conductor, left: tuple[str, ...] = ()) -> list[CheckResult]:
-    """What is said besides how tasks are found."""
-    found = probe(Server(server.url), DEFINITIONS, left)
-    return [one for one in found if "no queue hands out" not in one.what]
-
-
-@pytest.mark.parametrize(
-    ("answer", "level"),
-    [
-        (NO_PATH, None),
-        (Answer("<html>no such page</html>", 404, "text/html"), None),
-        (Answer("<html>a page for everything</html>", 200, "text/html"), None),
-        (Answer({"message": "no"}, 401), "note"),
-        (Answer({"message": "no"}, 403), "note"),
-        (Answer("", 502), None),
-        (Answer("[", close="before"), None),
-        (Answer("[" + " " * 9000 + "]", wait=0.01), None),
-        (Answer([{"name": "x"}], headers={"X-Webhook-Bridge": "admin"}), None),
-    ],
-)
-def test_what_does_not_tell_of_such_webhooks_spoils_nothing(
-    server: Conductor, answer: Answer, level: str | None
-) -> None:
-    server.edited = {"GET /api/metadata/webhook": answer}
-    assert [one.level for one in of_webhooks(server)] == ([level] if level else [])
-
-
 def test_nothing_is_taken_from_anybody(server: Conductor) -> None:
     """Another domain's queue is asked, and what every other call names isn't there."""
     server.probe()

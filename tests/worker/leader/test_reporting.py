@@ -75,7 +75,6 @@ def facts() -> Facts:
 @pytest.fixture
 def checks(registry: Registry, clock: Clock, facts: Facts) -> Iterator[Checks]:
     context: Any = mock.Mock(conductor=registry, clock=clock, store=mock.Mock(facts=facts))
-    context.settings.bridge_leave_to_conductor = ()
     with mock.patch.object(reporting, "missing_calls", return_value=[]):
         yield Checks(context, Reporter(context.store, clock))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -13,20 +12,15 @@ import pytest
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Pruned
 from testkit import PATIENCE, eventually
-from testkit.own_webhooks import OwnWebhooks
 from tests.worker.clock import Clock
 from tests.worker.leader.bench import Bench, leader_of
 from tests.worker.leader.bench import bench as bench
-from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, NotThere
-from worker.conductor.server import Server
-from worker.conductor.server_webhooks import FACT, ServerWebhook, from_text
 from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health
 from worker.leader import reporting
 from worker.leader.heartbeat import TERM_SECONDS
 from worker.leader.leader import TermOver, Tuning
-from worker.leader.reporting import CHECKS_EVERY
 
 # --- what was polled ---
 
@@ -119,52 +113,6 @@ def test_calls_that_conductor_lacks_are_known_before_an_event_needs_them(
     assert "POST /workflow" in bench.store.facts.all()["conductor_lacks"]
     leader_of(worker).check()
     assert "conductor_lacks" not in bench.store.facts.all()
-
-
-@pytest.fixture
-def own_webhooks(bench: Bench) -> Iterator[OwnWebhooks]:
-    """A server with webhooks of its own, which the real client asks for them."""
-    server = OwnWebhooks()
-    client = Conductor(Server(server.url), 5)
-    with mock.patch.object(bench.conductor, "webhooks", client.webhooks):
-        yield server
-    server.stop()
-
-
-def test_webhooks_of_conductors_own_are_reported_and_looked_at_now_and_then(
-    bench: Bench, own_webhooks: OwnWebhooks
-) -> None:
-    bench.clock = clock = Clock()
-    worker = bench.deciding()
-    leader_of(worker).check()
-    assert own_webhooks.asked == 0, "Conductor hasn't answered yet"
-    worker.step()
-    own_webhooks.fault = "absent"
-    for _ in range(3):
-        leader_of(worker).check()
-    assert own_webhooks.asked == 1
-    assert from_text(bench.store.facts.all()[FACT]) is None
-    own_webhooks.fault = None
-    own_webhooks.add(name="payments", id="7f3kq", receiverWorkflowNamesToVersions={"flow": 1})
-    clock.seconds += CHECKS_EVERY
-    leader_of(worker).check()
-    assert from_text(bench.store.facts.all()[FACT]) == [ServerWebhook("payments", "7f3kq", {"flow": 1})]
-
-
-def test_a_server_that_never_tells_of_its_webhooks_holds_up_no_event(bench: Bench, own_webhooks: OwnWebhooks) -> None:
-    own_webhooks.fault = "hangs"
-    worker = bench.worker()
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        eventually(lambda: own_webhooks.asked)
-        task_id = bench.wait()
-        bench.arrive()
-        eventually(lambda: bench.state(task_id) == "completed")
-    finally:
-        worker.stop()
-        thread.join(PATIENCE)
-    assert not thread.is_alive()
 
 
 def test_how_far_the_index_was_searched_is_noted_after_what_was_found_is_stored(bench: Bench) -> None:
