@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from typing import cast
 
 import structlog
@@ -39,7 +40,6 @@ class Source:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.conductor = Conductor(Server.of(settings), min(settings.bridge_call_timeout, _CONDUCTOR))
         tokens = (settings.bridge_admin_token, settings.bridge_viewer_token)
         admin, viewer = (one.get_secret_value() if one else None for one in tokens)
         self.sessions = Sessions(admin, viewer, lambda: self.store().sessions)
@@ -47,6 +47,10 @@ class Source:
         self._lock = threading.RLock()  # opening the definitions may open the store
         self._store: Store | None = None
         self._definitions: DefinitionsSource | None = None
+
+    @cached_property
+    def conductor(self) -> Conductor:
+        return Conductor(Server.of(self.settings), min(self.settings.bridge_call_timeout, _CONDUCTOR))
 
     def store(self) -> Store:
         """Raises StoreUnavailable, NewerStore."""

@@ -1,158 +1,91 @@
-"""One call to Conductor's HTTP API: plain values in, plain values out."""
+"""Conductor's own client, which makes every call, and what the bridge adds to each: limits, a token, what a failure
+means."""
 
 from __future__ import annotations
 
-import io
 import json
-import ssl
+import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from email.utils import parsedate_to_datetime
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from functools import partial
+from typing import Any
 
-import urllib3
-from urllib3.exceptions import DecodeError, HTTPError, SSLError
+from conductor.client.configuration.configuration import Configuration
+from conductor.client.http.api.metadata_resource_api import MetadataResourceApi
+from conductor.client.http.api.task_resource_api import TaskResourceApi
+from conductor.client.http.api.workflow_resource_api import WorkflowResourceApi
+from conductor.client.http.api_client import ApiClient
+from conductor.client.http.rest import ApiException
 from urllib3.util import parse_url
 
 from store.clock import ServerClock, SteadyClock
 from store.sql.database import Clock
-from worker.conductor.connections import Call, connections, current, of_user
-from worker.conductor.errors import (
-    ConductorError,
-    Garbled,
-    OutcomeUnknown,
-    Response,
-    Unreachable,
-    answered,
-)
+from worker.conductor.connections import Call, current, of_user
+from worker.conductor.errors import ConductorError, OutcomeUnknown, Response, answered
 from worker.conductor.server import Server
-
-if TYPE_CHECKING:
-    from worker.conductor.tokens import Tokens
+from worker.conductor.tokens import Tokens
+from worker.conductor.transport import Transport
 
 LARGEST_ANSWER = 64 * 1024**2
 """Bytes of an answer that are read at most. Conductor returns up to 10 MB of payload inline."""
-_TO_CONNECT = 3.0
-"""Seconds for the connection to each of the server's addresses, if the call has as many left."""
-_HEADERS = {
-    "Accept": "*/*",
-    "Accept-Encoding": "gzip",
-    "Content-Type": "application/json",
-    "User-Agent": "conductor-webhook-bridge",
-}
-_NONE: Mapping[str, str] = {}
 
 
 class Api:
-    """Calls one server, from any number of threads. A failed call raises a ConductorError of the right kind."""
+    """Conductor's own client for one server, for any number of threads."""
 
     def __init__(self, server: Server, timeout: float, clock: Clock | SteadyClock):
         self.timeout = timeout
         self.clock = clock
         self.server_clock = ServerClock()
-        self._server = server
+        self._patience = timeout
+        client = _client_of(server)
+        self._tokens = Tokens(client, server)
+        self.tasks = TaskResourceApi(client)
+        self.workflows = WorkflowResourceApi(client)
+        self.metadata = MetadataResourceApi(client)
+        self.call_api = partial(client.call_api, _return_http_data_only=True)
+        """For what the classes above have no method for, or a wrong one."""
+
+    def within(self, seconds: float) -> Api:
+        """The same, with calls that wait only this long for an answer."""
+        impatient = copy(self)
+        impatient._patience = min(self.timeout, seconds)
+        return impatient
 
     def call(
         self,
-        method: str,
-        path: str,
-        parameters: dict[str, str] | None = None,
-        query: Sequence[tuple[str, Any]] = (),
-        body: Any = None,
-        *,
+        method: Callable[..., Any],
+        *arguments: Any,
         not_after: float = float("inf"),
-        patience: float = float("inf"),
         largest: int | None = None,
+        **parameters: Any,
     ) -> Any:
-        """The answer. The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
+        """Calls a method of the client, and returns the answer as plain values. A failed call raises a ConductorError
+        of the right kind.
 
-        `patience`: seconds to wait for the answer, if less than the time-out. `largest`: bytes that the answer may
-        have, if fewer than usual; beyond it Garbled is raised. A `body` that is a string is JSON already.
+        Its request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised. `largest`: bytes
+        that the answer may have, if fewer than usual; beyond it Garbled is raised.
         """
         sent = self.clock.now()
-        target = path
-        for name, value in (parameters or {}).items():
-            target = target.replace(f"{{{name}}}", quote(value, safe=""))
-        if query:
-            target += "?" + urlencode(query)
-        seconds = min(self.timeout, patience)
-        current.set(Call(not_after, seconds, time.monotonic() + seconds))
+        ends = time.monotonic() + self._patience
+        current.set(Call(not_after, self._patience, ends, largest or LARGEST_ANSWER))
         try:
-            answer = self._send(method, target, body, largest or LARGEST_ANSWER)
-            if self._tokens is not None and self._tokens.renewed(answer):
-                answer = self._send(method, target, body, largest or LARGEST_ANSWER)
+            self._tokens.ensure()
+            answer = method(*arguments, **parameters, _preload_content=False)
         except ConductorError:
             raise
         except Exception as error:  # a bug here or in a library, or an answer that it can't read
             raise OutcomeUnknown(f"{type(error).__name__}: {error}") from error
-        if not answer.is_success:
-            raise answered(answer, f"{method} {path}")
         self._observe_date(answer.headers, sent)
         if answer.headers.get("content-type", "").startswith("text/plain"):  # an id
-            return answer.text
+            return answer.data
         try:
-            return json.loads(answer.text)
+            return json.loads(answer.data)
         except (ValueError, RecursionError):  # an id all the same
-            return answer.text
-
-    def _send(self, method: str, target: str, body: Any, largest: int) -> Response:
-        token = {} if self._tokens is None else self._tokens.headers()
-        return self.send(method, target, body, token, largest)
-
-    def send(
-        self, method: str, target: str, body: Any, token: Mapping[str, str] = _NONE, largest: int = LARGEST_ANSWER
-    ) -> Response:
-        """Sends one request of the current call. `target`: its path, below the API's, and query.
-
-        Raises Unreachable, NotNow, Garbled or OutcomeUnknown.
-        """
-        headers = {**self._headers, **token}
-        content = None if method == "GET" else _content(body)
-        if content is not None:
-            headers["Content-Length"] = str(len(content))
-        call = current.get()
-        call.requested = False
-        try:
-            found = self._connections.urlopen(
-                method,
-                f"{self._url}{target}",
-                headers=headers,
-                body=None if content is None else io.BytesIO(content),  # is sent in pieces
-                timeout=urllib3.Timeout(connect=min(_TO_CONNECT, call.seconds_left()), read=None),
-                redirect=False,
-                preload_content=False,
-            )
-            try:
-                return Response(found.status, found.reason, found.headers, _text(found, largest))
-            except BaseException:
-                found.close()
-                raise
-        except (HTTPError, OSError) as error:
-            raise _failure(error, call) from error
-
-    @cached_property
-    def _url(self) -> str:
-        return parse_url(self._server.url.rstrip("/"))._replace(auth=None).url
-
-    @cached_property
-    def _headers(self) -> dict[str, str]:
-        return _HEADERS | of_user(self._server.url)
-
-    @cached_property
-    def _tokens(self) -> Tokens | None:
-        key, secret = self._server.key, self._server.secret
-        if not (key and secret):
-            return None
-        from worker.conductor.tokens import Tokens
-
-        return Tokens(self.send, self._url, key, secret)
-
-    @cached_property
-    def _connections(self) -> urllib3.PoolManager:
-        return connections(self._server)
+            return answer.data
 
     def _observe_date(self, headers: Mapping[str, str], sent: float) -> None:
         """A rough bound on the clocks' offset, from any answer: for servers whose tasks are never polled."""
@@ -162,38 +95,26 @@ class Api:
             self.server_clock.observe(seconds * 1000, sent, self.clock.now(), precision=2000)
 
 
-def _failure(error: Exception, call: Call) -> ConductorError:
-    """What it means that a request has no complete answer."""
-    cause = error.args[0] if isinstance(error, SSLError) and error.args else error
-    text = " ".join(map(str, error.args)) or type(error).__name__
-    if not call.requested:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            remedy = "renew it, or let SSL_CERT_FILE name a file with its authority's certificate"
-            return Unreachable(f"its certificate isn't trusted: {cause.verify_message} ({remedy})")
-        return Unreachable(f"no connection: {text}")
-    if isinstance(error, DecodeError):
-        return Garbled(f"the answer can't be unpacked: {text}")
-    if time.monotonic() >= call.ends:
-        return OutcomeUnknown(f"Conductor gave no complete answer within {call.seconds:.3g} s")
-    return OutcomeUnknown(text)
+class _Client(ApiClient):  # type: ignore[misc]
+    def call_api(self, resource_path: str, method: str, *arguments: Any, **more: Any) -> Any:
+        """As the client's. An answer that isn't 2xx raises a ConductorError of the right kind, instead of its own."""
+        try:
+            return super().call_api(resource_path, method, *arguments, **more)
+        except ApiException as error:
+            answer = Response(error.status, error.reason, error.headers, error.body)
+            raise answered(answer, f"{method} {resource_path}") from error
 
 
-def _text(answer: urllib3.BaseHTTPResponse, largest: int) -> str:
-    """The answer's body. Raises Garbled for one that is too large, and a successful one that isn't UTF-8."""
-    if answer.status < 200:
-        raise Garbled(f"status {answer.status} is no answer")  # that one follows: it must not be the next request's
-    body = answer.read(largest + 1)
-    if len(body) > largest:
-        raise Garbled(f"the answer has more than {largest // 1024**2} MB")
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        if 200 <= answer.status <= 299:  # replacing unreadable characters would change what a task matches
-            raise Garbled(f"the answer isn't UTF-8: {error.reason}") from error
-        return body.decode("utf-8", "replace")
-
-
-def _content(body: Any) -> bytes:
-    """A request's body as sent."""
-    text = body if isinstance(body, str) else json.dumps({} if body is None else body)
-    return text.encode("utf-8", "surrogatepass")
+def _client_of(server: Server) -> ApiClient:
+    # A slash at its end would be doubled, and a user's escaped characters would be sent as they are.
+    url = parse_url(server.url.rstrip("/"))._replace(auth=None).url
+    configuration = Configuration(server_api_url=url)
+    # With a key, which it also finds in the environment, the constructor below would ask for a token at once.
+    configuration.authentication_settings = None
+    configuration.http_connection = transport = Transport(server)
+    # Its failures come as errors, which we log; its loggers begin with the process's number.
+    logging.getLogger(Configuration.get_logging_formatted_name("conductor")).setLevel(logging.CRITICAL + 1)
+    client = _Client(configuration)
+    client.rest_client = transport
+    client.default_headers |= {"User-Agent": "conductor-webhook-bridge", **of_user(server.url)}
+    return client

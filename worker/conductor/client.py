@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from typing import Any
 
 from store.clock import ServerClock, SteadyClock
@@ -36,7 +35,7 @@ from worker.conductor.responses import (
     version_of,
     versions_of,
 )
-from worker.conductor.search import PAGE, TASK_TYPE, WORKFLOWS
+from worker.conductor.search import PAGE, TASK_TYPE, TASKS, WORKFLOWS
 from worker.conductor.server import Server
 
 POLL_BATCH = 100
@@ -60,12 +59,11 @@ class Conductor:
 
         self._api = Api(server, timeout, clock or SteadyClock())
         self._page = page
-        self._call = self._api.call
 
     def within(self, seconds: float) -> Conductor:
         """The same server, with calls that wait only this long for an answer. A later answer is lost."""
         impatient = copy(self)
-        impatient._call = partial(self._api.call, patience=seconds)
+        impatient._api = self._api.within(seconds)
         return impatient
 
     @property
@@ -102,13 +100,13 @@ class Conductor:
         then NotNow is raised.
         """
         # timeout=0 returns at once; any other value takes at least 100 ms if the queue is empty.
-        query: list[tuple[str, Any]] = [("workerid", worker_id), ("count", count), ("timeout", 0)]
+        query: dict[str, Any] = {"workerid": worker_id, "count": count, "timeout": 0}
         if domain is not None:
-            query.append(("domain", domain))
-        sent = self._api.clock.now()
-        path = {"type": TASK_TYPE}
-        found = checked(list, self._call("GET", "/tasks/poll/batch/{type}", path, query, not_after=not_after) or [])
-        received = self._api.clock.now()
+            query["domain"] = domain
+        api = self._api
+        sent = api.clock.now()
+        found = checked(list, api.call(api.tasks.batch_poll, TASK_TYPE, not_after=not_after, **query) or [])
+        received = api.clock.now()
         if starts := [start for item in found if (start := moment_of(item)) is not None]:
             # A task's start is the server's time of its first poll: this one, unless the task was put back.
             self.server_clock.observe(max(starts), sent, received)
@@ -133,7 +131,7 @@ class Conductor:
 
     def running(self, workflow: str) -> list[str]:
         """The ids of all running workflows with that name, from the server's store, not its index."""
-        found = checked(list, self._call("GET", "/workflow/running/{name}", {"name": workflow}) or [])
+        found = checked(list, self._api.call(self._api.workflows.get_running_workflow, workflow) or [])
         return [workflow_id for workflow_id in found if isinstance(workflow_id, str)]
 
     def waiting_in(self, workflow_id: str) -> list[Task]:
@@ -158,7 +156,7 @@ class Conductor:
 
     def _task(self, task_id: str) -> dict[str, Any] | None:
         try:
-            found = checked(dict, self._call("GET", "/tasks/{id}", {"id": task_id}))
+            found = checked(dict, self._api.call(self._api.tasks.get_task, task_id))
         except NotFound:
             return None
         if not isinstance(found.get("status"), str) or found.get("taskId", task_id) != task_id:
@@ -168,7 +166,7 @@ class Conductor:
     def extend_lease(self, task_id: str, workflow_id: str, not_after: float = float("inf")) -> None:
         """Restarts a task's response time-out. (`callbackAfterSeconds` would put it back into the queue.)"""
         body = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "IN_PROGRESS", "extendLease": True}
-        self._call("POST", "/tasks", body=body, not_after=not_after)
+        self._api.call(self._api.tasks.update_task, body, not_after=not_after)
 
     # --- targets ---
 
@@ -192,12 +190,19 @@ class Conductor:
             about = {"taskId": task_id, "workflowInstanceId": workflow_id, "status": "COMPLETED", "workerId": event_id}
             body = "".join((json.dumps(about)[:-1], ', "outputData": ', output, "}"))
             with suppress(NotFound):  # the task is gone
-                self._call("POST", "/tasks", body=body, not_after=not_after)
+                self._api.call(self._api.tasks.update_task, body, not_after=not_after)
             return None
-        # By name otherwise, since that answer shows whether it was pending.
-        path = {"workflowId": workflow_id, "name": reference_name}
-        worker = [("workerid", event_id)]
-        answer = self._call("POST", "/tasks/{workflowId}/{name}/COMPLETED", path, worker, output, not_after=not_after)
+        # By name otherwise, since that answer shows whether it was pending. The client's `update_task1` takes no worker
+        # id: it sends the host's name.
+        answer = self._api.call(
+            self._api.call_api,
+            "/tasks/{workflowId}/{name}/COMPLETED",
+            "POST",
+            path_params={"workflowId": workflow_id, "name": reference_name},
+            query_params=[("workerid", event_id)],
+            body=output,
+            not_after=not_after,
+        )
         return id_of(answer) if answer else None
 
     def start(
@@ -224,7 +229,7 @@ class Conductor:
         if version is not None:
             about["version"] = version
         body = "".join((json.dumps(about)[:-1], ', "input": ', payload, "}"))
-        return id_of(self._call("POST", "/workflow", body=body, not_after=not_after))
+        return id_of(self._api.call(self._api.workflows.start_workflow, body, not_after=not_after))
 
     def started(self, name: str, correlation_id: str) -> str | None:
         """The id of the workflow started with this correlation id, running or ended; None if there is none.
@@ -272,7 +277,7 @@ class Conductor:
         stuck. This call gets it going again, and has no effect on one that isn't stuck.
         """
         try:
-            self._call("PUT", "/workflow/decide/{id}", {"id": workflow_id})
+            self._api.call(self._api.workflows.decide, workflow_id)
         except NotFound:
             return False
         return True
@@ -312,12 +317,12 @@ class Conductor:
 
     def workflow_versions(self) -> dict[str, list[int]]:
         """The workflows that are registered → their versions, in ascending order."""
-        return versions_of(self._call("GET", "/metadata/workflow/names-and-versions"))
+        # The client has no method for it: `get_all_workflows` reads every definition.
+        return versions_of(self._api.call(self._api.call_api, "/metadata/workflow/names-and-versions", "GET"))
 
     def workflow_definition(self, name: str, version: int) -> dict[str, Any]:
         """The workflow's definition, as it was registered. Raises NotFound for an unknown name or version."""
-        query = [("version", version)]
-        found = checked(dict, self._call("GET", "/metadata/workflow/{name}", {"name": name}, query))
+        found = checked(dict, self._api.call(self._api.metadata.get, name, version=version))
         if found.get("name") != name or found.get("version") != version:
             raise NotThere(f"the answer isn't version {version} of workflow {name}: {str(found)[:100]!r}")
         return found
@@ -327,8 +332,13 @@ class Conductor:
     @property
     def messages(self) -> Messages:
         """The server's message queues."""
-        return Messages(self._call)
+        return Messages(self._api)
 
-    def _search(self, path: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
-        parameters = [("start", offset), ("size", size), ("sort", sort), ("query", query)]
-        return checked(list, checked(dict, self._call("GET", path, query=parameters)).get("results") or [])
+    def _search(self, kind: str, query: str, sort: str, offset: int, size: int) -> list[dict[str, Any]]:
+        page: dict[str, Any] = {"start": offset, "size": size, "sort": sort, "query": query}
+        if kind == TASKS:
+            found = self._api.call(self._api.tasks.search1, **page)
+        else:
+            # The client's `WorkflowResourceApi.search` takes no order.
+            found = self._api.call(self._api.call_api, "/workflow/search", "GET", query_params=[*page.items()])
+        return checked(list, checked(dict, found).get("results") or [])

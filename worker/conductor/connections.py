@@ -41,6 +41,8 @@ class Call:
     """How long it may take."""
     ends: float
     """When they are over."""
+    largest: int
+    """Bytes that the answer may have."""
     requested: bool = False
     """Whether a connection was there for the request, so that anything may have happened."""
 

@@ -7,12 +7,15 @@ then the path isn't there, 404 too.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from worker.conductor.errors import ConductorError, Garbled, NotFound
 from worker.conductor.responses import UNDER_WAY, about_workflow, checked, id_of, objects, tasks_in, workflow_status
+
+if TYPE_CHECKING:
+    from worker.conductor.api import Api
 
 PULL_TYPE = "PULL_WORKFLOW_MESSAGES"
 """The type of the tasks that read a workflow's queue."""
@@ -33,17 +36,16 @@ class Keyed:
 class Messages:
     """Calls about message queues, and the workflows that have them. A failed one raises ConductorError. Thread-safe."""
 
-    def __init__(self, call: Callable[..., Any]):
-        """`call`: as `Api.call`."""
-        self._call = call
+    def __init__(self, api: Api):
+        self._api = api
 
     # --- the workflows that have them
 
     def workflow(self, workflow_id: str, tasks: bool = False) -> dict[str, Any] | None:
         """The workflow as it came, with its tasks or without; None if Conductor has no such workflow."""
-        query = [("includeTasks", "true" if tasks else "false")]
+        get = self._api.workflows.get_execution_status
         try:
-            found = checked(dict, self._call("GET", "/workflow/{id}", {"id": workflow_id}, query))
+            found = checked(dict, self._api.call(get, workflow_id, include_tasks=tasks))
         except NotFound:
             return None
         return about_workflow(workflow_id, found)
@@ -53,10 +55,11 @@ class Messages:
 
         `largest`: as of `Api.call`.
         """
-        query = [("includeClosed", "true" if ended else "false"), ("includeTasks", "false")]
-        # The GET form refuses keys with a slash.
-        answer = self._call("POST", "/workflow/{name}/correlated", {"name": name}, query, [key], largest=largest)
-        found = checked(dict, answer)
+        # `get_workflows2`, a GET, refuses keys with a slash.
+        get = self._api.workflows.get_workflows
+        found = checked(
+            dict, self._api.call(get, [key], name, include_closed=ended, include_tasks=False, largest=largest)
+        )
         if found.keys() - {key}:
             raise Garbled(f"the answer isn't about that correlation id: it has {len(found)} of them")
         return objects(found.get(key) or [])
@@ -68,7 +71,7 @@ class Messages:
 
         The request leaves before `not_after` (`time.monotonic`), or not at all: then NotNow is raised.
         """
-        self._call("POST", "/workflow/{id}/messages", {"id": workflow_id}, body=message, not_after=not_after)
+        self._api.call(self._api.workflows.send_workflow_message, message, workflow_id, not_after=not_after)
 
     def with_key(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[Keyed]:
         """The running workflows of this name with the key as correlation id, newest first.
@@ -115,8 +118,10 @@ class Messages:
 
     def are_on(self) -> bool:
         """Whether the server has message queues."""
+        # No server has this call: the client's method only pushes.
+        path = "/workflow/webhook-bridge-check/messages"
         try:
-            self._call("GET", "/workflow/{id}/messages", {"id": "webhook-bridge-check"})
+            self._api.call(self._api.call_api, path, "GET")
         except NotFound:
             return True
         except ConductorError as error:

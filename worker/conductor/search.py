@@ -10,15 +10,15 @@ from worker.conductor.responses import id_of, moment_of, objects
 TASK_TYPE = "WAIT_FOR_WEBHOOK"
 PAGE = 1000
 """Items of a page."""
-_TASKS = "/tasks/search"
+TASKS = "tasks"
 """The search for tasks: it returns summaries, of which only the ids and the workflows' names are used."""
-WORKFLOWS = "/workflow/search"
+WORKFLOWS = "workflows"
 """The search for workflows."""
 _IN_PROGRESS = f"taskType='{TASK_TYPE}' AND status='IN_PROGRESS'"
 
 
 Search = Callable[[str, str, str, int, int], list[Any]]
-"""Path, query, order, offset and size → the page. Raises ConductorError."""
+"""What to search for, query, order, offset and size → the page. Raises ConductorError."""
 
 
 def in_progress(search: Search, start: int, most: int = PAGE) -> Iterator[list[dict[str, Any]]]:
@@ -29,7 +29,7 @@ def in_progress(search: Search, start: int, most: int = PAGE) -> Iterator[list[d
     seen: set[str] = set()
     offset = 0
     while True:
-        page = search(_TASKS, f"{_IN_PROGRESS} AND startTime>{start}", "startTime:ASC", offset, most)
+        page = search(TASKS, f"{_IN_PROGRESS} AND startTime>{start}", "startTime:ASC", offset, most)
         listed = _with_ids(page)
         yield [item for item in listed if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
         if len(page) < most:
@@ -48,7 +48,7 @@ def ended_since(search: Search, end: int, size: int) -> set[str]:
     query = f"taskType='{TASK_TYPE}' AND endTime>{end}"
     ended: set[str] = set()
     for offset in range(0, 5 * size, size):  # if there are more, reconciliation finds them
-        page = search(_TASKS, query, "endTime:DESC", offset, size)
+        page = search(TASKS, query, "endTime:DESC", offset, size)
         ended |= {item["taskId"] for item in _with_ids(page) if item.get("status") != "IN_PROGRESS"}
         if len(page) < size:
             break
@@ -60,8 +60,9 @@ def _with_ids(page: list[Any]) -> list[dict[str, Any]]:
 
 
 def fits_path(name: str) -> bool:
-    """Whether a path may contain the name: Tomcat answers 400 to one with these characters, however encoded."""
-    return not {"/", "\\"}.intersection(name)
+    """Whether a path may contain the name: Tomcat answers 400 to one with these characters, however encoded, and dots
+    alone lead to another path."""
+    return name not in (".", "..") and not {"/", "\\"}.intersection(name)
 
 
 def started_in_index(search: Search, name: str, correlation_id: str) -> str | None:

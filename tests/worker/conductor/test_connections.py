@@ -114,7 +114,7 @@ def api_of(url: str, timeout: float = PATIENCE, **access: str) -> Api:
 
 
 def started(api: Api) -> Any:
-    return api.call("POST", "/workflow", body="{}", largest=_LARGEST)
+    return api.call(api.workflows.start_workflow, "{}", largest=_LARGEST)
 
 
 @pytest.mark.parametrize(

@@ -6,46 +6,46 @@ from typing import Any
 
 import pytest
 
-from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, Response, answered
+from tests.worker.conductor.stand_in import Answer, StandIn
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError
 from worker.conductor.messages import Messages
 
+GONE = Answer({"message": "No such workflow found by id: w1"}, 404)
 
-class Server:
-    """Gives one answer, or fails with it, and remembers what it was asked."""
 
-    def __init__(self, answer: Any):
-        self.answer = answer
-        self.asked: list[tuple[Any, ...]] = []
-
-    def call(self, *asked: Any, **more: Any) -> Any:
-        self.asked.append((*asked, *more.values()))
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+@pytest.fixture
+def messages(conductor: Conductor) -> Messages:
+    return conductor.messages
 
 
 def about(event_id: str) -> dict[str, Any]:
     return {"a": 1, "_webhook": {"eventId": event_id}}
 
 
-def test_the_newest_workflow_with_a_key_comes_first() -> None:
+def test_the_newest_workflow_with_a_key_comes_first(server: StandIn, messages: Messages) -> None:
     found = [{"workflowId": f"w{at}", "status": "RUNNING", "createTime": at} for at in (1, 3, 2)]
-    assert [one.id for one in Messages(Server({"k": found}).call).with_key("agent", "k", ended=True)] == [
-        "w3", "w2", "w1",
-    ]  # fmt: skip
+    server.answers = [Answer({"k": found})]
+    assert [one.id for one in messages.with_key("agent", "k", ended=True)] == ["w3", "w2", "w1"]
+    assert (server.last.method, server.last.path) == ("POST", "/api/workflow/agent/correlated")
+    assert server.last.body == ["k"]
 
 
 @pytest.mark.parametrize("answer", [{"other": []}, {"k": [1]}, {"k": [{"workflowId": "w1"}]}, [], "text"])
-def test_an_answer_about_something_else_is_none(answer: Any) -> None:
+def test_an_answer_about_something_else_is_none(server: StandIn, messages: Messages, answer: Any) -> None:
+    server.answers = [Answer(answer)]
     with pytest.raises(ConductorError):
-        Messages(Server(answer).call).with_key("agent", "k", ended=True)
+        messages.with_key("agent", "k", ended=True)
 
 
 @pytest.mark.parametrize("answer", [{}, {"workflowId": "w1"}, {"workflowId": "w2", "status": "COMPLETED"}, "text"])
-def test_no_workflow_has_ended_because_of_an_answer_that_doesnt_say_so(answer: Any) -> None:
+def test_no_workflow_has_ended_because_of_an_answer_that_doesnt_say_so(
+    server: StandIn, messages: Messages, answer: Any
+) -> None:
     """Otherwise another would be started for its messages."""
+    server.answers = [Answer(answer)]
     with pytest.raises(ConductorError):
-        Messages(Server(answer).call).status("w1")
+        messages.status("w1")
 
 
 def pulled(*event_ids: str) -> dict[str, Any]:
@@ -66,15 +66,15 @@ def pulled(*event_ids: str) -> dict[str, Any]:
     ],
 )
 def test_what_an_ended_workflow_left_unread_is_what_came_after_the_last_that_it_read(
-    status: str, tasks: list[Any], unread: list[str] | None
+    server: StandIn, messages: Messages, status: str, tasks: list[Any], unread: list[str] | None
 ) -> None:
     """Its own input counts as read."""
-    found = {"workflowId": "w1", "status": status, "tasks": tasks, "input": about("e0")}
-    assert Messages(Server(found).call).unread("w1", ["e0", "e1", "e2", "e3"]) == unread
+    server.answers = [Answer({"workflowId": "w1", "status": status, "tasks": tasks, "input": about("e0")})]
+    assert messages.unread("w1", ["e0", "e1", "e2", "e3"]) == unread
 
 
-def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing() -> None:
-    messages = Messages(Server(NotFound("404", 404)).call)
+def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing(server: StandIn, messages: Messages) -> None:
+    server.answers = [GONE]
     assert messages.unread("w1", ["e1"]) == []
     assert messages.status("w1") is None
     assert not messages.was_pulled("w1", "e1")
@@ -88,13 +88,18 @@ def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing() -> None:
         (404, "", False),
     ],
 )
-def test_whether_queues_are_on_is_seen_by_the_method_that_they_lack(status: int, body: str, on: bool) -> None:
-    error = answered(Response(status, "no", {}, body), "GET /workflow/{id}/messages")
-    assert isinstance(error, NotThere)
-    assert Messages(Server(error).call).are_on() == on
+def test_whether_queues_are_on_is_seen_by_the_method_that_they_lack(
+    server: StandIn, messages: Messages, status: int, body: str, on: bool
+) -> None:
+    server.answers = [Answer(body, status)]
+    assert messages.are_on() == on
+    assert (server.last.method, server.last.path) == ("GET", "/api/workflow/webhook-bridge-check/messages")
 
 
-def test_whether_queues_are_on_is_not_told_by_a_server_that_is_away() -> None:
-    for error in (NotNow("429", 429), Garbled("nonsense")):
-        with pytest.raises(ConductorError):
-            Messages(Server(error).call).are_on()
+@pytest.mark.parametrize("answer", [Answer("", 429), Answer(b"\xff"), Answer("", close="before")])
+def test_whether_queues_are_on_is_not_told_by_a_server_that_is_away(
+    server: StandIn, messages: Messages, answer: Answer
+) -> None:
+    server.answers = [answer]
+    with pytest.raises(ConductorError):
+        messages.are_on()

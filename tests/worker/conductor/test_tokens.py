@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from base64 import b64decode
 
 import pytest
@@ -58,6 +59,32 @@ def test_a_user_and_a_password_of_the_url_go_with_every_call(server: StandIn, wr
     sent = [request.headers["authorization"].partition(" ") for request in server.requests]
     assert len(sent) == 3, "two polls, and a token"
     assert {(scheme, b64decode(text).decode()) for scheme, _, text in sent} == {("Basic", meant)}
+
+
+def test_a_renewal_that_fails_leaves_one_call_without_a_token(
+    server: StandIn, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not all calls from then on, as by the client alone; and its own log lines stay out of ours."""
+    conductor = Conductor(Server(server.url, "key", "secret"), 30)
+    tokens = iter([Answer({"token": "old"}), Answer("", 503), Answer({"token": "new"})])
+    server.answers = [lambda asked: next(tokens) if asked.path == "/api/token" else Answer([])]
+    conductor.poll("me")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    conductor.poll("me")
+    conductor.poll("me")
+    polls = [request for request in server.requests if request.path != "/api/token"]
+    assert [request.headers.get("x-authorization") for request in polls] == ["old", None, "new"]
+    assert caplog.records == []
+
+
+def test_only_keys_of_the_settings_count(server: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client reads the environment, too."""
+    monkeypatch.setenv("CONDUCTOR_AUTH_KEY", "key")
+    monkeypatch.setenv("CONDUCTOR_AUTH_SECRET", "secret")
+    server.answers = [Answer([])]
+    Conductor(Server(f"{server.url}/"), 30).poll("me")
+    assert [request.path for request in server.requests] == ["/api/tasks/poll/batch/WAIT_FOR_WEBHOOK"]
 
 
 def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn) -> None:

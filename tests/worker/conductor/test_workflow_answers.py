@@ -45,7 +45,7 @@ def test_a_workflow_that_is_gone_is_none(server: StandIn, conductor: Conductor) 
 def test_a_workflows_correlation_id_is_read_without_its_tasks(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer({"workflowId": "w", "correlationId": "event#2"}), Answer({"workflowId": "w"})]
     assert conductor.correlation_id("w") == "event#2"
-    assert (server.last.path, server.last.query["includeTasks"]) == ("/api/workflow/w", ["false"])
+    assert (server.last.path, server.last.query["includeTasks"]) == ("/api/workflow/w", ["False"])
     assert conductor.correlation_id("w") is None
 
 
@@ -66,7 +66,7 @@ def test_the_outcome_of_a_workflow_is_its_status_and_output(server: StandIn, con
     assert conductor.outcome("w1") == End("COMPLETED", {"reply": 1}, 9)
     assert conductor.outcome("w1") == End("COMPLETED", {}, 9, is_apart=True)
     assert conductor.outcome("w1") == End("FAILED", None, None)
-    assert [request.query for request in server.requests] == [{"includeTasks": ["false"]}] * 3
+    assert [request.query for request in server.requests] == [{"includeTasks": ["False"]}] * 3
 
 
 def test_a_workflow_that_conductor_doesnt_have_has_no_outcome_either(server: StandIn, conductor: Conductor) -> None:

@@ -145,10 +145,10 @@ def test_a_key_that_is_refused_is_an_error(server: Conductor, edited: dict[str, 
 @pytest.mark.parametrize(
     ("call", "named"),
     [
-        ("GET /api/tasks/webhook-bridge-check", "GET /tasks/{id}"),
+        ("GET /api/tasks/webhook-bridge-check", "GET /tasks/{taskId}"),
         ("POST /api/tasks/webhook-bridge-check", "POST /tasks/{workflowId}/{name}/COMPLETED"),
         ("POST /api/workflow/onboard", "POST /workflow/{name}/correlated"),
-        ("PUT /api/workflow/decide", "PUT /workflow/decide/{id}"),
+        ("PUT /api/workflow/decide", "PUT /workflow/decide/{workflowId}"),
     ],
 )
 def test_a_permission_that_the_key_lacks_is_named(server: Conductor, call: str, named: str) -> None:
