@@ -91,17 +91,19 @@ def _sample(name: str, written: dict[str, Any]) -> SampleEvent:
 
 
 def of_the_same_form(text: str) -> str:
-    """Random, with a digit for each digit (the first not 0) and a letter for each letter; hex stays hex."""
+    """Another text: another digit for each digit (the first not 0), another letter for each letter; hex stays hex."""
     is_hexadecimal = set(text) <= set("0123456789abcdef")
     made = ""
     for character in text:
         if character.isdigit():
-            made += secrets.choice(string.digits if made else string.digits[1:])
-        elif character.isalpha():
-            letters = "abcdef" if is_hexadecimal else string.ascii_lowercase
-            made += secrets.choice(letters if character.islower() else string.ascii_uppercase)
+            others = string.digits if made else string.digits[1:]
+        elif not character.isalpha():
+            others = character
+        elif character.isupper():
+            others = string.ascii_uppercase
         else:
-            made += character
+            others = "abcdef" if is_hexadecimal else string.ascii_lowercase
+        made += secrets.choice(others.replace(character, "") or character)
     return made
 
 

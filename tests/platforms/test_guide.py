@@ -13,7 +13,7 @@ from admin.events.send import draft_for, signed
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from platforms.base import Platform
-from platforms.guide import guides, samples, with_rows
+from platforms.guide import guides, of_the_same_form, samples, with_rows
 from platforms.verifiers import CannotSign
 from relay.app import create_app
 from store.open import open_store
@@ -60,6 +60,11 @@ def test_the_table_of_all_platforms_is_made_of_their_readmes() -> None:
     page = (ROOT / "docs" / "platforms.md").read_text(encoding="utf-8")
     assert page == with_rows(page), "make docs"
     assert page.count("\n| [`") == len(PLATFORMS)
+
+
+@pytest.mark.parametrize("text", [*"1479afzAZ", "4711", "ff-00", "Ü"])
+def test_what_is_made_anew_is_never_what_it_was(text: str) -> None:
+    assert all(of_the_same_form(text) != text for _ in range(500)), "by chance it would be, each tenth or 26th time"
 
 
 @pytest.mark.parametrize(
