@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import random
 import shutil
 import threading
 from collections import Counter
@@ -30,6 +31,7 @@ from testkit.client import Conductor
 from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import running_children, stop_all_on_exit
+from tests.chance import HOW_TO_REPEAT, SEED
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -346,26 +348,43 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(2 * (os.cpu_count() or 1), 8)
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest then brings those together that share a parameter of a module's fixture
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts first the acceptance tests, then modules with slow tests and those that stay together, the slowest of them
-    first: so all processes end at about the same time."""
+    first: so all processes end at about the same time. Otherwise the order is random."""
     slow: dict[Path, int] = {}
     for item in items:
         if _shared_by(item.nodeid.partition("::")[0]):
             slow[item.path] = 20
         for mark in item.iter_markers("slow"):
             slow[item.path] = max(slow.get(item.path, 0), *mark.args, 10)
-    items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0)))
+    chance = random.Random(SEED)
+    modules = list(dict.fromkeys(item.path for item in items))
+    chance.shuffle(modules)
+    places = {path: place for place, path in enumerate(modules)}
+    chance.shuffle(items)
+    items.sort(key=lambda item: ("acceptance" not in item.path.parts, -slow.get(item.path, 0), places[item.path]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    random.seed(SEED)
+
+
+def pytest_report_header() -> str:
+    return HOW_TO_REPEAT
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says at the end what was skipped, why, and what adds it."""
+    """Says at the end what was skipped, why, and what adds it; and how to repeat a run that failed."""
     skipped = terminalreporter.stats.get("skipped", ())
     reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
     if reasons:
         listed = ", ".join(f"{count} ({reason})" for reason, count in reasons.most_common())
         terminalreporter.write_line(f"Skipped: {listed}; `sudo .ci/run install` adds what Debian has of that.")
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
+        terminalreporter.write_line(HOW_TO_REPEAT)
 
 
 @pytest.hookimpl(trylast=True)
@@ -374,8 +393,10 @@ def pytest_unconfigure() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its seed
 def pytest_configure(config: pytest.Config) -> None:
-    """Makes the tests' own marks known."""
+    """Makes the tests' own marks known, and sets Hypothesis' seed."""
+    config.option.hypothesis_seed = SEED
     config.addinivalue_line(
         "markers", "server: depends on what is behind Conductor; `.ci/run` runs these on PostgreSQL too"
     )

@@ -1,15 +1,11 @@
 """Storms: a load, and faults at random moments. `.ci/run` plays each for seconds, `make storms` as long as you like.
 
-`TEST_STORM_SECONDS` makes them longer, and `TEST_STORM_SEED` repeats one (as far as processes can be repeated).
+`TEST_STORM_SECONDS` makes them longer, and `TEST_SEED` repeats one (as far as processes can be repeated).
 """
 
 from __future__ import annotations
 
 import os
-import time
-
-SEED = int(os.environ.get("TEST_STORM_SEED", str(int(time.time()))))
-"""What they draw from."""
 
 
 def lasting(seconds: float) -> float:

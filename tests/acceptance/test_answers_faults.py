@@ -16,7 +16,8 @@ from testkit.client import Answer, Conductor
 from tests.acceptance.bridge import Bridge, started_by, unique
 from tests.acceptance.faults.clients import BROKEN, Clients
 from tests.acceptance.faults.kills import kills, storm
-from tests.storms import SEED, lasting
+from tests.chance import SEED
+from tests.storms import lasting
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.storm]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)

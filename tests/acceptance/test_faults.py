@@ -18,7 +18,8 @@ from tests.acceptance.bridge import Bridge
 from tests.acceptance.faults.kills import kills, storm
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
-from tests.storms import SEED, lasting
+from tests.chance import SEED
+from tests.storms import lasting
 
 SECONDS = lasting(5)
 

@@ -24,7 +24,8 @@ from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.clients import until_accepted
 from tests.acceptance.faults.kills import restart_conductor, restart_relay, restart_worker, storm
 from tests.acceptance.test_messages import payloads, pull
-from tests.storms import SEED, lasting
+from tests.chance import SEED
+from tests.storms import lasting
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(40)]
 SECONDS = lasting(5)

@@ -28,7 +28,8 @@ from tests.acceptance.faults.fleet import Fleet
 from tests.acceptance.faults.kills import restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.namespace import Namespace
-from tests.storms import SEED, lasting
+from tests.chance import SEED
+from tests.storms import lasting
 
 pytestmark = pytest.mark.long
 SECONDS = lasting(5)

@@ -34,7 +34,8 @@ from tests.acceptance.faults.fleet import Fleet
 from tests.acceptance.faults.flood import Flood
 from tests.acceptance.faults.kills import restart_relay, restart_worker
 from tests.acceptance.faults.ledger import Ledger
-from tests.storms import SEED, lasting
+from tests.chance import SEED
+from tests.storms import lasting
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow]
 SECONDS = lasting(6)

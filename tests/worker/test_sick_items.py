@@ -16,9 +16,10 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.records import Event, NewEvent, Target, Task
 from store.sql.store import Store
+from tests.chance import SEED
 from tests.settings import settings_with
 from tests.store.contract.backends import BACKENDS, Backend
-from tests.storms import SEED, lasting
+from tests.storms import lasting
 from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.errors import ConductorError, OutcomeUnknown
 from worker.context import Context
