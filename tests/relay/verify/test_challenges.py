@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hmac
+import sqlite3
+from contextlib import closing
+from unittest import mock
 
 from tests.relay.bridge import NOW, Clock, MakeRelay
 from tests.relay.receiving import GITHUB, KEY, OK, PLAIN, signed
@@ -33,6 +36,20 @@ def test_without_a_secret_nothing_counts_before_the_challenge(make_relay: MakeRe
     assert relay.post("slack", "{").status_code == 400
     assert relay.post("slack", CHALLENGE).status_code == 200
     assert relay.payloads() == [{}]
+
+
+def test_a_challenge_that_verifies_is_answered_only_once_that_is_stored(make_relay: MakeRelay) -> None:
+    relay = make_relay({"name": "slack", "platform": "slack"})
+    with (
+        closing(sqlite3.connect(relay.url.removeprefix("sqlite:///"), isolation_level=None)) as other,
+        mock.patch.object(relay.store._connections, "busy_timeout", 0.1),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        assert relay.post("slack", CHALLENGE).status_code == 503
+        assert relay.verified() == set()
+        other.execute("ROLLBACK")
+    assert relay.post("slack", CHALLENGE).status_code == 200
+    assert relay.verified() == {"slack"}
 
 
 def test_another_process_may_have_answered_the_challenge(make_relay: MakeRelay) -> None:
