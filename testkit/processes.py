@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -14,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -36,23 +37,38 @@ _DIES_WITH_PARENT = (
     "os.getppid() == int(sys.argv[1]) and os.execvp(sys.argv[2], sys.argv[2:])\n"
 )
 _alive: list[Child] = []
-_first = 20_000 + os.getpid() % 100 * 100
-_ports = itertools.cycle(range(_first, _first + 100))
-"""This process's own: others that run tests beside it have others, as their ids follow each other."""
+_RANGE = 100
+"""How many ports a process has to give away."""
 
 
 class Failed(Exception):
     """Something that the demo, the tests or the benchmarks need is unavailable; the text says what and why."""
 
 
+@functools.cache
+def _own_ports() -> tuple[Iterator[int], socket.socket]:
+    """Ports that no other process gives away, in turn, and the socket that shows that they are taken."""
+    for number in range(_RANGE):
+        first = 20_000 + (os.getpid() + number) % _RANGE * _RANGE
+        claim = socket.socket()
+        try:
+            claim.bind(("127.0.0.1", first))
+        except OSError:
+            claim.close()
+        else:
+            return itertools.cycle(range(first + 1, first + _RANGE)), claim
+    raise Failed("all ports from 20000 to 30000 are taken")
+
+
 def free_port() -> int:
     """A free TCP port of the loopback interface, for a process that listens there later, and perhaps again.
 
     It is none of those that systems give to connections and to whoever asks for any port: one of them could take it
-    before the process listens, or while it is stopped.
+    before the process listens, or while it is stopped. Nor is it one that another process has got from here.
     """
+    ports, _ = _own_ports()
     while True:
-        port = next(_ports)
+        port = next(ports)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
