@@ -60,6 +60,8 @@ class Platform:
     """What a definition chooses its proof from, where the platform has no scheme of its own: the first by default."""
     challenge_only: bool = False
     """Whether an answered challenge can stand in for the secret."""
+    challenge_proves: bool = False
+    """Whether an unsigned challenge is answered only if its sender knows a secret of the webhook."""
     challenge_settings: frozenset[str] = frozenset()
     """Settings without which its challenge can't be answered."""
     confirmed: bool = True

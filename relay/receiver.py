@@ -129,8 +129,7 @@ class Receiver:
                 until = incoming.arrived_at + PATIENCE
                 with route.span(request) as receiving:
                     if challenge := route.challenge(request):
-                        # Anyone may ask. If there is a secret, only a sender that knows it verifies the webhook.
-                        return self._challenged(route, challenge, route.needs_challenge, until)
+                        return self._challenged(route, challenge, route.challenge_verifies, until)
                     delivery = self._verify(route, incoming, request) if call is None else by_url(call, request)
                     # To wait for a vendor's key mustn't use up the time for storing what it has proven.
                     until = max(until, time.monotonic() + _TO_STORE)
@@ -305,7 +304,7 @@ class Receiver:
     def _challenged(self, route: Route, response: Response, verifies: bool, until: float) -> Response:
         """Platforms repeat their challenges: they are always answered."""
         if verifies and not self._verified.is_known(route.key):
-            self._mark(route, until, must=route.needs_challenge)
+            self._mark(route, until, must=True)
         return self._reporter.count(route.webhook.name, "challenge", response)
 
     def _mark(self, route: Route, until: float, must: bool = False) -> None:

@@ -60,6 +60,8 @@ class Route:
         self.verification = Verification(webhook, platform, fetch)
         self.needs_challenge = self.verification.needs_challenge
         """Whether only an answered challenge verifies the webhook."""
+        self.challenge_verifies = self.needs_challenge or platform.challenge_proves
+        """Whether an answered unsigned challenge verifies it, though anyone may send one that proves nothing."""
         self._follow_traces = follow_traces
         dropped = self.verification.secret_headers | (frozenset() if follow_traces else TRACE_HEADERS)
         self.parser = Parser(webhook, platform, dropped, conductor_payload, self.verification.description or None)

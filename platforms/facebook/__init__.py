@@ -40,6 +40,7 @@ class Facebook(Platform):
     verifier = Hmac(header="X-Hub-Signature-256", prefix="sha256=")
     options = frozenset({"verify_token"})
     challenge_only = True
+    challenge_proves = True
     challenge_settings = frozenset({"verify_token"})
     challenge_methods = frozenset({"GET"})
     # https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/overview

@@ -88,6 +88,7 @@ class Lark(Platform):
     secret_label = "Encrypt Key"
     answer_within = 3
     verifier = KeyedDigest()
+    challenge_proves = True
     # The last retry comes seven hours after the first attempt, maybe with its time.
     tolerance = 8 * 3600
 

@@ -53,9 +53,10 @@ def test_larks_challenge_is_encrypted_and_its_deliveries_are_read_in_clear(make_
         return keyed.sign(unsigned, Credentials((secret,)))
 
     asked = {"challenge": "ajls384kdjx98XX", "token": "xxx", "type": "url_verification"}
-    assert relay.post("hook", draft(asked).body, {}).get_json() == {"challenge": "ajls384kdjx98XX"}
     assert relay.post("hook", draft(asked, "a-stranger's-key-0123456").body, {}).status_code == 401
     assert relay.verified() == set()
+    assert relay.post("hook", draft(asked).body, {}).get_json() == {"challenge": "ajls384kdjx98XX"}
+    assert relay.verified() == {"hook"}
     event = draft({"schema": "2.0", "header": {"event_id": "e1", "token": "xxx"}, "event": {"n": 1}})
     assert relay.post("hook", event.body, {}).status_code == 401
     assert relay.post("hook", event.body, event.headers).get_json() == {}
