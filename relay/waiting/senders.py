@@ -240,6 +240,9 @@ def response_to(event_id: str, answer: Answer | None, respond: Respond) -> Respo
     """The response to a sender. `answer` is None if there was none in time."""
     if answer is None:
         return json_response({"eventId": event_id}, 202)
+    if answer.outcome == NO_WORKFLOW["ignored"]:
+        # Nothing failed. Platforms repeat what is answered 5xx, and in the end switch its URL off.
+        return json_response({"eventId": event_id, "status": "ignored"})
     if answer.outcome in NO_WORKFLOW.values():
         return json_response({"error": answer.outcome, "eventId": event_id}, 502)
     if answer.outcome == COMPLETED:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from store.records import EventStatus
 from testkit.client import Answer, Conductor, by_hand, wait_for, wait_for_webhook
 from testkit.processes import ROOT
 from tests.acceptance.bridge import API_KEY, Bridge, unique
@@ -121,9 +122,19 @@ def test_a_workflow_that_takes_longer_answers_a_retry(bridge: Bridge, conductor:
 
 
 @pytest.mark.parametrize(
-    ("webhook", "error"), [("nothing", "ignored"), ("unclaimed", "expired"), ("absent", "start_failed")]
+    ("webhook", "error", "status"), [("unclaimed", "expired", "expired"), ("absent", "start_failed", "failed")]
 )
-def test_an_event_that_comes_to_nothing_has_an_answer_of_its_own(bridge: Bridge, webhook: str, error: str) -> None:
+def test_an_event_that_comes_to_nothing_has_an_answer_of_its_own(
+    bridge: Bridge, webhook: str, error: str, status: EventStatus
+) -> None:
     answer = ask(bridge, webhook, {}, unique(error))
-    assert (answer.status, answer.json["error"]) == (502, error)
-    bridge.wait_for_event(answer.json["eventId"], "failed" if error == "start_failed" else error)
+    event_id = answer.json["eventId"]
+    assert (answer.status, answer.json) == (502, {"error": error, "eventId": event_id})
+    bridge.wait_for_event(event_id, status)
+
+
+def test_an_event_that_no_condition_lets_through_is_no_error(bridge: Bridge) -> None:
+    answer = ask(bridge, "nothing", {}, unique("ignored"))
+    event_id = answer.json["eventId"]
+    assert (answer.status, answer.json) == (200, {"eventId": event_id, "status": "ignored"})
+    bridge.wait_for_event(event_id, "ignored")
