@@ -29,6 +29,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_NODES = 200_000
 """More places than any sensible file has: ends the expansion of aliases within aliases."""
 _MAX_DEPTH = 100
+_CHARACTERS = 100
+"""Characters that count as a place more: aliases repeat long texts too."""
 
 
 _PATH_IN_FLOW = re.compile(r"""[{\[,:]\s*\$[^\s,:'"{}\[\]]*\[""")
@@ -185,6 +187,7 @@ class _Reading:
 
     def scalar(self, node: Node) -> Any:
         line = node.start_mark.line + 1
+        self.count(len(node.value) // _CHARACTERS, line, 0)
         if node.tag in (_STR, _TIMESTAMP):
             return _joined(str(node.value), line)
         try:

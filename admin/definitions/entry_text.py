@@ -106,7 +106,7 @@ def with_secrets(text: str, before: str, refer: Refer) -> str:
     """
     try:
         return _with_secrets(text, before, refer)
-    except (YAMLError, RecursionError):
+    except (BadYaml, YAMLError):
         return text  # the check says what is wrong
 
 
@@ -141,6 +141,9 @@ def with_value(text: str, where: tuple[str, ...], value: str | list[str]) -> str
 
 
 def _compose(text: str) -> Node | None:
+    """The text's nodes, with their places in it. Raises BadYaml for all that the check refuses: aliases, for one, that
+    would be walked through without end."""
+    parse_yaml(text)
     node: Node | None = YAML(typ="safe", pure=True).compose(text)
     return node
 

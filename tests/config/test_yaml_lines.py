@@ -122,6 +122,13 @@ def test_aliases_within_aliases_end(read: Any) -> None:
         read(levels)
 
 
+def test_a_long_text_counts_each_time_that_an_alias_repeats_it(read: Any) -> None:
+    aliases = ", ".join(["*a"] * 1000)
+    assert read(f"a: &a {'x' * 1000}\nb: [{aliases}]\n").value["b"][-1] == "x" * 1000
+    with pytest.raises(BadYaml, match="without end"):
+        read(f"a: &a {'x' * 100_000}\nb: [{aliases}]\n")
+
+
 @pytest.mark.parametrize("repeated", ["[*a{0}, *a{0}]", "[*a{0}, {{<<: *a{0}}}]"])
 def test_merges_that_double_end_as_aliases_do(read: Any, repeated: str) -> None:
     levels = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n}\n  <<: {repeated.format(n - 1)}\n" for n in range(1, 60))

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from admin.definitions import writer as definitions_writer
-from admin.definitions.entry_text import CantCut, cut_out, with_value
+from admin.definitions.entry_text import CantCut, cut_out, with_secrets, with_value
 from admin.definitions.values import Secret, Verbatim, verbatim
 from admin.definitions.writer import CantWrite, Changed, DefinitionsFolder, Invalid, NameTaken
+from config import yaml_lines
 from config.webhooks import Webhook, load_definitions
-from config.yaml_lines import parse_yaml
+from config.yaml_lines import BadYaml, parse_yaml
 from platforms import PLATFORMS
 
 VALUE = "9f86d081884c7d659a2feaa0c55ad015"
@@ -156,6 +161,42 @@ def test_yaml_and_references_in_values_are_only_text(folder: DefinitionsFolder, 
     folder.create(KEYS | {"starts": [{"workflow": value, "when": {"$.x": value}}]})
     (start,) = read(folder)["deploys"].starts
     assert (start.workflow, start.when) == (value, {"$.x": value})
+
+
+def calls_of(act: Callable[[], object]) -> int:
+    """How many functions of Python it takes."""
+    calls = 0
+
+    def count(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def test_aliases_without_end_cost_no_more_than_the_check_that_refuses_them(
+    folder: DefinitionsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yaml_lines, "_MAX_NODES", 2000)
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 5)]
+    text = "name: deploys\na0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(levels)
+
+    def check() -> None:
+        with suppress(BadYaml):
+            parse_yaml(text)
+
+    calm = calls_of(check)
+    assert calls_of(lambda: with_secrets(text, "name: deploys\n", lambda secret, label: "")) < 1.2 * calm
+    folder.create(KEYS)
+    written = folder.find("deploys")
+    assert written is not None
+    with pytest.raises(Invalid, match="aliases that repeat themselves without end"):
+        folder.plan_edit(written, text)
 
 
 def test_a_name_that_is_taken_is_not_taken_again(folder: DefinitionsFolder) -> None:
