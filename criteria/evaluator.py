@@ -1,7 +1,8 @@
 """Evaluates paths parsed by jsonpath-ng in at most `MAX_STEPS` steps, whatever the path and the document.
 
 jsonpath-ng's own evaluator multiplies nodes without end: ``$..*..*..*`` can keep it busy for hours. This one gives
-members, indexes, slices, ``*``, ``..`` and filters with comparisons the same meaning, and refuses everything else.
+members, indexes, slices, ``*``, ``..`` and filters with comparisons the same meaning, but that patterns are RE2's, and
+refuses everything else.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from typing import Any
 
 from jsonpath_ng.jsonpath import JSONPath
 
+from criteria.patterns import BadPattern, pattern_of
+
 MAX_STEPS = 200_000
 """Nodes that one evaluation may visit: a few tenths of a second. ``$..x`` visits every node of the document."""
 _CHARACTERS = 64
-"""Characters that cost one step when texts are compared."""
+"""Characters that cost one step when texts are compared; for a pattern of n instructions, n times as many."""
 _MAX_NESTING = 40
 """Levels of filters and ``..`` in a path."""
 
@@ -219,7 +222,7 @@ def _expression(part: Any, depth: int) -> Find:
     if name == "!":
         return lambda node, steps: [] if target(node, steps) else [node]
     if name == "=~":
-        raise Unsupported("=~ isn't supported; compare with ==, or use $regex, which `only` and `when` know")
+        return _searching(target, operand)
     if name not in _COMPARISONS:
         raise Unsupported(f"the comparison {name} isn't supported, only {', '.join(_COMPARISONS)}")
     if isinstance(operand, JSONPath):
@@ -230,6 +233,23 @@ def _expression(part: Any, depth: int) -> Find:
         if not found:  # nothing equals "no value"
             return [node] if name == "!=" else []
         return [one for one in found if _holds(name, one.value, operand, steps)]
+
+    return find
+
+
+def _searching(target: Find, text: Any) -> Find:
+    if not isinstance(text, str):
+        raise Unsupported('a pattern that is not text; write it in quotes, as in =~ "^ab"')
+    try:
+        pattern = pattern_of(text)
+    except BadPattern as error:
+        raise Unsupported(f"{error}; patterns are RE2's, without look-around and references to groups") from None
+
+    def find(node: Node, steps: Steps) -> list[Node]:
+        found = [one for one in target(node, steps) if isinstance(one.value, str)]
+        for one in found:
+            steps.take(1 + len(one.value) * pattern.size // _CHARACTERS)
+        return [one for one in found if pattern.is_in(one.value)]
 
     return find
 

@@ -164,7 +164,8 @@ def _expression(path: str) -> Any:
     try:
         return parse(path)
     except Exception as error:  # the parser leaks a few of its internal errors
-        raise BadPath(f"{path!r} is not a JSONPath: {error}") from None
+        remedy = '; write the pattern in quotes, as in =~ "^ab"' if re.search("=~ */", path) else ""
+        raise BadPath(f"{path!r} is not a JSONPath: {error}{remedy}") from None
 
 
 def plain_steps(path: str) -> tuple[str | int, ...] | None:

@@ -10,12 +10,10 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
-import re2
-
 from criteria.equality import comparison_key, exact
+from criteria.patterns import BadPattern, pattern_of
 from criteria.suggestions import did_you_mean
 
 Meets = Callable[[Any], bool]
@@ -145,8 +143,8 @@ def _operand_fault(name: str, operand: Any) -> str | None:
         if not isinstance(operand, str):
             return "not text; write a pattern such as ^refs/heads/, in quotes"
         try:
-            _pattern(operand)
-        except BadOperators as error:
+            pattern_of(operand)
+        except BadPattern as error:
             return f"{error}; fix it: patterns are RE2's, without look-around and references to groups"
     return None
 
@@ -156,7 +154,7 @@ def _meets(name: str, operand: Any) -> Meets:
         keys = {comparison_key(one) for one in (operand if name == "$in" else [operand])} - {None}
         return lambda value: comparison_key(value) in keys
     if name == "$regex":
-        return _pattern(operand)
+        return pattern_of(operand).is_in
     compare = _ORDER[name]
     if isinstance(operand, str):
         return lambda value: isinstance(value, str) and compare(value, operand)
@@ -168,20 +166,6 @@ def _is_number(value: Any) -> bool:
     return (isinstance(value, float) and math.isfinite(value)) or (
         isinstance(value, int) and not isinstance(value, bool)
     )
-
-
-@lru_cache(maxsize=4096)
-def _pattern(text: str) -> Meets:
-    """Whether a value is text in which the RE2 pattern is found. Raises BadOperators."""
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        search = re2.compile(text.encode(), options).search
-    except UnicodeEncodeError:
-        raise BadOperators("a pattern that is not text") from None
-    except re2.error as error:
-        raise BadOperators(f"not a pattern: {error.args[0].decode('utf-8', 'replace').replace('; ', ';')}") from None
-    return lambda value: isinstance(value, str) and search(value.encode(errors="replace")) is not None
 
 
 def _empty_range(written: Mapping[str, Any]) -> str | None:

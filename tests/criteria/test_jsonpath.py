@@ -105,6 +105,7 @@ SEGMENTS = st.lists(
             "[?@.a == null]",
             "[?@.a == $.a]",
             "[?@.a == true]",
+            "[?@.a =~ '^1?$']",
             "[?!@.a]",
             "[?@.a && @.b || @[0]]",
             "[?@..a]",
@@ -138,7 +139,9 @@ def test_the_bounded_evaluator_selects_what_the_librarys_own_selects(
         ("$.a.`sub(/(a+)+$/, b)`", "`sub` isn't"),
         ("$.items[0].`parent`", "`parent` isn't"),
         ("$.event where type", "`where` isn't"),
-        ("$[?(@.a =~ '(a+)+$')]", r"=~ isn't supported; .*\$regex"),
+        ("$[?(@.a =~ /a+/i)]", r"is not a JSONPath: .*; write the pattern in quotes, as in =~ \"\^ab\""),
+        ("$[?(@.a =~ 5)]", "a pattern that is not text; write it in quotes"),
+        ("$[?(@.a =~ '(?<=a)b')]", "invalid perl operator.*; patterns are RE2's, without look-around"),
         ("$" + ".a" * 500, "more than 1000 characters"),
         ("$" + "[?@" * 200 + "]" * 200, "is nested too deeply"),
     ],
@@ -162,6 +165,7 @@ for _ in range(90):
         "$..a..a..a..a",
         "$[" + "'a'," * 200 + "'a'][" + "0," * 80 + "0][*][*]",
         "$" + "[?@..*[?@..*[?@..*]]]",
+        "$..[?(@ =~ '^(x+x+)+y')]",
         pytest.param("$..[?@ == $]..[?@ == $]", marks=OF_TODAYS_LIBRARY),
     ],
 )
@@ -182,6 +186,14 @@ def test_hostile_paths_on_hostile_documents_take_a_bounded_number_of_steps(
         monkeypatch.setattr(kind, "__init__", count)
     compile_path(path)(document)
     assert made <= bound + 1
+
+
+def test_a_pattern_is_searched_and_costs_by_its_size_and_the_text() -> None:
+    """The second would keep RE2 busy for many seconds, too."""
+    document = {"list": [{"text": "ab" * 500_000}, {"text": "xaby"}, {"text": 5}, {"id": 7}]}
+    assert compile_path('$.list[?(@.text =~ "^x")].text')(document) == ["xaby"]
+    assert len(compile_path('$.list[?(@.text =~ "(ab)+")]')(document)) == 2
+    assert compile_path('$.list[?(@.text =~ "[ab]*a[ab]{900}c")]')(document) == []
 
 
 def test_a_path_that_takes_too_long_selects_nothing_and_hides_everything() -> None:
