@@ -5,30 +5,31 @@ Without operators they are what a task's `matches` are (`criteria.matches`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from criteria.equality import comparison_key
+from criteria.document import Document, Payload
+from criteria.equality import Key, comparison_key
 from criteria.jsonpath import Select
 from criteria.matches import BadMatches, Criterion, compile_paths
 from criteria.missing import why_missing
 from criteria.operators import BadOperators, Operators, is_operators
 
-Holds = Callable[[Sequence[Any]], bool]
-"""Whether an expectation holds for the values that its path selects."""
+_Expected = Operators | Key
+"""What is expected at a path: operators, or the comparison key of a value."""
 
 
 class Conditions:
     """Parsed conditions."""
 
-    __slots__ = ("_expected", "_holds", "_paths", "_selects")
+    __slots__ = ("_expected", "_paths", "_selects", "_written")
 
     def __init__(self, paths: tuple[str, ...], selects: tuple[Select, ...], expected: Sequence[Any]):
         """Raises BadMatches for operators that can't be used."""
         self._paths = paths
         self._selects = selects
-        self._expected = expected
-        self._holds: list[Holds] = list(map(_holds, expected))
+        self._written = expected
+        self._expected: list[_Expected] = list(map(_parsed, expected))
 
     @classmethod
     def parse(cls, written: Mapping[str, Any]) -> Conditions:
@@ -39,34 +40,47 @@ class Conditions:
         paths, selects = compile_paths(tuple(sorted(written)))
         return cls(paths, selects, [written[path] for path in paths])
 
-    def holds(self, document: Mapping[str, Any]) -> bool:
-        """Whether every condition holds for the event's payload (with `_webhook`)."""
-        return all(holds(select(document)) for select, holds in zip(self._selects, self._holds, strict=True))
+    def holds(self, payload: Payload) -> bool:
+        """Whether every condition holds for the event."""
+        document = Document.of(payload)
+        return all(
+            _holds(expected, document, path, select)
+            for path, select, expected in zip(self._paths, self._selects, self._expected, strict=True)
+        )
 
-    def explain(self, document: Mapping[str, Any]) -> list[Criterion]:
-        """Each condition with what was found at its path, operators one by one."""
+    def explain(self, payload: Payload) -> list[Criterion]:
+        """Each condition with what was found at its path, operators one by one. Raises TooCostly if the document's
+        steps don't suffice."""
+        document = Document.of(payload)
         explained: list[Criterion] = []
-        for path, select, expected, holds in zip(self._paths, self._selects, self._expected, self._holds, strict=True):
-            found = select(document)
-            missing = "" if found else why_missing(path, document)
-            if not is_operators(expected):
-                explained.append(Criterion(path, expected, found, holds(found), missing=missing))
+        rows = zip(self._paths, self._selects, self._written, self._expected, strict=True)
+        for path, select, written, expected in rows:
+            found = document.found(path, select)
+            holds = _holds(expected, document, path, select)
+            missing = "" if found else why_missing(path, document.value)
+            if not isinstance(expected, Operators):
+                explained.append(Criterion(path, written, found, holds, missing=missing))
                 continue
             alone = [
                 Criterion(path, operand, found, single.holds(found), name, missing=missing)
-                for name, operand, single in Operators(expected).each()
+                for name, operand, single in expected.each()
             ]
             explained += alone
-            if not holds(found) and all(criterion.holds for criterion in alone):
-                explained.append(Criterion(path, expected, found, False))  # no one value meets all of them
+            if not holds and all(criterion.holds for criterion in alone):
+                explained.append(Criterion(path, written, found, False))  # no one value meets all of them
         return explained
 
 
-def _holds(expected: Any) -> Holds:
-    if is_operators(expected):
-        try:
-            return Operators(expected).holds
-        except BadOperators as error:
-            raise BadMatches(str(error)) from None
-    key = comparison_key(expected)
-    return lambda found: key is not None and any(comparison_key(value) == key for value in found)
+def _parsed(written: Any) -> _Expected:
+    if not is_operators(written):
+        return comparison_key(written)
+    try:
+        return Operators(written)
+    except BadOperators as error:
+        raise BadMatches(str(error)) from None
+
+
+def _holds(expected: _Expected, document: Document, path: str, select: Select) -> bool:
+    if isinstance(expected, Operators):
+        return expected.holds(document.found(path, select))
+    return expected is not None and expected in document.keys(path, select)

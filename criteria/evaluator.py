@@ -29,7 +29,7 @@ class Unsupported(ValueError):
 
 
 class TooCostly(Exception):
-    """The evaluation took more than `MAX_STEPS` steps."""
+    """It takes more steps than it may."""
 
 
 class Node:
@@ -51,17 +51,24 @@ class Node:
 
 
 class Steps:
-    """The steps that one evaluation has left."""
+    """The steps taken by one evaluation, or by several that share a bound."""
 
-    __slots__ = ("left",)
+    __slots__ = ("most", "taken")
 
-    def __init__(self) -> None:
-        self.left = MAX_STEPS
+    def __init__(self, most: float | None = None):
+        """`most`: those that may be taken; by default `MAX_STEPS`."""
+        self.most = MAX_STEPS if most is None else most
+        self.taken = 0
+
+    @property
+    def are_spent(self) -> bool:
+        """Whether as many are taken as may be, or more."""
+        return self.taken >= self.most
 
     def take(self, number: int = 1) -> None:
         """Raises TooCostly."""
-        self.left -= number
-        if self.left < 0:
+        self.taken += number
+        if self.taken > self.most:
             raise TooCostly
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from criteria.document import Document, Payload
 from criteria.jsonpath import BadPath, compile_path, selects_one
 
 MAX_LENGTH = 20_000
@@ -68,9 +69,10 @@ ValueAt = Callable[[str], Any]
 """JSONPath → what it stands for."""
 
 
-def value_at(path: str, document: Any) -> Any:
+def value_at(path: str, payload: Payload) -> Any:
     """What the path stands for: the value that it selects, None if there is none; a list if it may select several."""
-    found = [None if isinstance(one, float) and not math.isfinite(one) else one for one in compile_path(path)(document)]
+    selected = Document.of(payload).found(path)
+    found = [None if isinstance(one, float) and not math.isfinite(one) else one for one in selected]
     if selects_one(path):
         return found[0] if found else None
     return found

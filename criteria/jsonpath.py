@@ -7,9 +7,9 @@ jsonpath-ng and evaluated by `criteria.evaluator`, within a bound.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 from jsonpath_ng.ext.parser import parse
 
@@ -26,8 +26,13 @@ _STEP = re.compile(
     re.VERBOSE,
 )
 
-Select = Callable[[Any], list[Any]]
-"""The values that a path selects in a JSON value, in document order; none where it selects nothing."""
+
+class Select(Protocol):
+    """A path as a function of a JSON value."""
+
+    def __call__(self, document: Any, shared: Steps | None = None, /) -> list[Any]:
+        """The values that the path selects, in document order; none where it selects nothing, or would take more than
+        `MAX_STEPS` steps. Those that it took are added to the `shared` ones."""
 
 
 class BadPath(ValueError):
@@ -36,20 +41,21 @@ class BadPath(ValueError):
 
 @lru_cache(maxsize=1024)
 def compile_path(path: str) -> Select:
-    """The path as a function that selects values: none where it would take more than `MAX_STEPS` steps.
-
-    Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated.
-    """
+    """Raises BadPath with the reason if the text isn't a JSONPath that can be evaluated."""
     steps = _plain(path)
     if steps is not None:
         return _walker(steps)
     find = _find(path)
 
-    def select(document: Any) -> list[Any]:
+    def select(document: Any, shared: Steps | None = None, /) -> list[Any]:
+        steps = Steps()
         try:
-            return [node.value for node in find(Node(document), Steps())]
+            return [node.value for node in find(Node(document), steps)]
         except TooCostly:
             return []
+        finally:
+            if shared is not None:
+                shared.taken += steps.taken
 
     return select
 
@@ -187,7 +193,7 @@ def plain_steps(path: str) -> tuple[str | int, ...] | None:
 
 
 def _walker(steps: tuple[str | int, ...]) -> Select:
-    def select(document: Any) -> list[Any]:
+    def select(document: Any, _shared: Steps | None = None, /) -> list[Any]:
         value = document
         for step in steps:
             if isinstance(step, str):

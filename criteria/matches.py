@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from criteria.document import Document, Payload
 from criteria.equality import comparison_key
 from criteria.jsonpath import BadPath, Select, compile_path
 from criteria.missing import why_missing
@@ -71,22 +72,24 @@ class Criteria:
         except RecursionError:
             raise BadMatches("the matches are nested too deeply") from None
 
-    def holds(self, document: Mapping[str, Any]) -> bool:
-        """Whether every criterion holds for the event's payload (with `_webhook`)."""
+    def holds(self, payload: Payload) -> bool:
+        """Whether every criterion holds for the event."""
+        document = Document.of(payload)
         return all(
-            key is not None and any(comparison_key(value) == key for value in select(document))
-            for select, key in zip(self.selects, self.keys, strict=True)
+            key is not None and key in document.keys(path, select)
+            for path, select, key in zip(self.paths, self.selects, self.keys, strict=True)
         )
 
-    def explain(self, document: Mapping[str, Any]) -> list[Criterion]:
-        """Each criterion with what was found at its path."""
-        found = []
+    def explain(self, payload: Payload) -> list[Criterion]:
+        """Each criterion with what was found at its path. Raises TooCostly if the document's steps don't suffice."""
+        document = Document.of(payload)
+        explained = []
         for path, select, expected, key in zip(self.paths, self.selects, self.expected, self.keys, strict=True):
-            values = select(document)
-            holds = key is not None and any(comparison_key(value) == key for value in values)
-            missing = "" if values else why_missing(path, document)
-            found.append(Criterion(path, expected, values, holds, missing=missing))
-        return found
+            found = document.found(path, select)
+            holds = key is not None and key in document.keys(path, select)
+            missing = "" if found else why_missing(path, document.value)
+            explained.append(Criterion(path, expected, found, holds, missing=missing))
+        return explained
 
 
 def matches_of(inputs: Mapping[str, Any] | None) -> Any:

@@ -9,10 +9,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
-from criteria.jsonpath import blank, compile_path, plain_steps
+from criteria.document import Document, Payload
+from criteria.jsonpath import blank, plain_steps
 from criteria.matches import Criterion
 from store.records import Event, Target
 
@@ -141,43 +142,56 @@ def _may_select(
     return False
 
 
-def hidden(
-    criteria: Iterable[Criterion], document: Mapping[str, Any], hide: Hidden, shown: Mapping[str, Any] | None = None
-) -> tuple[Criterion, ...]:
-    """The criteria, with found and expected values blanked where something is hidden.
-
-    `shown` is the result of `shown_of` for document and `hide`, if already at hand.
-    """
-    if hide is not None and not hide:
-        return tuple(criteria)
-    if shown is None:
-        shown = shown_of(document, hide)
-    return tuple(
-        replace(criterion, found=[BLANK] * len(criterion.found), expected=BLANK, hidden=True)
-        if hide is None or _touches(criterion, shown, hide)
-        else criterion
-        for criterion in criteria
-    )
+def hidden(criteria: Iterable[Criterion], payload: Payload, hide: Hidden) -> tuple[Criterion, ...]:
+    """The criteria, with found and expected values blanked where something is hidden."""
+    return Veiled(Document.of(payload), hide).criteria(criteria)
 
 
-def shown_of(document: Mapping[str, Any], hide: Hidden) -> Mapping[str, Any]:
-    """The document with each value at these JSONPaths blanked; unchanged if nothing is hidden."""
-    if hide is None:
-        return {}
-    return _masked(json.loads(json.dumps(document)), hide) if hide else document
+class Veiled:
+    """A payload as people may see it: what is hidden at a path is found out once."""
+
+    def __init__(self, document: Document, hide: Hidden):
+        self.document = document
+        self.hide = hide
+        self._hides: dict[str, bool] = {}
+
+    @cached_property
+    def shown(self) -> Document:
+        """The document with each value at these JSONPaths blanked; the same if nothing is hidden."""
+        if self.hide is None:
+            return Document({}, self.document.steps)
+        if not self.hide:
+            return self.document
+        copy = json.loads(json.dumps(self.document.value))
+        return Document(_masked(copy, self.hide), self.document.steps)
+
+    def criteria(self, criteria: Iterable[Criterion]) -> tuple[Criterion, ...]:
+        """The criteria, with found and expected values blanked where something is hidden. Raises TooCostly if the
+        document's steps don't suffice."""
+        return tuple(map(self._criterion, criteria))
+
+    def _criterion(self, criterion: Criterion) -> Criterion:
+        path = criterion.path
+        if path not in self._hides:
+            self._hides[path] = self._touches(path)
+        if not self._hides[path]:
+            return criterion
+        return replace(criterion, found=[BLANK] * len(criterion.found), expected=BLANK, hidden=True)
+
+    def _touches(self, path: str) -> bool:
+        """Whether the path is about something hidden, whether or not the document has it."""
+        if not self.hide:
+            return self.hide is None
+        found = self.document.found(path)
+        if self.shown.found(path) != found:
+            return True
+        # A missing value can't tell, so the paths themselves are compared.
+        return not found and any(_may_meet(path, other) for other in self.hide)
 
 
 def may_be_hidden(path: str, hide: Hidden) -> bool:
     """Whether the path may select something hidden, or something that contains it, in any document."""
     return hide is None or any(_may_meet(path, other) for other in hide)
-
-
-def _touches(criterion: Criterion, shown: Any, hide: Sequence[str]) -> bool:
-    """Whether the criterion is about something hidden, whether or not the document has it."""
-    if compile_path(criterion.path)(shown) != criterion.found:
-        return True
-    # A missing value can't tell, so the paths themselves are compared.
-    return not criterion.found and any(_may_meet(criterion.path, path) for path in hide)
 
 
 def _may_meet(path: str, other: str) -> bool:

@@ -18,23 +18,25 @@ from config.target_keys import Message, Start
 from config.webhooks import Webhook
 from criteria.conditions import Conditions
 from criteria.descriptions import describe_criterion
+from criteria.document import Document
+from criteria.evaluator import TooCostly
 from criteria.matches import BadMatches, Criterion
-from store.hiding import Hidden, hidden, shown_of
+from store.hiding import Veiled
 from store.one_target import OneTarget
 from store.records import Event, Target, TargetState, Task, iso, place_of
 from store.rules.keys import NoKey, message_key
 
 
-def what_prevents(
-    entry: Start | Message, document: Mapping[str, Any], hide: Hidden, context: Context
-) -> tuple[str | None, tuple[Criterion, ...]]:
+def what_prevents(entry: Start | Message, veiled: Veiled, context: Context) -> tuple[str | None, tuple[Criterion, ...]]:
     """Why the entry isn't for this document, None if it is; and what its `when` found, as people may see it."""
     if entry.workflow in context.left:
         return is_left(entry.workflow), ()
     try:
-        criteria = hidden(Conditions.parse(entry.when).explain(document), document, hide)
+        criteria = veiled.criteria(Conditions.parse(entry.when).explain(veiled.document))
     except BadMatches as error:
         return f"`when` can't be parsed: {error}", ()
+    except TooCostly:
+        return "the paths of its `when` take too long on this payload to be looked at here", ()
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
     return None if failed is None else describe_criterion(failed), criteria
 
@@ -44,7 +46,7 @@ def explain_event(
     tasks: Iterable[Task],
     context: Context,
     others: Mapping[TargetState, int] = MappingProxyType({}),
-    document: Mapping[str, Any] | None = None,
+    document: Document | None = None,
 ) -> EventExplanation:
     """Why the event did or didn't reach each of these tasks, what became of its starts, and what its status means.
 
@@ -52,12 +54,13 @@ def explain_event(
     has read it.
     """
     if document is None:
-        document = event.document()
+        document = Document(event.document())
     webhook = context.webhooks.get(event.webhook)
+    veiled = context.veiled(event.webhook, document)
+    entries = tuple(_explain_entries(event, webhook, veiled, context)) if webhook else ()
     comparisons = [compare(event, document, task, context) for task in tasks]
     comparisons.sort(key=lambda comparison: comparison.task.id)
     comparisons.sort(key=lambda comparison: comparison.nearness, reverse=True)
-    entries = tuple(_explain_entries(event, webhook, document, context)) if webhook else ()
     meaning = tuple(_meaning(event, webhook, comparisons, context, others))
     return EventExplanation(
         event,
@@ -70,27 +73,24 @@ def explain_event(
     )
 
 
-def _explain_entries(
-    event: Event, webhook: Webhook, document: Mapping[str, Any], context: Context
-) -> Iterator[EntryExplanation]:
+def _explain_entries(event: Event, webhook: Webhook, veiled: Veiled, context: Context) -> Iterator[EntryExplanation]:
     """What the event made of each entry of `starts` and `messages`, in their order."""
-    hide = context.hide(event.webhook)
     numbers: Counter[str] = Counter()
     given: set[str] = set()
     entries: Sequence[Start | Message] = (*webhook.starts, *webhook.messages)
     for entry in entries:
-        prevented, criteria = what_prevents(entry, document, hide, context)
+        prevented, criteria = what_prevents(entry, veiled, context)
         if prevented is not None:
             found = EntryExplanation(entry, False, prevented, criteria)
         elif isinstance(entry, Start):
             numbers[entry.workflow] += 1
             made = _input(event, entry, numbers[entry.workflow], context)
-            shown = None if made is None else input_shown(made, shown_of(document, hide), hide)
+            shown = None if made is None else input_shown(made, veiled.shown, veiled.hide)
             found = EntryExplanation(entry, True, _why_it_starts(entry), criteria, shown)
         elif entry.workflow in given:
             found = EntryExplanation(entry, False, f"an earlier entry gives {entry.workflow} the message")
         else:
-            found = _explain_message(entry, document, hide)
+            found = _explain_message(entry, veiled)
         if found.holds and event.only not in (None, _place(entry, numbers)):
             found = replace(found, holds=False, reason=f"the event is a replay to one target only: the {event.only}")
         if found.holds and isinstance(entry, Message):
@@ -230,14 +230,16 @@ _OTHERWISE = {
 }
 
 
-def _explain_message(message: Message, document: Mapping[str, Any], hide: Hidden) -> EntryExplanation:
+def _explain_message(message: Message, veiled: Veiled) -> EntryExplanation:
     try:
-        message_key(message.key, document)
+        message_key(message.key, veiled.document)
     except NoKey as error:
         return EntryExplanation(message, False, f"it has no key: {error}")
+    except TooCostly:
+        return EntryExplanation(message, False, "the path of its key takes too long on this payload")
     try:
-        key = message_key(message.key, shown_of(document, hide))
-    except NoKey:  # a part of the path is hidden
+        key = message_key(message.key, veiled.shown)
+    except (NoKey, TooCostly):  # a part of the path is hidden
         key = "hidden"
     to = f"to the running {message.workflow} whose correlation id is the value at {message.key} ({key})"
     return EntryExplanation(message, True, f"{to}; {_OTHERWISE[message.else_]}")

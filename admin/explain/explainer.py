@@ -6,7 +6,6 @@ import heapq
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
-from typing import Any
 
 from admin.bridge import Bridge
 from admin.events.descriptions import EventTargets, read_targets
@@ -17,24 +16,27 @@ from admin.explain.results import Comparison, EventExplanation, StoryStep, TaskE
 from admin.explain.story import story_of, waiting_sender_steps
 from admin.explain.wording import NOTHING, SetAsides, by_item, item_of, task_set_aside
 from config.webhooks import Webhook
-from criteria.equality import Key
+from criteria.document import Document
+from criteria.evaluator import Steps
 from store.records import Event, Target, Task, Workflow
 from store.sql.event_search import EventFilter
 
 
-def explain_task(task: Task, events: Iterable[Event], context: Context, limit: int = 20) -> list[Comparison]:
+def explain_task(
+    task: Task, events: Iterable[Event], context: Context, limit: int = 20, steps: Steps | None = None
+) -> list[Comparison]:
     """The events that came closest to this task, closest first, and the newest first among equals.
 
     `events` may be a generator: no more than `limit` of them are kept. Those that can't be read are left out.
     """
-    comparisons = _compared(task, events, context)
+    comparisons = _compared(task, events, context, steps)
     return heapq.nlargest(limit, comparisons, key=lambda comparison: (comparison.nearness, comparison.event.seq))
 
 
-def _compared(task: Task, events: Iterable[Event], context: Context) -> Iterator[Comparison]:
+def _compared(task: Task, events: Iterable[Event], context: Context, steps: Steps | None) -> Iterator[Comparison]:
     for event in events:
         try:
-            document = event.document()
+            document = Document(event.document(), steps)
         except ValueError:  # as its own page says
             continue
         yield compare(event, document, task, context)
@@ -81,6 +83,8 @@ _PAYLOADS = 10
 """Payloads that are in memory at a time."""
 _CHARACTERS_EXAMINED = 20_000_000
 """Characters of payloads that are read to explain one task, at most."""
+STEPS = 2_000_000
+"""Steps of evaluation for one explanation: a few seconds."""
 
 
 class Explainer:
@@ -104,7 +108,7 @@ class Explainer:
                 tasks[task.id] = task
         family = families(self._store.queries, [event])[event.id]
         try:
-            document = event.document()  # read once: it may be large
+            document = Document(event.document(), Steps(STEPS))  # read once: it may be large
         except ValueError as error:
             found = EventExplanation(event, (f"It can't be read: {error}.",), (), (), resolved_by=event.resolved_by)
         else:
@@ -114,7 +118,7 @@ class Explainer:
         return replace(found, story=story, replays=tuple(family.replays_of(event.id)))
 
     def _explained(
-        self, event: Event, document: Mapping[str, Any], targets: EventTargets, tasks: dict[str, Task], limit: int
+        self, event: Event, document: Document, targets: EventTargets, tasks: dict[str, Task], limit: int
     ) -> EventExplanation:
         """The explanation with these tasks, to which the nearest are added."""
         webhook = self._bridge.definitions.by_name.get(event.webhook)
@@ -150,7 +154,7 @@ class Explainer:
         webhook = self._bridge.definitions.by_name.get(event.webhook)
         arriving = replace(event, id="new", received_at=self._store.now(), decided_at=None, status="pending")
         tasks: dict[str, Task] = {}
-        document = arriving.document()
+        document = Document(arriving.document(), Steps(STEPS))
         _add_nearest(arriving, document, self._waiting(webhook.receivers if webhook else ()), tasks, limit)
         context = self._context({}, tasks.values())
         found = [compare(arriving, document, task, context) for task in tasks.values()]
@@ -166,7 +170,7 @@ class Explainer:
             for event in self._store.queries.events(EventFilter(webhook=name, limit=each, listing=True)):
                 events.setdefault(event.id, event)
         context = self._context(self._bridge.targets_by_event(events.values()), [task])
-        near = explain_task(task, self.with_payloads(list(events)), context, limit)
+        near = explain_task(task, self.with_payloads(list(events)), context, limit, Steps(STEPS))
         meaning = describe_task(task, self._bridge.definitions.by_name, targets, context.set_aside, context.left)
         return TaskExplanation(meaning, targets, near, item_of(task, context.set_aside))
 
@@ -226,14 +230,11 @@ class Explainer:
         return by_item(self._store.quarantine.items(ids=sorted(ids), limit=len(ids)))
 
 
-def _add_nearest(
-    event: Event, document: Mapping[str, Any], tasks: Iterable[Task], into: dict[str, Task], limit: int
-) -> None:
+def _add_nearest(event: Event, document: Document, tasks: Iterable[Task], into: dict[str, Task], limit: int) -> None:
     """Adds the tasks of which the most criteria hold, until there are `limit`."""
-    found: dict[str, frozenset[Key]] = {}
 
     def rank(task: Task) -> tuple[bool, float]:
-        return event.only is None or event.only.is_for(task), share_that_holds(task.matches, document, found)
+        return event.only is None or event.only.is_for(task), share_that_holds(task.matches, document)
 
     new = (task for task in tasks if task.id not in into)
     for task in heapq.nlargest(limit - len(into), new, key=rank):

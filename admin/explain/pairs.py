@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from admin.explain.results import Comparison, Verdict
 from admin.explain.wording import SetAsides, describe_set_aside, describe_target, task_set_aside
 from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion
-from criteria.equality import Key, comparison_key
+from criteria.document import Document
+from criteria.evaluator import TooCostly
 from criteria.matches import BadMatches, Criteria, Criterion
-from store.hiding import Hidden, hidden, shown_of
+from store.hiding import Hidden, Veiled
 from store.records import Event, Target, TargetState, Task, Workflow, iso
 from store.rules.transitions import is_started_by, was_running, was_waiting
 
@@ -44,15 +44,14 @@ class Context:
     left: Collection[str] = ()
     """Workflows that are left to webhooks of Conductor's own."""
     set_aside: SetAsides = field(default_factory=dict)
-    _last_shown: list[tuple[Mapping[str, Any], Mapping[str, Any]]] = field(default_factory=list, repr=False)
-    """The last document, and what people may see of it: one event is compared with many tasks."""
+    _last: list[Veiled] = field(default_factory=list, repr=False)
+    """The last event's: one is compared with many tasks."""
 
-    def hidden(self, webhook: str, criteria: Iterable[Criterion], document: Mapping[str, Any]) -> tuple[Criterion, ...]:
-        """The criteria as people may see them, for an event of this webhook."""
-        hide = self.hide(webhook)
-        if not self._last_shown or self._last_shown[0][0] is not document:
-            self._last_shown[:] = [(document, shown_of(document, hide))]
-        return hidden(criteria, document, hide, self._last_shown[0][1])
+    def veiled(self, webhook: str, document: Document) -> Veiled:
+        """The document of an event of this webhook as people may see it."""
+        if not self._last or self._last[0].document is not document:
+            self._last[:] = [Veiled(document, self.hide(webhook))]
+        return self._last[0]
 
     def ours(self, server: int) -> int:
         """Conductor's time in terms of our clock, as the worker compares it."""
@@ -70,18 +69,21 @@ def because(context: Context, event: Event | None = None) -> str:
     return f"; Conductor can't be reached: {context.conductor_error}" if context.conductor_error else ""
 
 
+TOO_COSTLY = "its paths take more steps on this payload than one explanation may take"
 _OWN: Mapping[TargetState, Verdict] = {"cancelled": "out of reach", "failed": "matches"}
 """State of the event's own target → verdict on its task, "taken" for the others."""
 
 
-def compare(event: Event, document: Mapping[str, Any], task: Task, context: Context) -> Comparison:
+def compare(event: Event, document: Document, task: Task, context: Context) -> Comparison:
     """What is between this event and this task. `document` is the event's payload with `_webhook`."""
     criteria: tuple[Criterion, ...] = ()
-    broken: str | None = None
+    unusable: tuple[Verdict, str] | None = None
     try:
-        criteria = context.hidden(event.webhook, Criteria.parse(task.matches).explain(document), document)
+        criteria = context.veiled(event.webhook, document).criteria(Criteria.parse(task.matches).explain(document))
     except BadMatches as error:
-        broken = f"the task never matches: {error}"
+        unusable = "broken", f"the task never matches: {error}"
+    except TooCostly:
+        unusable = "not compared", TOO_COSTLY
 
     failed = next((criterion for criterion in criteria if not criterion.holds), None)
 
@@ -112,13 +114,13 @@ def compare(event: Event, document: Mapping[str, Any], task: Task, context: Cont
         return result(
             "out of reach",
             f"its workflow is version {workflow.version}, and {webhook.name} only receives version {wanted}",
-            is_near=broken is None and failed is None,
+            is_near=unusable is None and failed is None,
         )
     if event.is_callback:
         gone = _gone(task, context)
         return result(*(gone or ("matches", "the event's URL names it, whatever its criteria")))
-    if broken is not None:
-        return result("broken", broken)
+    if unusable is not None:
+        return result(*unusable)
     if failed is not None:
         return result("differs", describe_criterion(failed))
     verdict, reason = _all_hold(event, webhook, task, workflow, context)
@@ -189,17 +191,12 @@ def why_only_one(event: Event) -> str:
     return "the event's URL is for one task only" if event.is_callback else "the event is a replay to one target only"
 
 
-def share_that_holds(matches: object, document: Mapping[str, Any], found: dict[str, frozenset[Key]]) -> float:
-    """Which share of the criteria holds for a payload with `_webhook`; -1 if they can't be parsed.
-
-    Much faster than `compare`, since `found` keeps what was found at a path for the next task.
-    """
+def share_that_holds(matches: object, document: Document) -> float:
+    """Which share of the criteria holds for a payload with `_webhook`; -1 if they can't be parsed, or cost too much."""
     try:
         criteria = Criteria.parse(matches)
-    except BadMatches:
+        found = [document.keys(path, select) for path, select in zip(criteria.paths, criteria.selects, strict=True)]
+    except (BadMatches, TooCostly):
         return -1.0
-    for path, select in zip(criteria.paths, criteria.selects, strict=True):
-        if path not in found:
-            found[path] = frozenset(map(comparison_key, select(document)))
-    held = [key is not None and key in found[path] for path, key in zip(criteria.paths, criteria.keys, strict=True)]
+    held = [key is not None and key in keys for keys, key in zip(found, criteria.keys, strict=True)]
     return sum(held) / len(held) if held else 1.0

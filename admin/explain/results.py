@@ -9,6 +9,8 @@ from itertools import chain
 from typing import Any, Literal
 
 from config.target_keys import Message, Start
+from criteria.document import Document
+from criteria.evaluator import TooCostly
 from criteria.inputs import InputTooLarge, filled, value_at
 from criteria.jsonpath import plain_steps
 from criteria.matches import Criterion
@@ -20,8 +22,9 @@ _MOST = 200_000
 """Characters of an input that is shown."""
 Input = dict[str, Any] | str
 """The input, or why there is none to be shown."""
-Verdict = Literal["taken", "matches", "differs", "out of reach", "broken"]
-"""`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way."""
+Verdict = Literal["taken", "matches", "differs", "out of reach", "broken", "not compared"]
+"""`taken`: by this event. `matches`: every criterion holds, and the reason says what else is in the way. `not
+compared`: that would take too long."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,13 @@ class Comparison:
     def nearness(self) -> tuple[int, float]:
         """Sorts comparisons: the closer to a delivery, the greater."""
         out_of_reach = 3 if self.is_near else 0
-        order = {"taken": 5, "matches": 4, "differs": 2, "broken": 1, "out of reach": out_of_reach}[self.verdict]
+        others = {"taken": 5, "matches": 4, "differs": 2, "broken": 1, "not compared": 1}
+        order = others.get(self.verdict, out_of_reach)
         held = sum(criterion.holds for criterion in self.criteria)
         return order, held / len(self.criteria) if self.criteria else 1.0
 
 
-def input_shown(written: Mapping[str, Any], shown: Mapping[str, Any], hide: Hidden) -> Input:
+def input_shown(written: Mapping[str, Any], shown: Document, hide: Hidden) -> Input:
     """The input for a document, given what may be shown of it: what `hide` names, or what depends on it, is blank."""
 
     def value_of(path: str) -> Any:
@@ -64,6 +68,8 @@ def input_shown(written: Mapping[str, Any], shown: Mapping[str, Any], hide: Hidd
         found: dict[str, Any] = json.loads(filled(written, value_of, _MOST))
     except InputTooLarge:
         return "too large to be shown"
+    except TooCostly:
+        return "its paths take too long on this payload"
     return found
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
+from criteria.document import Document, Payload
 from criteria.equality import comparison_key, shortest_text
-from criteria.jsonpath import compile_path
 from store.records import OnceHolder, Target
 
 LONGEST_KEY = 128
@@ -24,12 +23,12 @@ def lane_of(workflow: str, key: str) -> str:
     return hashlib.sha256(json.dumps([workflow, key]).encode()).hexdigest()
 
 
-def message_key(path: str, payload: Mapping[str, Any]) -> str:
+def message_key(path: str, payload: Payload) -> str:
     """The key of a message: the text, number or boolean at the path, as text; a number as in a task's matches.
 
     Of several values the first counts. Raises NoKey if there is none, or Conductor couldn't keep it.
     """
-    found = [value for value in compile_path(path)(payload) if value is not None]
+    found = [value for value in Document.of(payload).found(path) if value is not None]
     if not found:
         raise NoKey(f"there is no value at {path}")
     value = found[0]
@@ -51,12 +50,12 @@ the holder's call is in flight. `is there`: the holder's workflow covers it. `ma
 if it still runs, which Conductor knows."""
 
 
-def once_key(webhook: str, workflow: str, path: str, payload: Mapping[str, Any]) -> str | None:
+def once_key(webhook: str, workflow: str, path: str, payload: Payload) -> str | None:
     """The key of a start with this `once.key`: the same for values that a criterion considers equal.
 
     None if the path selects nothing, or only null. A hash, since payloads may be private and of any length.
     """
-    values = [key for key in map(comparison_key, compile_path(path)(payload)) if key is not None]
+    values = [key for key in map(comparison_key, Document.of(payload).found(path)) if key is not None]
     if not values:
         return None
     text = json.dumps([webhook, workflow, path, values])

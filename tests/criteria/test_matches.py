@@ -9,7 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from criteria.document import Document
 from criteria.equality import comparison_key, shortest_text
+from criteria.evaluator import MAX_STEPS
 from criteria.matches import BadMatches, Criteria, matches_of
 from tests.criteria import naive
 
@@ -158,3 +160,16 @@ def test_an_explanation_shows_what_was_found_for_each_criterion() -> None:
 def test_an_explanation_agrees_with_whether_the_criteria_hold(matches: Any, document: Any) -> None:
     criteria = Criteria.parse(matches)
     assert criteria.holds(document) == all(criterion.holds for criterion in criteria.explain(document))
+
+
+def test_values_inside_each_other_are_compared_only_so_far() -> None:
+    """Each is a part of the one before, so that together they are a hundred times as long as the document."""
+    inner: Any = ["x" * 100_000]
+    for _ in range(90):
+        inner = {"x": inner}
+    document = Document({"x": 1, "y": inner})
+    assert document.keys("$.x") == {"1"}
+    assert document.keys("$.y.x") != set(), "one by itself may be large"
+    assert document.keys("$..x") == set()
+    assert document.steps.taken < 3 * MAX_STEPS
+    assert not Criteria.parse({"$..x": 1}).holds(document)

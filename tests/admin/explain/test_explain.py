@@ -16,6 +16,7 @@ from admin.explain.results import Comparison
 from admin.explain.wording import describe_target
 from config.webhooks import Webhook
 from criteria.descriptions import describe_criterion, shown
+from criteria.document import Document
 from criteria.matches import Criterion
 from store.hiding import Hidden
 from store.records import Event, Target, Task, Workflow, iso
@@ -110,7 +111,7 @@ def hides_what_is_defined(hook: Webhook | None) -> Callable[[str], Hidden]:
 
 
 def find(one: Event, other: Task, context: Context) -> Comparison:
-    return compare(one, one.document(), other, context)
+    return compare(one, Document(one.document()), other, context)
 
 
 # --- an event beside a task ---
