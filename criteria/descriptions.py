@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from criteria.equality import shortest_text
@@ -11,12 +13,66 @@ from criteria.operators import ORDERING, is_operators
 
 _SHOWN = 200
 """Characters of a value in a sentence."""
+_LISTED = 5
+"""Values in a sentence."""
+_ROOM = 1000
+"""Characters of all values found at a path."""
 
 
 def shown(value: Any) -> str:
-    """The value as JSON, cut where it gets long."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+    """The value as JSON, cut where it gets long. It takes no longer than its beginning does."""
+    text = ""
+    for part in _parts(value):
+        text += part
+        if len(text) > _SHOWN:
+            return f"{text[:_SHOWN]}… ({_size(value)})"
+    return text
+
+
+def _parts(value: Any) -> Iterator[str]:
+    """The value's JSON, of each text the beginning."""
+    if isinstance(value, dict):
+        yield "{"
+        for number, (key, item) in enumerate(value.items()):
+            yield f"{', ' if number else ''}{_text(str(key)[:_SHOWN])}: "
+            yield from _parts(item)
+        yield "}"
+    elif isinstance(value, list):
+        yield "["
+        for number, item in enumerate(value):
+            yield ", " if number else ""
+            yield from _parts(item)
+        yield "]"
+    else:
+        yield _text(value[:_SHOWN] if isinstance(value, str) else value)
+
+
+_text = partial(json.dumps, ensure_ascii=False)
+
+
+def _size(value: Any) -> str:
+    if isinstance(value, dict):
+        return f"{len(value)} members"
+    return f"{len(value)} elements" if isinstance(value, list) else f"{len(str(value))} characters"
+
+
+def excerpt(found: Sequence[Any]) -> tuple[list[Any], str | None]:
+    """As many of the values found at a path as people read, long ones as `shown`; and what is left out, if something
+    is."""
+    listed: list[Any] = []
+    cut, room = 0, _ROOM
+    for value in found:
+        text = shown(value)
+        room -= len(text)
+        if room < 0:
+            break
+        is_long = len(text) > _SHOWN
+        listed.append(text if is_long else value)
+        cut += is_long
+    left_out = [f"the rest of {cut} of these"] if cut else []
+    if len(listed) < len(found):
+        left_out.append(f"{len(found) - len(listed)} more")
+    return listed, ", and ".join(left_out) or None
 
 
 def describe_criterion(criterion: Criterion) -> str:
@@ -32,14 +88,16 @@ def describe_criterion(criterion: Criterion) -> str:
     if not criterion.found:
         why = f" ({criterion.missing})" if criterion.missing and not criterion.holds else ""
         return f"nothing at {criterion.path}, expected is {expected}{why}"
-    values = " and ".join(shown(value) for value in criterion.found[:5])
-    more = f" and {len(criterion.found) - 5} more" if len(criterion.found) > 5 else ""
+    found = criterion.found[:_LISTED]
+    values = " and ".join(map(shown, found))
+    rest = len(criterion.found) - len(found)
+    more = f" and {rest} more" if rest else ""
     hint = ""
-    if not criterion.holds and all(_nearly(criterion.expected, value) for value in criterion.found):
+    if not criterion.holds and all(_nearly(criterion.expected, value) for value in found):
         hint = " (they differ in case or spaces, which count)"
-    elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in criterion.found):
+    elif criterion.operator in ORDERING and not any(_alike(criterion.expected, value) for value in found):
         hint = " (only numbers are ordered with numbers, and texts with texts)"
-    elif not criterion.holds and any(_spelled_otherwise(criterion.expected, value) for value in criterion.found):
+    elif not criterion.holds and any(_spelled_otherwise(criterion.expected, value) for value in found):
         hint = " (a number or boolean equals a text only in its shortest form, such as 1.5 or true)"
     elif criterion.operator is None and is_operators(criterion.expected):
         hint = " (each holds for a value, but all of them for no single one)"
@@ -64,4 +122,6 @@ def _spelled_otherwise(one: Any, other: Any) -> bool:
 
 
 def _nearly(one: Any, other: Any) -> bool:
-    return isinstance(one, str) and isinstance(other, str) and one.strip().lower() == other.strip().lower()
+    if not isinstance(one, str) or not isinstance(other, str) or len(other) > _ROOM:
+        return False
+    return one.strip().lower() == other.strip().lower()

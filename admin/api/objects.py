@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AliasChoices, Field, RootModel, ValidationInfo, field_validator
+from pydantic import AliasChoices, Field, RootModel, ValidationInfo, field_validator, model_validator
 
 from admin.api.base import ApiObject, Time
 from admin.explain.results import Comparison, EventExplanation, TaskExplanation, Verdict
 from config.webhooks import Problem as DefinitionProblem
+from criteria import matches
+from criteria.descriptions import excerpt
 from criteria.operators import NAMES as OPERATORS
 from store import records
 from store.records import EventStatus, SetAsideKind, TargetKind, TargetState, TaskState
@@ -194,8 +196,22 @@ class Criterion(ApiObject):
     path: str
     operator: Operator | None = None
     expected: Any
-    found: list[Any]
+    found: list[Any] = Field(description="as much as people read: a long value is the beginning of its JSON, as a text")
+    left_out: str | None = Field(None, description="what of the values found isn't in `found`, if something isn't")
     holds: bool
+
+    @model_validator(mode="before")
+    @classmethod
+    def _excerpt(cls, criterion: matches.Criterion) -> dict[str, Any]:
+        found, left_out = excerpt(criterion.found)
+        return {
+            "path": criterion.path,
+            "operator": criterion.operator,
+            "expected": criterion.expected,
+            "found": found,
+            "left_out": left_out,
+            "holds": criterion.holds,
+        }
 
 
 class _Compared(ApiObject):

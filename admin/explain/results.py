@@ -18,7 +18,7 @@ from store.hiding import BLANK, Hidden, may_be_hidden
 from store.records import Event, SetAside, Target, Task
 from store.rules.transitions import UNRESOLVED
 
-_MOST = 200_000
+_MOST = 20_000
 """Characters of an input that is shown."""
 Input = dict[str, Any] | str
 """The input, or why there is none to be shown."""

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from admin import operations
+from admin.api.base import as_json
 from admin.explain import explainer
 from criteria import evaluator
 from criteria.evaluator import Node
 from store.records import NewEvent, Term, new_event_id
+from tests.admin.conftest import Cli
 from tests.admin.explain.test_explain import task
 from tests.admin.sample import Sample
 
@@ -85,3 +88,26 @@ def test_all_paths_of_one_question_share_a_bound_and_what_is_beyond_it_is_said(
     verdicts = Counter(one["verdict"] for one in found["tasks"])
     assert verdicts["differs"] >= 2
     assert verdicts["not compared"] > 50
+
+
+@pytest.mark.parametrize("path", ["$", "$.items", "$.items[*]", "$.blob"])
+def test_an_explanation_of_a_large_event_is_no_longer_than_people_read(
+    path: str, sample: Sample, client: FlaskClient, cli: Cli
+) -> None:
+    wait(sample, 60, lambda one: path)
+    calm, large = arrives(sample, {"items": [1], "blob": "x"}), arrives(sample, LARGE)
+
+    def answers(event_id: str) -> list[str]:
+        return [
+            client.get(f"/api/events/{event_id}/why?limit=60").text,
+            client.get(f"/events/{event_id}?all=true").text.split('id="payload"')[0],
+            cli("events", "explain", event_id, "--json").output,
+            json.dumps(as_json(operations.explain_event(sample.bridge(), event_id, 60))),
+        ]
+
+    for small, answer in zip(answers(calm), answers(large), strict=True):
+        assert len(answer) < len(small) + 60 * 6000
+    [criterion] = json.loads(answers(large)[0])["tasks"][0]["criteria"]
+    assert "leftOut" in criterion
+    [criterion] = json.loads(answers(calm)[0])["tasks"][0]["criteria"]
+    assert "leftOut" not in criterion
