@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from config import private
 from testkit import sample
 from testkit.conductor import say
 from testkit.processes import ROOT
@@ -30,10 +31,11 @@ def prepare(root: Path = ROOT) -> None:
     if "BRIDGE_WEBHOOKS" not in os.environ:
         folder = root / DEFINITIONS
         if not folder.exists():
-            folder.mkdir(parents=True)
+            private.make_folder(folder)
             schema = os.path.relpath(_SHIPPED.with_suffix(".schema.json"), folder)
             text = _SHIPPED.read_text(encoding="utf-8").replace("$schema=webhooks.schema.json", f"$schema={schema}")
-            (folder / _SHIPPED.name).write_text(text, encoding="utf-8")
+            with open(folder / _SHIPPED.name, "x", encoding="utf-8", opener=private.opener) as made:
+                made.write(text)
         _keep(root, "BRIDGE_WEBHOOKS", str(DEFINITIONS))
         say(f"The webhooks are defined in {DEFINITIONS} (BRIDGE_WEBHOOKS in .env)\n")
     if "BRIDGE_ADMIN_WRITES" not in os.environ and definitions(root).is_dir():
@@ -53,8 +55,7 @@ def _keep(root: Path, name: str, value: str) -> None:
     """Adds a line to .env, for all processes and for the command line."""
     file = root / ".env"
     text = file.read_text(encoding="utf-8") if file.exists() else ""
-    file.touch(mode=0o600)
-    with file.open("a", encoding="utf-8") as opened:
+    with open(file, "a", encoding="utf-8", opener=private.opener) as opened:
         opened.write(f"{'' if not text or text.endswith(chr(10)) else chr(10)}{name}={value}\n")
     os.environ[name] = value
 
@@ -71,7 +72,7 @@ def _text(path: Path) -> str:
 def for_a_terminal(environment: Mapping[str, str], root: Path = ROOT) -> None:
     """Writes what a second terminal needs to know of this environment: where the commands are, and the addresses."""
     file = root / TERMINAL
-    file.parent.mkdir(parents=True, exist_ok=True)
+    private.make_folder(file.parent)
     names = ("CONDUCTOR_SERVER_URL", "CONDUCTOR_UI_SERVER_URL", "PORT", "ADMIN_PORT")
     known = "".join(f"export {name}={shlex.quote(environment[name])}\n" for name in names if name in environment)
     file.write_text(

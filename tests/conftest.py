@@ -258,8 +258,8 @@ def nothing_stays_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         make_pool(connections, *arguments)
         pools.append(connections)
 
-    def remember_lock(lock: ProcessLock, path: Path) -> None:
-        make_lock(lock, path)
+    def remember_lock(lock: ProcessLock, *arguments: Any) -> None:
+        make_lock(lock, *arguments)
         locks.append(lock)
 
     monkeypatch.setattr(Connections, "__init__", remember)

@@ -13,6 +13,7 @@ import click
 from admin.cli.groups import fail
 from admin.cli.tables import plain
 from conductor_webhook_bridge.__main__ import FOLDER
+from config import private
 
 PROCESSES = ("relay", "worker", "admin")
 """Each is a package, which Python can run."""
@@ -99,7 +100,7 @@ def init(folder: Path) -> None:
         fail(f"{' and '.join(map(str, there))} exist already: nothing was made")
     try:
         for inside in (definition.parent, folder / "data"):
-            inside.mkdir(parents=True, exist_ok=True)
+            private.make_folder(inside)
         settings = {
             "BRIDGE_WEBHOOKS": "webhooks",
             "BRIDGE_DATABASE": "sqlite:///data/bridge.db",
@@ -108,9 +109,10 @@ def init(folder: Path) -> None:
             "CONDUCTOR_SERVER_URL": "http://localhost:8080/api",
             "HELLO_KEY": secrets.token_hex(24),
         }
-        with open(os.open(environment, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write("".join(f"{name}={value}\n" for name, value in settings.items()))
-        definition.write_text(_DEFINITION, encoding="utf-8")
+        lines = "".join(f"{name}={value}\n" for name, value in settings.items())
+        for path, text in ((environment, lines), (definition, _DEFINITION)):
+            with open(path, "x", encoding="utf-8", opener=private.opener) as file:
+                file.write(text)
     except OSError as error:
         fail(f"{error.filename or folder} can't be written: {error.strerror}")
     click.echo(

@@ -12,6 +12,7 @@ import hmac
 import os
 import re
 import secrets as random
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -34,6 +35,7 @@ from admin.definitions.entry_text import (
 )
 from admin.definitions.values import Keys, Refer, Secret, Verbatim, as_yaml, to_yaml_value
 from admin.errors import CantDo
+from config import private
 from config.value_types import URL_PART
 from config.webhooks import DefinitionsError, Problem, Webhook, load_definitions
 from config.yaml_lines import BadYaml, parse_yaml
@@ -302,12 +304,12 @@ class DefinitionsFolder:
     def _write(self, change: Change) -> None:
         if change.secrets:
             folder = self.folder / SECRETS
-            folder.mkdir(mode=0o700, exist_ok=True)
+            private.make_folder(folder)
             if not (folder / ".gitignore").exists():
                 replace_file(folder / ".gitignore", "# Secrets: never commit them.\n*\n")
         try:
             for path, value in change.secrets.items():
-                replace_file(path, value, mode=0o600)
+                replace_file(path, value)
             if change.text is None:
                 change.file.unlink()
             else:
@@ -333,15 +335,14 @@ def _edited(text: str, old: Written, refer: Refer) -> str:
     return with_secrets(text, old.entry.text, refer)
 
 
-def replace_file(path: Path, text: str, mode: int = 0o644) -> None:
-    """Writes the file in one step. `mode`: of a new one; one that is there keeps its own."""
-    with suppress(FileNotFoundError):
-        mode = path.stat().st_mode & 0o7777
+def replace_file(path: Path, text: str) -> None:
+    """Writes the file in one step. A new one has the mode 0600; one that is there keeps its own."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-            os.fchmod(descriptor, mode)
+            with suppress(FileNotFoundError):
+                os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
             file.flush()
             os.fsync(descriptor)
         os.replace(name, path)

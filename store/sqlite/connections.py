@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sqlite3
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import Any
 
 from sqlite_utils import Database
 
+from config import private
 from store.errors import RowsUnavailable, StoreMissing, StoreRefused, StoreUnavailable, Unstorable
 from store.sql import storable
 from store.sql.database import Parameters, Rows, Statement, WaitLimits
@@ -132,6 +134,13 @@ class Connections:
     def now(self) -> int:
         """This machine's clock, in Unix milliseconds; all of the database's processes run on this machine."""
         return int(time.time() * 1000)
+
+    @property
+    def mode(self) -> int:
+        """The mode of files beside the database: its own, which SQLite gives `-wal` and `-shm`."""
+        with suppress(OSError):
+            return stat.S_IMODE(self.path.stat().st_mode)
+        return 0o600
 
     # --- opening ---
 
@@ -282,9 +291,11 @@ class Connections:
         """
         with translated(), self._naming_the_file():
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                private.make_folder(self.path.parent)
             except OSError as error:
                 raise StoreUnavailable(f"the folder of {self.path} can't be created: {error.strerror}") from error
+            with suppress(OSError):  # SQLite's own error says more
+                open(self.path, "ab", opener=private.opener).close()
             with self._open(create=True) as db:
                 self._version(db)  # before anything is written to it
                 db.enable_wal()

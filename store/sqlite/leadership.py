@@ -23,8 +23,10 @@ class ProcessLock:
     get it proves nothing: the holder may hang.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, mode: int = 0o600):
+        """`mode`: of the file, if it is created."""
         self._path = path
+        self._mode = mode
         self._descriptor: int | None = None
 
     def acquire(self) -> bool:
@@ -32,7 +34,7 @@ class ProcessLock:
         if self._descriptor is not None:
             return True
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o660)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._mode)
         except OSError:
             return False
         try:
@@ -133,7 +135,8 @@ class SqliteLeadership(Leadership):
             yield db
 
     def _lock(self, holder: str) -> ProcessLock:
-        return self._locks.setdefault(holder, ProcessLock(Path(f"{self._connections.path}-decider")))
+        path = Path(f"{self._connections.path}-decider")
+        return self._locks.setdefault(holder, ProcessLock(path, self._connections.mode))
 
     def _unlock(self, holder: str) -> None:
         lock = self._locks.pop(holder, None)

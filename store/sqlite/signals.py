@@ -54,7 +54,7 @@ class SqliteListener(Listener):
         super().__init__()
         self._connections = connections
         # After the wake-up: if the process has no descriptors left for that, this one would stay open.
-        self._heard = self._fifo = _opened(path) if path is not None else None
+        self._heard = self._fifo = _opened(path, connections.mode) if path is not None else None
         if self._fifo is None:
             self._look_every = _LOOK_EVERY
         self._seen: int | None = None
@@ -78,11 +78,11 @@ class SqliteListener(Listener):
         return self._seen != seen
 
 
-def _opened(path: str) -> FileIO | None:
+def _opened(path: str, mode: int) -> FileIO | None:
     """The FIFO, open for reading; None where the file system has no FIFOs."""
     try:
         with suppress(FileExistsError):
-            os.mkfifo(path, 0o660)
+            os.mkfifo(path, mode)
         # Opened for writing too, so that reads don't return end of file whenever the last writer exits.
         return FileIO(os.open(path, os.O_RDWR | os.O_NONBLOCK))
     except OSError:
