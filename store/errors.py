@@ -19,6 +19,10 @@ class StoreMissing(StoreUnavailable):
     """There is no store yet: the relay and the worker create it when they start."""
 
 
+class CantBackUp(Exception):
+    """The store can't copy itself; the text says what does."""
+
+
 class Unstorable(Exception):
     """The database refuses this input, now and later; other input may be fine."""
 

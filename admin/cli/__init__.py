@@ -54,6 +54,7 @@ COMMANDS = {
     "import": ("webhooks:import_", "Turn Orkes' webhook JSON into definitions."),
     "notify": ("maintenance:notify", "Send a test message to BRIDGE_NOTIFY."),
     "mcp": ("mcp:mcp", "Let a coding assistant look at this bridge."),
+    "backup": ("maintenance:backup", "Copy the store to a file, while everything runs."),
     "prune": ("maintenance:prune", "Delete old finished events now."),
     "migrate-store": ("maintenance:migrate_store", "Move everything from one store to another."),
     "relay": ("processes:relay", "Run the relay, which receives deliveries."),

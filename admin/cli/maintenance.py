@@ -1,18 +1,44 @@
-"""The commands that look after the store and its operators: prune, notify, migrate-store."""
+"""The commands that look after the store and its operators: backup, prune, notify, migrate-store."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import click
 
 from admin.cli.common import DURATION, Here, here
 from admin.cli.groups import fail
 from config.urls import check_database_url, without_password
+from store.errors import CantBackUp
 from store.open import open_store
 from store.records import iso
 from store.transfer import CantTransfer, Progress, transfer
 from worker.notify import Apprise
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@here
+def backup(here: Here, file: Path) -> None:
+    """Copy the store to FILE, while everything runs.
+
+    For a store on SQLite: the copy is one file, with everything that was accepted before the command began. Only
+    you can read it. To restore it, stop the bridge and put it where BRIDGE_DATABASE says. PostgreSQL has pg_dump.
+
+    \b
+    Example:
+      webhook-bridge backup bridge-$(date +%F).db
+    """
+    if file.exists():
+        fail(f"{file} exists already: name a new file")
+    try:
+        here.store.maintenance.backup(file)
+    except CantBackUp as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{file} can't be written: {error.strerror}")
+    click.echo(f"{file}: {file.stat().st_size:,} bytes. The definitions and the secrets aren't in it.", err=True)
 
 
 @click.command()

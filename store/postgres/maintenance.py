@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from store.errors import CantBackUp
 from store.postgres import remedies
 from store.postgres.connections import READING, Connection, Connections
 from store.postgres.low_water_marks import IN_ORDER
@@ -45,6 +47,12 @@ class PostgresMaintenance(Maintenance):
             " UNION ALL SELECT 'transaction_read_only', current_setting('transaction_read_only')"
         )
         return remedies.advice(dict(found))
+
+    def backup(self, file: Path) -> None:
+        raise CantBackUp(
+            f"PostgreSQL has a program for that: pg_dump --format=custom --file={file} DATABASE, with what "
+            "BRIDGE_DATABASE says of the host, the user and the database; pg_restore puts it back"
+        )
 
     def run(self) -> None:
         maintenance.make_due(self._connections)

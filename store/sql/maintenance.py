@@ -7,6 +7,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from store.errors import StoreUnavailable
@@ -112,6 +113,14 @@ class Maintenance(ABC):
         """The store's own housekeeping, if any is due. Call it about once a second.
 
         If the store's clock was set back, items that wait for a time that is now far ahead become due soon.
+        """
+
+    @abstractmethod
+    def backup(self, file: Path) -> None:
+        """Copies the store, as it is now, to a new file that only this user can read, while others write to the store.
+        There is no such file until the copy is complete.
+
+        Raises OSError, StoreUnavailable, or CantBackUp on a database that other programs back up.
         """
 
     def prune(self, before: int, limit: int) -> Pruned:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from store.sql import maintenance
 from store.sql.facts import SET_FACT
@@ -25,6 +29,17 @@ class SqliteMaintenance(Maintenance):
 
     def advice(self) -> list[str]:
         return []  # each connection sets what it needs
+
+    def backup(self, file: Path) -> None:
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        try:
+            with open(descriptor, "rb") as copy, self._connections.reading() as db:
+                db.execute("VACUUM INTO ?", [name])
+                os.fsync(copy.fileno())  # SQLite leaves that to its caller
+            os.rename(name, file)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(name)
 
     def run(self) -> None:
         maintenance.make_due(self._connections)
