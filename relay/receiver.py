@@ -348,14 +348,17 @@ class Receiver:
                 return error_response(422, "schema_mismatch", str(error))
             case _MethodNotAllowed():
                 allowed = ", ".join(sorted(route.methods))
-                response = error_response(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
-                return self._reporter.count(name, "rejected", response)
+                self._reporter.record(route, incoming, 405, f"the method {incoming.method}; use {allowed}")
+                return error_response(405, "method_not_allowed", f"use {allowed}", ("Allow", allowed))
             case StoreUnavailable():
                 self._reporter.log("the store can't take a delivery", name, error)
                 return self._reporter.count(name, "store_unavailable", UNAVAILABLE)
             case KeysUnavailable() | Overloaded():
                 self._reporter.log("a delivery can't be accepted now", name, error)
+                reason = str(error)
             case _:
                 # A bug of ours must not lose the delivery: ask the sender to try again.
                 self._reporter.log("a delivery failed", name, error, exc_info=error)
-        return self._reporter.count(name, "rejected", UNAVAILABLE)
+                reason = "an error in the bridge: see the relay's log"
+        self._reporter.record(route, incoming, 503, reason)
+        return UNAVAILABLE

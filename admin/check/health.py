@@ -128,7 +128,10 @@ def _events(state: State) -> Iterator[Issue]:
         parts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(counts.items()))
         keep = "keeps" if sum(counts.values()) == 1 else "keep"
         text = f"{parts} {keep} failing and will be retried; everything else continues."
-        yield Issue("warning", text, tuple(f"{name_of(item)} {describe_set_aside(item)}" for item in state.set_aside))
+        details = tuple(f"{name_of(item)} {describe_set_aside(item)}" for item in state.set_aside)
+        if (more := sum(counts.values()) - len(details)) > 0:
+            details += (f"and {more} more",)
+        yield Issue("warning", text, details)
 
 
 def _tasks(state: State) -> Iterator[Issue]:
@@ -181,7 +184,7 @@ def ago(milliseconds: int) -> str:
     return f"{seconds} s" if seconds < 60 else f"{seconds // 60} min"
 
 
-_SET_ASIDE_SHOWN = 100
+_SET_ASIDE_SHOWN = 20
 
 
 def state_of(bridge: Bridge) -> State:

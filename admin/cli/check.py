@@ -13,6 +13,7 @@ from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
 from admin.check.health import Level, would_be_accepted
 from admin.cli.common import Here, as_json_option, echo_json, here
 from admin.cli.tables import counted, plain
+from admin.definitions.entry_text import files_in
 from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.event_or_sample import sample_events
 from admin.events.kept_rejections import KeptRejections
@@ -30,7 +31,7 @@ from worker.discovery.probe import CheckResult, probe
 from worker.notify import Apprise
 
 _SHOWN = 20
-"""Items that are set aside, and broken tasks, that are listed at most."""
+"""Items that are set aside, broken tasks, and files, that are listed at most."""
 Found = tuple[str, CheckResult]
 """What it is about, and what is wrong."""
 
@@ -74,7 +75,7 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
             conductor_payload=settings.bridge_conductor_payload,
         )
     except DefinitionsError as error:
-        sys.exit(_on_definitions(error, without_secrets, as_json))
+        sys.exit(_on_definitions(error, settings.bridge_webhooks, without_secrets, as_json))
     results = [*_on_settings(here, definitions)]
     workflow_problems: tuple[Problem, ...] = ()
     if not offline:
@@ -101,13 +102,23 @@ def check(here: Here, path: Path | None, offline: bool, without_secrets: bool, a
         click.echo(plain(warning))
     number, failing = len(definitions.webhooks), sum(warning.fails_check for warning in warnings)
     summary = f"{number} webhook{'' if number == 1 else 's'}, {failing or 'no'} error{'' if failing == 1 else 's'}"
-    click.echo(f"{settings.bridge_webhooks}: {summary}", err=True)
+    click.echo(plain(f"{_files_read(settings.bridge_webhooks)}: {summary}"), err=True)
     for name, result in results:
         click.echo(f"{result.level}: {name}: {plain(result)}", err=True)
     sys.exit(wrong)
 
 
-def _on_definitions(error: DefinitionsError, without_secrets: bool, as_json: bool) -> bool:
+def _files_read(path: Path) -> str:
+    """The path of the definitions, and of a folder the names of its files: people edit one and start with another."""
+    files = files_in(path)
+    if files == [path]:
+        return str(path)
+    names = ", ".join(file.name for file in files[:_SHOWN]) or "no *.yaml file"
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return f"{path} ({names}{more})"
+
+
+def _on_definitions(error: DefinitionsError, path: Path, without_secrets: bool, as_json: bool) -> bool:
     """Prints what is wrong with the definitions; whether it's more than secrets that are left out on purpose."""
     unset = {one for one in error.problems if without_secrets and one.what.endswith(NOT_SET)}
     wrong = [one for one in error.problems if one not in unset]
@@ -116,7 +127,7 @@ def _on_definitions(error: DefinitionsError, without_secrets: bool, as_json: boo
         return bool(wrong)
     for found in sorted((*wrong, *error.warnings)):
         click.echo(plain(found))
-    errors = counted(len(wrong), "error")
+    errors = plain(f"{_files_read(path)}: {counted(len(wrong), 'error')}")
     if without_secrets:
         click.echo(f"{errors}; left out: {counted(len(unset), 'secret')}, not set here", err=True)
     else:

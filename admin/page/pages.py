@@ -326,7 +326,7 @@ def logout() -> Response:
 @blueprint.get("/healthz")
 def health() -> Response:
     """Alive."""
-    return Response("ok\n", mimetype="text/plain")
+    return jsonify({"status": "ok"})
 
 
 @blueprint.get("/readyz")

@@ -106,7 +106,8 @@ def test_another_method_is_not_allowed(method: str, make_relay: MakeRelay) -> No
     assert (response.status_code, error_of(response), response.headers["Allow"]) == (405, "method_not_allowed", "POST")
     response = relay.client.open("/healthz", method=method)
     assert response.status_code == (200 if method == "GET" else 405)
-    assert relay.rejections() == []
+    assert [one.reason for one in relay.rejections()] == [f"the method {method}; use POST"], "what is counted is listed"
+    assert relay.store.queries.delivery_counts(0)["plain"] == {"rejected": 1}
 
 
 def test_what_is_not_proven_is_unauthorized_and_told_nothing(make_relay: MakeRelay) -> None:

@@ -33,8 +33,8 @@ CHECKS_EVERY = 300.0
 """Seconds between two checks of the same definitions."""
 _WORKFLOWS_TAKE = 60.0
 """Seconds that comparing definitions with Conductor's workflows takes at most: here nobody waits for it."""
-_PROBLEMS = 50
-"""Problems with workflows that are reported one by one."""
+_PROBLEMS = 20
+"""Problems with workflows that are reported one by one: as many as the overview shows."""
 
 # Names of facts in the store.
 _CONDUCTOR = "conductor"

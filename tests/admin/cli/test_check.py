@@ -24,7 +24,20 @@ def test_check_prints_warnings_and_is_0(cli: Cli, sample: Sample) -> None:
         f"{file}:18: webhook slack: platform: warning: no signing secret: once the challenge has come, anyone who "
         "knows the URL can post; add secret: ${NAME}\n"
     )
-    assert "3 webhooks, no errors" in result.stderr
+    assert f"{file}: 3 webhooks, no errors" in result.stderr
+
+
+def test_check_names_the_files_that_it_has_read(cli: Cli, sample: Sample, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    assert f"{folder} (no *.yaml file): " in cli("check", str(folder), "--offline", code=1).stderr
+    for number in range(21):
+        text = sample.settings.bridge_webhooks.read_text() if number == 0 else "webhooks: []\n"
+        (folder / f"{number:02}.yaml").write_text(text)
+    named = ", ".join(f"{number:02}.yaml" for number in range(20))
+    assert f"{folder} ({named} and 1 more): 3 webhooks, no errors" in cli("check", str(folder), "--offline").stderr
+    (folder / "20.yaml").write_text("webhooks: 1\n")
+    assert f"{folder} ({named} and 1 more): 1 error; " in cli("check", str(folder), "--offline", code=1).stderr
 
 
 def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(

@@ -22,7 +22,7 @@ def test_what_it_makes_passes_the_check_and_nothing_is_overwritten(
     written = environment.read_text()
     monkeypatch.chdir(tmp_path / "bridge")
     made = Cli({name: value for name, value in dotenv_values(environment).items() if value is not None})
-    assert "webhooks: 1 webhook, no errors" in made("check", "--offline").stderr
+    assert "webhooks (hello.yaml): 1 webhook, no errors" in made("check", "--offline").stderr
     assert "hello" in made("webhooks").stdout
     assert "exist already" in made("init", code=1).stderr
     assert environment.read_text() == written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import jsonschema
@@ -9,6 +10,7 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
+from testkit.processes import ROOT
 from tests.admin.sample import HOSTILE, Sample
 
 
@@ -41,6 +43,13 @@ def test_the_description_has_every_route_and_no_other(client: FlaskClient) -> No
     }
     paths: Any = client.get("/api/openapi.json").json["paths"]  # type: ignore[index]
     assert routes == {(path, method) for path, methods in paths.items() for method in methods}
+
+
+def test_the_documentation_names_every_route(client: FlaskClient) -> None:
+    text = (ROOT / "docs" / "admin.md").read_text(encoding="utf-8")
+    paths = {path for path in client.get("/api/openapi.json").json["paths"] if "/metadata/" not in path}  # type: ignore[index]
+    named = {re.sub("{[a-z_]+}", "ID", path.replace("{name}", "NAME")) for path in paths}
+    assert [path for path in sorted(named) if f"{path}`" not in text] == []
 
 
 def test_the_overview(client: FlaskClient) -> None:

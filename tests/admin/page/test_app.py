@@ -100,6 +100,14 @@ def test_the_definitions_errors_of_a_process_are_shown(client: FlaskClient, samp
     assert "The relay found errors in the definitions" in page(client, "/")
 
 
+def test_the_overview_says_how_many_more_problems_there_really_are(client: FlaskClient, sample: Sample) -> None:
+    lines = [f"a.yaml:{number}: no workflow w{number}" for number in range(20)]
+    lines.append("and 150 more: webhook-bridge check lists them")  # as the worker writes it
+    sample.store.facts.set("workflow_problems", "\n".join(lines))
+    items = [item for item in re.findall(r"<li>(.*?)</li>", page(client, "/")) if "more" in item or "a.yaml" in item]
+    assert items == lines
+
+
 @pytest.mark.parametrize("path", ["/rejections", "/deliveries", "/rejections/retry", "/failures"])
 def test_a_webhook_that_was_never_there_is_not_found(client: FlaskClient, path: str) -> None:
     assert "did you mean orders?" in page(client, f"{path}?webhook=ordres", 404)
@@ -195,7 +203,7 @@ def test_another_site_can_search_nothing_and_watch_nothing(client: FlaskClient) 
     foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}
     for path in ("/events?text=secret", "/api/events?text=secret", "/deliveries/rows", "/"):
         assert client.get(path, headers=foreign).status_code == 403
-    assert client.get("/healthz", headers=foreign).status_code == 200
+    assert client.get("/healthz", headers=foreign).json == {"status": "ok"}
     link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     assert client.get("/events?text=secret", headers=link).status_code == 200
 

@@ -185,6 +185,7 @@ def test_without_keys_nothing_is_refused_for_good(
     for _ in range(30):
         assert relay.post("orders", BODY, issuer.bearer()).status_code == 503
     assert relay.events() == []
+    assert {one.reason for one in relay.rejections()} == {"the vendor's key can't be fetched"}
     issuer.publish(public_jwk("RS256", PRIVATE["RS256"], "k1"))
     ticking.seconds += CACHED_FOR
     assert relay.post("orders", BODY, issuer.bearer()).status_code == 200
