@@ -144,6 +144,8 @@ def test_the_names_of_tests_have_less_than_a_hundred_characters() -> None:
     ("file", "words"),
     [
         ("README.md", "a server of Conductor OSS {}"),
+        ("compose.yaml", "image: conductoross/conductor:{}\n"),
+        ("CHANGELOG.md", "(tested with {})"),
         ("docs/conductor.md", "built and tested on Conductor OSS {}"),
         ("docs/orkes.md", "No release up to {} has any"),
     ],

@@ -36,20 +36,39 @@ IN_RELAY = "docker compose exec relay "
 CONDUCTOR = "http://localhost:8080"
 
 
-def test_composes_own_library_takes_the_file_without_any_variable() -> None:
+def as_compose_reads(*files: Path) -> dict[str, Any]:
+    """The services of these files together, by Compose's own library, where no variable is set."""
     tool = CACHE / "bin" / "compose-go"
     if not tool.exists():
         pytest.skip("compose-go is not installed, which .ci/run builds where Go is")
     environment = {"PATH": os.defpath, "HOME": "/nonexistent"}
-    command = [str(tool), "-format", "json", str(FILE)]
+    command = [str(tool), "-format", "json", *map(str, files)]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
-    services = json.loads(answer.stdout)["services"]
-    assert set(services) == {*OURS, "postgres", "conductor"}
     assert "variable is not set" not in answer.stderr
+    services: dict[str, Any] = json.loads(answer.stdout)["services"]
+    return services
+
+
+def test_composes_own_library_takes_the_file_without_any_variable() -> None:
+    services = as_compose_reads(FILE)
+    assert set(services) == {*OURS, "postgres", "conductor"}
     for name in OURS:
         expected = {key: without_variables(value) for key, value in SERVICES[name]["environment"].items()}
         assert services[name]["environment"] == expected, "as the other tests read it"
+
+
+def test_a_conductor_of_ones_own_takes_the_place_of_the_bundled_one(tmp_path: Path) -> None:
+    """By the lines that stand beside it."""
+    [lines] = re.findall(r"compose\.override\.yaml.*\n((?:  #   .*\n)+)", FILE.read_text(encoding="utf-8"))
+    override = tmp_path / "compose.override.yaml"
+    override.write_text(re.sub("^  #   ", "", lines, flags=re.MULTILINE), encoding="utf-8")
+    services = as_compose_reads(FILE, override)
+    assert {name for name, service in services.items() if "profiles" not in service} == {*OURS, "postgres"}
+    for name in ("worker", "admin"):
+        kept = f"BRIDGE_DATABASE={SERVICES[name]['environment']['BRIDGE_DATABASE']}"
+        changed = "CONDUCTOR_SERVER_URL=https://conductor.example.com/api"
+        assert {kept, changed} <= set(services[name]["environment"])  # of merged files it is a list
 
 
 def test_each_process_runs_its_command_with_settings_that_exist() -> None:
