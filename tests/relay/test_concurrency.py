@@ -23,8 +23,7 @@ def busy():
     while True:
         gevent.sleep(0)
 gevent.spawn(busy)
-with gevent.Timeout(20):
-    let_others_run()
+let_others_run()
 print("went on")
 """
     assert run(program) == "went on"
@@ -43,8 +42,7 @@ def parse(name, count):
             gevent.sleep(0.001)
 thread = gevent.threadpool.ThreadPool(1).spawn(parse, "definition", 1000)
 deliveries = [gevent.spawn(parse, "delivery", 100) for _ in range(2)]
-with gevent.Timeout(60):
-    gevent.joinall([*deliveries, thread], raise_error=True)
+gevent.joinall([*deliveries, thread], raise_error=True)
 print("went on")
 """
     assert run(program) == "went on"

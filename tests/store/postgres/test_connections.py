@@ -254,10 +254,14 @@ def test_a_commit_whose_answer_was_lost_is_found_done_and_not_done_again(
 
 
 def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_kept(migrated_url: str) -> None:
-    store = open_store(migrated_url)
+    store, other = open_store(migrated_url), open_store(migrated_url)
     new = event("d")
     with psycopg.connect(migrated_url) as database:
         database.execute("LOCK TABLE webhook_bridge.events IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            other.deliveries.append([event()])
+        alone = time.monotonic() - began
         with ThreadPoolExecutor(20) as pool:  # however many wait
             began = time.monotonic()
             waits = [pool.submit(store.deliveries.append, [new if n == 0 else event()]) for n in range(20)]
@@ -265,11 +269,12 @@ def test_a_database_that_does_not_answer_is_answered_for_in_time_and_nothing_is_
                 with pytest.raises(StoreUnavailable):
                     one.result(PATIENCE)
             took = time.monotonic() - began
-    assert took < 2.5 + 2, "a busy machine may take its time, but not as long as each in turn would"
+    assert took < 10 * alone, "each in turn would take twenty times as long"
     assert stored(migrated_url) == []
     with all_the_time():
         assert not store.deliveries.append([new])[0].duplicate
     store.close()
+    other.close()
 
 
 # --- shared with greenlets ---
@@ -301,11 +306,19 @@ def deliver(number):
     new = NewEvent(new_event_id(), "w", 1, "{}", {}, {}, 1, f"d{number % 40}")
     return store.deliveries.append([new])[0].duplicate
 
+def until_others_run():
+    # It ends the wait below: one that held up the others would have no end.
+    before = ticks
+    while ticks < before + 3:
+        gevent.sleep(0.005)
+    other._connections.read("SELECT pg_advisory_unlock(1)")
+
 gevent.spawn(tick)
-before = ticks
-store._connections.read("SELECT pg_sleep(0.5)")
-# A wait that holds up the others lets none of them in but one at its end. How many get in depends on the machine.
-assert ticks - before > 3, f"{ticks - before} ticks in half a second: the wait holds up the others"
+other = open_store(sys.argv[1])
+other._connections.read("SELECT pg_advisory_lock(1)")
+others = gevent.spawn(until_others_run)
+store._connections.read("SELECT pg_advisory_lock(1)")
+others.get()
 jobs = [gevent.spawn(deliver, number) for number in range(200)]
 gevent.joinall(jobs, raise_error=True)
 assert sum(job.value for job in jobs) == 160
@@ -332,7 +345,7 @@ def test_the_time_is_the_databases_whatever_this_machines_clock_says(
     store = open_store(migrated_url)
     store.facts.all()
     before = real() * 1000
-    assert abs(store.now() - before) < 5000
+    assert before - 1_800_000 < store.now(), "not an hour ago"
     assert store.leadership.elect("me", 6) is not None
     leader = store.leadership.leader()
     assert leader is not None and leader[1] > before

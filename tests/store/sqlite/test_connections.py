@@ -190,7 +190,7 @@ def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(pat
             store.deliveries.append([event()])
         with pytest.raises(StoreUnavailable, match="locked"):
             store.deliveries.check_writable()
-        assert 0.4 <= time.monotonic() - began < 5
+        assert time.monotonic() - began >= 0.4
         assert store.queries.events(EventFilter()) == [], "what is there can be read meanwhile"
         other.execute("ROLLBACK")
     store.deliveries.append([event()])
@@ -201,7 +201,7 @@ def test_whoever_has_less_time_waits_no_longer_for_the_database(path: Path, stor
     """Behind another process, and behind others of this one that wait for it."""
     with (
         closing(sqlite3.connect(path, isolation_level=None)) as other,
-        mock.patch.object(store._connections, "busy_timeout", 30),
+        mock.patch.object(store._connections, "busy_timeout", 3 * PATIENCE),
     ):
         other.execute("BEGIN IMMEDIATE")
         waits = threading.Thread(target=lambda: suppressed(store.deliveries.check_writable))
@@ -210,7 +210,7 @@ def test_whoever_has_less_time_waits_no_longer_for_the_database(path: Path, stor
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 store.deliveries.append([event()], began + 0.3)
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < PATIENCE
         other.execute("ROLLBACK")
         waits.join(PATIENCE)
     store.deliveries.append([event()])

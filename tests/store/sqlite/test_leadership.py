@@ -25,19 +25,22 @@ def test_a_killed_process_has_no_lock(tmp_path: Path) -> None:
         [
             sys.executable,
             "-c",
-            "import sys, time; from pathlib import Path; from store.sqlite.leadership import ProcessLock\n"
-            "print(ProcessLock(Path(sys.argv[1])).acquire(), flush=True); time.sleep(60)",
+            "import sys; from pathlib import Path; from store.sqlite.leadership import ProcessLock\n"
+            "print(ProcessLock(Path(sys.argv[1])).acquire(), flush=True); sys.stdin.read()",
             str(tmp_path / "lock"),
         ],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert holder.stdin is not None
     assert holder.stdout is not None
     assert holder.stdout.readline() == "True\n"
     lock = ProcessLock(tmp_path / "lock")
     assert not lock.acquire()
     holder.kill()
     holder.wait()
+    holder.stdin.close()
     holder.stdout.close()
     assert lock.acquire()
     lock.release()

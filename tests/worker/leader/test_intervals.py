@@ -78,7 +78,7 @@ def test_a_wall_clock_that_is_set_stops_no_job(tmp_path: Path, ahead: int) -> No
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        given_up = threading.Timer(60, process.kill)
+        given_up = threading.Timer(PATIENCE, process.kill)
         given_up.start()
         try:
             assert abs(int(process.stdout.readline()) - time.time()) < 3600
