@@ -14,14 +14,14 @@ PAGES = {
 }
 RUN = [
     "docs/quickstart.md",  # the first, as it tells what an empty store shows
-    "README.md",
     "docs/slack-walkthrough.md",
     "docs/definitions.md",
-    "docs/orkes.md",
     "docs/troubleshooting.md",
     "docs/recipes/README.md",
 ]
 """The pages that test_documents.py runs, in this order, before those of the recipes."""
+IN_AN_EMPTY_FOLDER = ["docs/orkes.md", "docs/operations.md"]
+"""The pages that test_first_pages.py runs where README has led."""
 OTHERS = {
     "CONTRIBUTING.md": "its commands run the tests",
     "docs/adding-a-platform.md": "it makes a platform; every platform of ours was made so",
@@ -29,7 +29,6 @@ OTHERS = {
     "docs/agents.md": "needs an agent's own program; the server that it talks to has tests of its own",
     "docs/incoming-webhooks.md": "tests/admin/page/test_incoming_webhooks_page.py makes what it makes",
     "docs/kubernetes.md": "needs a cluster: tests/cluster",
-    "docs/operations.md": "needs root, systemd or a container engine: tests/deploy",
     "docs/performance.md": "runs the benchmarks",
     "docs/releasing.md": "needs a release, and accounts where it is published: tests/release",
     "docs/scaling.md": "needs a PostgreSQL server and an account that makes databases: tests/store",
@@ -42,6 +41,7 @@ BESIDE_DOCKER = [
 ]
 """The commands of the quick start for a second terminal, where `docker compose up` runs."""
 LEFT_OUT = {
+    "journalctl -u 'webhook-bridge-*' -o cat | jq -c 'select(.event_id == \"0199…\")'": "needs systemd",
     "make run": "it is what the pages are run in",
     "docker compose up": "needs Docker; tests/deploy/test_compose.py runs the containers' commands without it",
     **{step.command: "tests/deploy/test_compose.py runs it" for step in BESIDE_DOCKER},

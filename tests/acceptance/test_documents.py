@@ -26,14 +26,8 @@ pytestmark = pytest.mark.skipif(
     reason="others' workflows may wait on that server, and it lacks the secrets of the recipes' workflows",
 )
 
-ORKES = """[{"name": "payments", "sourcePlatform": "Stripe", "verifier": "STRIPE", "secretValue": "hidden",
-"receiverWorkflowNamesToVersions": {"settle": 1}, "workflowsToStart": {}}]"""
 SUPPOSED = {
     "docs/definitions.md": {"config/webhooks.yaml": PAGES["docs/definitions.md"].blocks("yaml")[0]},
-    "docs/orkes.md": {
-        "orkes-webhook.json": ORKES,
-        "config/webhooks.yaml": sample.DEFINITIONS,
-    },
     "docs/recipes/README.md": {"workflow.json": recipe("chatbot").blocks("json")[0].replace("chatbot", "try_one")},
 }
 """Files that a page supposes to be there."""

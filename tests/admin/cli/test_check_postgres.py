@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -117,3 +118,11 @@ def test_tables_of_a_newer_bridge_are_an_error(cli: Cli, postgres_url: str) -> N
     found = checked(cli, postgres_url, 1)
     assert "created by a newer version of the bridge" in str(found["what"])
     assert "upgrade this program" in str(found["remedy"])
+
+
+def test_a_backup_is_left_to_pg_dump(cli: Cli, postgres_url: str, tmp_path: Path) -> None:
+    open_store(postgres_url).close()
+    cli.environment["BRIDGE_DATABASE"] = postgres_url
+    file = tmp_path / "backup.dump"
+    assert f"pg_dump --format=custom --file={file} " in cli("backup", str(file), code=1).stderr
+    assert not file.exists()

@@ -80,3 +80,15 @@ def test_a_listener_that_died_is_no_reason_to_fail(store: SqliteStore) -> None:
     with closing(store.signals.listener("events")) as again:
         arrive(store, "last")
         assert again.wait(PATIENCE)
+
+
+def test_a_backup_that_fails_leaves_nothing_and_a_complete_one_opens(store: SqliteStore, tmp_path: Path) -> None:
+    arrive(store, "e1")
+    folder = tmp_path / "backups"
+    (folder / "taken").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        store.maintenance.backup(folder / "taken")
+    assert list(folder.iterdir()) == [folder / "taken"]
+    store.maintenance.backup(folder / "copy.db")
+    with closing(open_store(f"sqlite:///{folder}/copy.db", migrate=False)) as copy:
+        assert copy.queries.event("e1") == store.queries.event("e1")
