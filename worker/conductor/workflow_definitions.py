@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from config.problems import dotted
-from config.target_keys import Message
+from config.target_keys import Message, Start
 from config.webhooks import Definitions, Problem, Webhook
 from config.yaml_lines import Where
 from criteria.matches import BadMatches, Criteria, matches_of
@@ -67,6 +67,13 @@ def check_workflows(
     return Checked(tuple(found), check.unread)
 
 
+@dataclass(frozen=True, slots=True)
+class _Misfit:
+    what: str
+    remedy: str
+    fails_check: bool = False
+
+
 class _Check:
     def __init__(
         self,
@@ -98,7 +105,7 @@ class _Check:
             self._look_for_queues()
         looked_at = [
             *((workflow, versions) for webhook in webhooks for workflow, versions in webhook.receivers.items()),
-            *((message.workflow, _only(message)) for message in messages),
+            *((message.workflow, _only(message.version)) for message in messages),
         ]
         wanted = {
             (workflow, version)
@@ -139,103 +146,110 @@ class _Check:
 
     def webhook(self, webhook: Webhook, documents: Documents) -> Iterator[Problem]:
         """What doesn't fit in one webhook."""
-        any_task = webhook.callback is not None  # its URLs complete tasks of any type, whatever their matches
-        for workflow, versions in webhook.receivers.items():
-            where: Where = ("receivers", workflow)
+        for where, workflow, misfits in self._entries(webhook, documents):
             if workflow in self._left:
                 continue
-            if workflow in self._inside and workflow not in self._versions:
-                if not any_task:
-                    yield from self._matches(webhook, where, workflow, self._inside[workflow], documents)
-                continue
-            for what, remedy in self._missing(workflow, versions or ()):
-                yield self._problem(webhook, where, what, remedy)
-            if not fits_path(workflow):
-                what = f"the definition of {workflow} can't be read, so its tasks aren't checked: {_NO_PATH}"
-                yield self._problem(webhook, where, what, _RENAME)
-            for version in self._looked_at(workflow, versions):
-                if any_task or (tasks := self._read.get((workflow, version))) is None:
-                    continue
-                if not tasks.own and not tasks.may_have_more:
-                    what = f"version {version} of {workflow} has no WAIT_FOR_WEBHOOK task, so no event resumes it"
-                    yield self._problem(webhook, where, what, _without_tasks(tasks))
-                yield from self._matches(webhook, where, workflow, tasks.own, documents)
+            file, line = self._definitions.places.get((webhook.name, where), ("", 1))
+            for one in misfits:
+                place = f"webhook {webhook.name}: {dotted(where)}"
+                yield Problem(file, line, place, one.what, one.remedy, True, one.fails_check)
+
+    def _entries(self, webhook: Webhook, documents: Documents) -> Iterator[tuple[Where, str, Iterator[_Misfit]]]:
+        """Where each entry stands, its workflow, and what doesn't fit."""
+        for workflow, versions in webhook.receivers.items():
+            yield ("receivers", workflow), workflow, self._receiver(webhook, workflow, versions, documents)
         for index, start in enumerate(webhook.starts):
-            if start.workflow in self._left:
-                continue
-            for what, remedy in self._missing(start.workflow, () if start.version is None else (start.version,)):
-                yield self._problem(webhook, ("starts", index), what, remedy, fails_check=True)
-            if not fits_path(start.workflow):
-                what = f"a start of {start.workflow} with a lost answer is only looked up in the index: {_NO_PATH}"
-                yield self._problem(webhook, ("starts", index), what, _RENAME)
-
+            yield ("starts", index), start.workflow, self._start(start)
         for index, message in enumerate(webhook.messages):
-            if message.workflow not in self._left:
-                yield from self._message(webhook, ("messages", index), message)
+            yield ("messages", index), message.workflow, self._message(message)
 
-    def _message(self, webhook: Webhook, where: Where, message: Message) -> Iterator[Problem]:
-        starts = message.else_ == "start"
+    def _receiver(
+        self, webhook: Webhook, workflow: str, versions: frozenset[int] | None, documents: Documents
+    ) -> Iterator[_Misfit]:
+        any_task = webhook.callback is not None  # its URLs complete tasks of any type, whatever their matches
+        if workflow in self._inside and workflow not in self._versions:
+            if not any_task:
+                yield from _misfits_of(workflow, self._inside[workflow], webhook, documents)
+            return
+        yield from self._missing(workflow, versions)
+        if not fits_path(workflow):
+            what = f"the definition of {workflow} can't be read, so its tasks aren't checked: {_NO_PATH}"
+            yield _Misfit(what, _RENAME)
+        if any_task:
+            return
+        for version, tasks in self._tasks(workflow, versions):
+            if not tasks.own and not tasks.may_have_more:
+                what = f"version {version} of {workflow} has no WAIT_FOR_WEBHOOK task, so no event resumes it"
+                yield _Misfit(what, _without_tasks(tasks))
+            yield from _misfits_of(workflow, tasks.own, webhook, documents)
+
+    def _start(self, start: Start) -> Iterator[_Misfit]:
+        yield from self._missing(start.workflow, _only(start.version), fails_check=True)
+        if not fits_path(start.workflow):
+            what = f"a start of {start.workflow} with a lost answer is only looked up in the index: {_NO_PATH}"
+            yield _Misfit(what, _RENAME)
+
+    def _message(self, message: Message) -> Iterator[_Misfit]:
         if not fits_path(message.workflow):
             what = f"Conductor can't be asked which {message.workflow} runs, so every message fails: {_NO_PATH}"
-            yield self._problem(webhook, where, what, _RENAME, fails_check=True)
+            yield _Misfit(what, _RENAME, fails_check=True)
         if not self._queues_on:
             what = "Conductor's message queues are off, so every message waits"
-            remedy = "set conductor.workflow-message-queue.enabled=true there"
-            yield self._problem(webhook, where, what, remedy, fails_check=True)
-        versions = _only(message)
-        for what, remedy in self._missing(message.workflow, versions or ()):
-            yield self._problem(webhook, where, what, remedy, fails_check=starts)
-        for version in self._looked_at(message.workflow, versions):
-            tasks = self._read.get((message.workflow, version))
-            if tasks is not None and not tasks.reads_messages and not tasks.may_have_more:
+            yield _Misfit(what, "set conductor.workflow-message-queue.enabled=true there", fails_check=True)
+        versions = _only(message.version)
+        yield from self._missing(message.workflow, versions, fails_check=message.else_ == "start")
+        for version, tasks in self._tasks(message.workflow, versions):
+            if not tasks.reads_messages and not tasks.may_have_more:
                 what = f"version {version} of {message.workflow} has no {PULL_TYPE} task, so nothing reads its messages"
-                yield self._problem(webhook, where, what, "add one, or make it one of `starts`")
+                yield _Misfit(what, "add one, or make it one of `starts`")
 
-    def _missing(self, workflow: str, versions: frozenset[int] | Sequence[int]) -> Iterator[tuple[str, str]]:
-        """What Conductor lacks, and the remedy."""
+    def _tasks(self, workflow: str, versions: frozenset[int] | None) -> Iterator[tuple[int, WaitTasks]]:
+        """The versions that were read, and their tasks."""
+        for version in self._looked_at(workflow, versions):
+            if (workflow, version) in self._read:
+                yield version, self._read[workflow, version]
+
+    def _missing(self, workflow: str, versions: frozenset[int] | None, fails_check: bool = False) -> Iterator[_Misfit]:
+        """What Conductor lacks."""
         there = self._versions.get(workflow)
         if there is None:
             similar = self._nearest(workflow)
             remedy = f"did you mean {similar}?" if similar else "register it there, or correct the name"
-            yield f"Conductor has no workflow {workflow}", remedy
+            yield _Misfit(f"Conductor has no workflow {workflow}", remedy, fails_check)
             return
-        if there and (missing := sorted(set(versions).difference(there))):
+        missing = sorted((versions or frozenset()).difference(there))
+        if there and missing:
             known = f"it has {_listed(there[-_SHOWN:])}" if len(there) <= _SHOWN else f"the latest is {there[-1]}"
-            yield f"Conductor has no version {_listed(missing[:_SHOWN])} of {workflow}", known
+            yield _Misfit(f"Conductor has no version {_listed(missing[:_SHOWN])} of {workflow}", known, fails_check)
 
     def _nearest(self, workflow: str) -> str | None:
         if workflow not in self._similar and len(self._similar) < _SUGGESTED:
             self._similar[workflow] = nearest(workflow, self._versions)
         return self._similar.get(workflow)
 
-    def _matches(
-        self, webhook: Webhook, where: Where, workflow: str, tasks: Sequence[WaitTask], documents: Documents
-    ) -> Iterator[Problem]:
-        known = documents(webhook) if tasks else ()
-        for task in tasks:
-            place = f"task {task.reference_name} of {workflow}"
-            try:
-                criteria = _criteria(task.matches)
-            except BadMatches as error:
-                what = f"the matches of {place} can't be used: {error}"
-                yield self._problem(webhook, where, what, "correct them in the workflow")
-                continue
-            for path in criteria.paths:
-                if (nothing := why_nothing(path)) is not None:
-                    yield self._problem(webhook, where, f"{place} needs {path}: {nothing[0]}", nothing[1])
-            missing = _never_found(criteria, known)
-            if missing:
-                what = f"{place} needs {', '.join(missing[:_SHOWN])}, which no sample event of {webhook.platform} has"
-                yield self._problem(webhook, where, what, "compare the path with a real event")
 
-    def _problem(self, webhook: Webhook, where: Where, what: str, remedy: str, fails_check: bool = False) -> Problem:
-        file, line = self._definitions.places.get((webhook.name, where), ("", 1))
-        return Problem(file, line, f"webhook {webhook.name}: {dotted(where)}", what, remedy, True, fails_check)
+def _misfits_of(workflow: str, tasks: Sequence[WaitTask], webhook: Webhook, documents: Documents) -> Iterator[_Misfit]:
+    """What doesn't fit in the matches of a receiver's tasks."""
+    known = documents(webhook) if tasks else ()
+    for task in tasks:
+        place = f"task {task.reference_name} of {workflow}"
+        try:
+            criteria = _criteria(task.matches)
+        except BadMatches as error:
+            yield _Misfit(f"the matches of {place} can't be used: {error}", "correct them in the workflow")
+            continue
+        for path in criteria.paths:
+            if (nothing := why_nothing(path)) is not None:
+                yield _Misfit(f"{place} needs {path}: {nothing[0]}", nothing[1])
+        missing = _never_found(criteria, known)
+        if missing:
+            what = f"{place} needs {', '.join(missing[:_SHOWN])}, which no sample event of {webhook.platform} has"
+            yield _Misfit(what, "compare the path with a real event")
 
 
-def _only(message: Message) -> frozenset[int] | None:
-    """The versions that get the message, as far as its entry says."""
-    return None if message.version is None else frozenset((message.version,))
+def _only(version: int | None) -> frozenset[int] | None:
+    """The versions that an entry with this one names; None for any."""
+    return None if version is None else frozenset((version,))
 
 
 def _without_tasks(tasks: WaitTasks) -> str:

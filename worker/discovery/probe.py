@@ -59,8 +59,9 @@ def probe(server: Server, definitions: Definitions, seconds: float = SECONDS) ->
     found: list[CheckResult] = []
     if server.proxy is not None:
         found.append(CheckResult("note", f"Conductor is called by the proxy {without_user(server.proxy)}", _BY_PROXY))
+    conductor = Conductor(server, seconds)
     # A DNS look-up, or an answer that trickles in, may take longer than any of our time-outs.
-    thread = threading.Thread(target=_probe, args=(server, definitions, seconds, found), daemon=True)
+    thread = threading.Thread(target=_probe, args=(conductor, server, definitions, seconds, found), daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
@@ -69,8 +70,9 @@ def probe(server: Server, definitions: Definitions, seconds: float = SECONDS) ->
     return found
 
 
-def _probe(server: Server, definitions: Definitions, seconds: float, found: list[CheckResult]) -> None:
-    conductor = Conductor(server, seconds)
+def _probe(
+    conductor: Conductor, server: Server, definitions: Definitions, seconds: float, found: list[CheckResult]
+) -> None:
     try:
         conductor.poll(_NOBODY, _NOBODY)
     except ConductorError as error:
