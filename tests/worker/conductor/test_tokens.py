@@ -82,8 +82,9 @@ def test_only_keys_of_the_settings_count(server: StandIn, monkeypatch: pytest.Mo
     """The client reads the environment, too."""
     monkeypatch.setenv("CONDUCTOR_AUTH_KEY", "key")
     monkeypatch.setenv("CONDUCTOR_AUTH_SECRET", "secret")
-    server.answers = [Answer([])]
-    Conductor(Server(f"{server.url}/"), 30).poll("me")
+    server.answers = [Answer({"error": "EXPIRED_TOKEN", "message": "expired"}, 401)]
+    with pytest.raises(NotNow):
+        Conductor(Server(f"{server.url}/"), 30).poll("me")
     assert [request.path for request in server.requests] == ["/api/tasks/poll/batch/WAIT_FOR_WEBHOOK"]
 
 
