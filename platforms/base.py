@@ -45,6 +45,8 @@ class Platform:
     """What its events are about."""
     made_by: Literal["platform", "us", "nobody"] = "platform"
     """Who generates the secret: the platform, which shows it, or we, when connecting it."""
+    made_as_whsec: bool = False
+    """Whether a secret that we generate is ``whsec_…``, as Standard Webhooks write it."""
     secret_label: str = "Secret"
     """What the platform calls the secret."""
     command: str = ""

@@ -124,7 +124,8 @@ class WebhookForm:
 
     def generate(self) -> None:
         """Generates a secret, for platforms that let their users choose it."""
-        self.secret = generated_for({"signature": self._inside("signature")}, Proof(None, (), []))
+        written = {"signature": self._inside("signature")}
+        self.secret = generated_for(written, Proof(None, (), []), self.guide.platform)
         self.generated = True
 
     def keys(self) -> dict[str, Any]:

@@ -50,11 +50,14 @@ def _as_list(value: Any) -> list[Any]:
     return [] if value is None else list(value) if isinstance(value, list) else [value]
 
 
-def generated_for(written: dict[str, Any], proof: Proof) -> str:
-    """A new random value, written as the definition needs it: its encoding, or the word before a token."""
+def generated_for(written: dict[str, Any], proof: Proof, platform: Platform) -> str:
+    """A new random value, written as the platform or the definition needs it: its encoding, or the word before a
+    token."""
     if proof.header is not None:
         scheme = re.match(r"\w+ +(?=\$\{)", str(proof.values[0]))
         return f"{scheme[0] if scheme else ''}{random.token_urlsafe(32)}"
+    if platform.made_as_whsec:
+        return f"whsec_{base64.b64encode(random.token_bytes(32)).decode()}"
     signature = written.get("signature")
     encoding = signature.get("key_encoding") if isinstance(signature, dict) else None
     if encoding == "base64":
@@ -108,7 +111,7 @@ def rotate(
         raise CantRotate(f"the webhook isn't proven by {what}; the headers known are {known}")
     if not typed and header is None and guide.platform.made_by != "us":
         raise ValueMissing(asked_of(guide.platform))
-    value = typed or generated_for(keys, proof)
+    value = typed or generated_for(keys, proof, guide.platform)
     new: list[Secret | Verbatim] = [Secret(value), *map(Verbatim, proof.values)]
     folder.put_value(str(keys["name"]), proof.place, new, version)
     bridge.record("rotated the secret" if proof.values else "added a secret", str(keys["name"]), proof.header or "")

@@ -57,13 +57,13 @@ class DeliveryIds:
                 is_proven = proof.signed is None or self._header in proof.headers
                 return given if is_proven else digest(given, request.body)
         else:
-            if self._path is None:
-                if proof.id is not None:
-                    return proof.id
-                if proof.signed is None and (found := self._platform.header_id(request, value)):
-                    return found
+            if self._path is None and proof.signed is None and (found := self._platform.header_id(request, value)):
+                return found
+            # The body's id is the event's; the signed one may only be the message's.
             if self._trusts_body(delivery) and (found := self._in_body(request, value, decoded)):
                 return found
+            if self._path is None and proof.id is not None:
+                return proof.id
         nothing_tells = not self._platform.id_headers and self._platform.may_come_again(value)
         if proof.signed is None or (nothing_tells and not self._asked):
             return None

@@ -12,7 +12,7 @@ import pytest
 
 from platforms.lark import KeyedDigest
 from platforms.verifiers import Credentials, Draft
-from tests.relay.bridge import Clock, MakeRelay, Relay
+from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"
 
@@ -160,6 +160,39 @@ def test_twitchs_challenge_is_signed(make_relay: MakeRelay, clock: Clock) -> Non
     body = b'{"challenge": "x", "subscription": {"status": "enabled"}}'
     assert "eventId" in relay.post("hook", body, twitch(body, "m-3")).get_json()
     assert relay.event().delivery_id == "m-3"
+
+
+def mcp(body: bytes, message: str = "msg_1") -> dict[str, str]:
+    at = str(int(NOW))
+    signature = base64.b64encode(mac(f"{message}.{at}.".encode() + body)).decode()
+    return {"webhook-id": message, "webhook-timestamp": at, "webhook-signature": f"v1,{signature}"}
+
+
+def test_an_mcp_servers_challenge_is_answered_if_it_is_proven(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = hook(make_relay, "mcp-events", secret=f"whsec_{base64.b64encode(SECRET.encode()).decode()}")
+    body = b'{"type": "verification", "challenge": "n-1"}'
+    assert relay.post("hook", body).status_code == 401
+    assert relay.post("hook", body, mcp(body + b" ")).status_code == 401
+    assert relay.post("hook", body, mcp(body)).get_json() == {"challenge": "n-1"}
+    assert (relay.verified(), relay.events()) == ({"hook"}, [])
+    for body in (
+        b'{"eventId": "e-1", "name": "order.paid", "challenge": "n-1"}',
+        b'{"type": "gap", "cursor": "c-1"}',
+        b'{"type": "verification"}',
+    ):
+        assert "eventId" in relay.post("hook", body, mcp(body, f"msg_{len(body)}")).get_json()
+    assert len(relay.events()) == 3
+
+
+def test_an_mcp_event_is_known_by_its_own_id(make_relay: MakeRelay, clock: Clock) -> None:
+    relay = hook(make_relay, "mcp-events", secret=f"whsec_{base64.b64encode(SECRET.encode()).decode()}")
+    bodies = [b'{"eventId": "e-1", "cursor": "c-1"}', b'{"eventId": "e-1", "cursor": "c-2"}', b'{"type": "gap"}']
+    answers = [
+        relay.post("hook", body, mcp(body, message)).get_json()
+        for body, message in zip([*bodies, bodies[2], bodies[2]], ["m1", "m2", "m3", "m3", "m4"], strict=True)
+    ]
+    assert ["duplicate" in answer for answer in answers] == [False, True, False, True, False]
+    assert sorted(event.delivery_id or "" for event in relay.events()) == ["e-1", "m3", "m4"]
 
 
 @pytest.mark.parametrize("identifier", ["", "a b", "a.b", "{", "m" * 129, "é"])

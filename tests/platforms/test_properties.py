@@ -30,7 +30,8 @@ SECRETS = {
 }
 """Secrets that their platform can use, where it can't use any text."""
 _WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
-SECRETS |= dict.fromkeys(("clerk", "openai", "replicate", "resend"), _WHSEC) | {"supabase": f"v1,{_WHSEC}"}
+SECRETS |= dict.fromkeys(("clerk", "mcp-events", "openai", "replicate", "resend"), _WHSEC)
+SECRETS |= {"supabase": f"v1,{_WHSEC}"}
 INSTEAD: dict[str, dict[str, Any]] = {
     "salesforce": {"headers": {"X-Api-Key": "0123456789abcdef-key"}},
     "google-pubsub": {"audience": "a", "service_account": "push@example.com"},

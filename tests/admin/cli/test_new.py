@@ -79,6 +79,12 @@ def test_on_a_terminal_it_asks_for_what_is_missing(cli: Cli, monkeypatch: pytest
     assert set(webhook.receivers) == {"chat"}
 
 
+def test_a_generated_secret_is_one_that_the_platform_can_use(cli: Cli) -> None:
+    found = cli("new", "incidents", "--platform", "mcp-events", "--receiver", "incident_flow")
+    assert "whsec_" in found.output
+    assert list(defined()) == ["incidents"]
+
+
 def test_a_dry_run_writes_nothing(cli: Cli) -> None:
     found = cli("new", "orders", "--header", "X-Api-Key", "--receiver", "order_flow", "--dry-run")
     assert "X-Api-Key: ${file:secrets/" in found.output

@@ -31,7 +31,7 @@ from tests.relay.bridge import NOW
 
 FOLDER = Path(__file__).parent
 URL = "https://relay.example.com/webhook/judge?tenant=a%20b&x=1"
-_STANDARD = ("clerk", "gitlab", "openai", "replicate", "resend", "standard-webhooks")
+_STANDARD = ("clerk", "gitlab", "mcp-events", "openai", "replicate", "resend", "standard-webhooks")
 
 
 def _secrets(hexadecimal: str, base64: str) -> dict[str, str]:
