@@ -1,18 +1,24 @@
-"""What a platform is: how it proves, challenges and repeats deliveries, and how it wants them answered."""
+"""What a platform is: how it proves, challenges and repeats deliveries, and how it wants them answered.
+
+Most platforms are only data: rows of `platforms.table`. One that does something of its own is a class in its folder.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from typing_extensions import dataclass_transform
+
 from platforms.bodies import Bodies, Body, read_delivery
-from platforms.http import Request, Response
+from platforms.http import Request, Response, json_response, text_response
 from platforms.summary import SummaryPart
 from platforms.verifiers.protocol import Credentials, Verifier
+from platforms.verifiers.public_keys import problem_of
 
 MB = 1024 * 1024
 
@@ -31,17 +37,52 @@ class Accepted:
     """The relay's answer unless the platform needs another."""
 
 
-class Platform:
-    """A platform, in the words of its own documentation. Each folder of `platforms` declares one.
+@dataclass(frozen=True, slots=True)
+class Handshake:
+    """A proven delivery that is no event, and wants an answer of its own."""
+
+    at: tuple[str, ...]
+    """The keys that lead to the text by which it is known."""
+    says: str
+    """That text."""
+    answer: Response | str = "challenge"
+    """The answer, or the key of a text that is returned: as a JSON object with that key."""
+    as_text: bool = False
+    """Whether the text is returned as it is."""
+
+    def respond(self, value: Any) -> Response | None:
+        """None if the body is something else."""
+        if at(value, *self.at) != self.says:
+            return None
+        if isinstance(self.answer, Response):
+            return self.answer
+        returned = member(value, self.answer)
+        if not isinstance(returned, str):
+            return None
+        return text_response(returned) if self.as_text else json_response({self.answer: returned})
+
+
+@dataclass_transform(kw_only_default=True, eq_default=False)
+class _Declared:
+    """What is declared by keywords, as a dataclass is; a class may declare the same by its attributes."""
+
+    def __init__(self, **declared: Any):
+        for unknown in declared.keys() - Platform.__annotations__.keys():
+            raise TypeError(f"platform {declared.get('name')}: platforms/base.py has no `{unknown}` to declare")
+        vars(self).update(declared)
+
+
+class Platform(_Declared):
+    """A platform, in the words of its own documentation.
 
     Anything a platform doesn't declare has these defaults; None means that it has no such thing.
     """
 
-    name: str
+    name: str = ""
     """The name in definitions: the folder's name, with hyphens."""
-    title: str
+    title: str = ""
     """Its name as people write it."""
-    purpose: str
+    purpose: str = ""
     """What its events are about."""
     made_by: Literal["platform", "us", "nobody"] = "platform"
     """Who generates the secret: the platform, which shows it, or we, when connecting it."""
@@ -49,6 +90,8 @@ class Platform:
     """Whether a secret that we generate is ``whsec_…``, as Standard Webhooks write it."""
     secret_label: str = "Secret"
     """What the platform calls the secret."""
+    read_key: Callable[[str], object] | None = None
+    """Reads a secret, if not any text can be one. Raises ValueError, whose text says what it should be."""
     command: str = ""
     """How its own command line registers a webhook, with {url} and {secret}; empty if it can't."""
 
@@ -97,6 +140,12 @@ class Platform:
     definition's `dedup` says."""
     secret_headers: frozenset[str] = frozenset()
     """Lower-case names of headers that carry secrets (those with ``signature`` in their names always do)."""
+    handshake: Handshake | None = None
+    """Its challenge, if that is proven as deliveries are."""
+    no_events: Response | None = None
+    """The answer to a proven delivery whose array at `events_at` is empty or null, which is a test and no event."""
+    answer: Response | None = None
+    """The answer to an accepted delivery, if the platform takes no other."""
     empty_refusals: bool = False
     """Whether a 401 must have no body."""
     secret_in_body: bool = False
@@ -104,8 +153,11 @@ class Platform:
 
     id_at: tuple[str, ...] = ()
     """The keys that lead to a delivery's id in the body: see `delivery_id`."""
+    scope_at: tuple[str, ...] = ()
+    """The keys that lead to what the id is unique within, such as a subscription; unless it is unique by itself."""
     element_id_at: tuple[str, ...] = ()
     """The same within an element of a body that is an array, or of the array at `events_at`: see `element_id`."""
+    element_scope_at: tuple[str, ...] = ()
     events_at: tuple[str, ...] = ()
     """The keys that lead to the array of a delivery's events, whose ids together are the delivery's."""
     time_at: tuple[str, ...] = ()
@@ -118,6 +170,8 @@ class Platform:
     `may_come_again`."""
     topic_headers: tuple[str, ...] = ()
     """The same for the event's topic, where one body may be sent under several topics, each an event."""
+    comes_again: Callable[[Any], bool] | None = None
+    """See `may_come_again`."""
 
     decode: Mapping[str, Literal["json", "base64", "base64-json", "gzip"]] = MappingProxyType({})
     """JSONPath → how the text there is written, as in a definition's `decode`: applies unless that is ``false``."""
@@ -140,7 +194,7 @@ class Platform:
 
     def find_secret_problem(self, secret: str) -> str | None:
         """What a secret should be; None if this one can be used."""
-        return None
+        return problem_of(self.read_key, secret) if self.read_key else None
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """The answer to an unsigned challenge; None for any other request. May raise Refused."""
@@ -148,7 +202,10 @@ class Platform:
 
     def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
         """The answer to a challenge in a verified body."""
-        return None
+        holder = member(value, *self.events_at[:-1])
+        if self.no_events and isinstance(holder, dict) and not holder.get(self.events_at[-1], True):
+            return self.no_events
+        return self.handshake.respond(value) if self.handshake else None
 
     def read(self, request: Request, signed: bool) -> Body:
         """Reads the body; `signed`: whether a signature covers the body and nothing else. Raises only BadBody."""
@@ -166,7 +223,7 @@ class Platform:
         events = member(value, *self.events_at)
         if (self.element_id_at or self.events_at) and isinstance(events, list):
             return together([self.element_id(event) for event in events])
-        found = at(value, *self.id_at) if self.id_at else None
+        found = within(at(value, *self.scope_at), at(value, *self.id_at)) if self.id_at else None
         unsigned = [first_header(request, *self.topic_headers)]
         if found is None and self.may_come_again(value):
             unsigned.append(first_header(request, *self.id_headers))
@@ -176,11 +233,13 @@ class Platform:
     def may_come_again(self, value: Any) -> bool:
         """Whether another event may have this body, byte for byte, so that no digest identifies a repetition: an
         unsigned header of `id_headers` tells such events apart, and nothing does if the platform has none."""
-        return False
+        return self.comes_again is not None and self.comes_again(value)
 
     def element_id(self, element: Any) -> str | None:
         """The same for an element of a JSON array."""
-        return at(element, *self.element_id_at) if self.element_id_at else None
+        if not self.element_id_at:
+            return None
+        return within(at(element, *self.element_scope_at), at(element, *self.element_id_at))
 
     def header_id(self, request: Request, value: Any) -> str | None:
         """The id in the headers. They aren't signed, so it is used only if the proof is of the sender."""
@@ -193,7 +252,7 @@ class Platform:
 
     def respond(self, accepted: Accepted) -> Response | None:
         """The answer to an accepted delivery, if the platform needs a special one."""
-        return None
+        return self.answer
 
 
 # --- delivery ids ------------------------------------------------------------------------------------------
@@ -222,6 +281,16 @@ def at(value: Any, *path: str) -> str | None:
 def within(scope: str | None, identifier: str | None) -> str | None:
     """An id that is unique only within its scope, such as a subscription; alone if there is none."""
     return f"{scope} {identifier}" if scope and identifier else identifier
+
+
+def always(value: Any) -> bool:
+    """For `comes_again`: whatever the body."""
+    return True
+
+
+def has_any(*keys: str) -> Callable[[Any], bool]:
+    """For `comes_again`: whether the body has one of these keys."""
+    return lambda value: isinstance(value, dict) and not value.keys().isdisjoint(keys)
 
 
 def body_with_time(request: Request, value: Any, *path: str) -> str | None:

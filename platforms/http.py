@@ -39,6 +39,8 @@ class Response:
 
 
 EMPTY = Response(200, b"", "text/plain")
+NOTHING = Response(200, b"", None)
+"""Not even a content type."""
 
 
 def json_response(value: Any, status: int = 200) -> Response:

@@ -4,9 +4,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from platforms.base import Accepted, Platform
+from platforms.base import Platform
 from platforms.bodies import peek_json, read_json
-from platforms.http import Request, Response, text_response
+from platforms.http import Request, text_response
 from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused
 from platforms.verifiers.compare import any_equal
@@ -111,6 +111,9 @@ class Adyen(Platform):
     secret_label = "HMAC key"
     verifier = ItemSignatures()
     ignores_dedup = True
+    # https://docs.adyen.com/development-resources/webhooks/configure-and-manage#accept-webhooks
+    # Adyen sends anything again that isn't answered so.
+    answer = text_response("[accepted]")
 
     def find_secret_problem(self, secret: str) -> str | None:
         return problem_of(hex_key, secret)
@@ -122,11 +125,6 @@ class Adyen(Platform):
         return value | {
             "notificationItems": [{"NotificationRequestItem": _with_signature(item, None)} for item in items]
         }
-
-    # https://docs.adyen.com/development-resources/webhooks/configure-and-manage#accept-webhooks
-    def respond(self, accepted: Accepted) -> Response:
-        """Adyen sends anything again that isn't answered so."""
-        return text_response("[accepted]")
 
 
 PLATFORM = Adyen()

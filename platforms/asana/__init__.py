@@ -1,7 +1,5 @@
 """Asana. The secret is the ``X-Hook-Secret`` that Asana returns to whoever creates the webhook."""
 
-from typing import Any
-
 from platforms.base import Platform
 from platforms.http import Request, Response, json_response
 from platforms.summary import Value
@@ -24,6 +22,10 @@ class Asana(Platform):
     secret_label = "X-Hook-Secret"
     verifier = Hmac(header="X-Hook-Signature")
     secret_headers = frozenset({"x-hook-secret"})
+    events_at = ("events",)
+    # https://developers.asana.com/docs/webhooks-guide#webhook-heartbeat-events
+    # A heartbeat has no events.
+    no_events = json_response({})
 
     # https://developers.asana.com/docs/webhooks-guide#the-webhook-handshake
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
@@ -34,11 +36,6 @@ class Asana(Platform):
         if len(secret) > _LONGEST_SECRET or not secret.isascii() or not secret.isprintable():
             raise Refused("X-Hook-Secret is not a secret of Asana")
         return Response(200, b"", None, (("X-Hook-Secret", secret),))
-
-    # https://developers.asana.com/docs/webhooks-guide#webhook-heartbeat-events
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
-        """A heartbeat has no events."""
-        return json_response({}) if value == {"events": []} else None
 
 
 PLATFORM = Asana()

@@ -1,8 +1,6 @@
 """Azure Event Grid with its own schema; for the CloudEvents schema there is `cloudevents`."""
 
-from typing import Any
-
-from platforms.base import Platform, at, together, within
+from platforms.base import Platform, at
 from platforms.bodies import BadBody, read_body
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import Bearer, Credentials
@@ -25,6 +23,8 @@ class AzureEventGrid(Platform):
     challenge_only = True
     batches = True
     """The events, each of which becomes one."""
+    element_id_at = ("id",)
+    element_scope_at = ("topic",)
 
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
         """A validation event carries a code, which is returned."""
@@ -39,13 +39,6 @@ class AzureEventGrid(Platform):
         event = value[0] if isinstance(value, list) and len(value) == 1 else None
         code = at(event, "data", "validationCode") if at(event, "eventType") == _VALIDATION else None
         return json_response({"validationResponse": code}) if code is not None else None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        return together([self.element_id(event) for event in value]) if isinstance(value, list) else None
-
-    def element_id(self, element: Any) -> str | None:
-        """`id` is unique among the events of one `topic`."""
-        return within(at(element, "topic"), at(element, "id"))
 
 
 PLATFORM = AzureEventGrid()

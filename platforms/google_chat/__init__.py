@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from platforms.base import Accepted, Platform, at, body_with_time, digest
-from platforms.http import Request, Response, json_response
+from platforms.base import Platform, at, body_with_time, digest
+from platforms.http import Request, json_response
 from platforms.summary import Value
 from platforms.verifiers.google import ChatToken
 
@@ -38,6 +38,9 @@ class GoogleChat(Platform):
     options = frozenset({"service_account"})
     vendor_keys = True
     secret_in_body = True
+    # https://developers.google.com/workspace/chat/receive-respond-interactions
+    # Chat takes the answer for a message of the app's; an empty object says nothing in the space.
+    answer = json_response({})
 
     def delivery_id(self, request: Request, value: Any) -> str | None:
         """Each attempt may have a token of its own, in the body too."""
@@ -57,11 +60,6 @@ class GoogleChat(Platform):
         if isinstance(granted, dict):
             shown["authorizationEventObject"] = {name: item for name, item in granted.items() if name not in _TOKENS}
         return value if shown == value else shown
-
-    # https://developers.google.com/workspace/chat/receive-respond-interactions
-    def respond(self, accepted: Accepted) -> Response:
-        """Chat takes the answer for a message of the app's; an empty object says nothing in the space."""
-        return json_response({})
 
 
 PLATFORM = GoogleChat()

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.padding import PKCS7
 
-from platforms.base import Accepted, Platform, at, member
+from platforms.base import Platform, at, member
 from platforms.bodies import BadBody, read_json
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import Check, Credentials, Draft, Part, Proof, Refused, Timestamp
@@ -91,6 +91,8 @@ class Lark(Platform):
     challenge_proves = True
     # The last retry comes seven hours after the first attempt, maybe with its time.
     tolerance = 8 * 3600
+    # Lark shows an error to whoever presses a button whose answer has keys that it doesn't know.
+    answer = json_response({})
 
     # https://open.feishu.cn/document/ukTMukTMukTM/uYDNxYjL2QTM24iN0EjN/event-subscription-configure-/choose-a-subscription-mode/send-notifications-to-developers-server
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
@@ -112,10 +114,6 @@ class Lark(Platform):
         if isinstance(header, dict) and "token" in header:
             return value | {"header": {name: item for name, item in header.items() if name != "token"}}
         return {name: item for name, item in value.items() if name != "token"} if at(value, "token") else value
-
-    def respond(self, accepted: Accepted) -> Response | None:
-        """Lark shows an error to whoever presses a button whose answer has keys that it doesn't know."""
-        return json_response({})
 
 
 PLATFORM = Lark()

@@ -1,9 +1,7 @@
 """Microsoft Teams: outgoing webhooks. The secret is the security token that Teams shows."""
 
-from typing import Any
-
-from platforms.base import Accepted, Platform, at, within
-from platforms.http import Request, Response, json_response
+from platforms.base import Accepted, Platform
+from platforms.http import Response, json_response
 from platforms.summary import Value
 from platforms.verifiers import Hmac
 from platforms.verifiers.public_keys import base64_key, problem_of
@@ -18,13 +16,12 @@ class MicrosoftTeams(Platform):
     summary = (Value("$.conversation.name", before="in "), Value("$.from.name", before="by "), "$.text")
     secret_label = "Security token"
     verifier = Hmac(header="Authorization", encoding="base64", prefix="HMAC ", key_encoding="base64")
+    # Ids of messages are times in milliseconds, unique in their conversation.
+    id_at = ("id",)
+    scope_at = ("conversation", "id")
 
     def find_secret_problem(self, secret: str) -> str | None:
         return problem_of(base64_key, secret)
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """Ids of messages are times in milliseconds, unique in their conversation."""
-        return within(at(value, "conversation", "id"), at(value, "id"))
 
     def respond(self, accepted: Accepted) -> Response:
         """Teams shows the answer in the chat."""

@@ -1,9 +1,9 @@
 """monday.com. The secret is the app's signing secret."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from platforms.base import Platform, at, within
+from platforms.base import Platform, at
 from platforms.bodies import BadBody, read_body
 from platforms.http import Request, Response, json_response
 from platforms.verifiers import OF_SENDER, Check, Credentials, Draft, Part, Proof
@@ -47,6 +47,9 @@ class Monday(Platform):
     secret_label = "Signing secret"
     verifier = AppToken()
     challenge_only = True
+    # One change may be sent for several subscriptions.
+    id_at = ("event", "triggerUuid")
+    scope_at = ("event", "subscriptionId")
 
     # https://developer.monday.com/api-reference/reference/webhooks#url-verification
     def challenge(self, request: Request, credentials: Credentials) -> Response | None:
@@ -59,10 +62,6 @@ class Monday(Platform):
             return None
         challenge = at(value, "challenge")
         return json_response({"challenge": challenge}) if challenge is not None and len(value) == 1 else None
-
-    def delivery_id(self, request: Request, value: Any) -> str | None:
-        """One change may be sent for several subscriptions."""
-        return within(at(value, "event", "subscriptionId"), at(value, "event", "triggerUuid"))
 
 
 PLATFORM = Monday()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from xml.parsers.expat import ExpatError, ParserCreate
 
-from platforms.base import Accepted, Platform, at
+from platforms.base import Platform, at
 from platforms.bodies import MAX_DEPTH, Body, MalformedBody, refuse_unstorable
 from platforms.http import Request, Response
 
@@ -119,6 +119,9 @@ class Salesforce(Platform):
     required = frozenset()
     proofs = ("mtls", "none")
     secret_in_body = True
+    # https://developer.salesforce.com/docs/platform/api/guide/sforce-api-om-outboundmessaging-wsdl.html
+    # Salesforce sends anything again that isn't acknowledged so, for 24 hours.
+    answer = Response(200, _ACKNOWLEDGED, "text/xml; charset=utf-8")
 
     # https://developer.salesforce.com/docs/platform/api/guide/sforce-api-om-outboundmessaging-wsdl.html
     def read(self, request: Request, signed: bool) -> Body:
@@ -139,11 +142,6 @@ class Salesforce(Platform):
         """The notification's id, which is the same when it is sent again."""
         organization, identifier = at(element, "OrganizationId"), at(element, "Id")
         return f"{organization} {identifier}" if organization and identifier else None
-
-    # https://developer.salesforce.com/docs/platform/api/guide/sforce-api-om-outboundmessaging-wsdl.html
-    def respond(self, accepted: Accepted) -> Response:
-        """Salesforce sends anything again that isn't acknowledged so, for 24 hours."""
-        return Response(200, _ACKNOWLEDGED, "text/xml; charset=utf-8")
 
 
 PLATFORM = Salesforce()

@@ -1,11 +1,9 @@
 """Slack: the Events API, interactivity and slash commands."""
 
-from typing import Any
-
-from platforms.base import Accepted, Platform, at
-from platforms.http import EMPTY, Response, json_response
+from platforms.base import Accepted, Handshake, Platform, at
+from platforms.http import EMPTY, Response
 from platforms.summary import Value
-from platforms.verifiers import Credentials, Hmac, Timestamp
+from platforms.verifiers import Hmac, Timestamp
 
 
 # https://docs.slack.dev/authentication/verifying-requests-from-slack
@@ -38,17 +36,10 @@ class Slack(Platform):
     mistaken_key = (r"xox[a-z]-|xapp-", "a token, not the app's signing secret")
     tolerance = 300
     challenge_only = True
+    # https://docs.slack.dev/reference/events/url_verification
+    handshake = Handshake(("type",), "url_verification")
     bodies = "json or form"
     id_at = ("event_id",)
-
-    # https://docs.slack.dev/reference/events/url_verification
-    def signed_challenge(self, value: Any, credentials: Credentials) -> Response | None:
-        """Slack sends it once, when the URL is entered; it is signed like any event."""
-        if isinstance(value, dict) and value.get("type") == "url_verification":
-            challenge = value.get("challenge")
-            if isinstance(challenge, str):
-                return json_response({"challenge": challenge})
-        return None
 
     # https://docs.slack.dev/interactivity/handling-user-interaction#acknowledgment_response
     # https://docs.slack.dev/interactivity/implementing-slash-commands#responding_basic_receipt

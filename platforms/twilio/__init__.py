@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-from platforms.base import Accepted, Platform, at
+from platforms.base import Platform, at
 from platforms.bodies import MAX_FIELDS, read_query
 from platforms.http import Request, Response
 from platforms.summary import Value
@@ -109,16 +109,14 @@ class Twilio(Platform):
     methods = frozenset({"POST", "GET"})
     bodies = "json or form"
     id_headers = ("i-twilio-idempotency-token",)
+    # Twilio warns about anything that isn't TwiML.
+    answer = Response(200, b"<Response/>", "text/xml; charset=utf-8")
 
     # Names and values are concatenated in what is signed, so different fields may have the same signature. They count
     # as the same delivery: without a `delivery_id`, what is signed tells deliveries apart.
     def header_id(self, request: Request, value: Any) -> str | None:
         message, status = at(value, "MessageSid"), at(value, "MessageStatus") or at(value, "SmsStatus") or ""
         return super().header_id(request, value) or (message and f"{message} {status}".rstrip())
-
-    def respond(self, accepted: Accepted) -> Response:
-        """Twilio warns about anything that isn't TwiML."""
-        return Response(200, b"<Response/>", "text/xml; charset=utf-8")
 
 
 PLATFORM = Twilio()

@@ -59,6 +59,12 @@ class Hmac:
     any_case: bool = False
     """Whether hexadecimal digits may be upper-case."""
 
+    def __post_init__(self) -> None:
+        needed, given = names_in(self.signed), {"timestamp": self.timestamp, "id": self.identifier}
+        for name, header in given.items():
+            if name in needed and header is None:
+                raise ValueError(f"{self.header}: no header is declared that has the {{{name}}} of what is signed")
+
     @property
     def covers(self) -> frozenset[Part]:
         return parts_of(self.signed) | (frozenset({"time"}) if self.time_in_body else frozenset())

@@ -37,6 +37,11 @@ def public_key(secret: str) -> Ed25519PublicKey:
     return ed25519_key(decode_base64(secret.removeprefix(PUBLIC_KEY)), "32 bytes in base64 after whpk_")
 
 
+def signing_key(secret: str) -> bytes | Ed25519PublicKey:
+    """The key of a secret of either kind. Raises ValueError for anything else."""
+    return public_key(secret) if secret.startswith(PUBLIC_KEY) else secret_key(secret)
+
+
 @dataclass(frozen=True)
 class StandardWebhooks:
     """``v1`` is an HMAC over id, time and body, ``v1a`` is Ed25519 over the same; the header lists several."""

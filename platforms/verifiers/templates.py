@@ -10,13 +10,16 @@ from platforms.verifiers.protocol import Part
 Parts = dict[str, bytes]
 Render = Callable[[Parts], bytes]
 
-_NAME = re.compile(r"\{(body|timestamp|url|method|id)\}")
+_NAME = re.compile(r"\{(\w+)\}")
 _PARTS: dict[str, Part] = {"body": "body", "timestamp": "time", "url": "url", "method": "method", "id": "id"}
 
 
 def names_in(template: str) -> frozenset[str]:
-    """The names that the template needs."""
-    return frozenset(_NAME.findall(template))
+    """The names that the template needs. Raises ValueError for one that is no part of a request."""
+    found = frozenset(_NAME.findall(template))
+    for name in found - _PARTS.keys():
+        raise ValueError(f"{{{name}}} is none of {', '.join(_PARTS)}")
+    return found
 
 
 def parts_of(template: str) -> frozenset[Part]:

@@ -1,4 +1,4 @@
-"""Adding a platform is adding one folder: Acme's, in `example`, by the recipe of docs/adding-a-platform.md."""
+"""Adding a platform is adding a row and a folder: Acme's, in `example`, by the recipe of docs/adding-a-platform.md."""
 
 from __future__ import annotations
 
@@ -89,12 +89,37 @@ def test_a_platform_is_named_after_its_folder(tmp_path: Path, monkeypatch: pytes
         discover(import_module("misnamed"))
 
 
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ('Platform(name="acme")', "row declares acme: its guide and samples belong in a folder acme"),
+        ('Platform(name="there", titel="There")', "platform there: platforms/base.py has no `titel`"),
+        ('Platform(name="there"), Platform(name="there")', "there is declared twice"),
+        ('Platform(name="there", verifier=Hmac(header="X-Sign", signed="{date}{body}"))', "{date} is none of body"),
+        (
+            'Platform(name="there", verifier=Hmac(header="X-Sign", signed="{id}{body}"))',
+            "X-Sign: no header is declared",
+        ),
+    ],
+)
+def test_a_mistake_in_a_row_is_said(row: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = f"package_{abs(hash(row))}"
+    (tmp_path / name / "table").mkdir(parents=True)
+    (tmp_path / name / "there").mkdir()
+    (tmp_path / name / "__init__.py").touch()
+    imports = "from platforms.base import Platform\nfrom platforms.verifiers import Hmac\n"
+    (tmp_path / name / "table" / "__init__.py").write_text(f"{imports}TABLE = ({row},)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises((ValueError, TypeError), match=re.escape(says.replace("row", f"{name}.table"))):
+        discover(import_module(name))
+
+
 def test_the_recipe_shows_this_very_file() -> None:
     root = Path(__file__).parents[2]
     shown = re.findall(
         r"```python\n(.*?)```", (root / "docs/adding-a-platform.md").read_text(encoding="utf-8"), re.DOTALL
     )
-    assert shown == [Path(example.__path__[0], "acme", "__init__.py").read_text(encoding="utf-8")]
+    assert shown == [Path(example.__path__[0], "table", "__init__.py").read_text(encoding="utf-8")]
 
 
 def test_every_example_of_the_platforms_pages_can_be_used(tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def test_every_platform_has_a_guide(platform: Platform) -> None:
 @pytest.mark.parametrize("platform", sorted(set(PLATFORMS) - {"custom"}))
 def test_its_readme_links_to_the_specification_that_the_code_follows(platform: str) -> None:
     folder = FOLDER / platform.replace("-", "_")
-    readme, code = ((folder / name).read_text(encoding="utf-8") for name in ("README.md", "__init__.py"))
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    code = "".join(file.read_text(encoding="utf-8") for file in [*FOLDER.glob("table/*.py"), *folder.glob("*.py")])
     link = re.search(r"^\| \[[^]]+\]\((https://[^)]+)\) \|", readme, re.MULTILINE)
     assert link is not None
     assert f"# {link[1]}\n" in code
