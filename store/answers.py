@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from criteria.inputs import text_of_found, value_at
 from store.delivery_records import AnswerWanted
 from store.records import EventStatus, TargetKind, TargetState
+from store.rules.transitions import FAILED
 
 COMPLETED = "COMPLETED"
 """The outcome with a body: Conductor's word."""
@@ -37,7 +38,7 @@ LARGEST = 1024 * 1024
 """Bytes of a body as it is sent."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_GIVEN_UP: frozenset[TargetState] = frozenset({"cancelled", "failed"})
+_GIVEN_UP: frozenset[TargetState] = FAILED | {"cancelled"}
 _REACHED: frozenset[TargetState] = frozenset({"done", "skipped"})
 
 

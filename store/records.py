@@ -26,9 +26,10 @@ FoundBy = Literal["queue", "index"]
 TaskState = Literal["waiting", "taken", "returned", "completed", "gone"]
 """`returned`: its event's call was permanently refused, so it waits again; the leader looks at it next."""
 TargetKind = Literal["complete", "start", "message"]
-TargetState = Literal["queued", "pending", "claimed", "done", "skipped", "cancelled", "failed"]
+TargetState = Literal["queued", "pending", "claimed", "done", "skipped", "cancelled", "failed", "unknown"]
 """`queued`: a message that waits for the earlier ones of its lane. `skipped`: a start that `once` makes unnecessary,
-whose `workflow_id` is the existing workflow; or a message for whose key no workflow ran, and that is ignored then."""
+whose `workflow_id` is the existing workflow; or a message for whose key no workflow ran, and that is ignored then.
+`unknown`: a completion that may have taken effect, and of which nothing shows whether it has."""
 Otherwise = Literal["start", "hold", "ignore"]
 """What becomes of a message for whose key no workflow runs."""
 OnceWhile = Literal["running", "kept"]

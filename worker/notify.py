@@ -20,6 +20,7 @@ import structlog
 from config.settings import SettingsError
 from store.delivery_records import WRONG_TOKEN
 from store.errors import StoreUnavailable
+from store.rules.transitions import FAILED
 from store.sql.facts import gone_webhooks
 from store.sql.store import Store
 
@@ -101,13 +102,14 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
     if failed := store.queries.failed_since(now - LASTING, _READ):
         shown = failed[:_LISTED]
         targets = store.queries.some_targets_of([event_id for event_id, _ in shown], _LISTED)
-        errors = {target.event_id: target.error for target in targets if target.state == "failed"}
+        errors = {target.event_id: target.error for target in targets if target.state in FAILED}
         lines = [
             f"{webhook}, event {event_id}: {_short(errors.get(event_id))} "
             f"{see(f'/events/{quote(event_id)}', f'events show {event_id}')}"
             for event_id, webhook in shown
         ]
-        body = _text(lines, len(failed), "Conductor refuses them permanently. Fix the cause, then replay them.")
+        why = "Conductor refuses them permanently, or doesn't show what became of them."
+        body = _text(lines, len(failed), f"{why} Fix the cause, then replay them.")
         title = f"{len(failed)} event{'s' if len(failed) > 1 else ''} failed"
         yield Message("failed", title, body, tuple(sorted({webhook for _, webhook in failed})))
     counts = store.queries.delivery_counts(now - _HOUR)

@@ -44,6 +44,7 @@ from criteria.matches import Criterion
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import Event, iso
+from store.rules.transitions import FAILED
 
 _COLUMNS = {
     "EVENT": "eventId",
@@ -353,7 +354,7 @@ def line_of(news: News) -> str:
     states = ("" if target.state == "done" else f" ({target.state})" for target in news.targets)
     targets = zip(news.targets, states, strict=True)
     parts.append(", ".join(f"{target.kind} {target.workflow}{state}" for target, state in targets))
-    errors = [target.error for target in news.targets if target.state == "failed" and target.error]
+    errors = [target.error for target in news.targets if target.state in FAILED and target.error]
     if event.status == "failed" and errors:
         parts.append(f"({errors[0]})")
     return "  ".join(plain(part) for part in parts if part)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from store.records import Event, SetAside, Target, TargetKind, TargetState
+from store.rules.transitions import FAILED
 from store.sql.queries import Queries
 from store.sql.store import Store
 
@@ -149,6 +150,6 @@ def failure_reasons(queries: Queries, event_ids: Sequence[str]) -> dict[str, set
     """event id → why its targets failed, for those of these events of which one did. Raises StoreUnavailable."""
     found: dict[str, set[str]] = {}
     for target in queries.some_targets_of(event_ids, TARGETS_LISTED):
-        if target.state == "failed":
+        if target.state in FAILED:
             found.setdefault(target.event_id, set()).add(reason_of(target.error))
     return found

@@ -204,6 +204,8 @@ def _status(event: Event, webhook: Webhook | None, targets: Sequence[Target], co
             return "Delivered."
         case "failed":
             remedy = "" if is_settled else " Fix the cause, then replay the event."
+            if any(target.state == "unknown" for target in targets):
+                return "Failed: what became of a call for it can't be found out."
             return f"Failed: Conductor refused it permanently.{remedy}"
     if any(target.kind == "message" for target in targets):
         return f"{event.status.capitalize()}: no workflow got a message, as its targets say."

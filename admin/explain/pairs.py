@@ -70,7 +70,7 @@ def because(context: Context, event: Event | None = None) -> str:
 
 
 TOO_COSTLY = "its paths take more steps on this payload than one explanation may take"
-_OWN: Mapping[TargetState, Verdict] = {"cancelled": "out of reach", "failed": "matches"}
+_OWN: Mapping[TargetState, Verdict] = {"cancelled": "out of reach", "unknown": "out of reach", "failed": "matches"}
 """State of the event's own target → verdict on its task, "taken" for the others."""
 
 

@@ -13,6 +13,7 @@ from admin.explain.wording import describe_target
 from store import answers
 from store.answers import Answer, Waited
 from store.records import Event, Target, iso, place_of
+from store.rules.transitions import FAILED
 from store.story import Note, Origins
 
 _TARGETS = 20
@@ -108,7 +109,7 @@ def _calls(target: Target, now: int) -> Iterator[StoryStep]:
         yield StoryStep(attempt.ended_at, what, went_wrong=True)
     if target.settled_at is not None:
         effect = target.workflow_id if target.state in ("done", "skipped") else None
-        yield StoryStep(target.settled_at, describe_target(target), target.state == "failed", effect)
+        yield StoryStep(target.settled_at, describe_target(target), target.state in FAILED, effect)
     elif target.state == "claimed" and target.claimed_at is not None:
         yield StoryStep(target.claimed_at, f"Attempt {target.attempts} for {place} is under way.")
     elif target.state == "queued":

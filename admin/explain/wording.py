@@ -80,6 +80,9 @@ def describe_target(target: Target) -> str:
             )
         case "cancelled":
             return f"{what} had already ended: {target.error or 'cancelled, timed out, or completed by someone else'}."
+        case "unknown":
+            remedy = "Look for its effect in Conductor; then replay the event, or acknowledge it."
+            return f"It can't be found out whether {what} was completed: {error_of(target)}. {remedy}"
         case _:
             remedy = ""
             if "No such workflow" in (target.error or ""):

@@ -46,6 +46,7 @@ from admin.urls import url_of
 from criteria.descriptions import describe_criterion
 from criteria.descriptions import shown as shown_value
 from store.records import Event, iso
+from store.rules.transitions import FAILED
 from store.sql.event_search import EventPage
 
 blueprint = Blueprint("pages", __name__)
@@ -148,7 +149,7 @@ def rows_of(here: Bridge, events: Sequence[Event]) -> list[dict[str, Any]]:
             "event": event,
             "status": describe_status(event, targets[event.id], context),
             "effects": describe_effects(targets[event.id]),
-            "errors": [target for target in targets[event.id] if target.state == "failed"],
+            "errors": [target for target in targets[event.id] if target.state in FAILED],
         }
         for event in events
     ]

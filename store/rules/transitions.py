@@ -60,12 +60,19 @@ def others_since(failing_since: int, effects: Effects | None, now: int) -> int:
 
 LIVE: frozenset[TargetState] = frozenset({"queued", "pending", "claimed"})
 """The call hasn't been made yet, or its result hasn't been recorded."""
-ENDED: frozenset[TargetState] = frozenset({"done", "skipped", "cancelled", "failed"})
+FAILED: frozenset[TargetState] = frozenset({"failed", "unknown"})
+"""People have to see to the target: its event fails, and may be replayed."""
+ENDED: frozenset[TargetState] = FAILED | {"done", "skipped", "cancelled"}
 """Nothing more happens to the target."""
 
 _LONG_AGO = 1
 """When an event that is to be forgotten was finished: it is among the first that retention deletes."""
-_TASK_AFTER: dict[TargetState, TaskState] = {"done": "completed", "cancelled": "gone", "failed": "returned"}
+_TASK_AFTER: dict[TargetState, TaskState] = {
+    "done": "completed",
+    "cancelled": "gone",
+    "unknown": "gone",
+    "failed": "returned",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +168,7 @@ def event_after(
     """
     kinds_and_states = set(targets)
     takers = {state for kind, state in kinds_and_states if kind == "complete"}
-    # Its starts, whatever their outcome, don't use up the hold.
+    # Its starts, whatever their outcome, don't use up the hold. A taker whose outcome is unknown may have the event.
     if taker_ended and hold == "no" and takers == {"cancelled"}:
         return _event_with("recheck", kinds_and_states, now)
     live = any(state in LIVE for _, state in kinds_and_states)
@@ -185,8 +192,10 @@ def _event_with(hold: Hold, kinds_and_states: set[tuple[TargetKind, TargetState]
     states = {state for kind, state in kinds_and_states if (kind, state) != ("message", "skipped")}
     live = bool(states & LIVE)
     over: EventStatus = "ignored" if ignored else "expired"
-    if states & {"failed", "done", "skipped"}:
-        over = "failed" if "failed" in states else "delivered"
+    if states & FAILED:
+        over = "failed"
+    elif states & {"done", "skipped"}:
+        over = "delivered"
     status: EventStatus = "pending" if live or (hold != "no" and over != "failed") else over
     return EventChange(status, hold, now if hold == "no" and not live else None)
 

@@ -32,7 +32,7 @@ SELECT seq, id, status, only_target FROM bridge.events WHERE seq IN (
 """
 _FAILED = f"""
 SELECT event_id, kind, workflow, workflow_id, reference_name, iteration, correlation_id FROM bridge.targets
-WHERE event_id = ANY(%s) AND kind IN ('complete', 'start', 'message') AND state = 'failed' LIMIT {_READ}
+WHERE event_id = ANY(%s) AND kind IN ('complete', 'start', 'message') AND state IN ('failed', 'unknown') LIMIT {_READ}
 """
 _RESOLVE = "UPDATE bridge.events SET resolved_by = %s WHERE id = %s"
 HAS_REPLAYS = """

@@ -78,7 +78,7 @@ T = tuple[TargetKind, TargetState]
         (True, [("complete", "done"), ("start", "failed")], (True, "w0")),
         (False, [("complete", "cancelled"), ("complete", "pending"), ("complete", "done")], (False, None)),
         (False, [("complete", "cancelled")], (False, None)),
-        (True, [("start", "failed"), ("complete", "failed")], (True, None)),
+        (True, [("start", "failed"), ("complete", "unknown")], (True, None)),
         (False, [("message", "done")], (True, "w0")),
         (False, [("message", "queued")], (False, None)),
         (False, [("message", "done"), ("complete", "claimed")], (False, None)),

@@ -52,7 +52,7 @@ class RefEvent:
     held: bool = False
     ignored: bool = False
     takers: dict[str, str] = field(default_factory=dict)
-    """task id → pending, done, cancelled, unfit."""
+    """task id → pending, done, cancelled, unfit, unknown."""
     in_doubt: set[str] = field(default_factory=set)
     """The ids of the tasks that it was given in doubt: whether they are its is seen when it is called for them."""
     versions: dict[tuple[str, str], int | None] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class RefEvent:
             return "pending"
         if "pending" in states:
             return "pending"
-        if "failed" in states:
+        if states & {"failed", "unknown"}:
             return "failed"
         if self.held:
             return "pending"

@@ -34,6 +34,7 @@ import structlog
 
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target
+from store.rules.transitions import FAILED
 from store.tracing import in_logs
 from worker import metrics
 from worker.context import Context, Inbox
@@ -312,4 +313,4 @@ def _level(target: Target, result: Result) -> int:
     """The log's level: nothing is wrong while a message is held, and its first look-up says so."""
     if result.error == NONE_RUNS:
         return logging.DEBUG if target.error == NONE_RUNS else logging.INFO
-    return logging.WARNING if result.state in ("failed", "pending") else logging.INFO
+    return logging.WARNING if result.state in {*FAILED, "pending"} else logging.INFO

@@ -182,6 +182,7 @@ def test_a_webhook_that_is_gone_is_told() -> None:
         ({"state": "claimed", "settled_at": None, "error": "timed out"}, "taken", "the last one failed: timed out"),
         ({"state": "cancelled"}, "out of reach", "had already ended"),
         ({"state": "failed", "error": "refused"}, "matches", "failed permanently: refused"),
+        ({"state": "unknown", "error": "gone"}, "out of reach", "can't be found out whether task wait of flow (w1)"),
     ],
 )
 def test_what_this_event_did_with_the_task_is_told(fields: dict[str, Any], verdict: str, text: str) -> None:

@@ -148,6 +148,7 @@ def test_since_when_a_target_is_answered_5xx_is_known_to_the_next_claim(store: S
         ("cs", ["cancelled", "done"], "pending", "recheck"),
         ("cs", ["cancelled", "pending"], "pending", "recheck"),
         ("cs", ["cancelled", "failed"], "failed", "recheck"),
+        ("cc", ["cancelled", "unknown"], "failed", "no"),
         ("cs", ["done", "pending"], "pending", "no"),
         ("cs", ["done", "failed"], "failed", "no"),
         ("s", ["failed"], "failed", "no"),

@@ -128,7 +128,7 @@ def test_a_replay_of_a_pruned_event_resolves_its_siblings(store: Store) -> None:
 def test_replays_to_one_target_resolve_an_event_once_nothing_else_of_it_failed(store: Store) -> None:
     store.tasks.adopt(ME, [task(1)], NOW)
     decide(store, arrive(store, "e1"), completion(1), start(1), start(2))
-    end(store, "e1", "failed", "done", "failed")
+    end(store, "e1", "unknown", "done", "failed")
     wait, first, second = map(place_of, store.queries.targets_of(["e1"]))
     assert (first, second) == (OneTarget("start", "flow", entry=1), OneTarget("start", "flow", entry=2))
     delivered(store, "r1", "e1", only=second)

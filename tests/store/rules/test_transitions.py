@@ -21,7 +21,10 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.sampled_from(["look", "hold ends"]),
     # What was recorded together, of which target by its place.
     st.lists(
-        st.tuples(st.integers(0, 4), st.sampled_from(["done", "skipped", "cancelled", "failed", "pending"])), min_size=1
+        st.tuples(
+            st.integers(0, 4), st.sampled_from(["done", "skipped", "cancelled", "failed", "unknown", "pending"])
+        ),
+        min_size=1,
     ),
 )
 
@@ -75,8 +78,8 @@ class Story:
         for place, state in results:
             if place >= len(self.kinds) or self.states[place] != "pending":
                 continue
-            # Only a task can be gone, and only a start be needless.
-            if state != ("skipped" if self.kinds[place] == "complete" else "cancelled"):
+            # Only a task can be gone, whatever became of it, and only a start be needless.
+            if state not in (("skipped",) if self.kinds[place] == "complete" else ("cancelled", "unknown")):
                 self.states[place] = state
                 self.refer(place, self.kinds[place], state)
                 if state in transitions.ENDED:
@@ -126,6 +129,7 @@ def test_a_task_whose_event_was_not_for_it_waits_again_and_the_event_is_free() -
     [
         ("done", transitions.TaskChange("completed", NOW)),
         ("cancelled", transitions.TaskChange("gone", NOW)),
+        ("unknown", transitions.TaskChange("gone", NOW)),
         ("failed", transitions.TaskChange("returned", None)),
         ("pending", None),
     ],
