@@ -381,7 +381,9 @@ class Result:
     """The id of the workflow that was started, or that the message is for."""
     due_at: int = 0
     not_sent: bool = False
-    """Whether a failed try is known to have done nothing."""
+    """Whether a failed try never reached Conductor, so that it is repeated as soon as Conductor is back."""
+    did_nothing: bool = False
+    """Whether a failed try is known to have had no effect, whatever earlier ones did."""
     failing_since: int | None = None
     """Since when Conductor has answered the target with 5xx, or its workflow couldn't be looked up; None if neither."""
     unfit: bool = False

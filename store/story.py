@@ -25,6 +25,8 @@ class Attempt:
     began_at: int
     ended_at: int
     error: str
+    did_nothing: bool = False
+    """Whether it is known to have had no effect; otherwise it may have had one."""
 
 
 @dataclass(frozen=True, slots=True)

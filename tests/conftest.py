@@ -50,6 +50,8 @@ settings.load_profile("any machine")
 # It lives for minutes: compiling it well takes more time than it saves. And by default an idle server is never idle: it
 # looks for system tasks 20 times a second for each of their types, several threads look for workflows to sweep, and a
 # scheduler, which nothing here uses, for what is due.
+#
+# Workflows with `workflowStatusListenerEnabled` are archived as they end.
 ConductorServer.java_options += [
     "-XX:TieredStopAtLevel=1",
     "-Dconductor.app.system-task-worker-poll-interval=1s",
@@ -58,6 +60,7 @@ ConductorServer.java_options += [
     "-Dconductor.scheduler.enabled=false",
     "-Dconductor.workflow-monitor.enabled=false",
     "-Dspring.jmx.enabled=false",
+    "-Dconductor.workflow-status-listener.type=archive",
 ]
 
 

@@ -143,8 +143,14 @@ def _failures_after(target: Target, result: Result, now: int) -> tuple[Attempt, 
     if result.error is None or result.state in ("done", "skipped"):
         return target.failures
     began = now if target.claimed_at is None else target.claimed_at
-    failure = Attempt(target.attempts, began, now, result.error[:ERROR_KEPT])
+    failure = Attempt(target.attempts, began, now, result.error[:ERROR_KEPT], result.did_nothing)
     return (*target.failures, failure)[-ATTEMPTS_KEPT:]
+
+
+def may_have_acted(target: Target) -> bool:
+    """Whether an earlier try of a claimed target may have had its effect: its answer was lost, or its process died."""
+    without_effect = {attempt.number for attempt in target.failures if attempt.did_nothing}
+    return not without_effect.issuperset(range(1, target.attempts))
 
 
 def task_after(result: Result, now: int) -> TaskChange | None:

@@ -18,7 +18,7 @@ from tests.worker.simulated_messages import SimulatedMessages
 from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 from worker.conductor.responses import End, TaskStatus, Unreadable
-from worker.conductor.search import TASK_TYPE
+from worker.conductor.search import TASK_TYPE, EndInIndex
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
 Fault = Literal["bad", "500", "not_now", "unreachable", "lost_before", "lost_after", "late"]
@@ -100,6 +100,8 @@ class SimulatedConductor:
     indexing: bool = True
     unindexed: set[str] = field(default_factory=set)
     """Tasks that the index doesn't know: the server was killed before it had told it."""
+    removed: set[str] = field(default_factory=set)
+    """Ended tasks and workflows that only the index still shows."""
     starts_unindexed: bool = False
     """Whether the look-up of starts asks an index that has learned of none yet."""
     searches: list[str] = field(default_factory=list)
@@ -319,7 +321,9 @@ class SimulatedConductor:
     def task(self, task_id: str) -> TaskStatus | None:
         self._see(task_id)
         task = self.tasks.get(task_id)
-        return TaskStatus(not task.waits, task.worker_id) if task is not None else None
+        if task is None or task_id in self.removed:
+            return None
+        return TaskStatus(not task.waits, task.worker_id)
 
     def complete(
         self, workflow_id: str, reference_name: str, task_id: str, output: str, event_id: str, not_after: float = 0
@@ -391,7 +395,21 @@ class SimulatedConductor:
     def started(self, name: str, correlation_id: str) -> str | None:
         self._see(correlation_id.partition("#")[0])
         found = [w.id for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
-        return found[0] if found and not self.starts_unindexed else None
+        return found[0] if found and found[0] not in self.removed and not self.starts_unindexed else None
+
+    def started_in_index(self, name: str, correlation_id: str, event_id: str = "") -> str | None:
+        found = [w for w in self.workflows.values() if (w.name, w.correlation_id) == (name, correlation_id)]
+        named = [workflow.id for workflow in found if event_id in json.dumps(workflow.input)]
+        return named[-1] if named and self.indexing and not self.starts_unindexed else None
+
+    def end_in_index(self, task_id: str, event_id: str, is_named: bool) -> EndInIndex | None:
+        self._see(task_id)
+        task = self.tasks.get(task_id)
+        if task is None or task_id in self.unindexed or not self.indexing:
+            return None
+        if task.status == "COMPLETED" and task.worker_id == event_id:
+            return "by the event" if is_named else None
+        return "otherwise" if task.status == "CANCELED" or (task.status == "COMPLETED" and is_named) else None
 
     def correlation_id(self, workflow_id: str) -> str | None:
         self._see(workflow_id)
@@ -400,7 +418,8 @@ class SimulatedConductor:
     def completed_by(self, workflow_id: str, reference_name: str, event_id: str) -> bool:
         self._see(workflow_id)
         wanted = (workflow_id, reference_name, event_id)
-        return any((t.workflow_id, t.reference_name, t.worker_id) == wanted for t in self.tasks.values())
+        shown = [task for task in self.tasks.values() if task.id not in self.removed]
+        return any((t.workflow_id, t.reference_name, t.worker_id) == wanted for t in shown)
 
     def runs(self, workflow_id: str) -> bool:
         self._see(workflow_id)

@@ -38,7 +38,7 @@ class SimulatedMessages:
         if not self.on:
             raise NotThere("404 No static resource", 404)
         workflow = self._conductor.workflows.get(workflow_id)
-        if workflow is None:
+        if workflow is None or workflow_id in self._conductor.removed:
             raise NotThere("404", 404)
         if workflow.ended or workflow_id in self.paused:
             raise Refused("409", 409)
@@ -54,7 +54,7 @@ class SimulatedMessages:
         if self._conductor.starts_unindexed:
             return []
         found = [w for w in self._conductor.workflows.values() if (w.name, w.correlation_id) == (name, key)]
-        found = [workflow for workflow in found if not self._leaves_out(workflow.id)]
+        found = [w for w in found if w.id not in self._conductor.removed and not self._leaves_out(w.id)]
         keyed = [Keyed(w.id, self._status(w), w.started_at, _event_of(w.input)) for w in reversed(found)]
         return [one for one in keyed if ended or one.status == "RUNNING"]
 
@@ -65,7 +65,7 @@ class SimulatedMessages:
 
     def status(self, workflow_id: str) -> str | None:
         workflow = self._conductor.workflows.get(workflow_id)
-        return None if workflow is None else self._status(workflow)
+        return None if workflow is None or workflow_id in self._conductor.removed else self._status(workflow)
 
     def was_pulled(self, workflow_id: str, event_id: str) -> bool:
         read = self.queues.get(workflow_id, [])[: self.pulled.get(workflow_id, 0)]

@@ -238,9 +238,17 @@ class Conductor:
         it is for all servers if the name fits no path.
         """
         if not search.fits_path(name):
-            return search.started_in_index(self._search, name, correlation_id)
+            return self.started_in_index(name, correlation_id)
         workflows = self.messages.correlated(name, correlation_id, ended=True)
         return id_of(workflows[0].get("workflowId")) if workflows else None
+
+    def started_in_index(self, name: str, correlation_id: str, event_id: str = "") -> str | None:
+        """As `search.started_in_index`: the index also shows workflows that have been archived."""
+        return search.started_in_index(self._search, name, correlation_id, event_id)
+
+    def end_in_index(self, task_id: str, event_id: str, is_named: bool) -> search.EndInIndex | None:
+        """As `search.end_in_index`: for a task that Conductor itself no longer has."""
+        return search.end_in_index(self._search, task_id, event_id, is_named)
 
     def indexes_workflows(self) -> bool:
         """Whether the index has any workflow, so that one that it lacks isn't there."""

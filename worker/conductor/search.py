@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from worker.conductor.responses import id_of, moment_of, objects
 
@@ -65,7 +66,45 @@ def fits_path(name: str) -> bool:
     return name not in (".", "..") and not {"/", "\\"}.intersection(name)
 
 
-def started_in_index(search: Search, name: str, correlation_id: str) -> str | None:
-    """The id of the workflow started with this correlation id, an event's; None if the index has none."""
-    found = search(WORKFLOWS, f"correlationId='{correlation_id}'", "startTime:DESC", 0, 100)
-    return next((id_of(one.get("workflowId")) for one in objects(found) if one.get("workflowType") == name), None)
+def started_in_index(search: Search, name: str, correlation_id: str, event_id: str = "") -> str | None:
+    """The id of the newest workflow with that correlation id, and that event's id in its input; None if the index has
+    none, or can't be asked for that correlation id."""
+    for one in _with(search, WORKFLOWS, "correlationId", correlation_id):
+        if one.get("workflowType") == name and event_id in str(one.get("input")):
+            return id_of(one.get("workflowId"))
+    return None
+
+
+EndInIndex = Literal["by the event", "otherwise"]
+"""How a task ended that Conductor no longer has."""
+_NEVER_RETRIED = frozenset({"CANCELED", "FAILED_WITH_TERMINAL_ERROR", "SKIPPED"})
+"""The event may have gone to the retry of a task with another status, which has the same reference name."""
+
+
+def end_in_index(search: Search, task_id: str, event_id: str, is_named: bool) -> EndInIndex | None:
+    """How the task ended; None if the index doesn't prove it.
+
+    A summary has no `workerId`, but the output as text, unless it is large and kept elsewhere. `is_named`: whether the
+    event's output would name the event.
+    """
+    for task in _with(search, _TASKS, "taskId", task_id):
+        status = task.get("status")
+        if status == "COMPLETED" and event_id in str(task.get("output")):
+            return "by the event"
+        shows_another = is_named and "externalOutputPayloadStoragePath" not in task
+        if status in _NEVER_RETRIED or (status == "COMPLETED" and shows_another):
+            return "otherwise"
+    return None
+
+
+_EXACT = re.compile(r"[\w.:;#@/=%+&$~-]+", re.ASCII)
+"""Texts that every index compares as they are. Quotes, commas, parentheses, asterisks and others mean something to one
+of them (measured)."""
+
+
+def _with(search: Search, path: str, field: str, value: str) -> list[dict[str, Any]]:
+    """The newest summaries in which the field has exactly this value."""
+    if not _EXACT.fullmatch(value):
+        return []
+    found = search(path, f"{field}='{value}'", "startTime:DESC", 0, 100)
+    return [one for one in objects(found) if one.get(field) == value]

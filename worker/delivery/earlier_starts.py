@@ -5,6 +5,8 @@ killed in between. In that case the running workflows, which do come from the st
 
 On PostgreSQL, Conductor leaves a workflow out while it is being written (measured; it skips locked rows), and one that
 has just started is written again and again. So a look-up that finds nothing is repeated a moment later.
+
+What Conductor itself no longer has, such as a workflow that was archived as it ended, its index may still show.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -29,6 +32,9 @@ _Found = TypeVar("_Found")
 
 _PAUSES = (0.2, 0.5)
 """Seconds before an earlier start is looked for again: a write takes less, unless the server is very slow."""
+_LAG = 2.0
+"""Seconds that an index may lag. An earlier try had its effect before that, if any: it is looked for only once its call
+can no longer be in flight."""
 _SAMPLES = 3
 """Starts that are looked up right after Conductor's answer, when an index wouldn't know them yet."""
 _LONGEST_PAGE = 2.0
@@ -67,9 +73,10 @@ class EarlierStarts:
         def look() -> str | None:
             return self._conductor.started(name, correlation_id)
 
-        found = look() or self.look_again(look)
         if fits_path(name):
-            return found or self.find_running(name, correlation_id)
+            found = look() or self.look_again(look) or self.find_running(name, correlation_id)
+            return found or self.in_index(partial(self._conductor.started_in_index, name, correlation_id))
+        found = look() or self.in_index(look)
         if found is None and not self._conductor.indexes_workflows():
             raise Refused(f"{name} can only be found in Conductor's index, which is empty; is indexing off?")
         return found
@@ -81,6 +88,20 @@ class EarlierStarts:
             if found := look():
                 return found
         return None
+
+    def in_index(self, look: Callable[[], _Found | None]) -> _Found | None:
+        """What a look into the index finds that must show by now whatever an earlier try did; None also without an
+        index.
+
+        Raises ConductorError.
+        """
+        self._clock.sleep(_LAG)
+        try:
+            return look()
+        except ConductorError as error:
+            if not is_denied(error):
+                raise
+            return None
 
     def find_running(self, name: str, correlation_id: str) -> str | None:
         """The id of a running workflow with this correlation id that Conductor's look-up doesn't know; None if there is

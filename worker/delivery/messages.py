@@ -99,8 +99,9 @@ class MessageCalls:
             raise NotNow(f"workflow {running} ended just as the message came")
         if starter is None:
             return self._without_workflow(target, event, now)
+        gone = self._find_gone(target, starter) if tried else None
         try:
-            started = self._conductor.start(
+            started = gone or self._conductor.start(
                 target.workflow,
                 starter.version,
                 starter.payload,
@@ -162,6 +163,14 @@ class MessageCalls:
         """What `_find` returns, if an earlier try's workflow may be in it."""
         running, ended = self._find(target)
         return (running, ended) if running is not None or _started_for(starter, ended) is not None else None
+
+    def _find_gone(self, target: Target, starter: _Starter) -> str | None:
+        """The workflow that an earlier try started, if Conductor no longer has it, but its index does."""
+        assert target.correlation_id is not None
+        started_in_index = self._conductor.started_in_index
+        return self._earlier_starts.in_index(
+            partial(started_in_index, target.workflow, target.correlation_id, starter.event_id)
+        )
 
     def _may_have_started(self, target: Target) -> bool:
         """Whether an earlier try may have started a workflow, for this message or, if it is held, a later one. It may

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -20,7 +21,7 @@ from store.errors import StoreUnavailable
 from store.one_target import callback_to
 from store.records import Event, Result, Target, TargetKind, TargetState
 from store.rules.keys import standing
-from store.rules.transitions import failed_alone, others_since
+from store.rules.transitions import failed_alone, may_have_acted, others_since
 from store.tracing import span
 from worker.conductor.client import Conductor
 from worker.conductor.errors import (
@@ -33,6 +34,7 @@ from worker.conductor.errors import (
     Unreachable,
     looking_up,
 )
+from worker.conductor.search import EndInIndex, fits_path
 from worker.context import Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
@@ -150,6 +152,7 @@ class TargetCalls:
             error.workflow_id,
             due_at,
             not_sent=not_sent,
+            did_nothing=isinstance(error, NotSent),
             failing_since=target.failing_since,
         )
 
@@ -197,7 +200,7 @@ class TargetCalls:
         # look it up even on the first try: the store may be a backup from before that start.
         if target.attempts > 1 or (target.kind == "start" and event.received_at < self._began):
             with looking_up("the outcome of an earlier try can't be looked up"):
-                known = self._look_up(target)
+                known = self._look_up(target, event, may_have_acted(target))
             if known is not None:
                 return known
         if target.only_versions is not None and (unfit := self._unfit(target, target.only_versions)) is not None:
@@ -217,7 +220,12 @@ class TargetCalls:
             target.workflow_id, target.reference_name, target.task_id, payload, target.event_id, not_after
         )
         if completed != target.task_id:  # none was pending, or another one of that name
-            known = self._look_up(target)
+            # A completion by id is answered alike whatever happened.
+            may_have_effect = completed is not None or not fits_path(target.reference_name)
+            try:
+                known = self._look_up(target, event, may_have_effect or may_have_acted(target))
+            except ConductorError as error:
+                raise OutcomeUnknown(f"what a call did can't be looked up: {error}", error.status) from error
             if known is None:
                 raise OutcomeUnknown("Conductor answered, but the task is still pending")
             return known
@@ -231,8 +239,11 @@ class TargetCalls:
                 return event.input(target.input, self._largest_input)
             except InputTooLarge as error:
                 raise Refused(f"{error}: its entry's `input` repeats too much of the payload") from None
+        return event.text(metadata=self._has_metadata(event))
+
+    def _has_metadata(self, event: Event) -> bool:
         webhook = self._definitions.current.by_name.get(event.webhook)
-        return event.text(metadata=webhook is None or webhook.metadata)
+        return webhook is None or webhook.metadata
 
     def _unfit(self, target: Target, versions: tuple[int, ...]) -> Result | None:
         """The result of a completion in doubt whose workflow has none of these versions; None if it has one of them.
@@ -267,7 +278,8 @@ class TargetCalls:
                 due_at = self._store.now() + int(wait_before(target.attempts) * 1000)
                 error = "another event starts the workflow for the same key; waiting for its result"
                 # Not "answered": the other one may be waiting only because Conductor can't be reached.
-                return Outcome(Result(target, "pending", error, due_at=due_at, not_sent=True), "unclear")
+                waits = Result(target, "pending", error, due_at=due_at, not_sent=True, did_nothing=True)
+                return Outcome(waits, "unclear")
             there = holder.workflow_id if holder is not None else None
             if there is not None and (where == "is there" or self._runs(there)):
                 reason = f"workflow {there} exists for the same key"
@@ -294,31 +306,46 @@ class TargetCalls:
             raise ClaimLost
         return fresh_until
 
-    def _look_up(self, target: Target) -> Result | None:
-        """The result of an earlier call; None if it had no effect, so that the call should be made."""
-        if target.kind == "start":
-            assert target.correlation_id is not None
-            # On a first try, only what a backup wouldn't know can be in doubt.
-            look = self._earlier_starts.find if target.attempts > 1 else self._conductor.started
-            workflow_id = look(target.workflow, target.correlation_id)
-            if workflow_id is None:
-                return None
-            ensure_it_goes_on(self._conductor, workflow_id)
-            return Result(target, "done", workflow_id=workflow_id)
-        assert target.task_id is not None
-        status = self._conductor.task(target.task_id)
-        if status is None:
-            return Result(target, "cancelled", "Conductor no longer has the task")
-        if not status.terminal:
+    def _look_up(self, target: Target, event: Event, acted: bool) -> Result | None:
+        """The result of an earlier call; None if it had no effect, so that the call should be made.
+
+        `acted`: whether an earlier call may have completed the task.
+        """
+        if target.kind == "complete":
+            return self._look_up_completion(target, event, acted)
+        assert target.correlation_id is not None
+        # On a first try, only what a backup wouldn't know can be in doubt.
+        look = self._earlier_starts.find if target.attempts > 1 else self._conductor.started
+        workflow_id = look(target.workflow, target.correlation_id)
+        if workflow_id is None:
             return None
+        ensure_it_goes_on(self._conductor, workflow_id)
+        return Result(target, "done", workflow_id=workflow_id)
+
+    def _look_up_completion(self, target: Target, event: Event, acted: bool) -> Result | None:
+        assert target.task_id is not None
         assert target.workflow_id is not None and target.reference_name is not None
+        status = self._conductor.task(target.task_id)
+        if status is not None and not status.terminal:
+            return None
+        if status is None and not acted:
+            return Result(target, "cancelled", "Conductor no longer has the task")
         # The task may have timed out, and Conductor have given the event to its retry, which has the same name.
-        if status.worker_id == target.event_id or self._conductor.completed_by(
+        if (status is not None and status.worker_id == target.event_id) or self._conductor.completed_by(
             target.workflow_id, target.reference_name, target.event_id
         ):
+            end: EndInIndex | None = "by the event"
+        elif status is not None:
+            end = "otherwise"
+        else:
+            look = partial(self._conductor.end_in_index, target.task_id, target.event_id, self._has_metadata(event))
+            end = self._earlier_starts.in_index(look)
+        if end == "by the event":
             ensure_it_goes_on(self._conductor, target.workflow_id)
             return Result(target, "done")
-        return Result(target, "cancelled", "the task ended without this event")
+        if end == "otherwise":
+            return Result(target, "cancelled", "the task ended without this event")
+        return Result(target, "unknown", "the answer was lost, and nothing in Conductor shows any more what it was")
 
 
 def _refused_callback(conductor: Conductor, target: Target, event: Event, webhook: Webhook | None) -> Result:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.worker.conductor.stand_in import POLLED, Answer, Request, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
@@ -70,3 +72,45 @@ def test_summaries_give_ids_and_names_and_page_by_times_as_texts(server: StandIn
     found = [item for page in paged(server, 3).waiting_ids_since(0) for item in page.items()]
     assert found == [("t0", ""), ("t1", "flow"), ("t2", ""), ("t3", "flow"), ("t4", "")]
     assert {request.path for request in server.requests} == {"/api/tasks/search"}
+
+
+@pytest.mark.parametrize(
+    ("status", "output", "is_named", "found"),
+    [
+        ("COMPLETED", "{a=1, _webhook={name=w, eventId=event-1}}", True, "by the event"),
+        ("COMPLETED", '{"_webhook": {"eventId": "event-1"}}', False, "by the event"),
+        ("COMPLETED", "{a=1, _webhook={name=w, eventId=event-2}}", True, "otherwise"),
+        ("COMPLETED", "{a=1}", False, None),
+        ("COMPLETED", None, True, None),  # large, and kept elsewhere
+        ("CANCELED", "{}", False, "otherwise"),
+        ("TIMED_OUT", "{}", True, None),  # there may be a retry
+        ("IN_PROGRESS", "{}", True, None),  # the index lags
+    ],
+)
+def test_the_end_of_a_task_is_what_its_summary_proves(
+    server: StandIn, conductor: Conductor, status: str, output: str | None, is_named: bool, found: str | None
+) -> None:
+    kept = {"externalOutputPayloadStoragePath": "x.json"} if output is None else {}
+    summary = {"taskId": "t1", "status": status, "output": output or "{}", **kept}
+    server.answers = [Answer({"results": [{**summary, "taskId": "t1x"}, summary]})]
+    assert conductor.end_in_index("t1", "event-1", is_named) == found
+    assert server.last.query["query"] == ["taskId='t1'"]
+
+
+@pytest.mark.parametrize("key", ["it's", 'a"b', "a,b", "a*", "(a)", "a AND b", "\u00fcn", "a\\b", ""])
+def test_the_index_is_not_asked_for_what_it_reads_in_a_way_of_its_own(
+    server: StandIn, conductor: Conductor, key: str
+) -> None:
+    assert conductor.started_in_index("flow", key) is None
+    assert server.requests == []
+
+
+def test_a_start_in_the_index_has_the_name_the_key_and_the_events_id(server: StandIn, conductor: Conductor) -> None:
+    def summary(workflow_id: str, name: str = "flow", key: str = "+49 1/a#2", event_id: str = "event-1") -> Any:
+        names = f"{{_webhook={{eventId={event_id}}}}}"
+        return {"workflowId": workflow_id, "workflowType": name, "correlationId": key, "input": names}
+
+    others = [summary("w1", name="other"), summary("w2", key="+49-1/a"), summary("w3", event_id="event-2")]
+    server.answers = [Answer({"results": [*others, summary("w4", key="+49-1/a#2")]})]
+    assert conductor.started_in_index("flow", "+49-1/a#2", "event-1") == "w4"
+    assert conductor.started_in_index("flow", "+49-1/a#2", "event-9") is None

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from tests.worker.simulated import SimulatedConductor, forbidden
+from tests.worker.simulated import SimulatedConductor, failed, forbidden
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.delivery import earlier_starts
 from worker.delivery.earlier_starts import EarlierStarts
@@ -75,6 +75,20 @@ def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
     earlier = EarlierStarts(conductor, clock)  # type: ignore[arg-type]
     assert earlier.find("flow", "event") == there.id
     assert clock.slept == [0.2, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("error", "passed_on"),
+    [(Refused("400"), False), (NotThere("404", 404), False), (forbidden(), False), (failed(500), True)],
+)
+def test_without_an_index_a_look_up_must_do_but_one_that_fails_for_now_is_waited_for(
+    conductor: SimulatedConductor, earlier: EarlierStarts, error: ConductorError, passed_on: bool
+) -> None:
+    with (
+        mock.patch.object(conductor, "started_in_index", side_effect=error),
+        pytest.raises(OutcomeUnknown) if passed_on else nullcontext(),
+    ):
+        assert earlier.find("flow", "event#0") is None
 
 
 def test_a_start_whose_name_fits_no_path_is_looked_up_in_the_index_unless_that_is_empty(

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -79,6 +80,52 @@ def test_a_task_that_conductor_has_forgotten_takes_nothing(bench: Bench) -> None
     [target] = bench.decide(bench.completion(task))
     del bench.conductor.tasks[task.id]
     assert bench.result(target).state == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("fault", "ends", "index", "state"),
+    [
+        ("lost_after", None, "shows it", "done"),
+        ("lost_before", "CANCELED", "shows it", "cancelled"),
+        ("lost_before", "COMPLETED", "shows it", "cancelled"),
+        ("lost_before", "TIMED_OUT", "shows it", "unknown"),  # its retry, which has another id, may have the event
+        ("lost_after", None, "lags", "unknown"),
+        ("lost_after", None, "is denied", "unknown"),
+        ("lost_after", None, "fails", "pending"),
+        ("unreachable", "CANCELED", "lags", "cancelled"),  # the call was never made
+        ("not_now", "CANCELED", "lags", "cancelled"),
+    ],
+)
+def test_what_became_of_a_call_whose_task_is_gone_is_what_the_index_shows(
+    bench: Bench, fault: Fault, ends: str | None, index: str, state: str
+) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task))
+    bench.store.claims.record_results("me", [bench.result(target, fault)], 0)
+    [again] = bench.store.claims.claim("me", 2**50, 0, 1)
+    if ends is not None:
+        bench.conductor.end(task.id, ends)
+    bench.conductor.removed.add(task.id)
+    bench.conductor.unindexed = {task.id} if index == "lags" else set()
+    errors = {"is denied": NotThere("404", 404), "fails": failed(500)}
+    if index in errors:
+        bench.conductor.end_in_index = mock.Mock(side_effect=errors[index])  # type: ignore[method-assign]
+    assert bench.result(again).state == state
+
+
+def test_a_completion_by_id_is_never_known_by_its_answer(bench: Bench) -> None:
+    task = bench.task()
+    task.reference_name = "a/b"
+    [target] = bench.decide(bench.completion(task))
+
+    def complete(*given: Any) -> None:
+        bench.conductor.removed.add(task.id)
+
+    bench.conductor.complete = complete  # type: ignore[method-assign]
+    assert bench.result(target).state == "unknown"
+    bench.conductor.end(task.id, "COMPLETED")
+    task.worker_id = bench.event
+    assert bench.result(target).state == "done"
 
 
 def test_an_event_that_went_to_the_tasks_retry_is_delivered_once(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize
 from config.webhooks import Definitions, Webhook
 from store.errors import StoreUnavailable
 from store.records import Event, Result, Target, Term
+from store.rules.transitions import ENDED
 from store.sqlite import SqliteStore, open_store
 from tests.criteria import naive
 from tests.settings import settings_with
@@ -222,7 +223,7 @@ class World(RuleBasedStateMachine):
     def given(self, task_id: str) -> bool:
         """Whether an event has the task, or has had it."""
         events = self.reference.events.values()
-        return any(event.takers.get(task_id) in ("pending", "done", "cancelled") for event in events)
+        return any(event.takers.get(task_id) in ("pending", "done", "cancelled", "unknown") for event in events)
 
     def required_are(self, waiting: list[str]) -> None:
         """Rule 4: the snapshot holds what the queue held and, where it is to be searched, what the index knows."""
@@ -322,7 +323,7 @@ class World(RuleBasedStateMachine):
         self.store.claims.record_results(worker.id, [result], self.ms)
         [after] = [t for t in self.store.queries.targets_of([target.event_id]) if t.id == target.id]
         assert after.state == (result.state if counts else stored.state)
-        if counts and result.state in ("done", "skipped", "cancelled", "failed"):
+        if counts and result.state in ENDED:
             self.true_to_conductor(target, "unfit" if result.unfit else result.state)
             self.reference.settled(target, "unfit" if result.unfit else result.state)
         self.compare()
@@ -341,6 +342,9 @@ class World(RuleBasedStateMachine):
             version = self.conductor.workflows[str(target.workflow_id)].version
             assert (version in target.only_versions) == (state == "done")
         if state == "unfit":
+            return
+        if state == "unknown":
+            assert target.task_id in self.conductor.removed
             return
         named = [
             task
@@ -400,7 +404,9 @@ class World(RuleBasedStateMachine):
         completed = [task for task in self.conductor.tasks.values() if task.worker_id == event.id]
         # A task that timed out and its retry are one to the workflow: they have one name, and one effect.
         names = {self.name(task_id) for task_id, state in event.takers.items() if state == "done"}
-        assert sorted(map(self.name, (task.id for task in completed))) == sorted(names)
+        unknown = {self.name(task_id) for task_id, state in event.takers.items() if state == "unknown"}
+        found = sorted(map(self.name, (task.id for task in completed)))
+        assert [name for name in found if name not in unknown - names] == sorted(names)
         webhook = next(w for w in ALL if w.name == event.webhook)
         for task in completed:
             assert {key: value for key, value in task.output.items() if key != "_webhook"} == event.payload

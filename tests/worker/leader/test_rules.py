@@ -148,6 +148,16 @@ class Machine(World):
         if how == "TIMED_OUT":  # it is tried again under the same name
             self.conductor.schedule(task.workflow_id, task.reference_name, task.matches)
 
+    @rule(task=st.integers(0, 9), shown=st.booleans())
+    def what_has_ended_is_removed(self, task: int, shown: bool) -> None:
+        """As in a loop that keeps its last iterations, and by archiving. `shown`: the index still knows the task."""
+        ended = [one.id for one in self.conductor.tasks.values() if not one.waits]
+        newest = ended[-1 - task :][:1]
+        self.conductor.removed.update(newest)
+        if not shown:
+            self.conductor.unindexed.update(newest)
+        self.conductor.removed |= {one.id for one in self.conductor.workflows.values() if one.ended}
+
     @rule(
         events=st.lists(st.tuples(st.sampled_from("abbcdefgg"), st.sampled_from(PAYLOADS)), min_size=1, max_size=2),
         version=st.integers(1, 2),
