@@ -87,7 +87,7 @@ def end_in_index(search: Search, task_id: str, event_id: str, is_named: bool) ->
     A summary has no `workerId`, but the output as text, unless it is large and kept elsewhere. `is_named`: whether the
     event's output would name the event.
     """
-    for task in _with(search, _TASKS, "taskId", task_id):
+    for task in _with(search, TASKS, "taskId", task_id):
         status = task.get("status")
         if status == "COMPLETED" and event_id in str(task.get("output")):
             return "by the event"
