@@ -22,7 +22,7 @@ from worker.health import Health
 from worker.leader.addressed_events import AddressedEvents
 from worker.leader.callbacks import Callbacks
 from worker.leader.held_events import HeldEvents
-from worker.leader.matching import Document, HeldEvent, TaskIndex, parse_task
+from worker.leader.matching import Document, HeldEvent, TaskIndex, Turns, parse_task
 from worker.leader.plan_writer import PlanWriter
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Plan, Rules, messages_of, starts_of
@@ -85,6 +85,7 @@ class Decider:
         """Whether the last decision decided anything."""
         self.unfinished = False
         """Whether there is more to decide at once that no agenda shows."""
+        self._turns = Turns()
 
     # --- state ---
 
@@ -143,13 +144,15 @@ class Decider:
             self.quarantine.task_is_gone(task_id)
 
     def lacks_taker(self, events: Iterable[Event]) -> bool:
-        """Whether any of these events has receivers, but no known waiting task matches it."""
+        """Whether any of these events has receivers, but no known waiting task matches it; of each webhook's, those are
+        looked at that have their turn."""
+        turns = Turns()
         for event in events:
             webhook = self._rules.webhook(event)
-            if webhook is None or not webhook.receivers or event.is_callback:
+            if webhook is None or not webhook.receivers or event.is_callback or turns.puts_off(event):
                 continue
             with suppress(Exception):  # deciding it sets it aside
-                if next(self._rules.matching(webhook, event, Document(event.document())), None) is None:
+                if next(self._rules.matching(webhook, event, turns.document(event)), None) is None:
                     return True
         return False
 
@@ -158,18 +161,21 @@ class Decider:
     def decide(self, term: Term, request: Request) -> list[tuple[Target, Event]]:
         """Decides the new events, in their order, as well as freed events and newly waiting tasks; ends holds.
 
-        An event that waits, for example as it may have takers which aren't known yet, keeps its webhook's later events
-        waiting. An event or task that fails alone is set aside; those that are due again are retried. Returns the
-        targets that are claimed for this worker, with their events. Raises LeadershipLost and StoreUnavailable; the
-        store must then be read again.
+        An event that waits, for example as it may have takers which aren't known yet, or since its webhook's turn is
+        over, keeps its webhook's later events waiting. An event or task that fails alone is set aside; those that are
+        due again are retried. Returns the targets that are claimed for this worker, with their events. Raises
+        LeadershipLost and StoreUnavailable; the store must then be read again.
         """
         now = request.now
         self.quarantine.retry_tasks(now)
         events, freed = self._with_due(request)
         plan = Plan(self._rules.definitions.paces)
         self.blocked, self.newly_held = set(request.blocked), False
+        self._turns = Turns()
         self.held.begin()
         for event in freed:
+            if event.hold == "recheck" and self._turns.puts_off(event):  # no agenda shows the others again
+                continue
             with self.held.isolated(event):
                 self._free(event, plan)
         self.addressed.take(plan)
@@ -187,7 +193,7 @@ class Decider:
         self.workflows.save()
         claimed = self._write(term, request, plan)
         self.decided = bool(plan.decisions)
-        self.unfinished |= more_ended
+        self.unfinished |= more_ended or self._turns.put_off
         self.quarantine.write(now)
         return claimed
 
@@ -214,7 +220,7 @@ class Decider:
 
     def _free(self, event: Event, plan: Plan) -> None:
         """Holds the event again: tasks that wait already may take it."""
-        document = Document(event.document())
+        document = self._turns.document(event)
         self.held.hold(event, document)
         plan.decide(event, Decision(event.id, event.status, "held"))
         if not event.is_callback and (webhook := self._rules.webhook(event)) is not None:
@@ -226,7 +232,7 @@ class Decider:
         webhook = self._rules.webhook(event)
         if webhook is None or event.id not in plan.events or event.id in plan.released:
             return
-        starts = [start for start, unless in starts_of(webhook, event, Document(event.document())) if unless]
+        starts = [start for start, unless in starts_of(webhook, event, self._turns.document(event)) if unless]
         if starts:
             there = {(target.workflow, target.correlation_id) for target in self._store.queries.targets_of([event.id])}
             new = [start for start in starts if (start.workflow, start.correlation_id) not in there]
@@ -234,7 +240,7 @@ class Decider:
                 plan.release(HeldEvent(event), *new)
 
     def _decide_new(self, event: Event, request: Request, plan: Plan) -> None:
-        if event.webhook in self.blocked:
+        if event.webhook in self.blocked or self._turns.puts_off(event):
             return
         webhook = self._rules.webhook(event)
         if webhook is None:
@@ -243,7 +249,7 @@ class Decider:
         if event.is_callback and self.held.callbacks.is_full(webhook.name):
             self.blocked.add(webhook.name)
             return
-        document = Document(event.document())
+        document = self._turns.document(event)
         if event.is_callback:  # held, however short its hold, until its task has been looked up
             self.held.hold(event, document)
             plan.decide(event, Decision(event.id, "pending", "held", origin=event.origin, scan_at=request.began))

@@ -7,8 +7,10 @@ held events are indexed by their values at the paths that tasks have asked by, e
 from __future__ import annotations
 
 import heapq
+import math
 import sys
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
@@ -16,7 +18,9 @@ from typing import Any, NamedTuple
 
 import structlog
 
-from criteria.equality import Key, comparison_key
+from criteria import document as documents
+from criteria.equality import Key
+from criteria.evaluator import MAX_STEPS, Steps
 from criteria.jsonpath import Select
 from criteria.matches import BadMatches, Criteria
 from store.records import Event, Task
@@ -66,26 +70,41 @@ def parse_task(task: Task) -> tuple[WaitingTask, str | None]:
         return WaitingTask(task, None), f"{type(error).__name__}: {error}"
 
 
-class Document:
-    """An event's payload; the keys at each path are computed once."""
+class Document(documents.Document):
+    """An event's payload. A path that can't be evaluated selects nothing."""
 
-    __slots__ = ("_keys", "value")
+    __slots__ = ()
 
-    def __init__(self, value: Mapping[str, Any]):
-        self.value = value
-        self._keys: dict[str, frozenset[Key]] = {}
+    def keys(self, path: str, select: Select | None = None) -> frozenset[Key]:
+        try:
+            return super().keys(path, select)
+        except Exception as error:  # one task's path must not hold up the event or other tasks
+            log.error("a path can't be evaluated: it selects nothing", path=path, error=str(error))
+            self._keys[path] = frozenset()
+            return self._keys[path]
 
-    def keys(self, path: str, select: Select) -> frozenset[Key]:
-        """The comparison keys of what the path selects, without null, which equals nothing."""
-        keys = self._keys.get(path)
-        if keys is None:
-            try:
-                keys = frozenset(map(comparison_key, select(self.value))) - {None}
-            except Exception as error:  # one task's path must not hold up the event or other tasks
-                log.error("a path can't be evaluated: it selects nothing", path=path, error=str(error))
-                keys = frozenset()
-            self._keys[path] = keys
-        return keys
+
+TURN = MAX_STEPS
+"""Steps of evaluation after which a webhook's turn is over. What they are spent on is a sender's choice."""
+
+
+class Turns:
+    """Each webhook's turn in a round: its events are decided until their evaluation has taken `TURN` steps."""
+
+    def __init__(self) -> None:
+        self._steps: defaultdict[str, Steps] = defaultdict(lambda: Steps(math.inf))
+        self.put_off = False
+        """Whether an event waits for its webhook's next turn."""
+
+    def document(self, event: Event) -> Document:
+        """The event's payload, evaluated in its webhook's turn. Raises ValueError if it can't be read."""
+        return Document(event.document(), self._steps[event.webhook])
+
+    def puts_off(self, event: Event) -> bool:
+        """Whether its webhook's turn is over."""
+        is_over = self._steps[event.webhook].taken >= TURN
+        self.put_off |= is_over
+        return is_over
 
 
 class _Group(NamedTuple):

@@ -209,14 +209,14 @@ def starts_of(webhook: Webhook, event: Event, document: Document) -> list[tuple[
     starts: list[tuple[NewTarget, bool]] = []
     entries: dict[str, int] = {}
     for start in webhook.starts:
-        if not Conditions.parse(start.when).holds(document.value):
+        if not Conditions.parse(start.when).holds(document):
             continue
         # An entry keeps its number whether or not earlier ones are made.
         number = entries[start.workflow] = entries.get(start.workflow, 0) + 1
         if event.only not in (None, OneTarget("start", start.workflow, entry=number)):
             continue
         once = start.once
-        key = once_key(webhook.name, start.workflow, once.key, document.value) if once is not None else None
+        key = once_key(webhook.name, start.workflow, once.key, document) if once is not None else None
         target = NewTarget(
             "start",
             start.workflow,
@@ -239,10 +239,10 @@ def messages_of(webhook: Webhook, event: Event, document: Document) -> list[NewT
     for message in webhook.messages:
         if message.workflow in messages or event.only not in (None, OneTarget("message", message.workflow)):
             continue
-        if not Conditions.parse(message.when).holds(document.value):
+        if not Conditions.parse(message.when).holds(document):
             continue
         try:
-            key = message_key(message.key, document.value)
+            key = message_key(message.key, document)
         except NoKey:
             continue
         messages[message.workflow] = NewTarget(

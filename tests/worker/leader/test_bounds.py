@@ -10,9 +10,9 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision
-from tests.worker.leader.decider_bench import SECOND, Bench
+from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
-from worker.leader import held_events, plan_writer
+from worker.leader import held_events, matching, plan_writer
 
 
 @pytest.fixture
@@ -79,3 +79,27 @@ def test_what_a_part_wrote_is_known_though_the_next_failed(bench: Bench, sizes: 
     bench.decide()
     assert len(bench.decider.tasks) == 0
     assert bench.store.queries.waiting_tasks() == []
+
+
+def test_freed_events_have_a_turn_too_and_none_is_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "TURN", 20_000)
+    items = [{"id": number} for number in range(2000)]
+    tasks = [bench.wait({"$..name": str(number)}) for number in range(6)]
+    events = [bench.arrive(name=str(number), items=items) for number in range(6)]
+    rounds = 0
+    while not all(map(bench.takers, events)):
+        bench.decide()
+        rounds += 1
+        assert rounds < 7
+    assert rounds > 1
+    for event in events:
+        [target] = bench.store.queries.targets_of([event])
+        settle(bench, target, "cancelled")
+    for task in tasks:
+        bench.wait(task.matches, workflow=task.workflow_id)
+    rounds = 0
+    while not all(len(bench.takers(event)) == 2 for event in events):
+        bench.decide()
+        rounds += 1
+        assert rounds < 14
+    assert rounds > 1
