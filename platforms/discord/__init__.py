@@ -39,7 +39,7 @@ class Discord(Platform):
     secret_label = "Public key"
     # https://docs.discord.com/developers/interactions/receiving-and-responding
     answer_within = 3
-    verifier = Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp"))
+    verifier = Ed25519(header="X-Signature-Ed25519", timestamp=Timestamp("X-Signature-Timestamp"), encoding="hex")
     tolerance = 300
 
     def find_secret_problem(self, secret: str) -> str | None:

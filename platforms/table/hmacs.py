@@ -1,6 +1,6 @@
 """An HMAC of the body, maybe with the URL, in a header. The secret is the key."""
 
-from platforms.base import MB, Platform, at, has_any, member
+from platforms.base import MB, Platform, always, at, has_any, member
 from platforms.http import EMPTY, NOTHING, json_response
 from platforms.summary import Value
 from platforms.verifiers import Hmac
@@ -57,6 +57,19 @@ ROWS: tuple[Platform, ...] = (
         # Anything else than an empty answer is a failure to it.
         answer=EMPTY,
     ),
+    # https://docs.attio.com/rest-api/guides/webhooks
+    Platform(
+        name="attio",
+        title="Attio",
+        purpose="records, list entries, notes and tasks changed",
+        types=("$.events[0].event_type",),
+        summary=("$.events[0].id.record_id", Value("$.events[0].actor.type", before="by ")),
+        secret_label="Webhook secret",
+        verifier=Hmac(header="Attio-Signature", further=("X-Attio-Signature",)),
+        id_headers=("idempotency-key",),
+        # An event says what has changed, but neither when nor how.
+        comes_again=always,
+    ),
     # https://support.atlassian.com/bitbucket-cloud/docs/manage-webhooks/#Secure-webhooks
     Platform(
         name="bitbucket",
@@ -85,6 +98,16 @@ ROWS: tuple[Platform, ...] = (
         id_headers=("x-request-uuid",),
         # A push may, once the branch has been reset. All other events have their own time.
         comes_again=has_any("push"),
+    ),
+    # https://cal.com/docs/developing/guides/automation/webhooks
+    Platform(
+        name="cal-com",
+        title="Cal.com",
+        purpose="bookings made, moved or cancelled, and meetings",
+        types=("$.triggerEvent",),
+        summary=("$.payload.type", Value("$.payload.startTime", before="at "), "$.payload.uid"),
+        made_by="us",
+        verifier=Hmac(header="X-Cal-Signature-256"),
     ),
     # https://www.checkout.com/docs/workflows/set-up-your-webhook-receiver
     Platform(
@@ -133,6 +156,16 @@ ROWS: tuple[Platform, ...] = (
         verifier=Hmac(header="X-Signature"),
         # What has no history says only what has changed, such as a goal, and not when.
         comes_again=lambda value: at(value, "event") is not None and not member(value, "history_items"),
+    ),
+    # https://cursor.com/docs/cloud-agent/api/webhooks
+    Platform(
+        name="cursor",
+        title="Cursor",
+        purpose="cloud agents finished or failed",
+        types=("$.status", "$.event"),
+        summary=("$.source.repository", "$.target.branchName", "$.id"),
+        made_by="us",
+        verifier=Hmac(header="X-Webhook-Signature", prefix="sha256="),
     ),
     # https://developers.docusign.com/platform/webhooks/connect/validate
     Platform(
@@ -324,6 +357,18 @@ ROWS: tuple[Platform, ...] = (
         made_by="us",
         verifier=Hmac(header="Typeform-Signature", encoding="base64", prefix="sha256="),
         id_at=("event_id",),
+    ),
+    # https://docs.vapi.ai/server-url/server-authentication
+    Platform(
+        name="vapi",
+        title="Vapi",
+        purpose="calls of voice agents, their transcripts and tools",
+        types=("$.message.type",),
+        summary=("$.message.status", "$.message.endedReason", Value("$.message.call.id", before="of ")),
+        made_by="us",
+        secret_label="Secret Key",
+        # The header's name is the customer's choice: this is the one that its page here says.
+        verifier=Hmac(header="X-Vapi-Signature"),
     ),
     # https://vercel.com/docs/webhooks/webhooks-api#securing-webhooks
     Platform(

@@ -2,10 +2,23 @@
 
 from platforms.base import MB, Handshake, Platform
 from platforms.summary import Value
-from platforms.verifiers import EcdsaP256, Hmac, TimedHmac, TimeInBody, Timestamp
-from platforms.verifiers.asymmetric import p256_key
+from platforms.verifiers import EcdsaP256, Ed25519, Hmac, TimedHmac, TimeInBody, Timestamp
+from platforms.verifiers.asymmetric import ed25519_base64_key, p256_key
 
 ROWS: tuple[Platform, ...] = (
+    # https://www.airwallex.com/docs/developer-tools/webhooks/listen-for-webhook-events
+    Platform(
+        name="airwallex",
+        title="Airwallex",
+        purpose="payments, transfers, refunds and disputes",
+        types=("$.name",),
+        summary=("$.data.object.id", "$.data.object.status", Value("$.account_id", before="of ")),
+        verifier=Hmac(header="x-signature", signed="{timestamp}{body}", timestamp=Timestamp("x-timestamp", "ms")),
+        # https://www.airwallex.com/docs/developer-tools/webhooks/webhooks-overview
+        # It retries for about three days, maybe with the first time.
+        tolerance=4 * 86400,
+        id_at=("id",),
+    ),
     # https://developer.box.com/guides/webhooks/v2/signatures-v2
     Platform(
         name="box",
@@ -58,6 +71,39 @@ ROWS: tuple[Platform, ...] = (
         # It retries for 24 hours, maybe with the first time.
         tolerance=25 * 3600,
         time_at=("created_at",),
+    ),
+    # https://docs.customer.io/journeys/webhooks/
+    Platform(
+        name="customer-io",
+        title="Customer.io",
+        purpose="messages sent, delivered, opened or clicked",
+        types=("$.metric",),
+        summary=(Value("$.object_type", before="of "), "$.data.campaign_id", "$.data.delivery_id"),
+        secret_label="Signing key",
+        # https://docs.customer.io/api/webhooks
+        answer_within=4,
+        verifier=Hmac(
+            header="X-CIO-Signature",
+            signed="v0:{timestamp}:{body}",
+            timestamp=Timestamp("X-CIO-Timestamp"),
+        ),
+        # It retries for seven days, maybe with the first time.
+        tolerance=8 * 86400,
+        id_at=("event_id",),
+    ),
+    # https://elevenlabs.io/docs/eleven-api/resources/webhooks
+    Platform(
+        name="elevenlabs",
+        title="ElevenLabs",
+        purpose="calls of voice agents, their transcripts and recordings",
+        types=("$.type",),
+        summary=("$.data.status", "$.data.agent_name", "$.data.conversation_id"),
+        verifier=TimedHmac(header="ElevenLabs-Signature", scheme="v0"),
+        # As its libraries allow.
+        tolerance=1800,
+        # A recording is in the body, in base64; a limit isn't documented.
+        max_body=10 * MB,
+        time_at=("event_timestamp",),
     ),
     # https://grafana.com/docs/grafana/latest/alerting/configure-notifications/manage-contact-points/integrations/webhook-notifier/#hmac-signature
     Platform(
@@ -164,6 +210,25 @@ ROWS: tuple[Platform, ...] = (
         tolerance=300,
         mistaken_key=(r"(?:sk|pk|rk)_(?:test|live)_", "an API key, not the endpoint's signing secret (whsec_…)"),
         id_at=("id",),
+    ),
+    # https://developers.telnyx.com/development/api-fundamentals/webhooks/receiving-webhooks
+    Platform(
+        name="telnyx",
+        title="Telnyx",
+        purpose="messages, calls and faxes",
+        types=("$.data.event_type",),
+        summary=("$.data.payload.direction", "$.data.payload.id", "$.data.payload.call_session_id"),
+        secret_label="Public key",
+        # https://developers.telnyx.com/docs/messaging/messages/receiving-webhooks
+        answer_within=2,
+        verifier=Ed25519(
+            header="telnyx-signature-ed25519",
+            timestamp=Timestamp("telnyx-timestamp"),
+            signed="{timestamp}|{body}",
+        ),
+        read_key=ed25519_base64_key,
+        tolerance=300,
+        id_at=("data", "id"),
     ),
     # https://dev.twitch.tv/docs/eventsub/handling-webhook-events/#verifying-the-event-message
     Platform(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -25,6 +25,8 @@ from platforms.verifiers.templates import compile_template, parts_of
 from platforms.verifiers.timestamps import Timestamp
 
 Key = TypeVar("Key")
+
+Encoding = Literal["hex", "base64"]
 
 _PEM_FRAME = ("-----BEGIN PUBLIC KEY-----", "-----END PUBLIC KEY-----")
 
@@ -46,6 +48,11 @@ def p256_key(secret: str) -> EllipticCurvePublicKey:
 def ed25519_hex_key(secret: str) -> Ed25519PublicKey:
     """The public key from hexadecimal digits. Raises ValueError for anything else."""
     return ed25519_key(decode_hex(secret.strip()), "64 hexadecimal digits")
+
+
+def ed25519_base64_key(secret: str) -> Ed25519PublicKey:
+    """The same from base64."""
+    return ed25519_key(decode_base64(secret.strip()), "32 bytes in base64")
 
 
 def ed25519_key(raw: bytes | None, form: str) -> Ed25519PublicKey:
@@ -94,8 +101,8 @@ class _InHeader(Generic[Key]):
     header: str
     timestamp: Timestamp
     signed: str = "{timestamp}{body}"
-    encoding: ClassVar[str]
-    """How the signature is encoded."""
+    encoding: Encoding = "base64"
+    """How the signature is written."""
 
     @property
     def covers(self) -> frozenset[Part]:
@@ -105,10 +112,6 @@ class _InHeader(Generic[Key]):
         """Raises ValueError for a secret that isn't a key."""
         raise NotImplementedError
 
-    def decode(self, signature: str) -> bytes | None:
-        """The signature's bytes; None if it isn't in this encoding."""
-        raise NotImplementedError
-
     def holds(self, key: Key, signature: bytes, message: bytes) -> bool:
         """Whether the key's owner signed the message."""
         raise NotImplementedError
@@ -116,9 +119,10 @@ class _InHeader(Generic[Key]):
     def check(self, credentials: Credentials) -> Check:
         name, timestamp = self.header.lower(), self.timestamp
         keys, render = usable(credentials.secrets, self.key), compile_template(self.signed)
+        decode = decode_base64 if self.encoding == "base64" else decode_hex
 
         def check(request: Request) -> Proof:
-            signature = self.decode(required_header(request, name))
+            signature = decode(required_header(request, name))
             if signature is None:
                 raise Refused(f"the signature is not {self.encoding}")
             time_text = timestamp.text(request)
@@ -137,13 +141,8 @@ class _InHeader(Generic[Key]):
 class EcdsaP256(_InHeader[EllipticCurvePublicKey]):
     """ECDSA on P-256 with SHA-256; the signature is base64 DER in a header. The secret is the public key."""
 
-    encoding = "base64"
-
     def key(self, secret: str) -> EllipticCurvePublicKey:
         return p256_key(secret)
-
-    def decode(self, signature: str) -> bytes | None:
-        return decode_base64(signature)
 
     def holds(self, key: EllipticCurvePublicKey, signature: bytes, message: bytes) -> bool:
         try:
@@ -154,16 +153,10 @@ class EcdsaP256(_InHeader[EllipticCurvePublicKey]):
 
 
 class Ed25519(_InHeader[Ed25519PublicKey]):
-    """Ed25519; the signature is in a header, in hexadecimal digits. The secret is the public key, also in hexadecimal
-    digits."""
-
-    encoding = "hexadecimal"
+    """Ed25519; the signature is in a header. The secret is the public key, written like the signature."""
 
     def key(self, secret: str) -> Ed25519PublicKey:
-        return ed25519_hex_key(secret)
-
-    def decode(self, signature: str) -> bytes | None:
-        return decode_hex(signature)
+        return ed25519_base64_key(secret) if self.encoding == "base64" else ed25519_hex_key(secret)
 
     def holds(self, key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
         return ed25519_holds(key, signature, message)

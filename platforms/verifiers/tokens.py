@@ -19,13 +19,15 @@ from platforms.verifiers.refused import Refused
 
 BY_ISSUERS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Algorithms with a private key, which only the issuer has."""
+BY_SECRET = ("HS256", "HS384", "HS512")
+"""Algorithms with a shared secret."""
 SHARED = "HS256"
 CLOCK_SKEW = 10.0
 """Seconds that the vendor's clock may differ from ours, as in google-auth."""
 _MAX_TOKEN = 16384
 _SHORTEST_RSA_KEY = 2048
 """Bits."""
-_JWS = PyJWS([*BY_ISSUERS, SHARED])
+_JWS = PyJWS([*BY_ISSUERS, *BY_SECRET])
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ IDS = sorted(
     | {"x-slack-retry-num", "X-GitHub-Event", "X-Shopify-Webhook-Id", "X-Twilio-Webhooks-Signature-Settings"}
 )
 EXCEPT = {
+    ("attio", "idempotency-key"): "changes of one attribute may come again the same to the byte",
     ("shopify", "shopify-event-id"): "only of what has no time, which may come again the same to the byte",
     ("shopify", "shopify-topic"): "two topics of one order may be the same to the byte, and both are events",
     ("github", "x-github-delivery"): "only of events without a time, which may come again the same to the byte",
@@ -328,7 +329,7 @@ def is_timeless(genuine: Genuine) -> bool:
     times = {"woocommerce": b'"date_modified', "shopify": b'_at"'}
     if genuine.platform in times:
         return times[genuine.platform] not in genuine.body
-    words = (b'"client_payload"', b"zen", b'"push":', b'"commits":', b'"page"', b'"resolved"')
+    words = (b'"client_payload"', b"zen", b'"push":', b'"commits":', b'"page"', b'"resolved"', b'"record_id"')
     return any(word in genuine.body for word in words)
 
 

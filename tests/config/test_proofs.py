@@ -22,7 +22,7 @@ from tests.config.loading import problems as problems
         ),
         (
             {"platform": "slak"},
-            "platform: unknown platform 'slak'; did you mean slack? known are adyen, airtable, alertmanager",
+            "platform: unknown platform 'slak'; did you mean slack? known are adyen, airtable, airwallex",
         ),
         ({"platform": "facebook"}, "verify_token: missing: platform facebook needs it; add verify_token: ${NAME}"),
         ({"platform": "google-pubsub", "service_account": "a@b"}, "audience: missing: platform google-pubsub needs it"),

@@ -15,6 +15,7 @@ from platforms import PLATFORMS
 from platforms.base import MB
 from tests.examples import at_most, examples
 from tests.platforms.judged import records
+from tests.platforms.vendors import TELNYXS_KEY
 from tests.relay.bridge import MakeRelay, Relay
 
 SECRETS = {
@@ -27,6 +28,7 @@ SECRETS = {
     "adyen": "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056",
     "paypal": "9XL90610J3647323C",
     "plaid": "0123456789abcdef01234567:0123456789abcdef0123456789abcd",
+    "telnyx": TELNYXS_KEY,
 }
 """Secrets that their platform can use, where it can't use any text."""
 _WHSEC = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
@@ -39,7 +41,7 @@ INSTEAD: dict[str, dict[str, Any]] = {
     "aws-sns": {},
 }
 """Settings instead of a secret, of vendors that have none."""
-CANNOT = {*INSTEAD.keys() - {"salesforce"}, "discord", "paypal", "plaid", "sendgrid"}
+CANNOT = {*INSTEAD.keys() - {"salesforce"}, "discord", "paypal", "plaid", "sendgrid", "telnyx"}
 """Platforms that the bridge can't sign for: only they have the private key."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from jwt.algorithms import ECAlgorithm
 
 from platforms.verifiers import KeysUnavailable
@@ -98,9 +98,21 @@ def plaid(body: bytes, key: Any = PLAID, key_id: Any = PLAIDS_KEY_ID, algorithm:
     return {"Plaid-Verification": jwt.encode(said, key, algorithm, headers={"kid": key_id} if key_id else {})}
 
 
+TELNYX = ed25519.Ed25519PrivateKey.from_private_bytes(bytes(32))
+TELNYXS_KEY = base64.b64encode(TELNYX.public_key().public_bytes_raw()).decode()
+
+
+def telnyx(body: bytes) -> dict[str, str]:
+    """The headers of Telnyx."""
+    at = str(int(NOW))
+    signature = TELNYX.sign(f"{at}|".encode() + body)
+    return {"telnyx-signature-ed25519": base64.b64encode(signature).decode(), "telnyx-timestamp": at}
+
+
 HEADERS: dict[str, Callable[[bytes], dict[str, str]]] = {
     "google-chat": lambda body: chat(),
     "paypal": paypal,
     "plaid": plaid,
+    "telnyx": telnyx,
 }
 """Platform → the headers with which its vendor sends this body."""

@@ -34,7 +34,7 @@ const path = (delivery) => delivery.url.slice(new URL(delivery.url).origin.lengt
 const request = (delivery) =>
   new Request(delivery.url, { method: delivery.method, headers: delivery.headers, body: delivery.body });
 
-// Keys of ours stand for the private keys of Discord and SendGrid; their libraries only verify.
+// Keys of ours stand for the private keys of Discord, SendGrid and Telnyx; their libraries only verify.
 const ed25519 = generateKeyPairSync("ed25519");
 const ecdsa = generateKeyPairSync("ec", { namedCurve: "P-256" });
 const spki = (pair) => pair.publicKey.export({ format: "der", type: "spki" });
@@ -129,6 +129,11 @@ const JUDGES = {
     asked: "CalendlyTrigger",
     verify: (delivery) => n8n(delivery, helper("Calendly"), { webhookSecret: delivery.secret }),
   },
+  "cal-com": {
+    from: "n8n-nodes-base",
+    asked: "CalTrigger",
+    verify: (delivery) => n8n(delivery, helper("Cal"), { webhookSecret: delivery.secret }),
+  },
   chargebee: {
     from: "chargebee",
     asked: "basicAuthValidator",
@@ -163,6 +168,11 @@ const JUDGES = {
     },
     looser: "it puts the list of signed headers together again instead of reading it",
   },
+  "customer-io": {
+    from: "n8n-nodes-base",
+    asked: "CustomerIoTrigger",
+    verify: (delivery) => n8n(delivery, helper("CustomerIo"), {}, { webhookSigningKey: delivery.secret }),
+  },
   discord: {
     from: "discord-interactions",
     asked: "verifyKey",
@@ -177,6 +187,15 @@ const JUDGES = {
       const signature = signBytes(null, Buffer.from(seconds(delivery) + delivery.body), ed25519.privateKey).toString("hex");
       const headers = { "X-Signature-Ed25519": signature, "X-Signature-Timestamp": seconds(delivery) };
       return withHeaders({ ...delivery, secret: spki(ed25519).subarray(-32).toString("hex") }, headers);
+    },
+  },
+  elevenlabs: {
+    from: "@elevenlabs/elevenlabs-js",
+    asked: "webhooks.constructEvent",
+    verify: (delivery) => {
+      const { ElevenLabsClient } = require("@elevenlabs/elevenlabs-js");
+      const { webhooks } = new ElevenLabsClient({ apiKey: "unused" });
+      return webhooks.constructEvent(delivery.body, lower(delivery)["elevenlabs-signature"], delivery.secret);
     },
   },
   facebook: hub("sha256", "X-Hub-Signature-256"),
@@ -245,6 +264,7 @@ const JUDGES = {
       return new LinearWebhookClient(delivery.secret).verify(Buffer.from(delivery.body), signature, webhookTimestamp);
     },
   },
+  "mcp-events": standard,
   monday: {
     from: "jsonwebtoken",
     asked: "verify, as monday.com's sample calls it, and with the audience of its documentation",
@@ -419,6 +439,22 @@ const JUDGES = {
       return answer.status === 200;
     },
     looser: "the body isn't signed",
+  },
+  telnyx: {
+    from: "telnyx",
+    asked: "TelnyxWebhook.verify",
+    verify: async (delivery) => {
+      const { TelnyxWebhook } = require("telnyx/lib/webhooks");
+      await new TelnyxWebhook(delivery.secret).verify(delivery.body, lower(delivery));
+      return true;
+    },
+    sign: (delivery) => {
+      const message = Buffer.from(`${seconds(delivery)}|${delivery.body}`);
+      const signature = signBytes(null, message, ed25519.privateKey).toString("base64");
+      return withHeaders({ ...delivery, secret: spki(ed25519).subarray(-32).toString("base64") }, {
+        "telnyx-signature-ed25519": signature, "telnyx-timestamp": seconds(delivery),
+      });
+    },
   },
   trello: {
     from: "n8n-nodes-base",
