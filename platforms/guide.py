@@ -1,4 +1,4 @@
-"""A platform's documentation: its README, its sample events, and its row in docs/platforms.md.
+"""A platform's documentation: its README, its sample events, and its row in docs/platforms.md, beside those of senders.
 
 ``python -m platforms.guide docs/platforms.md`` writes the rows.
 """
@@ -19,8 +19,10 @@ from urllib.parse import urlencode
 
 from platforms import PLATFORMS
 from platforms.base import Platform
+from platforms.senders import SENDERS
 
 _ROWS = re.compile(r"(?<=^\|---\|---\|---\|---\|---\|\n)(?:\|.*\n)*", re.MULTILINE)
+_SENDERS_ROWS = re.compile(r"(?<=^\|---\|---\|---\|\n)(?:\|.*\n)*", re.MULTILINE)
 _FOLDERS = Path(__file__).parent
 
 
@@ -118,12 +120,16 @@ def _readme(platform: Platform) -> tuple[str, str]:
 
 
 def with_rows(page: str) -> str:
-    """docs/platforms.md with a row for each platform in its table."""
-    rows = ""
+    """docs/platforms.md with a row for each platform, and for each sender, in its tables."""
+    rows = senders = ""
     for name, platform in PLATFORMS.items():
         cells = _readme(platform)[0].rstrip("| ").rpartition("|")[0]
         rows += f"| [`{name}`](../platforms/{_folder(platform).name}/README.md) {cells}|\n"
-    return _ROWS.sub(lambda _: rows, page)
+    for sender in SENDERS.values():
+        folder, settings = _folder(PLATFORMS[sender.platform]).name, sender.settings and f"`{sender.settings}`"
+        verified = f"[`{sender.platform}`](../platforms/{folder}/README.md)"
+        senders += f"| [{sender.title}]({sender.documentation}) | {verified} | {settings} |\n"
+    return _SENDERS_ROWS.sub(lambda _: senders, _ROWS.sub(lambda _: rows, page))
 
 
 if __name__ == "__main__":

@@ -20,12 +20,13 @@ from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import url_of
 from platforms import PLATFORMS
 from platforms.guide import guides
+from platforms.senders import SENDERS
 from store.errors import StoreUnavailable
 
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--platform", type=click.Choice(sorted(PLATFORMS)), help="Who sends.")
+@click.option("--platform", type=click.Choice(sorted({*PLATFORMS, *SENDERS})), metavar="NAME", help="Who sends.")
 @click.option(
     "--proof",
     type=click.Choice([*KINDS]),
@@ -65,6 +66,9 @@ def new(here: Here, /, name: str | None, platform: str | None, dry_run: bool, as
     folder = DefinitionsFolder(here.settings.bridge_webhooks)
     folder.check_writable()
     platform = platform or (_choose() if asks else "custom")
+    if platform in SENDERS:
+        sender = SENDERS[platform]
+        platform, given["more"] = sender.platform, (*filter(None, [sender.settings]), *given["more"])
     form = _form(platform, name, given, asks)
     keys = form.keys()
     try:
@@ -89,7 +93,9 @@ def _on_terminal() -> bool:
 def _choose() -> str:
     for guide in guides().values():
         click.echo(f"  {guide.platform.name:<18} {guide.platform.purpose}")
-    return str(click.prompt("Platform", type=click.Choice(sorted(PLATFORMS)), show_choices=False))
+    for sender in SENDERS.values():
+        click.echo(f"  {sender.name:<18} as {sender.platform}")
+    return str(click.prompt("Platform", type=click.Choice(sorted({*PLATFORMS, *SENDERS})), show_choices=False))
 
 
 def _form(platform: str, name: str | None, given: dict[str, Any], asks: bool) -> WebhookForm:

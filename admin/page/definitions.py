@@ -20,6 +20,7 @@ from admin.page.pages import bridge, render, with_own_scripts
 from admin.page.webhooks import folder, is_in_force, to_page, webhook_page
 from config.webhooks import Definitions, Problem, Webhook
 from platforms.guide import guides
+from platforms.senders import SENDERS
 from worker.conductor.errors import ConductorError
 from worker.conductor.workflow_definitions import check_workflows
 
@@ -41,12 +42,15 @@ _SUGGESTED = 15
 @blueprint.get("/new")
 def new() -> str | Response:
     folder().check_writable()
-    guide = guides().get(request.args.get("platform", ""))
+    sender = SENDERS.get(request.args.get("sender", ""))
+    guide = guides().get(sender.platform if sender else request.args.get("platform", ""))
     if guide is None:
         listed = sorted(guides().values(), key=lambda one: (one.platform.name != "custom", one.platform.title.lower()))
-        return with_own_scripts(render("new_platform.html", guides=listed))
-    form = WebhookForm(guide, request.args.get("proof", ""))
+        return with_own_scripts(render("new_platform.html", guides=listed, senders=SENDERS.values()))
+    form = WebhookForm(guide, sender.proof if sender else request.args.get("proof", ""))
     form.begin()
+    if sender and sender.settings:
+        form.more = sender.settings
     return form_page(form, form.keys())
 
 

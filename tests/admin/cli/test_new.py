@@ -10,6 +10,7 @@ import pytest
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
+from platforms.senders import SENDERS
 from tests.admin.conftest import Cli
 
 
@@ -83,6 +84,18 @@ def test_a_generated_secret_is_one_that_the_platform_can_use(cli: Cli) -> None:
     found = cli("new", "incidents", "--platform", "mcp-events", "--receiver", "incident_flow")
     assert "whsec_" in found.output
     assert list(defined()) == ["incidents"]
+
+
+@pytest.mark.parametrize("name", SENDERS)
+def test_a_sender_by_another_name_becomes_a_webhook_of_what_verifies_it(name: str, cli: Cli) -> None:
+    sender = SENDERS[name]
+    given = ["--header", "X-Api-Key"] if sender.platform == "custom" and not sender.settings else []
+    given += [] if PLATFORMS[sender.platform].made_by == "nobody" else ["--secret", "x" * 32]
+    if sender.platform == "google-pubsub":
+        given += ["--more", "audience: a", "--more", "service_account: b@example.com"]
+    found = cli("new", "hook", "--platform", name, "--receiver", "flow", "--dry-run", *given)
+    assert (f"platform: {sender.platform}\n" in found.output) != (sender.platform == "custom")
+    assert sender.settings.partition("{header: ")[2].partition(",")[0].rstrip("}") in found.output
 
 
 def test_a_dry_run_writes_nothing(cli: Cli) -> None:

@@ -13,6 +13,7 @@ from admin.definitions import writer as definitions_writer
 from admin.definitions.forms import KINDS
 from admin.page import webhooks
 from platforms import PLATFORMS
+from platforms.senders import SENDERS
 from platforms.verifiers import Draft
 from tests.admin.page.webhook_page import Page
 from tests.admin.page.webhook_page import page as page
@@ -26,6 +27,15 @@ def test_every_platform_says_what_it_is_for_and_has_a_form(page: Page) -> None:
         form = page.client.get(f"/new?platform={name}")
         assert form.status_code == 200
         assert ("You may leave it out" in form.text) <= PLATFORMS[name].challenge_only
+
+
+def test_a_sender_by_another_name_leads_to_what_verifies_it(page: Page) -> None:
+    text = page.client.get("/new").text
+    for name, sender in SENDERS.items():
+        assert f"/new?sender={name}" in text
+        form = unescape(page.client.get(f"/new?sender={name}").text)
+        assert f'name="platform" value="{sender.platform}"' in form
+        assert sender.settings in form
 
 
 def test_from_an_empty_folder_to_a_verified_webhook(page: Page, relay: list[Draft]) -> None:
