@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 import click
@@ -10,7 +12,7 @@ import click
 from admin.cli.common import HTTP_URL, Here, here
 from admin.cli.groups import fail
 from admin.cli.tables import plain
-from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token
+from admin.events.listen import LocalBridge, Posted, PublicBridge, is_safe_for_a_token, listen_to_each
 from admin.events.listen import listen as listening
 from admin.events.send import urls_of
 
@@ -18,14 +20,20 @@ from admin.events.send import urls_of
 @click.command()
 @click.argument("url", type=HTTP_URL)
 @click.option(
-    "--forward", type=HTTP_URL, metavar="URL", required=True, help="The webhook's URL at the bridge on this machine."
+    "--forward",
+    "forwards",
+    type=HTTP_URL,
+    metavar="URL",
+    multiple=True,
+    required=True,
+    help="The webhook's URL at the bridge on this machine; again for each further webhook.",
 )
 @click.option("-w", "--webhook", metavar="NAME", help="The webhook at the public bridge; by default the forward URL's.")
 @click.option(
     "--from",
     "start",
     metavar="ID|last|DURATION",
-    help="Begin with the delivery of this event, with the newest one, or a while ago, such as 30m.",
+    help="Begin with the delivery of this event (of one webhook), with the newest one, or a while ago, such as 30m.",
 )
 @click.option(
     "--resign", is_flag=True, help="Sign each delivery again, as the webhook's definition on this machine says."
@@ -35,13 +43,14 @@ from admin.events.send import urls_of
 def listen(
     here: Here,
     url: str,
-    forward: str,
+    forwards: tuple[str, ...],
     webhook: str | None,
     start: str | None,
     resign: bool,
     as_json: bool,
 ) -> None:
-    """Post the deliveries of a public bridge to a bridge on this machine, as they come.
+    """Post the deliveries of a public bridge to a bridge on this machine, as they come; of several webhooks, if there
+    are several --forward.
 
     URL is the address of the public bridge's admin page. Its definition of the webhook says `listen: true`. Its
     BRIDGE_ADMIN_TOKEN is BRIDGE_LISTEN_TOKEN here (environment or .env). It is sent over https only, or to this
@@ -57,33 +66,54 @@ def listen(
     \b
     Examples:
       webhook-bridge listen https://bridge-admin.example.com --forward http://localhost:8000/webhook/github-deploys
+      webhook-bridge listen https://HOST --forward http://localhost:8000/webhook/a --forward http://localhost:8000/webhook/b
       ssh -L 9090:localhost:8090 HOST     # then, in another terminal
       webhook-bridge listen http://localhost:9090 --forward http://localhost:8000/webhook/slack --from 30m --resign
     """
-    local_name = _local_name(forward)
     if not is_safe_for_a_token(url):
         raise click.BadParameter("the token would be readable on its way: use https, or ssh -L", param_hint="URL")
-    name = webhook or local_name
-    if name is None:
+    names = [webhook or _local_name(forward) for forward in forwards]
+    if None in names:
         raise click.UsageError("which webhook? --forward doesn't end in /webhook/NAME: say --webhook NAME")
-    local = LocalBridge(forward)
-    if resign:
-        definition = next((one for one in here.readable.webhooks if one.url_id == local_name), None)
-        if definition is None:
-            fail(f"--resign: no webhook on this machine has the URL /webhook/{local_name}")
-        local = LocalBridge(forward, definition, urls_of(definition, here.settings, relay=forward)[1])
+    if len(set(names)) < len(names):
+        raise click.UsageError("each --forward needs a webhook of its own; --webhook goes with one --forward")
     token = here.settings.bridge_listen_token
-    public = PublicBridge(url, name, token.get_secret_value() if token is not None else None)
-    last: Posted | None = None
+    secret = token.get_secret_value() if token is not None else None
+    listened: dict[str, Iterator[Posted]] = {}
+    for name, forward in zip(map(str, names), forwards, strict=True):
+        local = _resigning(here, forward) if resign else LocalBridge(forward)
+        listened[name] = listening(PublicBridge(url, name, secret), local, start, _say)
+    click.echo(f"Listening to {plain(', '.join(listened))}; press Ctrl-C to stop.", err=True)
+    last: dict[str, str] = {}
     try:
-        click.echo(f"Listening to {plain(name)}; press Ctrl-C to stop.", err=True)
-        for last in listening(public, local, start, lambda text: click.echo(plain(text), err=True)):
-            click.echo(_line(last, as_json))
-            if last.answer.status == 401 and not resign:
-                click.echo("rejected: if the secret here is different, or the delivery too old, see --resign", err=True)
+        for name, what in listen_to_each(listened):
+            said = name if len(listened) > 1 else None
+            if isinstance(what, Exception):
+                _say(f"{said}: {what}" if said else str(what))
+                continue
+            last[name] = what.delivery.event_id
+            click.echo(_line(what, said, as_json))
+            if what.answer.status == 401 and not resign:
+                _say("rejected: if the secret here is different, or the delivery too old, see --resign")
     except KeyboardInterrupt:
-        if last is not None:
-            click.echo(f"\nto go on after it: --from {plain(last.delivery.event_id)}", err=True)
+        for name, event_id in last.items():
+            alone = f"--webhook {name} " if len(listened) > 1 else ""
+            click.echo(plain(f"\nto go on after it: {alone}--from {event_id}", lines=True), err=True)
+    else:
+        sys.exit(1)
+
+
+def _say(text: str) -> None:
+    click.echo(plain(text), err=True)
+
+
+def _resigning(here: Here, forward: str) -> LocalBridge:
+    """The bridge on this machine, for which deliveries are signed by its definition of the webhook."""
+    url_id = _local_name(forward)
+    definition = next((one for one in here.readable.webhooks if one.url_id == url_id), None)
+    if definition is None:
+        fail(f"--resign: no webhook on this machine has the URL /webhook/{url_id}")
+    return LocalBridge(forward, definition, urls_of(definition, here.settings, relay=forward)[1])
 
 
 def _local_name(forward: str) -> str | None:
@@ -92,9 +122,11 @@ def _local_name(forward: str) -> str | None:
     return unquote(name) if name and before.endswith("/webhook") else None
 
 
-def _line(posted: Posted, as_json: bool) -> str:
+def _line(posted: Posted, webhook: str | None, as_json: bool) -> str:
+    """`webhook`: its name, if there are several."""
     delivery, answer = posted.delivery, posted.answer
-    fields = {
+    named = {"webhook": webhook} if webhook else {}
+    fields = named | {
         "receivedAt": delivery.received_at,
         "method": delivery.method,
         "eventId": delivery.event_id,

@@ -6,9 +6,11 @@ Nothing that the public bridge answers can have any effect here but posts to the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,7 +23,7 @@ from config.target_keys import LONGEST_WAIT
 from config.urls import is_loopback
 from config.value_types import HeaderName
 from config.webhooks import Webhook
-from platforms.verifiers import Draft
+from platforms.verifiers import CannotSign, Draft
 
 KEPT_THERE = "the newest 200, of 32 MB, for an hour"
 """What a public bridge keeps of each webhook."""
@@ -206,6 +208,34 @@ def listen(
         if not found:
             sleep(EVERY)
         found = _until_done(*there, public.next)
+
+
+def listen_to_each(
+    webhooks: Mapping[str, Iterator[Posted]],
+) -> Iterator[tuple[str, Posted | CantDo | CannotSign]]:
+    """What is posted of several webhooks, each with its name, as it comes: none of them waits for another.
+
+    An error ends its webhook alone. Ends with the last of them.
+    """
+    found: SimpleQueue[tuple[str, Posted | Exception]] = SimpleQueue()
+
+    def go_on(name: str, deliveries: Iterator[Posted]) -> None:
+        try:
+            for posted in deliveries:
+                found.put((name, posted))
+        except Exception as error:
+            found.put((name, error))
+
+    for name, deliveries in webhooks.items():
+        Thread(target=go_on, args=(name, deliveries), name=f"listen-{name}", daemon=True).start()
+    left = len(webhooks)
+    while left:
+        name, what = found.get()
+        if isinstance(what, Exception):
+            left -= 1
+            if not isinstance(what, (CantDo, CannotSign)):
+                raise what
+        yield name, what
 
 
 def _taken(local: LocalBridge, delivery: Delivery) -> Answer:

@@ -7,12 +7,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from threading import Event
 from typing import Any
 
 import pytest
 
 from admin.events import listen as listening
-from admin.events.listen import CantListen, LocalBridge, Posted, PublicBridge
+from admin.events.listen import CantListen, Delivery, LocalBridge, Posted, PublicBridge
+from admin.events.send import Answer
 from config.urls import is_loopback
 from relay.receiver import NOT_FOUND
 from testkit.http_server import Handler, HttpServer
@@ -195,6 +197,26 @@ def test_the_token_is_sent_by_https_only_or_to_this_machine() -> None:
     assert is_loopback("127.0.0.1")
 
 
+def test_no_webhook_waits_for_another_or_ends_it() -> None:
+    posted = Posted(Delivery.model_validate(delivery(1)), Answer(200, b""))
+    is_back = Event()
+
+    def ending() -> Iterator[Posted]:
+        yield posted
+        raise CantListen("it is gone")
+
+    def waiting() -> Iterator[Posted]:
+        assert is_back.wait(60)
+        yield from ending()
+
+    found = listening.listen_to_each({"waits": waiting(), "ends": ending()})
+    assert next(found) == ("ends", posted)
+    assert str(next(found)[1]) == "it is gone"
+    is_back.set()
+    assert next(found) == ("waits", posted)
+    assert [name for name, _ in found] == ["waits"]
+
+
 # --- the command ---
 
 
@@ -206,6 +228,7 @@ def test_the_token_is_sent_by_https_only_or_to_this_machine() -> None:
         (["ftp://b.example.com", "--forward", "http://localhost/webhook/w"], "not a URL"),
         (["https://b.example.com", "--forward", "localhost:8000"], "not a URL"),
         (["https://b.example.com", "--forward", "http://localhost:8000/"], "say --webhook NAME"),
+        (["https://b.example.com", *["--forward", "http://localhost:8000/webhook/w"] * 2], "a webhook of its own"),
     ],
 )
 def test_wrong_usage_is_said_before_anything_is_sent(cli: Cli, arguments: list[str], reason: str) -> None:
@@ -241,6 +264,17 @@ def test_json_lines(cli: Cli, public: Server, local: Server) -> None:
     }
     assert public.asked[0][1] == "/api/webhooks/w/deliveries?from=last"
     assert public.asked[0][2]["authorization"] == "Bearer the-token-of-admins"
+
+
+def test_several_webhooks_are_listened_to_at_once(cli: Cli, public: Server, local: Server) -> None:
+    public.answers = [page(delivery(1)), (403, b"")]
+    forwards = [part for name in ("w", "v") for part in ("--forward", f"{local.url}/webhook/{name}")]
+    result = cli("listen", public.url, *forwards, "--json", code=1)
+    (line,) = map(json.loads, result.stdout.splitlines())
+    assert local.asked[0][1] == f"/webhook/{line['webhook']}"
+    assert {asked[1].split("/")[3] for asked in public.asked} == {"w", "v"}
+    assert "w: the public bridge answers 403" in result.stderr
+    assert "v: the public bridge answers 403" in result.stderr
 
 
 def test_deliveries_are_signed_anew_if_asked_for(cli: Cli, public: Server, local: Server, sample: Sample) -> None:
