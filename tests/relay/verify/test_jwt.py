@@ -8,12 +8,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from ruamel.yaml import YAML
 
 from relay.verify.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, HttpsDownload, KeyCaches
 from testkit.npm import npm_package
@@ -59,6 +61,26 @@ def test_a_genuine_token_is_accepted_and_its_claims_are_kept_but_not_itself(
     assert not any(part in event.text() for part in token.split("."))
     assert "authorization" not in event.headers
     assert issuer.asked == {CONFIGURATION: 1, KEYS: 1}
+
+
+# https://learn.microsoft.com/en-us/azure/bot-service/rest-api/bot-framework-rest-connector-authentication
+def test_the_recipe_for_a_bot_in_teams_takes_its_tokens_and_no_others(
+    issuer: Issuer, ticking: StandingClock, make_relay: MakeRelay, clock: Clock
+) -> None:
+    readme = Path(__file__).parents[3] / "platforms" / "microsoft_teams" / "README.md"
+    asked = YAML(typ="safe").load(readme.read_text("utf-8").split("```yaml")[2].split("```")[0])["webhooks"][0]["jwt"]
+    issuer.publish(public_jwk("RS256", PRIVATE["RS256"], "k1", use="sig", endorsements=["msteams"]))
+    relay = relay_for(asked | {"jwks": issuer.url + KEYS}, ticking, make_relay)
+    service = "https://smba.trafficmanager.net/emea/"
+    good = {"iss": "https://api.botframework.com", "aud": asked["audience"], "nbf": int(NOW), "serviceurl": service}
+
+    def post(**claims: Any) -> int:
+        token = issuer.token(**(good | {"scope": None} | claims))
+        return relay.post("orders", b'{"type": "message", "id": "1"}', {"Authorization": f"Bearer {token}"}).status_code
+
+    assert [post(aud="another-bot"), post(iss=issuer.url), post(exp=int(NOW) - 301)] == [401, 401, 401]
+    assert post(exp=int(NOW) - 299) == 200, relay.rejections()
+    assert relay.event().document()["_webhook"]["claims"]["serviceurl"] == service
 
 
 def changed(token: str, **header: Any) -> str:
