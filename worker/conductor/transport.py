@@ -44,8 +44,8 @@ class Transport(RESTClientObject):  # type: ignore[misc]
     ) -> RESTResponse:
         """Sends one request of the current call, whose limits hold; a `body` that is a string is JSON already.
 
-        Raises AuthorizationException for 401 and 403, ApiException for any other answer that isn't 2xx; without an
-        answer Unreachable, NotNow, Garbled or OutcomeUnknown.
+        Raises AuthorizationException for 401 and 403, unless the request is for a token; ApiException for any other
+        answer that isn't 2xx; without an answer Unreachable, NotNow, Garbled or OutcomeUnknown.
         """
         call = current.get()
         call.requested = False
@@ -74,7 +74,9 @@ class Transport(RESTClientObject):  # type: ignore[misc]
         except (HTTPError, OSError) as error:
             raise _failure(error, call) from error
         answer = RESTResponse(Response(found.status, found.reason, found.headers, text))
-        if answer.status in (401, 403):
+        # This error may make the client ask for a token: without end, if a token is what was refused.
+        asks_for_token = method == "POST" and url.endswith("/token")
+        if answer.status in (401, 403) and not asks_for_token:
             raise AuthorizationException(http_resp=answer)
         if not 200 <= answer.status <= 299:
             raise ApiException(http_resp=answer)

@@ -102,3 +102,14 @@ def test_an_expired_token_is_renewed_and_the_call_made_once_more(server: StandIn
     server.answers = [answer]
     assert conductor.start("flow", None, "{}", "event") == "w1"
     assert [request.path for request in server.requests] == ["/api/token", "/api/workflow"] * 2
+
+
+def test_a_key_that_is_withdrawn_is_asked_for_a_token_once_for_each_call(server: StandIn) -> None:
+    """The client by itself would ask without end."""
+    conductor = Conductor(Server(server.url, "key", "secret"), 30)
+    first = [Answer({"token": "old"})]
+    refused = Answer({"error": "INVALID_TOKEN", "message": "no such key"}, 401)
+    server.answers = [lambda asked: first.pop() if asked.path == "/api/token" and first else refused]
+    with pytest.raises(NotNow):
+        conductor.poll("me")
+    assert [request.path for request in server.requests].count("/api/token") == 2
