@@ -160,10 +160,11 @@ def test_a_completion_whose_answer_was_lost_is_done_though_its_workflow_is_archi
 
 @archives
 @pytest.mark.skipif(os.environ.get("TEST_CONDUCTOR") == "redis-es", reason="it shows archived workflows as others")
-@pytest.mark.parametrize(("webhook", "workflow"), [("starts", STARTED), ("chat", TOLD)])
+@pytest.mark.parametrize("webhook", ["starts", "chat"])
 def test_a_start_whose_answer_was_lost_is_made_once_though_its_workflow_is_archived(
-    bridge: Bridge, proxy: LosesOne, conductor: Conductor, webhook: str, workflow: str
+    bridge: Bridge, proxy: LosesOne, conductor: Conductor, webhook: str
 ) -> None:
+    workflow = STARTED if webhook == "starts" else TOLD
     conductor.register(workflow, [set_variable("note", done=True)], workflowStatusListenerEnabled=True)
     proxy.end_of_path = "/api/workflow"
     event_id = bridge.orders(webhook, {"thread": unique("thread")})

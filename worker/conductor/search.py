@@ -102,9 +102,9 @@ _EXACT = re.compile(r"[\w.:;#@/=%+&$~-]+", re.ASCII)
 of them (measured)."""
 
 
-def _with(search: Search, kind: str, field: str, value: str) -> list[dict[str, Any]]:
+def _with(search: Search, what: str, field: str, value: str) -> list[dict[str, Any]]:
     """The newest summaries in which the field has exactly this value."""
     if not _EXACT.fullmatch(value):
         return []
-    found = search(kind, f"{field}='{value}'", "startTime:DESC", 0, 100)
+    found = search(what, f"{field}='{value}'", "startTime:DESC", 0, 100)
     return [one for one in objects(found) if one.get(field) == value]
