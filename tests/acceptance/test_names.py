@@ -1,4 +1,5 @@
-"""Names that no path of Conductor's API may contain: its server answers 400 to `/` and `\\`, however encoded."""
+"""Names that no path of Conductor's API may contain: its server answers 400 to `/` and `\\`, however encoded, and dots
+alone lead to another path."""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ def test_a_task_whose_name_fits_no_path_is_completed_by_its_id(
     new_bridge: Callable[..., Bridge], conductor: Conductor
 ) -> None:
     bridge = new_bridge(WEBHOOKS).start_worker_alone()
-    names = ("a/b", "a\\b", "a b")
+    names = ("a/b", "a\\b", "a b", ".", "..")
     conductor.register(RESUMED, [wait_for_webhook(name, {"$.step": name}) for name in names])
     workflow_id = conductor.start(RESUMED)
     for name in names:

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.conductor.errors import ConductorError, Garbled, NotFound
+from worker.conductor.errors import ConductorError, Garbled, NotFound, Refused
 from worker.conductor.responses import UNDER_WAY, about_workflow, checked, id_of, objects, tasks_in, workflow_status
+from worker.conductor.search import fits_path
 
 if TYPE_CHECKING:
     from worker.conductor.api import Api
@@ -53,8 +54,10 @@ class Messages:
     def correlated(self, name: str, key: str, ended: bool, largest: int | None = None) -> list[dict[str, Any]]:
         """The workflows of this name with the key as correlation id; those that have ended or are paused, if `ended`.
 
-        `largest`: as of `Api.call`.
+        `largest`: as of `Api.call`. Raises Refused, without a call, for a name that fits no path.
         """
+        if not fits_path(name):
+            raise Refused(f"Conductor can't be asked for workflows named {name}: no path can hold that name")
         # `get_workflows2`, a GET, refuses keys with a slash.
         get = self._api.workflows.get_workflows
         found = checked(

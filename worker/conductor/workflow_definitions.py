@@ -28,7 +28,7 @@ _SHOWN = 10
 _MADE_AS_IT_RUNS = ("DYNAMIC", "FORK_JOIN_DYNAMIC")
 """Types of tasks that Conductor turns into others as the workflow runs: what they are no definition says."""
 
-_NO_PATH = "no path of its API may contain / or \\"
+_NO_PATH = "no path of its API can hold that name"
 _RENAME = "rename the workflow"
 
 Documents = Callable[[Webhook], Sequence[Mapping[str, Any]]]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.conductor.stand_in import Answer, StandIn
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError
+from worker.conductor.errors import ConductorError, Refused
 from worker.conductor.messages import Messages
 
 GONE = Answer({"message": "No such workflow found by id: w1"}, 404)
@@ -103,3 +103,10 @@ def test_whether_queues_are_on_is_not_told_by_a_server_that_is_away(
     server.answers = [answer]
     with pytest.raises(ConductorError):
         messages.are_on()
+
+
+@pytest.mark.parametrize("name", ["a/b", ".", ".."])
+def test_nothing_is_asked_by_a_path_that_would_be_another(server: StandIn, conductor: Conductor, name: str) -> None:
+    with pytest.raises(Refused, match="no path can hold that name"):
+        conductor.messages.with_key(name, "k", ended=False)
+    assert server.requests == []
