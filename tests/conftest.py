@@ -289,8 +289,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 def _needs_server(scope: str) -> bool:
     """Whether the tests of a scope use their process's Conductor server."""
-    if scope == "tests/bench/test_on_conductor.py":
-        return True
     return scope.startswith("tests/acceptance/") and not scope.endswith("/test_listen.py")
 
 

@@ -381,31 +381,6 @@ def test_every_value_is_in_the_schema_and_every_object_of_the_schema_is_closed()
 # --- afterwards
 
 
-def test_the_notes_say_what_to_do_next() -> None:
-    def notes(values: str, *settings: str) -> str:
-        arguments = ["--values", str(CHART / "ci" / f"{values}-values.yaml")]
-        for setting in settings:
-            arguments += ["--set", setting]
-        text = run_helm("install", "bridge", str(CHART), "--dry-run=client", *arguments)
-        return text.partition("NOTES:")[2]
-
-    postgresql = notes("postgresql")
-    for line in (
-        "rollout status deployment/bridge-webhook-bridge-relay",
-        "helm test bridge -n default --logs",
-        "port-forward service/bridge-webhook-bridge-admin 8090:8090",
-        "http://localhost:8000/webhook/slack",
-        "networkPolicy.ingressFrom",
-    ):
-        assert line in postgresql
-    assert "https://hooks.example.com/webhook/github-deploys" in notes("everything")
-    assert "While the database is down" in postgresql
-    assert "deployment/bridge-webhook-bridge -c relay" in notes("sqlite")
-    assert "While the database is down" not in notes("sqlite")
-    assert "WARNING" not in postgresql
-    assert "the loss of a node is a gap" in notes("postgresql", "relay.replicas=1")
-
-
 @every_values
 def test_new_definitions_are_checked_before_an_upgrade_changes_anything(values: Path) -> None:
     objects = with_values(values)
