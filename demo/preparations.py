@@ -75,8 +75,8 @@ def for_a_terminal(environment: Mapping[str, str], root: Path = ROOT) -> None:
     private.make_folder(file.parent)
     names = ("CONDUCTOR_SERVER_URL", "CONDUCTOR_UI_SERVER_URL", "PORT", "ADMIN_PORT")
     known = "".join(f"export {name}={shlex.quote(environment[name])}\n" for name in names if name in environment)
-    file.write_text(
-        f"# Written by `make run`. In another terminal, in the project's folder: . {TERMINAL}\n"
-        f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n{known}',
-        encoding="utf-8",
-    )
+    with open(file, "w", encoding="utf-8", opener=private.opener) as opened:
+        opened.write(
+            f"# Written by `make run`. In another terminal, in the project's folder: . {TERMINAL}\n"
+            f'export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"\n{known}'
+        )

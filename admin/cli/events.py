@@ -100,7 +100,7 @@ def events(
       pending    held for a task that starts waiting, or waiting for Conductor
       delivered  its targets are completed or started
       expired    its hold ran out, and no task took it
-      ignored    the webhook only starts workflows, and no `when` held
+      ignored    it was for nothing: no `when` held, or no workflow ran for its message
       failed     Conductor refused it permanently: fix the cause, then replay
 
     \b
