@@ -39,17 +39,21 @@ def test_without_a_secret_nothing_counts_before_the_challenge(make_relay: MakeRe
 
 
 def test_a_challenge_that_verifies_is_answered_only_once_that_is_stored(make_relay: MakeRelay) -> None:
-    relay = make_relay({"name": "slack", "platform": "slack"})
+    facebook = {"name": "facebook", "platform": "facebook", "secret": KEY, "verify_token": KEY}
+    relay = make_relay({"name": "slack", "platform": "slack"}, facebook)
+    subscribe = {"hub.mode": "subscribe", "hub.verify_token": KEY, "hub.challenge": "1"}
     with (
         closing(sqlite3.connect(relay.url.removeprefix("sqlite:///"), isolation_level=None)) as other,
         mock.patch.object(relay.store._connections, "busy_timeout", 0.1),
     ):
         other.execute("BEGIN IMMEDIATE")
         assert relay.post("slack", CHALLENGE).status_code == 503
+        assert relay.client.get("/webhook/facebook", query_string=subscribe).status_code == 503
         assert relay.verified() == set()
         other.execute("ROLLBACK")
     assert relay.post("slack", CHALLENGE).status_code == 200
-    assert relay.verified() == {"slack"}
+    assert relay.client.get("/webhook/facebook", query_string=subscribe).status_code == 200
+    assert relay.verified() == {"slack", "facebook"}
 
 
 def test_another_process_may_have_answered_the_challenge(make_relay: MakeRelay) -> None:
