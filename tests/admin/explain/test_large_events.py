@@ -22,7 +22,7 @@ from tests.admin.conftest import Cli
 from tests.admin.explain.test_explain import task
 from tests.admin.sample import Sample
 
-LARGE = {"items": [{"id": number, "tags": ["a", "b"]} for number in range(5000)], "blob": "x" * 1_000_000}
+LARGE = {"items": [{"id": number, "tags": ["a", "b"]} for number in range(5000)], "blob": "x" * 200_000}
 
 
 def arrives(sample: Sample, payload: Mapping[str, Any]) -> str:
@@ -71,7 +71,7 @@ def test_tasks_that_share_a_path_cost_no_more_than_one_of_them(
     wait(sample, 1, lambda one: "$..id")
     calm = nodes()
     assert calm > 5000
-    wait(sample, 60, lambda one: "$..id")
+    wait(sample, 20, lambda one: "$..id")
     assert nodes() == calm
 
 
@@ -90,23 +90,23 @@ def test_all_paths_of_one_question_share_a_bound_and_what_is_beyond_it_is_said(
     assert verdicts["not compared"] > 50
 
 
-@pytest.mark.parametrize("path", ["$", "$.items", "$.items[*]", "$.blob"])
+@pytest.mark.parametrize("path", ["$", "$.items[*]"])
 def test_an_explanation_of_a_large_event_is_no_longer_than_people_read(
     path: str, sample: Sample, client: FlaskClient, cli: Cli
 ) -> None:
-    wait(sample, 60, lambda one: path)
+    wait(sample, 20, lambda one: path)
     calm, large = arrives(sample, {"items": [1], "blob": "x"}), arrives(sample, LARGE)
 
     def answers(event_id: str) -> list[str]:
         return [
-            client.get(f"/api/events/{event_id}/why?limit=60").text,
+            client.get(f"/api/events/{event_id}/why?limit=20").text,
             client.get(f"/events/{event_id}?all=true").text.split('id="payload"')[0],
             cli("events", "explain", event_id, "--json").output,
-            json.dumps(as_json(operations.explain_event(sample.bridge(), event_id, 60))),
+            json.dumps(as_json(operations.explain_event(sample.bridge(), event_id, 20))),
         ]
 
     for small, answer in zip(answers(calm), answers(large), strict=True):
-        assert len(answer) < len(small) + 60 * 6000
+        assert len(answer) < len(small) + 20 * 6000
     [criterion] = json.loads(answers(large)[0])["tasks"][0]["criteria"]
     assert "leftOut" in criterion
     [criterion] = json.loads(answers(calm)[0])["tasks"][0]["criteria"]

@@ -155,7 +155,7 @@ TestTasks.settings = TestHeld.settings = settings(max_examples=at_most(60), stat
 def test_an_events_path_is_evaluated_once_for_all_tasks() -> None:
     asked = []
 
-    def select(value: Any, shared: Any) -> list[Any]:
+    def select(value: Any, shared: Any = None, /) -> list[Any]:
         asked.append(value)
         return [1, None, "1", [1]]
 
