@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -171,6 +172,14 @@ def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
 def list_tasks(bridge: Bridge, workflow: str | None, limit: int, after: str = "") -> list[Task]:
     """Waiting tasks, of this workflow or of all, ordered by id. Raises StoreUnavailable."""
     return list(map(Task.of, bridge.store.queries.waiting_tasks(after, limit, workflow)))
+
+
+def forget_tasks(bridge: Bridge, task_ids: Sequence[str]) -> list[str]:
+    """The tasks no longer wait; returns those that did. Raises StoreUnavailable."""
+    forgotten = bridge.store.tasks.forget(task_ids, bridge.store.now())
+    for task_id in forgotten:
+        bridge.record("forgot", "", f"task {task_id}")
+    return forgotten
 
 
 def show_task(bridge: Bridge, task_id: str, limit: int) -> WholeTask:

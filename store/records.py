@@ -256,6 +256,9 @@ class Task:
     """Why no event can take it: its matches are missing or can't be parsed. None if they can."""
     iteration: int | None = None
     """Of the loop that it is in, from 1; 0 for a task in none, and None if Conductor didn't say."""
+    seen_at: int = 0
+    """When the call began that showed it waiting, in Unix milliseconds by the bridge's clock; 0 if the answer has just
+    come from the queue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ EFFECT_SECONDS = Histogram(
     "bridge_effect_seconds", "From an event's arrival to its effect in Conductor", ["kind"], buckets=_SECONDS
 )
 CONDUCTOR_UP = Gauge("bridge_conductor_up", "1 while Conductor answers, 0 while it doesn't")
+ANOTHER_SERVER = Gauge(
+    "bridge_another_server", "1 while Conductor knows none of the tasks that waited before, as another server does"
+)
 SWEEPS = Counter("bridge_sweeps_total", "Scans for waiting tasks", ["outcome"])
 SWEEP_SECONDS = Histogram("bridge_sweep_seconds", "Duration of a scan for waiting tasks", buckets=_SECONDS)
 DISCOVERY_WAY = Gauge(
@@ -53,6 +56,7 @@ DEFINITIONS_OK = Gauge("bridge_definitions_ok", "0 after a reload that found err
 def leadership_over() -> None:
     """This worker no longer decides: only the leader reports these values."""
     DECIDING.set(0)
+    ANOTHER_SERVER.set(0)
     INDEX_WAITS.set(0)
     WORKFLOW_PROBLEMS.set(0)
     OLDEST_PENDING.set(0)

@@ -38,6 +38,7 @@ OVER = {
     "failed": "No more events have failed for ten minutes",
     "rejecting": "No webhook rejects all of its deliveries any more",
     "conductor": "Conductor answers again",
+    "another server": "Conductor knows the waiting tasks again",
     "store": "The store can be used again",
     "definitions": "The webhook definitions are valid again",
     "gone": "The missing webhooks are back, or have been gone for a day",
@@ -125,6 +126,9 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
     if facts.get("conductor", "up") != "up":
         body = "It has been down for a minute. Events are still accepted, and are delivered when it is back."
         yield Message("conductor", "Conductor can't be used", body, ("conductor",))
+    if "another_server" in facts:
+        body = "Is CONDUCTOR_SERVER_URL right, and Conductor's database there? The tasks are kept. " + see("/", "check")
+        yield Message("another server", "Conductor knows none of the waiting tasks", body, ("conductor",))
     if broken := tuple(process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")):
         body = f"Found by {_listed(broken)}. The last good ones stay in force. {see('/', 'check')}"
         yield Message("definitions", "The webhook definitions have errors", body, broken)

@@ -88,6 +88,12 @@ def _conductor(state: State) -> Iterator[Issue]:
     elif conductor != "up":
         text = "Conductor can't be used. Events are accepted and kept, and delivered once it is back."
         yield Issue("error", text, (conductor,))
+    elif tasks := facts.get("another_server"):
+        text = (
+            "Conductor knows none of the tasks that waited before: it is another server, or its database is empty. They"
+            " are kept. If it has lost them for good, run `webhook-bridge tasks forget`."
+        )
+        yield Issue("error", text, (tasks,), "tasks")
     elif lacks := facts.get("conductor_lacks"):
         yield Issue("error", "Conductor lacks calls that the bridge needs, or doesn't allow them.", (lacks,))
     elif fails := facts.get("index_fails"):

@@ -178,6 +178,7 @@ _REPORTED = {
     "definitions_error:relay": "the relay found errors in the definitions, and keeps using the last good ones: {}",
     "definitions_error:worker": "the worker found errors in the definitions, and keeps using the last good ones: {}",
     "conductor": "the worker can't use Conductor: {}",
+    "another_server": "Conductor knows none of the tasks that waited before, as another server would: {}",
     "index_fails": "events wait for Conductor's index: {}",
 }
 """What relay and worker last reported in the store → what it means."""

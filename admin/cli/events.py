@@ -386,6 +386,7 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
     Examples:
       webhook-bridge tasks --workflow deploy
       webhook-bridge tasks show TASK_ID          which recent events came close, and what they lacked
+      webhook-bridge tasks forget TASK_ID        Conductor has lost it for good: it no longer waits
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -404,6 +405,23 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
     echo_list(found, columns, "no task is known to be waiting", as_json)
     if len(found) == limit:
         click.echo(f"only {limit} tasks are listed; see --limit", err=True)
+
+
+@tasks.command("forget", short_help="No longer wait for tasks that Conductor has lost.")
+@click.argument("task_ids", metavar="TASK_ID...", nargs=-1, required=True)
+@here
+def forget_tasks(here: Here, task_ids: tuple[str, ...]) -> None:
+    """No longer wait for these tasks: Conductor has lost them for good, as after a reset of its database.
+
+    The bridge itself forgets a task that Conductor has lost only while Conductor knows others that waited before. A
+    task that Conductor shows in progress is found again.
+    """
+    forgotten = operations.forget_tasks(here.bridge, task_ids)
+    for task_id in forgotten:
+        click.echo(f"{task_id} is forgotten")
+    for task_id in sorted(set(task_ids).difference(forgotten)):
+        click.echo(f"{task_id} does not wait", err=True)
+    sys.exit(int(len(forgotten) < len(set(task_ids))))
 
 
 @tasks.command("show", short_help="Show a task, and which events came close.")

@@ -102,18 +102,23 @@ def _new_rows(decisions: Iterable[Decision], now: int, worker: str, claim: int) 
     return found
 
 
-_INTO = f"bridge.tasks ({rows.TASK}, seen_at)"
-# Conductor queues a task that ended again only if it is rerun: then it waits again. A task that has returned since the
-# agenda was read, and is found now, waits at once instead of from the next agenda on.
+_INTO = f"bridge.tasks ({rows.TASK})"
+# A task that is settled waits again if Conductor shows it waiting: it was rerun, or wrongly believed to be gone. An
+# answer to a call that began before it was settled may be older than that. A queue hands out what waits again only.
+# A task that has returned since the agenda was read, and is found now, waits at once instead of from the next agenda.
 _AGAIN = """
 ON CONFLICT (id) DO UPDATE SET state = 'waiting', settled_at = NULL, scheduled_at = excluded.scheduled_at,
     matches = excluded.matches, broken = excluded.broken, seen_at = excluded.seen_at
-WHERE excluded.found_by = 'queue' AND tasks.state IN ('completed', 'gone') OR tasks.state = 'returned' RETURNING id
+WHERE tasks.state = 'returned' OR tasks.state IN ('completed', 'gone')
+    AND (excluded.found_by = 'queue' OR excluded.seen_at > tasks.settled_at) RETURNING id
 """
 # A function of the state: PostgreSQL would look for some tasks among all that wait.
 _DROP = "UPDATE bridge.tasks SET state = 'gone', settled_at = %s WHERE id = ANY(%s) AND coalesce(state, '') = 'waiting'"
 _TAKEN_IN_TIME = f"""
 SELECT {rows.TASK} FROM bridge.tasks WHERE state = 'taken' AND response_timeout > 0 AND id > %s ORDER BY id LIMIT %s
+"""
+_SETTLED_BY = """
+SELECT id FROM bridge.tasks WHERE settled_at IS NOT NULL AND settled_at <= %s ORDER BY settled_at DESC LIMIT %s
 """
 _WAIT_AGAIN = "UPDATE bridge.tasks SET state = 'waiting' WHERE id = ANY(%s) AND state = 'returned'"
 
@@ -128,8 +133,8 @@ class Tasks:
     def adopt(self, term: Term, tasks: Sequence[Task], now: int) -> list[Task]:
         """Stores tasks that were found waiting; returns those that weren't known to wait before.
 
-        A settled task that the index shows doesn't wait again, since an index may lag. One that has returned waits from
-        now on.
+        A settled task waits again, unless the call that showed it waiting began before it was settled. One that has
+        returned waits from now on.
         """
         tasks = list(map(storable.task, tasks))
         fresh = set[str]()
@@ -151,6 +156,21 @@ class Tasks:
         for step in rows.steps(task_ids):
             with self._leadership.deciding(term) as transaction:
                 transaction.write(_WAIT_AGAIN, (sorted(step),))
+
+    def forget(self, task_ids: Sequence[str], now: int) -> list[str]:
+        """The tasks no longer wait: a person says so, whoever is leader. Returns those that waited."""
+        with self._database.transaction() as transaction:
+            return [task_id for (task_id,) in transaction.fetch(f"{_DROP} RETURNING id", (now, sorted(task_ids)))]
+
+    def not_waiting(self, task_ids: Sequence[str]) -> list[str]:
+        """Those of the tasks that don't wait any more, as somebody else has settled them."""
+        sql = "SELECT id FROM bridge.tasks WHERE id = ANY(%s) AND settled_at IS NOT NULL"
+        steps = rows.steps(task_ids)
+        return [task_id for step in steps for (task_id,) in self._database.read(sql, (list(step),))]
+
+    def settled_by(self, moment: int, limit: int) -> list[str]:
+        """The last tasks that were settled by then."""
+        return [task_id for (task_id,) in self._database.read(_SETTLED_BY, (moment, limit))]
 
     def taken_in_time(self, after: str, limit: int) -> list[Task]:
         """Taken tasks with a response time-out, after that id, in order of id."""

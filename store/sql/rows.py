@@ -71,10 +71,10 @@ NEW_EVENT = (
 )
 TASK = (
     "id, workflow_id, workflow, reference_name, matches, scheduled_at, response_timeout, domain, found_by, state,"
-    " broken, iteration"
+    " broken, iteration, seen_at"
 )
 _OF_TASK = attrgetter(*TASK.split(", "))
-_TASK_NUMBERS = (5, 6, 11)
+_TASK_NUMBERS = (5, 6, 11, 12)
 _NO_CRITERIA = '""'
 """It matches nothing."""
 TARGET = (
@@ -174,9 +174,9 @@ def steps(items: Sequence[_Item], most: int = STEP) -> Iterator[Sequence[_Item]]
 
 
 def new_task_row(task: Task, now: int) -> tuple[object, ...]:
-    """The values of the columns of `TASK`, of a task that waits, and when it was seen."""
-    waiting = replace(task, matches=json.dumps(task.matches), state="waiting")
-    return (*_OF_TASK(waiting), now)
+    """The values of the columns of `TASK`, of a task that waits."""
+    waiting = replace(task, matches=json.dumps(task.matches), state="waiting", seen_at=task.seen_at or now)
+    return tuple(_OF_TASK(waiting))
 
 
 def workflow_row(found: Workflow) -> tuple[object, ...]:

@@ -32,8 +32,13 @@ webhooks:
   - name: any
     callback: {{secret: "${{APPROVALS_SECRET}}", query: [decision]}}
     receivers: {{{FLOW}: any}}
+  - name: brief
+    callback: {{secret: "${{APPROVALS_SECRET}}"}}
+    hold: 1s
+    receivers: {{{FLOW}: any}}
   - name: open
     callback: {{by: id}}
+    hold: 1s
     receivers: {{{FLOW}: any}}
 """
 SETTINGS = {"approvals_secret": "the-secret-of-the-approvals", "bridge_admin_token": TOKEN}
@@ -233,7 +238,7 @@ def test_what_it_can_not_complete_says_why(bridge: Bridge, conductor: Conductor)
         (nowhere, "failed", "Conductor has no workflow"),
         (ended, "expired", "ended"),
     ):
-        event_id = event_of(post(url(bridge, workflow_id)))
+        event_id = event_of(post(url(bridge, workflow_id, webhook="brief" if workflow_id == nowhere else "any")))
         bridge.wait_for_event(event_id, status)
         (target,) = bridge.targets(event_id)
         assert reason in str(target.error)

@@ -269,7 +269,7 @@ class SimulatedConductor:
     def waiting_in(self, workflow_id: str) -> list[Task]:
         self._see(workflow_id)
         return [
-            replace(self._task(task), found_by="index")
+            replace(self._task(task), found_by="index", seen_at=self.now())
             for task in self.tasks.values()
             if (task.workflow_id, task.status, task.kind) == (workflow_id, "IN_PROGRESS", TASK_TYPE)
         ]
@@ -304,7 +304,9 @@ class SimulatedConductor:
     def waiting_task(self, task_id: str) -> Task | None:
         self._see(task_id)
         task = self.tasks[task_id]
-        return replace(self._task(task), found_by="index") if task.status == "IN_PROGRESS" else None
+        if task.status != "IN_PROGRESS":
+            return None
+        return replace(self._task(task), found_by="index", seen_at=self.now())
 
     def evaluate(self, workflow_id: str) -> bool:
         self._see(workflow_id)

@@ -207,6 +207,11 @@ def test_webhooks_that_have_gone_are_named(store: SqliteStore) -> None:
     assert "503 for a minute, then 404" in found.body
 
 
+def test_a_conductor_that_knows_none_of_the_waiting_tasks_is_told_of(store: SqliteStore) -> None:
+    store.facts.set("another_server", "t1")
+    assert "The tasks are kept" in troubles(store)["another server"].body
+
+
 # --- sending ---
 
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from store.clock import ServerClock, SteadyClock
@@ -16,7 +17,7 @@ from store.records import Task, Workflow
 from store.sql.database import Clock
 from worker.conductor import search
 from worker.conductor.addressed import WorkflowTasks
-from worker.conductor.errors import Garbled, NotFound, NotThere
+from worker.conductor.errors import Garbled, NotFound, NotThere, must_name
 from worker.conductor.messages import Messages
 from worker.conductor.responses import (
     UNDER_WAY,
@@ -136,18 +137,20 @@ class Conductor:
 
     def waiting_in(self, workflow_id: str) -> list[Task]:
         """The workflow's tasks in progress. Raises Garbled if they can't be read."""
+        began = self.now()
         return [
-            task_of(item, "index", item.get("domain"))
+            replace(task_of(item, "index", item.get("domain")), seen_at=began)
             for item in tasks_in(self.messages.workflow(workflow_id, tasks=True))
             if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
         ]
 
     def waiting_task(self, task_id: str) -> Task | None:
         """The whole task, if it is in progress. Raises Garbled if it can't be read."""
+        began = self.now()
         found = self._task(task_id)
         if found is None or found.get("status") != "IN_PROGRESS":
             return None
-        return task_of(found, "index", found.get("domain"))
+        return replace(task_of(found, "index", found.get("domain")), seen_at=began)
 
     def task(self, task_id: str) -> TaskStatus | None:
         """The task's status; None if Conductor has no such task."""
@@ -157,7 +160,8 @@ class Conductor:
     def _task(self, task_id: str) -> dict[str, Any] | None:
         try:
             found = checked(dict, self._api.call(self._api.tasks.get_task, task_id))
-        except NotFound:
+        except NotFound as error:
+            must_name(task_id, error)
             return None
         if not isinstance(found.get("status"), str) or found.get("taskId", task_id) != task_id:
             raise Garbled(f"the answer isn't task {task_id}: {str(found)[:100]!r}")

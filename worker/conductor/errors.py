@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -94,6 +95,13 @@ def looking_up(what: str) -> Iterator[None]:
         raise NotNow(f"{what}: {error}", error.status) from error
 
 
+def must_name(id_: str, error: NotFound) -> None:
+    """Raises NotThere unless the answer names the id that was asked for: Conductor does, and others may be in between.
+    Even then it proves only that whoever answered doesn't know the id."""
+    if id_ not in str(error):
+        raise NotThere(str(error), error.status, error.call) from error
+
+
 def answered(answer: Response, call: str) -> ConductorError:
     """What a non-2xx answer to this call means; `call` is written as ``GET /tasks/{id}``."""
     status, message = answer.status_code, _message(answer.text)
@@ -110,7 +118,7 @@ def answered(answer: Response, call: str) -> ConductorError:
 def _kind(status: int, message: str) -> type[ConductorError]:
     if status == 404:
         # A gateway, or a server that is starting, also answers 404; Conductor names what it doesn't know.
-        return NotFound if any(words in message for words in _NO_SUCH_ITEM) else NotThere
+        return NotFound if _NO_SUCH_ITEM.match(message) else NotThere
     if status in (405, 501) or message.startswith("Request method "):  # 405 in Conductor 3.32, 500 in 3.13
         return NotThere
     if status in _TRY_AGAIN:
@@ -120,8 +128,8 @@ def _kind(status: int, message: str) -> type[ConductorError]:
     return OutcomeUnknown
 
 
-_NO_SUCH_ITEM = ("No such ", " not found")
-"""In Conductor's messages, and in none of Spring's or a gateway's for an unknown path: Kong's is `no Route matched`."""
+_NO_SUCH_ITEM = re.compile("No such |(Task|Workflow) .*not found")
+"""How Conductor's messages begin, and none of a gateway's: those are `Resource not found`, or `no Route matched`."""
 
 _TOO_LARGE = "is greater than the permissible limit"
 """In an answer of 500 that every try would get."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from worker.conductor.errors import ConductorError, Garbled, NotFound, Refused
+from worker.conductor.errors import ConductorError, Garbled, NotFound, Refused, must_name
 from worker.conductor.responses import UNDER_WAY, about_workflow, checked, id_of, objects, tasks_in, workflow_status
 from worker.conductor.search import fits_path
 
@@ -47,7 +47,8 @@ class Messages:
         get = self._api.workflows.get_execution_status
         try:
             found = checked(dict, self._api.call(get, workflow_id, include_tasks=tasks))
-        except NotFound:
+        except NotFound as error:
+            must_name(workflow_id, error)
             return None
         return about_workflow(workflow_id, found)
 

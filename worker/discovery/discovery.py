@@ -8,8 +8,9 @@ reads the whole index and then, in steps, all running workflows of the receivers
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Container, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import structlog
@@ -17,7 +18,9 @@ import structlog
 from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError
+from worker.conductor.responses import TaskStatus
 from worker.discovery.index import CANNOT, LAG, Index
+from worker.discovery.missing import Missing
 from worker.discovery.scanner import OVERLAP
 
 log = structlog.get_logger()
@@ -31,7 +34,9 @@ _EMPTY_EVERY = 120.0
 _READS_AT_MOST = 10
 """Reading all running workflows takes at most one part in this many of the time."""
 _CHECKS = 50
-"""Waiting tasks whose status is requested one by one at each discovery, if there is no index."""
+"""Waiting tasks whose status is requested one by one at each discovery, and as many missing ones."""
+_WITNESSES = 20
+"""Waiting tasks that are asked for to tell whether the server is the right one, and as many settled ones."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +55,28 @@ class Known(Container[str], Protocol):
     def workflow_ids(self) -> set[str]:
         """Their workflows."""
 
+    def seen_by(self, moment: int) -> list[str]:
+        """The ids of those that were seen waiting by then, in Unix milliseconds by the bridge's clock."""
+
 
 class Discovery:
     """For one thread."""
 
-    def __init__(self, conductor: Conductor, index: Index, known: Known, step: int = STEP):
-        """`step`: running workflows that are read at each discovery."""
+    def __init__(
+        self,
+        conductor: Conductor,
+        index: Index,
+        known: Known,
+        settled_by: Callable[[int, int], list[str]],
+        step: int = STEP,
+    ):
+        """`settled_by`: moment and number → the last tasks that had been settled by then. `step`: running workflows
+        that are read at each discovery."""
         self._conductor = conductor
         self._index = index
         self._known = known
+        self._settled_by = settled_by
+        self.missing = Missing()
         self._clock = index.clock
         self._step = step
         self._runs = 0
@@ -89,11 +107,9 @@ class Discovery:
         try:
             ended = yield from self._search(searched_to)
         except ConductorError:
-            yield from self._check_some()  # while the index can't be searched, this is the only way
+            yield from self._check()  # while the index can't be searched, this is the only way
             raise
-        # The index alone doesn't prove that a task has ended.
-        yield from self._check(sorted(task_id for task_id in ended if task_id in self._known))
-        yield from self._check_some(ended)
+        yield from self._check({task_id for task_id in ended if task_id in self._known})
 
     def _search(self, searched_to: int) -> Generator[list[Task], None, set[str]]:
         """Finds waiting tasks; returns the ids of tasks that seem to have ended since the last discovery."""
@@ -109,7 +125,7 @@ class Discovery:
             if self._index.way != "workflows" or began >= self._read_not_before:
                 witness = self._find_witness(began)
                 # An index that is empty after all tasks have ended is right.
-                must_show = reads_all and witness is not None and not self._index.ended_of([witness])
+                must_show = reads_all and witness is not None and self._waits(witness)
                 yield from filter(None, self._index.waiting_since(since, seen, must_show=must_show))
                 self._read_not_before = began + _READS_AT_MOST * (self._clock.monotonic() - began)
             if self._index.way == "workflows":  # all of them are read anyway
@@ -156,18 +172,38 @@ class Discovery:
             return
         del self._ahead[: self._step]
 
-    def _check_some(self, without: Collection[str] = ()) -> Iterator[Ended]:
-        """Requests the status of the next few waiting tasks, in rotation. Costs no more if many wait."""
+    def _waits(self, task_id: str) -> bool:
+        status = self._index.statuses_of([task_id]).get(task_id)
+        return status is not None and not status.terminal
+
+    def _turn(self) -> list[str]:
+        """The next few waiting tasks, in rotation, and of the missing ones. No more if many wait."""
         if not self._to_check:
             self._to_check.extend(self._known.ids())
-        turn: list[str] = []
+        missing, turn = self.missing.tasks, list[str]()
+        for task_id in [task_id for task_id in missing if task_id not in self._known]:
+            del missing[task_id]
         while self._to_check and len(turn) < _CHECKS:
             task_id = self._to_check.popleft()
-            if task_id in self._known and task_id not in without:
+            if task_id in self._known and task_id not in missing:
                 turn.append(task_id)
-        yield from self._check(turn)
+        return turn + list(islice(missing, _CHECKS))
 
-    def _check(self, task_ids: Sequence[str]) -> Iterator[Ended]:
-        """Requests the status of these tasks; yields those that have ended."""
-        if ended := self._index.ended_of(task_ids):
-            yield Ended(ended)
+    def _check(self, ended: Collection[str] = ()) -> Iterator[Ended]:
+        """Requests the status of the next few waiting tasks, and of those that have `ended` according to the index,
+        which alone is no proof. Yields those that are over."""
+        began = self._conductor.now()
+        answers = self._index.statuses_of([*dict.fromkeys((*sorted(ended), *self._turn()))])
+        is_right = None in answers.values() and self._is_right_server(answers)
+        if over := self.missing.judge(began, answers, is_right, ended):
+            yield Ended(over)
+
+    def _is_right_server(self, answers: Mapping[str, TaskStatus | None]) -> bool:
+        """Whether the server knows a task, waiting or ended, by which the right one is told."""
+        moment, missing = self.missing.right_at, self.missing.tasks
+        waiting = self._known.seen_by(moment)
+        if any(answers.get(task_id) is not None for task_id in waiting):
+            return True
+        others = (task_id for task_id in waiting if task_id not in missing and task_id not in answers)
+        witnesses = [*islice(others, _WITNESSES), *self._settled_by(moment, _WITNESSES)]
+        return any(status is not None for status in self._index.statuses_of(witnesses).values())

@@ -16,7 +16,7 @@ from store.clock import MonotonicClock
 from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, Unreachable
-from worker.conductor.responses import Unreadable
+from worker.conductor.responses import TaskStatus, Unreadable
 from worker.conductor.search import fits_path
 from worker.discovery.suspects import Kind, Suspect, Suspects
 
@@ -102,15 +102,15 @@ class Index:
             return set()
         return self._conductor.ended_since(end)
 
-    def ended_of(self, task_ids: Sequence[str]) -> list[str]:
-        """The tasks that have ended, according to Conductor. Those it doesn't answer for are left out.
+    def statuses_of(self, task_ids: Sequence[str]) -> dict[str, TaskStatus | None]:
+        """What Conductor says about each task: None if it doesn't know it. Those it doesn't answer for are left out.
 
         Raises ConductorError if it answers for none of them.
         """
         found, failed = self._each(self._conductor.task, task_ids)
         if failed and not found:
             self._must_answer(self._conductor, "task", failed[0][1])
-        return [id_ for id_, status in found if status is None or status.terminal]
+        return dict(found)
 
     def running(self) -> list[str]:
         """The ids of the receivers' running workflows; a receiver whose workflows can't be read is left out.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from config.webhooks import Webhook
 from store.records import NewTarget, Task
@@ -16,6 +17,8 @@ from worker.leader.rules import Plan, Rules
 
 _UNKNOWN = "unknown"
 """Stands for the name of a workflow that Conductor doesn't have."""
+_UNSIGNED_FOR_UNKNOWN = 1000
+"""Workflows that events may be held for, until those that nothing signs are no longer held for unknown ones."""
 _MAY_COME_AGAIN = frozenset({"FAILED", "TIMED_OUT"})
 """Conductor may retry such a task as long as its workflow runs."""
 
@@ -30,6 +33,8 @@ class AddressedEvents:
         self._held = held
         self._callbacks: Callbacks = held.callbacks
         self._unknown_tasks: list[Task] = []
+        self.right_at = 0
+        """When Conductor was last seen to be the right server, in Unix milliseconds; the leader sets it."""
 
     def take(self, plan: Plan) -> None:
         """Gives tasks their events, and ends what can't come to a task any more."""
@@ -62,6 +67,11 @@ class AddressedEvents:
                 plan.end(event)
             return
         if found is None:
+            # An empty server, or another one, knows no workflow either.
+            is_proven = answer.unknown_since < self.right_at <= answer.began
+            may_stay = is_signed(webhook) or len(self._callbacks) <= _UNSIGNED_FOR_UNKNOWN
+            if may_stay and not (hold_is_over or is_proven):
+                return
             if is_signed(webhook):
                 self._refuse(answer, plan)
             else:  # somebody made it up
@@ -110,7 +120,7 @@ class AddressedEvents:
             plan.take(event, task)
             self._ignore_others(workflow_id, place.reference_name, plan)
         else:
-            self._unknown_tasks.append(place.task)
+            self._unknown_tasks.append(replace(place.task, seen_at=answer.began))
 
     def _ignore_others(self, workflow_id: str, reference_name: str, plan: Plan) -> None:
         """A task has been taken by the first event for it. The other URLs were made before that, so a later task of its

@@ -64,7 +64,9 @@ class LookedUp:
     began: int
     """When it began, in Unix milliseconds by the store's clock."""
     found: Addressed | None
-    """None if Conductor has no such workflow."""
+    """None if Conductor doesn't know the workflow."""
+    unknown_since: int
+    """When the first look-up in a row began that didn't find it; `began` if this one did."""
 
     @property
     def place(self) -> OneTarget:
@@ -89,6 +91,8 @@ class _Workflow:
     failures: int = 0
     running: tuple[Proof, Turn] | None = None
     """As what it is being looked up."""
+    unknown_since: int | None = None
+    """When the first look-up in a row began that didn't find it, in Unix milliseconds."""
     is_outdated: bool = False
     """Whether more may be known than the running look-up can have seen."""
 
@@ -231,7 +235,12 @@ class Callbacks:
             if self._workflows.get(workflow.id) is not workflow:
                 continue
             # A task that can't be read concerns only the events for it, which wait.
-            told = [LookedUp(event, began, what) for event, what in answer if not isinstance(what, Exception)]
+            if answer[0][1] is not None:
+                workflow.unknown_since = None
+            elif workflow.unknown_since is None:
+                workflow.unknown_since = began
+            since = began if workflow.unknown_since is None else workflow.unknown_since
+            told = [LookedUp(event, began, what, since) for event, what in answer if not isinstance(what, Exception)]
             if not told and isinstance(error := answer[0][1], Exception):
                 self._failed(workflow, error)
             else:

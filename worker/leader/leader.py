@@ -111,7 +111,7 @@ class Leader:
         self.checks = Checks(context, self._reporter)
         self._index = Index(conductor, pools.index, self.decider.tasks, clock)
         self.scanner = Scanner(conductor, self._index, self.barrier, term.holder, settings.bridge_task_domains)
-        self._discovery = Discovery(conductor, self._index, self.decider.tasks)
+        self._discovery = Discovery(conductor, self._index, self.decider.tasks, store.tasks.settled_by)
         self._blocked_due = float("-inf")
         """When blocked webhooks' events are read again."""
         self.inbox = Inbox("the leader")
@@ -129,7 +129,7 @@ class Leader:
         self._set_definitions(self._definitions)
         self.decider.load(self._health)
         self._timeouts.load()
-        self.scanner.searched_to = self._reporter.recall(self.barrier)
+        self.scanner.searched_to = self._reporter.recall(self.barrier, self._discovery.missing)
         metrics.DECIDING.set(1)
         log.info(
             "this worker is leader",
@@ -241,7 +241,8 @@ class Leader:
         `suspects` may have been handed out by the queue earlier, when they couldn't be read.
         """
         self._health.beat("the loop")
-        tasks = [replace(task, broken=parse_task(task)[1]) for task in tasks]
+        now = self._store.now()
+        tasks = [replace(task, broken=parse_task(task)[1], seen_at=task.seen_at or now) for task in tasks]
         fresh: list[Task] = []
 
         def adopt(some: Sequence[Task]) -> None:
@@ -281,7 +282,8 @@ class Leader:
             quarantine.task_failed(task.id, error, partial(wait, [task]))
 
     def drop(self, task_ids: Sequence[str]) -> None:
-        """These tasks no longer wait: Conductor has ended them. Raises LeadershipLost and StoreUnavailable."""
+        """These tasks no longer wait: they are over, or a person has forgotten them. Raises LeadershipLost and
+        StoreUnavailable."""
 
         def drop(ids: Sequence[str]) -> None:
             self._store.tasks.drop(self.term, ids, self._store.now())
@@ -289,9 +291,14 @@ class Leader:
 
         for task_id, error in failing_items(task_ids, drop):  # the next discovery finds out that it has ended
             self.decider.quarantine.task_failed(task_id, error, lambda: None)
-        log.info("tasks no longer wait: Conductor has ended them", tasks=some_of(task_ids))
+        log.info("tasks no longer wait: Conductor has ended or lost them", tasks=some_of(task_ids))
 
     # --- whether Conductor can be used ---
+
+    def _see_server(self, right_at: int, absent: Sequence[str]) -> None:
+        """When Conductor was last the right server; and the tasks that it doesn't know, if it is another one now."""
+        self.decider.addressed.right_at = right_at
+        self._reporter.server(right_at, absent)
 
     def _conductor_answers(self) -> None:
         if self._failures:
@@ -331,11 +338,18 @@ class Leader:
         """Searches the index besides the scans. Raises ConductorError, StoreUnavailable, or TermOver."""
         if not self.scanner.searched_to:
             return
-        for found in self._discovery.run(self.scanner.searched_to):
-            if isinstance(found, Ended):
-                self._send(partial(self.drop, found.task_ids))
-            else:
-                self._send(partial(self.adopt, found))
+        missing = self._discovery.missing
+        if forgotten := self._store.tasks.not_waiting(list(missing.tasks)):
+            self._send(partial(self.drop, forgotten))
+        try:
+            for found in self._discovery.run(self.scanner.searched_to):
+                if isinstance(found, Ended):
+                    self._send(partial(self.drop, found.task_ids))
+                else:
+                    self._send(partial(self.adopt, found))
+        finally:
+            absent = list(missing.tasks) if missing.is_another_server else []
+            self._send(partial(self._see_server, missing.right_at, absent))
         # Last, since what was found must be stored by then.
         self._send(partial(self._reporter.searched_to, self._discovery.searched_to))
 

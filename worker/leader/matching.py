@@ -43,6 +43,7 @@ class WaitingTask:
         "reference_name",
         "response_timeout",
         "scheduled_at",
+        "seen_at",
         "workflow",
         "workflow_id",
     )
@@ -56,6 +57,7 @@ class WaitingTask:
         self.iteration = task.iteration
         self.scheduled_at = task.scheduled_at
         self.response_timeout = task.response_timeout
+        self.seen_at = task.seen_at
         self.criteria = criteria
         """None if the task's matches can't be parsed."""
 
@@ -139,6 +141,10 @@ class TaskIndex:
     def ids(self) -> list[str]:
         """The ids of all tasks. Other threads may call this."""
         return list(self._tasks)
+
+    def seen_by(self, moment: int) -> list[str]:
+        """The ids of the tasks that were seen waiting by then. Other threads may call this."""
+        return [task.id for task in list(self._tasks.values()) if task.seen_at <= moment]
 
     def workflow_ids(self) -> set[str]:
         """The workflows of all tasks. Other threads may call this."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
 
+from config.logs import some_of
 from config.webhooks import Definitions
 from store.clock import MonotonicClock
 from store.errors import StoreUnavailable
@@ -18,6 +19,7 @@ from worker.conductor.workflow_definitions import check_workflows
 from worker.context import Context
 from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index
+from worker.discovery.missing import Missing
 from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS
 
@@ -49,6 +51,10 @@ _SEARCHED_TO = "index_searched_to"
 """The server's time up to which the index was searched, in milliseconds."""
 _ALONE = "tasks_by_index_alone"
 """When a task was last found by the index alone, in Unix milliseconds."""
+_RIGHT_AT = "conductor_right_at"
+"""When Conductor was last seen to be the server whose tasks wait here, in Unix milliseconds."""
+ANOTHER_SERVER = "another_server"
+"""Which tasks Conductor doesn't know while it knows none that tell the right server; absent if it is that one."""
 _MISSING_CALLS = "conductor_lacks"
 """Which calls Conductor lacks, or our key may not make; absent if there are none."""
 _WORKFLOWS = "workflow_problems"
@@ -122,10 +128,20 @@ class Reporter:
         """
         self._store.facts.set(_SEARCHED_TO, str(moment))
 
+    def server(self, right_at: int, absent: Sequence[str]) -> None:
+        """Reports when Conductor was last the right server; and the tasks that it doesn't know, if it is another one
+        now."""
+        self.write(_RIGHT_AT, str(right_at))
+        metrics.ANOTHER_SERVER.set(bool(absent))
+        tasks = some_of(sorted(absent))
+        if self.write(ANOTHER_SERVER, ", ".join(tasks) or None) and tasks:
+            what = "Conductor knows none of the tasks that waited before: it is another server, or empty. They are kept"
+            log.error(what, tasks=tasks)
+
     # --- what a predecessor has reported ---
 
-    def recall(self, barrier: Barrier) -> int:
-        """Initializes the barrier from the store; returns up to when the index was searched. Raises StoreUnavailable.
+    def recall(self, barrier: Barrier, missing: Missing) -> int:
+        """Initializes these from the store; returns up to when the index was searched. Raises StoreUnavailable.
 
         Takes back the tasks and workflows that were set aside: those that still fail are set aside again.
         """
@@ -133,6 +149,7 @@ class Reporter:
         if (alone := facts.get(_ALONE)) is not None:
             self._alone_at = int(alone)
             barrier.found_alone(self._clock.monotonic() - max(0.0, (self._store.now() - self._alone_at) / 1000))
+        missing.right_at = int(facts.get(_RIGHT_AT, self._store.now()))
         for kind in KINDS:
             items = self._store.quarantine.items(kind, limit=_TAKEN_BACK)
             self._store.quarantine.take_back(kind, [item.id for item in items])

@@ -98,7 +98,7 @@ class Rules:
         if transitions.surely_was_running(self.scheduled(task), event.received_at, self._skew):
             return True
         workflow = self.workflows.get(task.workflow_id)
-        if workflow is None or transitions.is_started_by(event.id, workflow.root_correlation_id):
+        if transitions.is_started_by(event.id, workflow.root_correlation_id):
             return False
         return transitions.was_running(self._clock.to_local(workflow.root_started_at), event.received_at, self._skew)
 
@@ -111,14 +111,12 @@ class Rules:
         return transitions.came_in_time(self.scheduled(task), event.hold_until)
 
     def running_since(self, task: WaitingTask) -> float:
-        """The time before which a held event must not have arrived for the task to take it; infinite if Conductor
-        doesn't have its workflow, and -infinite if that is in doubt."""
+        """The time before which a held event must not have arrived for the task to take it; -infinite if that is in
+        doubt."""
         try:
             workflow = self.workflows.get(task.workflow_id)
         except InDoubt:
             return float("-inf")
-        if workflow is None:
-            return float("inf")
         return min(self.scheduled(task), self._clock.to_local(workflow.root_started_at) - self._skew)
 
     def version_may_fit(self, task: WaitingTask, webhook: Webhook) -> bool:
@@ -133,8 +131,7 @@ class Rules:
         versions = webhook.receivers[task.workflow]
         if versions is None:
             return True
-        workflow = self.workflows.get(task.workflow_id)
-        return workflow is not None and workflow.version in versions
+        return self.workflows.get(task.workflow_id).version in versions
 
 
 @dataclass

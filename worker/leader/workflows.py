@@ -59,13 +59,11 @@ class Workflows:
         self._threads = threads
         self._clock = clock
         self._known: dict[str, Workflow] = {}
-        self._absent: set[str] = set()
-        """What Conductor doesn't have, as seen by this decision."""
         self._unsaved: dict[str, Workflow] = {}
         self._running: set[str] = set()
         self._retried: set[str] = set()
         """Those of them whose last look-up failed."""
-        self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception | None, bool]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[str, Workflow | Exception, bool]] = queue.SimpleQueue()
         self._doubts = Suspects(clock, _LONGEST_PAUSE)
         self._retries = Retries[str, None]()
         self._ready: set[str] = set()
@@ -75,7 +73,6 @@ class Workflows:
     def begin(self) -> set[str]:
         """A decision begins. Returns the workflows about which more may be known than at the last one."""
         self._until = self._clock.monotonic() + _LONGEST
-        self._absent.clear()
         if len(self._known) > _REMEMBERED:
             self._known = dict(self._unsaved)
         while not self._answers.empty():
@@ -90,14 +87,14 @@ class Workflows:
         next_try = self._retries.due_at() - self._clock.monotonic()
         return max(0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf")))
 
-    def get(self, workflow_id: str) -> Workflow | None:
-        """The workflow; None if Conductor doesn't have it. Raises InDoubt if Conductor can't return it now, and
-        StoreUnavailable."""
+    def get(self, workflow_id: str) -> Workflow:
+        """The workflow. Raises InDoubt if Conductor can't return it now, and StoreUnavailable.
+
+        One that Conductor doesn't know is in doubt too, until its tasks are known to be over.
+        """
         self.look_up([workflow_id])
         if workflow_id in self._known:
             return self._known[workflow_id]
-        if workflow_id in self._absent:
-            return None
         doubt = self._doubts.get("workflow", workflow_id)
         if doubt is not None:
             raise InDoubt(doubt.reason)
@@ -149,7 +146,7 @@ class Workflows:
         self._doubts.read("workflow", ids)
 
     def _is_due(self, workflow_id: str) -> bool:
-        if workflow_id in self._known or workflow_id in self._absent or workflow_id in self._running:
+        if workflow_id in self._known or workflow_id in self._running:
             return False
         doubt = self._doubts.get("workflow", workflow_id)
         return doubt is None or self._clock.monotonic() >= doubt.due_at
@@ -161,7 +158,7 @@ class Workflows:
         """On the pool."""
         self._answers.put((workflow_id, *self._find(workflow_id)))
 
-    def _find(self, workflow_id: str) -> tuple[Workflow | Exception | None, bool]:
+    def _find(self, workflow_id: str) -> tuple[Workflow | Exception, bool]:
         """What the store or Conductor knows about the workflow, or why that is unknown; and whether it is new."""
         try:
             known = self._store.workflows.find(workflow_id)
@@ -175,11 +172,12 @@ class Workflows:
         # call may last.
         first = not self._is_in_doubt(workflow_id)
         try:
-            return self._conductor.within(_LONGEST if first else float("inf")).workflow(workflow_id), True
+            found = self._conductor.within(_LONGEST if first else float("inf")).workflow(workflow_id)
         except Exception as error:
             return error, False
+        return found or InDoubt("Conductor doesn't know it"), True
 
-    def _take(self, workflow_id: str, found: Workflow | Exception | None, is_new: bool) -> None:
+    def _take(self, workflow_id: str, found: Workflow | Exception, is_new: bool) -> None:
         self._running.discard(workflow_id)
         self._retried.discard(workflow_id)
         if isinstance(found, StoreUnavailable):
@@ -191,9 +189,6 @@ class Workflows:
             self._doubts.read("workflow", [workflow_id])
             log.info("a workflow can be looked up again", workflow_id=workflow_id)
         self._ready.add(workflow_id)
-        if found is None:
-            self._absent.add(workflow_id)
-            return
         self._known[workflow_id] = found
         if is_new:
             self._unsaved[workflow_id] = found

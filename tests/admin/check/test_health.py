@@ -51,6 +51,7 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"problems": (PROBLEM,)}, "error", "The definitions have errors"),
         ({"facts": {"conductor": "up", "discovery": "workflows: off"}}, "warning", "tasks can't be searched"),
         ({"facts": {"conductor": "up", "index_fails": "orders: 503"}}, "error", "events of these webhooks wait"),
+        ({"facts": {"conductor": "up", "another_server": "t1"}}, "error", "knows none of the tasks that waited before"),
         ({"facts": {"conductor": "up", "conductor_lacks": "GET /x"}}, "error", "lacks calls that the bridge needs"),
         ({"facts": {"conductor": "up", "definitions_error:relay": "x"}}, "error", "The relay found errors"),
         ({"facts": {"conductor": "up", "definitions_error:worker": "x"}}, "error", "The worker found errors"),

@@ -206,6 +206,13 @@ def test_waiting_tasks_are_listed_with_their_matches(cli: Cli) -> None:
     assert "BROKEN: '$[' is not a JSONPath" in cli("tasks").stdout
 
 
+def test_tasks_that_conductor_has_lost_for_good_are_forgotten(cli: Cli, sample: Sample) -> None:
+    result = cli("tasks", "forget", "task-old", "task-old", "unknown", code=1)
+    assert (result.stdout, result.stderr) == ("task-old is forgotten\n", "unknown does not wait\n")
+    assert "task-old" not in cli("tasks").stdout
+    assert sample.store.changes.newest()[0].detail == "task task-old"
+
+
 def test_tasks_are_filtered(cli: Cli) -> None:
     assert [one["taskId"] for one in json.loads(cli("tasks", "--workflow", "release", "--json").stdout)] == ["task-old"]
     assert [one["taskId"] for one in json.loads(cli("tasks", "--broken", "--json").stdout)] == ["task-broken"]

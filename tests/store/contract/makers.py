@@ -33,7 +33,7 @@ def kept(id_: str, **more: Any) -> RawDelivery:
 
 
 def task(number: int = 1, **more: Any) -> Task:
-    return replace(Task(f"t{number}", f"w{number}", "flow", "wait", {"$.a": 1}, NOW), **more)
+    return replace(Task(f"t{number}", f"w{number}", "flow", "wait", {"$.a": 1}, NOW, seen_at=NOW), **more)
 
 
 def completion(number: int = 1) -> NewTarget:

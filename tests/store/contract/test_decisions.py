@@ -77,13 +77,32 @@ def test_a_task_is_adopted_once_and_comes_back_as_it_was(store: Store) -> None:
     assert store.queries.task("t3") is None
 
 
-def test_the_index_brings_back_no_task_that_has_ended_but_the_queue_does(store: Store) -> None:
-    store.tasks.adopt(ME, [task()], NOW)
-    store.tasks.drop(ME, ["t1"], NOW)
-    assert store.tasks.adopt(ME, [task(found_by="index")], NOW) == []
-    assert store.queries.task("t1").state == "gone"  # type: ignore[union-attr]
-    assert len(store.tasks.adopt(ME, [task()], NOW)) == 1, "Conductor runs it again"
-    assert ids(store.queries.waiting_tasks()) == ["t1"]
+@pytest.mark.parametrize("state", ["completed", "gone"])
+def test_a_settled_task_waits_again_whoever_shows_it_unless_the_answer_may_be_older(store: Store, state: str) -> None:
+    """Conductor has run it again, or it was wrongly believed to be gone."""
+    store.tasks.adopt(ME, [task()], NOW - 9)
+    if state == "gone":
+        store.tasks.drop(ME, ["t1"], NOW)
+    else:
+        decide(store, arrive(store), completion())
+        end(store, "e1", "done")
+    assert store.tasks.adopt(ME, [task(found_by="index", seen_at=NOW)], NOW + 5) == []
+    assert store.queries.task("t1").state == state  # type: ignore[union-attr]
+    assert len(store.tasks.adopt(ME, [task(found_by="index", seen_at=NOW + 1)], NOW + 5)) == 1
+    assert [(one.id, one.seen_at) for one in store.queries.waiting_tasks()] == [("t1", NOW + 1)]
+    store.tasks.drop(ME, ["t1"], NOW + 6)
+    assert len(store.tasks.adopt(ME, [task()], NOW)) == 1, "a queue hands out what waits again only"
+
+
+def test_a_person_forgets_tasks_that_wait_and_the_last_that_settled_by_a_time_are_known(store: Store) -> None:
+    store.tasks.adopt(ME, [task(number) for number in range(5)], NOW)
+    decide(store, arrive(store), completion(0))
+    assert store.tasks.not_waiting(["t1", "t2", "unknown"]) == []
+    assert sorted(store.tasks.forget(["t0", "t1", "t2", "unknown"], NOW + 1)) == ["t1", "t2"]
+    assert sorted(store.tasks.not_waiting(["t0", "t1", "t2", "t3"])) == ["t1", "t2"]
+    store.tasks.drop(ME, ["t3"], NOW + 2)
+    assert (store.tasks.settled_by(NOW + 2, 1), store.tasks.settled_by(NOW, 9)) == (["t3"], [])
+    assert sorted(store.tasks.settled_by(NOW + 1, 9)) == ["t1", "t2"]
 
 
 def test_a_task_that_an_event_has_is_neither_adopted_nor_dropped(store: Store) -> None:

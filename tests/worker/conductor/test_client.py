@@ -107,6 +107,15 @@ def test_a_task_that_conductor_does_not_know_is_none(server: StandIn, conductor:
     assert conductor.task("nope") is None
 
 
+@pytest.mark.parametrize("message", ["Resource not found", "Task not found for taskId: t2", "No such task found by id"])
+def test_a_404_that_does_not_name_the_task_says_nothing_of_it(
+    server: StandIn, conductor: Conductor, message: str
+) -> None:
+    server.answers = [Answer({"statusCode": 404, "message": message}, 404)]
+    with pytest.raises(NotThere):
+        conductor.task("t1")
+
+
 def test_an_empty_answer_to_a_completion_means_that_none_was_pending(server: StandIn, conductor: Conductor) -> None:
     server.answers = [Answer("", kind="text/plain")]
     assert conductor.complete("w1", "wait", "t1", "{}", "event") is None
@@ -151,6 +160,7 @@ def test_a_start_carries_its_correlation_id_also_as_key_of_idempotency(server: S
         (Answer({"message": "No message available"}, 404), NotThere),
         (Answer({"message": "no Route matched with those values"}, 404), NotThere),  # Kong
         (Answer({"message": "Not Found"}, 404), NotThere),  # Amazon's API Gateway
+        (Answer({"message": "Resource not found"}, 404), NotThere),  # Azure's API Management
         (Answer({"message": None}, 404), NotThere),  # Spring Cloud Gateway
         (Answer("<html>nothing here</html>", 404, "text/html"), NotThere),
         (Answer("", 404), NotThere),

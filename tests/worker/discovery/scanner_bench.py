@@ -29,6 +29,8 @@ class Bench:
         self.found: list[Task] = []
         self.gone: list[str] = []
         self.known = Known()
+        self.settled: list[str] = []
+        """Tasks that settled long ago."""
         self.pool = ThreadPoolExecutor(2)
         self.barrier = Barrier(self.clock)
         self.barrier.term_began()
@@ -57,7 +59,7 @@ class Bench:
         return self.conductor._task(self.conductor.tasks[task_id])
 
     def discovery(self, step: int = 500) -> Discovery:
-        return Discovery(self.conductor, self.index, self.known, step)  # type: ignore[arg-type]
+        return Discovery(self.conductor, self.index, self.known, lambda *_: self.settled, step)  # type: ignore[arg-type]
 
     def discover(self, discovery: Discovery, *waiting: str) -> None:
         """One discovery while these tasks are known to wait."""
@@ -65,6 +67,8 @@ class Bench:
         for found in discovery.run(self.ms):
             if isinstance(found, Ended):
                 self.gone += found.task_ids
+                for task_id in found.task_ids:
+                    self.known.pop(task_id, None)
             else:
                 self.found += found
 

@@ -30,8 +30,41 @@ def test_a_discovery_reads_everything_at_first_and_rarely_again_and_else_what_is
 def test_a_discovery_says_which_waiting_tasks_have_ended(bench: Bench) -> None:
     ended, waits = bench.schedule(2)
     bench.conductor.end(ended, "CANCELED")
-    bench.discover(bench.discovery(), ended, waits, "unknown to Conductor")
-    assert sorted(set(bench.gone)) == [ended, "unknown to Conductor"]
+    discovery = bench.discovery()
+    bench.known.add(ended, waits, "unknown")
+    for found in ([ended], [ended], [ended], [ended, "unknown"]):
+        bench.discover(discovery)
+        assert bench.gone == found, "one that Conductor doesn't know is gone after minutes"
+        bench.ms += 40_000
+
+
+@pytest.mark.parametrize("known", ["none", "its own", "one that waited before", "one that had settled before"])
+def test_tasks_are_gone_only_from_a_server_that_knows_what_was_known_before(bench: Bench, known: str) -> None:
+    discovery = bench.discovery()
+    discovery.missing.right_at = bench.ms
+    [other] = bench.schedule() if known != "none" else ["another"]
+    if known == "its own":
+        bench.known.seen[other] = bench.ms + 1
+    if known == "one that had settled before":
+        bench.settled = [other]
+        bench.known.seen["lost"] = bench.ms
+    else:
+        bench.known.add(other)
+    for _ in range(10):
+        bench.ms += 30_000
+        bench.discover(discovery, "lost")
+    is_right = known.startswith("one")
+    assert (bench.gone[:1], discovery.missing.is_another_server) == ((["lost"], False) if is_right else ([], True))
+
+
+def test_no_more_missing_tasks_are_asked_for_at_a_time_than_others(bench: Bench) -> None:
+    discovery, asked = bench.discovery(), []
+    with mock.patch.object(bench.conductor, "task", lambda task_id: asked.append(task_id)):
+        for _ in range(5):
+            asked.clear()
+            bench.discover(discovery, *(f"lost{number}" for number in range(200)))
+            assert len(asked) <= 50 + 50 + 20
+    assert len(discovery.missing.tasks) == 200
 
 
 def test_without_an_index_waiting_tasks_are_asked_for_one_by_one_in_turn(bench: Bench) -> None:

@@ -117,7 +117,12 @@ def test_an_index_that_shows_nothing_though_it_must_is_off_until_it_shows_a_task
 def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
     ended, waits = bench.foreign(2)
     bench.conductor.end(ended, "CANCELED")
-    assert bench.index.ended_of([ended, waits, *bench.foreign()]) == [ended]
+    statuses = bench.index.statuses_of([ended, waits, "unknown"])
+    assert {id_: status and status.terminal for id_, status in statuses.items()} == {
+        ended: True,
+        waits: False,
+        "unknown": None,
+    }
 
 
 # --- one item that can't be read ---

@@ -42,7 +42,7 @@ class Conductor(StandIn):
             return Answer("<html>Conductor UI</html>", 200, "text/html")
         return next(
             (answer for beginning, answer in self.known.items() if call.startswith(beginning)),
-            Answer({"message": "No such thing"}, 404),
+            Answer({"message": "No such thing: webhook-bridge-check"}, 404),
         )
 
     def probe(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> list[CheckResult]:

@@ -11,7 +11,7 @@ from store.records import NewEvent, Result, Target
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench
 from tests.worker.leader.decider_bench import bench as bench
-from worker.leader import callbacks
+from worker.leader import addressed_events, callbacks
 
 SIGNED = {"name": "w", "receivers": {"flow": "any"}, "callback": {"secret": "a-secret-of-24-characters"}}
 BY_ID = {"name": "w", "receivers": {"flow": "any"}, "callback": {"by": "id"}}
@@ -178,6 +178,32 @@ def test_a_hold_ends_once_the_task_was_looked_for_after_it(bench: Bench) -> None
     decide(bench)
     assert (bench.event(event).status, bench.event(event).hold) == ("expired", "no")
     assert len(bench.decider.held.callbacks) == 0
+
+
+@pytest.mark.parametrize("webhook", [SIGNED, BY_ID])
+@pytest.mark.parametrize("proof", ["two answers of the right server", "the hold's end", "many of them"])
+def test_the_event_for_a_workflow_that_conductor_does_not_know_is_held_until_that_is_proven(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, webhook: dict[str, Any], proof: str
+) -> None:
+    """An empty server knows no workflow either."""
+    bench.define(webhook)
+    event = called(bench, "unknown", "approve")
+    if proof == "many of them":
+        monkeypatch.setattr(addressed_events, "_UNSIGNED_FOR_UNKNOWN", 0)
+        decide(bench)
+        assert (bench.event(event).hold == "held") == (webhook is SIGNED)
+        return
+    for _ in range(3):
+        decide(bench)
+        bench.ms += 70 * SECOND
+    assert bench.event(event).hold == "held"
+    if proof == "the hold's end":
+        bench.ms += 600 * SECOND
+    else:
+        bench.decider.addressed.right_at = bench.ms
+    decide(bench)
+    assert bench.event(event).hold == "no"
+    assert [one.workflow for one in targets(bench, event)] == (["unknown"] if webhook is SIGNED else [])
 
 
 def test_after_downtime_a_task_that_came_within_the_hold_takes_it_and_a_later_one_does_not(bench: Bench) -> None:

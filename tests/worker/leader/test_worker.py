@@ -148,6 +148,23 @@ def test_a_search_of_the_index_begins_where_an_earlier_term_has_come_to(bench: B
     assert [searched_to - start for start in asked] == [15_000], "an index may lag by so much"
 
 
+def test_a_task_that_a_person_has_forgotten_takes_nothing_more(bench: Bench) -> None:
+    worker = bench.deciding()
+    lost = bench.wait()
+    worker.step()
+    del bench.conductor.tasks[lost]
+    leader = leader_of(worker)
+    leader.discover()
+    worker.step()
+    assert (bench.state(lost), bench.store.facts.all()["another_server"]) == ("waiting", lost)
+    bench.store.tasks.forget([lost], bench.store.now())
+    for _ in range(2):
+        leader.discover()
+        worker.step()
+    assert lost not in leader.decider.tasks
+    assert "another_server" not in bench.store.facts.all()
+
+
 # --- what is said of Conductor ---
 
 

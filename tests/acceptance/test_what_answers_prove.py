@@ -1,0 +1,110 @@
+"""What Conductor's answers prove about waiting tasks: no wrong server, gateway or rerun loses one."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from testkit.client import Conductor, outputs, wait_for
+from testkit.conductor import ConductorServer
+from tests.acceptance.bridge import Bridge, waiting
+from tests.acceptance.faults.proxy import Exchange, HttpProxy, port_of
+from tests.acceptance.test_discovery import GO, taken_by_somebody, webhooks
+
+pytestmark = pytest.mark.server
+RESOURCE_NOT_FOUND = json.dumps({"statusCode": 404, "message": "Resource not found"}).encode()
+
+
+class Gateway(HttpProxy):
+    """Forwards every call, counts reads of single tasks, and may have no route."""
+
+    has_route = True
+
+    def answer(self, exchange: Exchange, body: bytes) -> None:
+        """Answers one request as API gateways do."""
+        if re.fullmatch(r"/api/tasks/[0-9a-f-]{36}", exchange.path):
+            self.counts[exchange.path.rpartition("/")[2]] += 1
+        if self.has_route:
+            super().answer(exchange, body)
+        else:
+            exchange.say(404, RESOURCE_NOT_FOUND)
+
+
+@pytest.fixture
+def gateway(conductor_url: str) -> Iterator[Gateway]:
+    gateway = Gateway(port_of(conductor_url))
+    yield gateway
+    gateway.stop()
+
+
+def known_to(bridge: Bridge, conductor: Conductor, workflow_id: str) -> str:
+    """The workflow's waiting task, once the bridge knows it."""
+    task_id = str(conductor.wait_for_task(workflow_id, "wait")["taskId"])
+    wait_for(lambda: bridge.store.queries.task(task_id), "the worker knows the task")
+    return task_id
+
+
+def take_go(bridge: Bridge, conductor: Conductor, *workflow_ids: str) -> None:
+    """An event comes, which completes these workflows."""
+    event_id = bridge.orders("orders", {"kind": "go"})
+    for workflow_id in workflow_ids:
+        *_, output = outputs(conductor.wait_for_status(workflow_id), "wait")
+        assert output["_webhook"]["eventId"] == event_id
+
+
+@pytest.mark.long
+def test_tasks_wait_on_while_the_address_leads_to_an_empty_conductor(
+    conductor: Conductor, gateway: Gateway, new_bridge: Callable[..., Bridge], tmp_path: Path
+) -> None:
+    bridge = new_bridge(webhooks("moved"), conductor=gateway.url, bridge_discovery_interval="250ms")
+    bridge.start_worker_alone()
+    workflows = [waiting(conductor, "moved", GO) for _ in range(3)]
+    tasks = [known_to(bridge, conductor, workflow_id) for workflow_id in workflows]
+    empty = ConductorServer(tmp_path / "empty", say=lambda text: None)
+    empty.start()
+    try:
+        right, gateway.to = gateway.to, empty.port
+        wait_for(lambda: "another_server" in bridge.store.facts.all(), "people are told")
+        assert "knows none of the tasks" in bridge.cli("check", all_output=True)
+        gateway.counts.clear()
+        wait_for(lambda: min(gateway.counts[task_id] for task_id in tasks) >= 5, "they are asked for again and again")
+    finally:
+        gateway.to = right
+        empty.stop()
+    wait_for(lambda: "another_server" not in bridge.store.facts.all(), "it is known to be the right one again")
+    take_go(bridge, conductor, *workflows)
+
+
+def test_tasks_wait_on_while_a_gateway_answers_404(
+    conductor: Conductor, gateway: Gateway, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("no_route"), conductor=gateway.url, bridge_discovery_interval="250ms")
+    bridge.start_worker_alone()
+    workflow_id = waiting(conductor, "no_route", GO)
+    task_id = known_to(bridge, conductor, workflow_id)
+    gateway.has_route = False
+    gateway.counts.clear()
+    wait_for(lambda: gateway.counts[task_id] >= 3, "the task is asked for")
+    gateway.has_route = True
+    take_go(bridge, conductor, workflow_id)
+
+
+def test_a_task_that_is_rerun_under_its_id_and_polled_by_somebody_else_waits_again(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    bridge = new_bridge(webhooks("rerun"), bridge_poll_interval="1h", bridge_discovery_interval="250ms")
+    bridge.start_worker_alone()
+    workflow_id = waiting(conductor, "rerun", GO)
+    wait_for(lambda: bridge.store.facts.all().get("discovery"), "the worker has searched")
+    take_go(bridge, conductor, workflow_id)
+    task_id = conductor.task(workflow_id, "wait")["taskId"]  # type: ignore[index]
+    wait_for(lambda: bridge.store.queries.task(task_id).state == "completed", "that is recorded")  # type: ignore[union-attr]
+
+    conductor.call("POST", f"/workflow/{workflow_id}/rerun", {"reRunFromTaskId": task_id})
+    assert taken_by_somebody(conductor, workflow_id) == task_id, "it keeps its id"
+    wait_for(lambda: bridge.store.queries.task(task_id).state == "waiting", "it waits again")  # type: ignore[union-attr]
+    take_go(bridge, conductor, workflow_id)
