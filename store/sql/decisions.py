@@ -193,6 +193,11 @@ class KnownWorkflows(Part):
         found = self._database.read(f"SELECT {rows.WORKFLOW} FROM bridge.workflows WHERE id = %s", (workflow_id,))
         return Workflow(*found[0]) if found else None
 
+    def forget(self, workflow_ids: Collection[str]) -> None:
+        """Forgets what was looked up about these."""
+        with self._database.transaction() as transaction:
+            transaction.write("DELETE FROM bridge.workflows WHERE id = ANY(%s)", (sorted(workflow_ids),))
+
     def remember(self, workflows: Sequence[Workflow]) -> None:
         """Stores what was looked up, for as long as a task of the workflow is kept."""
         by_id = {workflow.id: workflow for workflow in sorted(workflows, key=lambda workflow: workflow.id)}

@@ -1,4 +1,4 @@
-"""What Conductor's answers prove about waiting tasks: no wrong server, gateway or rerun loses one."""
+"""What Conductor's answers prove about waiting tasks: no wrong server, gateway, rerun or new version loses one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from testkit.client import Conductor, outputs, wait_for
+from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from testkit.conductor import ConductorServer
-from tests.acceptance.bridge import Bridge, waiting
+from tests.acceptance.bridge import Bridge, unique, waiting
 from tests.acceptance.faults.proxy import Exchange, HttpProxy, port_of
 from tests.acceptance.test_discovery import GO, taken_by_somebody, webhooks
 
@@ -108,3 +108,35 @@ def test_a_task_that_is_rerun_under_its_id_and_polled_by_somebody_else_waits_aga
     assert taken_by_somebody(conductor, workflow_id) == task_id, "it keeps its id"
     wait_for(lambda: bridge.store.queries.task(task_id).state == "waiting", "it waits again")  # type: ignore[union-attr]
     take_go(bridge, conductor, workflow_id)
+
+
+def test_a_workflow_that_is_restarted_with_another_version_is_received_by_that_version(
+    conductor: Conductor, new_bridge: Callable[..., Bridge]
+) -> None:
+    name = unique("upgraded")
+    first, second = ({"$.kind": kind} for kind in ("first", "second"))
+    bridge = new_bridge(
+        f"""
+webhooks:
+  - name: one
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers: {{{name}: 1}}
+  - name: two
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers: {{{name}: 2}}
+"""
+    ).start_worker_alone()
+    conductor.register(name, [wait_for_webhook("wait", first), wait_for_webhook("again", second)])
+    workflow_id = conductor.start(name)
+    bridge.orders("one", {"kind": "first"})
+    conductor.wait_for_task(workflow_id, "again")
+
+    conductor.register(name, [wait_for_webhook("wait", second)], version=2)
+    conductor.terminate(workflow_id)
+    conductor.call("POST", f"/workflow/{workflow_id}/restart?useLatestDefinitions=true")
+    known_to(bridge, conductor, workflow_id)
+    not_its = bridge.orders("one", {"kind": "second"})
+    bridge.wait_until_decided(not_its)
+    its = bridge.orders("two", {"kind": "second"})
+    [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
+    assert output["_webhook"]["eventId"] == its

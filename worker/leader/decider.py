@@ -137,6 +137,12 @@ class Decider:
             self._timeouts.add(waiting)
             self.held.tasks_to_match[task.id] = waiting
 
+    def read_versions_again(self, tasks: Iterable[Task]) -> None:
+        """These tasks may be new: a workflow that is restarted or upgraded may have another version. Raises
+        StoreUnavailable."""
+        if versioned := {task.workflow_id for task in tasks if self._rules.names_versions(task.workflow)}:
+            self.workflows.read_again(versioned)
+
     def drop_tasks(self, task_ids: Iterable[str]) -> None:
         """These tasks no longer wait."""
         for task_id in task_ids:

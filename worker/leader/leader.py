@@ -243,6 +243,7 @@ class Leader:
         self._health.beat("the loop")
         now = self._store.now()
         tasks = [replace(task, broken=parse_task(task)[1], seen_at=task.seen_at or now) for task in tasks]
+        self.decider.read_versions_again(tasks)
         fresh: list[Task] = []
 
         def adopt(some: Sequence[Task]) -> None:

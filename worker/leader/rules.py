@@ -51,6 +51,11 @@ class Rules:
             webhook for webhook in self.definitions.by_receiver.get(workflow, ()) if webhook.name not in self.paused
         )
 
+    def names_versions(self, workflow: str) -> bool:
+        """Whether any webhook receives only some versions of it."""
+        webhooks = self.definitions.by_receiver.get(workflow, ())
+        return any(webhook.receivers[workflow] is not None for webhook in webhooks)
+
     # --- tasks ---
 
     def matching(self, webhook: Webhook, event: Event, document: Document) -> Iterator[WaitingTask]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
 
 import structlog
@@ -59,6 +59,8 @@ class Workflows:
         self._threads = threads
         self._clock = clock
         self._known: dict[str, Workflow] = {}
+        self._outdated: set[str] = set()
+        """Those whose version may have changed since they were looked up."""
         self._unsaved: dict[str, Workflow] = {}
         self._running: set[str] = set()
         self._retried: set[str] = set()
@@ -86,6 +88,15 @@ class Workflows:
         """Seconds until a look-up should be retried, or may have been answered; infinite if there is none."""
         next_try = self._retries.due_at() - self._clock.monotonic()
         return max(0.0, min(next_try, _ANSWER_DUE if self._running or self._ready else float("inf")))
+
+    def read_again(self, workflow_ids: Collection[str]) -> None:
+        """The workflows may have been restarted or upgraded, which changes their versions: what was looked up before
+        is forgotten. Raises StoreUnavailable."""
+        self._store.workflows.forget(workflow_ids)
+        for workflow_id in workflow_ids:
+            self._known.pop(workflow_id, None)
+            self._unsaved.pop(workflow_id, None)
+        self._outdated.update(self._running.intersection(workflow_ids))
 
     def get(self, workflow_id: str) -> Workflow:
         """The workflow. Raises InDoubt if Conductor can't return it now, and StoreUnavailable.
@@ -180,6 +191,10 @@ class Workflows:
     def _take(self, workflow_id: str, found: Workflow | Exception, is_new: bool) -> None:
         self._running.discard(workflow_id)
         self._retried.discard(workflow_id)
+        if workflow_id in self._outdated:
+            self._outdated.discard(workflow_id)
+            self._ready.add(workflow_id)
+            return
         if isinstance(found, StoreUnavailable):
             raise found
         if isinstance(found, Exception):

@@ -138,6 +138,9 @@ def test_looked_up_workflows_are_remembered(store: Store) -> None:
     store.workflows.remember([found, Workflow("w2", 1, "w2", NOW, None)])
     store.workflows.remember([found])
     assert store.workflows.find("w1") == found
+    store.workflows.forget(["w1", "w3"])
+    assert store.workflows.find("w1") is None
+    assert store.workflows.find("w2") is not None
 
 
 # --- deciding ---

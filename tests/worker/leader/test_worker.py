@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from config.webhooks import Definitions, Webhook
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Pruned
 from testkit import PATIENCE, eventually
@@ -163,6 +164,28 @@ def test_a_task_that_a_person_has_forgotten_takes_nothing_more(bench: Bench) -> 
         worker.step()
     assert lost not in leader.decider.tasks
     assert "another_server" not in bench.store.facts.all()
+
+
+def test_a_workflows_version_is_read_again_for_each_of_its_tasks(bench: Bench) -> None:
+    """It may have been restarted or upgraded; also if the worker is restarted before an event comes."""
+    versions = Webhook.model_validate({"name": "w", "receivers": {"flow": [2]}})
+    bench.source.current = Definitions((versions,))
+    worker = bench.deciding()
+    workflow = bench.conductor.begin("flow", version=2)
+    tasks = [bench.conductor.schedule(workflow.id, "first", {})]
+    worker.step()
+    bench.arrive("e1")
+    worker.step()
+    assert bench.store.workflows.find(workflow.id) is not None
+    workflow.version = 1
+    tasks.append(bench.conductor.schedule(workflow.id, "second", {}))
+    worker.step()
+    worker.end_term()
+    assert worker.elect()
+    bench.arrive("e2")
+    worker.step()
+    taken = [target.task_id for id_ in ("e1", "e2") for target in bench.store.queries.targets_of([id_])]
+    assert taken == [tasks[0].id]
 
 
 # --- what is said of Conductor ---

@@ -32,6 +32,10 @@ class Store:
             raise self.error
         return self.known.get(workflow_id)
 
+    def forget(self, workflow_ids: Any) -> None:
+        for id_ in workflow_ids:
+            self.known.pop(id_, None)
+
     def now(self) -> int:
         return self.ms
 
@@ -162,6 +166,27 @@ def test_a_workflow_that_conductor_does_not_know_is_in_doubt(bench: Bench) -> No
     bench.alone.begin()
     assert (shown(bench.alone, "gone"), shown(bench.alone, "gone")) == ("in doubt", "in doubt")
     assert bench.asked == ["gone"]
+
+
+def test_a_workflow_whose_version_may_have_changed_is_looked_up_again(bench: Bench) -> None:
+    bench.alone.begin()
+    bench.alone.look_up(["a"])
+    bench.alone.read_again(["a"])
+    assert shown(bench.alone, "a") == "a"
+    bench.alone.save()
+    assert bench.asked == ["a", "a"]
+    bench.alone.read_again(["a"])
+    assert bench.store.known == {}
+
+    bench.hang("b")
+    bench.workflows.begin()
+    bench.workflows.look_up(["b"])
+    bench.workflows.read_again(["b"])
+    bench.hanging["b"].set()
+    eventually(lambda: not bench.workflows._answers.empty())
+    bench.workflows.begin()
+    assert shown(bench.workflows, "b") == "b"
+    assert bench.asked.count("b") == 2, "the answer that was awaited may have been older"
 
 
 def test_what_was_looked_up_is_stored_but_for_what_the_store_refuses(bench: Bench) -> None:
