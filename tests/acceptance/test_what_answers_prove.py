@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -140,3 +141,25 @@ webhooks:
     its = bridge.orders("two", {"kind": "second"})
     [output] = outputs(conductor.wait_for_status(workflow_id), "wait")
     assert output["_webhook"]["eventId"] == its
+
+
+def test_tasks_of_workflows_that_are_nobodys_receivers_are_not_read(
+    conductor: Conductor, gateway: Gateway, new_bridge: Callable[..., Bridge]
+) -> None:
+    """Until they are receivers: then their tasks are found, though they began to wait long before."""
+    theirs = [waiting(conductor, "theirs", GO) for _ in range(20)]
+    while conductor.poll():
+        pass
+    tasks = [str(conductor.task(workflow_id, "wait")["taskId"]) for workflow_id in theirs]  # type: ignore[index]
+    bridge = new_bridge(webhooks("ours"), conductor=gateway.url, bridge_discovery_interval="250ms")
+    bridge.start_worker_alone()
+    wait_for(lambda: bridge.store.facts.all().get("index_searched_to"), "the worker has searched")
+    ours = waiting(conductor, "ours", GO)
+    take_go(bridge, conductor, ours)
+    assert not gateway.counts.keys() & set(tasks)
+
+    time.sleep(0.5)  # a search may have begun before it knew the new definitions
+    bridge.define(webhooks("ours", "theirs"))
+    bridge.reload()
+    wait_for(lambda: all(map(bridge.store.queries.task, tasks)), "all are known")
+    take_go(bridge, conductor, *theirs)

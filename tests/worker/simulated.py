@@ -17,7 +17,7 @@ from store.records import Task, Workflow
 from tests.worker.simulated_messages import SimulatedMessages
 from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
-from worker.conductor.responses import End, TaskStatus, Unreadable
+from worker.conductor.responses import End, Listed, TaskStatus, Unreadable
 from worker.conductor.search import TASK_TYPE, EndInIndex
 
 TERMINAL = ("COMPLETED", "CANCELED", "TIMED_OUT")
@@ -104,6 +104,8 @@ class SimulatedConductor:
     """Ended tasks and workflows that only the index still shows."""
     starts_unindexed: bool = False
     """Whether the look-up of starts asks an index that has learned of none yet."""
+    reads: list[str] = field(default_factory=list)
+    """The tasks that were read as whole ones, one after the other."""
     searches: list[str] = field(default_factory=list)
     """The ways that were asked for, one after the other."""
     evaluated: list[str] = field(default_factory=list)
@@ -256,10 +258,18 @@ class SimulatedConductor:
         for first in range(0, len(found) if self.indexing else 0, 2):
             yield found[first : first + 2]
 
-    def waiting_ids_since(self, start: int) -> Iterator[dict[str, str]]:
+    def waiting_ids_since(self, start: int) -> Iterator[dict[str, Listed]]:
         self._search("search")
         for page in self._indexed(start):
-            yield {task.id: self.workflows[task.workflow_id].name for task in page}
+            yield {task.id: self._listed(task) for task in page}
+
+    def waiting_ids_of(self, workflow: str) -> Iterator[dict[str, Listed]]:
+        self._search("search")
+        for page in self._indexed(0):
+            yield {task.id: listed for task in page if (listed := self._listed(task)).workflow == workflow}
+
+    def _listed(self, task: SimulatedTask) -> Listed:
+        return Listed(self.workflows[task.workflow_id].name, str(task.started_at))
 
     def running(self, workflow: str) -> list[str]:
         self._search("workflows")
@@ -301,11 +311,12 @@ class SimulatedConductor:
         shown = {"workflowName": workflow.name, "workflowVersion": workflow.version, "status": status}
         return WorkflowTasks(shown, tasks)
 
-    def waiting_task(self, task_id: str) -> Task | None:
+    def waiting_task(self, task_id: str) -> Task | TaskStatus | None:
         self._see(task_id)
+        self.reads.append(task_id)
         task = self.tasks[task_id]
         if task.status != "IN_PROGRESS":
-            return None
+            return TaskStatus(not task.waits, task.worker_id)
         return replace(self._task(task), found_by="index", seen_at=self.now())
 
     def evaluate(self, workflow_id: str) -> bool:

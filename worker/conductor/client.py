@@ -22,13 +22,14 @@ from worker.conductor.messages import Messages
 from worker.conductor.responses import (
     UNDER_WAY,
     End,
+    Listed,
     TaskStatus,
     Unreadable,
     checked,
     end_of,
     id_of,
+    listed_in,
     moment_of,
-    named_in,
     status_of,
     task_of,
     tasks_in,
@@ -113,15 +114,19 @@ class Conductor:
             self.server_clock.observe(max(starts), sent, received)
         return tasks_of(found, "queue", domain, unreadable)
 
-    def waiting_ids_since(self, start: int) -> Iterator[dict[str, str]]:
-        """Pages of the ids of the tasks in progress in the index that started after that time by the server's clock,
-        each with its workflow's name, or an empty text if the answer doesn't say.
+    def waiting_ids_since(self, start: int) -> Iterator[dict[str, Listed]]:
+        """Pages of the tasks in progress in the index that started after that time by the server's clock, by their ids.
 
         Only the index knows tasks that another client polled, that were lost with a poll's answer, or that were never
         queued. Not every index can return whole tasks: PostgreSQL's always answers 500.
         """
         for page in search.in_progress(self._search, start, self._page):
-            yield {item["taskId"]: named_in(item)[1] for item in page}
+            yield {item["taskId"]: listed_in(item) for item in page}
+
+    def waiting_ids_of(self, workflow: str) -> Iterator[dict[str, Listed]]:
+        """The same for all tasks of the workflows with that name."""
+        for page in search.in_progress(self._search, 0, self._page, workflow):
+            yield {item["taskId"]: listed_in(item) for item in page}
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of the tasks that, according to the index, ended after that time by the server's clock.
@@ -144,12 +149,13 @@ class Conductor:
             if item.get("taskType") == TASK_TYPE and item.get("status") == "IN_PROGRESS"
         ]
 
-    def waiting_task(self, task_id: str) -> Task | None:
-        """The whole task, if it is in progress. Raises Garbled if it can't be read."""
+    def waiting_task(self, task_id: str) -> Task | TaskStatus | None:
+        """The whole task, if it is in progress, else its status; None if Conductor doesn't know it. Raises Garbled if
+        it can't be read."""
         began = self.now()
         found = self._task(task_id)
         if found is None or found.get("status") != "IN_PROGRESS":
-            return None
+            return None if found is None else status_of(found)
         return replace(task_of(found, "index", found.get("domain")), seen_at=began)
 
     def task(self, task_id: str) -> TaskStatus | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from criteria.matches import matches_of
 from store.records import Task
@@ -29,6 +29,15 @@ class TaskStatus:
     terminal: bool
     worker_id: str | None
     """After a completion by name: the `workerid` of the call that won, which is the event's id if it was ours."""
+
+
+class Listed(NamedTuple):
+    """What a search says about a task."""
+
+    workflow: str
+    """The name of the task's workflow; empty if unknown."""
+    as_of: str
+    """When the task started and was last updated, as the search says it: differs once the task runs again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +124,11 @@ def named_in(item: Any) -> tuple[str | None, str]:
     """The id of a list's task, or None, and the name of its workflow, or an empty text."""
     id_, workflow = (item.get("taskId"), item.get("workflowType")) if isinstance(item, dict) else (None, None)
     return id_ if isinstance(id_, str) else None, workflow if isinstance(workflow, str) else ""
+
+
+def listed_in(item: dict[str, Any]) -> Listed:
+    """What the search's item says."""
+    return Listed(named_in(item)[1], f"{item.get('startTime')} {item.get('updateTime')}")
 
 
 def task_of(item: dict[str, Any], found_by: Any, domain: str | None) -> Task:

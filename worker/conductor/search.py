@@ -22,15 +22,17 @@ Search = Callable[[str, str, str, int, int], list[Any]]
 """What to search for, query, order, offset and size → the page. Raises ConductorError."""
 
 
-def in_progress(search: Search, start: int, most: int = PAGE) -> Iterator[list[dict[str, Any]]]:
-    """Pages of `most` items: summaries of the tasks that started after that time by the server's clock.
+def in_progress(search: Search, start: int, most: int = PAGE, workflow: str = "") -> Iterator[list[dict[str, Any]]]:
+    """Pages of `most` items: summaries of the tasks that started after that time by the server's clock, of any workflow
+    or of those with that name; of any, if a query can't have it.
 
     Each page begins where the last one ended, so that offsets stay within an index's limit. Raises ConductorError.
     """
     seen: set[str] = set()
     offset = 0
+    of = f" AND workflowType='{workflow}'" if _EXACT.fullmatch(workflow) else ""
     while True:
-        page = search(TASKS, f"{_IN_PROGRESS} AND startTime>{start}", "startTime:ASC", offset, most)
+        page = search(TASKS, f"{_IN_PROGRESS}{of} AND startTime>{start}", "startTime:ASC", offset, most)
         listed = _with_ids(page)
         yield [item for item in listed if item["taskId"] not in seen and item.get("status") == "IN_PROGRESS"]
         if len(page) < most:

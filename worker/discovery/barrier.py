@@ -101,6 +101,12 @@ class Barrier:
         """The index has shown a task that no poll returned, now or in an earlier term."""
         self._doubts["alone"] = Doubt(_NEVER, at + ALONE_FOR, patience=LONG_WAIT)
 
+    def receivers_added(self, workflows: Collection[str]) -> None:
+        """Tasks of these were left out when the index showed them."""
+        now = self._now
+        for workflow in workflows:
+            self._doubts["receiver", workflow] = Doubt(_NEVER, now - LAG, now, workflow)
+
     def unread(self, items: Mapping[Hashable, tuple[float, str]]) -> None:
         """These tasks were shown and can't be read right now: since when, and their workflows, empty if unknown.
 

@@ -6,8 +6,9 @@ others can is a suspect (`worker.discovery.suspects`): the others are found with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Literal, TypeVar
 
 import structlog
@@ -16,7 +17,7 @@ from store.clock import MonotonicClock
 from store.records import Task
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotNow, Unreachable
-from worker.conductor.responses import TaskStatus, Unreadable
+from worker.conductor.responses import Listed, TaskStatus, Unreadable
 from worker.conductor.search import fits_path
 from worker.discovery.suspects import Kind, Suspect, Suspects
 
@@ -32,6 +33,8 @@ _SEARCH_EVERY = 60.0
 _OFF = "the index lacks tasks that wait: indexing is off, or lags far behind"
 _FIRST_READ = 1.0
 """Seconds that the first read of a single item waits for its answer. Later ones have their own patience."""
+_AT_ONCE = 100
+"""Tasks that a search reads at once; further ones are read aside."""
 _RETRIES = 4
 """Suspects that are read at a time: those that hang must not hold up other reads."""
 _NOBODY = "webhook-bridge-nobody"
@@ -63,23 +66,27 @@ class Index:
         self._search_at = float("inf")
         """When a search is tried again, if there is none."""
         self.suspects = Suspects(clock)
+        self._over: dict[str, str] = {}
+        """Tasks that have ended, and what the index said of them then, as of `Listed`."""
         self.receivers: Collection[str] = ()
         """The workflows whose tasks a webhook may complete; the owner of the definitions sets them."""
 
     def waiting_since(
         self, start: int, seen: set[str] | None = None, patience: float = float("inf"), must_show: bool = False
-    ) -> Iterator[list[Task]]:
+    ) -> Generator[list[Task], None, float]:
         """Pages of tasks in progress that started after that time by the server's clock; all of them for 0, or if
         running workflows are read.
 
         Leaves out known tasks; `seen` collects the ids of all that a search shows. `patience`: seconds to wait for each
-        page. `must_show`: whether a working index has something to show. Raises ConductorError.
+        page. `must_show`: whether a working index has something to show. Returns the seconds that this took, without
+        the reads of single tasks after a search. Raises ConductorError.
         """
         seen = set() if seen is None else seen
         conductor, why_not = self._conductor.within(patience), ""
+        began = self.clock.monotonic()
         if self.way == "search" or self.clock.monotonic() >= self._search_at:
             try:
-                yield from self._search(conductor, start, seen)
+                took = yield from self._search(conductor, conductor.waiting_ids_since(start), seen)
             except ConductorError as error:
                 if error.status not in CANNOT:
                     raise
@@ -88,13 +95,22 @@ class Index:
                 self._is_off = not seen and (must_show or self._is_off)
                 if not self._is_off:
                     self.way, self.reason, self.proven = "search", "", True
-                    return
+                    self._over = {id_: as_of for id_, as_of in list(self._over.items()) if id_ in seen}
+                    return took
                 why_not = _OFF
         yield from self._running_tasks(conductor)
         self.proven = True
         if why_not:
             self.way, self.reason = "workflows", why_not
             self._search_at = self.clock.monotonic() + _SEARCH_EVERY
+        return self.clock.monotonic() - began
+
+    def waiting_of(self, workflow: str, patience: float) -> Generator[list[Task], None, float]:
+        """The same for all tasks of one receiver, if a search is the way: else all receivers' are read anyway."""
+        if self.way != "search":
+            return 0.0
+        conductor = self._conductor.within(patience)
+        return (yield from self._search(conductor, conductor.waiting_ids_of(workflow), set()))
 
     def ended_since(self, end: int) -> set[str]:
         """The ids of tasks that seem to have ended after that time by the server's clock. Raises ConductorError."""
@@ -149,7 +165,11 @@ class Index:
         """Items that may hold tasks for events and can't be read right now: since when, by the clock, and the names of
         their workflows, empty if unknown."""
         unread = (item for item in self.suspects.awaited() if self._may_hold_a_task(item))
-        return {(item.kind, item.id): (item.since, item.workflow) for item in unread}
+        # Of those that haven't been tried yet there may be thousands.
+        return {
+            (item.kind, item.id) if item.tries else (item.workflow, int(item.since)): (item.since, item.workflow)
+            for item in unread
+        }
 
     def _may_hold_a_task(self, item: Suspect) -> bool:
         # Where there is a search, workflows are read only to find what it missed.
@@ -158,6 +178,10 @@ class Index:
     def retry(self) -> Iterator[list[Task]]:
         """Reads the suspects that are due; yields those that are waiting. Raises ConductorError if Conductor is
         away."""
+        while unread := self.suspects.unread(_AT_ONCE):
+            read = self._read_tasks(self._conductor, unread)
+            yield [task for _, task in read if isinstance(task, Task)]
+            self.suspects.read("task", [id_ for id_, _ in read])
         due = self.suspects.due(25 * _RETRIES)
         for first in range(0, len(due), _RETRIES):
             some = due[first : first + _RETRIES]
@@ -166,7 +190,7 @@ class Index:
             conductor = self._conductor.within(max(suspect.patience for suspect in some))
             read = self._read(self._conductor, "task", conductor.waiting_task, tasks)
             read_in = self._read(self._conductor, "workflow", conductor.waiting_in, workflows)
-            found = [task for _, task in read if task is not None]
+            found = [task for _, task in read if isinstance(task, Task)]
             found += [task for _, waiting in read_in for task in waiting]
             if new := [task for task in found if task.id not in self.known]:
                 yield new
@@ -174,16 +198,37 @@ class Index:
             self.suspects.read("task", [id_ for id_, _ in read])
             self.suspects.read("workflow", [id_ for id_, _ in read_in])
 
-    def _search(self, conductor: Conductor, start: int, seen: set[str]) -> Iterator[list[Task]]:
-        read = self._conductor.within(_FIRST_READ).waiting_task
-        for ids in conductor.waiting_ids_since(start):
-            new = {
-                task_id: workflow
-                for task_id, workflow in ids.items()
-                if task_id not in seen and task_id not in self.known and ("task", task_id) not in self.suspects
-            }
-            seen.update(ids)
-            yield [task for _, task in self._read(conductor, "task", read, new) if task is not None]
+    def _search(
+        self, conductor: Conductor, pages: Iterator[dict[str, Listed]], seen: set[str]
+    ) -> Generator[list[Task], None, float]:
+        """Reads the new tasks of these pages, but puts off most if there are many: others' events would wait. Returns
+        the seconds that it took to get the pages."""
+        left, took, began = _AT_ONCE, 0.0, self.clock.monotonic()
+        for page in pages:
+            took += self.clock.monotonic() - began
+            new = {id_: one for id_, one in page.items() if id_ not in seen and self._must_be_read(id_, one)}
+            seen.update(page)
+            workflows = {id_: one.workflow for id_, one in new.items()}
+            self.suspects.put_off(dict(islice(workflows.items(), left, None)))
+            some = dict(islice(workflows.items(), left))
+            left -= len(some)
+            read = self._read_tasks(conductor, some)
+            over = (id_ for id_, found in read if isinstance(found, TaskStatus) and found.terminal)
+            self._over.update((id_, new[id_].as_of) for id_ in over)
+            yield [task for _, task in read if isinstance(task, Task)]
+            began = self.clock.monotonic()
+        return took + self.clock.monotonic() - began
+
+    def _must_be_read(self, task_id: str, listed: Listed) -> bool:
+        """Whether the task may be new: not if it is no receiver's, or had ended when the index said the same of it."""
+        if task_id in self.known or ("task", task_id) in self.suspects or self._over.get(task_id) == listed.as_of:
+            return False
+        return not listed.workflow or listed.workflow in self.receivers
+
+    def _read_tasks(
+        self, conductor: Conductor, tasks: Mapping[str, str]
+    ) -> list[tuple[str, Task | TaskStatus | None]]:
+        return self._read(conductor, "task", self._conductor.within(_FIRST_READ).waiting_task, tasks)
 
     def _running_tasks(self, conductor: Conductor) -> Iterator[list[Task]]:
         """The tasks of the receivers' running workflows."""

@@ -51,6 +51,8 @@ class Scanner:
         """Why the index can't be searched; empty if it can."""
         self.searched_to = 0
         """The server's time up to which the index was searched; 0 before the first search, which reads everything."""
+        self.unsearched: set[str] = set()
+        """Receivers for whose tasks, from before that time too, it wasn't searched."""
 
     def scan(self, not_after: Callable[[], float] = lambda: float("inf")) -> Iterator[list[Task]]:
         """Empties the queues, and searches the index if needed.
@@ -119,7 +121,10 @@ class Scanner:
         now, to = self._clock.monotonic(), self._conductor.server_now()
         start = max(0, self.searched_to - OVERLAP)
         try:
-            yield from self._index.waiting_since(start, patience=self._barrier.patience())
+            patience = self._barrier.patience()
+            took = yield from self._index.waiting_since(start, patience=patience)
+            for workflow in sorted(self.unsearched):
+                took += yield from self._index.waiting_of(workflow, patience)
         except ConductorError as error:
             self.searched_to = self.searched_to or 1
             self.failure = str(error)
@@ -131,6 +136,6 @@ class Scanner:
             )
             return
         self.failure, self.searched_to = "", to
+        self.unsearched.clear()
         self._barrier.unread(self._index.awaited())
-        took = self._clock.monotonic() - now
         self._barrier.looked(now, rest=took * _RESTS[self._index.way] if took > _QUICK else 0.0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, get_args
 
 import structlog
@@ -75,6 +76,18 @@ class Suspects:
         """Those that may just be slow to read, as on a busy server: an event may be for one of them."""
         since = self._clock.monotonic() - WAIT
         return [item for item in self.all() if item.tries < SHOWN_AFTER and item.since > since]
+
+    def put_off(self, tasks: Mapping[str, str]) -> None:
+        """These tasks, which come with their workflows' names, haven't been read yet."""
+        now = self._clock.monotonic()
+        with self._lock:
+            for id_, workflow in tasks.items():
+                self._items["task", id_] = Suspect("task", id_, "it has not been read yet", now, 0, now, workflow)
+
+    def unread(self, limit: int) -> dict[str, str]:
+        """Up to this many tasks that were put off, with their workflows' names."""
+        found = (item for item in self.all() if not item.tries)
+        return {item.id: item.workflow for item in islice(found, limit)}
 
     def failed(self, kind: Kind, id_: str, reason: str, workflow: str = "") -> Suspect:
         """The item couldn't be read. `workflow`: its workflow's name, if known."""

@@ -126,10 +126,13 @@ class Leader:
         """Reads everything from the store. Raises LeadershipLost and StoreUnavailable."""
         started = self._clock.monotonic()
         self._health.progress.leads()
-        self._set_definitions(self._definitions)
+        self.decider.set_definitions(self._definitions)
+        self._index.receivers = receivers = self._definitions.by_receiver.keys()
         self.decider.load(self._health)
         self._timeouts.load()
         self.scanner.searched_to = self._reporter.recall(self.barrier, self._discovery.missing)
+        if self.scanner.searched_to:
+            self.scanner.unsearched |= receivers - self._reporter.searched_for()
         metrics.DECIDING.set(1)
         log.info(
             "this worker is leader",
@@ -209,6 +212,9 @@ class Leader:
     def _set_definitions(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self.decider.set_definitions(definitions)
+        if added := definitions.by_receiver.keys() - self._index.receivers:
+            self.scanner.unsearched |= added
+            self.barrier.receivers_added(added)
         self._index.receivers = definitions.by_receiver.keys()
 
     def _scan(self, events: Sequence[Event]) -> None:
@@ -294,6 +300,10 @@ class Leader:
             self.decider.quarantine.task_failed(task_id, error, lambda: None)
         log.info("tasks no longer wait: Conductor has ended or lost them", tasks=some_of(task_ids))
 
+    def _searched(self, moment: int) -> None:
+        """The index was searched up to then, by the server's clock."""
+        self._reporter.searched(moment, self._definitions.by_receiver.keys() - self.scanner.unsearched)
+
     # --- whether Conductor can be used ---
 
     def _see_server(self, right_at: int, absent: Sequence[str]) -> None:
@@ -352,7 +362,7 @@ class Leader:
             absent = list(missing.tasks) if missing.is_another_server else []
             self._send(partial(self._see_server, missing.right_at, absent))
         # Last, since what was found must be stored by then.
-        self._send(partial(self._reporter.searched_to, self._discovery.searched_to))
+        self._send(partial(self._searched, self._discovery.searched_to))
 
     def read_suspects(self) -> None:
         """Retries the unreadable tasks and workflows that are due.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 import structlog
@@ -49,6 +51,8 @@ _INDEX_FAILS = "index_fails"
 """Why the index can't be searched while events wait for it; absent if none waits."""
 _SEARCHED_TO = "index_searched_to"
 """The server's time up to which the index was searched, in milliseconds."""
+_SEARCHED_FOR = "index_searched_for"
+"""The receivers for whose tasks the index was searched up to then, a list in JSON."""
 _ALONE = "tasks_by_index_alone"
 """When a task was last found by the index alone, in Unix milliseconds."""
 _RIGHT_AT = "conductor_right_at"
@@ -121,12 +125,18 @@ class Reporter:
             self._store.facts.set(_ALONE, str(now))
             self._alone_at = now
 
-    def searched_to(self, moment: int) -> None:
-        """Records up to when, by the server's clock, the index was searched, and that what was found is stored.
-
-        Raises StoreUnavailable.
-        """
+    def searched(self, moment: int, receivers: AbstractSet[str]) -> None:
+        """Records up to when, by the server's clock, and for which receivers' tasks the index was searched, and that
+        what was found is stored. Raises StoreUnavailable."""
+        names = json.dumps(sorted(receivers))
+        if self._written.get(_SEARCHED_FOR) != names:
+            self._store.facts.set(_SEARCHED_FOR, names)
+            self._written[_SEARCHED_FOR] = names
         self._store.facts.set(_SEARCHED_TO, str(moment))
+
+    def searched_for(self) -> set[str]:
+        """The receivers for whose tasks the last leader searched the index. Raises StoreUnavailable."""
+        return set(json.loads(self._store.facts.all().get(_SEARCHED_FOR, "[]")))
 
     def server(self, right_at: int, absent: Sequence[str]) -> None:
         """Reports when Conductor was last the right server; and the tasks that it doesn't know, if it is another one

@@ -125,6 +125,42 @@ def test_only_conductor_says_that_a_task_has_ended(bench: Bench) -> None:
     }
 
 
+# --- what needn't be read ---
+
+
+def test_tasks_of_workflows_that_are_no_receivers_are_not_read_until_they_are(bench: Bench) -> None:
+    tasks = bench.foreign(3)
+    bench.index.receivers = ["other"]
+    assert (bench.find(), bench.conductor.reads) == ([], [])
+    bench.index.receivers = ["flow"]
+    assert [task.id for page in bench.index.waiting_of("flow", 1.0) for task in page] == tasks
+
+
+def test_a_task_that_has_ended_is_read_once_while_the_index_shows_the_same_of_it(bench: Bench) -> None:
+    [task] = bench.foreign()
+    bench.conductor.lag = 60_000
+    bench.conductor.end(task, "COMPLETED")
+    assert [bench.find() for _ in range(3)] == [[], [], []]
+    assert bench.conductor.reads == [task]
+    again = bench.conductor.tasks[task]
+    again.status, again.started_at = "IN_PROGRESS", bench.now() + 1
+    assert bench.find() == [task], "it runs again"
+
+
+def test_of_very_many_new_tasks_most_are_read_aside_and_only_their_events_wait(bench: Bench) -> None:
+    tasks = bench.foreign(250)
+    assert bench.find() == tasks[:100]
+    assert {workflow for _, workflow in bench.index.awaited().values()} == {"flow"}
+    assert len(bench.index.awaited()) == 1
+    bench.known.add(*tasks[:100])
+    assert bench.find() == [], "they have a turn of their own"
+    bench.conductor.ailing[tasks[200]] = "500"
+    found = [task.id for page in bench.index.retry() for task in page]
+    assert found == [*tasks[100:200], *tasks[201:]]
+    assert list(bench.index.awaited()) == [("task", tasks[200])], "that one can't be read"
+    assert bench.conductor.reads == [*tasks[:200], *tasks[201:]]
+
+
 # --- one item that can't be read ---
 
 AILMENTS: tuple[Ailment, ...] = get_args(Ailment)

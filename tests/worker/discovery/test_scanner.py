@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from store.records import Task
-from tests.worker.discovery.scanner_bench import Bench, fail
+from tests.worker.discovery.scanner_bench import Bench, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
 from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.errors import OutcomeUnknown, Unreachable
@@ -103,6 +103,36 @@ def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_wha
     bench.ms += 1000
     bench.scan()
     assert bench.searches == [0, first - 15_000, first - 15_000]
+
+
+def test_the_pause_after_a_search_is_measured_by_the_search_alone(bench: Bench) -> None:
+    """Each task is read once, and none is spared by reading it later."""
+    tasks, read = bench.schedule(3), bench.conductor.waiting_task
+    bench.conductor.poll("somebody")
+    bench.barrier.found_alone(bench.clock.seconds)
+
+    def slow(task_id: str) -> Any:
+        bench.pass_(2)
+        return read(task_id)
+
+    bench.conductor.waiting_task = slow  # type: ignore[method-assign]
+    bench.scan()
+    assert bench.ids() == tasks
+    bench.scan()
+    assert len(bench.searches) == 2
+
+
+def test_receivers_that_are_added_are_searched_for_once_from_the_beginning(bench: Bench) -> None:
+    bench.scan()
+    [task] = foreign(bench, 1)
+    bench.ms += 60_000
+    bench.barrier.looked(bench.clock.seconds)
+    bench.scanner.searched_to = bench.ms
+    bench.scanner.unsearched.add("flow")
+    bench.barrier.receivers_added(["flow"])
+    assert not bench.knows()
+    bench.scan()
+    assert (bench.ids(), bench.knows(), bench.scanner.unsearched) == ([task], True, set())
 
 
 def test_a_poll_that_never_reached_conductor_has_lost_nothing(bench: Bench) -> None:

@@ -229,11 +229,17 @@ class World(RuleBasedStateMachine):
         """Rule 4: the snapshot holds what the queue held and, where it is to be searched, what the index knows."""
         live = {task.id for task in self.conductor.tasks.values() if task.waits and not self.given(task.id)}
         if self.by_index_alone or self.search_due:
-            self.by_index_alone |= bool(live - self.polled)
-            self.polled |= live
+            self.index_shows(live)
         self.search_due = False
         assert live & self.polled <= set(waiting), "a waiting task is missing in the snapshot"
         assert not [task_id for task_id in waiting if self.given(task_id)], "a task is given twice"
+
+    def index_shows(self, tasks: set[str]) -> None:
+        """A search, which leaves out tasks of workflows that are no receivers."""
+        workflows, receivers = self.conductor.workflows, self.definitions.by_receiver
+        shown = {id_ for id_ in tasks if workflows[self.conductor.tasks[id_].workflow_id].name in receivers}
+        self.by_index_alone |= bool(shown - self.polled)
+        self.polled |= shown
 
     def compare(self) -> None:
         """The store holds what the reference says."""
@@ -290,6 +296,8 @@ class World(RuleBasedStateMachine):
     @contextmanager
     def polls_noticed(self) -> Iterator[None]:
         poll = self.conductor.poll
+        # Tasks of receivers that are added are searched for.
+        self.search_due |= bool(self.definitions.by_receiver.keys() - self.leader._index.receivers)
 
         def noticed(*given: Any) -> Any:
             tasks = poll(*given)

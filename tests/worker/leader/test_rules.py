@@ -318,9 +318,7 @@ class Machine(World):
         known = set(self.leader.decider.tasks.ids())
         assert not (before - known) & live, "a task that still waits was dropped"
         if self.leader.scanner.searched_to:
-            found = {task.id for task in self.live() if task.status == "IN_PROGRESS"}
-            self.by_index_alone |= bool({t for t in found if not self.given(t)} - self.polled)
-            self.polled |= found
+            self.index_shows({t.id for t in self.live() if t.status == "IN_PROGRESS" and not self.given(t.id)})
 
     @rule(in_scan=st.booleans())
     def the_worker_is_killed(self, in_scan: bool) -> None:

@@ -149,6 +149,30 @@ def test_a_search_of_the_index_begins_where_an_earlier_term_has_come_to(bench: B
     assert [searched_to - start for start in asked] == [15_000], "an index may lag by so much"
 
 
+@pytest.mark.parametrize("meanwhile", ["the term goes on", "another term begins"])
+def test_receivers_that_are_added_have_their_tasks_found_before_their_events_are_decided(
+    bench: Bench, meanwhile: str
+) -> None:
+    """The index had shown their tasks long before, when they were nobody's."""
+    receivers, bench.source.current = bench.source.current, Definitions(())
+    tasks = [bench.conductor.tasks[bench.wait()] for _ in range(3)]
+    for task in tasks:
+        task.status, task.started_at = "IN_PROGRESS", bench.conductor.now() - 60_000
+    worker = bench.deciding()
+    worker.step()
+    leader_of(worker).discover()
+    worker.step()
+    assert (bench.conductor.reads, "index_searched_to" in bench.store.facts.all()) == ([], True)
+    if meanwhile == "another term begins":
+        worker.end_term()
+        assert worker.elect()
+    bench.source.current = receivers
+    bench.arrive()
+    worker.step()
+    taken = {target.task_id for target in bench.store.queries.targets_of(["event"])}
+    assert taken == {task.id for task in tasks}
+
+
 def test_a_task_that_a_person_has_forgotten_takes_nothing_more(bench: Bench) -> None:
     worker = bench.deciding()
     lost = bench.wait()
