@@ -12,17 +12,34 @@ from pydantic import Field
 
 from admin.api import objects
 from admin.api.base import ApiObject, Time
-from admin.api.objects import ListedEvent, Rejection, Replay, ReplayTo, Task, Webhook, WholeEvent, WholeTask, Why
+from admin.api.objects import (
+    ListedEvent,
+    Rejection,
+    Replay,
+    ReplayTo,
+    Task,
+    Tried,
+    TriedEvent,
+    Webhook,
+    WholeEvent,
+    WholeTask,
+    WholeWebhook,
+    Why,
+)
 from admin.bridge import DAY, Bridge
+from admin.definitions.writer import DefinitionsFolder
 from admin.errors import CantDo
 from admin.events.descriptions import EventTargets, describe_effects, describe_status, status_context
 from admin.events.filters import check_webhook
 from admin.events.replay import replay
-from admin.events.search import Search
+from admin.events.search import BadFilter, Search, split_condition
 from admin.explain.explainer import Explainer
+from admin.explain.trials import Kind, Trier, read_line, try_newest, written
+from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import base_url_of, url_of
 from config.callbacks import check_expires
 from config.quantities import Duration
+from platforms.guide import guides
 from relay.callbacks.tokens import Address, NoSuchTask, make_token
 from store.hiding import masked_target
 from store.one_target import names_of
@@ -32,6 +49,12 @@ _TASKS_READ = 50
 """Tasks that an event is compared with, to say what its status means."""
 _AGAIN = 0.5
 """Seconds between two looks whether an event is over."""
+
+
+class CantTry(CantDo):
+    """The criteria can't be tried; the text says why."""
+
+    status = 400
 
 
 class CantErase(CantDo):
@@ -58,6 +81,28 @@ def list_webhooks(bridge: Bridge) -> list[Webhook]:
         )
         for name, webhook in bridge.definitions.by_name.items()
     ]
+
+
+def show_webhook(bridge: Bridge, name: str, with_definition: bool = True) -> WholeWebhook:
+    """One webhook, with what to enter at its platform, and its definition without secrets.
+
+    `with_definition`: whether that may be seen: an admin's comments are in it. Raises NotFound, StoreUnavailable.
+    """
+    webhook, errors = bridge.webhook(name), bridge.definitions.errors
+    url = url_of(webhook, bridge.settings)
+    written = None
+    if with_definition and not errors:
+        written = DefinitionsFolder(bridge.settings.bridge_webhooks).find(name)
+    return WholeWebhook.of(
+        webhook,
+        url=url,
+        verified_at=bridge.verified_at()[name],
+        paused_at=bridge.store.pauses.paused().get(name),
+        setup=as_text(setup_steps(webhook, guides()[webhook.platform])),
+        how_to_try=how_to_try(webhook, url),
+        errors=[str(problem) for problem in errors if problem.is_about(name)],
+        definition=None if written is None else written.shown,
+    )
 
 
 def record_webhook(bridge: Bridge, what: Literal["created", "deleted"], name: str, detail: str = "") -> None:
@@ -136,7 +181,8 @@ def show_event(bridge: Bridge, event: Event) -> WholeEvent:
 
 def explain_event(bridge: Bridge, event_id: str, limit: int) -> Why:
     """Why the event did or didn't match each waiting task, the closest `limit` first. Raises NotFound."""
-    return objects.why(Explainer(bridge).event(bridge.event_meant(event_id), limit))
+    found = Explainer(bridge).event(bridge.event_meant(event_id), limit)
+    return objects.why(replace(found, event=bridge.in_list(found.event)))
 
 
 def replay_event(bridge: Bridge, event_id: str, asked: ReplayTo) -> Replay:
@@ -166,11 +212,36 @@ def erase_event(bridge: Bridge, event_id: str, patience: float = 0.0) -> str:
     return event.id
 
 
+def try_criteria(bridge: Bridge, name: str, kind: Kind, given: Sequence[str]) -> Tried:
+    """Which of the webhook's newest events criteria would have fitted; `given`: ``$.path=value``, of `once` a path.
+
+    Raises NotFound, CantTry, BadFilter, StoreUnavailable.
+    """
+    hide = bridge.hide(bridge.webhook(name).name)
+    if kind == "once" and len(given) != 1:
+        raise BadFilter("once has one key: give one JSONPATH")
+    pairs = [(text, "") if kind == "once" else split_condition(text) for text in given]
+    lines = [read_line(path, value, kind, hide) for path, value in pairs]
+    for line in lines:
+        if line.problem is not None:
+            raise CantTry(f"{line.path}: {line.problem}")
+    trier = Trier(kind, lines)
+    found = try_newest(bridge, name, trier)
+    return Tried.of(
+        found,
+        events=[TriedEvent.of(one, one.event, failed=list(one.failed)) for one in found.tried],
+        written=written(kind, trier.criteria).rstrip(),
+    )
+
+
 # --- tasks and rejections -----------------------------------------------------------------------------------
 
 
-def list_tasks(bridge: Bridge, workflow: str | None, limit: int, after: str = "") -> list[Task]:
-    """Waiting tasks, of this workflow or of all, ordered by id. Raises StoreUnavailable."""
+def list_tasks(bridge: Bridge, workflow: str | None, limit: int, after: str = "", broken: bool = False) -> list[Task]:
+    """Waiting tasks, of this workflow or of all, ordered by id. `broken`: only those that no event can take, which have
+    no `after`. Raises StoreUnavailable."""
+    if broken:
+        return list(map(Task.of, bridge.broken_tasks(limit, workflow)))
     return list(map(Task.of, bridge.store.queries.waiting_tasks(after, limit, workflow)))
 
 

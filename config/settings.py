@@ -118,6 +118,13 @@ class Settings(BaseSettings):
     bridge_viewer_token: SecretStr | None = Field(
         default=None, description="a second token for the admin page, which shows everything and changes nothing"
     )
+    bridge_server: str | None = Field(
+        default=None,
+        description="the admin process that the command line asks, instead of a store on this machine: its URL",
+    )
+    bridge_token: SecretStr | None = Field(
+        default=None, description="the admin or viewer token for BRIDGE_SERVER; @FILE reads it from a file"
+    )
     bridge_listen_token: SecretStr | None = Field(
         default=None, description="the BRIDGE_ADMIN_TOKEN of the public bridge that webhook-bridge listen listens to"
     )

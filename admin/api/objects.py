@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import AliasChoices, Field, RootModel, ValidationInfo, field_validator, model_validator
 
 from admin.api.base import ApiObject, Time
-from admin.explain.results import Comparison, EventExplanation, TaskExplanation, Verdict
+from admin.explain.results import (
+    Comparison,
+    EventExplanation,
+    TaskExplanation,
+    Verdict,
+    answer,
+    standing_for,
+)
 from config.webhooks import Problem as DefinitionProblem
 from criteria import matches
-from criteria.descriptions import excerpt
+from criteria.descriptions import describe_criterion, excerpt
 from criteria.operators import NAMES as OPERATORS
 from store import records
 from store.records import EventStatus, SetAsideKind, TargetKind, TargetState, TaskState
@@ -113,8 +120,10 @@ class StoryStep(ApiObject):
 class WholeEvent(Event):
     """An event by itself."""
 
+    summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
     meaning: list[str] = Field(description="what its status means, in sentences")
     story: list[StoryStep] = Field(description="what happened to it, in order")
+    unreadable: str | None = Field(None, description="why its row can't be read; only if it can't")
     set_aside: SetAside | None = Field(description="why it is set aside, and when it is tried next")
     held_until: Time | None
     hold_until: Time
@@ -138,6 +147,15 @@ class TriedEvent(_EventKey):
     fits: bool
     same_as: str | None = Field(None, description="of once: the earlier event with the same key")
     failed: list[str] = Field(description="what doesn't hold, in words")
+
+
+class Tried(ApiObject):
+    """What became of events on which criteria were tried."""
+
+    events: list[TriedEvent] = Field(description="newest first")
+    fitting: int = Field(description="how many of them would have fitted")
+    left_out: int = Field(description="events that were not tried: their payloads are too large")
+    written: str = Field(description="the criteria as they are written in a task's JSON, or in the webhook's YAML")
 
 
 class ReplayTo(ApiObject):
@@ -199,10 +217,11 @@ class Criterion(ApiObject):
     found: list[Any] = Field(description="as much as people read: a long value is the beginning of its JSON, as a text")
     left_out: str | None = Field(None, description="what of the values found isn't in `found`, if something isn't")
     holds: bool
+    in_words: str = Field(description="what is expected, and what was found")
 
     @model_validator(mode="before")
     @classmethod
-    def _excerpt(cls, criterion: matches.Criterion) -> dict[str, Any]:
+    def _shown(cls, criterion: matches.Criterion) -> dict[str, Any]:
         found, left_out = excerpt(criterion.found)
         return {
             "path": criterion.path,
@@ -211,6 +230,7 @@ class Criterion(ApiObject):
             "found": found,
             "left_out": left_out,
             "holds": criterion.holds,
+            "in_words": describe_criterion(criterion),
         }
 
 
@@ -221,9 +241,9 @@ class _Compared(ApiObject):
     criteria: list[Criterion]
 
     @classmethod
-    def from_comparison(cls, comparison: Comparison, other: records.Task | records.Event) -> Self:
+    def from_comparison(cls, comparison: Comparison, other: records.Task | records.Event, **more: object) -> Self:
         failed = comparison.first_failed
-        return cls.of(comparison, other, first_failed=failed.path if failed else None)
+        return cls.of(comparison, other, first_failed=failed.path if failed else None, **more)
 
 
 class Start(ApiObject):
@@ -254,36 +274,41 @@ class Task(ApiObject):
 class ComparedTask(_Compared, Task):
     """A task, and how near an event came to it."""
 
+    stands_for: int = Field(
+        description="tasks that fail for the same reason, this one included; 0 if another one stands for it"
+    )
+
 
 class ComparedEvent(_Compared, _EventBase):
     """An event, and how near it came to a task."""
 
 
-class Why(ApiObject):
+class Why(_EventBase):
     """An event explained."""
 
-    event_id: str
-    status: EventStatus
-    meaning: list[str]
+    summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
+    delivery_id: str | None
+    replay_of: str | None
+    answer: str = Field(description="what became of it and why, in a sentence")
+    meaning: list[str] = Field(description="what its status means, in sentences")
+    story: list[StoryStep] = Field(description="what happened to it, in order")
     starts: list[Start]
     messages: list[Start]
     tasks: list[ComparedTask] = Field(description="nearest first")
 
 
 def why(explained: EventExplanation) -> Why:
-    event = explained.event
-    return Why(
-        event_id=event.id,
-        status=event.status,
-        meaning=list(explained.meaning),
+    return Why.of(
+        explained,
+        explained.event,
+        answer=answer(explained.tasks),
         starts=[Start.of(one, one.entry) for one in explained.starts],
         messages=[Start.of(one, one.entry) for one in explained.messages],
-        tasks=list(map(compared_task, explained.tasks)),
+        tasks=[
+            ComparedTask.from_comparison(comparison, comparison.task, stands_for=number)
+            for comparison, number in zip(explained.tasks, standing_for(explained.tasks), strict=True)
+        ],
     )
-
-
-def compared_task(comparison: Comparison) -> ComparedTask:
-    return ComparedTask.from_comparison(comparison, comparison.task)
 
 
 # --- tasks --------------------------------------------------------------------------------------------------
@@ -338,6 +363,15 @@ class Webhook(WebhookStatus):
     receivers: list[str] = Field(description="workflows whose tasks it may complete")
     starts: list[str] = Field(description="workflows that it may start")
     messages: list[str] = Field(description="workflows that it sends messages to")
+
+
+class WholeWebhook(WebhookStatus):
+    """A webhook by itself."""
+
+    setup: str = Field(description="what to do at the platform; empty if nothing is known")
+    how_to_try: str | None = Field(description="a command that sends a delivery, if there is one")
+    errors: list[str] = Field(description="what is wrong with its definition")
+    definition: str | None = Field(description="its YAML without secrets; for admins")
 
 
 class NewWebhook(WebhookStatus):

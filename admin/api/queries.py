@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from admin.api.base import ApiObject
 from admin.events.filters import OfWebhook, Parts
+from admin.explain.trials import Kind
 
 
 def limited(default: int) -> Any:
@@ -23,6 +24,7 @@ class OfEvents(Parts):
 class OfTasks(ApiObject):
     workflow: str | None = Field(None, description="only of this workflow")
     after: str = Field("", description="only those after this task id (for paging)")
+    broken: bool = Field(False, description="only those that no event can take, since their matches can't be used")
     limit: int = limited(200)
 
 
@@ -46,6 +48,16 @@ class OfDeliveries(ApiObject):
     start: str | None = Field(
         None, alias="from", description="begin with: last, the id of an event, or how long ago, such as 2h"
     )
+
+
+class ToTry(ApiObject):
+    kind: Kind = Field("matches", description="what is being written")
+    criteria: list[str] = Field(description="$.path=value; of once a path alone; may be repeated")
+
+    @field_validator("criteria", mode="before")
+    @classmethod
+    def _several(cls, given: Any) -> Any:
+        return [given] if isinstance(given, str) else given
 
 
 class Reason(ApiObject):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from admin.cli.groups import ImportedCommands
+from admin.cli.groups import ImportedCommands, server_options
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -64,47 +64,16 @@ COMMANDS = {
 }
 
 
-class _Main(ImportedCommands):
-    """With --server, the commands are those that the API has (`admin.cli.remote`)."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        names = super().list_commands(ctx)
-        if ctx is None or not ctx.params.get("server"):
-            return names
-        from admin.cli.remote import REQUESTS
-
-        return [name for name in names if name in REQUESTS]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        command = super().get_command(ctx, cmd_name) if cmd_name in self.list_commands(ctx) else None
-        if command is None or ctx is None or not ctx.params.get("server"):
-            return command
-        from admin.cli.remote import asking
-
-        return asking(command, cmd_name)
-
-
-@click.group(cls=_Main, places=COMMANDS, context_settings=CONTEXT, epilog=EPILOG)
-@click.option("--server", metavar="URL", help="Ask the admin page there by its API, instead of this machine's store.")
-@click.option("--token", metavar="@FILE|-|TEXT", help="With --server: its admin or viewer token.")
+@click.group(cls=ImportedCommands, places=COMMANDS, context_settings=CONTEXT, epilog=EPILOG)
+@server_options
 @click.version_option(package_name="conductor-webhook-bridge", prog_name="webhook-bridge")
-@click.pass_context
-def main(ctx: click.Context, server: str | None, token: str | None) -> None:
+def main() -> None:
     """The Conductor Webhook Bridge: webhooks for Conductor OSS.
 
     The bridge verifies and stores what platforms post to it, completes the WAIT_FOR_WEBHOOK tasks that match, and
     starts workflows. These commands check its definitions, show what it received and what came of it, and let an
     admin act. They work whether or not the bridge is running.
     """
-    if server is not None:
-        from admin.cli.common import secret_given
-        from admin.cli.remote import Remote
-
-        if not server.startswith(("http://", "https://")):
-            raise click.BadParameter(
-                f"{server!r} is not a URL; write one such as https://bridge.internal", ctx, param_hint="--server"
-            )
-        ctx.obj = Remote(server, secret_given(token, "--token"))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -15,11 +15,12 @@ import click
 from admin.api.base import ApiObject, Json
 from admin.api.base import as_json as to_json
 from admin.bridge import Bridge, open_definitions, os_user
+from admin.cli.groups import SERVER, TOKEN, server_options
 from admin.cli.tables import compact, counted, plain, table
 from admin.events.filters import STATUSES, Parts
 from config.quantities import parse_duration
 from config.settings import Settings, SettingsError, load_settings
-from config.webhooks import Definitions
+from config.webhooks import Definitions, Problem
 from store.errors import NewerStore, StoreUnavailable
 from store.open import open_store
 from store.sql.store import Store
@@ -48,6 +49,10 @@ class Here:
             )
         return found
 
+    def definitions_errors(self) -> Sequence[Problem]:
+        """What is wrong with this machine's definitions."""
+        return self.readable.errors
+
     def _kept_definitions(self) -> Mapping[str, str]:
         try:
             return self.store.kept_definitions.all()
@@ -66,13 +71,51 @@ class Here:
         """Store and definitions together."""
         return Bridge(self.settings, self.store, self.readable, f"command line ({os_user()})")
 
+    def ask(self, request: str, local: Callable[[Bridge], object], **given: object) -> Any:
+        """What the API answers to a request, as JSON, whichever bridge is asked: this machine's calls `local`.
+
+        `request` is the method and the path below `/api`, such as ``GET tasks/{task_id}``; `given` are its parameters.
+        """
+        return to_json(local(self.bridge))
+
 
 Columns = Mapping[str, str | Callable[[Json], object]]
 """Heading of a table → the field of the JSON that is below it, or what to make of all of the JSON."""
-here = click.make_pass_decorator(Here, ensure=True)
 LIMIT = click.IntRange(1, 1_000_000_000)
 """How many may be asked for: fewer than any database counts to."""
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def here(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the bridge that it is about, as its first argument: this machine's, or another's. A group does
+    nothing itself if one of its commands was named."""
+
+    @wraps(command)
+    def run(*given: Any, **options: Any) -> None:
+        ctx = click.get_current_context()
+        if ctx.invoked_subcommand is None:
+            ctx.invoke(command, _bridge_meant(ctx), *given, **options)
+
+    return run
+
+
+def _bridge_meant(ctx: click.Context) -> Here:
+    on_this_machine = Here()
+    settings = on_this_machine.settings
+    server = ctx.meta.get(SERVER) or settings.bridge_server
+    if server is None:
+        return on_this_machine
+    from admin.cli.remote import There  # most commands ask none
+
+    token = ctx.meta.get(TOKEN)
+    if token is None and settings.bridge_token is not None:
+        token = settings.bridge_token.get_secret_value()
+    return There(HTTP_URL.convert(server, None, ctx), secret_given(token, "--token"))
+
+
+def asks(command: _Command) -> Callable[..., Any]:
+    """The same for a command that only asks, and so has the options for another machine's bridge."""
+    return server_options(here(command))
 
 
 class Parsed(click.ParamType[_Value]):
@@ -116,11 +159,12 @@ def complete_webhook(ctx: click.Context, param: click.Parameter, incomplete: str
     return [name for name in names if name.startswith(incomplete)]
 
 
-def echo_json(found: ApiObject | Sequence[ApiObject]) -> None:
+def echo_json(found: object) -> None:
+    """The objects, or what is JSON already."""
     click.echo(json.dumps(to_json(found), indent=2))
 
 
-def echo_list(found: Sequence[ApiObject], columns: Columns, nothing: str, as_json: bool) -> None:
+def echo_list(found: Sequence[ApiObject] | Sequence[Json], columns: Columns, nothing: str, as_json: bool) -> None:
     """The objects as JSON, or as a table. `columns`: heading → the field in the JSON, or what to make of all of it."""
     if as_json:
         echo_json(found)
@@ -137,6 +181,22 @@ def echo_table(headings: Sequence[str], rows: Sequence[Sequence[object]], nothin
         click.echo(table(headings, rows))
     else:
         click.echo(nothing, err=True)
+
+
+def whole_event(here: Here, event_id: str) -> Json:
+    """One event with all that is shown of it."""
+    from admin import operations
+
+    def show(bridge: Bridge) -> ApiObject:
+        return operations.show_event(bridge, bridge.event_meant(event_id))
+
+    found: Json = here.ask("GET events/{event_id}", show, event_id=event_id)
+    return found
+
+
+def note_search(since: str) -> None:
+    """Says that a list is short because its search ended, and how to go on."""
+    click.echo(f"searched back to {since}; for older ones: --until {since}, or narrow the time with --since", err=True)
 
 
 def echo_fields(fields: Mapping[str, object]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from textwrap import indent
 from typing import Any
@@ -14,6 +14,7 @@ import click
 
 from admin import operations
 from admin.api import objects
+from admin.api.base import Json
 from admin.api.base import as_json as to_json
 from admin.bridge import Bridge
 from admin.cli.common import (
@@ -21,13 +22,15 @@ from admin.cli.common import (
     Columns,
     Here,
     as_json_option,
+    asks,
     echo_fields,
     echo_json,
     echo_list,
     echo_table,
     echo_values,
     filter_options,
-    here,
+    note_search,
+    whole_event,
 )
 from admin.cli.groups import Commands, fail
 from admin.cli.replay import acknowledge, erase, reopen, replay
@@ -36,14 +39,11 @@ from admin.events.failures import failures
 from admin.events.filters import parts_of, search_of
 from admin.events.follow import Follower, News
 from admin.events.search import Search
-from admin.events.tree import compared, differences, place
-from admin.explain.explainer import Explainer
-from admin.explain.results import Comparison, EventExplanation, StoryStep, answer, shown_first
-from criteria.descriptions import describe_criterion
-from criteria.matches import Criterion
+from admin.events.tree import differences, place
+from admin.explain.results import in_lines
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
-from store.records import Event, iso
+from store.records import iso
 from store.rules.transitions import FAILED
 
 _COLUMNS = {
@@ -79,10 +79,8 @@ _LONGEST_FIELD = 200
 @click.option("--payloads", is_flag=True, help="With --json: each event's payload, too.")
 @click.option("-f", "--follow", is_flag=True, help="Show new events, what becomes of them, and other deliveries.")
 @as_json_option
-@here
-@click.pass_context
+@asks
 def events(
-    ctx: click.Context,
     here: Here,
     /,
     in_groups: bool,
@@ -115,93 +113,89 @@ def events(
     Wherever an EVENT_ID is given, its first 8 or more characters are enough if no other id begins with them.
     `last` is the newest event.
     """
-    if ctx.invoked_subcommand is not None:
-        return
     parts = parts_of(filters)
-    search = search_of(here.bridge, parts)
     if in_groups and set(parts) - {"webhook"}:
         raise click.UsageError("--failures can only be narrowed by --webhook")
     if in_groups:
         _list_failures(here, parts.get("webhook"), as_json)
     elif not follow:
-        _list_events(here, search, limit, before, as_json, payloads)
+        _list_events(here, parts, limit, before, as_json, payloads)
     elif before:
         raise click.UsageError("--follow shows new events: leave out --before")
     elif parts.keys() & {"status", "failure"}:
         raise click.UsageError("--follow shows each event and what becomes of it: leave out --status and --failure")
     else:
-        _follow(here.bridge, search, as_json)
+        _follow(here.bridge, search_of(here.bridge, parts), as_json)
 
 
-def _list_events(here: Here, search: Search, limit: int, before: str | None, as_json: bool, payloads: bool) -> None:
-    bridge = here.bridge
-    found = operations.list_events(bridge, search, limit, before)
+def _list_events(
+    here: Here, parts: Mapping[str, str], limit: int, before: str | None, as_json: bool, payloads: bool
+) -> None:
+    def listed(bridge: Bridge) -> list[objects.ListedEvent]:
+        found = operations.list_events(bridge, search_of(bridge, parts), limit, before)
+        if found.searched_to is not None:
+            note_search(str(iso(found.searched_to.received_at)))
+        return found.events
+
+    found = here.ask("GET events", listed, **parts, limit=limit, before=before)
     if as_json and payloads:
-        whole = (bridge.store.queries.event(one.event_id) for one in found.events)
-        echo_json([operations.show_event(bridge, event) for event in whole if event is not None])
+        echo_json([whole_event(here, one["eventId"]) for one in found])
     else:
-        echo_list(found.events, _COLUMNS, "no events", as_json)
-    if found.searched_to is not None:
-        click.echo(
-            f"searched back to {iso(found.searched_to.received_at)}; for older ones narrow the time with --since and "
-            f"--until, or go on with --before {found.older}",
-            err=True,
-        )
-    elif found.older is not None:
-        click.echo(f"for older ones: --before {found.older}", err=True)
+        echo_list(found, _COLUMNS, "no events", as_json)
+    if len(found) == limit:
+        click.echo(f"for older ones: --before {found[-1]['eventId']}", err=True)
 
 
 def _list_failures(here: Here, webhook: str | None, as_json: bool) -> None:
-    found = failures(here.bridge, webhook)
+    found = here.ask("GET failures", lambda bridge: failures(bridge, webhook), webhook=webhook)
     if as_json:
         echo_json(found)
         return
-    echo_list(found.groups, _FAILURES, "no failed event is unresolved", as_json)
-    if found.searched_to is not None:
-        click.echo(f"only the newest {found.events} are counted, back to {iso(found.searched_to)}", err=True)
-    if found.groups:
+    echo_list(found["groups"], _FAILURES, "no failed event is unresolved", as_json)
+    if found["searchedTo"] is not None:
+        click.echo(f"only the newest {found['events']} are counted, back to {found['searchedTo']}", err=True)
+    if found["groups"]:
         click.echo("to list those of a group: --status unresolved --webhook WEBHOOK --failure REASON", err=True)
 
 
 @events.command(short_help="Show an event: story, targets and payload.")
 @click.argument("event_id")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@here
+@asks
 def show(here: Here, event_id: str, as_json: bool) -> None:
     """Show an event: its status and what that means, targets, headers, payload.
 
     For a call that will be retried, and for an event that is set aside: the reason, and when it is tried next.
     """
-    bridge = here.bridge
-    event = bridge.event_meant(event_id)
+    found = whole_event(here, event_id)
     if as_json:
-        echo_json(operations.show_event(bridge, event))
+        echo_json(found)
         return
-    found = Explainer(bridge).event(event, 50)
-    event = bridge.shown(event)
-    _echo_event(event, found.meaning, found.story)
+    _echo_event(found, found["meaning"])
     for name in ("enclosing", "claims", "headers", "query"):
-        echo_values(name, getattr(event, name))
+        echo_values(name, found[name])
     click.echo("\npayload:")
-    click.echo(pretty(json.loads(event.payload)))
+    click.echo(pretty(found["payload"]))
 
 
-def _echo_event(event: Event, meaning: Sequence[str], story: Iterable[StoryStep]) -> None:
-    fields = {
-        "event": event.id,
-        "happened": event.summary or None,
-        "webhook": event.webhook,
-        "status": event.status,
-        "received at": iso(event.received_at),
-        "delivery id": event.delivery_id,
-        "replay of": event.replay_of,
-    }
-    echo_fields(fields)
+_FIELDS = {
+    "event": "eventId",
+    "happened": "summary",
+    "webhook": "webhook",
+    "status": "status",
+    "received at": "receivedAt",
+    "delivery id": "deliveryId",
+    "replay of": "replayOf",
+}
+
+
+def _echo_event(event: Json, meaning: Sequence[str]) -> None:
+    echo_fields({name: event[field] or None for name, field in _FIELDS.items()})
     for sentence in meaning:
         click.echo(f"  {plain(sentence)}")
     click.echo("\nstory:")
-    for step in story:
-        click.echo(f"  {iso(step.at)}  {plain(step.what)}")
+    for step in event["story"]:
+        click.echo(f"  {step['at']}  {plain(step['what'])}")
 
 
 @events.command(short_help="Explain why an event did or didn't match.")
@@ -209,7 +203,7 @@ def _echo_event(event: Event, meaning: Sequence[str], story: Iterable[StoryStep]
 @click.option("--all", "all_tasks", is_flag=True, help="Each task by itself, those out of reach too.")
 @click.option("-n", "--limit", type=LIMIT, default=200, show_default=True, help="How many tasks at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object per task.")
-@here
+@asks
 def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: bool) -> None:
     """Explain why an event did or didn't match each waiting task.
 
@@ -218,60 +212,63 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
     version, started later, taken by another event). For what is in doubt or set aside, because Conductor can't show
     it: the reason, and when it is tried next.
     """
-    bridge = here.bridge
-    found = Explainer(bridge).event(bridge.event_meant(event_id), limit)
+
+    def why(bridge: Bridge) -> objects.Why:
+        return operations.explain_event(bridge, event_id, limit)
+
+    found = here.ask("GET events/{event_id}/why", why, event_id=event_id, limit=limit)
+    tasks = found["tasks"]
     if as_json:
-        echo_json(list(map(objects.compared_task, found.tasks)))
+        echo_json(tasks)
         return
-    _echo_event(bridge.shown(found.event), (answer(found.tasks), *found.meaning), found.story)
-    _echo_entries(found)
-    shown, others = shown_first(found.tasks, each=all_tasks)
-    for comparison, number in shown:
-        task = comparison.task
-        click.echo(f"\n{comparison.verdict.upper()}  task {plain(task.reference_name)} of {plain(task.workflow)}")
-        click.echo(f"  task {plain(task.id)}, workflow {plain(task.workflow_id)}, since {iso(task.scheduled_at)}")
-        _echo_comparison(comparison)
-        if number > 1:
-            click.echo(f"  and {counted(number - 1, 'more task')} like it")
+    _echo_event(found, [found["answer"], *found["meaning"]])
+    for entry in found["starts"]:
+        version = f" version {entry['version']}" if entry["version"] else ""
+        _echo_entry("STARTS" if entry["holds"] else "DOESN'T START", f"{entry['workflow']}{version}", entry)
+    for entry in found["messages"]:
+        _echo_entry("SENDS MESSAGE" if entry["holds"] else "SENDS NO MESSAGE", f"to {entry['workflow']}", entry)
+    shown = tasks if all_tasks else [task for task in tasks if task["standsFor"]]
+    for task in shown:
+        task_id, workflow_id = plain(task["taskId"]), plain(task["workflowId"])
+        click.echo(f"\n{task['verdict'].upper()}  task {plain(task['referenceName'])} of {plain(task['workflow'])}")
+        click.echo(f"  task {task_id}, workflow {workflow_id}, since {task['waitingSince']}")
+        _echo_comparison(task)
+        if task["standsFor"] > 1 and not all_tasks:
+            click.echo(f"  and {counted(task['standsFor'] - 1, 'more task')} like it")
+    others = len(tasks) - sum(1 if all_tasks else task["standsFor"] for task in shown)
     if others:
         click.echo(f"\n{counted(others, 'other task')}: --all lists them")
-    if len(found.tasks) == limit:
+    if len(tasks) == limit:
         click.echo(f"\nOnly the closest {limit} tasks are listed; see --limit", err=True)
 
 
-def _echo_entries(found: EventExplanation) -> None:
-    """What the webhook's `starts` and `messages` made of the event."""
-    for start in found.starts:
-        version = f" version {start.entry.version}" if start.entry.version else ""
-        verdict = "STARTS" if start.holds else "DOESN'T START"
-        click.echo(f"\n{verdict}  {plain(start.entry.workflow)}{version}")
-        _echo_criteria(start.criteria, start.reason)
-        if start.input_text is not None:
-            click.echo(indent(plain(f"input: {start.input_text}", lines=True), "  "))
-    for one in found.messages:
-        click.echo(f"\n{'SENDS' if one.holds else 'SENDS NO'} MESSAGE  to {plain(one.entry.workflow)}")
-        _echo_criteria(one.criteria, one.reason)
+def _echo_entry(verdict: str, workflow: str, entry: Json) -> None:
+    """What one entry of the webhook's `starts` or `messages` made of the event."""
+    click.echo(f"\n{verdict}  {plain(workflow)}")
+    _echo_criteria(entry["criteria"], entry["reason"])
+    if "input" in entry:
+        click.echo(indent(plain(f"input: {in_lines(entry['input'])}", lines=True), "  "))
 
 
-def _echo_comparison(comparison: Comparison) -> None:
-    if comparison.verdict != "differs":  # then the reason is the first criterion that doesn't hold
-        click.echo(f"  {plain(comparison.reason)}")
-    _echo_criteria(comparison.criteria)
+def _echo_comparison(comparison: Json) -> None:
+    if comparison["verdict"] != "differs":  # then the reason is the first criterion that doesn't hold
+        click.echo(f"  {plain(comparison['reason'])}")
+    _echo_criteria(comparison["criteria"])
 
 
-def _echo_criteria(criteria: Sequence[Criterion], otherwise: str = "") -> None:
+def _echo_criteria(criteria: Sequence[Json], otherwise: str = "") -> None:
     """The criteria, or else why there are none."""
     if not criteria and otherwise:
         click.echo(f"  {plain(otherwise)}")
     for criterion in criteria:
-        click.echo(f"    {'ok ' if criterion.holds else 'NOT'} {plain(describe_criterion(criterion))}")
+        click.echo(f"    {'ok ' if criterion['holds'] else 'NOT'} {plain(criterion['inWords'])}")
 
 
 @events.command(short_help="Compare two events, field by field.")
 @click.argument("before")
 @click.argument("after")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@here
+@asks
 def diff(here: Here, before: str, after: str, as_json: bool) -> None:
     """Compare the payloads of two events, field by field, headers and query included.
 
@@ -281,12 +278,7 @@ def diff(here: Here, before: str, after: str, as_json: bool) -> None:
     Example:
       webhook-bridge events diff 01935c2e-6f3a last
     """
-    bridge = here.bridge
-    one, other = (bridge.shown(bridge.event_meant(event_id)) for event_id in (before, after))
-    for event in (one, other):
-        if event.unreadable is not None:
-            fail(f"event {event.id} can't be read: {event.unreadable}")
-    result = differences(compared(one), compared(other))
+    result = differences(_compared(whole_event(here, before)), _compared(whole_event(here, after)))
     if as_json:
         found = [{"what": it.kind, "path": it.path, "before": it.before, "after": it.after} for it in result.found]
         click.echo(json.dumps({"complete": result.complete, "differences": found}, indent=2))
@@ -304,6 +296,13 @@ def diff(here: Here, before: str, after: str, as_json: bool) -> None:
         if not result.complete:
             click.echo("there is too much to compare all of it", err=True)
     sys.exit(1 if result.found or not result.complete else 0)
+
+
+def _compared(event: Json) -> Json:
+    """What is compared of an event: what isn't different in any two of them."""
+    if "unreadable" in event:
+        fail(f"event {event['eventId']} can't be read: {event['unreadable']}")
+    return {**event["payload"], "_webhook": {"headers": event["headers"], "query": event["query"]}}
 
 
 for command in (replay, acknowledge, reopen, erase):
@@ -377,9 +376,8 @@ def line_of_other(one: WithoutEvent) -> str:
 @click.option("--broken", is_flag=True, help="Only tasks whose matches are missing or can't be parsed.")
 @click.option("-n", "--limit", type=LIMIT, default=1000, show_default=True, help="How many at most.")
 @as_json_option
-@here
-@click.pass_context
-def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, limit: int, as_json: bool) -> None:
+@asks
+def tasks(here: Here, workflow: str | None, broken: bool, limit: int, as_json: bool) -> None:
     """List waiting WAIT_FOR_WEBHOOK tasks with their matches; or show one.
 
     \b
@@ -388,12 +386,11 @@ def tasks(ctx: click.Context, here: Here, workflow: str | None, broken: bool, li
       webhook-bridge tasks show TASK_ID          which recent events came close, and what they lacked
       webhook-bridge tasks forget TASK_ID        Conductor has lost it for good: it no longer waits
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    if broken:
-        found = list(map(objects.Task.of, here.bridge.broken_tasks(limit, workflow)))
-    else:
-        found = operations.list_tasks(here.bridge, workflow, limit)
+
+    def listed(bridge: Bridge) -> list[objects.Task]:
+        return operations.list_tasks(bridge, workflow, limit, broken=broken)
+
+    found = here.ask("GET tasks", listed, workflow=workflow, limit=limit, broken=broken)
     columns: Columns = {
         "TASK": "taskId",
         "WORKFLOW": "workflow",
@@ -428,33 +425,33 @@ def forget_tasks(here: Here, task_ids: tuple[str, ...]) -> None:
 @click.argument("task_id")
 @click.option("-n", "--limit", type=LIMIT, default=10, show_default=True, help="How many events at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@here
+@asks
 def show_task(here: Here, task_id: str, limit: int, as_json: bool) -> None:
     """Show a task, and which recent events came closest to it: why is it still waiting?
 
     For a task that is set aside, because it or its workflow can't be read: the reason, and when it is tried next.
     """
+
+    def shown(bridge: Bridge) -> objects.WholeTask:
+        return operations.show_task(bridge, task_id, limit)
+
+    task = here.ask("GET tasks/{task_id}", shown, task_id=task_id, limit=limit)
     if as_json:
-        echo_json(operations.show_task(here.bridge, task_id, limit))
+        echo_json(task)
         return
-    task = here.bridge.task(task_id)
-    found = Explainer(here.bridge).task(task, limit)
     fields = {
-        "task": task.id,
-        "reference": task.reference_name,
-        "workflow": f"{task.workflow} ({task.workflow_id})",
-        "state": task.state,
-        "waiting since": iso(task.scheduled_at),
-        "domain": task.domain,
+        "task": task["taskId"],
+        "reference": task["referenceName"],
+        "workflow": f"{task['workflow']} ({task['workflowId']})",
+        "state": task["state"],
+        "waiting since": task["waitingSince"],
+        "domain": task["domain"],
     }
     echo_fields(fields)
-    click.echo(f"  {plain(found.meaning)}\n\nmatches:\n{pretty(task.matches)}")
-    if not found.near:
+    click.echo(f"  {plain(task['meaning'])}\n\nmatches:\n{pretty(task['matches'])}")
+    if not task["events"]:
         click.echo("\nNo event of its webhooks is stored.")
-    for comparison in found.near:
-        event = comparison.event
-        click.echo(
-            f"\n{comparison.verdict.upper()}  event {event.id} of {plain(event.webhook)}, "
-            f"{event.status}, {iso(event.received_at)}"
-        )
-        _echo_comparison(comparison)
+    for event in task["events"]:
+        verdict, webhook = event["verdict"].upper(), plain(event["webhook"])
+        click.echo(f"\n{verdict}  event {event['eventId']} of {webhook}, {event['status']}, {event['receivedAt']}")
+        _echo_comparison(event)

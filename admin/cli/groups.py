@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 from click.exceptions import NoSuchCommand
 
 from admin.cli.tables import plain
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+SERVER, TOKEN = "webhook-bridge.server", "webhook-bridge.token"
+"""Under which a context keeps what these options say, wherever they stand in the line."""
 _OF_CLICK = (click.ClickException, click.Abort, click.exceptions.Exit)
 
 
@@ -37,6 +40,30 @@ def _exit_if_foreseen(error: Exception) -> None:
     foreseen = (SettingsError, DefinitionsError, StoreUnavailable, NewerStore, CantDo, StillRejected, CannotSign)
     if isinstance(error, foreseen):
         fail(error)
+
+
+def server_options(command: _Command) -> _Command:
+    """The options that name another machine's bridge."""
+    server = _kept_option(
+        "--server",
+        SERVER,
+        metavar="URL",
+        help="Ask the admin page there, not this machine's store; by default BRIDGE_SERVER.",
+    )
+    token = _kept_option(
+        "--token", TOKEN, metavar="@FILE|-|TEXT", help="Its admin or viewer token; by default BRIDGE_TOKEN."
+    )
+    return server(token(command))
+
+
+def _kept_option(name: str, key: str, **more: Any) -> Callable[[_Command], _Command]:
+    """An option that no command takes as an argument: its value is kept under the key in `ctx.meta`."""
+
+    def keep(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            ctx.meta[key] = value
+
+    return click.option(name, expose_value=False, callback=keep, **more)
 
 
 class Commands(click.Group):

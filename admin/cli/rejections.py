@@ -7,12 +7,14 @@ from collections import Counter
 import click
 
 from admin import operations
-from admin.api.objects import KeptRejection, RetryOfMany
+from admin.api.objects import KeptRejection, Rejection, RetryOfMany
+from admin.bridge import Bridge
 from admin.cli.common import (
     DURATION,
     LIMIT,
     Here,
     as_json_option,
+    asks,
     complete_webhook,
     confirm,
     echo_fields,
@@ -26,7 +28,6 @@ from admin.cli.groups import Commands, fail
 from admin.cli.tables import plain, pretty
 from admin.events.filters import check_webhook
 from admin.events.kept_rejections import ALL, KeptRejections
-from store.records import iso
 
 _COLUMNS = {
     "AT": "at",
@@ -44,9 +45,8 @@ _COLUMNS = {
 @click.option("-n", "--limit", type=LIMIT, default=50, show_default=True, help="How many at most.")
 @click.option("--filtered", is_flag=True, help="Show those that `only` filtered out instead.")
 @as_json_option
-@here
-@click.pass_context
-def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
+@asks
+def rejections(here: Here, webhook: str | None, limit: int, filtered: bool, as_json: bool) -> None:
     """List the newest rejected deliveries, with the reasons that their senders aren't told; show or retry one.
 
     A webhook with `keep_rejected` keeps them with their bytes, under the id in the column KEPT. Once its secret is
@@ -58,9 +58,11 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
       webhook-bridge rejections show 01935c2e-6f3a-7000-8000-000000000000
       webhook-bridge rejections retry --webhook github-deploys --since 2h --dry-run
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    found = operations.list_rejections(here.bridge, webhook, limit, filtered)
+
+    def listed(bridge: Bridge) -> list[Rejection]:
+        return operations.list_rejections(bridge, webhook, limit, filtered)
+
+    found = here.ask("GET rejections", listed, webhook=webhook, limit=limit, filtered=filtered)
     echo_list(found, _COLUMNS, "none filtered" if filtered else "no rejections", as_json)
     if len(found) == limit:
         click.echo(f"only the newest {limit} are listed; see --limit", err=True)
@@ -69,36 +71,41 @@ def rejections(ctx: click.Context, here: Here, webhook: str | None, limit: int, 
 @rejections.command(short_help="Show a rejected delivery that was kept.")
 @click.argument("kept_id", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@here
+@asks
 def show(here: Here, kept_id: str, as_json: bool) -> None:
     """Show a rejected delivery that was kept, and whether it would be accepted now.
 
     Its signature isn't shown, nor what `hide` names, nor a body that can't be read. Its content is unproven.
     """
-    shown = KeptRejections(here.bridge).shown(kept_id)
+
+    def kept(bridge: Bridge) -> KeptRejection:
+        shown = KeptRejections(bridge).shown(kept_id)
+        return KeptRejection.of(shown, shown.delivery)
+
+    found = here.ask("GET rejections/{kept_id}", kept, kept_id=kept_id)
     if as_json:
-        echo_json(KeptRejection.of(shown, shown.delivery))
+        echo_json(found)
         return
-    delivery = shown.delivery
-    now = f"still rejected: {shown.still_rejected}" if shown.still_rejected else "it would be accepted"
-    if delivery.event_id is not None:
-        now = f"accepted, as event {delivery.event_id}"
+    event_id, still_rejected = found["eventId"], found["stillRejected"]
+    now = f"still rejected: {still_rejected}" if still_rejected else "it would be accepted"
+    if event_id is not None:
+        now = f"accepted, as event {event_id}"
     fields = {
-        "id": delivery.id,
-        "webhook": delivery.webhook,
-        "arrived at": iso(delivery.at),
-        "from": delivery.remote,
-        "method": delivery.method,
-        "rejected": f"{delivery.status}: {delivery.reason}",
+        "id": found["keptId"],
+        "webhook": found["webhook"],
+        "arrived at": found["at"],
+        "from": found["remote"],
+        "method": found["method"],
+        "rejected": f"{found['status']}: {found['reason']}",
         "now": now,
     }
     echo_fields(fields)
-    echo_values("headers", shown.headers)
-    echo_values("query", shown.query)
-    if shown.payload is not None:
-        click.echo(f"\npayload (not proven):\n{pretty(shown.payload)}")
-    elif delivery.event_id is None:
-        click.echo(f"\nThe body ({len(delivery.body)} bytes) can't be read, or must not be shown.")
+    echo_values("headers", found["headers"])
+    echo_values("query", found["query"])
+    if found["payload"] is not None:
+        click.echo(f"\npayload (not proven):\n{pretty(found['payload'])}")
+    elif event_id is None:
+        click.echo(f"\nThe body ({found['size']} bytes) can't be read, or must not be shown.")
 
 
 @rejections.command(short_help="Verify rejected deliveries again.")

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from admin import operations
-from admin.api.objects import ManyPlan, Notes, Replays, ReplayTo
-from admin.cli.common import Here, Parsed, confirm, echo_json, echo_left_out, filter_options, here
+from admin.api.objects import ManyPlan, Notes, Replay, Replays, ReplayTo
+from admin.bridge import Bridge
+from admin.cli.common import Here, Parsed, asks, confirm, echo_json, echo_left_out, filter_options, here, whole_event
 from admin.cli.groups import fail
 from admin.cli.tables import counted, plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
@@ -41,7 +42,7 @@ _ONE = "EVENT_ID is one event: leave out the options that select many"
 @click.option("--dry-run", is_flag=True, help="Only show what it would do.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@here
+@asks
 def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, as_json: bool, **many: Any) -> None:
     """Deliver an event, or many, again, as new events that arrive now.
 
@@ -74,16 +75,19 @@ def replay(here: Here, /, event_id: str | None, target: int | None, yes: bool, a
         return
     if chosen_by or many["dry_run"] or many["acknowledged"]:
         raise click.UsageError(_ONE)
-    event = here.bridge.event_meant(event_id)
-    try:
-        made = operations.replay_event(here.bridge, event.id, ReplayTo(target=target, confirm=yes))
-    except NeedsConfirmation as error:
-        confirm(f"event {event.id}: {error}", "Replay it?")
-        made = operations.replay_event(here.bridge, event.id, ReplayTo(target=target, confirm=True))
+
+    def once_more(bridge: Bridge) -> Replay:
+        try:
+            return operations.replay_event(bridge, event_id, ReplayTo(target=target, confirm=yes))
+        except NeedsConfirmation as error:
+            confirm(f"event {bridge.event_meant(event_id).id}: {error}", "Replay it?")
+            return operations.replay_event(bridge, event_id, ReplayTo(target=target, confirm=True))
+
+    made = here.ask("POST events/{event_id}/replay", once_more, event_id=event_id, target=target, confirm=yes)
     if as_json:
         echo_json(made)
     else:
-        click.echo(made.event_id)
+        click.echo(made["eventId"])
 
 
 def _replay_many(
@@ -250,15 +254,21 @@ def _say_plan(plan: Plan, will_be: str, as_json: bool = False, to_stderr: bool =
 @click.command(short_help="Erase an event's payload, headers and answers.")
 @click.argument("event_id")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, for scripts.")
-@here
+@asks
 def erase(here: Here, event_id: str, yes: bool) -> None:
     """Erase what an event says, such as a person's data: payload, headers and answers.
 
     Its row, ids, times and targets stay, so it is still a duplicate's original. What Conductor got is Conductor's. If
     the event is being delivered right now, this waits for half a minute.
     """
-    event = here.bridge.event_meant(event_id)
+    event = whole_event(here, event_id)
+    found = event["eventId"]
     if not yes:
-        click.confirm(f"Erase the payload of event {event.id} of {event.webhook} for good?", abort=True, err=True)
-    operations.erase_event(here.bridge, event.id, patience=30.0)
-    click.echo(f"{event.id} is erased")
+        webhook = plain(event["webhook"])
+        click.confirm(f"Erase the payload of event {found} of {webhook} for good?", abort=True, err=True)
+
+    def erased(bridge: Bridge) -> None:
+        operations.erase_event(bridge, found, patience=30.0)
+
+    here.ask("POST events/{event_id}/erase", erased, event_id=found)
+    click.echo(f"{found} is erased")

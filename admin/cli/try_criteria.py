@@ -8,14 +8,11 @@ from typing import get_args
 
 import click
 
+from admin import operations
 from admin.api.base import Json
-from admin.api.objects import TriedEvent
-from admin.cli.common import Columns, Here, as_json_option, complete_webhook, echo_list, here
-from admin.cli.groups import fail
+from admin.cli.common import Columns, Here, as_json_option, asks, complete_webhook, echo_list
 from admin.cli.tables import plain
-from admin.events.search import split_condition
-from admin.explain.trials import Kind, Line, Trier, read_line, try_newest, written
-from store.hiding import Hidden
+from admin.explain.trials import Kind
 
 
 @click.command("try")
@@ -30,7 +27,7 @@ from store.hiding import Hidden
     help="What is being written; once takes a JSONPATH alone.",
 )
 @as_json_option
-@here
+@asks
 def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind, as_json: bool) -> None:
     """Try criteria on the last 100 events of WEBHOOK: which would have fitted, and what fails for the others.
 
@@ -43,33 +40,24 @@ def try_criteria(here: Here, webhook: str, criteria: tuple[str, ...], kind: Kind
       webhook-bridge try github-deploys --kind when '$.commits={"$exists": true}'
       webhook-bridge try orders --kind once '$.order.id'
     """
-    bridge = here.bridge
-    bridge.webhook(webhook)
-    if kind == "once" and len(criteria) > 1:
-        raise click.UsageError("once has one key: give one JSONPATH")
-    lines = [_line(text, kind, bridge.hide(webhook)) for text in criteria]
-    for line in lines:
-        if line.problem is not None:
-            fail(f"{line.path}: {line.problem}")
-    trier = Trier(kind, lines)
-    found = try_newest(bridge, webhook, trier)
-    tried = [TriedEvent.of(one, one.event, failed=list(one.failed)) for one in found.tried]
+    found = here.ask(
+        "GET webhooks/{name}/try",
+        lambda bridge: operations.try_criteria(bridge, webhook, kind, criteria),
+        name=webhook,
+        kind=kind,
+        criteria=criteria,
+    )
     columns: Columns = {"EVENT": "eventId", "RECEIVED AT": "receivedAt", "RESULT": partial(_result, kind)}
-    echo_list(tried, columns, "no events", as_json)
-    if as_json:
-        sys.exit(0 if found.fitting else 1)
-    click.echo(f"{found.fitting} of {len(found.tried)} would have fitted", err=True)
-    if found.left_out:
-        click.echo(f"{found.left_out} more were not tried: their payloads are too large", err=True)
-    click.echo(plain(f"\n{written(kind, trier.criteria).rstrip()}", lines=True))
-    sys.exit(0 if found.fitting else 1)
+    echo_list(found["events"], columns, "no events", as_json)
+    if not as_json:
+        click.echo(f"{found['fitting']} of {len(found['events'])} would have fitted", err=True)
+        if found["leftOut"]:
+            click.echo(f"{found['leftOut']} more were not tried: their payloads are too large", err=True)
+        click.echo(plain(f"\n{found['written']}", lines=True))
+    sys.exit(0 if found["fitting"] else 1)
 
 
 def _result(kind: Kind, tried: Json) -> str:
     if tried["fits"]:
         return "starts" if kind == "once" else "fits"
     return f"same key as {tried['sameAs']}" if "sameAs" in tried else "; ".join(tried["failed"])
-
-
-def _line(text: str, kind: Kind, hide: Hidden) -> Line:
-    return read_line(text, "", kind, hide) if kind == "once" else read_line(*split_condition(text), kind, hide)

@@ -11,12 +11,14 @@ import click
 from pydantic import ValidationError
 
 from admin import operations
+from admin.api.base import as_json as to_json
 from admin.api.base import what_is_wrong
 from admin.api.objects import WebhookStatus
-from admin.bridge import webhook_of
+from admin.bridge import Bridge, webhook_of
 from admin.cli.common import (
     Here,
     as_json_option,
+    asks,
     complete_webhook,
     echo_fields,
     echo_json,
@@ -32,19 +34,18 @@ from admin.definitions.schema import json_schema
 from admin.definitions.writer import DefinitionsFolder, Written
 from admin.errors import NotFound
 from admin.orkes.importing import convert, read_webhooks, to_yaml
-from admin.setup_steps import as_text, how_to_try, setup_steps
 from admin.urls import url_of
+from config.webhooks import Webhook
 from platforms import PLATFORMS
-from platforms.guide import guides
 from store.errors import StoreMissing
-from store.records import iso
+
+_LISTED = ("name", "url", "platform", "status", "verifiedAt", "pausedAt")
 
 
 @click.group(cls=Commands, invoke_without_command=True)
 @as_json_option
-@here
-@click.pass_context
-def webhooks(ctx: click.Context, here: Here, as_json: bool) -> None:
+@asks
+def webhooks(here: Here, as_json: bool) -> None:
     """List the webhooks: name, URL, platform, and since when each has been verified; or show, rotate or delete one.
 
     Enter the URL at the platform: it is BRIDGE_PUBLIC_URL and the webhook's path. A webhook is Unverified until its
@@ -56,49 +57,43 @@ def webhooks(ctx: click.Context, here: Here, as_json: bool) -> None:
       webhook-bridge webhooks show github-deploys      what to enter at the platform, and its YAML
       webhook-bridge webhooks rotate github-deploys    a new secret, beside the old one
     """
-    if ctx.invoked_subcommand is not None:
-        return
-    definitions = here.readable
-    verified: dict[str, int | None] = {}
-    paused: dict[str, int] = {}
     try:
-        verified, paused = here.bridge.verified_at(), here.store.pauses.paused()
+        found = here.ask("GET webhooks", operations.list_webhooks)
     except StoreMissing as error:
         click.echo(f"note: {error}; so nothing is verified yet", err=True)
-    found = [
-        WebhookStatus.of(
-            webhook,
-            url=url_of(webhook, here.settings),
-            verified_at=verified.get(webhook.name),
-            paused_at=paused.get(webhook.name),
-        )
-        for webhook in definitions.webhooks
-    ]
-    for problem in definitions.errors:
+        found = to_json([_unverified(webhook, here) for webhook in here.readable.webhooks])
+    found = [{name: webhook[name] for name in _LISTED if name in webhook} for webhook in found]
+    errors = here.definitions_errors()
+    for problem in errors:
         click.echo(plain(problem), err=True)
     columns = {"NAME": "name", "URL": "url", "PLATFORM": "platform", "STATUS": "status", "VERIFIED AT": "verifiedAt"}
-    echo_list(found, columns | ({"PAUSED AT": "pausedAt"} if paused else {}), "no webhooks are defined", as_json)
-    sys.exit(bool(definitions.errors))
+    if any("pausedAt" in webhook for webhook in found):
+        columns["PAUSED AT"] = "pausedAt"
+    echo_list(found, columns, "no webhooks are defined", as_json)
+    sys.exit(bool(errors))
+
+
+def _unverified(webhook: Webhook, here: Here) -> WebhookStatus:
+    return WebhookStatus.of(webhook, url=url_of(webhook, here.settings), verified_at=None)
 
 
 @webhooks.command(short_help="Show a webhook: setup and definition.")
 @click.argument("webhook", shell_complete=complete_webhook)
-@here
-def show(here: Here, webhook: str) -> None:
+@as_json_option
+@asks
+def show(here: Here, webhook: str, as_json: bool) -> None:
     """Show a webhook: its URL, what to enter at the platform, and its definition, without secrets."""
-    definition = webhook_of(here.readable, webhook)
-    url = url_of(definition, here.settings)
-    echo_fields({"webhook": definition.name, "URL": url, "platform": definition.platform})
-    if setup := setup_steps(definition, guides()[definition.platform]):
-        click.echo(plain(f"setup:       {as_text(setup)}"))
-    if (how := how_to_try(definition, url)) is not None:
-        click.echo(plain(f"try it:      {how}"))
-    errors = [problem for problem in here.readable.errors if problem.is_about(webhook)]
-    for problem in errors:
+    found = here.ask("GET webhooks/{name}", lambda bridge: operations.show_webhook(bridge, webhook), name=webhook)
+    if as_json:
+        echo_json(found)
+        return
+    for name, field in {"webhook": "name", "URL": "url", "platform": "platform", "setup": "setup"}.items():
+        echo_fields({name: found[field] or None})
+    echo_fields({"try it": found["howToTry"]})
+    for problem in found["errors"]:
         click.echo(plain(problem), err=True)
-    written = _folder(here).find(webhook) if not here.readable.errors else None
-    if written is not None:
-        click.echo(plain(f"\n{written.shown.rstrip()}", lines=True))
+    if found["definition"] is not None:
+        click.echo(plain(f"\n{found['definition'].rstrip()}", lines=True))
 
 
 @webhooks.command(short_help="Put a new secret before the old one.")
@@ -164,7 +159,7 @@ def _written(here: Here, name: str) -> Written:
 
 @click.command()
 @click.argument("webhook", shell_complete=complete_webhook)
-@here
+@asks
 def pause(here: Here, webhook: str) -> None:
     """Accept the webhook's deliveries, but decide nothing until it is resumed.
 
@@ -175,14 +170,14 @@ def pause(here: Here, webhook: str) -> None:
     Example:
       webhook-bridge pause orders
     """
-    operations.pause(here.bridge, webhook)
+    here.ask("POST webhooks/{name}/pause", lambda bridge: operations.pause(bridge, webhook), name=webhook)
     remedy = f"webhook-bridge resume {webhook}"
     click.echo(plain(f"{webhook} is paused: deliveries are accepted, nothing is decided; {remedy}"))
 
 
 @click.command()
 @click.argument("webhook", shell_complete=complete_webhook)
-@here
+@asks
 def resume(here: Here, webhook: str) -> None:
     """Resume a paused webhook, beginning with what arrived in the meantime.
 
@@ -193,8 +188,12 @@ def resume(here: Here, webhook: str) -> None:
     Example:
       webhook-bridge resume orders
     """
-    if not operations.resume(here.bridge, webhook):
-        fail(f"{webhook} isn't paused; paused webhooks: {', '.join(here.store.pauses.paused()) or 'none'}")
+
+    def resumed(bridge: Bridge) -> None:
+        if not operations.resume(bridge, webhook):
+            fail(f"{webhook} isn't paused; paused webhooks: {', '.join(bridge.store.pauses.paused()) or 'none'}")
+
+    here.ask("POST webhooks/{name}/resume", resumed, name=webhook)
     click.echo(plain(f"{webhook} is resumed"))
 
 
@@ -246,7 +245,7 @@ def import_(file: TextIO) -> None:
 @click.option("--iteration", type=click.IntRange(min=1), help="Of a task in a loop: which iteration's.")
 @click.option("--expires", metavar="2h", help="How long it can be used; by default as the definition says.")
 @as_json_option
-@here
+@asks
 def callback(
     here: Here,
     webhook: str,
@@ -267,13 +266,17 @@ def callback(
       webhook-bridge callback approvals --workflow 7d0c3a30-… --task approve
       webhook-bridge callback approvals --workflow 7d0c3a30-… --task approve --iteration 2 --expires 2h
     """
-    asked = {"webhook": webhook, "workflow_id": workflow_id, "task": task, "iteration": iteration, "expires": expires}
+    asked = {"webhook": webhook, "workflowId": workflow_id, "task": task, "iteration": iteration, "expires": expires}
+
+    def make(bridge: Bridge) -> operations.Callback:
+        return operations.make_callback(bridge, operations.ToCallBack.model_validate(asked))
+
     try:
-        made = operations.make_callback(here.bridge, operations.ToCallBack.model_validate(asked))
+        made = here.ask("POST callbacks", make, **asked)
     except ValidationError as error:
         raise click.UsageError(f"--{what_is_wrong(error, ())}") from None
     if as_json:
         echo_json(made)
         return
-    click.echo(made.url)
-    click.echo(plain(f"until {iso(made.expires_at)}"), err=True)
+    click.echo(made["url"])
+    click.echo(plain(f"until {made['expiresAt']}"), err=True)

@@ -125,7 +125,7 @@ class PublicBridge:
     def _ask(self, query: dict[str, str]) -> _Page:
         url = f"{self._url}?{urlencode(query)}" if query else self._url
         try:
-            status, body = call("GET", url, self._headers, most=LARGEST_ANSWER + 1)
+            status, body, _ = call("GET", url, self._headers, most=LARGEST_ANSWER + 1)
         except NotReachable as error:
             raise Away(str(error)) from None
         if len(body) > LARGEST_ANSWER:

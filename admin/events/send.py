@@ -155,7 +155,8 @@ def post(url: str, draft: Draft, wait: float = 0.0) -> Answer:
     if not any(name.lower() == "user-agent" for name in headers):
         headers["User-Agent"] = "webhook-bridge"
     body = draft.body if draft.body or draft.method != "GET" else None
-    return Answer(*call(draft.method, url, headers, body, _TIMEOUT + wait, _SHOWN))
+    status, answer, _ = call(draft.method, url, headers, body, _TIMEOUT + wait, _SHOWN)
+    return Answer(status, answer)
 
 
 def call(
@@ -165,8 +166,9 @@ def call(
     body: bytes | None = None,
     timeout: float = _TIMEOUT,
     most: int = LARGEST_ANSWER,
-) -> tuple[int, bytes]:
-    """The answer's status and its first bytes, `most` of them. Like a platform it follows no redirects and tries once.
+) -> tuple[int, bytes, Mapping[str, str]]:
+    """The answer's status, its first bytes, `most` of them, and its headers. Like a platform it follows no redirects
+    and tries once.
 
     `timeout`: seconds. Raises NotReachable.
     """
@@ -184,7 +186,7 @@ def call(
             )
             try:
                 # As it is: what is small may be huge once it is unpacked.
-                return answer.status, answer.read(most, decode_content=False)
+                return answer.status, answer.read(most, decode_content=False), answer.headers
             finally:
                 answer.release_conn()
     except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:

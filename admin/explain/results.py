@@ -187,6 +187,13 @@ def grouped(comparisons: Sequence[Comparison]) -> list[Group]:
     return [Group(tasks) for tasks in found.values()]
 
 
+def standing_for(comparisons: Sequence[Comparison]) -> list[int]:
+    """For how many of the tasks each one stands, itself included: for none, if another one stands for it, or if people
+    don't see it without asking for more."""
+    shown = {id(comparison): number for comparison, number in shown_first(comparisons)[0]}
+    return [shown.get(id(comparison), 0) for comparison in comparisons]
+
+
 def shown_first(comparisons: Sequence[Comparison], each: bool = False) -> tuple[list[tuple[Comparison, int]], int]:
     """The tasks to show first, and for how many each of them stands; and how many others there are. `each`: all of
     them, one by one."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from flask import Blueprint, jsonify, url_for
+from flask import Blueprint, g, jsonify, url_for
 
 from admin import operations
 from admin.api import objects
 from admin.api.objects import Rejection
 from admin.api.openapi import API, Description, answers
-from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks
+from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks, ToTry
 from admin.check.health import find_issues, state_of
 from admin.events.failures import Failures
 from admin.events.failures import failures as failures_of
@@ -49,6 +49,20 @@ def overview() -> Any:
 def webhooks() -> Any:
     """The webhooks"""
     return operations.list_webhooks(bridge())
+
+
+@blueprint.get("/webhooks/<name>")
+@answers(objects.WholeWebhook, 404)
+def webhook(name: str) -> Any:
+    """One webhook, with what to enter at its platform"""
+    return operations.show_webhook(bridge(), name, with_definition=g.role == "admin")
+
+
+@blueprint.get("/webhooks/<name>/try")
+@answers(objects.Tried, 404, query=ToTry)
+def try_criteria(name: str, query: ToTry) -> Any:
+    """Which of the newest events criteria would have fitted, and what fails for the others"""
+    return operations.try_criteria(bridge(), name, query.kind, query.criteria)
 
 
 @blueprint.post("/webhooks/<name>/pause")
@@ -131,7 +145,7 @@ def erase_event(event_id: str) -> Any:
 @answers(list[objects.Task], query=OfTasks)
 def tasks(query: OfTasks) -> Any:
     """Waiting tasks, ordered by id"""
-    return operations.list_tasks(bridge(), query.workflow, query.limit, query.after)
+    return operations.list_tasks(bridge(), query.workflow, query.limit, query.after, query.broken)
 
 
 @blueprint.get("/tasks/<task_id>")

@@ -1,8 +1,7 @@
-"""`webhook-bridge --server`: another machine's bridge, by its API."""
+"""`webhook-bridge --server`: the same commands, about another machine's bridge."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -16,51 +15,82 @@ TOKEN = "the-token-of-admins"
 
 
 @pytest.fixture
-def elsewhere(sample: Sample) -> Iterator[tuple[str, ...]]:
+def elsewhere(sample: Sample) -> Iterator[str]:
+    """The URL of the sample's admin process."""
     settings = sample.settings.model_copy(update={"bridge_admin_token": SecretStr(TOKEN)})
     with browser.serving_page(settings) as url:
-        yield "--server", url, "--token", TOKEN
+        yield url
 
 
-def test_events_are_found_explained_and_replayed_elsewhere(elsewhere: tuple[str, ...], sample: Sample) -> None:
-    cli = Cli({})
-    delivered = sample.events["delivered"]
-    listed = json.loads(cli(*elsewhere, "events", "--status", "delivered").stdout)
-    assert delivered in [one["eventId"] for one in listed]
-    assert json.loads(cli(*elsewhere, "events", "show", delivered).stdout)["payload"]["ref"] == "refs/heads/main"
-    assert json.loads(cli(*elsewhere, "events", "explain", delivered).stdout)["tasks"]
-    assert json.loads(cli(*elsewhere, "events", "explain", "last").stdout)["tasks"] is not None
-    assert "a replay does that again" in cli(*elsewhere, "events", "replay", delivered, code=1).stderr
-    assert f'"replayOf": "{delivered}"' in cli(*elsewhere, "events", "replay", delivered, "--yes").stdout
-    assert json.loads(cli(*elsewhere, "tasks", "--workflow", "deploy").stdout)
-    assert json.loads(cli(*elsewhere, "tasks", "show", "task-main").stdout)["state"] == "completed"
-    late = cli(*elsewhere, "events", "--where", "$.ref=refs/heads/main", "--where", "$.pusher.name=ada", "-n", "5")
-    assert json.loads(late.stdout)[-1]["eventId"] == delivered
+@pytest.fixture
+def there(elsewhere: str) -> Cli:
+    """A command line on a machine that has nothing but the two settings."""
+    return Cli({"BRIDGE_SERVER": elsewhere, "BRIDGE_TOKEN": TOKEN})
 
 
-def test_what_the_api_cannot_do_is_refused(elsewhere: tuple[str, ...], sample: Sample) -> None:
-    cli = Cli({})
-    for command in ("events --follow", "events --failures", "tasks --broken", "events explain --all"):
-        option = command.split()[-1]
-        assert f"No such option '{option}'" in cli(*elsewhere, *command.split(), code=2).stderr
-    assert "give its id" in cli(*elsewhere, "events", "replay", "--status", "failed", code=2).stderr
-    assert "No such command 'check'" in cli(*elsewhere, "check", code=2).stderr
-    assert "for good?" in cli(*elsewhere, "events", "erase", sample.events["expired"], code=1).stderr
-    assert '"erased": true' in cli(*elsewhere, "events", "erase", sample.events["expired"], "--yes").stdout
+@pytest.mark.parametrize(
+    "command",
+    [
+        "webhooks",
+        "webhooks --json",
+        "webhooks show github-deploys",
+        "events --status delivered",
+        "events --where $.ref=refs/heads/main --where $.pusher.name=ada -n 5",
+        "events --json --payloads -n 2",
+        "events --failures",
+        "events show last",
+        "events explain last",
+        "events explain last --all",
+        "events explain last --json",
+        "tasks --workflow deploy",
+        "tasks --broken",
+        "tasks show task-main",
+        "rejections",
+        "try github-deploys $.ref=refs/heads/main",
+    ],
+)
+def test_a_command_says_the_same_of_another_machine_as_on_it(cli: Cli, there: Cli, command: str) -> None:
+    here_too = cli(*command.split())
+    found = there(*command.split())
+    assert (found.stdout, found.stderr) == (here_too.stdout, here_too.stderr)
+    assert found.stdout
 
 
-def test_a_webhook_is_paused_and_resumed_elsewhere(elsewhere: tuple[str, ...], sample: Sample) -> None:
-    cli = Cli({})
-    cli(*elsewhere, "pause", "orders")
+def test_the_options_stand_anywhere_in_the_line(elsewhere: str, there: Cli) -> None:
+    nothing = Cli({})
+    options = ("--server", elsewhere, "--token", TOKEN)
+    expected = there("events", "show", "last").stdout
+    for line in ((*options, "events", "show", "last"), ("events", *options, "show", "last")):
+        assert nothing(*line).stdout == expected
+    assert nothing("events", "show", "last", *options).stdout == expected
+
+
+def test_events_are_compared_replayed_and_erased_elsewhere(there: Cli, sample: Sample) -> None:
+    delivered, expired = sample.events["delivered"], sample.events["expired"]
+    assert "$.state" in there("events", "diff", delivered, expired, code=1).stdout
+    assert "a replay does that again" in there("events", "replay", delivered, code=1).stderr
+    assert f'"replayOf": "{delivered}"' in there("events", "replay", delivered, "--yes", "--json").stdout
+    assert "for good?" in there("events", "erase", expired, code=1).stderr
+    assert there("events", "erase", expired, "--yes").stdout .endswith(f"{expired} is erased\n")
+
+
+def test_what_needs_that_machine_itself_is_refused(elsewhere: str, there: Cli) -> None:
+    for command in ("prune --older-than 7d --yes", "send github-deploys --sample push", "replay --status failed"):
+        words = command.split() if not command.startswith("replay") else ["events", *command.split()]
+        assert f"this needs the bridge's own machine, and {elsewhere} is asked" in there(*words, code=2).stderr
+
+
+def test_a_webhook_is_paused_and_resumed_elsewhere(there: Cli, sample: Sample) -> None:
+    there("pause", "orders")
     assert set(sample.store.pauses.paused()) == {"orders"}
-    cli(*elsewhere, "resume", "orders")
+    there("resume", "orders")
     assert not sample.store.pauses.paused()
-    assert "no webhook slcak" in cli(*elsewhere, "pause", "slcak", code=1).stderr
+    assert "no webhook slcak" in there("pause", "slcak", code=1).stderr
 
 
-def test_a_wrong_token_and_a_wrong_address_are_said(elsewhere: tuple[str, ...]) -> None:
+def test_a_wrong_token_and_a_wrong_address_are_said(elsewhere: str) -> None:
     cli = Cli({})
-    assert "give its token with --token" in cli("--server", elsewhere[1], "--token", "wrong", "webhooks", code=1).stderr
+    said = cli("webhooks", "--server", elsewhere, "--token", "wrong", code=1).stderr
+    assert "give its token with --token @FILE, or set BRIDGE_TOKEN" in said
     assert "can't be reached" in cli("--server", "http://127.0.0.1:9", "webhooks", code=1).stderr
     assert "'localhost:8090' is not a URL" in cli("--server", "localhost:8090", "webhooks", code=2).stderr
-    assert "pause" in cli("--server", elsewhere[1], "--help").stdout
