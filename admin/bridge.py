@@ -27,9 +27,20 @@ DAY = 86_400_000
 """Milliseconds."""
 _FIRST_ID, _LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
 _LEAST = 8
-"""Characters of an event's id that may stand for it."""
+"""Characters of an id that may stand for it."""
 _NAMED = 5
 """Ids that are listed if several begin alike."""
+
+
+def ids_like(given: str) -> tuple[str, str]:
+    """The first and the last id that `given` can stand for: itself, or if it is long enough all ids that begin so.
+
+    Compared in full, ids sort alike in every collation.
+    """
+    if not _LEAST <= len(given) < len(_FIRST_ID):
+        return given, given
+    begin = given.lower()
+    return begin + _FIRST_ID[len(begin) :], begin + _LAST_ID[len(begin) :]
 
 
 def open_definitions(settings: Settings, read_kept: Callable[[], Mapping[str, str]]) -> DefinitionsSource:
@@ -92,10 +103,9 @@ class Bridge:
                 raise NotFound("there are no events yet")
             return newest[0]
         found = self.store.queries.event(given)
-        if found is None and _LEAST <= len(given) < len(_FIRST_ID):
+        first, last = ids_like(given)
+        if found is None and first != last:
             begin = given.lower()
-            # Compared in full, ids sort alike in every collation.
-            first, last = (begin + edge[len(begin) :] for edge in (_FIRST_ID, _LAST_ID))
             ids = [one for one in self.store.queries.event_ids(first, last, _NAMED + 1) if one.startswith(begin)]
             if len(ids) > 1:
                 names = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")

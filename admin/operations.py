@@ -147,20 +147,25 @@ def list_events(bridge: Bridge, search: Search, limit: int, before: str | None =
     """`before`: the event that all of them arrived before. Raises NotFound, StoreUnavailable."""
     before_seq = bridge.event_meant(before).seq if before else None
     page = bridge.page(replace(search, before_seq=before_seq, limit=limit))
-    targets = bridge.targets_by_event(page.events)
-    context = status_context(bridge.store, page.events, targets)
-    events = [
+    events = listed(bridge, page.events)
+    if len(events) == limit:
+        return EventList(events, events[-1].event_id, None)
+    return EventList(events, page.searched_to.id if page.searched_to else None, page.searched_to)
+
+
+def listed(bridge: Bridge, found: Sequence[Event]) -> list[ListedEvent]:
+    """The events as a list shows them. Raises StoreUnavailable."""
+    targets = bridge.targets_by_event(found)
+    context = status_context(bridge.store, found, targets)
+    return [
         ListedEvent.of(
             event,
             targets=targets[event.id],
             status_in_words=describe_status(event, targets[event.id], context),
             effects=describe_effects(targets[event.id]),
         )
-        for event in page.events
+        for event in found
     ]
-    if len(events) == limit:
-        return EventList(events, events[-1].event_id, None)
-    return EventList(events, page.searched_to.id if page.searched_to else None, page.searched_to)
 
 
 def show_event(bridge: Bridge, event: Event) -> WholeEvent:

@@ -15,6 +15,7 @@ from admin.check.health import find_issues, state_of
 from admin.events.failures import Failures
 from admin.events.failures import failures as failures_of
 from admin.events.filters import OfWebhook, check_webhook, parts_of, search_of
+from admin.find import Found, find
 from admin.page.pages import bridge
 from store.records import EventStatus, iso
 
@@ -99,6 +100,13 @@ def events(query: OfEvents) -> Any:
     if found.searched_to is not None:
         headers["Searched-Since"] = str(iso(found.searched_to.received_at))
     return found.events, headers
+
+
+@blueprint.get("/find/<text>")
+@answers(Found)
+def find_id(text: str) -> Any:
+    """What has this id, or one that begins with it: events, deliveries, tasks, workflows, correlations"""
+    return find(bridge(), text)
 
 
 @blueprint.get("/failures")

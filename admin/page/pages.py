@@ -38,6 +38,7 @@ from admin.events.replay import NeedsConfirmation
 from admin.events.search import BadFilter
 from admin.explain.explainer import Explainer
 from admin.explain.results import answer, shown_first
+from admin.find import find
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.charts import deliveries_by_time
 from admin.page.context import role_of_token, sessions, set_cookie, source
@@ -101,6 +102,16 @@ def overview() -> str:
         oldest_pending=state.oldest_pending,
         has_public_url=here.settings.bridge_public_url is not None,
     )
+
+
+@blueprint.get("/find")
+def find_id() -> ResponseReturnValue:
+    """What has an id; where that is one event, its page."""
+    text = request.args.get("id", "").strip() or abort(400, "give an id")
+    found = find(bridge(), text)
+    if len(found.events) == 1 and not found.workflows:
+        return redirect(url_for(".event", event_id=found.events[0].event_id))
+    return render("find.html", found=found, find_text=text)
 
 
 @blueprint.get("/events")

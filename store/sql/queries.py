@@ -112,6 +112,29 @@ SELECT event_id FROM unnest(%s::text[]) AS asked (event_id) WHERE 1 = (
 """
 
 
+_TASKS_BY_ID = f"SELECT {rows.TASK} FROM bridge.tasks WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
+_TASKS_BY_WORKFLOW = (
+    f"SELECT {rows.TASK} FROM bridge.tasks WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id LIMIT %s"
+)
+_TARGETS_BY_WORKFLOW = f"""
+SELECT {rows.TARGET} FROM bridge.targets WHERE workflow_id BETWEEN %s AND %s ORDER BY workflow_id DESC, id DESC LIMIT %s
+"""
+# A part for each of the lanes' indexes.
+_TARGETS_IN_LANES = " UNION ALL ".join(
+    f"SELECT * FROM (SELECT {rows.TARGET} FROM bridge.targets WHERE lane = ANY(%(lanes)s) AND {which}"
+    " ORDER BY lane, id DESC LIMIT %(limit)s) AS part"
+    for which in ("settled_at IS NULL", "state = 'done'")
+)
+# One look into the index of delivery ids for each webhook.
+_BY_DELIVERY = f"""
+SELECT id FROM (
+    SELECT (
+        SELECT e.id FROM bridge.events e
+        WHERE e.webhook = value AND e.delivery_id BETWEEN %s AND %s ORDER BY e.delivery_id LIMIT 1
+    ) AS id FROM ({rows.jumps("webhook", "bridge.events", "delivery_id IS NOT NULL")}) AS webhooks
+) AS found WHERE id IS NOT NULL LIMIT %s
+"""
+
 _UNRESOLVED = "bridge.ended_events AS part WHERE status = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL"
 # A function of the status: SQLite would read all that failed, whenever that was.
 _FAILED = """
@@ -303,6 +326,27 @@ class Queries(Part, ABC):
         """The task with this id."""
         found = self._database.read(f"SELECT {rows.TASK} FROM bridge.tasks WHERE id = %s", (task_id,))
         return rows.task(found[0]) if found else None
+
+    # --- what has an id, for people who know nothing else ---
+
+    def tasks_with(self, first: str, last: str, limit: int) -> list[Task]:
+        """Tasks whose own id, or whose workflow's, is from `first` to `last`; whether or not they still wait."""
+        among = (first, last, limit)
+        found = [*self._database.read(_TASKS_BY_ID, among), *self._database.read(_TASKS_BY_WORKFLOW, among)]
+        return list({task.id: task for task in map(rows.task, found)}.values())[:limit]
+
+    def targets_with(self, first: str, last: str, limit: int) -> list[Target]:
+        """Targets whose workflow's id is from `first` to `last`, the newest of each workflow first."""
+        return list(map(rows.target_for_people, self._database.read(_TARGETS_BY_WORKFLOW, (first, last, limit))))
+
+    def targets_in_lanes(self, lanes: Sequence[str], limit: int) -> list[Target]:
+        """Messages in these lanes (`store.rules.keys`), whether or not they are delivered."""
+        found = self._database.read(_TARGETS_IN_LANES, {"lanes": list(lanes), "limit": limit})
+        return list(map(rows.target_for_people, found))
+
+    def event_ids_of_delivery(self, first: str, last: str, limit: int) -> list[str]:
+        """The events whose delivery ids are from `first` to `last`: of each webhook the first one."""
+        return [event_id for (event_id,) in self._database.read(_BY_DELIVERY, (first, last, limit))]
 
     def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
         """Waiting tasks after that id, in order of id."""

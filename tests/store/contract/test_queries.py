@@ -179,6 +179,19 @@ def test_ids_are_found_by_their_beginning(store: Store) -> None:
     assert store.queries.event_ids(begin + "4", begin + "9", 10) == []
 
 
+def test_what_belongs_to_a_workflow_a_delivery_or_a_lane_is_found(store: Store) -> None:
+    store.tasks.adopt(ME, [task(1), task(2)], NOW)
+    decide(store, arrive(store, "e1", delivery_id="d1"), completion(1), start(2))
+    arrive(store, "e2", delivery_id="d2")
+    workflow = task(1).workflow_id
+    assert ids(store.queries.tasks_with("t1", "t1", 5)) == ids(store.queries.tasks_with(workflow, workflow, 5)) == ["t1"]
+    (target,) = store.queries.targets_with(workflow, workflow, 5)
+    assert (target.event_id, target.task_id) == ("e1", "t1")
+    assert store.queries.event_ids_of_delivery("d1", "d1", 5) == ["e1"]
+    assert sorted(store.queries.event_ids_of_delivery("d1", "d2", 5)) == ["e1"]  # of each webhook the first
+    assert store.queries.targets_in_lanes(["no such lane"], 5) == []
+
+
 def test_changes_are_kept_newest_first(store: Store) -> None:
     for number, webhook in enumerate(["one", "other", "one"]):
         store.changes.record(Change(number, "admin", "edited", webhook, f"change {number}"))

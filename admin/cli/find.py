@@ -1,0 +1,65 @@
+"""``webhook-bridge find``: what an id belongs to."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from admin.api.base import Json
+from admin.cli.common import Here, as_json_option, asks, echo_json
+from admin.cli.tables import compact, plain
+from admin.find import find
+
+_DONE = {"complete": "completed", "start": "started it", "message": "sent it a message"}
+
+
+@click.command("find")
+@click.argument("text", metavar="ID")
+@as_json_option
+@asks
+def find_id(here: Here, text: str, as_json: bool) -> None:
+    """Find what an ID belongs to: an event, a delivery, a task, a workflow, or a correlation id.
+
+    The first eight characters of an id are enough. Of a workflow it shows what the bridge has done to it, and what it
+    still waits for. Exits with 1 if nothing is found.
+
+    \b
+    Examples:
+      webhook-bridge find 7d0c3a30-8f0e-11f0-9d5e-0242ac120002     a workflow's id, from Conductor
+      webhook-bridge find 01935c2e                                 the beginning of an event's id
+    """
+    found = here.ask("GET find/{text}", lambda bridge: find(bridge, text), text=text)
+    nothing = not found["events"] and not found["workflows"]
+    if as_json:
+        echo_json(found)
+    elif nothing:
+        click.echo(
+            plain(f"nothing has the id {text}: no event, delivery or task in the store, no workflow that the bridge")
+            + " has completed a task of, started, or sent a message",
+            err=True,
+        )
+    for event in () if as_json else found["events"]:
+        click.echo(f"event {event['eventId']} of {plain(event['webhook'])}, received at {event['receivedAt']}")
+        click.echo(f"  {plain(event['statusInWords'])}" + (f": {plain(event['effects'])}" if event["effects"] else ""))
+    for workflow in () if as_json else found["workflows"]:
+        _echo_workflow(workflow)
+    sys.exit(1 if nothing else 0)
+
+
+def _echo_workflow(workflow: Json) -> None:
+    click.echo(f"workflow {plain(workflow['workflowId'])}, a {plain(workflow['workflow'])}")
+    for target in workflow["done"]:
+        what = _DONE[target["kind"]]
+        if target["kind"] == "complete":
+            what += f" {target['referenceName']}"
+        if target["state"] != "done":
+            what = f"{target['state']}: {what}" + (f" ({target['error']})" if target["error"] else "")
+        at = target["settledAt"] or target["createdAt"]
+        click.echo(f"  {at}  {plain(what)}, event {target['eventId']}")
+    waiting = [task for task in workflow["tasks"] if task["state"] == "waiting"]
+    for task in waiting:
+        why = f", broken: {task['broken']}" if "broken" in task else f" for {compact(task['matches'])}"
+        click.echo(f"  {task['waitingSince']}  waits at {plain(task['referenceName'] + why)}")
+    if not waiting:
+        click.echo("  no task of it is known to be waiting")
