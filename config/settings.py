@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote
 
 from dotenv import load_dotenv
 from pydantic import (
@@ -203,7 +204,7 @@ class Settings(BaseSettings):
     conductor_auth_key: str | None = Field(default=None, description="Conductor's access key, if it asks for one")
     conductor_auth_secret: SecretStr | None = Field(default=None, description="the secret of that key")
     conductor_ui_server_url: str | None = Field(
-        default=None, description="Conductor's web page, for links; by default the server's own address"
+        default=None, description="Conductor's web page, for links to workflows; without it they lead to the API"
     )
 
     @field_validator("bridge_admin_token", "bridge_viewer_token")
@@ -261,10 +262,12 @@ class Settings(BaseSettings):
             raise ValueError("a URL with ? or #, where only scheme, host and path belong; leave them out")
         return value
 
-    @property
-    def ui_url(self) -> str:
-        """Conductor's web page, without a slash at its end."""
-        return self.conductor_ui_server_url or without_user(self.conductor_server_url).removesuffix("/api")
+    def url_of_workflow(self, workflow_id: str) -> str:
+        """Where people see a workflow: on Conductor's web page, or what the API says if none is known."""
+        quoted = quote(workflow_id, safe="")
+        if self.conductor_ui_server_url is not None:
+            return f"{self.conductor_ui_server_url}/execution/{quoted}"
+        return f"{without_user(self.conductor_server_url)}/workflow/{quoted}"
 
 
 def find_unknown_settings(environment: Mapping[str, str]) -> list[tuple[str, str]]:

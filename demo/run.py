@@ -46,16 +46,13 @@ def check_definitions(environment: dict[str, str]) -> None:
     say(answer.stdout)
 
 
-def find_conductor() -> tuple[Conductor, str]:
-    """The server of CONDUCTOR_SERVER_URL if that is set, else our own; and the address of its page."""
+def find_conductor() -> Conductor:
+    """The server of CONDUCTOR_SERVER_URL if that is set, else our own."""
     given = os.environ.get("CONDUCTOR_SERVER_URL")
     if given:
         line(f"Conductor at {given} (CONDUCTOR_SERVER_URL)")
         try:
-            return (
-                Conductor(given, os.environ.get("CONDUCTOR_AUTH_KEY"), os.environ.get("CONDUCTOR_AUTH_SECRET")),
-                os.environ.get("CONDUCTOR_UI_SERVER_URL", given.removesuffix("/api")),
-            )
+            return Conductor(given, os.environ.get("CONDUCTOR_AUTH_KEY"), os.environ.get("CONDUCTOR_AUTH_SECRET"))
         except RequestFailed as error:
             raise Failed(f"Conductor doesn't answer at CONDUCTOR_SERVER_URL: {error}") from None
     chosen = os.environ.get("CONDUCTOR_PORT")
@@ -69,7 +66,7 @@ def find_conductor() -> tuple[Conductor, str]:
         line("Port 8080 is taken; Conductor gets another one")
     server = ConductorServer(DATA / "conductor", port)
     server.start()
-    return Conductor(server.url), server.ui_url
+    return Conductor(server.url)
 
 
 def run() -> None:
@@ -81,7 +78,7 @@ def run() -> None:
     check_port(admin_port, "ADMIN_PORT", "the admin page")
     preparations.prepare()
     check_definitions(dict(os.environ))
-    conductor, ui_url = find_conductor()
+    conductor = find_conductor()
     sample.register(conductor)
     environment = dict(os.environ) | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
@@ -91,7 +88,6 @@ def run() -> None:
         "BRIDGE_LOG_FORMAT": os.environ.get("BRIDGE_LOG_FORMAT", "text"),
         "PYTHONUNBUFFERED": "1",
     }
-    environment.setdefault("CONDUCTOR_UI_SERVER_URL", ui_url)
     preparations.for_a_terminal(environment)
     command = [sys.executable, "-m", "demo.procfile"]
     honcho = Child("the Procfile's processes", command, DATA / "run.log", environment, show=True)
@@ -101,7 +97,7 @@ def run() -> None:
         raise Failed(str(error).partition(";")[0] + "; the reason is above") from None
     address = one_address_of(port, admin_port, conductor.url)
     time.sleep(1)  # lets their first lines appear before ours
-    tell(port, admin_port, conductor.url, ui_url, address)
+    tell(port, admin_port, conductor.url, address)
     honcho.process.wait()
     raise Failed(f"the Procfile's processes ended with exit code {honcho.process.returncode}")
 
@@ -118,13 +114,14 @@ def one_address_of(port: int, admin_port: int, conductor_url: str) -> str:
     return f"http://localhost:{own}/api"
 
 
-def tell(port: int, admin_port: int, conductor_url: str, ui_url: str, address: str) -> None:
+def tell(port: int, admin_port: int, conductor_url: str, address: str) -> None:
     """Prints the addresses and what to try next."""
+    page = os.environ.get("CONDUCTOR_UI_SERVER_URL", "this server has no web page; links to workflows lead to its API")
     line(f"""
 ------------------------------------------------------------------------
  admin page  http://localhost:{admin_port}
  relay       http://localhost:{port}/webhook/…
- Conductor   {ui_url}   (API {conductor_url})
+ Conductor   {conductor_url}   ({page})
  both        {address}   (Conductor's API, with the webhook routes of its documentation)
  webhooks    {os.path.relpath(preparations.definitions())}
  store       {without_password(os.environ.get("BRIDGE_DATABASE", "sqlite:///data/bridge.db"))}

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 from flask import (
     Blueprint,
@@ -380,8 +379,8 @@ def render(template: str, **values: Any) -> str:
 
 
 def execution_url(workflow_id: str | None) -> str | None:
-    """The page of a workflow in Conductor's UI."""
-    return f"{source().settings.ui_url}/execution/{quote(workflow_id, safe='')}" if workflow_id else None
+    """Where people see a workflow of Conductor's."""
+    return source().settings.url_of_workflow(workflow_id) if workflow_id else None
 
 
 HELPERS: dict[str, Any] = {

@@ -28,7 +28,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (settings.bridge_clock_skew, settings.bridge_call_timeout) == (2, 10)
     assert settings.bridge_retention == 30 * 86400
     assert settings.bridge_task_domains == ()
-    assert settings.ui_url == "http://localhost:8080"
+    assert settings.url_of_workflow("a/b") == "http://localhost:8080/api/workflow/a%2Fb"
 
 
 def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,12 +53,12 @@ def test_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.bridge_leave_to_conductor == ("order_flow", "on_push")
     assert settings.bridge_trusted_proxies == Proxies(hops=2)
     assert settings.bridge_log_format is None
-    assert settings.ui_url == "https://conductor.example.com"
+    assert settings.url_of_workflow("w") == "https://conductor.example.com/api/workflow/w"
 
 
 def test_the_uis_own_address_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONDUCTOR_UI_SERVER_URL", "https://ui.example.com/")
-    assert load_settings().ui_url == "https://ui.example.com"
+    assert load_settings().url_of_workflow("w") == "https://ui.example.com/execution/w"
 
 
 def test_dotenv_fills_what_the_environment_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,9 +107,9 @@ def test_secrets_are_in_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hidden" not in repr(load_settings())
 
 
-def test_the_uis_address_is_without_the_users_name_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workflows_address_is_without_the_users_name_and_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONDUCTOR_SERVER_URL", "https://user:hidden@conductor.example.com:8443/api")
-    assert load_settings().ui_url == "https://conductor.example.com:8443"
+    assert load_settings().url_of_workflow("w") == "https://conductor.example.com:8443/api/workflow/w"
 
 
 def test_settings_are_frozen() -> None:

@@ -184,7 +184,8 @@ def test_what_belongs_to_a_workflow_a_delivery_or_a_lane_is_found(store: Store) 
     decide(store, arrive(store, "e1", delivery_id="d1"), completion(1), start(2))
     arrive(store, "e2", delivery_id="d2")
     workflow = task(1).workflow_id
-    assert ids(store.queries.tasks_with("t1", "t1", 5)) == ids(store.queries.tasks_with(workflow, workflow, 5)) == ["t1"]
+    for first in ("t1", workflow):
+        assert ids(store.queries.tasks_with(first, first, 5)) == ["t1"]
     (target,) = store.queries.targets_with(workflow, workflow, 5)
     assert (target.event_id, target.task_id) == ("e1", "t1")
     assert store.queries.event_ids_of_delivery("d1", "d1", 5) == ["e1"]
