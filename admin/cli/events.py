@@ -160,14 +160,23 @@ def _list_failures(here: Here, webhook: str | None, as_json: bool) -> None:
 
 @events.command(short_help="Show an event: story, targets and payload.")
 @click.argument("event_id")
+@click.option("-f", "--follow", is_flag=True, help="Show the story as it goes on, until the event is settled.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @asks
-def show(here: Here, event_id: str, as_json: bool) -> None:
+def show(here: Here, event_id: str, follow: bool, as_json: bool) -> None:
     """Show an event: its status and what that means, targets, headers, payload.
 
     For a call that will be retried, and for an event that is set aside: the reason, and when it is tried next.
+
+    \b
+    Examples:
+      webhook-bridge events show last
+      webhook-bridge events show last --follow      what becomes of it, until it is settled or Ctrl-C
     """
     found = whole_event(here, event_id)
+    if follow:
+        _follow_one(here, found)
+        return
     if as_json:
         echo_json(found)
         return
@@ -176,6 +185,22 @@ def show(here: Here, event_id: str, as_json: bool) -> None:
         echo_values(name, found[name])
     click.echo("\npayload:")
     click.echo(pretty(found["payload"]))
+
+
+def _follow_one(here: Here, event: Json) -> None:
+    """Prints the event's story as it goes on, until it is settled."""
+    told: set[tuple[str, str]] = set()
+    with suppress(KeyboardInterrupt):
+        while True:
+            new = [step for step in event["story"] if (step["at"], step["what"]) not in told]
+            for step in new:
+                click.echo(f"{step['at']}  {plain(step['what'])}")
+            told |= {(step["at"], step["what"]) for step in new}
+            if event["status"] != "pending":
+                click.echo(plain(f"{event['status']}: {event['meaning'][0]}" if event["meaning"] else event["status"]))
+                return
+            time.sleep(_EVERY)
+            event = whole_event(here, event["eventId"])
 
 
 _FIELDS = {

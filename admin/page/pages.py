@@ -59,6 +59,8 @@ _WEBHOOKS = 200
 _BROKEN = 20
 """Tasks whose matches are missing or can't be parsed that are shown above the others, at most."""
 _TASKS_EXPLAINED = 100
+_FOLLOWED_EVERY = 2
+"""Seconds between two loads of an event's page that is followed."""
 _LONGEST_SHOWN = 100_000
 """Characters of a payload on its page; the API has all of it."""
 
@@ -207,7 +209,8 @@ def failures() -> str:
 
 
 @blueprint.get("/events/<event_id>")
-def event(event_id: str) -> str:
+def event(event_id: str) -> Response:
+    """One event; with `follow` the page is loaded again until the event is settled, without a script."""
     here = bridge()
     found = here.event(event_id)
     targets = read_targets(here.store.queries, event_id)
@@ -221,8 +224,10 @@ def event(event_id: str) -> str:
     shows_all = request.args.get("all") == "true"
     near, others = shown_first(explained.tasks, each=shows_all)
     context = status_context(here.store, [found], {event_id: targets.some})
-    return render(
+    follows = _FOLLOWED_EVERY if found.status == "pending" and request.args.get("follow") else None
+    text = render(
         "event.html",
+        follows=follows,
         why=answer(explained.tasks),
         closest=near,
         others=others,
@@ -236,6 +241,10 @@ def event(event_id: str) -> str:
         webhook=webhook,
         tasks_explained=_TASKS_EXPLAINED,
     )
+    page = make_response(text)
+    if follows is not None:
+        page.headers["Refresh"] = str(follows)
+    return page
 
 
 def with_own_scripts(text: str, status: int = 200) -> Response:
@@ -253,7 +262,7 @@ def replay(event_id: str) -> Response:
         made = operations.replay_event(bridge(), event_id, asked)
     except NeedsConfirmation as error:
         return make_response(render("replay_one.html", event_id=event_id, target=target, effect=str(error)), 409)
-    return _redirect(url_for(".event", event_id=made.event_id))
+    return _redirect(url_for(".event", event_id=made.event_id, follow=1))
 
 
 @blueprint.get("/tasks")

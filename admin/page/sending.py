@@ -14,7 +14,7 @@ from admin.errors import NotFound
 from admin.events import deliveries
 from admin.events.deliveries import LARGEST, CantKeep
 from admin.events.event_or_sample import find_sample
-from admin.events.send import Answer, NotReachable
+from admin.events.send import NotReachable
 from admin.page.context import check_admin
 from admin.page.pages import bridge, render
 from admin.page.webhooks import deliver
@@ -134,7 +134,6 @@ def _delete(here: Bridge, webhook: Webhook) -> Response:
 def _page(here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 200, **more: Any) -> Response:
     values: dict[str, Any] = {"problem": None, "answer": None, "saved_as": None, "left_out": []}
     headers = request.form.get("headers") if status == 422 else None
-    answer: Answer | None = more.get("answer")
     text = render(
         "send.html",
         webhook=webhook,
@@ -149,7 +148,6 @@ def _page(here: Bridge, webhook: Webhook, written: RawDelivery, status: int = 20
         is_blank=BLANK in written.text or BLANK in written.query or BLANK in written.headers.values(),
         saved=here.store.raw_deliveries.saved(webhook.name),
         samples=list(samples(webhook.platform)),
-        event_ids=answer.event_ids if answer is not None else (),
         **values | more,
     )
     return make_response(text, status)

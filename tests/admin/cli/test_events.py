@@ -231,3 +231,9 @@ def test_a_task_is_shown_with_the_events_that_came_near(cli: Cli, sample: Sample
     assert found["events"][0]["eventId"] == sample.events["delivered"]
     assert found["events"][0]["verdict"] == "taken"
     assert "no task nothing is known" in cli("tasks", "show", "nothing", code=1).stderr
+
+
+def test_an_event_is_followed_until_it_is_settled(cli: Cli, sample: Sample) -> None:
+    told = cli("events", "show", sample.events["delivered"], "--follow").stdout.splitlines()
+    assert any("wait_for_push" in line for line in told)
+    assert told[-1].startswith("delivered")

@@ -39,6 +39,7 @@ def there(elsewhere: str) -> Cli:
         "events --json --payloads -n 2",
         "events --failures",
         "events show last",
+        "find workflow-deploy-main",
         "events explain last",
         "events explain last --all",
         "events explain last --json",
@@ -71,7 +72,7 @@ def test_events_are_compared_replayed_and_erased_elsewhere(there: Cli, sample: S
     assert "a replay does that again" in there("events", "replay", delivered, code=1).stderr
     assert f'"replayOf": "{delivered}"' in there("events", "replay", delivered, "--yes", "--json").stdout
     assert "for good?" in there("events", "erase", expired, code=1).stderr
-    assert there("events", "erase", expired, "--yes").stdout .endswith(f"{expired} is erased\n")
+    assert there("events", "erase", expired, "--yes").stdout.endswith(f"{expired} is erased\n")
 
 
 def test_what_needs_that_machine_itself_is_refused(elsewhere: str, there: Cli) -> None:

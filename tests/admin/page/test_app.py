@@ -250,3 +250,14 @@ def test_a_bug_is_a_page_without_details(client: FlaskClient, monkeypatch: pytes
 
     monkeypatch.setattr("admin.page.pages.find_issues", fail)
     assert "inner secret" not in page(client, "/", 500)
+
+
+def test_an_events_page_is_loaded_again_until_it_is_settled_for_whoever_follows_it(
+    client: FlaskClient, sample: Sample
+) -> None:
+    pending, delivered = sample.events["pending"], sample.events["delivered"]
+    assert client.get(f"/events/{pending}?follow=1").headers["Refresh"] == "2"
+    assert "Refresh" not in client.get(f"/events/{pending}").headers
+    settled = client.get(f"/events/{delivered}?follow=1")
+    assert "Refresh" not in settled.headers
+    assert '<p role="status" class="notice"><b>delivered</b>' in settled.get_data(as_text=True)

@@ -93,7 +93,7 @@ def test_an_event_is_edited_and_sent_as_another_delivery_and_leads_to_its_event(
     body = sender.body(page).replace("main", "dev")
     headers = "X-GitHub-Event: push\r\nX-GitHub-Delivery: 11111111-aaaa"
     answers = [sender.act(body=body, headers=headers, renew="yes").text for _ in range(2)]
-    events = [re.search(r'It became event <a class="id" href="/events/([\w-]+)"', answer) for answer in answers]
+    events = [re.search(r'It became event <a class="id" href="/events/([\w-]+)\?follow=1"', answer) for answer in answers]
     assert all(events)
     assert events[0] != events[1]
     event = sender.store.queries.event(events[0][1] if events[0] else "")
@@ -112,7 +112,7 @@ def test_the_same_again_is_said_to_be_a_duplicate_and_names_the_event_it_repeats
     again = sender.act(body=json.dumps(PUSH)).text
     assert "It became event" in first
     assert "It is a duplicate" in again
-    event = r'href="/events/([\w-]+)"'
+    event = r'href="/events/([\w-]+)\?follow=1"'
     assert re.findall(event, again) == re.findall(event, first)
     assert "It repeats event" in again
 
