@@ -93,7 +93,8 @@ def test_an_event_is_edited_and_sent_as_another_delivery_and_leads_to_its_event(
     body = sender.body(page).replace("main", "dev")
     headers = "X-GitHub-Event: push\r\nX-GitHub-Delivery: 11111111-aaaa"
     answers = [sender.act(body=body, headers=headers, renew="yes").text for _ in range(2)]
-    events = [re.search(r'It became event <a class="id" href="/events/([\w-]+)\?follow=1"', answer) for answer in answers]
+    became = r'It became event <a class="id" href="/events/([\w-]+)\?follow=1"'
+    events = [re.search(became, answer) for answer in answers]
     assert all(events)
     assert events[0] != events[1]
     event = sender.store.queries.event(events[0][1] if events[0] else "")
