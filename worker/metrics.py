@@ -15,6 +15,12 @@ UNRESOLVED = Gauge(
 OLDEST_PENDING = Gauge(
     "bridge_oldest_pending_event_seconds", "Age of the oldest event that waits for a decision or a call, 0 without one"
 )
+EXPIRED = Gauge(
+    "bridge_expired_events", "Events that expired within the last hour, of the newest 1,000 that did", ["webhook"]
+)
+PAUSED_SECONDS = Gauge(
+    "bridge_paused_seconds", "How long a webhook has been paused while events wait for it to be resumed", ["webhook"]
+)
 WAITING_TASKS = Gauge("bridge_waiting_tasks", "Waiting WAIT_FOR_WEBHOOK tasks")
 SET_ASIDE = Gauge("bridge_set_aside", "Items that failed alone and are tried again later", ["kind"])
 STUCK = Gauge(
@@ -63,6 +69,8 @@ def leadership_over() -> None:
     UNRESOLVED.set(0)
     WAITING_TASKS.set(0)
     EVENTS.clear()
+    EXPIRED.clear()
+    PAUSED_SECONDS.clear()
     SET_ASIDE.clear()
 
 

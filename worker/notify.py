@@ -23,6 +23,7 @@ from store.errors import StoreUnavailable
 from store.rules.transitions import FAILED
 from store.sql.facts import gone_webhooks
 from store.sql.store import Store
+from worker.conductor.workflow_definitions import FACT, misfits_in
 
 log = structlog.get_logger()
 
@@ -43,6 +44,9 @@ OVER = {
     "definitions": "The webhook definitions are valid again",
     "gone": "The missing webhooks are back, or have been gone for a day",
     "waiting": "Events are delivered on time again",
+    "expired": "No more events have expired for an hour",
+    "workflows": "The webhooks fit Conductor's workflows again",
+    "paused": "No webhook has been paused for long any more",
     "set aside": "Nothing is set aside any more",
     "tokens": "Nobody is guessing tokens at the admin page any more",
 }
@@ -63,6 +67,8 @@ _REJECTIONS = 3
 _WAITS = 60_000
 """Milliseconds that an event must wait before that is worth a message."""
 _HOUR = 3_600_000
+LONG_PAUSE = _HOUR
+"""Milliseconds that a pause must last, with events that wait, before somebody may have forgotten it."""
 _LISTED = 5
 _READ = 1000
 """Failed events, and names of what is set aside."""
@@ -132,7 +138,7 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
     if broken := tuple(process for process in ("relay", "worker") if facts.get(f"definitions_error:{process}")):
         body = f"Found by {_listed(broken)}. The last good ones stay in force. {see('/', 'check')}"
         yield Message("definitions", "The webhook definitions have errors", body, broken)
-    if gone := tuple(sorted(gone_webhooks(facts, now))):
+    if gone := tuple(name for name in sorted(gone_webhooks(facts, now)) if not store.changes.was_deleted(name)):
         body = "Deliveries are answered 503 for a minute, then 404. If nobody removed them, check the files."
         title = f"{_listed(gone)} {'is' if len(gone) == 1 else 'are'} gone from the definitions"
         yield Message("gone", title, body, gone)
@@ -141,6 +147,21 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
         body = f"The oldest has waited for {(now - oldest) // 1000} s. "
         body += see("/events?status=pending", "events --status pending")
         yield Message("waiting", "Events are piling up", body, ("events",))
+    if expired := store.queries.expired_since(now - _HOUR):
+        lines = [f"{name}: {number}" for name, number in sorted(expired.items())[:_LISTED]]
+        advice = f"No task took them within their hold. {see('/events?status=expired', 'events --status expired')}"
+        title = f"Events of {_listed(sorted(expired))} expired"
+        yield Message("expired", title, _text(lines, len(expired), advice), tuple(sorted(expired)))
+    if misfits := misfits_in(facts.get(FACT)):
+        lines = [_short(str(one)) for one in misfits[:_LISTED]]
+        body = _text(lines, len(misfits), f"Their events will expire or fail. {see('/', 'check')}")
+        yield Message("workflows", "Webhooks don't fit Conductor's workflows", body, tuple(one.what for one in misfits))
+    pauses = {name: one for name, one in store.pauses.lasting().items() if one.waiting}
+    if forgotten := sorted(name for name, one in pauses.items() if now - one.since >= LONG_PAUSE):
+        lines = [f"{name}: {pauses[name].waiting} events wait" for name in forgotten[:_LISTED]]
+        body = _text(lines, len(forgotten), "Nothing of them is decided until somebody resumes them.")
+        title = f"{_listed(forgotten)} {'has' if len(forgotten) == 1 else 'have'} been paused for an hour"
+        yield Message("paused", title, body, tuple(forgotten))
     if aside := sorted(store.quarantine.items(), key=lambda item: (item.since, item.kind, item.id)):
         names = tuple(f"{item.kind} {item.id}" for item in aside)
         number = max(len(aside), sum(store.quarantine.counts().values()))

@@ -488,6 +488,11 @@ class Issue(ApiObject):
     text: str
     details: list[str]
 
+    @field_validator("details", mode="before")
+    @classmethod
+    def _texts(cls, details: Iterable[Any]) -> list[str]:
+        return [detail.text for detail in details]
+
 
 class EventCounts(ApiObject):
     """Events by status."""

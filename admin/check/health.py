@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,8 +13,9 @@ from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
 from store.records import Event, SetAside, SetAsideKind, Task
 from store.sql.event_search import EventFilter
-from store.sql.facts import gone_webhooks
-from worker.notify import WRONG_TOKENS
+from store.sql.facts import WAITING_COUNTED, Pause, gone_webhooks
+from worker.conductor.workflow_definitions import FACT, misfits_in
+from worker.notify import LONG_PAUSE, WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
@@ -25,7 +26,17 @@ BROKEN_READ = 50
 """Tasks that can't be matched, of which there may be very many: so many are read."""
 _NAMED = 10
 """Workflows that are named."""
-_LEVELS = ("error", "warning", "note")
+HOUR = 3_600_000
+"""Milliseconds."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """A line of an issue."""
+
+    text: str
+    webhook: str | None = None
+    """The webhook that it is about, or the first of several."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class Issue:
 
     level: Level
     text: str
-    details: tuple[str, ...] = ()
+    details: tuple[Detail, ...] = ()
     page: str | None = None
     """The page that shows more."""
     query: Mapping[str, str] | None = None
@@ -68,14 +79,31 @@ class State:
     deciding_until: int | None
     """When the leader's term ends; None if there is no leader."""
     now: int
+    expired: Mapping[str, int] = field(default_factory=dict)
+    """webhook → events that expired in the last hour, of the newest 1,000 that did."""
+    pauses: Mapping[str, Pause] = field(default_factory=dict)
+    deleted: Collection[str] = ()
+    """Webhooks that somebody has deleted."""
     acceptable: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     """webhook → how many of so many rejected deliveries would be accepted now."""
 
 
 def find_issues(state: State) -> list[Issue]:
-    """The issues, worst first; empty when all is well."""
-    issues = (*_conductor(state), *_definitions(state), *_events(state), *_tasks(state), *_webhooks(state))
-    return sorted(issues, key=lambda issue: _LEVELS.index(issue.level))
+    """The issues, the most harmful first, notes last; empty when all is well."""
+    issues = (
+        *_lost(state),
+        *_conductor(state),
+        *_definitions(state),
+        *_waiting(state),
+        *_workflows(state),
+        *_tasks(state),
+        *_webhooks(state),
+    )
+    return sorted(issues, key=lambda issue: issue.level == "note")
+
+
+def _lines(texts: Iterable[str]) -> tuple[Detail, ...]:
+    return tuple(map(Detail, texts))
 
 
 def _conductor(state: State) -> Iterator[Issue]:
@@ -87,72 +115,95 @@ def _conductor(state: State) -> Iterator[Issue]:
         yield Issue("error", "The worker has never reached Conductor: is CONDUCTOR_SERVER_URL right?")
     elif conductor != "up":
         text = "Conductor can't be used. Events are accepted and kept, and delivered once it is back."
-        yield Issue("error", text, (conductor,))
+        yield Issue("error", text, _lines([conductor]))
     elif tasks := facts.get("another_server"):
         text = (
             "Conductor knows none of the tasks that waited before: it is another server, or its database is empty. They"
             " are kept. If it has lost them for good, run `webhook-bridge tasks forget`."
         )
-        yield Issue("error", text, (tasks,), "tasks")
+        yield Issue("error", text, _lines([tasks]), "tasks")
     elif lacks := facts.get("conductor_lacks"):
-        yield Issue("error", "Conductor lacks calls that the bridge needs, or doesn't allow them.", (lacks,))
+        yield Issue("error", "Conductor lacks calls that the bridge needs, or doesn't allow them.", _lines([lacks]))
     elif fails := facts.get("index_fails"):
         text = "Conductor's index can't be searched: events of these webhooks wait for it, unless a known task matches."
-        yield Issue("error", text, (fails,))
+        yield Issue("error", text, _lines([fails]))
     elif (discovery := facts.get("discovery", "")).startswith("workflows"):
         text = "Conductor's tasks can't be searched, so running workflows are read at intervals. Is indexing off?"
-        yield Issue("warning", text, (discovery,))
+        yield Issue("warning", text, _lines([discovery]))
 
 
 def _definitions(state: State) -> Iterator[Issue]:
     if state.problems:
         text = "The definitions have errors. Relay and worker keep using the last good ones of each file."
-        yield Issue("error", text, tuple(map(str, state.problems)))
+        yield Issue("error", text, _lines(map(str, state.problems)))
     for process in ("relay", "worker") if not state.problems else ():
         if error := state.facts.get(f"definitions_error:{process}"):
             text = f"The {process} found errors in the definitions, and keeps using the last good ones of each file."
-            yield Issue("error", text, tuple(error.splitlines()))
-    if gone := {name: at for name, at in gone_webhooks(state.facts, state.now).items() if name not in state.webhooks}:
+            yield Issue("error", text, _lines(error.splitlines()))
+    gone = gone_webhooks(state.facts, state.now)
+    if gone := {name: at for name, at in gone.items() if name not in state.webhooks and name not in state.deleted}:
         text = "Webhooks are gone from the definitions. Deliveries to them are answered with 404."
-        yield Issue("warning", text, tuple(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items())))
+        yield Issue("warning", text, _lines(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items())))
     if not state.webhooks and not state.problems:
         yield Issue("note", "No webhook is defined yet, so nothing can arrive: create the first one below.")
     if risks := [one for one in state.warnings if one.where.startswith("webhook ")]:
-        yield Issue("note", "Some definitions are risky.", tuple(map(str, risks)))
-    if problems := state.facts.get("workflow_problems"):
-        yield Issue("warning", "Webhooks don't fit the workflows that Conductor has.", tuple(problems.splitlines()))
+        yield Issue("note", "Some definitions are risky.", _lines(map(str, risks)))
 
 
-def _events(state: State) -> Iterator[Issue]:
+def _lost(state: State) -> Iterator[Issue]:
+    """Events that had no effect."""
+    if state.failed:
+        text = f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause, then replay."
+        yield Issue("error", text, page="failures")
+    if state.expired:
+        number = sum(state.expired.values())
+        text = f"{number} event{'s' if number > 1 else ''} expired in the last hour: no task took them."
+        details = tuple(Detail(f"{name}: {count}", name) for name, count in sorted(state.expired.items()))
+        yield Issue("warning", text, details, page="events", query={"status": "expired"})
+
+
+def _waiting(state: State) -> Iterator[Issue]:
+    """Events that wait for longer than they should."""
     if state.oldest_pending is not None and (waited := state.now - state.oldest_pending) > _PILING_UP:
         text = f"Events are piling up: the oldest has waited {ago(waited)} to be delivered."
         yield Issue("error", text, page="events", query={"status": "pending"})
-    if state.failed:
-        text = f"{_number(state.failed, FAILED_READ, 'event')} failed in the last day: fix the cause, then replay."
-        yield Issue("warning", text, page="failures")
+    for name, pause in sorted(state.pauses.items()):
+        wait = "1 event waits" if pause.waiting == 1 else f"{pause.waiting} events wait"
+        if pause.waiting == WAITING_COUNTED:
+            wait = f"at least {wait}"
+        lasted = state.now - pause.since
+        is_forgotten = bool(pause.waiting) and lasted >= LONG_PAUSE
+        text = f"{name} has been paused for {ago(lasted)}: {wait if pause.waiting else 'no event waits'}."
+        yield Issue("warning" if is_forgotten else "note", text, (Detail(f"webhook-bridge resume {name}", name),))
     if counts := state.set_aside_counts:
         parts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(counts.items()))
         keep = "keeps" if sum(counts.values()) == 1 else "keep"
         text = f"{parts} {keep} failing and will be retried; everything else continues."
-        details = tuple(f"{name_of(item)} {describe_set_aside(item)}" for item in state.set_aside)
-        if (more := sum(counts.values()) - len(details)) > 0:
-            details += (f"and {more} more",)
-        yield Issue("warning", text, details)
+        aside = tuple(Detail(f"{name_of(item)} {describe_set_aside(item)}", item.webhook) for item in state.set_aside)
+        if (more := sum(counts.values()) - len(aside)) > 0:
+            aside += _lines([f"and {more} more"])
+        yield Issue("warning", text, aside)
+
+
+def _workflows(state: State) -> Iterator[Issue]:
+    if misfits := misfits_in(state.facts.get(FACT)):
+        details = tuple(Detail(str(one), next(iter(one.webhooks), None)) for one in misfits)
+        yield Issue("warning", "Webhooks don't fit the workflows that Conductor has.", details)
 
 
 def _tasks(state: State) -> Iterator[Issue]:
     if state.broken:
         text = f"{_number(state.broken, BROKEN_READ, 'waiting task')} can't be matched."
-        details = tuple(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
+        details = _lines(f"{task.reference_name} of {task.workflow}: {task.broken}" for task in state.broken[:5])
         yield Issue("warning", text, details, "tasks")
     served = {workflow for webhook in state.webhooks.values() for workflow in webhook.receivers}
     unreached = sorted((name, number) for name, number in state.waiting.items() if name not in served)
     if unreached:
         text = "Tasks are waiting in workflows that no webhook here has as a receiver."
-        details = tuple(f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in unreached[:_NAMED])
+        lines = [f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in unreached[:_NAMED]]
         if len(unreached) > _NAMED:
-            details += (f"and those of {len(unreached) - _NAMED} more",)
-        yield Issue("note", text, details, "tasks")
+            lines.append(f"and those of {len(unreached) - _NAMED} more")
+        yield Issue("note", text, _lines(lines), "tasks")
 
 
 def _number(found: Sequence[object], read: int, what: str) -> str:
@@ -196,9 +247,10 @@ _SET_ASIDE_SHOWN = 20
 def state_of(bridge: Bridge) -> State:
     """What `find_issues` needs."""
     store, now = bridge.store, bridge.store.now()
+    facts = store.facts.all()
     decider = store.leadership.leader()
     return State(
-        facts=store.facts.all(),
+        facts=facts,
         problems=bridge.definitions.errors,
         warnings=bridge.definitions.warnings,
         webhooks=bridge.definitions.by_name,
@@ -214,6 +266,9 @@ def state_of(bridge: Bridge) -> State:
         set_aside_counts=store.quarantine.counts(),
         deciding_until=decider[1] if decider else None,
         now=now,
+        expired=store.queries.expired_since(now - HOUR),
+        pauses=store.pauses.lasting(),
+        deleted=[name for name in gone_webhooks(facts, now) if store.changes.was_deleted(name)],
         acceptable=KeptRejections(bridge).acceptable(),
     )
 

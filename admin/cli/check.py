@@ -10,7 +10,7 @@ import click
 
 from admin.api.objects import problem, setting_problem
 from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
-from admin.check.health import Level, would_be_accepted
+from admin.check.health import HOUR, Level, ago, would_be_accepted
 from admin.cli.common import Here, as_json_option, echo_json, here
 from admin.cli.tables import counted, plain
 from admin.definitions.entry_text import files_in
@@ -28,7 +28,7 @@ from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
 from worker.conductor.workflow_definitions import SECONDS, check_workflows
 from worker.discovery.probe import CheckResult, probe
-from worker.notify import Apprise
+from worker.notify import LONG_PAUSE, Apprise
 
 _SHOWN = 20
 """Items that are set aside, broken tasks, and files, that are listed at most."""
@@ -197,6 +197,15 @@ def _on_store(here: Here) -> Iterator[Found]:
         for name, (number, seen) in sorted(KeptRejections(here.bridge).acceptable().items()):
             remedy = f"webhook-bridge rejections retry --webhook {name}"
             yield "BRIDGE_DATABASE", CheckResult("warning", would_be_accepted(name, number, seen), remedy)
+        now = store.now()
+        for name, number in sorted(store.queries.expired_since(now - HOUR).items()):
+            what = f"{number} event{'s' if number > 1 else ''} expired in the last hour: no task took them"
+            remedy = f"webhook-bridge events --status expired --webhook {name}"
+            yield name, CheckResult("warning", what, remedy)
+        for name, pause in sorted(store.pauses.lasting().items()):
+            if pause.waiting and now - pause.since >= LONG_PAUSE:
+                what = f"paused for {ago(now - pause.since)}, {pause.waiting} events wait"
+                yield name, CheckResult("warning", what, f"webhook-bridge resume {name}")
         aside = store.quarantine.items(limit=_SHOWN)
         for item in aside:
             yield name_of(item), CheckResult("error", why(item), next_try(item))

@@ -129,20 +129,24 @@ def read_targets(queries: Queries, event_id: str) -> EventTargets:
 
 UNKNOWN = "no reason is known"
 _LONGEST = 200
-_VARIABLE = re.compile(
+_ID = re.compile(
     r"""[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}  # a UUID
-      | \b(?=[\w-]*\d)[\w-]{6,}\b                                                    # an id with a digit in it
-      | \b\d+(?:[.,:]\d+)*\b                                                         # a number, or a time
+      | \b(?=(?:[\w-]*?\d){5})[\w-]{6,}\b                                             # another id
+      | \b\d+(?:[.,:]\d+)+\b                                                         # a time
+      | (?<!^)(?<!version.)\b\d{2,}\b           # a number, but no version, and no status that begins the text
     """,
     re.VERBOSE,
 )
 
 
 def reason_of(error: str | None) -> str:
-    """The error with ``…`` for ids and numbers, on one line."""
+    """The error on one line, with ``…`` for what is different each time: ids, times, numbers.
+
+    Names, versions and statuses stay: they are the clue.
+    """
     if not error or not error.strip():
         return UNKNOWN
-    text = _VARIABLE.sub("…", " ".join(error[: 4 * _LONGEST].split()))
+    text = _ID.sub("…", " ".join(error[: 4 * _LONGEST].split()))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 

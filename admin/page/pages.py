@@ -93,6 +93,7 @@ def overview() -> str:
     return render(
         "overview.html",
         number=len(names),
+        names=here.definitions.by_name,
         text=text,
         has_filter=bool(text) or len(here.definitions.by_name) > PAGE,
         issues=find_issues(state),

@@ -82,6 +82,10 @@ class Changes(Part):
         sql = f"SELECT at, who, what, webhook, detail FROM bridge.changes {only} ORDER BY id DESC LIMIT %s"
         return [Change(*row) for row in self._database.read(sql, (*([webhook] if only else []), limit))]
 
+    def was_deleted(self, webhook: str) -> bool:
+        """Whether the last thing that somebody did about the webhook was to delete it."""
+        return any(change.what == "deleted" for change in self.newest(webhook, 1))
+
 
 _NOTES = 20_000
 """Characters of notes beyond which an event's notes start over."""

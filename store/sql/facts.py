@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from store.records import TargetKind
 from store.rules.transitions import Effects, after_effect
@@ -100,6 +100,25 @@ def facts_of_gone(facts: Mapping[str, str], gone: set[str], there: set[str], now
 PAUSED = "SELECT webhook, at FROM bridge.pauses"
 
 
+WAITING_COUNTED = 10_000
+"""Events that wait for a webhook to be resumed are counted up to here."""
+_LASTING = f"""
+SELECT webhook, at, (
+    SELECT count(*) FROM (
+        SELECT 1 FROM bridge.undecided u WHERE u.webhook = p.webhook LIMIT {WAITING_COUNTED}
+    ) AS counted
+) FROM bridge.pauses p
+"""
+
+
+class Pause(NamedTuple):
+    """A pause that lasts."""
+
+    since: int
+    waiting: int
+    """Events that arrived since, up to `WAITING_COUNTED`."""
+
+
 class Pauses:
     """Webhooks whose deliveries are accepted but not decided. One row per paused webhook."""
 
@@ -125,6 +144,10 @@ class Pauses:
     def paused(self) -> dict[str, int]:
         """webhook → since when it has been paused."""
         return dict(self._database.read(PAUSED))
+
+    def lasting(self) -> dict[str, Pause]:
+        """webhook → since when it has been paused, and how many events wait."""
+        return {webhook: Pause(since, waiting) for webhook, since, waiting in self._database.read(_LASTING)}
 
 
 _SET = """

@@ -143,6 +143,12 @@ SELECT e.id, e.webhook FROM (
     AND coalesce(status, '') = 'failed' AND acknowledged_at IS NULL AND resolved_by IS NULL LIMIT %s
 ) AS failed JOIN bridge.events e ON e.seq = failed.seq ORDER BY e.seq
 """
+# Of the newest by their index: how many expired since then is not known without reading them.
+_EXPIRED = """
+SELECT webhook, count(*) FROM (
+    SELECT webhook, settled_at FROM bridge.ended_events WHERE status = 'expired' ORDER BY seq DESC LIMIT 1000
+) AS newest WHERE settled_at > %s GROUP BY webhook
+"""
 _COUNT_UNRESOLVED = f"SELECT count(*) FROM (SELECT 1 FROM {_UNRESOLVED} LIMIT {UNRESOLVED_COUNTED}) AS counted"
 
 
@@ -231,6 +237,10 @@ class Queries(Part, ABC):
         """The ids from `first` to `last`, both included, in their order."""
         sql = "SELECT id FROM bridge.events WHERE id BETWEEN %s AND %s ORDER BY id LIMIT %s"
         return [event_id for (event_id,) in self._database.read(sql, (first, last, limit))]
+
+    def expired_since(self, after: int) -> dict[str, int]:
+        """webhook → how many of its events expired after that time, of the newest 1,000 that did."""
+        return dict(self._database.read(_EXPIRED, (after,)))
 
     def events_of(self, event_ids: Sequence[str]) -> dict[str, Event]:
         """id → event, of those that exist."""

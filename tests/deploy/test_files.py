@@ -98,11 +98,14 @@ def test_the_operations_page_names_every_metric() -> None:
         assert f"`{name}" in text, name
 
 
-def test_prometheus_itself_accepts_the_rules() -> None:
+def test_prometheus_itself_accepts_the_rules_and_fires_the_alerts(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
-    subprocess.run([promtool, "check", "rules", str(DEPLOY / "prometheus" / "alerts.yml")], check=True)
+    rules = shutil.copy(DEPLOY / "prometheus" / "alerts.yml", tmp_path)
+    subprocess.run([promtool, "check", "rules", str(rules)], check=True)
+    fired = shutil.copy(Path(__file__).with_name("alerts_test.yml"), tmp_path)
+    subprocess.run([promtool, "test", "rules", str(fired)], check=True, cwd=tmp_path)
 
 
 # --- systemd

@@ -20,6 +20,8 @@ _KEYS_A_STEP = 100
 """Once keys that are read at a time."""
 _FAILURES = 3
 """Consecutive unanswered questions after which Conductor is left alone for now."""
+_HOUR = 3_600_000
+"""Milliseconds."""
 _PRUNE_STEP = 200
 _PRUNE_GAP = 0.05
 """Seconds between two steps, which leave the database to the relay's commits."""
@@ -89,10 +91,23 @@ class Maintenance:
         for kind in get_args(SetAsideKind):
             metrics.SET_ASIDE.labels(kind).set(set_aside.get(kind, 0))
         metrics.OLDEST_PENDING.set(max(0.0, (self._store.now() - oldest) / 1000) if oldest else 0)
+        self._measure_webhooks()
         metrics.WAITING_TASKS.set(waiting)
         metrics.UNRESOLVED.set(unresolved)
         if leader.heartbeat.over:  # the term ended meanwhile
             metrics.leadership_over()
+
+    def _measure_webhooks(self) -> None:
+        now = self._store.now()
+        expired = self._store.queries.expired_since(now - _HOUR)
+        pauses = self._store.pauses.lasting()
+        metrics.EXPIRED.clear()
+        for webhook, number in expired.items():
+            metrics.EXPIRED.labels(webhook).set(number)
+        metrics.PAUSED_SECONDS.clear()
+        for webhook, pause in pauses.items():
+            if pause.waiting:
+                metrics.PAUSED_SECONDS.labels(webhook).set(max(0.0, (now - pause.since) / 1000))
 
     def see_progress(self, leader: Leader | None) -> None:
         """Checks whether overdue work gets done.

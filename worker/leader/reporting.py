@@ -17,7 +17,7 @@ from store.errors import StoreUnavailable
 from store.sql.store import Store
 from worker import metrics
 from worker.conductor.errors import ConductorError
-from worker.conductor.workflow_definitions import check_workflows
+from worker.conductor.workflow_definitions import FACT, as_text, check_workflows, misfits_in
 from worker.context import Context
 from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index
@@ -37,8 +37,6 @@ CHECKS_EVERY = 300.0
 """Seconds between two checks of the same definitions."""
 _WORKFLOWS_TAKE = 60.0
 """Seconds that comparing definitions with Conductor's workflows takes at most: here nobody waits for it."""
-_PROBLEMS = 20
-"""Problems with workflows that are reported one by one: as many as the overview shows."""
 
 # Names of facts in the store.
 _CONDUCTOR = "conductor"
@@ -61,8 +59,6 @@ ANOTHER_SERVER = "another_server"
 """Which tasks Conductor doesn't know while it knows none that tell the right server; absent if it is that one."""
 _MISSING_CALLS = "conductor_lacks"
 """Which calls Conductor lacks, or our key may not make; absent if there are none."""
-_WORKFLOWS = "workflow_problems"
-"""The receivers and starts that Conductor's workflows don't fit, one per line; absent if all do."""
 
 
 class Reporter:
@@ -211,11 +207,10 @@ class Checks:
         self._note(checked.unread)
         problems = checked.problems
         metrics.WORKFLOW_PROBLEMS.set(len(problems))
-        lines = [str(problem) for problem in problems[:_PROBLEMS]]
-        if len(problems) > _PROBLEMS:
-            lines.append(f"and {len(problems) - _PROBLEMS} more: webhook-bridge check lists them")
-        if self._reporter.write(_WORKFLOWS, "\n".join(lines) or None) and lines:
-            log.warning("webhooks don't fit Conductor's workflow definitions", problems=lines)
+        text = as_text(problems)
+        if self._reporter.write(FACT, text) and text is not None:
+            causes = list(map(str, misfits_in(text)))
+            log.warning("webhooks don't fit Conductor's workflow definitions", problems=causes)
 
     def _note(self, failure: str) -> None:
         """Logs why workflow definitions can't be read, once for each reason."""

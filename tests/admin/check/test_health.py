@@ -9,6 +9,8 @@ import pytest
 from admin.check.health import BROKEN_READ, FAILED_READ, State, ago, find_issues
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
+from store.sql.facts import Pause
+from worker.conductor.workflow_definitions import as_text
 
 NOW = 1_800_000_000_000
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})
@@ -33,6 +35,7 @@ WELL = State(
 EVENT = Event(1, "e", "hook", NOW, None, "{}", {}, {}, "failed", NOW, NOW, 0, NOW, None)
 TASK = Task("t", "w", "flow", "ref", {}, NOW, broken="why")
 ASIDE = SetAside("task", "t", None, "why", NOW, 1, NOW)
+MISFITS = str(as_text([Problem("a.yaml", 3, "webhook hook: receivers.flow", "no such workflow", "mend it")]))
 PROBLEM = Problem("a.yaml", 3, "webhook hook: hold", "wrong", "mend it")
 EMPTY = Problem("webhooks", 1, "webhooks", "the folder has no *.yaml file", "write one", warning=True)
 
@@ -55,14 +58,17 @@ def test_nothing_is_wrong_when_all_is_well() -> None:
         ({"facts": {"conductor": "up", "conductor_lacks": "GET /x"}}, "error", "lacks calls that the bridge needs"),
         ({"facts": {"conductor": "up", "definitions_error:relay": "x"}}, "error", "The relay found errors"),
         ({"facts": {"conductor": "up", "definitions_error:worker": "x"}}, "error", "The worker found errors"),
-        ({"facts": {"conductor": "up", "workflow_problems": "a.yaml:3: x"}}, "warning", "don't fit the workflows"),
+        ({"facts": {"conductor": "up", "workflow_problems": MISFITS}}, "warning", "don't fit the workflows"),
+        ({"expired": {"hook": 12}}, "warning", "12 events expired in the last hour"),
+        ({"pauses": {"hook": Pause(NOW - 10_800_000, 12)}}, "warning", "paused for 3 h: 12 events wait"),
+        ({"pauses": {"hook": Pause(NOW - 10_800_000, 0)}}, "note", "paused for 3 h: no event waits"),
         ({"facts": {"conductor": "up", "webhook_gone:shop": str(NOW)}}, "warning", "gone from the definitions"),
         ({"warnings": (PROBLEM,)}, "note", "risky"),
         ({"warnings": (EMPTY,), "webhooks": {}, "waiting": {}}, "note", "No webhook is defined yet"),
         ({"oldest_pending": NOW - 7_200_000}, "error", "piling up: the oldest has waited 2 h"),
-        ({"failed": (EVENT,)}, "warning", "1 event failed in the last day"),
-        ({"failed": (EVENT,) * 2}, "warning", "2 events failed in the last day"),
-        ({"failed": (EVENT,) * FAILED_READ}, "warning", f"At least {FAILED_READ} events failed in the last day"),
+        ({"failed": (EVENT,)}, "error", "1 event failed in the last day"),
+        ({"failed": (EVENT,) * 2}, "error", "2 events failed in the last day"),
+        ({"failed": (EVENT,) * FAILED_READ}, "error", f"At least {FAILED_READ} events failed in the last day"),
         (
             {"set_aside_counts": {"task": 1}, "set_aside": (ASIDE,)},
             "warning",
@@ -88,16 +94,36 @@ def test_of_very_many_items_that_are_set_aside_the_others_are_counted() -> None:
 def test_of_very_many_workflows_that_nobody_serves_the_others_are_counted() -> None:
     (issue,) = find_issues(replace(WELL, waiting={f"flow{number}": 1 for number in range(12)}))
     assert len(issue.details) == 11
-    assert issue.details[-1] == "and those of 2 more"
+    assert issue.details[-1].text == "and those of 2 more"
 
 
 def test_a_short_wait_is_no_pile() -> None:
     assert find_issues(replace(WELL, oldest_pending=NOW - 5_000)) == []
 
 
-def test_the_worst_comes_first() -> None:
-    found = find_issues(replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None))
-    assert [issue.level for issue in found] == ["error", "warning", "note"]
+def test_the_most_harmful_comes_first() -> None:
+    gone = {"webhook_gone:shop": str(NOW)}
+    found = find_issues(
+        replace(WELL, waiting={"other": 1}, broken=(TASK,), deciding_until=None, failed=(EVENT,), expired={"hook": 1},
+                facts=gone)
+    )  # fmt: skip
+    told = ["failed", "expired", "No worker", "gone", "can't be matched", "no webhook here"]
+    assert [words in issue.text for words, issue in zip(told, found, strict=True)] == [True] * len(told)
+
+
+def test_a_webhook_that_was_deleted_on_purpose_is_not_wrong() -> None:
+    facts = {"conductor": "up", "webhook_gone:shop": str(NOW)}
+    assert find_issues(replace(WELL, facts=facts, deleted=["shop"])) == []
+
+
+def test_one_line_tells_of_all_webhooks_that_do_not_fit_a_workflow() -> None:
+    problems = [
+        Problem("a.yaml", 1, f"webhook hook{number}: receivers.flow", "no flow", "mend it") for number in range(190)
+    ]
+    (issue,) = find_issues(replace(WELL, facts={"conductor": "up", "workflow_problems": str(as_text(problems))}))
+    (detail,) = issue.details
+    assert detail.text == "no flow; mend it (hook0, hook1, hook2, hook3, hook4 and 185 more)"
+    assert detail.webhook == "hook0"
 
 
 @pytest.mark.parametrize(
