@@ -78,6 +78,13 @@ class Here:
         """
         return to_json(local(self.bridge))
 
+    def checked(self, offline: bool, without_secrets: bool) -> Json:
+        """What is found by a check of definitions, settings, Conductor and store (`admin.check.checking`)."""
+        from admin.check.checking import check_everything
+
+        found: Json = to_json(check_everything(self.settings, lambda: self.bridge, offline, without_secrets))
+        return found
+
 
 Columns = Mapping[str, str | Callable[[Json], object]]
 """Heading of a table → the field of the JSON that is below it, or what to make of all of the JSON."""

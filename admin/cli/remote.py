@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import Formatter
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import click
 
+from admin.api.base import Json
 from admin.bridge import Bridge
 from admin.cli.common import Here, note_search
 from admin.cli.groups import fail
@@ -37,8 +38,18 @@ class There(Here):
         """None that are seen from here: `check` asks for them."""
         return ()
 
+    def checked(self, offline: bool, without_secrets: bool) -> Json:
+        """What a check finds there. Raises UsageError for one of what is on this machine."""
+        if offline or without_secrets:
+            _ = self.settings
+        found: Json = self._answer("GET check", {})
+        return found
+
     def ask(self, request: str, local: Callable[[Bridge], object], **given: object) -> Any:
         """What that bridge's API answers. Exits with 1 if it refuses, or there is no answer."""
+        return self._answer(request, given)
+
+    def _answer(self, request: str, given: Mapping[str, object]) -> Any:
         method, path = request.split()
         names = {name for _, name, _, _ in Formatter().parse(path) if name}
         url = f"{self._url}/api/{path.format_map({name: quote(str(given[name]), safe='') for name in names})}"

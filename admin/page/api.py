@@ -11,11 +11,13 @@ from admin.api import objects
 from admin.api.objects import Rejection
 from admin.api.openapi import API, Description, answers
 from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks, ToTry
+from admin.check.checking import Checked, check_everything
 from admin.check.health import find_issues, state_of
 from admin.events.failures import Failures
 from admin.events.failures import failures as failures_of
 from admin.events.filters import OfWebhook, check_webhook, parts_of, search_of
 from admin.find import Found, find
+from admin.page.context import check_admin
 from admin.page.pages import bridge
 from store.records import EventStatus, iso
 
@@ -100,6 +102,16 @@ def events(query: OfEvents) -> Any:
     if found.searched_to is not None:
         headers["Searched-Since"] = str(iso(found.searched_to.received_at))
     return found.events, headers
+
+
+@blueprint.get("/check")
+@answers(Checked)
+def check() -> Any:
+    """What is wrong with definitions, settings, Conductor and store, as this process sees them; for admins, as it takes
+    seconds of Conductor's time"""
+    check_admin("check the bridge")
+    here = bridge()
+    return check_everything(here.settings, lambda: here)
 
 
 @blueprint.get("/find/<text>")

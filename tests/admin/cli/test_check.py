@@ -43,9 +43,9 @@ def test_check_names_the_files_that_it_has_read(cli: Cli, sample: Sample, tmp_pa
 def test_a_conductor_that_is_away_is_a_warning_and_offline_it_is_not_asked(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("admin.cli.check.probe", partial(probe, seconds=PATIENCE))
+    monkeypatch.setattr("admin.check.checking.probe", partial(probe, seconds=PATIENCE))
     assert "warning: CONDUCTOR_SERVER_URL: Conductor can't be reached" in cli("check").stderr
-    [*_, away, broken] = json.loads(cli("check", "--json").stdout)
+    [*_, away, _expired, broken] = json.loads(cli("check", "--json").stdout)
     assert (away["where"], away["warning"], away["file"]) == ("CONDUCTOR_SERVER_URL", True, None)
     assert (broken["where"], "'$[' is not a JSONPath" in broken["what"]) == ("waiting tasks", True)
     assert "CONDUCTOR_SERVER_URL" not in cli("check", "--offline").output
@@ -112,7 +112,7 @@ def test_a_server_that_answers_and_cant_be_used_is_1(cli: Cli, monkeypatch: pyte
     note, error = CheckResult("note", "found by search"), CheckResult("error", "no Conductor API there", "mend it")
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
-        importlib.import_module("admin.cli.check"), "probe", lambda *given: asked.append(given) or [note, error]
+        importlib.import_module("admin.check.checking"), "probe", lambda *given: asked.append(given) or [note, error]
     )
     lines = cli("check", code=1).stderr.splitlines()
     assert "error: CONDUCTOR_SERVER_URL: no Conductor API there; mend it" in lines

@@ -21,7 +21,7 @@ ALL = ("deploy", "order_flow", "release", "sample_webhook_for_slack", "on_push")
 @pytest.fixture
 def conductor(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
     """Has all workflows that the sample's webhooks name. On a busy machine, five seconds may be too few for it."""
-    monkeypatch.setattr(import_module("admin.cli.check"), "SECONDS", PATIENCE)
+    monkeypatch.setattr(import_module("admin.check.checking"), "SECONDS", PATIENCE)
     with standing_in() as stand_in:
         stand_in.answers[POLL] = 200, []
         stand_in.answers["/api/tasks/search"] = 200, {"results": []}

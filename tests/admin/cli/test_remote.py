@@ -57,6 +57,11 @@ def test_a_command_says_the_same_of_another_machine_as_on_it(cli: Cli, there: Cl
     assert found.stdout
 
 
+def test_a_check_is_of_what_the_other_machine_sees(there: Cli) -> None:
+    assert "webhooks.yaml: 3 webhooks, no errors" in there("check").stderr
+    assert "this needs the bridge's own machine" in there("check", "--offline", code=2).stderr
+
+
 def test_the_options_stand_anywhere_in_the_line(elsewhere: str, there: Cli) -> None:
     nothing = Cli({})
     options = ("--server", elsewhere, "--token", TOKEN)

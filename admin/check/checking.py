@@ -1,0 +1,218 @@
+"""What `webhook-bridge check` finds in definitions and settings, and in the Conductor and database that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import Field
+
+from admin.api.base import ApiObject
+from admin.api.objects import Problem as ShownProblem
+from admin.api.objects import problem, setting_problem
+from admin.bridge import Bridge
+from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
+from admin.check.health import HOUR, Level, ago, would_be_accepted
+from admin.cli.tables import counted
+from admin.definitions.entry_text import files_in
+from admin.definitions.writer import CantWrite, DefinitionsFolder
+from admin.events.event_or_sample import sample_events
+from admin.events.kept_rejections import KeptRejections
+from admin.explain.wording import name_of, next_try, why
+from config.references import NOT_SET, environment_with_dotenv
+from config.settings import Settings, SettingsError, find_unknown_settings, port_of
+from config.webhooks import Definitions, DefinitionsError, Problem, load_definitions
+from platforms import PLATFORMS
+from store.errors import NewerStore, StoreMissing, StoreRefused, StoreUnavailable
+from worker.conductor.client import Conductor
+from worker.conductor.errors import ConductorError
+from worker.conductor.server import Server
+from worker.conductor.workflow_definitions import SECONDS, check_workflows
+from worker.discovery.probe import CheckResult, probe
+from worker.notify import LONG_PAUSE, Apprise
+
+_SHOWN = 20
+"""Items that are set aside, broken tasks, and files, that are listed at most."""
+Found = tuple[str, CheckResult]
+"""What it is about, and what is wrong."""
+
+
+class Checked(ApiObject):
+    """What a check has found."""
+
+    failed: bool = Field(description="whether there is an error")
+    problems: list[ShownProblem]
+    lines: list[str] = Field(description="problems of the definitions, as FILE:LINE: where: what is wrong; remedy")
+    notes: list[str] = Field(description="what was checked, and what is wrong elsewhere")
+
+
+def check_everything(
+    settings: Settings, open_bridge: Callable[[], Bridge], offline: bool = False, without_secrets: bool = False
+) -> Checked:
+    """Checks the definitions and settings, and unless `offline` Conductor and the store.
+
+    `without_secrets`: whether variables that aren't set are accepted.
+    """
+    try:
+        definitions = load_definitions(
+            settings.bridge_webhooks,
+            PLATFORMS,
+            may_be_empty=settings.bridge_admin_writes,
+            conductor_payload=settings.bridge_conductor_payload,
+        )
+    except DefinitionsError as error:
+        return _broken(error, settings.bridge_webhooks, without_secrets)
+    results = [*_on_settings(settings, definitions)]
+    misfits: tuple[Problem, ...] = ()
+    if not offline:
+        about_conductor, misfits = _on_conductor(settings, definitions)
+        results += [("CONDUCTOR_SERVER_URL", result) for result in about_conductor]
+        results += _on_store(open_bridge)
+    warnings = (*definitions.warnings, *misfits, *find_secrets_in_git(definitions))
+    failing = sum(one.fails_check for one in warnings)
+    summary = f"{counted(len(definitions.webhooks), 'webhook')}, {failing or 'no'} error{'' if failing == 1 else 's'}"
+    risky = [setting_problem(name, result) for name, result in results if result.level != "note"]
+    return Checked(
+        failed=bool(failing) or any(result.level == "error" for _, result in results),
+        problems=[*map(problem, warnings), *risky],
+        lines=list(map(str, warnings)),
+        notes=[
+            f"{_files_read(settings.bridge_webhooks)}: {summary}",
+            *(f"{result.level}: {name}: {result}" for name, result in results),
+        ],
+    )
+
+
+def _broken(error: DefinitionsError, path: Path, without_secrets: bool) -> Checked:
+    """What is wrong with the definitions, besides secrets that are left out on purpose."""
+    unset = {one for one in error.problems if without_secrets and one.what.endswith(NOT_SET)}
+    wrong = [one for one in error.problems if one not in unset]
+    found = (*wrong, *error.warnings)
+    kept = "the bridge keeps using the last good definitions of each file"
+    if without_secrets:
+        kept = f"left out: {counted(len(unset), 'secret')}, not set here"
+    return Checked(
+        failed=bool(wrong),
+        problems=list(map(problem, found)),
+        lines=list(map(str, sorted(found))),
+        notes=[f"{_files_read(path)}: {counted(len(wrong), 'error')}; {kept}"],
+    )
+
+
+def _on_conductor(settings: Settings, definitions: Definitions) -> tuple[list[CheckResult], tuple[Problem, ...]]:
+    """What is wrong with Conductor, and which webhooks don't fit the workflows that it has."""
+    found = probe(Server.of(settings), definitions)
+    if not all(result.usable for result in found):
+        return found, ()
+    try:
+        checked = check_workflows(
+            Conductor(Server.of(settings), SECONDS),
+            definitions,
+            documents=sample_events,
+            seconds=SECONDS,
+            left=settings.bridge_leave_to_conductor,
+        )
+    except ConductorError as error:
+        unlisted = f"receivers and starts aren't compared: workflows can't be listed: {error}"
+        return [*found, CheckResult("warning", unlisted)], ()
+    if checked.unread:
+        unread = f"not all workflow definitions could be read: {checked.unread}"
+        found.append(CheckResult("warning", unread))
+    return found, checked.problems
+
+
+def _files_read(path: Path) -> str:
+    """The path of the definitions, and of a folder the names of its files: people edit one and start with another."""
+    files = files_in(path)
+    if files == [path]:
+        return str(path)
+    names = ", ".join(file.name for file in files[:_SHOWN]) or "no *.yaml file"
+    more = f" and {len(files) - _SHOWN} more" if len(files) > _SHOWN else ""
+    return f"{path} ({names}{more})"
+
+
+def _on_settings(settings: Settings, definitions: Definitions) -> Iterator[Found]:
+    """What is wrong or risky in the settings, and with the definitions for them."""
+    environment = environment_with_dotenv()
+    for name, remedy in find_unknown_settings(environment):
+        yield name, CheckResult("warning", "the bridge knows no such setting", remedy)
+    for name in ("PORT", "ADMIN_PORT"):  # else the relay or the page wouldn't start
+        yield from _tried(name, "error", lambda name=name: port_of(environment, name, 8000))  # type: ignore[misc]
+    for result in on_proxies(settings, definitions):
+        yield "BRIDGE_TRUSTED_PROXIES", result
+    for result in on_retention(settings.bridge_retention, definitions.webhooks):
+        yield "BRIDGE_RETENTION", result
+    for platform in sorted({webhook.platform for webhook in definitions.webhooks}):
+        if not PLATFORMS[platform].confirmed:
+            what = "nobody but the bridge's authors has confirmed how it proves its deliveries"
+            yield platform, CheckResult("note", what, "try it before you rely on it, and tell us")
+    if (urls := settings.bridge_notify) is not None:  # else the worker wouldn't start
+        yield from _tried("BRIDGE_NOTIFY", "error", lambda: Apprise(urls.get_secret_value()))
+    if settings.bridge_admin_writes:
+        folder = DefinitionsFolder(settings.bridge_webhooks)
+        yield from _tried("BRIDGE_ADMIN_WRITES", "warning", folder.check_writable)
+    if bool(settings.conductor_auth_key) != bool(settings.conductor_auth_secret):
+        missing = "CONDUCTOR_AUTH_SECRET" if settings.conductor_auth_key else "CONDUCTOR_AUTH_KEY"
+        what = f"{missing} isn't set, so Conductor is called without an access key"
+        yield "CONDUCTOR_AUTH_KEY", CheckResult("error", what, "set both, or none")
+
+
+def _tried(name: str, level: Level, attempt: Callable[[], object]) -> Iterator[Found]:
+    """Why the attempt fails, if it does, in the error's words."""
+    try:
+        attempt()
+    except (SettingsError, CantWrite) as error:
+        yield _found(name, level, error)
+
+
+def _found(name: str, level: Level, error: Exception) -> Found:
+    what, _, remedy = str(error).removeprefix(f"{name}: ").partition("; ")
+    return name, CheckResult(level, what, remedy)
+
+
+_REPORTED = {
+    "definitions_error:relay": "the relay found errors in the definitions, and keeps using the last good ones: {}",
+    "definitions_error:worker": "the worker found errors in the definitions, and keeps using the last good ones: {}",
+    "conductor": "the worker can't use Conductor: {}",
+    "another_server": "Conductor knows none of the tasks that waited before, as another server would: {}",
+    "index_fails": "events wait for Conductor's index: {}",
+}
+"""What relay and worker last reported in the store → what it means."""
+
+
+def _on_store(open_bridge: Callable[[], Bridge]) -> Iterator[Found]:
+    """What is wrong with the database, and with what is in it."""
+    try:
+        bridge = open_bridge()
+        store = bridge.store
+        for advice in store.maintenance.advice():
+            yield "BRIDGE_DATABASE", CheckResult("warning", advice)
+        facts = store.facts.all()
+        for fact, text in _REPORTED.items():
+            if (said := facts.get(fact, "up")) != "up":
+                yield "BRIDGE_DATABASE", CheckResult("warning", text.format(said))
+        for name, (number, seen) in sorted(KeptRejections(bridge).acceptable().items()):
+            remedy = f"webhook-bridge rejections retry --webhook {name}"
+            yield "BRIDGE_DATABASE", CheckResult("warning", would_be_accepted(name, number, seen), remedy)
+        now = store.now()
+        for name, number in sorted(store.queries.expired_since(now - HOUR).items()):
+            what = f"{number} event{'s' if number > 1 else ''} expired in the last hour: no task took them"
+            remedy = f"webhook-bridge events --status expired --webhook {name}"
+            yield name, CheckResult("warning", what, remedy)
+        for name, pause in sorted(store.pauses.lasting().items()):
+            if pause.waiting and now - pause.since >= LONG_PAUSE:
+                what = f"paused for {ago(now - pause.since)}, {pause.waiting} events wait"
+                yield name, CheckResult("warning", what, f"webhook-bridge resume {name}")
+        aside = store.quarantine.items(limit=_SHOWN)
+        for item in aside:
+            yield name_of(item), CheckResult("error", why(item), next_try(item))
+        if (more := sum(store.quarantine.counts().values()) - len(aside)) > 0:
+            yield "set aside", CheckResult("error", f"{more} more items")
+        for task in bridge.broken_tasks(_SHOWN):
+            what = f"{task.reference_name} of {task.workflow} ({task.workflow_id}): {task.broken}"
+            yield "waiting tasks", CheckResult("warning", what, "correct the workflow, and start it again")
+    except StoreMissing:
+        pass  # nothing has run here yet
+    except (StoreUnavailable, NewerStore) as error:
+        is_wrong = isinstance(error, (StoreRefused, NewerStore))
+        yield _found("BRIDGE_DATABASE", "error" if is_wrong else "warning", error)
