@@ -37,6 +37,7 @@ TABLES = (
     Table("without_events", ("id",)),
     Table("raw_deliveries", ("id",), large="body"),
     Table("answers", ("event_id",), large="body"),
+    Table("near_misses", ("event_id",)),
     Table("delivery_counts", ("webhook", "hour", "outcome")),
     Table("changes", ("id",)),
     Table("kept_definitions", ("file",)),

@@ -106,6 +106,7 @@ class Explainer:
             task = self._store.queries.task(target.task_id) if target.task_id else None
             if task is not None:
                 tasks[task.id] = task
+        tasks |= {task.id: task for task in self._store.queries.near_misses(event.id)}
         family = families(self._store.queries, [event])[event.id]
         try:
             document = Document(event.document(), Steps(STEPS))  # read once: it may be large

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from store.errors import Unstorable
@@ -16,6 +17,10 @@ from store.sql.keys import advance, hurry, lanes_of, take_free
 
 MOST_TARGETS = 100_000
 """Of one event. More would keep SQLite's deliveries waiting for longer than their senders wait for an answer."""
+
+
+NOTHING_NEAR: Mapping[str, Sequence[str]] = {}
+_NEARER = "ON CONFLICT (event_id) DO UPDATE SET tasks = excluded.tasks"
 
 
 class Decisions(ABC):
@@ -54,11 +59,13 @@ class Decisions(ABC):
         expired: Sequence[str],
         now: int,
         claim: int,
+        near: Mapping[str, Sequence[str]] = NOTHING_NEAR,
     ) -> list[Target]:
         """Writes decisions, all or none: targets, the tasks they take, and each event's status and hold.
 
-        Ends the hold of the `expired` events (by id). In the same transaction, claims the first `claim` targets without
-        a pace for the leader itself, and returns them. The first start with a once key holds the key.
+        Ends the hold of the `expired` events (by id). `near`: the tasks that came nearest to an event, to be kept. In
+        the same transaction, claims the first `claim` targets without a pace for the leader itself, and returns them.
+        The first start with a once key holds the key.
 
         Raises LeadershipLost once another worker is leader, and Unstorable for more than `MOST_TARGETS` of one event.
         """
@@ -78,6 +85,8 @@ class Decisions(ABC):
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
             by = Decided(now, term.holder, next((one.scan_at for one in decisions if one.scan_at is not None), None))
             targets = self._events.decide(transaction, decided, over, new_rows, by)
+            kept = [(event_id, json.dumps(list(task_ids))) for event_id, task_ids in sorted(near.items())]
+            transaction.insert("bridge.near_misses (event_id, tasks)", kept, _NEARER)
             take_free(transaction, targets)
             advance(transaction, lanes, now)
             hurry(transaction, new, now)

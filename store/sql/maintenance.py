@@ -154,6 +154,7 @@ class Maintenance(ABC):
             ids = [event_id for (event_id,) in transaction.fetch(_WITHOUT_TARGETS, (ids,))]
         take_back(transaction, "event", ids)
         transaction.write("DELETE FROM bridge.answers WHERE event_id = ANY(%s)", (ids,))
+        transaction.write("DELETE FROM bridge.near_misses WHERE event_id = ANY(%s)", (ids,))
         transaction.write(self.delete_events, (ids,))
         return ids, len(targets)
 

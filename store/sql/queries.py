@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import get_args
@@ -357,6 +358,12 @@ class Queries(Part, ABC):
     def event_ids_of_delivery(self, first: str, last: str, limit: int) -> list[str]:
         """The events whose delivery ids are from `first` to `last`: of each webhook the first one."""
         return [event_id for (event_id,) in self._database.read(_BY_DELIVERY, (first, last, limit))]
+
+    def near_misses(self, event_id: str) -> list[Task]:
+        """The tasks that came nearest to an event that none took, as far as they are still kept."""
+        found = self._database.read("SELECT tasks FROM bridge.near_misses WHERE event_id = %s", (event_id,))
+        task_ids = json.loads(found[0][0]) if found else []
+        return [task for task in map(self.task, task_ids) if task is not None]
 
     def waiting_tasks(self, after: str = "", limit: int = 1000, workflow: str | None = None) -> list[Task]:
         """Waiting tasks after that id, in order of id."""

@@ -148,6 +148,12 @@ CREATE TABLE bridge.conversations (
     first_target BIGINT NOT NULL
 );
 
+-- which tasks came nearest to an event that none took, when it was decided or its hold ended: a JSON list of ids
+CREATE TABLE bridge.near_misses (
+    event_id TEXT PRIMARY KEY,
+    tasks TEXT NOT NULL
+);
+
 -- who holds a once key: a target, or of one that was pruned the workflow that it started
 CREATE TABLE bridge.onces (
     key TEXT PRIMARY KEY,

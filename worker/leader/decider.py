@@ -195,7 +195,7 @@ class Decider:
                 span("decide", "INTERNAL", event.headers, webhook=event.webhook, event_id=event.id),
             ):
                 self._decide_new(event, request, plan)
-        more_ended = self.held.end(plan, request.barrier.holds_up_to())
+        more_ended = self.held.end(plan, request.barrier.holds_up_to(), self._turns)
         self.workflows.save()
         claimed = self._write(term, request, plan)
         self.decided = bool(plan.decisions)
@@ -292,6 +292,8 @@ class Decider:
             self.held.hold(event, document)
             for task in in_doubt:
                 self.held.doubt(task)
+        if webhook.receivers and not takers:
+            plan.near[event.id] = self.tasks.nearest(document, webhook.receivers)
         plan.decide(event, decision)
         log.info(
             "event decided",
@@ -304,6 +306,7 @@ class Decider:
             workflows=some_of(sorted({str(taker.workflow_id) for taker in takers})),
             starts=[start.workflow for start in made],
             messages=[message.workflow for message in messages],
+            nearest=list(map(str, plan.near.get(event.id, ()))),
         )
 
     def _wait_for_definition(self, event: Event, request: Request, plan: Plan) -> None:

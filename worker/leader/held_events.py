@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -14,7 +14,7 @@ from criteria.matches import Criteria
 from store.records import Event
 from store.sql.store import Store
 from worker.leader.callbacks import Callbacks, is_signed
-from worker.leader.matching import Document, HeldEvent, HeldIndex, TaskIndex, WaitingTask
+from worker.leader.matching import Document, HeldEvent, HeldIndex, TaskIndex, Turns, WaitingTask
 from worker.leader.quarantine import Quarantine
 from worker.leader.rules import Plan, Rules, is_for
 from worker.leader.workflows import InDoubt
@@ -24,6 +24,10 @@ _PAGE = 2000
 _ENDED_AT_ONCE = 500
 """Holds that are ended between two scans: after a long downtime, new events shouldn't wait for all of them. While tasks
 are in doubt, each of these events must be read."""
+_EXPLAINED = 50
+"""Of them, those for which it is looked up what came nearest."""
+_EXPLAINED_SIZE = 100_000
+"""Characters of the payload of such an event, at most."""
 
 
 class HeldEvents:
@@ -192,9 +196,9 @@ class HeldEvents:
 
     # --- the ends of holds ---
 
-    def end(self, plan: Plan, before: int) -> bool:
+    def end(self, plan: Plan, before: int, turns: Turns) -> bool:
         """Ends the holds that ran out before then, except of events that a task in doubt may still take, which are
-        kept. Returns whether more have run out than are ended at once."""
+        kept. Returns whether more have run out than are ended at once. `turns`: the webhooks' in this round."""
         doubted = {id_: task for tasks in self._in_doubt.values() for id_, task in tasks.items()}
         if not plan.taken.isdisjoint(doubted):  # events may have been kept for them
             self.index.stop_keeping()
@@ -208,7 +212,17 @@ class HeldEvents:
                     self.index.keep(event)
                 else:
                     plan.end(event)
+        self._find_nearest(plan, turns)
         return len(ended) >= _ENDED_AT_ONCE
+
+    def _find_nearest(self, plan: Plan, turns: Turns) -> None:
+        """Which tasks come nearest to the events whose hold ends, for people: of some events only, if many end."""
+        ids = [event.id for event in plan.ended if not turns.is_over(event.webhook)]
+        for event in self._store.queries.events_up_to(ids[:_EXPLAINED], _EXPLAINED_SIZE).values():
+            webhook = self._rules.definitions.by_name.get(event.webhook)
+            if webhook is not None and not event.is_callback and not turns.is_over(event.webhook):
+                with suppress(ValueError):  # it can't be read
+                    plan.near[event.id] = self._tasks.nearest(turns.document(event), webhook.receivers)
 
     def _may_still_go(self, held: HeldEvent, workflows: Collection[str], doubted: Collection[str]) -> bool:
         """Whether a task in doubt, of these workflows, may take the event once its workflow can be looked up."""

@@ -12,8 +12,9 @@ import sys
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from itertools import islice, product
 from math import prod
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import structlog
@@ -104,9 +105,32 @@ class Turns:
 
     def puts_off(self, event: Event) -> bool:
         """Whether its webhook's turn is over."""
-        is_over = self._steps[event.webhook].taken >= TURN
+        is_over = self.is_over(event.webhook)
         self.put_off |= is_over
         return is_over
+
+    def is_over(self, webhook: str) -> bool:
+        """Whether this webhook's turn is over."""
+        return self._steps[webhook].taken >= TURN
+
+
+_NEAREST = 3
+_LOOKED_AT = 100
+"""Tasks that are compared with an event that none takes."""
+
+
+class Near(NamedTuple):
+    """A task that came near to taking an event."""
+
+    task: WaitingTask
+    differs_in: str | None
+    """The first path at which the event has something else; None if all criteria hold, and something else was in the
+    way."""
+
+    def __str__(self) -> str:
+        """Without a value: the log must not have anything of a payload."""
+        what = "matches" if self.differs_in is None else f"differs in {self.differs_in}"
+        return f"{self.task.reference_name} of {self.task.workflow} ({self.task.workflow_id}) {what}"
 
 
 class _Group(NamedTuple):
@@ -189,6 +213,24 @@ class TaskIndex:
                     found += by_keys[each].values()
         found.sort(key=lambda task: (task.scheduled_at, task.id))
         return found
+
+    def nearest(self, document: Document, workflows: Iterable[str]) -> list[Near]:
+        """The tasks of these workflows of whose criteria the most hold, for an event that none of them takes.
+
+        Of very many tasks, those that came last are looked at.
+        """
+        candidates = islice(self._near(document, workflows), _LOOKED_AT)
+        return [near for _, near in heapq.nlargest(_NEAREST, candidates, key=itemgetter(0))]
+
+    def _near(self, document: Document, workflows: Iterable[str]) -> Iterator[tuple[float, Near]]:
+        """Each task that expects something else, with the share of its criteria that holds."""
+        for workflow in workflows:
+            for paths, (selects, by_keys) in self._groups.get(workflow, {}).items():
+                found = [document.keys(path, select) for path, select in zip(paths, selects, strict=True)]
+                for expected, tasks in reversed(by_keys.items()):
+                    failed = [path for path, key, keys in zip(paths, expected, found, strict=True) if key not in keys]
+                    share = 1 - len(failed) / len(paths) if paths else 1.0
+                    yield share, Near(next(reversed(tasks.values())), next(iter(failed), None))
 
 
 class HeldEvent:

@@ -63,8 +63,10 @@ class PlanWriter:
         decisions = [item for item in items if isinstance(item, Decision)]
         ended = [item for item in items if isinstance(item, HeldEvent)]
         over, left = [event.id for event in ended], self._limit - len(self._claimed)
+        ids = [*over, *(decision.event_id for decision in decisions)]
+        near = {id_: [near.task.id for near in self._plan.near[id_]] for id_ in ids if self._plan.near.get(id_)}
         try:
-            self._claimed += self._store.decisions.decide(self._term, decisions, over, self._now, left)
+            self._claimed += self._store.decisions.decide(self._term, decisions, over, self._now, left, near)
         except Exception as error:
             if concerns_all(error):
                 raise
@@ -98,7 +100,8 @@ class PlanWriter:
                 self._held.release(self._plan.released[decision.event_id])
         for event in ended:
             self._held.release(event)
-            log.info("event expired", event_id=event.id, webhook=event.webhook)
+            nearest = list(map(str, self._plan.near.get(event.id, ())))
+            log.info("event expired", event_id=event.id, webhook=event.webhook, nearest=nearest)
 
     def _let_go(self) -> None:
         """New events whose decisions aren't written are decided again, and held only then."""

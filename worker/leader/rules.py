@@ -17,7 +17,7 @@ from store.records import Decision, Event, NewTarget
 from store.rules import transitions
 from store.rules.keys import NoKey, lane_of, message_key, once_key
 from worker.conductor.addressed import AddressedTask
-from worker.leader.matching import Document, HeldEvent, TaskIndex, WaitingTask
+from worker.leader.matching import Document, HeldEvent, Near, TaskIndex, WaitingTask
 from worker.leader.workflows import InDoubt, Workflows
 
 
@@ -147,6 +147,8 @@ class Plan:
     paced: Collection[str]
     """The webhooks with a pace."""
     decisions: list[Decision] = field(default_factory=list)
+    near: dict[str, list[Near]] = field(default_factory=dict)
+    """id → the tasks that came nearest to an event that none takes."""
     ended: list[HeldEvent] = field(default_factory=list)
     """Events whose hold ends, after all decisions."""
     events: dict[str, Event] = field(default_factory=dict)

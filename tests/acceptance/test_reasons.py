@@ -1,0 +1,52 @@
+"""Why an event had no effect, afterwards: on a real Conductor, by command line, API and page."""
+
+from __future__ import annotations
+
+import json
+
+from admin.page.app import create_app
+from config.settings import load_settings
+from testkit.client import Conductor, wait_for
+from tests.acceptance.bridge import API_KEY, Bridge, unique, waiting
+
+WEBHOOKS = f"""
+webhooks:
+  - name: chat
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    receivers: {{{unique("chat_flow")}: any}}
+  - name: short
+    headers: {{X-Api-Key: "${{API_KEY}}"}}
+    hold: 1s
+    receivers: {{{unique("short_flow")}: any}}
+"""
+RELAY = False
+
+
+def test_the_nearest_tasks_verdict_stays_once_the_task_was_taken_by_another_event(
+    bridge: Bridge, conductor: Conductor
+) -> None:
+    workflow_id = waiting(conductor, "chat_flow", {"$.event.type": "message"})
+    missed = bridge.orders("chat", {"event": {"type": "reaction"}})
+    wait_for(lambda: bridge.event(missed).hold == "held", "the event is held")
+    taken = bridge.orders("chat", {"event": {"type": "message"}})
+    bridge.wait_for_event(taken, "delivered")
+    assert conductor.workflow(workflow_id)["status"] == "COMPLETED"
+    reason = '$.event.type is "reaction", expected is "message"'
+    said = bridge.cli("events", "explain", missed)
+    assert "DIFFERS  task wait of" in said and reason in said
+    with bridge.inside(bridge.environment):
+        client = create_app(load_settings()).test_client()
+        [task] = client.get(f"/api/events/{missed}/why").get_json()["tasks"]
+        assert (task["verdict"], task["reason"], task["workflowId"]) == ("differs", reason, workflow_id)
+        assert "expected is &#34;message&#34;" in client.get(f"/events/{missed}").get_data(as_text=True)
+
+
+def test_an_expired_event_says_what_came_nearest_as_its_hold_ended(bridge: Bridge, conductor: Conductor) -> None:
+    workflow_id = waiting(conductor, "short_flow", {"$.id": 7})
+    missed = bridge.orders("short", {"id": 8})
+    bridge.wait_for_event(missed, "expired")
+    conductor.terminate(workflow_id)
+    assert "$.id is 8, expected is 7" in bridge.cli("events", "explain", missed)
+    lines = [json.loads(line) for line in (bridge.folder / "worker.log").read_text().splitlines()]
+    [expired] = [line for line in lines if line["event"] == "event expired" and line["event_id"] == missed]
+    assert expired["nearest"] == [f"wait of {unique('short_flow')} ({workflow_id}) differs in $.id"]
