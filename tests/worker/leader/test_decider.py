@@ -66,6 +66,25 @@ def test_while_paused_nothing_is_decided_and_afterwards_it_is_as_after_downtime(
     assert bench.event(came).status == "expired"
 
 
+def test_what_came_nearest_is_kept_with_the_decision_and_again_as_the_hold_ends(bench: Bench) -> None:
+    near = bench.wait({"$.a": 1, "$.b": 2})
+    bench.wait({"$.a": 3, "$.b": 4})
+    event = bench.arrive(hold=1, a=1, b=5)
+    bench.decide()
+    kept = bench.store.queries.near_misses(event)
+    assert [task.id for task in kept] == [near.id, "t001"], "the one of whose criteria the most hold comes first"
+    nearer = bench.wait({"$.a": 1, "$.b": 5, "$.c": 0})
+    bench.decide()
+    bench.ms += 2 * SECOND
+    bench.decide()
+    assert bench.event(event).status == "expired"
+    assert [task.id for task in bench.store.queries.near_misses(event)][0] == nearer.id
+    taken = bench.arrive(a=1, b=2)
+    bench.decide()
+    assert bench.takers(taken) == [near.id]
+    assert bench.store.queries.near_misses(taken) == []
+
+
 # --- starts ---
 
 
