@@ -13,7 +13,6 @@ from admin.explain.results import (
     EventExplanation,
     TaskExplanation,
     Verdict,
-    answer,
     standing_for,
 )
 from config.webhooks import Problem as DefinitionProblem
@@ -121,6 +120,8 @@ class StoryStep(ApiObject):
 class WholeEvent(Event):
     """An event by itself."""
 
+    cause: str = Field(description="why it has, or hasn't, had its effect, in a sentence")
+    remedy: str = Field(description="what to do about it; empty if nothing needs to be done")
     summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
     meaning: list[str] = Field(description="what its status means, in sentences")
     story: list[StoryStep] = Field(description="what happened to it, in order")
@@ -290,7 +291,8 @@ class Why(_EventBase):
     summary: str = Field(description="what happened, beginning with the type; empty if nothing is known")
     delivery_id: str | None
     replay_of: str | None
-    answer: str = Field(description="what became of it and why, in a sentence")
+    cause: str = Field(description="why it has, or hasn't, had its effect, in a sentence")
+    remedy: str = Field(description="what to do about it; empty if nothing needs to be done")
     meaning: list[str] = Field(description="what its status means, in sentences")
     story: list[StoryStep] = Field(description="what happened to it, in order")
     starts: list[Start]
@@ -302,7 +304,6 @@ def why(explained: EventExplanation) -> Why:
     return Why.of(
         explained,
         explained.event,
-        answer=answer(explained.tasks),
         starts=[Start.of(one, one.entry) for one in explained.starts],
         messages=[Start.of(one, one.entry) for one in explained.messages],
         tasks=[

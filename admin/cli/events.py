@@ -180,7 +180,7 @@ def show(here: Here, event_id: str, follow: bool, as_json: bool) -> None:
     if as_json:
         echo_json(found)
         return
-    _echo_event(found, found["meaning"])
+    _echo_event(found)
     for name in ("enclosing", "claims", "headers", "query"):
         echo_values(name, found[name])
     click.echo("\npayload:")
@@ -197,7 +197,7 @@ def _follow_one(here: Here, event: Json) -> None:
                 click.echo(f"{step['at']}  {plain(step['what'])}")
             told |= {(step["at"], step["what"]) for step in new}
             if event["status"] != "pending":
-                click.echo(plain(f"{event['status']}: {event['meaning'][0]}" if event["meaning"] else event["status"]))
+                click.echo(plain(f"{event['status']}: {event['cause']}"))
                 return
             time.sleep(_EVERY)
             event = whole_event(here, event["eventId"])
@@ -214,9 +214,9 @@ _FIELDS = {
 }
 
 
-def _echo_event(event: Json, meaning: Sequence[str]) -> None:
+def _echo_event(event: Json) -> None:
     echo_fields({name: event[field] or None for name, field in _FIELDS.items()})
-    for sentence in meaning:
+    for sentence in filter(None, dict.fromkeys((event["cause"], event["remedy"], *event["meaning"]))):
         click.echo(f"  {plain(sentence)}")
     click.echo("\nstory:")
     for step in event["story"]:
@@ -246,7 +246,7 @@ def explain(here: Here, event_id: str, all_tasks: bool, limit: int, as_json: boo
     if as_json:
         echo_json(tasks)
         return
-    _echo_event(found, [found["answer"], *found["meaning"]])
+    _echo_event(found)
     for entry in found["starts"]:
         version = f" version {entry['version']}" if entry["version"] else ""
         _echo_entry("STARTS" if entry["holds"] else "DOESN'T START", f"{entry['workflow']}{version}", entry)

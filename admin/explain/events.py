@@ -10,8 +10,9 @@ from types import MappingProxyType
 from typing import Any
 
 from admin.events.descriptions import TARGETS_LISTED, EventTargets
+from admin.explain.headline import headline
 from admin.explain.pairs import Context, because, compare, is_left
-from admin.explain.results import Comparison, EntryExplanation, EventExplanation, input_shown
+from admin.explain.results import EntryExplanation, EventExplanation, input_shown
 from admin.explain.wording import describe_set_aside, describe_target
 from config.quantities import format_rate
 from config.target_keys import Message, Start
@@ -61,15 +62,18 @@ def explain_event(
     comparisons = [compare(event, document, task, context) for task in tasks]
     comparisons.sort(key=lambda comparison: comparison.task.id)
     comparisons.sort(key=lambda comparison: comparison.nearness, reverse=True)
-    meaning = tuple(_meaning(event, webhook, comparisons, context, others))
+    status = _status(event, webhook, context.targets_of.get(event.id, ()), context)
+    cause, remedy = headline(event, webhook, comparisons, context, status)
     return EventExplanation(
         event,
-        meaning,
+        cause,
+        tuple(_meaning(event, webhook, status, context, others)),
         tuple(one for one in entries if isinstance(one.entry, Start)),
         tuple(comparisons),
         resolved_by=event.resolved_by,
         set_aside=context.set_aside.get(("event", event.id)),
         messages=tuple(one for one in entries if isinstance(one.entry, Message)),
+        remedy=remedy,
     )
 
 
@@ -125,31 +129,23 @@ def _why_it_starts(start: Start) -> str:
 def _meaning(
     event: Event,
     webhook: Webhook | None,
-    comparisons: Sequence[Comparison],
+    status: str,
     context: Context,
     others: Mapping[TargetState, int],
 ) -> Iterable[str]:
-    targets = context.targets_of.get(event.id, ())
-    resolved_by = event.resolved_by
-    if event.replay_of and event.only is not None and not event.is_callback:
-        yield f"A replay to one target only: the {event.only}."
-    if event.acknowledged_at is not None:
-        yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
-    if resolved_by is not None:
-        yield f"Resolved by replay {resolved_by}, which was delivered."
-    if event.is_callback:
-        yield f"It came by a URL that is for one task: {event.only}."
+    yield from _about_itself(event)
     if webhook is None:
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
     paused_at = context.paused.get(event.webhook)
+    is_undecided = event.status == "pending" and event.decided_at is None
     if paused_at is not None and event.status == "pending":
         yield (
             f"The webhook has been paused since {iso(paused_at)}: nothing is decided for it until "
             f"`webhook-bridge resume {event.webhook}`."
         )
-    if event.status != "pending" or event.decided_at is not None or paused_at is None:
-        yield _status(event, webhook, targets, context)
-    is_lost = event.status in ("expired", "failed") and resolved_by is None and event.acknowledged_at is None
+    if paused_at is None or not is_undecided:
+        yield status
+    is_lost = event.status in ("expired", "failed") and event.resolved_by is None and event.acknowledged_at is None
     if is_lost and (times := len(context.repeated_at)):
         yield (
             f"Its sender has delivered it again{f' {times} times' if times > 1 else ''}, last at "
@@ -157,6 +153,21 @@ def _meaning(
         )
     if event.decided_at is not None and (item := context.set_aside.get(("event", event.id))) is not None:
         yield f"It is {describe_set_aside(item)}."
+    yield from _about_targets(context.targets_of.get(event.id, ()), context, others)
+
+
+def _about_itself(event: Event) -> Iterator[str]:
+    if event.replay_of and event.only is not None and not event.is_callback:
+        yield f"A replay to one target only: the {event.only}."
+    if event.acknowledged_at is not None:
+        yield f"Acknowledged at {iso(event.acknowledged_at)}: it no longer counts as {event.status}."
+    if event.resolved_by is not None:
+        yield f"Resolved by replay {event.resolved_by}, which was delivered."
+    if event.is_callback:
+        yield f"It came by a URL that is for one task: {event.only}."
+
+
+def _about_targets(targets: Sequence[Target], context: Context, others: Mapping[TargetState, int]) -> Iterator[str]:
     for number, target in enumerate(targets[:TARGETS_LISTED], 1):
         yield (f"Target {number}: " if len(targets) > 1 else "") + describe_target(target)
         if (item := context.set_aside.get(("target", str(target.id)))) is not None:
@@ -164,12 +175,6 @@ def _meaning(
     if beyond := EventTargets(targets, others).beyond(TARGETS_LISTED):
         rest = ", ".join(f"{number} {state}" for state, number in sorted(beyond.items()))
         yield f"{sum(beyond.values())} more targets: {rest}."
-    is_for_any = webhook is not None and webhook.receivers and not event.is_callback
-    if event.status in ("pending", "expired") and not targets and webhook is not None and is_for_any:
-        reached = [comparison for comparison in comparisons if comparison.task.workflow in webhook.receivers]
-        if not reached:
-            yield f"No task of its receivers ({', '.join(webhook.receivers)}) is known to be waiting."
-            yield "If Conductor shows one waiting in a task domain, name the domain in BRIDGE_TASK_DOMAINS."
 
 
 _FREE = {

@@ -20,6 +20,7 @@ from criteria.document import Document
 from criteria.evaluator import Steps
 from store.records import Event, Target, Task, Workflow
 from store.sql.event_search import EventFilter
+from worker.conductor.workflow_definitions import FACT, misfits_in
 
 
 def explain_task(
@@ -111,7 +112,7 @@ class Explainer:
         try:
             document = Document(event.document(), Steps(STEPS))  # read once: it may be large
         except ValueError as error:
-            found = EventExplanation(event, (f"It can't be read: {error}.",), (), (), resolved_by=event.resolved_by)
+            found = EventExplanation(event, f"It can't be read: {error}.", (), (), (), resolved_by=event.resolved_by)
         else:
             found = self._explained(event, document, targets, tasks, limit)
         origins = self._store.acknowledgements.origins(event.id)
@@ -216,6 +217,8 @@ class Explainer:
             conductor_offset=int(facts.get("conductor_clock_offset", "0")),
             clock_skew=int(self._bridge.settings.bridge_clock_skew * 1000),
             conductor_error=None if conductor == "up" else conductor,
+            conductor_since=self._store.facts.said_at("conductor"),
+            misfits=misfits_in(facts.get(FACT)),
             paused=self._store.pauses.paused(),
             set_aside=self._set_aside(targets_of, looked_at),
             left=self._bridge.settings.bridge_leave_to_conductor,

@@ -15,6 +15,7 @@ from criteria.matches import BadMatches, Criteria, Criterion
 from store.hiding import Hidden, Veiled
 from store.records import Event, Target, TargetState, Task, Workflow, iso
 from store.rules.transitions import is_started_by, was_running, was_waiting
+from worker.conductor.workflow_definitions import Misfit
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Context:
     """Milliseconds by which Conductor's clock is ahead of ours."""
     conductor_error: str | None = None
     """Why Conductor can't be reached, if it can't."""
+    conductor_since: int | None = None
+    """When that was last reported."""
+    misfits: Sequence[Misfit] = ()
+    """Which webhooks don't fit the workflows that Conductor has."""
     paused: Mapping[str, int] = field(default_factory=dict)
     """webhook → since when it is paused."""
     hide: Callable[[str], Hidden] = lambda webhook: None

@@ -115,6 +115,8 @@ class EventExplanation:
     """An event explained."""
 
     event: Event
+    cause: str
+    """Why it has, or hasn't, had its effect: a sentence."""
     meaning: tuple[str, ...]
     """What its status means, in sentences."""
     starts: tuple[EntryExplanation, ...]
@@ -129,6 +131,8 @@ class EventExplanation:
     messages: tuple[EntryExplanation, ...] = ()
     story: tuple[StoryStep, ...] = ()
     """What happened to it, in order."""
+    remedy: str = ""
+    """What to do about the cause; empty if nothing needs to be done."""
 
     @property
     def can_be_noted(self) -> bool:

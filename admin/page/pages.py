@@ -36,7 +36,7 @@ from admin.events.follow import newest
 from admin.events.replay import NeedsConfirmation
 from admin.events.search import BadFilter
 from admin.explain.explainer import Explainer
-from admin.explain.results import answer, shown_first
+from admin.explain.results import shown_first
 from admin.find import find
 from admin.page.access import COOKIE, SESSION_SECONDS
 from admin.page.charts import deliveries_by_time
@@ -229,7 +229,6 @@ def event(event_id: str) -> Response:
     text = render(
         "event.html",
         follows=follows,
-        why=answer(explained.tasks),
         closest=near,
         others=others,
         event=shown,

@@ -31,6 +31,11 @@ class Facts(Part):
         """name → what was reported."""
         return dict(self._database.read(_SHOWN))
 
+    def said_at(self, name: str) -> int | None:
+        """When the fact was set; None if it isn't."""
+        found = self._database.read("SELECT at FROM bridge.facts WHERE name = %s", (name,))
+        return found[0][0] if found else None
+
     def set(self, name: str, value: str | None) -> None:
         """Sets the fact; None deletes it."""
         with self._database.transaction() as transaction:

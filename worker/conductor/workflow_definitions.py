@@ -216,7 +216,7 @@ class _Check:
         if there is None:
             similar = self._nearest(workflow)
             remedy = f"did you mean {similar}?" if similar else "register it there, or correct the name"
-            yield _Misfit(f"Conductor has no workflow {workflow}", remedy, fails_check)
+            yield _Misfit(no_workflow(workflow), remedy, fails_check)
             return
         missing = sorted((versions or frozenset()).difference(there))
         if there and missing:
@@ -251,6 +251,11 @@ def _misfits_of(workflow: str, tasks: Sequence[WaitTask], webhook: Webhook, docu
 def _only(version: int | None) -> frozenset[int] | None:
     """The versions that an entry with this one names; None for any."""
     return None if version is None else frozenset((version,))
+
+
+def no_workflow(name: str) -> str:
+    """What is said of a workflow that Conductor hasn't."""
+    return f"Conductor has no workflow {name}"
 
 
 def _without_tasks(tasks: WaitTasks) -> str:

@@ -20,6 +20,7 @@ from criteria.document import Document
 from criteria.matches import Criterion
 from store.hiding import Hidden
 from store.records import Event, Target, Task, Workflow, iso
+from worker.conductor.workflow_definitions import Misfit, no_workflow
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000
@@ -312,11 +313,39 @@ def test_an_event_that_no_hold_kept_is_told_so() -> None:
 
 
 def test_that_no_task_of_the_receivers_waits_is_told() -> None:
-    meaning = explain_event(event(), [], context()).meaning
-    assert "No task of its receivers (flow) is known to be waiting." in meaning
-    assert any("BRIDGE_TASK_DOMAINS" in text for text in meaning)
-    others = explain_event(event(), [task()], context()).meaning
-    assert not any("No task of" in text or "BRIDGE_TASK_DOMAINS" in text for text in others)
+    found = explain_event(event(), [], context())
+    assert found.cause == "No task of its receivers (flow) is known to be waiting."
+    assert "BRIDGE_TASK_DOMAINS" in found.remedy
+    assert "No task of" not in explain_event(event(), [task()], context()).cause
+
+
+def test_the_most_harmful_cause_is_said_first_with_its_remedy() -> None:
+    """Each cause beside all of those that are less harmful."""
+    differs = task({"$.type": "pull"})
+    misfit = Misfit(no_workflow("flow"), "did you mean flow_2?", ("hook",), 1)
+    undecided = {"status": "pending", "decided_at": None}
+
+    def said(fields: dict[str, Any], **known: Any) -> tuple[str, str]:
+        found = explain_event(event(**fields), [differs], replace(context(), **known))
+        return found.cause, found.remedy
+
+    cause, remedy = said({"status": "expired"})
+    assert cause == "No waiting task took it: the task of flow differs in $.type."
+    assert remedy == "Correct the task's matches, or what is sent; then replay the event."
+    cause, remedy = said({"status": "expired"}, misfits=[misfit])
+    assert (cause, remedy) == ("Conductor has no workflow flow, which is among the receivers.", "Did you mean flow_2?")
+    away: dict[str, Any] = {"misfits": [misfit], "conductor_error": "503", "conductor_since": NOW}
+    cause, remedy = said(undecided, **away)
+    assert cause == f"Conductor can't be reached (since {iso(NOW)}): 503."
+    assert "once Conductor is back" in remedy
+    cause, remedy = said(undecided, **away, paused={"hook": NOW})
+    assert "has been paused since" in cause
+    assert remedy == "To go on: webhook-bridge resume hook"
+    error = "404 No such workflow defined. name=on_push"
+    failed = target(kind="start", workflow="on_push", state="failed", error=error)
+    cause, remedy = said({"status": "failed"}, **away, paused={"hook": NOW}, targets_of={"e1": [failed]})
+    assert cause.startswith(f"Starting on_push (w1) failed permanently: {error}.")
+    assert remedy == "Fix the cause, then: webhook-bridge events replay e1"
 
 
 def test_the_nearest_tasks_come_first() -> None:

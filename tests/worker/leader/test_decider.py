@@ -78,7 +78,7 @@ def test_what_came_nearest_is_kept_with_the_decision_and_again_as_the_hold_ends(
     bench.ms += 2 * SECOND
     bench.decide()
     assert bench.event(event).status == "expired"
-    assert [task.id for task in bench.store.queries.near_misses(event)][0] == nearer.id
+    assert bench.store.queries.near_misses(event)[0].id == nearer.id
     taken = bench.arrive(a=1, b=2)
     bench.decide()
     assert bench.takers(taken) == [near.id]
