@@ -29,6 +29,7 @@ from admin.cli.common import (
     echo_table,
     echo_values,
     filter_options,
+    here,
     note_search,
     whole_event,
 )
