@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import MappingProxyType
@@ -79,6 +80,8 @@ class Route:
         # A split array may be larger than what each of its elements may be.
         self.max_body = largest if webhook.split else min(largest, conductor_payload)
         self.selection = Selection(webhook)
+        self.turn = threading.RLock()
+        """For what takes long: one delivery at a time, so that a webhook's own deliveries wait for it and no others."""
         respond = webhook.respond
         self._configured_response = None
         if respond is not None and respond.wait is None:

@@ -9,7 +9,6 @@ from typing import Any
 from config.webhooks import Webhook
 from platforms.base import Platform
 from platforms.bodies import Body, MalformedBody, read_query
-from platforms.http import Request
 from relay.events.decoding import Decoder, decoding_of
 from relay.events.delivery_ids import DeliveryIds
 from relay.events.payload import CONDUCTOR_PAYLOAD, PayloadTooLarge, dump, payload_of, size_in_conductor
@@ -19,8 +18,10 @@ from relay.verify.verification import VerifiedDelivery
 from store.records import NewEvent, document_of, new_event_id
 from store.summary import Summarizer
 
-_SMALL = 64 * 1024
+SMALL = 64 * 1024
 """Bytes of a body that is read in a millisecond or two."""
+FEW = 20
+"""Events that are made and selected in a millisecond or two."""
 MAX_ELEMENTS = 10_000
 """Events that one delivery may be split into."""
 _MOST_REPEATED = 32 * 1024 * 1024
@@ -58,9 +59,14 @@ class Parser:
         self._dropped_headers = NEVER_KEPT | platform.secret_headers | dropped_headers
         self._summarizer = Summarizer(platform, webhook.hide)
 
-    def takes_long(self, request: Request) -> bool:
-        """Whether reading it may keep others waiting: it is large, or may become so once it is decoded."""
-        return self._decoder is not None or len(request.body) > _SMALL
+    def is_large(self, delivery: VerifiedDelivery) -> bool:
+        """Whether reading the delivery's body may keep others waiting."""
+        return len(delivery.request.body) > SMALL
+
+    def may_grow(self, body: Body) -> bool:
+        """Whether this body may become large, or many events."""
+        is_long = isinstance(body.value, list) and len(body.value) > FEW
+        return is_long or bool(self._split) or self._decoder is not None
 
     def read(self, delivery: VerifiedDelivery) -> Body:
         """The body, or the query of a delivery whose method needs no body. Raises BadBody."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from tempfile import SpooledTemporaryFile
 from typing import Protocol
 
@@ -46,7 +46,7 @@ class BodyUnreadable(Exception):
 
 
 class Overloaded(Exception):
-    """Too many large bodies are in flight: there is no room for this one now."""
+    """Too many large deliveries are in flight: there is no room for this one now."""
 
 
 class Stream(Protocol):
@@ -54,6 +54,25 @@ class Stream(Protocol):
 
     def read(self, size: int, /) -> bytes:
         """The next bytes: fewer than `size` only at the end."""
+
+
+class Lock(Protocol):
+    """One of `threading`."""
+
+    def acquire(self, *, timeout: float) -> bool: ...
+
+    def release(self) -> None: ...
+
+
+@contextmanager
+def taking(turn: Lock, until: float) -> Iterator[None]:
+    """Takes a turn until the block ends. Raises Overloaded if it isn't free by then (monotonic clock)."""
+    if not turn.acquire(timeout=max(0.0, until - time.monotonic())):
+        raise Overloaded("too many large deliveries wait for their turn")
+    try:
+        yield
+    finally:
+        turn.release()
 
 
 class Bodies:
@@ -64,9 +83,10 @@ class Bodies:
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     @contextmanager
-    def read(self, stream: Stream, size: int) -> Iterator[tuple[bytes, float]]:
+    def read(self, stream: Stream, size: int, turn: Lock) -> Iterator[tuple[bytes, float]]:
         """The first `size` bytes, or all if there are fewer, and when the last came (monotonic clock). A large body is
-        in memory only until the block ends.
+        in memory only until the block ends, and has its webhook's `turn`: the others wait where they hold up nobody
+        else's.
 
         Raises BodyUnreadable or Overloaded.
         """
@@ -82,20 +102,13 @@ class Bodies:
                         on_disk = arrived
                     file.write(piece)
                 arrived_at = time.monotonic()
-                with self._turn() if on_disk else nullcontext():
+                with ExitStack() as turns:
+                    for one in (turn, self._turns) if on_disk else ():
+                        turns.enter_context(taking(one, arrived_at + _LONGEST_WAIT))
                     file.seek(0)
                     yield file.read(), arrived_at
         finally:
             self._left += on_disk
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._turns.acquire(timeout=_LONGEST_WAIT):
-            raise Overloaded("too many large bodies wait to be verified")
-        try:
-            yield
-        finally:
-            self._turns.release()
 
 
 def discard(stream: Stream) -> None:

@@ -46,9 +46,9 @@ class Incoming:
         """When the body's last byte came (monotonic clock)."""
 
     @contextmanager
-    def body(self, max_body: int) -> Iterator[bytes]:
+    def body(self, route: Route) -> Iterator[bytes]:
         """The body, which is held until the block ends. Raises BodyTooLarge, BodyUnreadable or Overloaded."""
-        environ = self._environ
+        environ, max_body = self._environ, route.max_body
         length = environ.get("CONTENT_LENGTH")
         expected = 0
         if length:
@@ -59,7 +59,7 @@ class Incoming:
             expected = max_body + 1  # chunked: one byte more tells that it is too large
         if length and expected > max_body:
             raise BodyTooLarge(max_body)
-        with self._bodies.read(environ["wsgi.input"], expected) as (body, self.arrived_at):
+        with self._bodies.read(environ["wsgi.input"], expected, route.turn) as (body, self.arrived_at):
             if len(body) > max_body:
                 raise BodyTooLarge(max_body)
             if length and len(body) != expected:

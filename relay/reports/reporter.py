@@ -10,6 +10,7 @@ import structlog
 
 from platforms.http import Request, Response
 from platforms.verifiers import Refused
+from relay.events.selection import LeftOut
 from relay.http.incoming import Incoming
 from relay.reports.log_throttle import LogThrottle
 from relay.reports.outcomes import Outcome, Outcomes
@@ -59,11 +60,20 @@ class Reporter:
         now = self._store.now()
         return WithoutEvent(webhook, now, status, reason[:_LONGEST_REASON], remote, incoming.method, **more)
 
-    def misfit(self, route: Route, incoming: Incoming, request: Request | None, reasons: Sequence[str]) -> None:
-        """Records each reason for which a part of one delivery doesn't fit the `schema`; the delivery is kept once."""
-        kept_id = self.keep(route, incoming, request, Refused(reasons[0], 422)) if reasons else None
-        for reason in reasons:
-            self.record(route, incoming, 422, reason, kept_id)
+    def left_out(
+        self, route: Route, incoming: Incoming, status: int, left: LeftOut, kept_id: str | None = None
+    ) -> None:
+        """Counts the events of one delivery that are filtered, or don't fit the `schema`, and records the reasons."""
+        for reason in left.reasons:
+            self.record(route, incoming, status, reason, kept_id)
+        if others := left.number - len(left.reasons):
+            self._outcomes.count(route.webhook.name, "filtered" if status < 400 else "rejected", status, others)
+
+    def misfits(self, route: Route, incoming: Incoming, request: Request | None, left: LeftOut) -> None:
+        """The same for those that don't fit; the delivery is kept once."""
+        if left.reasons:
+            kept_id = self.keep(route, incoming, request, Refused(left.reasons[0], 422))
+            self.left_out(route, incoming, 422, left, kept_id)
 
     def repeated(self, route: Route, incoming: Incoming, committed: Sequence[Committed]) -> None:
         """Records which event a duplicate repeats; of several the first."""

@@ -68,8 +68,8 @@ def events_of(route: Route, kept: RawDelivery, now: int) -> list[NewEvent]:
     ]
     try:
         selected = route.selection.of(events)
-    except Misfit as error:
+    except (Misfit, BadBody) as error:
         raise StillRejected(str(error)) from None
     if not selected.events:
-        raise StillRejected([*selected.filtered, *selected.misfits][0])
+        raise StillRejected([*selected.filtered.reasons, *selected.misfits.reasons][0])
     return selected.events

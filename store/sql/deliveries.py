@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
@@ -174,13 +174,23 @@ def _without_event(row: Sequence[Any]) -> WithoutEvent:
     return replace(WithoutEvent(*values), key=str(id_))
 
 
-_RECEIVED_AT = "SELECT delivery_id, received_at FROM bridge.events WHERE webhook = %s AND delivery_id = ANY(%s)"
 CAME_TO = "CASE WHEN resolved_by IS NULL AND status IN ('expired', 'failed') THEN status END"
 """An event's `Committed.came_to`, as SQL."""
+_KNOWN = f"""
+SELECT delivery_id, received_at, id, {CAME_TO} FROM bridge.events WHERE webhook = %s AND delivery_id = ANY(%s)
+"""
 _PROVE = """
 INSERT INTO bridge.facts (name, value, at) VALUES ('writable', '1', %s)
 ON CONFLICT (name) DO UPDATE SET at = excluded.at
 """
+
+
+class Known(NamedTuple):
+    """The event of a known delivery id."""
+
+    received_at: int
+    committed: Committed
+    """As which a delivery with that id is answered."""
 
 
 class Deliveries(ABC):
@@ -211,9 +221,10 @@ class Deliveries(ABC):
     def _commit(self, take: Take, until: float) -> list[list[Committed]]:
         """See `store.sql.deliveries.Commit`."""
 
-    def received_at(self, webhook: str, delivery_ids: Sequence[str], until: float = float("inf")) -> dict[str, int]:
-        """delivery id → when its event arrived, of those that are known; none may have a NUL."""
-        return dict(self._database.read(_RECEIVED_AT, (webhook, list(delivery_ids)), until=until))
+    def known(self, webhook: str, delivery_ids: Sequence[str], until: float = float("inf")) -> dict[str, Known]:
+        """delivery id → its event, of those that are known; one that has a NUL never is."""
+        found = self._database.read(_KNOWN, (webhook, list(delivery_ids)), until=until)
+        return {delivery_id: Known(at, Committed(id_, True, came_to)) for delivery_id, at, id_, came_to in found}
 
     def check_writable(self, until: float = float("inf")) -> None:
         """Raises StoreUnavailable unless a write would succeed now."""

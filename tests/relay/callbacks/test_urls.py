@@ -231,7 +231,7 @@ def test_a_link_of_an_unavailable_store_still_shows_its_button(
     def unavailable(*_: Any) -> None:
         raise StoreUnavailable("it is away")
 
-    monkeypatch.setattr(relay.store.deliveries, "received_at", unavailable)
+    monkeypatch.setattr(relay.store.deliveries, "known", unavailable)
     assert b"<button" in relay.client.get(f"/webhook/approvals/{token()}", headers=BROWSER).data
     again = relay.client.post(f"/webhook/approvals/{token()}", headers=BROWSER)
     assert (again.status_code, "send it again" in again.text) == (503, True)

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from config.webhooks import Webhook
+from relay.events.selection import MOST_REASONS, Selection
 from relay.reports import metrics
+from store.records import NewEvent
 from tests.relay.bridge import MakeRelay, Relay
 
 TICKETS = {"name": "t", "verifier": "none", "only": {"$.type": {"$in": ["made", "changed"]}, "$.n": {"$gt": 0}}}
@@ -68,6 +71,38 @@ def test_a_reason_has_nothing_of_what_is_hidden(make_relay: MakeRelay) -> None:
     relay = make_relay({"name": "t", "verifier": "none", "only": {"$.card.name": "x"}, "hide": ["$.card"]})
     relay.post("t", json.dumps({"card": {"name": "Ann"}}))
     assert filtered(relay) == ["$.card.name is hidden, and doesn't hold"]
+
+
+BATCH = {"name": "t", "verifier": "none", "split": True, "dedup": {"path": "$.id"}}
+
+
+def test_nothing_that_is_known_of_a_batch_is_evaluated_again(make_relay: MakeRelay) -> None:
+    relay = make_relay(BATCH | {"only": {"$._webhook.headers['x-kind']": "wanted"}})
+    elements = [{"id": str(number)} for number in range(30)]
+    stored = relay.post("t", json.dumps(elements), {"X-Kind": "wanted"}).json["eventIds"]
+    again = relay.post("t", json.dumps([*elements, {"id": "new"}])).json
+    assert again == {"eventIds": stored, "duplicate": True}
+    assert relay.post("t", json.dumps(elements)).json == again
+    assert counts(relay) == {"accepted": 30, "duplicate": 60, "filtered": 1}
+
+
+def test_of_a_batch_all_that_is_filtered_is_counted_and_the_reasons_are_few(make_relay: MakeRelay) -> None:
+    relay = make_relay(BATCH | {"only": {"$.n": 1}})
+    assert relay.post("t", json.dumps([{}] * 3 * MOST_REASONS)).json == {"filtered": True}
+    assert counts(relay) == {"filtered": 3 * MOST_REASONS}
+    assert filtered(relay) == ["nothing at $.n, expected is 1"] * MOST_REASONS
+    selection = Selection(Webhook.model_validate({"name": "t", "receivers": {"w": "any"}, "only": {"$.n": 1}}))
+    selected = selection.of([NewEvent(str(number), "t", 0, "{}", {}, {}, 0) for number in range(3 * MOST_REASONS)])
+    assert (selected.filtered.number, len(selected.filtered.reasons)) == (3 * MOST_REASONS, MOST_REASONS)
+
+
+def test_a_batch_that_takes_too_long_is_refused(make_relay: MakeRelay, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.events.selection.LONGEST", 0.0)
+    relay = make_relay(BATCH | {"only": {"$.n": 1}})
+    refused = relay.post("t", json.dumps([{"n": 1}] * 30))
+    assert (refused.status_code, refused.json["error"]) == (413, "body_too_large")
+    assert "30 events take too long" in refused.json["message"]
+    assert relay.events() == []
 
 
 # --- respond ---

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 import io
+import json
 import os
 from typing import Any
 
 import pytest
+from werkzeug.test import TestResponse
 
 from config.model import Accept
 from config.webhooks import DefinitionsError
@@ -216,6 +218,19 @@ def test_a_replayed_delivery_uses_up_nothing_of_accept_and_is_answered_all_the_s
     assert [push(relay, SENDER, f'{{"n": {n}}}') for n in (2, 3)] == [200, 429]
     assert push(relay, STRANGER, '{"n": 1}') == 200, "also once the limit is reached"
     assert len(relay.events()) == 2
+
+
+def test_what_is_filtered_counts_too_and_no_repetition_is_filtered(make_relay: MakeRelay) -> None:
+    only = {"only": {"$._webhook.headers['x-kind']": "wanted"}, "dedup": {"path": "$.n"}}
+    relay = make_relay(PLAIN | only | {"accept": {"rate": "1/s", "burst": 2}}, clock=Clock(1000.0))
+
+    def send(number: int, **headers: str) -> TestResponse:
+        return post(relay, SENDER, KEY | headers, body=json.dumps({"n": number}))
+
+    assert "eventId" in send(1, **{"X-Kind": "wanted"}).json
+    assert send(1).json["duplicate"], "nothing signs the header, so another may be sent with it"
+    assert [send(number).status_code for number in (2, 3)] == [200, 429]
+    assert send(1).json["duplicate"], "also once the limit is reached"
 
 
 def test_whoever_replays_a_delivery_frees_itself_from_no_limit(make_relay: MakeRelay) -> None:

@@ -42,10 +42,11 @@ def test_a_delivery_id_counts_once_in_its_webhook_and_names_the_first_event(stor
     assert stored(store) == [first.id, elsewhere.id]
 
 
-def test_a_delivery_id_tells_when_its_event_arrived(store: Store) -> None:
+def test_a_delivery_id_tells_when_its_event_arrived_and_what_a_repetition_is_answered(store: Store) -> None:
     store.deliveries.append([event("d1")])
-    assert store.deliveries.received_at("w", ["d1", "d2"]) == {"d1": 1000}
-    assert store.deliveries.received_at("other", ["d1"]) == {}
+    repeated = store.deliveries.append([event("d1")])
+    assert store.deliveries.known("w", ["d1", "d2"]) == {"d1": (1000, *repeated)}
+    assert store.deliveries.known("other", ["d1"]) == {}
 
 
 def test_two_elements_of_one_delivery_with_one_id_are_one_event(store: Store) -> None:

@@ -1,0 +1,76 @@
+"""What a proven sender can make large is spent on its own: other webhooks' deliveries are answered meanwhile."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.relay.test_gunicorn import KEY, Process, serving
+
+pytestmark = pytest.mark.long
+
+SPLIT = {"headers": {"X-Api-Key": KEY}, "split": True, "max_body": "25MB", "receivers": {"a": "any"}}
+WEBHOOKS: dict[str, dict[str, Any]] = {
+    "one": {"headers": {"X-Api-Key": KEY}, "receivers": {"a": "any"}},
+    "only": SPLIT | {"only": {"$.kind": "b", "$..deep": {"$in": ["c", "d"]}}},
+    "schema": SPLIT | {"schema": {"file": "schema.json", "else": "keep"}},
+    "repeated": SPLIT | {"only": {"$.kind": "b"}, "dedup": {"path": "$.id"}},
+}
+BATCH = json.dumps([{"id": str(number), "kind": "b", "text": "x" * 100} for number in range(5_000)]).encode()
+LARGE = json.dumps({"text": "x" * 300_000}).encode()
+SENDERS = 4
+
+
+@pytest.fixture(scope="module")
+def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    folder: Path = tmp_path_factory.mktemp("senders")
+    (folder / "schema.json").write_text('{"required": ["n"]}')
+    definitions = {"webhooks": [{"name": name} | keys for name, keys in WEBHOOKS.items()]}
+    with serving(folder, json.dumps(definitions)) as process:
+        yield process
+
+
+@contextmanager
+def again_and_again(act: Callable[[], object]) -> Iterator[None]:
+    """Several senders do this, each without a pause, until the block ends."""
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            act()
+
+    threads = [threading.Thread(target=run) for _ in range(SENDERS)]
+    for thread in threads:
+        thread.start()
+    yield
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
+def answers(relay: Process, seconds: float, body: bytes = b"{}") -> list[tuple[float, int]]:
+    """How long each of an honest sender's deliveries took within this time, and its status."""
+    end, found = time.monotonic() + seconds, []
+    while (began := time.monotonic()) < end:
+        status = relay.status("POST", "/webhook/one", body)
+        found.append((time.monotonic() - began, status))
+    return found
+
+
+@pytest.mark.parametrize(("name", "body"), [("only", b"{}"), ("schema", LARGE), ("repeated", b"{}")])
+def test_batches_of_one_webhook_hold_up_no_other(name: str, body: bytes, relay: Process) -> None:
+    began = time.monotonic()
+    assert relay.status("POST", f"/webhook/{name}", BATCH) == 200
+    alone = time.monotonic() - began
+    with again_and_again(lambda: relay.status("POST", f"/webhook/{name}", BATCH)):
+        found = answers(relay, 3 * alone, body)
+    held_up = sum(wait for wait, status in found if wait > alone / 2 or status != 200)
+    said = f"a batch takes {alone:.2f} s alone; others waited {sorted(found)[-5:]}"
+    assert held_up < sum(wait for wait, _ in found) / 3, said
