@@ -49,7 +49,8 @@ def let_others_run() -> None:
 
 
 def take_turns() -> None:
-    """Lets every other delivery that is ready go on, once. In a process that doesn't serve, it does nothing."""
+    """Lets every other delivery that is ready go on, once; what has just come from the network isn't yet. In a process
+    that doesn't serve, it does nothing."""
     if _pool is not None:
         import gevent
 

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from tempfile import SpooledTemporaryFile
 from typing import Protocol
 
-from relay.concurrency import at_most, take_turns
+from relay.concurrency import at_most, let_others_run
 
 IN_MEMORY = 256 * 1024
 """Bytes; a larger body goes to a temporary file."""
@@ -22,6 +22,8 @@ ON_DISK = 100 * 1024 * 1024
 LONGEST = 20.0
 """Seconds that a body may take to arrive."""
 _PIECE = 16 * 1024
+_PIECE_OF_CHUNKS = 1024
+"""Bytes that are read between two turns. In chunks of one byte each, they take two or three milliseconds."""
 _LARGEST_REST = 64 * 1024 * 1024
 """Bytes that are still read of a body that was refused."""
 _AT_ONCE = 2
@@ -83,7 +85,7 @@ class Bodies:
         self._turns = threading.BoundedSemaphore(_AT_ONCE)
 
     @contextmanager
-    def read(self, stream: Stream, size: int, turn: Lock) -> Iterator[tuple[bytes, float]]:
+    def read(self, stream: Stream, size: int, turn: Lock, is_chunked: bool = False) -> Iterator[tuple[bytes, float]]:
         """The first `size` bytes, or all if there are fewer, and when the last came (monotonic clock). A large body is
         in memory only until the block ends, and has its webhook's `turn`: the others wait where they hold up nobody
         else's.
@@ -93,7 +95,7 @@ class Bodies:
         on_disk = 0
         try:
             with SpooledTemporaryFile(IN_MEMORY, prefix="bridge-body-") as file:
-                for piece in pieces(stream, size):
+                for piece in pieces(stream, size, is_chunked):
                     arrived = file.tell() + len(piece)
                     if arrived > IN_MEMORY:  # all of it goes to the disk
                         if arrived - on_disk > self._left:
@@ -111,22 +113,23 @@ class Bodies:
             self._left += on_disk
 
 
-def discard(stream: Stream) -> None:
+def discard(stream: Stream, is_chunked: bool) -> None:
     """Reads what is left of a body, up to a bound: a connection that is closed with unread bytes is reset, and its peer
     may not see the answer."""
     with suppress(BodyUnreadable):
-        for _ in pieces(stream, _LARGEST_REST):
+        for _ in pieces(stream, _LARGEST_REST, is_chunked):
             pass
 
 
-def pieces(stream: Stream, size: int) -> Iterator[bytes]:
+def pieces(stream: Stream, size: int, is_chunked: bool) -> Iterator[bytes]:
     """What arrives, `size` bytes at most. Raises BodyUnreadable."""
+    most = _PIECE_OF_CHUNKS if is_chunked else _PIECE
     with at_most(LONGEST):
         while size > 0:
             try:
-                piece = stream.read(min(_PIECE, size))
-                if len(piece) == _PIECE:
-                    take_turns()  # what is there already arrives without a wait
+                piece = stream.read(min(most, size))
+                if len(piece) == most:
+                    let_others_run()  # what is there already arrives without a wait
             except Exception as error:  # the server's parser and the socket each raise their own exceptions
                 raise BodyUnreadable from error
             if not piece:

@@ -59,7 +59,7 @@ class Incoming:
             expected = max_body + 1  # chunked: one byte more tells that it is too large
         if length and expected > max_body:
             raise BodyTooLarge(max_body)
-        with self._bodies.read(environ["wsgi.input"], expected, route.turn) as (body, self.arrived_at):
+        with self._bodies.read(environ["wsgi.input"], expected, route.turn, not length) as (body, self.arrived_at):
             if len(body) > max_body:
                 raise BodyTooLarge(max_body)
             if length and len(body) != expected:

@@ -88,8 +88,8 @@ def webhooks(receiver: Receiver, waiting: Waiting, knows_proxies: bool) -> Bluep
         """Bounds what follows the answer: how long its peer may take to read it, and to send what is left."""
         response.call_on_close(alarm(_LONGEST_ANSWER, BrokenPipeError(errno.EPIPE, "the peer reads no answer")))
         if not _BODY.isdisjoint(request.environ):
-            stream = request.environ["wsgi.input"]
-            response.call_on_close(lambda: discard(stream))
+            stream, is_chunked = request.environ["wsgi.input"], "CONTENT_LENGTH" not in request.environ
+            response.call_on_close(lambda: discard(stream, is_chunked))
         return response
 
     def add_rules(state: BlueprintSetupState) -> None:

@@ -1,17 +1,21 @@
-"""What a proven sender can make large is spent on its own: other webhooks' deliveries are answered meanwhile."""
+"""What one sender or stranger makes large holds up no other: their deliveries are answered meanwhile."""
 
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from statistics import median_low as median
 from typing import Any
 
 import pytest
 
+from tests.relay.http.test_peers import connect
 from tests.relay.test_gunicorn import KEY, Process, serving
 
 pytestmark = pytest.mark.long
@@ -25,7 +29,6 @@ WEBHOOKS: dict[str, dict[str, Any]] = {
 }
 BATCH = json.dumps([{"id": str(number), "kind": "b", "text": "x" * 100} for number in range(5_000)]).encode()
 LARGE = json.dumps({"text": "x" * 300_000}).encode()
-SENDERS = 4
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +41,15 @@ def relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
 
 
 @contextmanager
-def again_and_again(act: Callable[[], object]) -> Iterator[None]:
-    """Several senders do this, each without a pause, until the block ends."""
+def meanwhile(*acts: Callable[[], object]) -> Iterator[None]:
+    """Each of these is done again and again, without a pause, until the block ends."""
     over = threading.Event()
 
-    def run() -> None:
+    def run(act: Callable[[], object]) -> None:
         while not over.is_set():
             act()
 
-    threads = [threading.Thread(target=run) for _ in range(SENDERS)]
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
     for thread in threads:
         thread.start()
     yield
@@ -69,8 +72,28 @@ def test_batches_of_one_webhook_hold_up_no_other(name: str, body: bytes, relay: 
     began = time.monotonic()
     assert relay.status("POST", f"/webhook/{name}", BATCH) == 200
     alone = time.monotonic() - began
-    with again_and_again(lambda: relay.status("POST", f"/webhook/{name}", BATCH)):
+    with meanwhile(*4 * [lambda: relay.status("POST", f"/webhook/{name}", BATCH)]):
         found = answers(relay, 3 * alone, body)
     held_up = sum(wait for wait, status in found if wait > alone / 2 or status != 200)
     said = f"a batch takes {alone:.2f} s alone; others waited {sorted(found)[-5:]}"
     assert held_up < sum(wait for wait, _ in found) / 3, said
+
+
+def test_endless_chunks_of_one_byte_hold_up_nobody_for_long(tmp_path: Path) -> None:
+    webhook = {"name": "one", "headers": {"X-Api-Key": KEY}, "receivers": {"a": "any"}}
+    head = b"POST /webhook/one HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(tmp_path, json.dumps({"webhooks": [webhook]}), GUNICORN_CMD_ARGS="--workers 1") as relay:
+        answers(relay, 0.5)
+        calm = answers(relay, 1)
+        with connect(relay) as one, connect(relay) as other:
+
+            def flood(stranger: socket.socket) -> None:
+                with suppress(OSError):
+                    stranger.sendall(1000 * b"1\r\nx\r\n")
+
+            one.sendall(head)
+            other.sendall(head)
+            with meanwhile(partial(flood, one), partial(flood, other)):
+                found = answers(relay, 3)
+        assert {status for _, status in found} == {200}
+        assert median(found)[0] < 40 * median(calm)[0]
