@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from itsdangerous import BadData, URLSafeTimedSerializer
 from admin.errors import CantDo
 from config.urls import is_loopback
 from relay.http.addresses import read_address, subscriber_of
-from relay.http.admission import Allowance, SharedTimes
+from relay.http.admission import Allowance, SharedTimes, take_one
 from store.sql.admin import Sessions as StoredSessions
 
 COOKIE = "bridge_admin"
@@ -150,8 +149,10 @@ class Sessions:
         return hmac.new(self._key, b"token:" + self._tokens.get(role, b""), "sha256").hexdigest()[:32]
 
 
-_GUESSES = Allowance(rate=1 / 60, burst=5)
-"""Wrong tokens of an address that are looked at."""
+_OF_ONE = Allowance(rate=1 / 60, burst=5)
+"""Wrong tokens of an address that are recorded, and answered as such."""
+_OF_ALL = Allowance(rate=1, burst=100)
+"""Wrong tokens of all addresses together that are recorded."""
 
 
 class TooManyWrongTokens(Exception):
@@ -163,29 +164,24 @@ class TooManyWrongTokens(Exception):
 
 
 class WrongTokens:
-    """Wrong tokens by address (an IPv6 address by its /64). Thread-safe.
+    """Wrong tokens by address (an IPv6 address by its /64).
 
-    Repeating a token is not a new guess: a program with an outdated token must not lock out others at its address.
+    The right token is always let in, or anyone could lock out all others behind the same proxy. No token is so short
+    that it could be guessed at any speed.
     """
 
     def __init__(self) -> None:
-        self._guesses, self._known = SharedTimes(), SharedTimes()
+        self._times = SharedTimes()
 
-    def check(self, address: str | None) -> None:
-        """Raises TooManyWrongTokens while the address has to wait: no token is checked meanwhile."""
-        if left := _GUESSES.wait(self._guesses.get(_key(address)), time.monotonic()):
-            raise TooManyWrongTokens(math.ceil(left))
+    def may_record(self, address: str | None) -> bool:
+        """Counts a wrong token. Whether to record it: what strangers make the bridge log and write is bounded.
 
-    def failed(self, address: str | None, token: str) -> None:
-        """The address gave a wrong token."""
-        key, now = _key(address), time.monotonic()
-        if not self._known.get((key, token)):
-            self._known.set((key, token), now)
-            self._guesses.set(key, _GUESSES.less(self._guesses.get(key), now))
-
-    def succeeded(self, address: str | None) -> None:
-        """The address gave the admin's token. (A holder of the viewer's may still be guessing that one.)"""
-        self._guesses.set(_key(address), 0.0)
+        Raises TooManyWrongTokens if the address has given too many.
+        """
+        now = time.monotonic()
+        if seconds := take_one(self._times, _key(address), _OF_ONE, now):
+            raise TooManyWrongTokens(seconds)
+        return not take_one(self._times, None, _OF_ALL, now)
 
 
 def _key(address: str | None) -> str:

@@ -95,18 +95,12 @@ def sessions() -> Sessions:
 
 
 def role_of_token(given: str | None) -> Role | None:
-    """What the holder of this token may do; None for a wrong one, which is counted and slows its sender down.
+    """What the holder of this token may do; None for a wrong one, which is counted.
 
-    Raises TooManyWrongTokens.
+    Raises TooManyWrongTokens instead, if the sender's address has given too many.
     """
-    attempts = source().wrong_tokens
-    address = request.remote_addr
-    attempts.check(address)
-    role = sessions().role_of_token(given)
-    if role == "admin":
-        attempts.succeeded(address)
-    elif role is None and sessions().has_tokens:
-        attempts.failed(address, given or "")
+    role, address = sessions().role_of_token(given), request.remote_addr
+    if role is None and sessions().has_tokens and source().wrong_tokens.may_record(address):
         structlog.get_logger().warning("a wrong token", remote=address)
         try:
             source().store().without_events.record((), {("", WRONG_TOKEN): 1})

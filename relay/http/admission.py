@@ -117,7 +117,7 @@ class Admission:
     def take(self, webhook: str, accept: Accept) -> int:
         """Counts a proven delivery. Returns 0, or the seconds until it should be sent again if the webhook has reached
         its limit."""
-        return _take_one(self._accepted, webhook, Allowance(accept.rate, accept.most_at_once), self._clock.monotonic())
+        return take_one(self._accepted, webhook, Allowance(accept.rate, accept.most_at_once), self._clock.monotonic())
 
     def proven(self, webhook: str, sender: str | None) -> None:
         """Records that the sender has proven a delivery that wasn't known: whoever sends again what it has seen doesn't
@@ -129,7 +129,7 @@ class Admission:
         """Records a request for a page. Returns 0, or the seconds until its sender should try again."""
         if (address := _one_sender(sender)) is None:
             return 0
-        return _take_one(self._pages, (webhook, address), PAGES, self._clock.monotonic())
+        return take_one(self._pages, (webhook, address), PAGES, self._clock.monotonic())
 
     def failed(self, webhook: str, sender: str | None, size: int = 0) -> None:
         """Records a delivery whose proof failed, with a body of this many bytes."""
@@ -138,8 +138,8 @@ class Admission:
             self._failed.set(key, FAILURES.less(self._failed.get(key), self._clock.monotonic(), cost))
 
 
-def _take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float) -> int:
-    """Takes a token. Returns 0, or the seconds until there is one."""
+def take_one(times: SharedTimes, key: Hashable, allowance: Allowance, now: float) -> int:
+    """Takes one of the key's tokens. Returns 0, or the seconds until there is one."""
     full_at = times.get(key)
     if seconds := allowance.wait(full_at, now):
         return math.ceil(seconds)
