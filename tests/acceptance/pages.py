@@ -13,15 +13,14 @@ PAGES = {
     for path in sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
 }
 RUN = [
-    "docs/quickstart.md",  # the first, as it tells what an empty store shows
     "docs/slack-walkthrough.md",
     "docs/definitions.md",
     "docs/troubleshooting.md",
     "docs/recipes/README.md",
 ]
-"""The pages that test_documents.py runs, in this order, before those of the recipes."""
-IN_AN_EMPTY_FOLDER = ["docs/orkes.md", "docs/operations.md"]
-"""The pages that test_first_pages.py runs where README has led."""
+"""The pages that test_documents.py runs beside one bridge, as it does those of the recipes."""
+IN_A_CLEAN_FOLDER = ["README.md", "docs/quickstart.md", "docs/orkes.md", "docs/operations.md"]
+"""The pages that test_first_pages.py and test_quickstart.py run."""
 OTHERS = {
     "CONTRIBUTING.md": "its commands run the tests",
     "docs/adding-a-platform.md": "it makes a platform; every platform of ours was made so",

@@ -22,7 +22,7 @@ from tests.acceptance.bridge import unique
 from tests.acceptance.document import Step
 from tests.acceptance.pages import LEFT_OUT, PAGES
 
-pytestmark = [pytest.mark.xdist_group("first pages"), pytest.mark.slow(60)]
+pytestmark = pytest.mark.slow(60)
 
 README = PAGES["README.md"]
 ORKES = [
@@ -95,7 +95,7 @@ def block(language: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory, conductor_url: str) -> Iterator[Terminal]:
+def started(tmp_path_factory: pytest.TempPathFactory, conductor_url: str) -> Iterator[Terminal]:
     """In the folder that README's first command has made, while what it has started runs."""
     terminal = Terminal(tmp_path_factory.mktemp("empty"), conductor_url)
     [first] = README.steps
@@ -106,6 +106,15 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, conductor_url: str) -> It
         yield terminal
     finally:
         terminal.stop()
+
+
+@pytest.fixture
+def terminal(started: Terminal) -> Iterator[Terminal]:
+    """The same, with the first definition alone."""
+    yield started
+    for file in (started.folder / "webhooks").glob("*.yaml"):
+        if file.name != "hello.yaml":
+            file.unlink()
 
 
 def test_readme_leads_from_an_empty_folder_to_a_completed_workflow(terminal: Terminal, conductor: Conductor) -> None:
@@ -129,7 +138,6 @@ def test_readme_leads_from_an_empty_folder_to_a_completed_workflow(terminal: Ter
 
 
 def test_orkes_webhooks_are_moved_to_the_bridge_and_back(terminal: Terminal) -> None:
-    (terminal.folder / "webhooks" / "first.yaml").unlink(missing_ok=True)
     (terminal.folder / "orkes-webhook.json").write_text(json.dumps(ORKES))
     [token] = re.findall("^BRIDGE_ADMIN_TOKEN=(.*)$", (terminal.folder / ".env").read_text(), re.MULTILINE)
     terminal.environment["BRIDGE_ADMIN_TOKEN"] = token

@@ -21,9 +21,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
     st.sampled_from(["look", "hold ends"]),
     # What was recorded together, of which target by its place.
     st.lists(
-        st.tuples(
-            st.integers(0, 4), st.sampled_from(["done", "skipped", "cancelled", "failed", "unknown", "pending"])
-        ),
+        st.tuples(st.integers(0, 4), st.sampled_from(["done", "skipped", "cancelled", "failed", "unknown", "pending"])),
         min_size=1,
     ),
 )
