@@ -64,8 +64,8 @@ class EarlierStarts:
                 is_known = self._conductor.started(name, correlation_id) is not None
                 self._known_at_once = self._known_at_once + 1 if is_known else -_SAMPLES
 
-    def find(self, name: str, correlation_id: str) -> str | None:
-        """The id of the workflow with this correlation id; None if there is none.
+    def find(self, name: str, correlation_id: str, renew: Callable[[], object]) -> str | None:
+        """The id of the workflow with this correlation id; None if there is none. `renew`: as of `in_index`.
 
         Raises ConductorError: NotNow while some running workflows are still unread, Refused if it can never be told.
         """
@@ -75,8 +75,8 @@ class EarlierStarts:
 
         if fits_path(name):
             found = look() or self.look_again(look) or self.find_running(name, correlation_id)
-            return found or self.in_index(partial(self._conductor.started_in_index, name, correlation_id))
-        found = look() or self.in_index(look)
+            return found or self.in_index(partial(self._conductor.started_in_index, name, correlation_id), renew)
+        found = look() or self.in_index(look, renew)
         if found is None and not self._conductor.indexes_workflows():
             raise Refused(f"{name} can only be found in Conductor's index, which is empty; is indexing off?")
         return found
@@ -89,12 +89,13 @@ class EarlierStarts:
                 return found
         return None
 
-    def in_index(self, look: Callable[[], _Found | None]) -> _Found | None:
+    def in_index(self, look: Callable[[], _Found | None], renew: Callable[[], object]) -> _Found | None:
         """What a look into the index finds that must show by now whatever an earlier try did; None also without an
-        index.
+        index. `renew` renews the target's claim: with what went before, this may take as long as a claim lasts.
 
-        Raises ConductorError.
+        Raises ConductorError, and what `renew` raises.
         """
+        renew()
         self._clock.sleep(_LAG)
         try:
             return look()

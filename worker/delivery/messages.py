@@ -99,7 +99,7 @@ class MessageCalls:
             raise NotNow(f"workflow {running} ended just as the message came")
         if starter is None:
             return self._without_workflow(target, event, now)
-        gone = self._find_gone(target, starter) if tried else None
+        gone = self._find_gone(target, starter, fresh_until) if tried else None
         try:
             started = gone or self._conductor.start(
                 target.workflow,
@@ -164,13 +164,11 @@ class MessageCalls:
         running, ended = self._find(target)
         return (running, ended) if running is not None or _started_for(starter, ended) is not None else None
 
-    def _find_gone(self, target: Target, starter: _Starter) -> str | None:
+    def _find_gone(self, target: Target, starter: _Starter, renew: Callable[[], object]) -> str | None:
         """The workflow that an earlier try started, if Conductor no longer has it, but its index does."""
         assert target.correlation_id is not None
-        started_in_index = self._conductor.started_in_index
-        return self._earlier_starts.in_index(
-            partial(started_in_index, target.workflow, target.correlation_id, starter.event_id)
-        )
+        start = target.workflow, target.correlation_id, starter.event_id
+        return self._earlier_starts.in_index(partial(self._conductor.started_in_index, *start), renew)
 
     def _may_have_started(self, target: Target) -> bool:
         """Whether an earlier try may have started a workflow, for this message or, if it is held, a later one. It may

@@ -314,9 +314,11 @@ class TargetCalls:
         if target.kind == "complete":
             return self._look_up_completion(target, event, acted)
         assert target.correlation_id is not None
-        # On a first try, only what a backup wouldn't know can be in doubt.
-        look = self._earlier_starts.find if target.attempts > 1 else self._conductor.started
-        workflow_id = look(target.workflow, target.correlation_id)
+        if target.attempts > 1:
+            renew = partial(self._fresh_until, target)
+            workflow_id = self._earlier_starts.find(target.workflow, target.correlation_id, renew)
+        else:  # only what a backup wouldn't know can be in doubt
+            workflow_id = self._conductor.started(target.workflow, target.correlation_id)
         if workflow_id is None:
             return None
         ensure_it_goes_on(self._conductor, workflow_id)
@@ -339,7 +341,7 @@ class TargetCalls:
             end = "otherwise"
         else:
             look = partial(self._conductor.end_in_index, target.task_id, target.event_id, self._has_metadata(event))
-            end = self._earlier_starts.in_index(look)
+            end = self._earlier_starts.in_index(look, partial(self._fresh_until, target))
         if end == "by the event":
             ensure_it_goes_on(self._conductor, target.workflow_id)
             return Result(target, "done")

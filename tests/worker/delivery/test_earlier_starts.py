@@ -54,6 +54,10 @@ def earlier(conductor: SimulatedConductor) -> EarlierStarts:
     return EarlierStarts(conductor)  # type: ignore[arg-type]
 
 
+def find(earlier: EarlierStarts, name: str, correlation_id: str) -> str | None:
+    return earlier.find(name, correlation_id, lambda: None)
+
+
 def make(conductor: SimulatedConductor, earlier: EarlierStarts, correlation_id: str) -> str:
     """A start with a clear answer."""
     workflow_id: str = conductor.start("flow", None, "{}", correlation_id)
@@ -73,7 +77,7 @@ def test_a_start_that_is_left_out_while_it_is_written_is_found_a_moment_later(
     monkeypatch.setattr(earlier_starts, "_PAUSES", (0.2, 0.5))
     clock = SlowClock()
     earlier = EarlierStarts(conductor, clock)  # type: ignore[arg-type]
-    assert earlier.find("flow", "event") == there.id
+    assert find(earlier, "flow", "event") == there.id
     assert clock.slept == [0.2, 0.5]
 
 
@@ -88,7 +92,7 @@ def test_without_an_index_a_look_up_must_do_but_one_that_fails_for_now_is_waited
         mock.patch.object(conductor, "started_in_index", side_effect=error),
         pytest.raises(OutcomeUnknown) if passed_on else nullcontext(),
     ):
-        assert earlier.find("flow", "event#0") is None
+        assert find(earlier, "flow", "event#0") is None
 
 
 def test_a_start_whose_name_fits_no_path_is_looked_up_in_the_index_unless_that_is_empty(
@@ -96,20 +100,20 @@ def test_a_start_whose_name_fits_no_path_is_looked_up_in_the_index_unless_that_i
 ) -> None:
     is_on = iter([True, False])
     monkeypatch.setattr(conductor, "indexes_workflows", lambda: next(is_on), raising=False)
-    assert earlier.find("team/flow", "event") is None
+    assert find(earlier, "team/flow", "event") is None
     with pytest.raises(Refused, match="is indexing off"):
-        earlier.find("team/flow", "event")
+        find(earlier, "team/flow", "event")
 
 
 def test_each_running_workflow_is_read_once(
     conductor: SimulatedConductor, earlier: EarlierStarts, read: list[str]
 ) -> None:
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
-    assert earlier.find("flow", "none") is None
+    assert find(earlier, "flow", "none") is None
     conductor.workflows[ids[0]].ended = True
     ids.append(conductor.begin("flow", correlation_id="event#3").id)
-    assert earlier.find("flow", "event#3") == ids[3]
-    assert earlier.find("flow", "event#0") is None, "it has ended, which the index is told again"
+    assert find(earlier, "flow", "event#3") == ids[3]
+    assert find(earlier, "flow", "event#0") is None, "it has ended, which the index is told again"
     assert read == ids
 
 
@@ -118,14 +122,14 @@ def test_a_server_that_looks_starts_up_in_its_store_is_believed(
 ) -> None:
     conductor.starts_unindexed = False
     for number in range(earlier_starts._SAMPLES):
-        assert earlier.find("flow", "none") is None
+        assert find(earlier, "flow", "none") is None
         assert len(read) == number, "how it looks starts up isn't known yet"
         make(conductor, earlier, f"event#{number}")
-    assert earlier.find("flow", "none") is None
+    assert find(earlier, "flow", "none") is None
     assert len(read) == earlier_starts._SAMPLES - 1
     asked = conductor.searches[:]
     make(conductor, earlier, "event#9")
-    assert (earlier.find("flow", "event#9"), conductor.searches) == ("w3", asked)
+    assert (find(earlier, "flow", "event#9"), conductor.searches) == ("w3", asked)
 
 
 def test_one_start_that_is_not_known_at_once_shows_that_an_index_is_asked(
@@ -138,7 +142,7 @@ def test_one_start_that_is_not_known_at_once_shows_that_an_index_is_asked(
     conductor.starts_unindexed = False
     for number in range(2, 9):
         make(conductor, earlier, f"event#{number}")
-    assert earlier.find("flow", "none") is None
+    assert find(earlier, "flow", "none") is None
     assert len(read) == 9
 
 
@@ -152,7 +156,7 @@ def test_a_look_up_that_fails_after_a_start_says_nothing(
         patch.setattr(conductor, "started", fail)
         for number in range(5):
             make(conductor, earlier, f"event#{number}")
-    assert earlier.find("flow", "event#3") == "w3"
+    assert find(earlier, "flow", "event#3") == "w3"
     assert len(read) == 5
 
 
@@ -161,8 +165,8 @@ def test_more_than_one_try_can_read_are_read_by_several(conductor: SimulatedCond
     ids = [conductor.begin("flow", correlation_id=f"event#{number}").id for number in range(3)]
     for number in range(2):
         with pytest.raises(NotNow, match=f"{number + 1} of 3 running"):
-            earlier.find("flow", "event#2")
-    assert earlier.find("flow", "event#2") == ids[2]
+            find(earlier, "flow", "event#2")
+    assert find(earlier, "flow", "event#2") == ids[2]
     assert read == ids
 
 
@@ -184,12 +188,12 @@ def test_a_running_workflow_that_cannot_be_read_keeps_no_other_from_being_found(
     monkeypatch.setattr(conductor, "correlation_id", correlation_id)
     for _ in range(3):
         with suppress(NotNow, OutcomeUnknown):
-            earlier.find("flow", "none")
-    assert earlier.find("flow", "event#1") == ids[1]
+            find(earlier, "flow", "none")
+    assert find(earlier, "flow", "event#1") == ids[1]
     with pytest.raises(NotNow, match="2 of 3 running"):
-        earlier.find("flow", "sick")
+        find(earlier, "flow", "sick")
     well.append(sick)
-    assert earlier.find("flow", "sick") == sick
+    assert find(earlier, "flow", "sick") == sick
 
 
 @pytest.mark.parametrize(
@@ -203,4 +207,4 @@ def test_where_running_workflows_cannot_be_read_the_look_up_must_do_unless_that_
         mock.patch.object(conductor, "running", side_effect=error),
         pytest.raises(NotNow) if passed_on else nullcontext(),
     ):
-        assert earlier.find("flow", "event#0") is None
+        assert find(earlier, "flow", "event#0") is None

@@ -197,6 +197,20 @@ def test_no_call_is_made_under_a_claim_that_another_worker_has_taken_over(bench:
     assert bench.conductor.workflows == {}
 
 
+@pytest.mark.parametrize("kind", ["complete", "start"])
+def test_a_claim_is_renewed_before_it_is_waited_until_the_index_cant_lag(bench: Bench, kind: str) -> None:
+    task = bench.task()
+    [target] = bench.decide(bench.completion(task) if kind == "complete" else bench.start())
+    bench.conductor.removed.add(task.id)
+    now = int(time.time() * 1000)
+    [taken] = bench.store.claims.claim("another", now + 60_000, now + 1, 10)
+    look = mock.Mock()
+    bench.conductor.end_in_index = bench.conductor.started_in_index = look  # type: ignore[method-assign]
+    with pytest.raises(ClaimLost):
+        bench.result(replace(target, attempts=taken.attempts, claimed_at=now - 5000))
+    look.assert_not_called()
+
+
 # --- seen to the end ---
 
 
