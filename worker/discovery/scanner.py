@@ -124,7 +124,7 @@ class Scanner:
             patience = self._barrier.patience()
             took = yield from self._index.waiting_since(start, patience=patience)
             for workflow in sorted(self.unsearched):
-                took += yield from self._index.waiting_of(workflow, patience)
+                yield from self._index.waiting_of(workflow, patience)
         except ConductorError as error:
             self.searched_to = self.searched_to or 1
             self.failure = str(error)
@@ -138,4 +138,5 @@ class Scanner:
         self.failure, self.searched_to = "", to
         self.unsearched.clear()
         self._barrier.unread(self._index.awaited())
-        self._barrier.looked(now, rest=took * _RESTS[self._index.way] if took > _QUICK else 0.0)
+        is_repeated = start or self._index.way == "workflows"  # else the next search is for what is new
+        self._barrier.looked(now, rest=took * _RESTS[self._index.way] if is_repeated and took > _QUICK else 0.0)

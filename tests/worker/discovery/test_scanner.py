@@ -105,21 +105,32 @@ def test_later_scans_search_once_a_task_was_found_by_the_index_alone_and_for_wha
     assert bench.searches == [0, first - 15_000, first - 15_000]
 
 
+def slowly(bench: Bench, call: Any) -> Any:
+    def slow(*given: Any) -> Any:
+        bench.pass_(2)
+        return call(*given)
+
+    return slow
+
+
 def test_the_pause_after_a_search_is_measured_by_the_search_alone(bench: Bench) -> None:
     """Each task is read once, and none is spared by reading it later."""
-    tasks, read = bench.schedule(3), bench.conductor.waiting_task
-    bench.conductor.poll("somebody")
+    bench.scan()
+    tasks = foreign(bench, 3)
     bench.barrier.found_alone(bench.clock.seconds)
-
-    def slow(task_id: str) -> Any:
-        bench.pass_(2)
-        return read(task_id)
-
-    bench.conductor.waiting_task = slow  # type: ignore[method-assign]
+    bench.conductor.waiting_task = slowly(bench, bench.conductor.waiting_task)  # type: ignore[method-assign]
     bench.scan()
     assert bench.ids() == tasks
     bench.scan()
-    assert len(bench.searches) == 2
+    assert len(bench.searches) == 3
+
+
+def test_there_is_no_pause_after_the_first_search_which_reads_everything(bench: Bench) -> None:
+    bench.barrier.found_alone(bench.clock.seconds)
+    bench.conductor._indexed = slowly(bench, bench.conductor._indexed)  # type: ignore[method-assign]
+    for searches in (1, 2, 2):
+        bench.scan()
+        assert len(bench.searches) == searches
 
 
 def test_receivers_that_are_added_are_searched_for_once_from_the_beginning(bench: Bench) -> None:
