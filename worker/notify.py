@@ -23,7 +23,7 @@ from store.errors import StoreUnavailable
 from store.rules.transitions import FAILED
 from store.sql.facts import gone_webhooks
 from store.sql.store import Store
-from worker.conductor.workflow_definitions import FACT, misfits_in
+from worker.misfits import FACT, misfits_in
 
 log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from store.delivery_records import WRONG_TOKEN
 from store.records import Event, SetAside, SetAsideKind, Task
 from store.sql.event_search import EventFilter
 from store.sql.facts import WAITING_COUNTED, Pause, gone_webhooks
-from worker.conductor.workflow_definitions import FACT, misfits_in
+from worker.misfits import FACT, misfits_in
 from worker.notify import LONG_PAUSE, WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]

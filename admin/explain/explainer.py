@@ -20,7 +20,7 @@ from criteria.document import Document
 from criteria.evaluator import Steps
 from store.records import Event, Target, Task, Workflow
 from store.sql.event_search import EventFilter
-from worker.conductor.workflow_definitions import FACT, misfits_in
+from worker.misfits import FACT, misfits_in
 
 
 def explain_task(

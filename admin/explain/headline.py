@@ -11,7 +11,7 @@ from admin.explain.wording import describe_target
 from config.webhooks import Webhook
 from store.records import Event, iso
 from store.rules.transitions import FAILED
-from worker.conductor.workflow_definitions import no_workflow
+from worker.misfits import no_workflow
 
 
 class Headline(NamedTuple):

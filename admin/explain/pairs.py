@@ -15,7 +15,7 @@ from criteria.matches import BadMatches, Criteria, Criterion
 from store.hiding import Hidden, Veiled
 from store.records import Event, Target, TargetState, Task, Workflow, iso
 from store.rules.transitions import is_started_by, was_running, was_waiting
-from worker.conductor.workflow_definitions import Misfit
+from worker.misfits import Misfit
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from config.problems import dotted
@@ -19,6 +18,7 @@ from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Unreachable
 from worker.conductor.messages import PULL_TYPE
 from worker.conductor.search import TASK_TYPE, fits_path
+from worker.misfits import no_workflow
 
 SECONDS = 5.0
 """Within which the definitions are read: those that are left over then aren't checked."""
@@ -253,11 +253,6 @@ def _only(version: int | None) -> frozenset[int] | None:
     return None if version is None else frozenset((version,))
 
 
-def no_workflow(name: str) -> str:
-    """What is said of a workflow that Conductor hasn't."""
-    return f"Conductor has no workflow {name}"
-
-
 def _without_tasks(tasks: WaitTasks) -> str:
     """What to do about a receiver without a task that waits."""
     if waiting := [name for name, inner in tasks.inside.items() if inner]:
@@ -296,49 +291,6 @@ def _is_computed(value: Any) -> bool:
 
 def _listed(versions: Sequence[int]) -> str:
     return ", ".join(map(str, versions))
-
-
-# --- the same problem of many webhooks ---
-
-FACT = "workflow_problems"
-"""The fact in the store that `as_text` makes; absent if everything fits."""
-_NAMED = 5
-_KEPT = 20
-"""Different problems that are kept, and how many more there are: as many as a list shows."""
-
-
-@dataclass(frozen=True)
-class Misfit:
-    """One thing that doesn't fit, however many webhooks it is about."""
-
-    what: str
-    remedy: str
-    webhooks: tuple[str, ...]
-    """The first few of them."""
-    number: int
-
-    def __str__(self) -> str:
-        if not self.webhooks:
-            return f"{self.what}: {self.remedy}"
-        more = f" and {self.number - len(self.webhooks)} more" if self.number > len(self.webhooks) else ""
-        return f"{self.what}; {self.remedy} ({', '.join(self.webhooks)}{more})"
-
-
-def as_text(problems: Sequence[Problem]) -> str | None:
-    """The problems, each once, for the store; None if there are none."""
-    webhooks: dict[tuple[str, str], dict[str, None]] = {}
-    for problem in problems:
-        name = problem.where.removeprefix("webhook ").partition(":")[0]
-        webhooks.setdefault((problem.what, problem.remedy), {})[name] = None
-    found = [Misfit(what, remedy, tuple(names)[:_NAMED], len(names)) for (what, remedy), names in webhooks.items()]
-    if len(found) > _KEPT:
-        found[_KEPT:] = [Misfit(f"and {len(found) - _KEPT} more", "webhook-bridge check", (), 0)]
-    return json.dumps(list(map(asdict, found))) if found else None
-
-
-def misfits_in(text: str | None) -> list[Misfit]:
-    """What `as_text` has written; the last one may say how many more there are."""
-    return [Misfit(**{**one, "webhooks": tuple(one["webhooks"])}) for one in json.loads(text or "[]")]
 
 
 # --- the tasks of a definition ---

@@ -17,13 +17,14 @@ from store.errors import StoreUnavailable
 from store.sql.store import Store
 from worker import metrics
 from worker.conductor.errors import ConductorError
-from worker.conductor.workflow_definitions import FACT, as_text, check_workflows, misfits_in
+from worker.conductor.workflow_definitions import check_workflows
 from worker.context import Context
 from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index
 from worker.discovery.missing import Missing
 from worker.discovery.probe import missing_calls
 from worker.discovery.suspects import KINDS
+from worker.misfits import FACT, as_text, misfits_in
 
 log = structlog.get_logger()
 

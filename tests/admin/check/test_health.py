@@ -10,7 +10,7 @@ from admin.check.health import BROKEN_READ, FAILED_READ, State, ago, find_issues
 from config.webhooks import Problem, Webhook
 from store.records import Event, SetAside, Task
 from store.sql.facts import Pause
-from worker.conductor.workflow_definitions import as_text
+from worker.misfits import as_text
 
 NOW = 1_800_000_000_000
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"flow": "any"}})

@@ -20,7 +20,7 @@ from criteria.document import Document
 from criteria.matches import Criterion
 from store.hiding import Hidden
 from store.records import Event, Target, Task, Workflow, iso
-from worker.conductor.workflow_definitions import Misfit, no_workflow
+from worker.misfits import Misfit, no_workflow
 
 NOW = 1_800_000_000_000
 MINUTE = 60_000

@@ -15,9 +15,9 @@ from config.webhooks import Definitions, Webhook
 from tests.worker.clock import Clock
 from worker import metrics
 from worker.conductor.errors import ConductorError
-from worker.conductor.workflow_definitions import misfits_in
 from worker.leader import reporting
 from worker.leader.reporting import Checks, Reporter
+from worker.misfits import misfits_in
 
 HOOK = Webhook.model_validate({"name": "hook", "receivers": {"deploy": "any"}, "starts": ({"workflow": "on_push"},)})
 WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {}}}
