@@ -100,7 +100,8 @@ def test_conductors_own_client_makes_every_call(
     assert found == workflow_id
     [first] = poll(conductor, workflow_id)
     conductor.extend_lease(first.id, workflow_id)
-    assert conductor.waiting_task(first.id) == conductor.waiting_in(workflow_id)[0]
+    assert conductor.waiting_task(first.id) is not None
+    assert [task.id for task in conductor.waiting_in(workflow_id)] == [first.id]
     assert conductor.complete(workflow_id, "wait/a", first.id, '{"text": "é"}', "event") is None
     assert conductor.evaluate(workflow_id)
     [second] = poll(conductor, workflow_id)
