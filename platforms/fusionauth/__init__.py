@@ -5,29 +5,16 @@ import hashlib
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
 from platforms.base import Platform
 from platforms.http import Request
 from platforms.summary import Value
 from platforms.verifiers import CannotSign, Check, Credentials, Draft, Part, Proof, Refused, proof_of
+from platforms.verifiers.asymmetric import pem_or_secret
 from platforms.verifiers.compare import equal, required_header
 from platforms.verifiers.public_keys import usable
 from platforms.verifiers.tokens import BY_ISSUERS, BY_SECRET, check_signature, read_token, write_shared_token
 
 _CLAIM = "request_body_sha256"
-
-
-def _key(secret: str) -> bytes | PublicKeyTypes:
-    """Raises ValueError for what looks like a PEM file and isn't a public key."""
-    if "-----BEGIN" not in secret:
-        return secret.encode()
-    try:
-        return load_pem_public_key(secret.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError("it should be a public key in PEM, or the secret of an HMAC key") from None
 
 
 def _sha256(body: bytes) -> str:
@@ -42,7 +29,7 @@ class BodyToken:
     covers: ClassVar[frozenset[Part]] = frozenset({"body"})
 
     def check(self, credentials: Credentials) -> Check:
-        name, keys = self.header.lower(), usable(credentials.secrets, _key)
+        name, keys = self.header.lower(), usable(credentials.secrets, pem_or_secret)
 
         def check(request: Request) -> Proof:
             token = read_token(required_header(request, name), [*BY_ISSUERS, *BY_SECRET])
@@ -57,7 +44,7 @@ class BodyToken:
         return check
 
     def sign(self, draft: Draft, credentials: Credentials) -> Draft:
-        key = _key(credentials.first_secret)
+        key = pem_or_secret(credentials.first_secret)
         if not isinstance(key, bytes):
             raise CannotSign("the webhook has FusionAuth's public key only; its private key never leaves FusionAuth")
         return draft.with_header(self.header, write_shared_token({_CLAIM: _sha256(draft.body)}, key))
@@ -72,6 +59,6 @@ PLATFORM = Platform(
     secret_label="Signing key",
     # https://fusionauth.io/docs/extend/events-and-webhooks/signing
     verifier=BodyToken(),
-    read_key=_key,
+    read_key=pem_or_secret,
     id_at=("event", "id"),
 )

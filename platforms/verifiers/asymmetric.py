@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, Ellip
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from platforms.http import Request
@@ -43,6 +44,16 @@ def p256_key(secret: str) -> EllipticCurvePublicKey:
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
         raise ValueError("it should be a public key on the curve P-256")
     return key
+
+
+def pem_or_secret(secret: str) -> PublicKeyTypes | bytes:
+    """The public key from PEM, or the bytes of a shared secret. Raises ValueError for what only looks like PEM."""
+    if "-----BEGIN" not in secret:
+        return secret.encode()
+    try:
+        return load_pem_public_key(secret.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("it should be a public key in PEM, or a shared secret") from None
 
 
 def ed25519_hex_key(secret: str) -> Ed25519PublicKey:

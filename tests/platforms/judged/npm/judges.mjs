@@ -6,7 +6,7 @@
 // {"judge": {platform: [delivery, …]}}       → {platform: {"judge": its name, version and what of it is asked,
 //     "looser": why it accepts what the bridge refuses, if it does, "accepts": [true or false, …]}}
 
-import { generateKeyPairSync, sign as signBytes } from "node:crypto";
+import { createHash, generateKeyPairSync, sign as signBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 
@@ -220,6 +220,26 @@ const JUDGES = {
       const { parse } = require("gocardless-nodejs/webhooks");
       return parse(delivery.body, delivery.secret, lower(delivery)["webhook-signature"]);
     },
+  },
+  "http-message-signatures": {
+    from: "http-message-signatures",
+    asked: "httpbis.signMessage and verifyMessage",
+    verify: async (delivery) => {
+      const { createVerifier, httpbis } = require("http-message-signatures");
+      const keyLookup = async () => ({ verify: createVerifier(delivery.secret, "hmac-sha256") });
+      const requiredFields = ["@method", "@target-uri", "content-digest"];
+      return (await httpbis.verifyMessage({ keyLookup, requiredFields }, delivery)) === true;
+    },
+    sign: (delivery) => {
+      const { createSigner, httpbis } = require("http-message-signatures");
+      const digest = createHash("sha256").update(delivery.body).digest("base64");
+      const message = withHeaders(delivery, { "Content-Digest": `sha-256=:${digest}:` });
+      const key = createSigner(delivery.secret, "hmac-sha256", "partner");
+      const paramValues = { created: new RealDate(delivery.now * 1000) };
+      const fields = ["@method", "@target-uri", "content-digest"];
+      return httpbis.signMessage({ key, fields, params: ["created", "keyid", "alg"], paramValues }, message);
+    },
+    looser: "it leaves the body's digest to its caller",
   },
   hubspot: {
     from: "@hubspot/api-client",
