@@ -198,9 +198,12 @@ class Barrier:
 
     @property
     def settled(self) -> bool:
-        """Whether the last look began late enough for all polls that were lost: this leader's and its predecessor's."""
+        """Whether the last look began late enough for all polls that were lost: this leader's and its predecessor's.
+
+        Not while a task is still to be read that was shown: the index may not show it to the next leader yet.
+        """
         lost = (doubt for key, doubt in self._doubts.items() if key != "resigned")
-        return all(self._looked >= doubt.settled_by for doubt in lost)
+        return not self._unread and all(self._looked >= doubt.settled_by for doubt in lost)
 
     def want_look(self) -> None:
         """An event has found no taker, but the index may know one a moment later."""

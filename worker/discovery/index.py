@@ -225,9 +225,7 @@ class Index:
             return False
         return not listed.workflow or listed.workflow in self.receivers
 
-    def _read_tasks(
-        self, conductor: Conductor, tasks: Mapping[str, str]
-    ) -> list[tuple[str, Task | TaskStatus | None]]:
+    def _read_tasks(self, conductor: Conductor, tasks: Mapping[str, str]) -> list[tuple[str, Task | TaskStatus | None]]:
         return self._read(conductor, "task", self._conductor.within(_FIRST_READ).waiting_task, tasks)
 
     def _running_tasks(self, conductor: Conductor) -> Iterator[list[Task]]:
