@@ -112,10 +112,11 @@ def send(
         click.echo(plain(answer.body.decode("utf-8", "replace"), lines=True))
     if answer.status == 400 and data is not None and delivery.headers.get("Content-Type") == "application/json":
         click.echo("it was sent as JSON; --text sends it as text", err=True)
-    for event_id in answer.event_ids[:1]:
-        click.echo(f"what becomes of it: webhook-bridge events show {plain(event_id)} --follow", err=True)
-        if (page := here.settings.bridge_admin_url) is not None:
-            click.echo(f"on the page: {page}/events/{plain(event_id)}?follow=1", err=True)
+    if sys.stderr.isatty():  # a person follows it, no script
+        for event_id in map(plain, answer.event_ids[:1]):
+            click.echo(f"what becomes of it: webhook-bridge events show {event_id} --follow", err=True)
+            if (page := here.settings.bridge_admin_url) is not None:
+                click.echo(f"on the page: {page}/events/{event_id}?follow=1", err=True)
     if answer.is_duplicate:
         click.echo("a duplicate: the relay received this event before, so it has no effect", err=True)
     sys.exit(0 if answer.is_good else 1)

@@ -58,10 +58,11 @@ def _hindered(event: Event, context: Context) -> Headline | None:
 
 def _without_taker(event: Event, webhook: Webhook, comparisons: Sequence[Comparison], context: Context) -> Headline:
     """Why no task has taken it."""
-    for workflow in webhook.receivers:
-        for misfit in context.misfits:
-            if misfit.what == no_workflow(workflow):
-                return Headline(f"{misfit.what}, which is among the receivers.", _sentence(misfit.remedy))
+    # The worker compares the workflows every few minutes: one that has a task has been registered since.
+    unseen = set(webhook.receivers).difference(comparison.task.workflow for comparison in comparisons)
+    missing = {no_workflow(workflow) for workflow in unseen}
+    if misfit := next((one for one in context.misfits if one.what in missing), None):
+        return Headline(f"{misfit.what}, which is among the receivers.", _sentence(misfit.remedy))
     reached = [comparison for comparison in comparisons if comparison.task.workflow in webhook.receivers]
     nearest = max(reached, key=lambda comparison: comparison.nearness, default=None)
     names = ", ".join(webhook.receivers)

@@ -226,8 +226,7 @@ def test_without_a_name_the_samples_are_listed(here: Cli, recorder: Recorder) ->
 
 def test_a_sample_is_another_event_each_time(here: Cli, recorder: Recorder) -> None:
     for _ in range(2):
-        said = here("send", "slack", "--sample", "message").stderr
-        assert said == "what becomes of it: webhook-bridge events show e1 --follow\n"
+        assert here("send", "slack", "--sample", "message").stderr == ""
     first, second = (json.loads(body) for _method, _path, _headers, body in recorder.requests)
     assert first.pop("event_id") != second.pop("event_id")
     assert first == second

@@ -325,11 +325,11 @@ def test_the_most_harmful_cause_is_said_first_with_its_remedy() -> None:
     misfit = Misfit(no_workflow("flow"), "did you mean flow_2?", ("hook",), 1)
     undecided = {"status": "pending", "decided_at": None}
 
-    def said(fields: dict[str, Any], **known: Any) -> tuple[str, str]:
-        found = explain_event(event(**fields), [differs], replace(context(), **known))
+    def said(fields: dict[str, Any], *tasks: Task, **known: Any) -> tuple[str, str]:
+        found = explain_event(event(**fields), tasks, replace(context(), **known))
         return found.cause, found.remedy
 
-    cause, remedy = said({"status": "expired"})
+    cause, remedy = said({"status": "expired"}, differs, misfits=[misfit])
     assert cause == "No waiting task took it: the task of flow differs in $.type."
     assert remedy == "Correct the task's matches, or what is sent; then replay the event."
     cause, remedy = said({"status": "expired"}, misfits=[misfit])
