@@ -194,16 +194,18 @@ class Discovery:
         which alone is no proof. Yields those that are over."""
         began = self._conductor.now()
         answers = self._index.statuses_of([*dict.fromkeys((*sorted(ended), *self._turn()))])
-        is_right = None in answers.values() and self._is_right_server(answers)
-        if over := self.missing.judge(began, answers, is_right, ended):
+        if over := self.missing.judge(began, answers, self._is_right_server(answers), ended):
             yield Ended(over)
 
     def _is_right_server(self, answers: Mapping[str, TaskStatus | None]) -> bool:
-        """Whether the server knows a task, waiting or ended, by which the right one is told."""
+        """Whether the server knows a task, waiting or ended, by which the right one is told; or knows all, while no
+        such task waits."""
         moment, missing = self.missing.right_at, self.missing.tasks
         waiting = self._known.seen_by(moment)
         if any(answers.get(task_id) is not None for task_id in waiting):
             return True
+        if None not in answers.values():
+            return bool(answers) and not waiting and not missing
         others = (task_id for task_id in waiting if task_id not in missing and task_id not in answers)
         witnesses = [*islice(others, _WITNESSES), *self._settled_by(moment, _WITNESSES)]
         return any(status is not None for status in self._index.statuses_of(witnesses).values())

@@ -53,8 +53,8 @@ class Missing:
     ) -> list[str]:
         """The tasks that are over, by the answers to calls that began then: a task's status, or None for a 404.
 
-        `is_right`: whether the server knows a task that was known by `right_at`. `ended`: tasks that have ended
-        according to its index.
+        `is_right`: whether the server knows a task that was known by `right_at`; or knows all, while no such task
+        waits. `ended`: tasks that have ended according to its index.
         """
         absent = {task_id for task_id, status in answers.items() if status is None and task_id not in ended}
         known = [task_id for task_id in answers if task_id not in absent]
@@ -62,7 +62,7 @@ class Missing:
         for task_id in known:
             self.tasks.pop(task_id, None)
         self.is_another_server = bool(absent) and not is_right
-        if is_right or (known and not absent and not self.tasks):
+        if is_right:
             self.right_at = max(self.right_at, began)
         for task_id in sorted(absent):
             since, times = self.tasks.pop(task_id, Miss(began, 0))

@@ -57,6 +57,18 @@ def test_tasks_are_gone_only_from_a_server_that_knows_what_was_known_before(benc
     assert (bench.gone[:1], discovery.missing.is_another_server) == ((["lost"], False) if is_right else ([], True))
 
 
+def test_another_server_with_many_tasks_of_its_own_is_not_the_right_one(bench: Bench) -> None:
+    """A worker that starts there anew asks for theirs first."""
+    discovery = bench.discovery()
+    discovery.missing.right_at = bench.ms
+    theirs = bench.schedule(120)
+    bench.known.seen = dict.fromkeys(theirs, bench.ms + 1)
+    for _ in range(10):
+        bench.ms += 60_000
+        bench.discover(discovery, *theirs, "ours")
+    assert (bench.gone, discovery.missing.is_another_server) == ([], True)
+
+
 def test_no_more_missing_tasks_are_asked_for_at_a_time_than_others(bench: Bench) -> None:
     discovery, asked = bench.discovery(), []
     with mock.patch.object(bench.conductor, "task", lambda task_id: asked.append(task_id)):

@@ -41,7 +41,7 @@ def test_only_misses_in_a_row_of_the_right_server_count(missing: Missing) -> Non
 
 def test_a_server_that_knows_none_of_the_tasks_is_another_one_until_it_knows_all(missing: Missing) -> None:
     """What it knows besides tells nothing: those may be its own."""
-    missing.judge(1, {"ours": WAITS}, False, ())
+    missing.judge(1, {"ours": WAITS}, True, ())
     assert (missing.right_at, missing.is_another_server) == (1, False)
     for moment in range(2, 9):
         assert missing.judge(moment * MINUTE, {"ours": None, "theirs": WAITS}, False, ()) == []
