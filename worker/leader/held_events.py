@@ -11,6 +11,7 @@ from typing import Any
 
 from config.webhooks import Webhook
 from criteria.matches import Criteria
+from store.errors import RowsUnavailable
 from store.records import Event
 from store.sql.store import Store
 from worker.leader.callbacks import Callbacks, is_signed
@@ -218,7 +219,10 @@ class HeldEvents:
     def _find_nearest(self, plan: Plan, turns: Turns) -> None:
         """Which tasks come nearest to the events whose hold ends, for people: of some events only, if many end."""
         ids = [event.id for event in plan.ended if not turns.is_over(event.webhook)]
-        for event in self._store.queries.events_up_to(ids[:_EXPLAINED], _EXPLAINED_SIZE).values():
+        events: Mapping[str, Event] = {}
+        with suppress(RowsUnavailable):  # one of them is damaged
+            events = self._store.queries.events_up_to(ids[:_EXPLAINED], _EXPLAINED_SIZE)
+        for event in events.values():
             webhook = self._rules.definitions.by_name.get(event.webhook)
             if webhook is not None and not event.is_callback and not turns.is_over(event.webhook):
                 with suppress(ValueError):  # it can't be read

@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from store.errors import RowsUnavailable
 from tests.store.contract.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, starts
 from tests.worker.leader.decider_bench import bench as bench
@@ -83,6 +84,15 @@ def test_what_came_nearest_is_kept_with_the_decision_and_again_as_the_hold_ends(
     bench.decide()
     assert bench.takers(taken) == [near.id]
     assert bench.store.queries.near_misses(taken) == []
+
+
+def test_a_damaged_event_ends_with_its_hold_though_nobody_can_say_what_came_nearest(bench: Bench) -> None:
+    event = bench.arrive(hold=1)
+    bench.decide()
+    bench.ms += 2 * SECOND
+    with mock.patch.object(bench.store.queries, "events_up_to", side_effect=RowsUnavailable("missing chunk")):
+        bench.decide()
+    assert bench.event(event).status == "expired"
 
 
 # --- starts ---
