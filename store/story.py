@@ -26,7 +26,7 @@ class Attempt:
     ended_at: int
     error: str
     did_nothing: bool = False
-    """Whether it is known to have had no effect; otherwise it may have had one."""
+    """Whether it, and of the oldest that is kept all before it too, is known to have had no effect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,10 @@ from worker.retries import concerns_all
 log = structlog.get_logger()
 
 
+RIGHT_AT = "conductor_right_at"
+"""The fact when Conductor was last seen to be the server whose tasks wait here, in Unix milliseconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The same objects for all parts of one worker."""

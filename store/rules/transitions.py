@@ -144,13 +144,16 @@ def _failures_after(target: Target, result: Result, now: int) -> tuple[Attempt, 
         return target.failures
     began = now if target.claimed_at is None else target.claimed_at
     failure = Attempt(target.attempts, began, now, result.error[:ERROR_KEPT], result.did_nothing)
-    return (*target.failures, failure)[-ATTEMPTS_KEPT:]
+    first, *later = (*target.failures, failure)[-ATTEMPTS_KEPT:]
+    # Those before it that aren't kept may have had an effect.
+    return (replace(first, did_nothing=first.did_nothing and not may_have_acted(target)), *later)
 
 
 def may_have_acted(target: Target) -> bool:
     """Whether an earlier try of a claimed target may have had its effect: its answer was lost, or its process died."""
+    first = target.failures[0].number if target.failures else 1
     without_effect = {attempt.number for attempt in target.failures if attempt.did_nothing}
-    return not without_effect.issuperset(range(1, target.attempts))
+    return not without_effect.issuperset(range(first, target.attempts))
 
 
 def task_after(result: Result, now: int) -> TaskChange | None:

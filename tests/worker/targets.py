@@ -53,12 +53,14 @@ class Bench:
         self.store.tasks.adopt(ME, [Task(task.id, workflow.id, "flow", "wait", {}, 0)], 0)
         return task
 
-    def decide(self, *targets: NewTarget, claim: bool = True, received_at: int | None = None) -> list[Target]:
+    def decide(
+        self, *targets: NewTarget, claim: bool = True, received_at: int | None = None, hold: int = 0
+    ) -> list[Target]:
         """The event that has these targets is decided, and they are claimed."""
         now = int(time.time() * 1000)
         received_at = now if received_at is None else received_at
         self.event = new_event_id()
-        self.store.deliveries.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now)])
+        self.store.deliveries.append([NewEvent(self.event, "w", received_at, '{"a": 1}', {}, {}, now + hold)])
         decision = Decision(self.event, "pending", "no", targets)
         return self.store.decisions.decide(ME, [decision], [], now, 10 if claim else 0)
 

@@ -35,7 +35,7 @@ from worker.conductor.errors import (
     looking_up,
 )
 from worker.conductor.search import EndInIndex, fits_path
-from worker.context import Context
+from worker.context import RIGHT_AT, Context
 from worker.delivery.earlier_starts import EarlierStarts, ensure_it_goes_on
 from worker.delivery.messages import MessageCalls
 from worker.retries import RARELY, wait_before
@@ -52,6 +52,8 @@ _NOTE_EVERY = 60_000
 """Milliseconds between two records in the store that calls of a kind take effect."""
 _CHARACTERS_A_BYTE = 3
 """Characters of JSON in ASCII that one byte of what Conductor takes may be, at most."""
+_WITNESSES = 20
+"""Ended tasks that are asked for to tell whether the server is the right one."""
 _OTHERS: dict[TargetKind, str] = {"complete": "completions", "start": "starts", "message": "messages"}
 
 
@@ -225,6 +227,8 @@ class TargetCalls:
             try:
                 known = self._look_up(target, event, may_have_effect or may_have_acted(target))
             except ConductorError as error:
+                if isinstance(error, NotNow) and not may_have_effect:
+                    raise
                 raise OutcomeUnknown(f"what a call did can't be looked up: {error}", error.status) from error
             if known is None:
                 raise OutcomeUnknown("Conductor answered, but the task is still pending")
@@ -330,7 +334,8 @@ class TargetCalls:
         status = self._conductor.task(target.task_id)
         if status is not None and not status.terminal:
             return None
-        if status is None and not acted:
+        is_sure = status is not None or self._store.now() >= event.hold_until or self._is_right_server(target)
+        if is_sure and status is None and not acted:
             return Result(target, "cancelled", "Conductor no longer has the task")
         # The task may have timed out, and Conductor have given the event to its retry, which has the same name.
         if (status is not None and status.worker_id == target.event_id) or self._conductor.completed_by(
@@ -347,7 +352,18 @@ class TargetCalls:
             return Result(target, "done")
         if end == "otherwise":
             return Result(target, "cancelled", "the task ended without this event")
+        if not is_sure:
+            raise NotNow("Conductor knows neither the task nor others of before: it may be another server, or empty")
         return Result(target, "unknown", "the answer was lost, and nothing in Conductor shows any more what it was")
+
+    def _is_right_server(self, target: Target) -> bool:
+        """Whether the server that doesn't know the target's task knows its workflow, or tasks that had ended before."""
+        assert target.workflow_id is not None
+        if self._conductor.messages.status(target.workflow_id) is not None:
+            return True
+        right_at = int(self._store.facts.all().get(RIGHT_AT, self._began))
+        ended = self._store.tasks.settled_by(right_at, _WITNESSES)
+        return any(self._conductor.task(task_id) is not None for task_id in ended)
 
 
 def _refused_callback(conductor: Conductor, target: Target, event: Event, webhook: Webhook | None) -> Result:

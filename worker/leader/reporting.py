@@ -18,7 +18,7 @@ from store.sql.store import Store
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.conductor.workflow_definitions import check_workflows
-from worker.context import Context
+from worker.context import RIGHT_AT, Context
 from worker.discovery.barrier import Barrier
 from worker.discovery.index import Index
 from worker.discovery.missing import Missing
@@ -54,8 +54,6 @@ _SEARCHED_FOR = "index_searched_for"
 """The receivers for whose tasks the index was searched up to then, a list in JSON."""
 _ALONE = "tasks_by_index_alone"
 """When a task was last found by the index alone, in Unix milliseconds."""
-_RIGHT_AT = "conductor_right_at"
-"""When Conductor was last seen to be the server whose tasks wait here, in Unix milliseconds."""
 ANOTHER_SERVER = "another_server"
 """Which tasks Conductor doesn't know while it knows none that tell the right server; absent if it is that one."""
 _MISSING_CALLS = "conductor_lacks"
@@ -138,7 +136,7 @@ class Reporter:
     def server(self, right_at: int, absent: Sequence[str]) -> None:
         """Reports when Conductor was last the right server; and the tasks that it doesn't know, if it is another one
         now."""
-        self.write(_RIGHT_AT, str(right_at))
+        self.write(RIGHT_AT, str(right_at))
         metrics.ANOTHER_SERVER.set(bool(absent))
         tasks = some_of(sorted(absent))
         if self.write(ANOTHER_SERVER, ", ".join(tasks) or None) and tasks:
@@ -156,7 +154,7 @@ class Reporter:
         if (alone := facts.get(_ALONE)) is not None:
             self._alone_at = int(alone)
             barrier.found_alone(self._clock.monotonic() - max(0.0, (self._store.now() - self._alone_at) / 1000))
-        missing.right_at = int(facts.get(_RIGHT_AT, self._store.now()))
+        missing.right_at = int(facts.get(RIGHT_AT, self._store.now()))
         for kind in KINDS:
             items = self._store.quarantine.items(kind, limit=_TAKEN_BACK)
             self._store.quarantine.take_back(kind, [item.id for item in items])

@@ -82,6 +82,37 @@ def test_a_task_that_conductor_has_forgotten_takes_nothing(bench: Bench) -> None
     assert bench.result(target).state == "cancelled"
 
 
+@pytest.mark.parametrize("knows", ["nothing", "its workflow", "a task that ended before"])
+def test_a_task_is_over_for_a_call_only_if_the_server_that_does_not_know_it_knows_others(
+    bench: Bench, knows: str
+) -> None:
+    """An empty server answers a completion as one does whose task isn't pending."""
+    task, before = bench.task(), bench.task()
+    bench.store.tasks.forget([before.id], 1)
+    [target] = bench.decide(bench.completion(task), hold=60_000)
+    workflow, _ = bench.conductor.workflows.pop(task.workflow_id), bench.conductor.tasks.pop(task.id)
+    if knows == "its workflow":
+        bench.conductor.workflows[workflow.id] = workflow
+    if knows != "a task that ended before":
+        del bench.conductor.tasks[before.id]
+    result = bench.result(target)
+    if knows != "nothing":
+        assert result.state == "cancelled"
+        return
+    for _ in range(15):
+        assert (result.state, result.did_nothing) == ("pending", True)
+        bench.store.claims.record_results("me", [result], 0)
+        [target] = bench.store.claims.claim("me", 2**50, 0, 1)
+        result = bench.result(target)
+    bench.conductor.tasks[task.id] = task
+    bench.conductor.workflows[workflow.id] = workflow
+    assert bench.result(target).state == "done"
+    bench.conductor.tasks.clear()
+    bench.conductor.workflows.clear()
+    with mock.patch.object(bench.store, "now", lambda: bench.stored().hold_until):
+        assert bench.result(target).state == "cancelled", "whatever the server knows, at the end of the hold"
+
+
 @pytest.mark.parametrize(
     ("fault", "ends", "index", "state"),
     [
