@@ -313,12 +313,12 @@ class TargetCalls:
     def _look_up(self, target: Target, event: Event, acted: bool) -> Result | None:
         """The result of an earlier call; None if it had no effect, so that the call should be made.
 
-        `acted`: whether an earlier call may have completed the task.
+        `acted`: whether an earlier call may have had its effect.
         """
         if target.kind == "complete":
             return self._look_up_completion(target, event, acted)
         assert target.correlation_id is not None
-        if target.attempts > 1:
+        if acted:
             renew = partial(self._fresh_until, target)
             workflow_id = self._earlier_starts.find(target.workflow, target.correlation_id, renew)
         else:  # only what a backup wouldn't know can be in doubt

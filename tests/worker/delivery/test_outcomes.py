@@ -16,6 +16,7 @@ from tests.worker.clock import Clock
 from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
+from worker.delivery.earlier_starts import EarlierStarts
 from worker.delivery.outcomes import ClaimLost, TargetCalls, claim_lasts
 
 __all__ = ["bench"]
@@ -59,6 +60,15 @@ def test_what_became_of_a_lost_call_is_looked_up_and_only_what_had_no_effect_is_
         assert bench.result(bench.later(target)).state == "done"
     assert task.worker_id == bench.event
     assert len([w for w in bench.conductor.workflows.values() if w.correlation_id == "event#1"]) == 1
+
+
+def test_a_start_that_was_only_refused_is_made_again_without_a_search_that_takes_seconds(bench: Bench) -> None:
+    [target] = bench.decide(bench.start())
+    for _ in range(12):
+        bench.store.claims.record_results("me", [bench.result(target, "not_now")], 0)
+        [target] = bench.store.claims.claim("me", 2**50, 0, 1)
+    with mock.patch.object(EarlierStarts, "find", side_effect=AssertionError):
+        assert bench.result(target).state == "done"
 
 
 def test_a_look_up_that_fails_changes_nothing_and_is_repeated_soon(bench: Bench) -> None:
