@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from worker.conductor.errors import Garbled, NotNow, NotThere, Refused
+from worker.conductor.errors import Garbled, NotFound, NotNow, NotThere, Refused
 from worker.conductor.messages import Keyed
 
 if TYPE_CHECKING:
@@ -73,8 +73,10 @@ class SimulatedMessages:
 
     def unread(self, workflow_id: str, event_ids: Sequence[str]) -> list[str] | None:
         workflow = self._conductor.workflows.get(workflow_id)
-        if workflow is None or not workflow.ended:
-            return [] if workflow is None else None
+        if workflow is None or workflow_id in self._conductor.removed:
+            raise NotFound("404 No such workflow found by id", 404)
+        if not workflow.ended:
+            return None
         own = _event_of(workflow.input)
         return [one for one in event_ids if one != own and not self.was_pulled(workflow_id, one)]
 

@@ -107,12 +107,15 @@ class Messages:
         """Which of these events' messages, pushed in this order, the workflow has ended without reading; None if it
         hasn't ended.
 
-        None of them if that can't be told: Conductor no longer has it, or has put what a task read elsewhere.
+        None of them if that can't be told, as Conductor has put what a task read elsewhere. Raises NotFound if it
+        doesn't know the workflow.
         """
         if self.status(workflow_id) in UNDER_WAY:
             return None
         found = self.workflow(workflow_id, tasks=True)
-        if found is None or any("externalOutputPayloadStoragePath" in task for task in _pulls(found)):
+        if found is None:
+            raise NotFound(f"no such workflow: {workflow_id}", 404)
+        if any("externalOutputPayloadStoragePath" in task for task in _pulls(found)):
             return []
         read = _read_in(found)
         # A loop may keep only its last tasks, but a queue is read in order.

@@ -13,7 +13,7 @@ from operator import attrgetter
 import structlog
 
 from store.sql.keys import Conversation
-from worker.conductor.errors import ConductorError, Garbled, NotThere, Unreachable, is_denied
+from worker.conductor.errors import ConductorError, Garbled, NotFound, NotThere, Unreachable, is_denied
 from worker.context import Context
 
 log = structlog.get_logger()
@@ -22,6 +22,8 @@ EVERY = 2.0
 """Seconds between two looks for workflows that have ended."""
 _MOST_IN_VAIN = 50
 """Workflows that one look reads although they turn out to run, or can't be read."""
+_GONE_AFTER = 600.0
+"""Seconds for which a workflow must be unknown to a server that knows none of the others: it may be another server."""
 
 
 class UnreadMessages:
@@ -30,12 +32,15 @@ class UnreadMessages:
     def __init__(self, context: Context):
         self._store = context.store
         self._conductor = context.conductor
+        self._clock = context.clock
         self._after = ""
         """The workflow that was read last."""
+        self._unknown: dict[str, float] = {}
+        """Since when Conductor hasn't known workflows."""
 
     def look(self) -> None:
         """Settles what has ended. Raises Unreachable, StoreUnavailable."""
-        suspects = []
+        suspects, is_right = [], False
         for workflow, found in groupby(
             sorted(self._store.conversations.open(), key=attrgetter("workflow")), attrgetter("workflow")
         ):
@@ -45,13 +50,16 @@ class UnreadMessages:
                 raise
             except ConductorError:  # a server without such lists; each is read then
                 running = frozenset()
-            suspects += [one for one in found if one.workflow_id not in running]
+            conversations = list(found)
+            not_running = [one for one in conversations if one.workflow_id not in running]
+            is_right |= len(not_running) < len(conversations)
+            suspects += not_running
         in_turn = sorted(suspects, key=lambda one: (one.workflow_id <= self._after, one.workflow_id))
         in_vain = 0
         for conversation in in_turn:
             self._after = conversation.workflow_id
             try:
-                in_vain += not self._settle(conversation)
+                in_vain += not self._settle(conversation, is_right)
             except Unreachable:
                 raise
             except ConductorError as error:
@@ -65,17 +73,23 @@ class UnreadMessages:
         if (conversation := self._store.conversations.of(workflow_id)) is not None:
             self._settle(conversation)
 
-    def _settle(self, conversation: Conversation) -> bool:
-        """Whether the workflow has ended."""
+    def _settle(self, conversation: Conversation, is_right: bool = False) -> bool:
+        """Whether the workflow has ended. `is_right`: whether the server knows others."""
         workflow_id = conversation.workflow_id
         given = self._store.conversations.given(conversation)
         try:
             unread = self._conductor.messages.unread(workflow_id, [one.event_id for one in given])
+        except NotFound:
+            since = self._unknown.setdefault(workflow_id, self._clock.monotonic())
+            if not is_right and self._clock.monotonic() - since < _GONE_AFTER:
+                return False
+            unread = []  # nobody can tell
         except ConductorError as error:
             # A proxy's page in Conductor's place says nothing about the workflow.
             if isinstance(error, NotThere) or not (isinstance(error, Garbled) or is_denied(error)):
                 raise
             unread = []  # nobody can tell
+        self._unknown.pop(workflow_id, None)
         if unread is None:
             return False
         lost = [one for one in given if one.event_id in unread]

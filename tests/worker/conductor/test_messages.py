@@ -8,7 +8,7 @@ import pytest
 
 from tests.worker.conductor.stand_in import Answer, StandIn
 from worker.conductor.client import Conductor
-from worker.conductor.errors import ConductorError, Refused
+from worker.conductor.errors import ConductorError, NotFound, Refused
 from worker.conductor.messages import Messages
 
 GONE = Answer({"message": "No such workflow found by id: w1"}, 404)
@@ -75,7 +75,8 @@ def test_what_an_ended_workflow_left_unread_is_what_came_after_the_last_that_it_
 
 def test_a_workflow_that_is_gone_has_no_status_and_has_pulled_nothing(server: StandIn, messages: Messages) -> None:
     server.answers = [GONE]
-    assert messages.unread("w1", ["e1"]) == []
+    with pytest.raises(NotFound):
+        messages.unread("w1", ["e1"])
     assert messages.status("w1") is None
     assert not messages.was_pulled("w1", "e1")
 

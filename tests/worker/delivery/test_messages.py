@@ -10,6 +10,7 @@ import pytest
 
 from store.records import Event, NewTarget, Otherwise, Result, Target
 from store.rules.keys import lane_of
+from tests.worker.clock import Clock
 from tests.worker.simulated import Fault
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import NotThere
@@ -50,6 +51,28 @@ def test_what_a_proxy_answers_for_conductor_does_not_tell_what_was_left_unread(b
     assert bench.stored().status == "delivered"
     unread.look()
     assert bench.stored().status == "pending"
+
+
+@pytest.mark.parametrize("knows_others", [False, True])
+def test_an_empty_server_does_not_tell_that_messages_were_read(bench: Bench, knows_others: bool) -> None:
+    first, second = (bench.conductor.begin("flow", correlation_id=key) for key in ("k", "other"))
+    ended(bench, bench.result(claimed(bench)))
+    bench.decide(NewTarget("message", "flow", correlation_id="other", lane=lane_of("flow", "other")))
+    ended(bench, bench.result(bench.store.claims.claim("me", bench.store.now(), 0, 9)[0]))
+    clock = Clock(1000.0)
+    unread = UnreadMessages(bench.context(clock=clock))
+    gone = {first.id} if knows_others else {first.id, second.id}
+    with mock.patch.dict(bench.conductor.workflows):
+        for workflow_id in gone:
+            del bench.conductor.workflows[workflow_id]
+        for _ in range(100):
+            unread.look()
+            clock.seconds += 2
+        still_open = {one.workflow_id for one in bench.store.conversations.open()}
+        assert still_open == ({second.id} if knows_others else gone)
+        clock.seconds += 600
+        unread.look()
+        assert len(bench.store.conversations.open()) == int(knows_others), "it is gone for good"
 
 
 def test_a_look_settles_all_that_have_ended_and_reads_some_of_those_that_run(bench: Bench) -> None:
