@@ -194,8 +194,11 @@ class Discovery:
         which alone is no proof. Yields those that are over."""
         began = self._conductor.now()
         answers = self._index.statuses_of([*dict.fromkeys((*sorted(ended), *self._turn()))])
+        was_another = self.missing.is_another_server
         if over := self.missing.judge(began, answers, self._is_right_server(answers), ended):
             yield Ended(over)
+        # Meanwhile calls may have given up tasks that wait.
+        self._is_distrusted |= was_another and not self.missing.is_another_server
 
     def _is_right_server(self, answers: Mapping[str, TaskStatus | None]) -> bool:
         """Whether the server knows a task, waiting or ended, by which the right one is told; or knows all, while no

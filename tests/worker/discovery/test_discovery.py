@@ -69,6 +69,19 @@ def test_another_server_with_many_tasks_of_its_own_is_not_the_right_one(bench: B
     assert (bench.gone, discovery.missing.is_another_server) == ([], True)
 
 
+def test_back_at_the_right_server_everything_is_read(bench: Bench) -> None:
+    """Calls may have given up tasks meanwhile."""
+    discovery = bench.discovery()
+    [task] = foreign(bench, 1)
+    bench.discover(discovery, task)
+    with mock.patch.dict(bench.conductor.tasks, clear=True):
+        bench.discover(discovery)
+    bench.discover(discovery)
+    bench.discover(discovery)
+    bench.discover(discovery)
+    assert [start == 0 for start in bench.searches] == [True, False, False, True, False]
+
+
 def test_no_more_missing_tasks_are_asked_for_at_a_time_than_others(bench: Bench) -> None:
     discovery, asked = bench.discovery(), []
     with mock.patch.object(bench.conductor, "task", lambda task_id: asked.append(task_id)):
