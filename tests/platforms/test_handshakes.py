@@ -54,6 +54,7 @@ def test_larks_challenge_is_encrypted_and_its_deliveries_are_read_in_clear(make_
 
     asked = {"challenge": "ajls384kdjx98XX", "token": "xxx", "type": "url_verification"}
     assert relay.post("hook", draft(asked, "a-stranger's-key-0123456").body, {}).status_code == 401
+    assert relay.post("hook", json.dumps(asked)).status_code == 401
     assert relay.verified() == set()
     assert relay.post("hook", draft(asked).body, {}).get_json() == {"challenge": "ajls384kdjx98XX"}
     assert relay.verified() == {"hook"}
