@@ -45,7 +45,7 @@ class Found(ApiObject):
 
 
 def find(bridge: Bridge, text: str) -> Found:
-    """What has this id, or one that begins with it: `text` is whole, or the first eight or more characters.
+    """What has this id: `text` is whole, or the first eight or more characters of a UUID.
 
     Raises StoreUnavailable.
     """

@@ -50,6 +50,10 @@ class OfDeliveries(ApiObject):
     )
 
 
+class ToFind(ApiObject):
+    id: str = Field(description="whole; of a UUID the first eight or more characters are enough")
+
+
 class ToTry(ApiObject):
     kind: Kind = Field("matches", description="what is being written")
     criteria: list[str] = Field(description="$.path=value; of once a path alone; may be repeated")

@@ -21,15 +21,15 @@ _DONE = {"complete": "completed", "start": "started it", "message": "sent it a m
 def find_id(here: Here, text: str, as_json: bool) -> None:
     """Find what an ID belongs to: an event, a delivery, a task, a workflow, or a correlation id.
 
-    The first eight characters of an id are enough. Of a workflow it shows what the bridge has done to it, and what it
-    still waits for. Exits with 1 if nothing is found.
+    Of an id in the form of those below, the first eight characters are enough. Of a workflow it shows what the bridge
+    has done to it, and what it still waits for. Exits with 1 if nothing is found.
 
     \b
     Examples:
       webhook-bridge find 7d0c3a30-8f0e-11f0-9d5e-0242ac120002     a workflow's id, from Conductor
       webhook-bridge find 01935c2e                                 the beginning of an event's id
     """
-    found = here.ask("GET find/{text}", lambda bridge: find(bridge, text), text=text)
+    found = here.ask("GET find", lambda bridge: find(bridge, text), id=text)
     nothing = not found["events"] and not found["workflows"]
     if as_json:
         echo_json(found)

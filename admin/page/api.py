@@ -10,7 +10,7 @@ from admin import operations
 from admin.api import objects
 from admin.api.objects import Rejection
 from admin.api.openapi import API, Description, answers
-from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks, ToTry
+from admin.api.queries import Most, MostEvents, OfEvents, OfRejections, OfTasks, ToFind, ToTry
 from admin.check.checking import Checked, check_everything
 from admin.check.health import find_issues, state_of
 from admin.events.failures import Failures
@@ -114,11 +114,11 @@ def check() -> Any:
     return check_everything(here.settings, lambda: here)
 
 
-@blueprint.get("/find/<text>")
-@answers(Found)
-def find_id(text: str) -> Any:
-    """What has this id, or one that begins with it: events, deliveries, tasks, workflows, correlations"""
-    return find(bridge(), text)
+@blueprint.get("/find")
+@answers(Found, query=ToFind)
+def find_id(query: ToFind) -> Any:
+    """What has an id: events, deliveries, tasks, workflows, correlations"""
+    return find(bridge(), query.id)
 
 
 @blueprint.get("/failures")

@@ -35,7 +35,7 @@ def test_events_are_found_by_their_own_their_deliverys_and_their_starts_correlat
 
 
 def test_a_tasks_id_leads_to_its_workflow(client: FlaskClient) -> None:
-    found = client.get("/api/find/task-main").get_json()
+    found = client.get("/api/find?id=task-main").get_json()
     assert [one["workflowId"] for one in found["workflows"]] == ["workflow-deploy-main"]
 
 

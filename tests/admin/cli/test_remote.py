@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from pydantic import SecretStr
 
+from store.records import NewEvent, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.page import browser
 from tests.admin.sample import Sample
@@ -100,3 +101,9 @@ def test_a_wrong_token_and_a_wrong_address_are_said(elsewhere: str) -> None:
     assert "give its token with --token @FILE, or set BRIDGE_TOKEN" in said
     assert "can't be reached" in cli("--server", "http://127.0.0.1:9", "webhooks", code=1).stderr
     assert "'localhost:8090' is not a URL" in cli("--server", "localhost:8090", "webhooks", code=2).stderr
+
+
+def test_an_id_with_a_slash_is_found_elsewhere(there: Cli, sample: Sample) -> None:
+    event_id = new_event_id()
+    sample.store.deliveries.append([NewEvent(event_id, "orders", 1, "{}", {}, {}, 1, "/subscriptions/1/topic 7")])
+    assert event_id in there("find", "/subscriptions/1/topic 7").stdout
