@@ -23,7 +23,9 @@ LONGEST = 20.0
 """Seconds that a body may take to arrive."""
 _PIECE = 16 * 1024
 _PIECE_OF_CHUNKS = 1024
-"""Bytes that are read between two turns. In chunks of one byte each, they take two or three milliseconds."""
+"""Bytes that are read at a time. In chunks of one byte each, they take two or three milliseconds."""
+_LONGEST_TURN = 0.001
+"""Seconds after which others go first. A busy relay takes many times as long for their turn."""
 _LARGEST_REST = 64 * 1024 * 1024
 """Bytes that are still read of a body that was refused."""
 _AT_ONCE = 2
@@ -124,12 +126,14 @@ def discard(stream: Stream, is_chunked: bool) -> None:
 def pieces(stream: Stream, size: int, is_chunked: bool) -> Iterator[bytes]:
     """What arrives, `size` bytes at most. Raises BodyUnreadable."""
     most = _PIECE_OF_CHUNKS if is_chunked else _PIECE
+    until = time.monotonic() + _LONGEST_TURN
     with at_most(LONGEST):
         while size > 0:
             try:
                 piece = stream.read(min(most, size))
-                if len(piece) == most:
-                    let_others_run()  # what is there already arrives without a wait
+                if time.monotonic() > until:  # what is there already arrives without a wait
+                    let_others_run()
+                    until = time.monotonic() + _LONGEST_TURN
             except Exception as error:  # the server's parser and the socket each raise their own exceptions
                 raise BodyUnreadable from error
             if not piece:

@@ -8,7 +8,7 @@ from threading import RLock
 
 import pytest
 
-from relay.http.bodies import IN_MEMORY, Bodies, Overloaded
+from relay.http.bodies import IN_MEMORY, Bodies, Overloaded, pieces
 
 
 def read(bodies: Bodies, sent: io.BytesIO, size: int) -> AbstractContextManager[tuple[bytes, float]]:
@@ -51,3 +51,13 @@ def test_few_large_bodies_are_in_memory_at_a_time(monkeypatch: pytest.MonkeyPatc
             pass
     with read(bodies, io.BytesIO(large), len(large)) as (body, _):
         assert body == large
+
+
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_a_body_that_is_read_at_once_rarely_lets_others_go_first(
+    is_chunked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[None] = []
+    monkeypatch.setattr("relay.http.bodies.let_others_run", lambda: turns.append(None))
+    read_at_once = list(pieces(io.BytesIO(bytes(8 * 1024 * 1024)), 8 * 1024 * 1024, is_chunked))
+    assert len(turns) < len(read_at_once) / 4
