@@ -11,7 +11,7 @@ from store.errors import Unstorable
 from store.records import Agenda, Decision, Event, Target, Task, Term, Workflow
 from store.rules import transitions
 from store.sql import rows, storable
-from store.sql.database import Database, Deciding, Part, Signals
+from store.sql.database import Database, Deciding, Part, Signals, Transaction
 from store.sql.event_rows import Decided, EventRows
 from store.sql.keys import advance, hurry, lanes_of, take_free
 
@@ -20,6 +20,9 @@ MOST_TARGETS = 100_000
 
 
 NOTHING_NEAR: Mapping[str, Sequence[str]] = {}
+_NEAR_KEPT = 6
+"""Tasks of an event: three of its decision, and three of the end of its hold."""
+_NEAR_BEFORE = "SELECT event_id, tasks FROM bridge.near_misses WHERE event_id = ANY(%s)"
 _NEARER = "ON CONFLICT (event_id) DO UPDATE SET tasks = excluded.tasks"
 
 
@@ -85,8 +88,7 @@ class Decisions(ABC):
             over = {event_id: transitions.event_after_hold(found, now) for event_id, found in states.items()}
             by = Decided(now, term.holder, next((one.scan_at for one in decisions if one.scan_at is not None), None))
             targets = self._events.decide(transaction, decided, over, new_rows, by)
-            kept = [(event_id, json.dumps(list(task_ids))) for event_id, task_ids in sorted(near.items())]
-            transaction.insert("bridge.near_misses (event_id, tasks)", kept, _NEARER)
+            _keep_near(transaction, near, expired)
             take_free(transaction, targets)
             advance(transaction, lanes, now)
             hurry(transaction, new, now)
@@ -97,6 +99,18 @@ class Decisions(ABC):
         if len(claimed) < len(new_rows):
             self._signals.notify("targets")
         return claimed
+
+
+def _keep_near(transaction: Transaction, near: Mapping[str, Sequence[str]], expired: Sequence[str]) -> None:
+    """Keeps which tasks came nearest. Of an event that expires, those that had come nearest when it was decided stay:
+    by now others may have taken them."""
+    ended = [event_id for event_id in expired if event_id in near]
+    before = dict(transaction.fetch(_NEAR_BEFORE, (ended,))) if ended else {}
+    kept = []
+    for event_id, task_ids in sorted(near.items()):
+        earlier = json.loads(before.get(event_id, "[]"))
+        kept.append((event_id, json.dumps([*dict.fromkeys([*task_ids, *earlier])][:_NEAR_KEPT])))
+    transaction.insert("bridge.near_misses (event_id, tasks)", kept, _NEARER)
 
 
 def _new_rows(decisions: Iterable[Decision], now: int, worker: str, claim: int) -> list[tuple[Any, ...]]:
