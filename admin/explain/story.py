@@ -87,7 +87,7 @@ def _outcome(event: Event, first: Sequence[Target], others: int) -> str:
         return _named(first, others)
     if event.settled_at == event.decided_at:
         return "it has no target"
-    return f"no task was waiting for it, so it was held until {iso(event.hold_until)} at the latest"
+    return f"no waiting task matched, so it was held until {iso(event.hold_until)} at the latest"
 
 
 def _named(targets: Sequence[Target], others: int = 0) -> str:

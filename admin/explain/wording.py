@@ -79,7 +79,8 @@ def describe_target(target: Target) -> str:
                 f"; the last one failed: {error_of(target)}{again(target)}." if target.error else "."
             )
         case "cancelled":
-            return f"{what} had already ended: {target.error or 'cancelled, timed out, or completed by someone else'}."
+            gone = "it had already ended: cancelled, timed out, or completed by someone else"
+            return f"{what[:1].upper()}{what[1:]} wasn't completed: {target.error or gone}."
         case "unknown":
             remedy = "Look for its effect in Conductor; then replay the event, or acknowledge it."
             return f"It can't be found out whether {what} was completed: {error_of(target)}. {remedy}"

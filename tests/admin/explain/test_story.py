@@ -65,7 +65,8 @@ def test_attempts_are_told_with_their_times_and_errors() -> None:
     late = replace(COMPLETION, state="cancelled", failures=(Attempt(1, NOW + 410, NOW + 700, "it had ended"),))
     assert told(EVENT, late)[3:] == [
         "+700 Attempt 1 for the task wait of deploy (wf-1) failed after 290 ms: it had ended.",
-        "+700 task wait of deploy (wf-1) had already ended: cancelled, timed out, or completed by someone else.",
+        "+700 Task wait of deploy (wf-1) wasn't completed: it had already ended: cancelled, timed out, or completed by "
+        "someone else.",
     ]
     again = replace(START, attempts=3, due_at=NOW + 20_000, failures=failures)
     assert told(EVENT, again)[-1] == "+20000 Next: attempt 4 for the start of on_push."
@@ -78,7 +79,7 @@ def test_attempts_are_told_with_their_times_and_errors() -> None:
 def test_a_held_event_tells_how_long_and_who_came() -> None:
     held = replace(EVENT, status="pending", hold="held", settled_at=None)
     assert told(held)[2].endswith(
-        ": no task was waiting for it, so it was held until 2023-11-14T22:14:20.000Z at the latest."
+        ": no waiting task matched, so it was held until 2023-11-14T22:14:20.000Z at the latest."
     )
     taken = replace(COMPLETION, created_at=NOW + 5000, settled_at=NOW + 5200)
     assert told(EVENT, taken)[3:] == [
@@ -109,7 +110,7 @@ def test_replays_and_what_people_noted_are_told() -> None:
 def test_an_event_of_an_older_version_tells_what_is_known() -> None:
     assert told(EVENT, origins=Origins(None, None, None, None))[:2] == [
         "+0 Received.",
-        "+400 Decided 400 ms after it arrived: no task was waiting for it, so it was held until "
+        "+400 Decided 400 ms after it arrived: no waiting task matched, so it was held until "
         "2023-11-14T22:14:20.000Z at the latest.",
     ]
     undecided = replace(EVENT, decided_at=None, status="pending")
