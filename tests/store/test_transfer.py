@@ -88,7 +88,7 @@ def filled(store: Store) -> Store:
         store.claims.record_results("me", [Result(target, "done", "a \0 in the words", "w9")], NOW + 9)
     decide(store, "e2", NewTarget("start", "ünïcode", correlation_id="d"))
     store.claims.claim("me", NOW + 9, 0, 9, {"w": 5.0})
-    store.decisions.decide(ME, [Decision("e3", "expired", "no")], [], NOW, 0)
+    store.decisions.decide(ME, [Decision("e3", "expired", "no")], [], NOW, 0, {"e3": ["t1"]})
     store.workflows.remember([Workflow("w1", 1, "w1", NOW, None)])
     store.verifications.set_verified("w", "print", NOW)
     store.effects.note("start", NOW)
