@@ -105,7 +105,7 @@ def _keep_near(transaction: Transaction, near: Mapping[str, Sequence[str]], expi
     """Keeps which tasks came nearest. Of an event that expires, those that had come nearest when it was decided stay:
     by now others may have taken them."""
     ended = [event_id for event_id in expired if event_id in near]
-    before = dict(transaction.fetch(_NEAR_BEFORE, (ended,))) if ended else {}
+    before: dict[str, str] = dict(transaction.fetch(_NEAR_BEFORE, (ended,))) if ended else {}
     kept = []
     for event_id, task_ids in sorted(near.items()):
         earlier = json.loads(before.get(event_id, "[]"))
