@@ -138,7 +138,7 @@ def _meaning(
         yield f"The webhook {event.webhook} is no longer defined: nothing more will be delivered for it."
     paused_at = context.paused.get(event.webhook)
     is_undecided = event.status == "pending" and event.decided_at is None
-    if paused_at is not None and event.status == "pending":
+    if paused_at is not None and event.status == "pending" and not is_undecided:  # else it is the cause
         yield (
             f"The webhook has been paused since {iso(paused_at)}: nothing is decided for it until "
             f"`webhook-bridge resume {event.webhook}`."

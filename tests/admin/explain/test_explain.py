@@ -504,9 +504,9 @@ def test_a_start_shows_each_operator_with_the_value_found(when: dict[str, Any], 
 def test_a_paused_webhook_is_the_reason_before_all_others() -> None:
     waits = event(status="pending", decided_at=None)
     found = explain_event(waits, [], context(paused={"hook": NOW}))
-    assert "paused since" in found.meaning[0]
-    assert "webhook-bridge resume hook" in found.meaning[0]
-    assert not any("hasn't decided" in sentence for sentence in found.meaning)
+    assert "paused since" in found.cause
+    assert "webhook-bridge resume hook" in found.remedy
+    assert found.meaning == (), "it is said once"
 
 
 def test_a_pace_is_named_where_targets_wait_for_their_turn() -> None:
