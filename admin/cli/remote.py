@@ -71,8 +71,11 @@ class There(Here):
             fail(f"{self._url} is no admin page of a bridge: it answered {status} without JSON")
         if status >= 400:
             remedy = "; give its token with --token @FILE, or set BRIDGE_TOKEN" if status == 401 else ""
-            said = f": {found.get('message') or found}" if isinstance(found, dict) else ""
-            fail(f"{status}{said}{remedy}")
+            message = found.get("message") if isinstance(found, dict) else None
+            said = f"{message or f'{self._url} answered {status}: {found}'}{remedy}"
+            if status == 400:  # here, too, what was asked for is wrong usage
+                raise click.UsageError(said)
+            fail(said)
         if (since := about.get("Searched-Since")) is not None:
             note_search(since)
         return found

@@ -92,7 +92,11 @@ def test_a_webhook_is_paused_and_resumed_elsewhere(there: Cli, sample: Sample) -
     assert set(sample.store.pauses.paused()) == {"orders"}
     there("resume", "orders")
     assert not sample.store.pauses.paused()
-    assert "no webhook slcak" in there("pause", "slcak", code=1).stderr
+    assert there("pause", "slcak", code=1).stderr.startswith("no webhook slcak")
+
+
+def test_wrong_usage_is_wrong_usage_there_too(there: Cli) -> None:
+    assert "'noon' is not a time" in there("events", "--since", "noon", code=2).stderr
 
 
 def test_a_wrong_token_and_a_wrong_address_are_said(elsewhere: str) -> None:
