@@ -12,7 +12,7 @@ from admin.api.base import ApiObject
 from admin.api.objects import ListedEvent, Task, TaskTarget
 from admin.bridge import Bridge, ids_like
 from store import records
-from store.hiding import masked_target
+from store.hiding import masked_target, may_be_hidden
 from store.records import Target, TaskState
 from store.rules.keys import lane_of
 
@@ -53,14 +53,23 @@ def find(bridge: Bridge, text: str) -> Found:
     event_id = _FURTHER_ENTRY.sub("", given)
     queries = bridge.store.queries
     event_ids: list[str] = []
+    by_delivery: list[str] = []
     tasks: list[records.Task] = []
     targets: list[Target] = []
     for first, last in {(given, given), (event_id, event_id), ids_like(event_id)}:
         event_ids += queries.event_ids(first, last, _MOST)
-        event_ids += queries.event_ids_of_delivery(first, last, _MOST)
+        by_delivery += queries.event_ids_of_delivery(first, last, _MOST)
         tasks += queries.tasks_with(first, last, _MOST)
         targets += queries.targets_with(first, last, _MOST)
-    lanes = {lane_of(one.workflow, given) for webhook in bridge.definitions.webhooks for one in webhook.messages}
+    # A delivery id, or a message's key, may be what `hide` names: then nobody learns that it was guessed.
+    delivered = queries.listed(by_delivery).values()
+    event_ids += [event.id for event in delivered if bridge.hide(event.webhook) == ()]
+    lanes = {
+        lane_of(message.workflow, given)
+        for webhook in bridge.definitions.webhooks
+        for message in webhook.messages
+        if not may_be_hidden(message.key, bridge.hide(webhook.name))
+    }
     if lanes:
         targets += queries.targets_in_lanes(sorted(lanes), _MOST)
     names = {task.workflow_id: task.workflow for task in tasks}

@@ -42,3 +42,11 @@ def test_a_tasks_id_leads_to_its_workflow(client: FlaskClient) -> None:
 def test_nothing_is_said_to_be_nothing(cli: Cli, client: FlaskClient) -> None:
     assert "nothing has the id 7d0c3a30" in cli("find", "7d0c3a30", code=1).stderr
     assert "Nothing has it" in client.get("/find?id=%3Cb%3E").get_data(as_text=True)
+
+
+def test_a_delivery_id_that_is_hidden_is_not_found(cli: Cli, sample: Sample) -> None:
+    assert "event " in cli("find", "d1").stdout
+    definitions = sample.folder / "webhooks.yaml"
+    hiding = definitions.read_text(encoding="utf-8").replace("platform: github\n", "platform: github\n    hide: [$.a]\n")
+    definitions.write_text(hiding, encoding="utf-8")
+    assert "nothing has the id d1" in cli("find", "d1", code=1).stderr
