@@ -112,7 +112,7 @@ class Bridge:
                 raise NotFound(f"several events' ids begin with {given}: {names}; write more of the one you mean")
             found = self.store.queries.event(ids[0]) if ids else None
         if found is None:
-            raise NotFound(f"no event {given}")
+            raise NotFound(f"no event {given}; webhook-bridge find {given} looks for whatever else has that id")
         return found
 
     def hide(self, webhook: str) -> Hidden:
@@ -155,7 +155,8 @@ class Bridge:
         if task is None:
             if found := self.store.quarantine.items("task", ids=[task_id]):
                 raise NotFound(f"task {task_id} can't be read: it is {describe_set_aside(found[0])}")
-            raise NotFound(f"no task {task_id} is known: the worker hasn't found it, or it was pruned")
+            unknown = f"no task {task_id} is known: the worker hasn't found it, or it was pruned"
+            raise NotFound(f"{unknown}; webhook-bridge find {task_id} looks for whatever else has that id")
         return task
 
     def broken_tasks(self, limit: int, workflow: str | None = None) -> list[Task]:

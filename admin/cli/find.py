@@ -48,7 +48,7 @@ def find_id(here: Here, text: str, as_json: bool) -> None:
 
 
 def _echo_workflow(workflow: Json) -> None:
-    click.echo(f"workflow {plain(workflow['workflowId'])}, a {plain(workflow['workflow'])}")
+    click.echo(f"workflow {plain(workflow['workflow'])} {plain(workflow['workflowId'])}")
     for target in workflow["done"]:
         what = _DONE[target["kind"]]
         if target["kind"] == "complete":
@@ -61,5 +61,6 @@ def _echo_workflow(workflow: Json) -> None:
     for task in waiting:
         why = f", broken: {task['broken']}" if "broken" in task else f" for {compact(task['matches'])}"
         click.echo(f"  {task['waitingSince']}  waits at {plain(task['referenceName'] + why)}")
+        click.echo(f"    what recent events lacked: webhook-bridge tasks show {plain(task['taskId'])}")
     if not waiting:
         click.echo("  no task of it is known to be waiting")

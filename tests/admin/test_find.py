@@ -19,8 +19,10 @@ def test_a_workflows_id_shows_what_was_done_to_it_and_what_it_waits_for(
     assert "no task of it is known to be waiting" in done
     waiting = cli("find", "workflow-deploy-other").stdout
     assert 'waits at wait_other for {"$.ref": "refs/heads/dev"}' in waiting
+    assert f"webhook-bridge tasks show {sample.tasks['other']}" in waiting
     page = client.get("/find?id=workflow-deploy-main").get_data(as_text=True)
     assert f"/events/{delivered}" in page and "wait_for_push" in page
+    assert "refs/heads/dev" in client.get("/find?id=workflow-deploy-other").get_data(as_text=True)
 
 
 def test_events_are_found_by_their_own_their_deliverys_and_their_starts_correlation_id(

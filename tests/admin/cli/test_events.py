@@ -103,7 +103,7 @@ def test_an_event_is_explained_task_by_task(cli: Cli, sample: Sample) -> None:
 def test_an_event_that_is_not_there_is_1(cli: Cli) -> None:
     for command in ("show", "explain", "replay"):
         result = cli("events", command, "nothing", code=1)
-        assert result.stderr == "no event nothing\n"
+        assert result.stderr.startswith("no event nothing; webhook-bridge find nothing looks")
         assert result.stdout == ""
 
 
