@@ -31,12 +31,12 @@ from testkit.client import Conductor
 from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import running_children, stop_all_on_exit
-from tests.chance import HOW_TO_REPEAT, SEED
+from tests.support.chance import HOW_TO_REPEAT, SEED
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-    from tests.admin.page.browser import Kept
+    from tests.support.browser import Kept
 
 # On a machine that is busy a first draw may take seconds, which says nothing about the program.
 settings.register_profile(
@@ -114,7 +114,7 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture
 def migrated_url(postgres: Postgres) -> Iterator[str]:
     """A database of the test's own on it, with the bridge's tables."""
-    from tests.store.postgres_backend import migrated
+    from tests.support.postgres_backend import migrated
 
     url = migrated(postgres)
     yield url
@@ -134,7 +134,7 @@ def own_postgres() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Kept]:
     """Chromium, started when the first test asks for it: its start takes longer than most tests in it."""
-    from tests.admin.page import browser  # needs selenium, which other tests don't
+    from tests.support import browser  # needs selenium, which other tests don't
 
     yield browser.KEPT
     browser.KEPT.end()
@@ -143,7 +143,7 @@ def chromium() -> Iterator[Kept]:
 @pytest.fixture(scope="module")
 def driver(chromium: Kept) -> Iterator[Chrome]:
     """Chromium for a module's tests, as if it were new. Its modules say what they skip without it."""
-    from tests.admin.page import browser
+    from tests.support import browser
 
     yield chromium.get()
     browser.forget(chromium.get())
@@ -154,7 +154,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """Ends Chromium if the next test doesn't need it: without a page, too, it takes a twentieth of a processor."""
     yield
     if "driver" in getattr(item, "fixturenames", ()) and "driver" not in getattr(nextitem, "fixturenames", ()):
-        from tests.admin.page import browser
+        from tests.support import browser
 
         browser.KEPT.end()
 

@@ -13,8 +13,8 @@ import pytest
 from config.settings import Settings
 from platforms import PLATFORMS
 from testkit.conductor import RELEASE
-from tests.acceptance import pages
-from tests.acceptance.document import RECIPES, recipe
+from tests.support import pages
+from tests.support.document import RECIPES, recipe
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

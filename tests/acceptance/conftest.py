@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from testkit.postgres import Postgres
-from tests.acceptance.bridge import Bridge
 from tests.acceptance.shell import Shell, Workplace
+from tests.support.bridge import Bridge
 
 STORES = (os.environ.get("TEST_STORE", "sqlite"),)
 """Which stores a module's tests run on, unless the module says so itself (`STORES`)."""

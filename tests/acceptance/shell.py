@@ -18,8 +18,8 @@ from admin.cli import main
 from demo import preparations
 from testkit import PATIENCE
 from testkit.processes import Child, free_port, start_admin
-from tests.acceptance.bridge import Bridge
-from tests.acceptance.document import Step
+from tests.support.bridge import Bridge
+from tests.support.document import Step
 
 _PRELUDE = """
 webhook-bridge() {

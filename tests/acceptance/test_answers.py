@@ -11,7 +11,7 @@ import pytest
 from store.records import EventStatus
 from testkit.client import Answer, Conductor, by_hand, wait_for, wait_for_webhook
 from testkit.processes import ROOT
-from tests.acceptance.bridge import API_KEY, Bridge, unique
+from tests.support.bridge import API_KEY, Bridge, unique
 
 STORES = ("sqlite", "postgres")
 SECTION = (

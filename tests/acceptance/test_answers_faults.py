@@ -13,11 +13,11 @@ import pytest
 from testkit import PATIENCE
 from testkit.backends import Conductors, chosen_kind
 from testkit.client import Answer, Conductor
-from tests.acceptance.bridge import Bridge, started_by, unique
 from tests.acceptance.faults.clients import BROKEN, Clients
-from tests.acceptance.faults.kills import kills, storm
-from tests.chance import SEED
-from tests.storms import lasting
+from tests.support.bridge import Bridge, started_by, unique
+from tests.support.chance import SEED
+from tests.support.kills import kills, storm
+from tests.support.storms import lasting
 
 pytestmark = [pytest.mark.server, pytest.mark.long, pytest.mark.storm]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from testkit import signing
 from testkit.client import Conductor, http, outputs, wait_for, wait_for_webhook
-from tests.acceptance.bridge import API_KEY, GITHUB_SECRET, Bridge, accepted, unique, waiting
+from tests.support.bridge import API_KEY, GITHUB_SECRET, Bridge, accepted, unique, waiting
 
 WEBHOOKS = f"""
 webhooks:

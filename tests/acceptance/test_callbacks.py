@@ -17,8 +17,8 @@ from testkit.client import Answer, Conductor, RequestFailed, by_hand, http, wait
 from testkit.conductor import ConductorServer
 from testkit.processes import free_port, start_admin
 from testkit.services import Services
-from tests.acceptance.bridge import Bridge, unique
-from tests.acceptance.document import Document
+from tests.support.bridge import Bridge, unique
+from tests.support.document import Document
 
 SECTION = re.search(r"^## Callback URLs$(.*?)^## ", Document("docs/definitions.md").text, re.MULTILINE | re.DOTALL)
 assert SECTION is not None

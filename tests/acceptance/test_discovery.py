@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique, waiting
-from tests.acceptance.faults.proxy import FaultyProxy, port_of
+from tests.support.bridge import Bridge, unique, waiting
+from tests.support.faulty_proxy import FaultyProxy, port_of
 
 pytestmark = pytest.mark.server
 GO = {"$.kind": "go"}

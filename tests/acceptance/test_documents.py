@@ -16,10 +16,10 @@ from testkit import sample
 from testkit.client import Conductor, wait_for
 from testkit.conductor import ConductorServer
 from testkit.services import SECRETS, Services
-from tests.acceptance.bridge import Bridge, started_by
-from tests.acceptance.document import RECIPES, recipe
-from tests.acceptance.pages import LEFT_OUT, PAGES, RUN
 from tests.acceptance.shell import Shell, Workplace
+from tests.support.bridge import Bridge, started_by
+from tests.support.document import RECIPES, recipe
+from tests.support.pages import LEFT_OUT, PAGES, RUN
 
 pytestmark = pytest.mark.skipif(
     "TEST_CONDUCTOR_SERVER_URL" in os.environ,

@@ -14,12 +14,12 @@ import pytest
 from testkit import PATIENCE
 from testkit.backends import Conductors
 from testkit.client import Conductor
-from tests.acceptance.bridge import Bridge
-from tests.acceptance.faults.kills import kills, storm
 from tests.acceptance.faults.load import Load, webhooks
-from tests.acceptance.faults.proxy import FAULTS, Fault, FaultyProxy
-from tests.chance import SEED
-from tests.storms import lasting
+from tests.support.bridge import Bridge
+from tests.support.chance import SEED
+from tests.support.faulty_proxy import FAULTS, Fault, FaultyProxy
+from tests.support.kills import kills, storm
+from tests.support.storms import lasting
 
 SECONDS = lasting(5)
 

@@ -17,8 +17,8 @@ import pytest
 from testkit import PATIENCE
 from testkit.client import Answer, Conductor, RequestFailed, http, outputs, set_variable, wait_for, wait_for_webhook
 from testkit.processes import children_of
-from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.clients import Clients
+from tests.support.bridge import Bridge, unique
 
 WEBHOOKS = f"""
 webhooks:

@@ -12,7 +12,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from testkit.client import Conductor, outputs, set_variable, wait_for, wait_for_webhook
 from testkit.http_server import Handler, HttpServer
-from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique
+from tests.support.bridge import API_KEY, Bridge, accepted, started_by, unique
 
 WEBHOOKS = f"""
 webhooks:

@@ -18,9 +18,9 @@ from demo import preparations
 from testkit import PATIENCE
 from testkit.client import Conductor, outputs, wait_for
 from testkit.processes import Child, free_port, status_of
-from tests.acceptance.bridge import unique
-from tests.acceptance.document import Step
-from tests.acceptance.pages import LEFT_OUT, PAGES
+from tests.support.bridge import unique
+from tests.support.document import Step
+from tests.support.pages import LEFT_OUT, PAGES
 
 pytestmark = pytest.mark.slow(60)
 

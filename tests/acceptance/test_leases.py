@@ -7,7 +7,7 @@ import time
 import pytest
 
 from testkit.client import Conductor, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
+from tests.support.bridge import Bridge, unique
 
 pytestmark = pytest.mark.server
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from testkit.client import Conductor, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
+from tests.support.bridge import Bridge, unique
 
 WEBHOOKS = """
 webhooks:

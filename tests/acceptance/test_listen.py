@@ -12,7 +12,7 @@ import pytest
 
 from testkit import PATIENCE
 from testkit.processes import Child, free_port, start_admin
-from tests.acceptance.bridge import Bridge, accepted
+from tests.support.bridge import Bridge, accepted
 
 pytestmark = pytest.mark.long
 TOKEN = "the-token-of-the-public-bridge"

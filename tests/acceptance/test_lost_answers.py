@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from testkit.client import Conductor, RequestFailed, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
-from tests.acceptance.faults.proxy import Fault, FaultyProxy, port_of
+from tests.support.bridge import Bridge, unique
+from tests.support.faulty_proxy import Fault, FaultyProxy, port_of
 
 LOOP, WAITS, STARTED, TOLD = unique("loop"), unique("waits"), unique("started"), unique("told")
 WEBHOOKS = f"""

@@ -13,7 +13,7 @@ import pytest
 from store.rules.keys import LONGEST_KEY
 from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for
 from testkit.processes import ROOT
-from tests.acceptance.bridge import API_KEY, Bridge, accepted, started_by, unique
+from tests.support.bridge import API_KEY, Bridge, accepted, started_by, unique
 
 STORES = ("sqlite", "postgres")
 PAGE = (ROOT / "docs" / "definitions.md").read_text(encoding="utf-8")

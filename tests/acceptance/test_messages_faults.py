@@ -20,12 +20,12 @@ from testkit import PATIENCE
 from testkit.backends import Conductors
 from testkit.client import Conductor, by_hand
 from testkit.processes import Child, start_worker
-from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.clients import until_accepted
-from tests.acceptance.faults.kills import restart_conductor, restart_relay, restart_worker, storm
 from tests.acceptance.test_messages import payloads, pull
-from tests.chance import SEED
-from tests.storms import lasting
+from tests.support.bridge import Bridge, unique
+from tests.support.chance import SEED
+from tests.support.kills import restart_conductor, restart_relay, restart_worker, storm
+from tests.support.storms import lasting
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(40)]
 SECONDS = lasting(5)

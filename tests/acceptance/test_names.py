@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
-from tests.acceptance.faults.proxy import FaultyProxy, port_of
+from tests.support.bridge import Bridge, unique
+from tests.support.faulty_proxy import FaultyProxy, port_of
 
 RESUMED, STARTED, TOLD = unique("team/resume"), unique("team/charge"), unique("team\\\\chat")
 WEBHOOKS = f"""

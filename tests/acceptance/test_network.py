@@ -9,8 +9,8 @@ import pytest
 from testkit.backends import Conductors
 from testkit.client import Conductor, set_variable, wait_for
 from testkit.processes import Failed
-from tests.acceptance.bridge import Bridge, started_by, unique
 from tests.acceptance.faults.namespace import Namespace
+from tests.support.bridge import Bridge, started_by, unique
 
 WEBHOOKS = f"""
 webhooks:

@@ -13,9 +13,9 @@ from selenium.webdriver.common.by import By
 
 from config.settings import Settings
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
-from tests.admin.page import browser
 from tests.admin.page.test_browser import await_true
+from tests.support import browser
+from tests.support.bridge import Bridge, unique
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

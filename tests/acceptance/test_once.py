@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, started_by, unique
+from tests.support.bridge import Bridge, started_by, unique
 
 KEY = 'headers: {X-Api-Key: "${API_KEY}"}'
 RELAY = False

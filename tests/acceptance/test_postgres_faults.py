@@ -23,13 +23,13 @@ from store.sql.event_search import EventFilter
 from testkit.client import Answer, Conductor, http, wait_for
 from testkit.postgres import Postgres, unprivileged
 from testkit.processes import Child, Failed, free_port
-from tests.acceptance.bridge import Bridge
-from tests.acceptance.faults.fleet import Fleet
-from tests.acceptance.faults.kills import restart_relay, restart_worker, storm
 from tests.acceptance.faults.load import Load, webhooks
 from tests.acceptance.faults.namespace import Namespace
-from tests.chance import SEED
-from tests.storms import lasting
+from tests.support.bridge import Bridge
+from tests.support.chance import SEED
+from tests.support.fleet import Fleet
+from tests.support.kills import restart_relay, restart_worker, storm
+from tests.support.storms import lasting
 
 pytestmark = pytest.mark.long
 SECONDS = lasting(5)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from testkit.client import Conductor, outputs, wait_for
 from testkit.proxy import Proxy
-from tests.acceptance.bridge import Bridge, unique, waiting
-from tests.acceptance.faults.proxy import port_of
+from tests.support.bridge import Bridge, unique, waiting
+from tests.support.faulty_proxy import port_of
 
 
 def webhooks(*names: str, more: str = "") -> str:

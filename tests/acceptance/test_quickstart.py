@@ -8,8 +8,8 @@ import pytest
 
 from testkit import sample
 from testkit.client import Conductor
-from tests.acceptance.pages import LEFT_OUT, PAGES
 from tests.acceptance.shell import Shell
+from tests.support.pages import LEFT_OUT, PAGES
 
 
 @pytest.mark.skipif("TEST_CONDUCTOR_SERVER_URL" in os.environ, reason="others' workflows may wait on that server")

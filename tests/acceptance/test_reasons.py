@@ -7,7 +7,7 @@ import json
 from admin.page.app import create_app
 from config.settings import load_settings
 from testkit.client import Conductor, wait_for
-from tests.acceptance.bridge import Bridge, unique, waiting
+from tests.support.bridge import Bridge, unique, waiting
 
 WEBHOOKS = f"""
 webhooks:

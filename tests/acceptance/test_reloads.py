@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from testkit.client import Conductor, outputs, wait_for
-from tests.acceptance.bridge import API_KEY, Bridge, accepted, waiting
 from tests.acceptance.test_processes import webhooks
+from tests.support.bridge import API_KEY, Bridge, accepted, waiting
 
 WEBHOOKS = webhooks("relay_restart", "reload_old", "hup_old")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from testkit.client import Conductor, by_hand, outputs, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, accepted, unique, waiting
+from tests.support.bridge import Bridge, accepted, unique, waiting
 
 ORDERS = """
   - name: {name}

@@ -14,9 +14,9 @@ import pytest
 from store.open import open_store
 from testkit import PATIENCE
 from testkit.client import Conductor, RequestFailed, outputs, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, accepted, unique
 from tests.acceptance.faults.clients import Clients
-from tests.acceptance.faults.fleet import Fleet
+from tests.support.bridge import Bridge, accepted, unique
+from tests.support.fleet import Fleet
 
 pytestmark = pytest.mark.long
 WEBHOOKS = f"""

@@ -16,11 +16,11 @@ import pytest
 from testkit import PATIENCE
 from testkit.backends import Conductors, chosen_kind
 from testkit.client import Conductor, wait_for
-from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.load import webhooks
 from tests.acceptance.faults.sick import AILMENTS, SickLoad, SickProxy
-from tests.chance import SEED
-from tests.storms import lasting
+from tests.support.bridge import Bridge, unique
+from tests.support.chance import SEED
+from tests.support.storms import lasting
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow(60)]
 STORES = (os.environ.get("TEST_STORE", "postgres" if chosen_kind() == "postgres" else "sqlite"),)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, accepted, started_by, unique
-from tests.acceptance.faults.proxy import Fault, FaultyProxy, port_of
+from tests.support.bridge import Bridge, accepted, started_by, unique
+from tests.support.faulty_proxy import Fault, FaultyProxy, port_of
 
 STORES = ("sqlite", "postgres")
 RELAY = False

@@ -12,9 +12,9 @@ import pytest
 
 from testkit.client import Conductor, outputs, wait_for, wait_for_webhook
 from testkit.conductor import ConductorServer
-from tests.acceptance.bridge import Bridge, unique, waiting
-from tests.acceptance.faults.proxy import Exchange, HttpProxy, port_of
 from tests.acceptance.test_discovery import GO, taken_by_somebody, webhooks
+from tests.support.bridge import Bridge, unique, waiting
+from tests.support.faulty_proxy import Exchange, HttpProxy, port_of
 
 pytestmark = pytest.mark.server
 RESOURCE_NOT_FOUND = json.dumps({"statusCode": 404, "message": "Resource not found"}).encode()

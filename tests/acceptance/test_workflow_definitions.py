@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testkit.client import Conductor, set_variable, wait_for, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
+from tests.support.bridge import Bridge, unique
 from worker.misfits import misfits_in
 
 NESTED, NOTHING, OUTER, INNER, DYNAMIC = map(unique, ("wd_nested", "wd_nothing", "wd_outer", "wd_inner", "wd_dynamic"))

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from admin.cli import main
 from admin.page.app import create_app
 from config.settings import Settings
-from tests.admin.sample import Sample, make_sample
+from tests.support.sample import Sample, make_sample
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 from flask.testing import FlaskClient
 
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def test_a_workflows_id_shows_what_was_done_to_it_and_what_it_waits_for(

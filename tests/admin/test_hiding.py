@@ -12,7 +12,7 @@ import pytest
 from config.webhooks import load_definitions
 from store.hiding import BLANK, masked, masked_target, may_be_hidden
 from store.records import Event
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 PAYLOAD = {"card": {"number": "4111-1111", "name": "Robin"}, "items": [{"pin": 1}, {"pin": 2}], "kept": "x"}
 

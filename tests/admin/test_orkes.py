@@ -11,7 +11,7 @@ import pytest
 from admin.orkes.importing import NotOrkes, convert, read_webhooks, to_yaml
 from config.webhooks import Webhook, load_definitions
 from platforms import PLATFORMS
-from tests.admin.sample import P256_KEY as KEY
+from tests.support.sample import P256_KEY as KEY
 
 SECRET = "never-to-be-printed"
 

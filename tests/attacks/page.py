@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.admin.page.webhook_page import Page
+from tests.support.webhook_page import Page
 
 SECRET = "somebody-elses-secret-0123456789"
 STRONG = "9f86d081884c7d659a2feaa0c55ad015"

@@ -17,8 +17,8 @@ from selenium.webdriver.common.by import By
 from relay.app import create_app as create_relay
 from store.delivery_records import WithoutEvent
 from store.records import Change, Decision, NewTarget, Result, SetAside, Task, Term
-from tests.admin.page import browser
-from tests.admin.sample import Sample, make_sample
+from tests.support import browser
+from tests.support.sample import Sample, make_sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -22,7 +22,7 @@ from admin.page.webhooks import DefinitionsFolder
 from store.sql.event_search import EventFilter
 from store.story import Note
 from store.transfer import TABLES
-from tests.admin.sample import DEFINITIONS, Sample, keep_refused, make_sample
+from tests.support.sample import DEFINITIONS, Sample, keep_refused, make_sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 CHANGING = ("POST", "PUT", "DELETE")

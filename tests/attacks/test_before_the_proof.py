@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from platforms import bodies
-from tests.relay.bridge import MakeRelay
 from tests.relay.http.test_peers import connect
 from tests.relay.test_gunicorn import KEY, Process, serving
+from tests.support.relay import MakeRelay
 
 SECRET = "0123456789abcdef0123456789abcdef"
 INSIDE: dict[str, dict[str, Any]] = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.relay.bridge import Clock, MakeRelay
 from tests.relay.callbacks.test_urls import APPROVALS, BROWSER, ID, SECRET, token
+from tests.support.relay import Clock, MakeRelay
 
 QUERIES = (
     "decision=approved",

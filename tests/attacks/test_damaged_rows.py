@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from admin.page.app import create_app
 from store.delivery_records import RawDelivery, WithoutEvent
-from tests.admin.sample import Sample, keep_refused, make_sample
+from tests.support.sample import Sample, keep_refused, make_sample
 
 PAGES = (
     "/",

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.attacks.test_known_breaks import RFC3339, SECRET, STAMP, hub, mac, text, zendesk
-from tests.relay.bridge import NOW, Clock, MakeRelay
+from tests.support.relay import NOW, Clock, MakeRelay
 
 URL = "https://h.example/hook?tenant=1"
 

@@ -22,9 +22,9 @@ from store.records import Decision, NewEvent, Task, new_event_id
 from store.sql.store import Store
 from testkit import PATIENCE
 from tests.admin.conftest import Cli
-from tests.admin.sample import settings_for
 from tests.attacks.page import STRONG
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
+from tests.support.sample import settings_for
 
 # --- what is hidden ---
 

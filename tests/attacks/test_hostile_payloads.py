@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from store.sqlite import open_store
-from tests.relay.bridge import Relay
+from tests.support.relay import Relay
 
 
 def based(data: bytes) -> str:

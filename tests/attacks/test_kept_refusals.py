@@ -18,7 +18,7 @@ from relay.reports.retry import events_of
 from relay.route import Route
 from relay.verify.secrets import without_secrets
 from store.delivery_records import RawDelivery
-from tests.attacks.genuine import Genuine, deliveries_of
+from tests.support.genuine import Genuine, deliveries_of
 
 NEVER = {"aws-sns", "cloudevents", "gitlab", "google-pubsub", "microsoft-graph", "microsoft-teams", "okta"}
 """Platforms with a token, with the proof in Authorization, or with the vendor's keys."""

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from platforms import PLATFORMS
-from tests.attacks.genuine import deliveries_of
 from tests.attacks.test_unsigned import Target, is_of_sender, send, sent
 from tests.platforms.test_properties import SECRETS
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.support.genuine import deliveries_of
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.test_known_breaks import FORM, SECRET, mac, text
-from tests.relay.bridge import MakeRelay
+from tests.support.relay import MakeRelay
 
 KEY = "44782DEF547AAA06C910C43932B1EB0C71FC68D9D0C057550C48EC2ACF6BA056"
 URL = "https://h.example/sms"

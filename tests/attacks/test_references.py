@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.admin.conftest import Cli
-from tests.admin.page.webhook_page import Page
 from tests.attacks.page import SECRET, STRONG
 from tests.attacks.page import page as page
+from tests.support.webhook_page import Page
 
 REFERENCES = ("${OTHER_SECRET}", "${file:secrets/other}", "a${OTHER_SECRET}", "$${OTHER_SECRET}")
 

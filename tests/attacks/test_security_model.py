@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from platforms import PLATFORMS
-from tests.attacks.genuine import deliveries_of, is_alike
 from tests.attacks.test_unsigned import EXCEPT, is_of_sender, send, sent
 from tests.platforms.test_judges import JUDGES
-from tests.relay.bridge import Clock, MakeRelay
 from tests.relay.verify.test_vectors import VECTORS
+from tests.support.genuine import deliveries_of, is_alike
+from tests.support.relay import Clock, MakeRelay
 
 DOCS = Path(__file__).parents[2] / "docs"
 MODEL = (DOCS / "security-model.md").read_text(encoding="utf-8")

@@ -10,8 +10,8 @@ from cryptography.x509.oid import NameOID
 
 from config.webhooks import DefinitionsError, load_definitions
 from platforms import PLATFORMS
-from tests.relay.bridge import MakeRelay
 from tests.relay.verify.test_mtls import relay_for, status
+from tests.support.relay import MakeRelay
 
 
 def oneline(*parts: tuple[str, str]) -> str:

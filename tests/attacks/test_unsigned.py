@@ -18,8 +18,8 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from platforms import PLATFORMS
-from tests.attacks.genuine import Genuine, deliveries_of, is_alike
-from tests.relay.bridge import Clock, MakeRelay, Relay
+from tests.support.genuine import Genuine, deliveries_of, is_alike
+from tests.support.relay import Clock, MakeRelay, Relay
 
 TAKEN = {200, 204}
 REFUSED = {400, 401, 403, 404, 405, 413, 415}
@@ -338,7 +338,7 @@ def test_nothing_unsigned_changes_what_a_delivery_is(
     platform: str, make_relay: MakeRelay, clock: Clock, tmp_path: Path
 ) -> None:
     found = list(deliveries_of(platform, tmp_path))
-    assert found, f"no genuine delivery of {platform}: add one to tests/attacks/genuine.py"
+    assert found, f"no genuine delivery of {platform}: add one to tests/support/genuine.py"
     taken = 0
     for genuine in found:
         if _is_unreadable(genuine) or is_of_sender(genuine):

@@ -13,11 +13,11 @@ from admin.page.app import create_app
 from platforms.verifiers import Draft
 from store.open import open_store
 from store.records import Task
-from tests.admin.page.webhook_page import Page
-from tests.admin.sample import HOSTILE, settings_for
 from tests.attacks.page import SECRET, STRONG
 from tests.attacks.page import page as page
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
+from tests.support.sample import HOSTILE, settings_for
+from tests.support.webhook_page import Page
 
 
 def test_edit_shows_no_inline_secret_after_an_error_either(page: Page) -> None:

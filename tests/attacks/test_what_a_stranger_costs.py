@@ -15,9 +15,9 @@ import pytest
 from testkit import PATIENCE, eventually
 from testkit.processes import children_of
 from testkit.strangers import NO_HTTP
-from tests.relay.bridge import MakeRelay
 from tests.relay.http.test_peers import Answers, connect, request
 from tests.relay.test_gunicorn import KEY, Process, serving
+from tests.support.relay import MakeRelay
 
 DEFINITIONS = f"""webhooks:
   - {{name: one, headers: {{X-Api-Key: {KEY}}}, receivers: {{a: any}}}}

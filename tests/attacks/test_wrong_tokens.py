@@ -10,9 +10,9 @@ import pytest
 from admin.page.access import COOKIE, SESSION_SECONDS, Sessions
 from admin.page.app import create_app
 from store.delivery_records import WRONG_TOKEN
-from tests.admin.page.webhook_page import ADMIN, VIEWER, Page
-from tests.admin.sample import settings_for
 from tests.attacks.page import page as page
+from tests.support.sample import settings_for
+from tests.support.webhook_page import ADMIN, VIEWER, Page
 
 
 @pytest.fixture

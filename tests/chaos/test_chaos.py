@@ -30,12 +30,12 @@ from testkit.postgres import Postgres
 from testkit.processes import Failed
 from testkit.wall_clock import WallClock
 from tests.acceptance.faults import flood
-from tests.acceptance.faults.fleet import Fleet
 from tests.acceptance.faults.flood import Flood
-from tests.acceptance.faults.kills import restart_relay, restart_worker
 from tests.acceptance.faults.ledger import Ledger
-from tests.chance import SEED
-from tests.storms import lasting
+from tests.support.chance import SEED
+from tests.support.fleet import Fleet
+from tests.support.kills import restart_relay, restart_worker
+from tests.support.storms import lasting
 
 pytestmark = [pytest.mark.long, pytest.mark.storm, pytest.mark.slow]
 SECONDS = lasting(6)

@@ -17,7 +17,7 @@ from testkit.postgres import Postgres
 from testkit.processes import stop_all_on_exit
 from tests.cluster.load import SLACK_SECRET, Load
 from tests.cluster.operator import IMAGE, Operator, first_address, run
-from tests.deploy.chart import helm_path
+from tests.support.chart import helm_path
 
 TOKEN = "token-of-the-page"
 

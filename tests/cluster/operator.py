@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from testkit.client import wait_for
-from tests.deploy.chart import CHART, NAME, RELEASE, helm_path
+from tests.support.chart import CHART, NAME, RELEASE, helm_path
 
 IMAGE = "TEST_CLUSTER_IMAGE"
 """The image that the cluster's nodes have, or can pull: `REPOSITORY:TAG`. It is what turns these tests on."""

@@ -12,7 +12,7 @@ from testkit.client import wait_for
 from testkit.postgres import Postgres, find_programs
 from tests.cluster.load import SLACK_SECRET, Load
 from tests.cluster.operator import Operator, Refused, nodes, run
-from tests.deploy.chart import CHART, NAME, RELEASE
+from tests.support.chart import CHART, NAME, RELEASE
 
 pytestmark = pytest.mark.cluster
 SECRET = "${file:/run/secrets/bridge/webhook-secrets/SLACK_SIGNING_SECRET}"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.cluster.load import Load
 from tests.cluster.operator import Operator
-from tests.deploy.chart import NAME
+from tests.support.chart import NAME
 
 pytestmark = pytest.mark.cluster
 

@@ -14,7 +14,7 @@ from config.json_schemas import load_schema
 from config.webhooks import load_definitions
 from criteria.operators import NAMES, Operators
 from platforms import PLATFORMS
-from tests.admin.sample import P256_KEY
+from tests.support.sample import P256_KEY
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "definitions.md").read_text(encoding="utf-8")
 WEBHOOKS = [block for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL) if block.startswith("  - name:")]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from criteria.conditions import Conditions
 from criteria.matches import BadMatches, Criteria
-from tests.criteria import naive
 from tests.criteria.test_matches import scalars, values
 from tests.criteria.test_operators import operators
+from tests.support import naive
 
 PUSH = {"ref": "refs/heads/main", "size": 12, "commits": [{"by": "ann", "lines": 3}, {"by": "bob", "lines": 40}]}
 

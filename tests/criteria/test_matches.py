@@ -13,7 +13,7 @@ from criteria.document import Document
 from criteria.equality import comparison_key, shortest_text
 from criteria.evaluator import MAX_STEPS
 from criteria.matches import BadMatches, Criteria, matches_of
-from tests.criteria import naive
+from tests.support import naive
 
 numbers = st.one_of(
     st.integers(),

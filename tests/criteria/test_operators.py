@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from criteria.operators import NAMES, BadOperators, Operators, find_faults, is_operators
-from tests.criteria import naive
 from tests.criteria.test_matches import numbers, scalars, values
+from tests.support import naive
 
 texts = st.one_of(st.text(max_size=3), st.sampled_from(["main", "ma", "z", "5", "", "\ud800", "a\0b", "é"]))
 small = st.one_of(

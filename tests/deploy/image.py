@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.chart import CACHE, ROOT
+from tests.support.chart import CACHE, ROOT
 
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
 BASE_ARCHIVE = CACHE / "image-base.tar"

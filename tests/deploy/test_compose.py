@@ -22,10 +22,10 @@ from testkit.client import http, wait_for
 from testkit.conductor import ConductorServer
 from testkit.postgres import Postgres
 from testkit.processes import Child, bridge_environment, free_port, status_of
-from tests.acceptance.document import Step
-from tests.acceptance.pages import BESIDE_DOCKER
-from tests.deploy.chart import CACHE, ROOT
 from tests.deploy.image import Builder
+from tests.support.chart import CACHE, ROOT
+from tests.support.document import Step
+from tests.support.pages import BESIDE_DOCKER
 
 FILE = ROOT / "compose.yaml"
 COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))

@@ -11,7 +11,7 @@ import kubernetes_validate
 from ruamel.yaml import YAML
 
 from config.webhooks import load_definitions
-from tests.deploy.chart import CHART, ROOT, with_values
+from tests.support.chart import CHART, ROOT, with_values
 
 PAGE = (ROOT / "docs" / "kubernetes.md").read_text(encoding="utf-8")
 VALUES = YAML(typ="safe", pure=True).load((CHART / "values.yaml").read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from admin.cli.processes import PROCESSES
 from config.settings import Settings
 from relay.receiver import PATIENCE
-from tests.deploy.chart import CHART, ROOT, VALUES, Refused, containers, of_kind, pods, render, run_helm, with_values
+from tests.support.chart import CHART, ROOT, VALUES, Refused, containers, of_kind, pods, render, run_helm, with_values
 
 KUBERNETES = ("1.27", kubernetes_validate.latest_version())
 """The oldest that the chart takes, and the newest whose schemas are there."""

@@ -17,7 +17,7 @@ from platforms.verifiers import Draft
 from relay.verify.verification import verifiers_of
 from tests.platforms import example
 from tests.platforms.test_properties import SECRETS
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 ACME = {
     "name": "rockets",

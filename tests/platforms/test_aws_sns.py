@@ -16,8 +16,8 @@ from admin.cli import main
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from platforms.verifiers import KeysUnavailable
-from tests.relay.bridge import Clock, MakeRelay, Relay
-from tests.relay.certificates import amazons
+from tests.support.certificates import amazons
+from tests.support.relay import Clock, MakeRelay, Relay
 
 CERTIFICATE = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem"
 SUBSCRIBE = "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription&Token=t"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from platforms import PLATFORMS
-from tests.relay.bridge import Clock, MakeRelay
+from tests.support.relay import Clock, MakeRelay
 
 FOLDER = Path(__file__).with_name("captured")
 

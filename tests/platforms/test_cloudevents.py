@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from platforms import PLATFORMS
 from platforms.bodies import BadBody
 from platforms.http import Request
-from tests.relay.bridge import NOW, MakeRelay
+from tests.support.relay import NOW, MakeRelay
 
 ATTRIBUTES = {"id": "a1", "source": "/shop", "type": "order.made", "specversion": "1.0"}
 STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=utf-8"}

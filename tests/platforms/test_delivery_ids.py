@@ -12,7 +12,7 @@ import pytest
 
 from platforms import PLATFORMS
 from platforms.verifiers import Credentials, Draft
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"
 FORM = "application/x-www-form-urlencoded"

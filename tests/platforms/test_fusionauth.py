@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.api_jws import PyJWS
 
 from platforms import PLATFORMS
-from tests.relay.bridge import MakeRelay
+from tests.support.relay import MakeRelay
 
 BODY = b'{"event": {"id": "e-1", "type": "user.create"}}'
 CLAIMS = {"request_body_sha256": base64.b64encode(hashlib.sha256(BODY).digest()).decode()}

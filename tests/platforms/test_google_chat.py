@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.platforms.vendors import CHATS_KEYS, GOOGLES_KEYS, Pages, chat, pages
-from tests.relay.bridge import Clock, MakeRelay
+from tests.support.relay import Clock, MakeRelay
+from tests.support.vendors import CHATS_KEYS, GOOGLES_KEYS, Pages, chat, pages
 
 BODY = b'{"type": "MESSAGE", "eventTime": "2025-10-09T08:53:20.123456Z"}'
 URL = "https://hooks.example.com/webhook/hook"

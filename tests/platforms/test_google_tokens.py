@@ -16,8 +16,8 @@ from google.oauth2 import id_token
 from platforms import PLATFORMS
 from platforms.http import Request
 from platforms.verifiers import Credentials, Refused
-from tests.platforms.vendors import CHATS_KEYS, GOOGLES_KEYS, KEY, pages
-from tests.relay.bridge import NOW
+from tests.support.relay import NOW
+from tests.support.vendors import CHATS_KEYS, GOOGLES_KEYS, KEY, pages
 
 URL = "https://relay.example.com/webhook/hook"
 PUSH = "push@project.iam.gserviceaccount.com"

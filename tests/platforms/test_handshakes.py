@@ -12,7 +12,7 @@ import pytest
 
 from platforms.lark import KeyedDigest
 from platforms.verifiers import Credentials, Draft
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"
 

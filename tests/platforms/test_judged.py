@@ -6,7 +6,7 @@ import pytest
 
 from tests.platforms.judged import Record, Verdict, accepts, records, signed_sample
 from tests.platforms.test_properties import CANNOT
-from tests.platforms.vendors import Pages
+from tests.support.vendors import Pages
 
 RECORDS = list(records())
 

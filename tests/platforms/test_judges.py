@@ -24,7 +24,7 @@ from platforms.bodies import BadBody
 from platforms.http import Request
 from platforms.verifiers import Credentials, Refused
 from tests.platforms.judged import URL
-from tests.relay.bridge import NOW
+from tests.support.relay import NOW
 
 BODY = '{"id": "evt_1", "text": "hé ✓", "n": 1}'.encode()
 FORM = b"Body=Hello+World+%2B+%E2%9C%93+%26+more+&FromCity=&a=2&a=1&A=3&MessageSid=SM1"

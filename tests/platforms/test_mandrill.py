@@ -16,8 +16,8 @@ from platforms import PLATFORMS
 from platforms.bodies import BadBody
 from platforms.http import Request
 from platforms.verifiers import Credentials
-from tests.examples import examples
-from tests.relay.bridge import MakeRelay
+from tests.support.examples import examples
+from tests.support.relay import MakeRelay
 
 URL = "https://hooks.example.com/webhook/hook"
 KEY = "0123456789abcdef-key"

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.relay.bridge import NOW, Clock, MakeRelay
+from tests.support.relay import NOW, Clock, MakeRelay
 
 SECRET = "0123456789abcdef-secret"
 OPEN = {"verifier": "none"}

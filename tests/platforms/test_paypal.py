@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.platforms.vendors import KEY, PAYPALS_CERTIFICATE, PAYPALS_WEBHOOK, Pages, pages, paypal
-from tests.relay.bridge import Clock, MakeRelay, Relay
-from tests.relay.certificates import issued_to
+from tests.support.certificates import issued_to
+from tests.support.relay import Clock, MakeRelay, Relay
+from tests.support.vendors import KEY, PAYPALS_CERTIFICATE, PAYPALS_WEBHOOK, Pages, pages, paypal
 
 BODY = b'{"id": "WH-1", "event_type": "PAYMENT.CAPTURE.COMPLETED"}'
 

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from platforms import PLATFORMS
 from platforms.guide import samples
 from platforms.verifiers import KeysUnavailable
-from tests.platforms.vendors import PLAID, PLAIDS_KEY_ID, PLAIDS_KEYS, plaid, plaids_key
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
+from tests.support.vendors import PLAID, PLAIDS_KEY_ID, PLAIDS_KEYS, plaid, plaids_key
 
 BODY = samples("plaid")["transactions"].body
 CREDENTIALS = "0123456789abcdef01234567:0123456789abcdef0123456789abcd"

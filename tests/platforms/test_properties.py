@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from platforms import PLATFORMS
 from platforms.base import MB
-from tests.examples import at_most, examples
 from tests.platforms.judged import records
-from tests.platforms.vendors import TELNYXS_KEY
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.examples import at_most, examples
+from tests.support.relay import MakeRelay, Relay
+from tests.support.vendors import TELNYXS_KEY
 
 SECRETS = {
     "sendgrid": "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw"

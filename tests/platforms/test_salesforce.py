@@ -13,7 +13,7 @@ from config.problems import DefinitionsError
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from platforms.guide import samples
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.relay import MakeRelay, Relay
 
 SUBJECT = "CN=salesforce,O=Example,C=SE"
 CERTIFIED = {"X-DN": SUBJECT, "Content-Type": "text/xml; charset=UTF-8"}

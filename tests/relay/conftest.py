@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.relay.bridge import Clock, MakeRelay
+from tests.support.relay import Clock, MakeRelay
 
 
 @pytest.fixture

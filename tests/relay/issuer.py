@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
 from testkit.http_server import Handler, HttpServer
-from tests.relay.bridge import NOW
+from tests.support.relay import NOW
 
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PRIVATE: dict[str, Any] = {

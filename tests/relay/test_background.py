@@ -14,8 +14,8 @@ from relay.reports import metrics
 from relay.reports.outcomes import KEPT, Outcomes
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
-from tests.relay.bridge import MakeRelay
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
+from tests.support.relay import MakeRelay
 
 PLAIN = {"name": "plain", "headers": {"X-Api-Key": "0123456789abcdef"}}
 

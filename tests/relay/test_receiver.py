@@ -12,8 +12,8 @@ import pytest
 from store.errors import StoreUnavailable
 from store.records import Committed
 from store.sqlite.deliveries import SqliteDeliveries
-from tests.relay.bridge import NOW, Clock, MakeRelay
-from tests.relay.receiving import GITHUB, KEY, OK, PLAIN, error_of, signed
+from tests.support.receiving import GITHUB, KEY, OK, PLAIN, error_of, signed
+from tests.support.relay import NOW, Clock, MakeRelay
 
 
 def test_an_accepted_delivery_is_committed_before_its_answer(make_relay: MakeRelay, clock: Clock) -> None:

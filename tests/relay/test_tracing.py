@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.relay.bridge import MakeRelay
 from tests.store.test_tracing import PARENT, TRACE, recording
+from tests.support.relay import MakeRelay
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.store.postgres_backend import all_the_time
+from tests.support.postgres_backend import all_the_time
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from store.sql import decisions
 from store.sql.store import Store
 from testkit import eventually
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, new_event, states, task
-from tests.store.postgres_backend import all_the_time, migrated
+from tests.support.makers import ME, NOW, arrive, completion, decide, new_event, states, task
+from tests.support.postgres_backend import all_the_time, migrated
 
 T = TypeVar("T")
 _TAKERS = 20_000

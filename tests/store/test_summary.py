@@ -20,7 +20,7 @@ from platforms.summary import Value
 from store.hiding import masked, masked_in_list
 from store.records import Event
 from store.summary import Summarizer
-from tests.examples import at_most, examples
+from tests.support.examples import at_most, examples
 
 SENDERS_DECIDE = {"custom", "cloudevents", "standard-webhooks"}
 

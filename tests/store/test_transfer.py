@@ -20,8 +20,8 @@ from store.sql.maintenance import Row, Table
 from store.sql.store import Store
 from store.transfer import TABLES, CantTransfer, Progress, transfer
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, kept, message, task
-from tests.store.postgres_backend import migrated
+from tests.support.makers import ME, NOW, arrive, completion, decide, kept, message, task
+from tests.support.postgres_backend import migrated
 
 DERIVED = {
     *("leads", "finished_events", "ended_events", "unsettled_events", "undecided", "held_events"),

@@ -17,7 +17,7 @@ import structlog
 
 from store.records import NewEvent
 from store.sqlite import open_store
-from tests.worker.simulated import SimulatedConductor
+from tests.support.simulated import SimulatedConductor
 
 SIZE = 900_000
 _EARLIER = 1_000_000
@@ -44,7 +44,7 @@ def fill(folder: Path, events: int, size: int) -> None:
 
 def run(folder: Path, events: int) -> tuple[int, int]:
     """A worker decides all, calls for every second, and gives one that is held to a task of a new kind."""
-    from tests.worker.leader.bench import Bench
+    from tests.support.worker_bench import Bench
 
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
     bench = Bench(folder)

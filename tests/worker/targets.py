@@ -16,9 +16,9 @@ from config.webhooks import Definitions
 from store.clock import MonotonicClock
 from store.records import Decision, Event, NewEvent, NewTarget, Result, Target, Task, new_event_id
 from store.sqlite import SqliteStore, open_store
-from tests.settings import settings_with
-from tests.store.contract.makers import ME
-from tests.worker.simulated import Fault, SimulatedConductor, SimulatedTask
+from tests.support.makers import ME
+from tests.support.settings import settings_with
+from tests.support.simulated import Fault, SimulatedConductor, SimulatedTask
 from worker.context import Context
 from worker.delivery.executor import PAYLOAD, Executor
 from worker.health import Health

@@ -14,7 +14,7 @@ from config.webhooks import DefinitionsError
 from store.errors import StoreUnavailable
 from store.sql.facts import GONE_FOR, facts_of_gone, gone_webhooks
 from store.sqlite import SqliteStore, open_store
-from tests.settings import settings_with
+from tests.support.settings import settings_with
 from worker import metrics
 from worker.context import Inbox, open_definitions
 

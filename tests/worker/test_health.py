@@ -11,7 +11,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from testkit import PATIENCE
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
 from worker import health
 from worker.health import STANDSTILL, STUCK_AFTER, Health, Progress, serve
 

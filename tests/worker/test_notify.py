@@ -19,7 +19,7 @@ from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside
 from store.sqlite import SqliteStore, open_store
 from store.story import Note
-from tests.worker.conductor.stand_in import Answer, StandIn
+from tests.support.stand_in import Answer, StandIn
 from worker import notify as wrong
 from worker.notify import LASTING, OVER, QUIET, Apprise, Message, Notices, Notifier
 

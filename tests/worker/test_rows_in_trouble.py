@@ -17,10 +17,10 @@ from store.postgres import PostgresStore, open_store
 from store.postgres.connections import _SESSION
 from store.records import NewEvent, new_event_id
 from testkit.postgres import Postgres
-from tests.store.postgres_backend import migrated
-from tests.worker.clock import Clock
-from tests.worker.leader.bench import Bench, leader_of
-from tests.worker.leader.bench import bench as bench
+from tests.support.clock import Clock
+from tests.support.postgres_backend import migrated
+from tests.support.worker_bench import Bench, leader_of
+from tests.support.worker_bench import bench as bench
 from worker.leader.worker import Worker
 
 

@@ -16,11 +16,11 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.records import Event, NewEvent, Target, Task
 from store.sql.store import Store
-from tests.chance import SEED
-from tests.settings import settings_with
-from tests.store.contract.backends import BACKENDS, Backend
-from tests.storms import lasting
-from tests.worker.simulated import Ailment, SimulatedConductor
+from tests.support.backends import BACKENDS, Backend
+from tests.support.chance import SEED
+from tests.support.settings import settings_with
+from tests.support.simulated import Ailment, SimulatedConductor
+from tests.support.storms import lasting
 from worker.conductor.errors import ConductorError, OutcomeUnknown
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost, claim_lasts

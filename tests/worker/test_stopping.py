@@ -21,8 +21,8 @@ from store.sql.store import Store
 from testkit import PATIENCE
 from testkit.processes import Child, bridge_environment
 from testkit.proxy import Proxy
-from tests.store.contract.makers import ME
-from tests.worker.conductor.stand_in import Answer, Request, StandIn
+from tests.support.makers import ME
+from tests.support.stand_in import Answer, Request, StandIn
 from worker.__main__ import HardStop
 
 pytestmark = pytest.mark.slow

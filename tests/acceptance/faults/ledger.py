@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from tests.acceptance.faults.proxy import Exchange, HttpProxy
+from tests.support.faulty_proxy import Exchange, HttpProxy
 
 CHAIN = "chain"
 """The name of all chains' workflow."""

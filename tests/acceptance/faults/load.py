@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from testkit import PATIENCE
 from testkit.client import TERMINAL, Conductor, by_hand, set_variable, wait_for_webhook
-from tests.acceptance.bridge import Bridge, unique
 from tests.acceptance.faults.clients import BROKEN, Clients, until_accepted
+from tests.support.bridge import Bridge, unique
 
 T = TypeVar("T")
 

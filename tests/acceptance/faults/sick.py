@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from testkit import PATIENCE
 from tests.acceptance.faults.load import Completed, Expectation, Load
-from tests.acceptance.faults.proxy import Exchange, HttpProxy
+from tests.support.faulty_proxy import Exchange, HttpProxy
 
 Ailment = Literal["500", "403", "hang", "garbage", "wrong types", "huge", "not UTF-8"]
 AILMENTS: tuple[Ailment, ...] = Ailment.__args__  # type: ignore[attr-defined]

@@ -26,7 +26,7 @@ from store.records import NewEvent, new_event_id
 from testkit import PATIENCE
 from testkit.processes import bridge_environment
 from tests.admin.conftest import Cli
-from tests.admin.sample import DEFINITIONS, HOSTILE, Sample
+from tests.support.sample import DEFINITIONS, HOSTILE, Sample
 
 if TYPE_CHECKING:
     from mcp import Client

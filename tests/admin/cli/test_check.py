@@ -12,7 +12,7 @@ import pytest
 
 from testkit import PATIENCE
 from tests.admin.conftest import Cli
-from tests.admin.sample import DEFINITIONS, Sample
+from tests.support.sample import DEFINITIONS, Sample
 from worker.conductor.server import Server
 from worker.discovery.probe import CheckResult, probe
 

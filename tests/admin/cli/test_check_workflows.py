@@ -9,9 +9,9 @@ from importlib import import_module
 import pytest
 
 from testkit import PATIENCE
-from tests.admin.conductor import LIST, StandIn, standing_in
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.answers_of_conductor import LIST, StandIn, standing_in
+from tests.support.sample import Sample
 
 WAIT = {"type": "WAIT_FOR_WEBHOOK", "taskReferenceName": "wait", "inputParameters": {"matches": {"$.no.such": 1}}}
 POLL = "/api/tasks/poll/batch/WAIT_FOR_WEBHOOK"

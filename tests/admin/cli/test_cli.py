@@ -16,7 +16,7 @@ from store.sqlite import SqliteStore
 from testkit import PATIENCE
 from testkit.processes import ROOT
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def test_the_command_line_starts_without_conductors_client() -> None:

@@ -9,7 +9,7 @@ import pytest
 from store.records import NewEvent
 from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
-from tests.admin.sample import DEFINITIONS, Sample
+from tests.support.sample import DEFINITIONS, Sample
 
 
 def test_events_are_listed_newest_first_with_their_targets(cli: Cli, sample: Sample) -> None:

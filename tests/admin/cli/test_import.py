@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def test_import_prints_yaml_and_says_what_to_set(cli: Cli, sample: Sample) -> None:

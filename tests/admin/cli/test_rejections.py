@@ -6,7 +6,7 @@ import json
 
 from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample, keep_refused
+from tests.support.sample import Sample, keep_refused
 
 
 def number_of_events(sample: Sample) -> int:

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from store.records import NewEvent, new_event_id
 from tests.admin.conftest import Cli
-from tests.admin.page import browser
-from tests.admin.sample import Sample
+from tests.support import browser
+from tests.support.sample import Sample
 
 TOKEN = "the-token-of-admins"
 

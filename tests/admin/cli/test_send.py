@@ -23,8 +23,8 @@ from platforms.http import Request
 from relay.verify.verification import Verification
 from testkit.http_server import Handler, HttpServer
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
 from tests.platforms.test_properties import CANNOT, proof_of
+from tests.support.sample import Sample
 
 
 @dataclass

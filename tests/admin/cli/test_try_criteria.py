@@ -10,7 +10,7 @@ import pytest
 from store.open import open_store
 from store.records import NewEvent, new_event_id
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample, settings_for
+from tests.support.sample import Sample, settings_for
 
 
 def test_what_would_have_fitted_and_how_it_is_written(cli: Cli, sample: Sample) -> None:

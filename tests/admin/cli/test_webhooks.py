@@ -11,7 +11,7 @@ from dotenv import dotenv_values
 
 from store.open import open_store
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def test_webhooks_lists_url_platform_and_since_when_each_is_verified(cli: Cli) -> None:

@@ -14,8 +14,8 @@ import config.webhooks
 from admin.definitions.schema import json_schema
 from config.yaml_lines import read_yaml
 from platforms import PLATFORMS
-from tests.admin.sample import P256_KEY
 from tests.config.test_webhooks import KITCHEN_SINK, SHIPPED
+from tests.support.sample import P256_KEY
 
 SCHEMA = json_schema(PLATFORMS)
 VALIDATOR = jsonschema.Draft7Validator(SCHEMA)

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from admin.check.health import failed_since
 from tests.admin.conftest import Cli
 from tests.admin.events.test_replay import MARKED, arrive, fail, replayed
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def acknowledged(sample: Sample, event_id: str) -> bool:

@@ -13,7 +13,7 @@ from admin.events.descriptions import UNKNOWN, reason_of
 from admin.events.failures import failures
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from admin.events.replay import families, replay
 from store.records import Decision, Event, EventStatus, NewTarget, Result, Term
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def finish(sample: Sample, event_id: str, status: EventStatus) -> None:

@@ -14,7 +14,7 @@ from platforms import PLATFORMS
 from relay.reports.retry import StillRejected
 from store.records import NewEvent, new_event_id
 from store.sql.event_search import EventFilter
-from tests.admin.sample import KEEPING, Sample, keep_refused
+from tests.support.sample import KEEPING, Sample, keep_refused
 
 
 def refused(sample: Sample) -> KeptRejections:

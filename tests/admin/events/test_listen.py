@@ -19,7 +19,7 @@ from config.urls import is_loopback
 from relay.receiver import NOT_FOUND
 from testkit.http_server import Handler, HttpServer
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 @dataclass

@@ -13,7 +13,7 @@ from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, NewTarget, Result, Term, new_event_id
 from store.sql.event_search import EventFilter, EventPage
 from tests.admin.conftest import Cli
-from tests.admin.sample import DEFINITIONS, Sample
+from tests.support.sample import DEFINITIONS, Sample
 
 
 def arrive(sample: Sample, webhook: str = "slack") -> str:

@@ -16,9 +16,9 @@ from admin.events.search import Search
 from config.webhooks import Definitions
 from store.errors import StoreUnavailable
 from store.postgres import PostgresStore, open_store
-from tests.admin.sample import settings_for
-from tests.store.contract.makers import arrive
-from tests.store.postgres_backend import all_the_time
+from tests.support.makers import arrive
+from tests.support.postgres_backend import all_the_time
+from tests.support.sample import settings_for
 
 _STOPPED = """
 INSERT INTO webhook_bridge.events (id, webhook, received_at, payload, headers, query, hold_until)

@@ -24,7 +24,7 @@ from store.records import Decision, Event, NewEvent, NewTarget, Result, Term, ne
 from store.sql.event_search import EventFilter
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 MINUTE = 60_000
 

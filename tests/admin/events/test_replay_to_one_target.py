@@ -13,7 +13,7 @@ from store.records import Decision, NewTarget, Result, Target, Term
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import finish
 from tests.admin.events.test_replay import arrive
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 @pytest.fixture

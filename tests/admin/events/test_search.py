@@ -23,7 +23,7 @@ from store.records import NewEvent, new_event_id
 from store.sql import event_search
 from store.sql.event_search import EventFilter, EventPage
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample, settings_for
+from tests.support.sample import Sample, settings_for
 
 
 def add(sample: Sample, payload: Any, webhook: str = "orders", **more: Any) -> str:

@@ -20,7 +20,7 @@ from criteria.evaluator import Node
 from store.records import NewEvent, Term, new_event_id
 from tests.admin.conftest import Cli
 from tests.admin.explain.test_explain import task
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 LARGE = {"items": [{"id": number, "tags": ["a", "b"]} for number in range(5000)], "blob": "x" * 200_000}
 

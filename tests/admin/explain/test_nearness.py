@@ -16,7 +16,7 @@ from admin.explain.pairs import Context, compare, share_that_holds
 from criteria.document import Document
 from store.records import NewEvent, Task, Term, new_event_id
 from tests.admin.explain.test_explain import event, task, webhook
-from tests.admin.sample import make_sample
+from tests.support.sample import make_sample
 
 VALUES: list[Any] = ["push", 1, 1.0, "1", True, None, [1], {"a": 1}, "***"]
 PATHS = ["$.type", "$.number", "$.items[*]", "$._webhook.headers['x-event']", "$.missing", "$["]

@@ -11,8 +11,8 @@ from flask.testing import FlaskClient
 from store.records import Decision, NewTarget, Result, SetAside, Term, iso
 from tests.admin.conftest import Cli
 from tests.admin.page.test_api import get
-from tests.admin.sample import Sample
-from tests.store.contract.makers import arrive
+from tests.support.makers import arrive
+from tests.support.sample import Sample
 
 SINCE, DUE = 1_800_000_000_000, 1_800_000_060_000
 WHY = f"500 from Conductor (failed 3 times since {iso(SINCE)})"

@@ -15,7 +15,7 @@ from store.records import Event, Target
 from store.story import Attempt, Note, Origins
 from tests.admin.conftest import Cli
 from tests.admin.events.test_families import replayed
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 NOW = 1_700_000_000_000
 EVENT = Event(1, "e1", "hook", NOW, None, "{}", {}, {}, "delivered", NOW + 60_000, NOW + 400, "no", NOW + 9000, None)

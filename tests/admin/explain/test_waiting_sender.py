@@ -9,7 +9,7 @@ from admin.explain.story import waiting_sender_steps
 from store.answers import Answer, Waited
 from store.delivery_records import AnswerWanted
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 NOW = 1_700_000_000_000
 WANTED = AnswerWanted("$.reply", NOW + 20_000)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from testkit.npm import npm_package
-from tests.admin.page import browser
+from tests.support import browser
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("selenium", reason="selenium is not installed: pip install -e '.[dev]'")
 
 from relay.callbacks.tokens import Address, make_token
-from tests.admin.page import axe, browser
-from tests.admin.sample import Sample, keep_refused, make_sample
-from tests.relay.bridge import Relay
+from tests.admin.page import axe
+from tests.support import browser
+from tests.support.relay import Relay
+from tests.support.sample import Sample, keep_refused, make_sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
 from testkit.processes import ROOT
-from tests.admin.sample import HOSTILE, Sample
+from tests.support.sample import HOSTILE, Sample
 
 
 def check(client: FlaskClient, path: str, method: str, status: int, body: Any) -> None:

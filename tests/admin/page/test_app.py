@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from admin.page.access import COOKIE
 from admin.page.app import create_app
 from store.records import NewEvent, new_event_id
-from tests.admin.sample import Sample, make_sample, settings_for
+from tests.support.sample import Sample, make_sample, settings_for
 
 TOKEN = "the-token-of-the-admin-page"
 PAGES = ["/", "/events", "/tasks", "/rejections"]

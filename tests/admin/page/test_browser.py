@@ -13,9 +13,9 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.admin.page import browser
-from tests.admin.page.browser import await_true
-from tests.admin.sample import Sample, make_sample
+from tests.support import browser
+from tests.support.browser import await_true
+from tests.support.sample import Sample, make_sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

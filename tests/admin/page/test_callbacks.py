@@ -13,7 +13,7 @@ from relay.callbacks.tokens import Tokens
 from store.one_target import callback_to
 from store.records import Decision, NewEvent, NewTarget, Result, Term
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 SECRET, OLD = "a-secret-of-24-characters", "an-older-secret-of-24-letters"
 DEFINITIONS = f"""

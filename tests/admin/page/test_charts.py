@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 
 from admin.page.charts import deliveries_by_time
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 HOUR = 3_600_000
 NOW = 500_000 * HOUR + 1234

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from admin.page.app import create_app
 from store.open import open_store
 from store.records import NewEvent, new_event_id
-from tests.admin.sample import Sample, settings_for
+from tests.support.sample import Sample, settings_for
 
 TRY = "/webhooks/github-deploys/try"
 

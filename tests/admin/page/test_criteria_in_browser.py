@@ -13,9 +13,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from relay.app import create_app as create_relay
-from tests.admin.page import browser
-from tests.admin.page.browser import await_true, tab_to
-from tests.admin.sample import Sample, make_sample, settings_for
+from tests.support import browser
+from tests.support.browser import await_true, tab_to
+from tests.support.sample import Sample, make_sample, settings_for
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

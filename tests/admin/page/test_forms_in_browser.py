@@ -15,9 +15,9 @@ from selenium.webdriver.common.keys import Keys
 
 from config.webhooks import load_definitions
 from platforms import PLATFORMS
-from tests.admin.page import browser
-from tests.admin.page.browser import await_true, tab_to
-from tests.admin.sample import settings_for
+from tests.support import browser
+from tests.support.browser import await_true, tab_to
+from tests.support.sample import settings_for
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

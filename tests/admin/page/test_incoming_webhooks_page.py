@@ -22,7 +22,7 @@ from werkzeug.test import TestResponse
 from relay.app import create_app as create_relay
 from testkit import signing
 from tests.admin.page.test_orkes_api import Client
-from tests.admin.page.webhook_page import ADMIN, Page
+from tests.support.webhook_page import ADMIN, Page
 
 SECRET = "a-signing-secret-of-thirty-two-chars"
 BODY = b'{"id": "evt_1", "event": {"type": "message"}}'

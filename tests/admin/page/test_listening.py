@@ -15,7 +15,7 @@ from store.delivery_records import RawDelivery
 from store.records import NewEvent, new_event_id
 from store.rules import eviction
 from store.sql.raw_deliveries import LISTENED
-from tests.admin.sample import DEFINITIONS, Sample, make_sample
+from tests.support.sample import DEFINITIONS, Sample, make_sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 URL = "/api/webhooks/github-deploys/deliveries"

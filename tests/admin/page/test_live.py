@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 
 from admin.page.app import create_app
 from store.records import Decision, NewEvent, Term, new_event_id
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 ROWS = "/deliveries/rows"

@@ -15,9 +15,9 @@ from selenium.webdriver.common.keys import Keys
 from store.delivery_records import WithoutEvent
 from store.records import Decision, NewEvent, Term, new_event_id
 from testkit.processes import free_port
-from tests.admin.page import browser
-from tests.admin.page.browser import await_true
-from tests.admin.sample import Sample
+from tests.support import browser
+from tests.support.browser import await_true
+from tests.support.sample import Sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -10,7 +10,7 @@ from admin.cli import main
 from store.records import Decision, NewEvent, NewTarget, Term
 from store.rules.keys import lane_of
 from tests.admin.page.test_app import page
-from tests.admin.sample import DEFINITIONS, Sample
+from tests.support.sample import DEFINITIONS, Sample
 
 CHAT = """\
   - name: chat

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from store.sql import rows
-from tests.admin.sample import Sample, keep_refused
+from tests.support.sample import Sample, keep_refused
 
 
 def write(sample: Sample, statement: str, *values: object) -> None:

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from relay.app import create_app as create_relay
 from store.open import open_store
-from tests.admin.page.webhook_page import ADMIN, VIEWER, Page
+from tests.support.webhook_page import ADMIN, VIEWER, Page
 
 JSON = "application/json"
 # conductor webhook create --name custom_webhook_1 --source-platform Custom --verifier HEADER_BASED

@@ -20,7 +20,7 @@ import pytest
 from admin.__main__ import main
 from testkit import PATIENCE
 from testkit.processes import dies_with_us, free_port
-from tests.admin.sample import Sample, make_sample
+from tests.support.sample import Sample, make_sample
 
 TOKEN = "the-token-of-the-admin-page"
 

@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from admin.page.app import create_app
 from config.settings import Settings
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def client_of(sample: Sample, **changed: object) -> FlaskClient:

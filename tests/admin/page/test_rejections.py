@@ -7,7 +7,7 @@ import re
 from flask.testing import FlaskClient
 
 from store.sql.event_search import EventFilter
-from tests.admin.sample import Sample, keep_refused
+from tests.support.sample import Sample, keep_refused
 
 
 def number_of_events(sample: Sample) -> int:

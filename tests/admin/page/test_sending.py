@@ -23,7 +23,7 @@ from relay.app import create_app as create_relay
 from store.delivery_records import RawDelivery
 from store.open import open_store
 from store.records import Change, NewEvent, new_event_id
-from tests.admin.sample import settings_for
+from tests.support.sample import settings_for
 
 SECRET = "a-secret-of-more-than-sixteen-characters"
 DEFINITIONS = f"""\

@@ -11,9 +11,9 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.admin.page import browser
-from tests.admin.page.browser import await_true, tab_to
-from tests.admin.sample import Sample
+from tests.support import browser
+from tests.support.browser import await_true, tab_to
+from tests.support.sample import Sample
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -6,7 +6,7 @@ from flask.testing import FlaskClient
 
 from store.records import NewEvent, new_event_id
 from tests.admin.conftest import Cli
-from tests.admin.sample import Sample
+from tests.support.sample import Sample
 
 
 def test_an_events_page_is_headed_by_what_happened_and_says_its_status_in_words(

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.admin.page.webhook_page import ADMIN, VIEWER, Page
-from tests.admin.page.webhook_page import page as page
+from tests.support.webhook_page import ADMIN, VIEWER, Page
+from tests.support.webhook_page import page as page
 
 
 def test_who_must_log_in_is_told_of_both_tokens(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from html import unescape
 
 import pytest
 
-from tests.admin.page.webhook_page import VIEWER, Page
-from tests.admin.page.webhook_page import page as page
-from tests.admin.page.webhook_page import relay as relay
+from tests.support.webhook_page import VIEWER, Page
+from tests.support.webhook_page import page as page
+from tests.support.webhook_page import relay as relay
 
 SECRET = "in-the-file-itself"
 

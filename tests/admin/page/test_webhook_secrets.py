@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tests.admin.page.webhook_page import Page
-from tests.admin.page.webhook_page import page as page
+from tests.support.webhook_page import Page
+from tests.support.webhook_page import page as page
 
 
 def test_a_secret_is_rotated_and_the_old_one_kept_until_it_is_removed(page: Page) -> None:

@@ -15,9 +15,9 @@ from admin.page import webhooks
 from platforms import PLATFORMS
 from platforms.senders import SENDERS
 from platforms.verifiers import Draft
-from tests.admin.page.webhook_page import Page
-from tests.admin.page.webhook_page import page as page
-from tests.admin.page.webhook_page import relay as relay
+from tests.support.webhook_page import Page
+from tests.support.webhook_page import page as page
+from tests.support.webhook_page import relay as relay
 
 
 def test_every_platform_says_what_it_is_for_and_has_a_form(page: Page) -> None:

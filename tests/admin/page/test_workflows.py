@@ -13,8 +13,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from admin.page.app import create_app
-from tests.admin.conductor import LIST, StandIn, standing_in
-from tests.admin.sample import settings_for
+from tests.support.answers_of_conductor import LIST, StandIn, standing_in
+from tests.support.sample import settings_for
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 DEPLOYS = """

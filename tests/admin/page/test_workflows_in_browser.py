@@ -13,10 +13,10 @@ pytest.importorskip("selenium", reason="selenium is not installed: pip install -
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.admin.conductor import StandIn, standing_in
-from tests.admin.page import browser
-from tests.admin.page.browser import await_true, tab_to
-from tests.admin.sample import settings_for
+from tests.support import browser
+from tests.support.answers_of_conductor import StandIn, standing_in
+from tests.support.browser import await_true, tab_to
+from tests.support.sample import settings_for
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

@@ -26,8 +26,8 @@ from platforms.bodies import BadBody
 from platforms.guide import samples
 from platforms.http import Request
 from platforms.verifiers import CannotSign, Credentials, Draft, Refused
-from tests.platforms.vendors import Pages
-from tests.relay.bridge import NOW
+from tests.support.relay import NOW
+from tests.support.vendors import Pages
 
 FOLDER = Path(__file__).parent
 URL = "https://relay.example.com/webhook/judge?tenant=a%20b&x=1"

@@ -12,7 +12,7 @@ from platforms.http import Request
 from platforms.verifiers.refused import Refused
 from platforms.verifiers.signed_parts import SignedParts
 from platforms.verifiers.timestamps import read_time
-from tests.examples import at_most, examples
+from tests.support.examples import at_most, examples
 
 Parts = dict[str, str]
 """Placeholder → what stands there."""

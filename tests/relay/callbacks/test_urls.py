@@ -19,8 +19,8 @@ from relay.http.admission import PAGES
 from relay.verify.verification import Verification
 from store.errors import StoreUnavailable
 from store.one_target import callback_to
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
-from tests.worker.clock import Clock as StandingClock
+from tests.support.clock import Clock as StandingClock
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 SECRET, OLD = "a-secret-of-24-characters", "an-older-secret-of-24-letters"
 APPROVALS: dict[str, Any] = {

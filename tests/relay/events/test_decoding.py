@@ -18,7 +18,7 @@ from platforms.bodies import MAX_DEPTH, MAX_VALUES, Body
 from relay.events.decoding import Decoder, decoding_of
 from store.hiding import masked
 from tests.platforms.test_bodies import JSON_VALUES
-from tests.relay.bridge import MakeRelay
+from tests.support.relay import MakeRelay
 
 MOST = 1_000_000
 

@@ -11,7 +11,7 @@ from config.webhooks import Webhook
 from relay.events.selection import MOST_REASONS, Selection
 from relay.reports import metrics
 from store.records import NewEvent
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.relay import MakeRelay, Relay
 
 TICKETS = {"name": "t", "verifier": "none", "only": {"$.type": {"$in": ["made", "changed"]}, "$.n": {"$gt": 0}}}
 

@@ -11,7 +11,7 @@ import pytest
 from config.webhooks import Webhook
 from relay.events.selection import Misfit, Selection
 from store.records import NewEvent
-from tests.relay.bridge import Relay
+from tests.support.relay import Relay
 
 SCHEMA = {"required": ["id"], "properties": {"id": {"type": "integer"}, "mail": {"type": "string", "maxLength": 5}}}
 

@@ -9,7 +9,7 @@ import pytest
 
 from platforms.bodies import Body
 from relay.events.splitting import parts_of
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.relay import MakeRelay, Relay
 
 META: dict[str, Any] = {
     "object": "page",

@@ -16,8 +16,8 @@ from config.webhooks import DefinitionsError
 from relay.http.admission import FAILURES, PROVEN_FOR, Admission, Allowance, SharedTimes
 from relay.reports import metrics
 from relay.verify.verification import Verification
-from tests.relay.bridge import MakeRelay, Relay
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
+from tests.support.relay import MakeRelay, Relay
 
 KEY = {"X-Api-Key": "0123456789abcdef"}
 PLAIN = {"name": "plain", "headers": KEY}

@@ -9,7 +9,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from config.settings import parse_proxies
 from relay.http.forwarded import believing
-from tests.relay.bridge import MakeRelay
+from tests.support.relay import MakeRelay
 
 NETWORKS = "10.0.0.0/8, fd00::/8"
 

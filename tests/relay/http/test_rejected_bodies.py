@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.relay.bridge import MakeRelay
-from tests.relay.receiving import OK, PLAIN, error_of
+from tests.support.receiving import OK, PLAIN, error_of
+from tests.support.relay import MakeRelay
 
 
 @pytest.mark.parametrize("limit", ["10", "1KB", None])

@@ -17,8 +17,8 @@ from platforms.http import Request
 from relay.reports import raw_deliveries
 from relay.verify.secrets import as_it_came, tokens_of
 from store.delivery_records import RawDelivery
-from tests.attacks.genuine import deliveries_of
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.genuine import deliveries_of
+from tests.support.relay import MakeRelay, Relay
 
 KEY = "0123456789abcdef-key"
 SECRET = "github-secret-0123456789"

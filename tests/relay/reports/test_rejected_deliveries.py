@@ -10,7 +10,7 @@ from relay.reports import raw_deliveries
 from store.delivery_records import RawDelivery
 from store.errors import StoreUnavailable
 from testkit import signing
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.relay import MakeRelay, Relay
 
 SECRET = "0123456789abcdef-wrong"
 HUB: dict[str, Any] = {"name": "hub", "platform": "github", "secret": SECRET, "keep_rejected": 100}

@@ -17,7 +17,7 @@ from relay.reports.retry import StillRejected, events_of
 from relay.route import Route
 from store.delivery_records import RawDelivery
 from testkit import signing
-from tests.relay.bridge import NOW
+from tests.support.relay import NOW
 
 SECRET = "0123456789abcdef-right"
 CHAT: dict[str, Any] = {"name": "chat", "platform": "slack", "secret": SECRET, "keep_rejected": 100}

@@ -7,8 +7,8 @@ import sqlite3
 from contextlib import closing
 from unittest import mock
 
-from tests.relay.bridge import NOW, Clock, MakeRelay
-from tests.relay.receiving import GITHUB, KEY, OK, PLAIN, signed
+from tests.support.receiving import GITHUB, KEY, OK, PLAIN, signed
+from tests.support.relay import NOW, Clock, MakeRelay
 
 
 def test_the_first_valid_delivery_verifies(make_relay: MakeRelay, clock: Clock) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 SECRET = "0123456789abcdef-secret"
 URL = "https://hooks.example.com/in/hook"

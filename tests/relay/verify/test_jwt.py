@@ -19,9 +19,9 @@ from ruamel.yaml import YAML
 
 from relay.verify.vendor_keys import CACHED_FOR, FAILED_FOR, FRESH_FOR, HttpsDownload, KeyCaches
 from testkit.npm import npm_package
-from tests.relay.bridge import NOW, Clock, MakeRelay, Relay
 from tests.relay.issuer import CONFIGURATION, KEYS, PRIVATE, Issuer, public_jwk, serving
-from tests.worker.clock import Clock as StandingClock
+from tests.support.clock import Clock as StandingClock
+from tests.support.relay import NOW, Clock, MakeRelay, Relay
 
 BODY = b'{"order": 1}'
 STRANGER = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.relay import MakeRelay, Relay
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 SUBJECT = "CN=partner,O=Example\\, Inc.,C=SE"

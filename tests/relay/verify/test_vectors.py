@@ -12,8 +12,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from platforms.verifiers import KeysUnavailable
-from tests.relay.bridge import Clock, MakeRelay, Relay
-from tests.relay.certificates import reissued
+from tests.support.certificates import reissued
+from tests.support.relay import Clock, MakeRelay, Relay
 
 VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text(encoding="utf-8"))
 REPEATED_FOR_HOURS = {"linear/stale-timestamp", "mailgun/stale-timestamp"}

@@ -14,7 +14,7 @@ from platforms.http import Request
 from platforms.verifiers import CannotSign, Draft
 from relay.verify.verification import VerifiedDelivery, fingerprint, verifiers_of
 from tests.platforms.test_properties import proof_of
-from tests.relay.bridge import NOW, Clock, MakeRelay
+from tests.support.relay import NOW, Clock, MakeRelay
 
 SALT = b"0123456789abcdef"
 URL = "https://hooks.example.com/hook?a=1"

@@ -20,7 +20,7 @@ from store.answers import TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.errors import StoreUnavailable
 from testkit import PATIENCE, eventually
-from tests.relay.bridge import MakeRelay, Relay
+from tests.support.relay import MakeRelay, Relay
 
 KEY = {"X-Api-Key": "0123456789abcdef"}
 ASK = {

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from store.sql.store import Store
-from tests.store.contract.backends import BACKENDS, Backend
+from tests.support.backends import BACKENDS, Backend
 
 
 @pytest.fixture(params=sorted(BACKENDS))

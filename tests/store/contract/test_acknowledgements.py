@@ -8,7 +8,7 @@ from store.records import Decision, EventStatus, Result
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import ATTEMPTS_KEPT, Note, Noted, Origins
-from tests.store.contract.makers import ME, NOW, arrive, decide, end, event, ids, start
+from tests.support.makers import ME, NOW, arrive, decide, end, event, ids, start
 
 
 def note(what: Noted = "acknowledged", reason: str = "known", at: int = NOW) -> Note:

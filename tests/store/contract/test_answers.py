@@ -10,7 +10,7 @@ from store.answers import NO_WORKFLOW, Answer
 from store.delivery_records import AnswerWanted
 from store.records import Decision, Result, TargetState
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, new_event, start, task
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, new_event, start, task
 
 LATER = NOW + 20_000
 WANTED = AnswerWanted("$.reply", LATER)

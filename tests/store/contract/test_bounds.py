@@ -11,8 +11,8 @@ from store.records import Decision, NewTarget, Result, Target
 from store.rules import fairness
 from store.sql import claims
 from store.sql.store import Store
-from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, return_tasks, task
+from tests.support.backends import Backend
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, ids, return_tasks, task
 
 LARGE = f'{{"text": "{"x" * 1000}"}}'
 

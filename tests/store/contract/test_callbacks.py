@@ -9,7 +9,7 @@ import pytest
 from store.one_target import callback_to, from_text, to_text
 from store.records import Decision, Result
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, event, new_event
+from tests.support.makers import ME, NOW, arrive, completion, decide, event, new_event
 
 PLACE = callback_to("w1", "approve__2")
 

@@ -11,8 +11,8 @@ import pytest
 from store.records import EventStatus, Hold, Result, Target, TargetState
 from store.rules.transitions import Effects
 from store.sql.store import Store
-from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, states, task
+from tests.support.backends import Backend
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, states, task
 
 
 def test_a_target_is_claimed_by_one_worker(store: Store) -> None:

@@ -12,7 +12,7 @@ from store.errors import StoreUnavailable
 from store.records import Decision, Result, SetAside, Target
 from store.sql import maintenance
 from store.sql.store import Store
-from tests.store.contract.makers import ME, arrive, decide, start
+from tests.support.makers import ME, arrive, decide, start
 
 HOUR = 3_600_000
 

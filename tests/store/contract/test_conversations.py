@@ -6,7 +6,7 @@ from store.records import Result
 from store.rules.keys import lane_of
 from store.sql.keys import Conversation
 from store.sql.store import Store
-from tests.store.contract.makers import NOW, arrive, decide, event, message, start, states
+from tests.support.makers import NOW, arrive, decide, event, message, start, states
 
 LANE = lane_of("agent", "k")
 TALK = Conversation("w1", "agent", LANE, 1)

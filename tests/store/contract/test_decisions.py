@@ -10,7 +10,7 @@ import pytest
 from store.errors import LeadershipLost, StoreUnavailable, Unstorable
 from store.records import Decision, NewTarget, Term, Workflow
 from store.sql.store import Store
-from tests.store.contract.makers import (
+from tests.support.makers import (
     ME,
     NOW,
     arrive,

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from store.sql.admin import ERASED
 from store.sql.store import Store
-from tests.store.contract.makers import arrive, decide, end, event, kept, new_event, start
 from tests.store.contract.test_raw_deliveries import RAW, keep, listed
+from tests.support.makers import arrive, decide, end, event, kept, new_event, start
 
 
 def test_an_event_that_is_over_loses_what_it_says_and_keeps_what_it_did(store: Store) -> None:

@@ -11,7 +11,7 @@ from store.records import Event, Result, SetAside
 from store.sql import event_search
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
-from tests.store.contract.makers import NOW, arrive, decide, end, ids, start
+from tests.support.makers import NOW, arrive, decide, end, ids, start
 
 MINUTE = 60_000
 

@@ -11,7 +11,7 @@ from store.one_target import OneTarget
 from store.records import Decision, EventStatus, Result, TargetState, place_of
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, new_event, start, task
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, ids, new_event, start, task
 
 
 def failed(store: Store, id_: str, *states: TargetState, origin: str | None = None) -> str:

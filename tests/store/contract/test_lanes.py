@@ -10,8 +10,8 @@ import pytest
 from store.records import Decision, EventStatus, Result, TargetState
 from store.rules.keys import lane_of
 from store.sql.store import Store
-from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, NOW, arrive, decide, event, message, start, states
+from tests.support.backends import Backend
+from tests.support.makers import ME, NOW, arrive, decide, event, message, start, states
 
 
 def test_a_message_is_claimed_once_the_earlier_ones_of_its_lane_have_ended(store: Store) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from store.records import Term
 from store.sql.store import Store
 from testkit import eventually
-from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME
+from tests.support.backends import Backend
+from tests.support.makers import ME
 
 LONG = 10**6
 """Seconds."""

@@ -7,7 +7,7 @@ import pytest
 from store.records import Pruned, Result, Workflow
 from store.sql import rows
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, return_tasks, start, task
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, return_tasks, start, task
 
 
 def test_what_is_finished_and_old_is_pruned_in_small_steps_and_nothing_else(store: Store) -> None:

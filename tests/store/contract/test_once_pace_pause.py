@@ -8,8 +8,8 @@ from typing import Any
 
 from store.records import Agenda, Decision, NewTarget, OnceHolder, Result, Target
 from store.sql.store import Store
-from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, states, task
+from tests.support.backends import Backend
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, ids, start, states, task
 
 
 def once(number: int = 1, key: str = "key", **more: Any) -> NewTarget:

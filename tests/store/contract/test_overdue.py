@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from store.records import Result, SetAside
 from store.sql.store import Store
-from tests.store.contract.makers import NOW, arrive, decide, start
+from tests.support.makers import NOW, arrive, decide, start
 
 LATE = NOW + 60_000
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from store.sql.store import Store
-from tests.store.contract.makers import NOW
+from tests.support.makers import NOW
 
 
 def test_the_session_key_is_made_once_and_in_no_fact(store: Store, other: Store) -> None:

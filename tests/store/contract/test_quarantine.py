@@ -9,8 +9,8 @@ from typing import Any
 from store.records import Decision, Result, SetAside
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
-from tests.store.contract.backends import Backend
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
+from tests.support.backends import Backend
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, event, ids, start, task
 
 
 def aside(id_: str = "t1", **more: Any) -> SetAside:

@@ -11,7 +11,7 @@ from store.records import Change, Decision, EventStatus, SetAside
 from store.sql.event_search import EventFilter
 from store.sql.store import Store
 from store.story import Note
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, ids, start, task
 
 STATUSES: tuple[EventStatus, ...] = ("pending", "delivered", "expired", "ignored", "failed")
 

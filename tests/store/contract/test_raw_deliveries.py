@@ -16,7 +16,7 @@ from store.sql.deliveries import KEPT
 from store.sql.raw_deliveries import LISTENED
 from store.sql.store import Store
 from testkit import eventually
-from tests.store.contract.makers import NOW, ids, kept, new_event
+from tests.support.makers import NOW, ids, kept, new_event
 
 BYTES = bytes(range(256))
 HEADERS = {"x-signature": "v1=\xfc", "content-type": "application/json"}

@@ -14,7 +14,7 @@ from store.delivery_records import AnswerWanted
 from store.sql.database import Listener, Topic
 from store.sql.store import Store
 from testkit.descriptors import is_written_elsewhere
-from tests.store.contract.makers import ME, NOW, arrive, completion, decide, end, start, task
+from tests.support.makers import ME, NOW, arrive, completion, decide, end, start, task
 
 LONG = 120.0
 """Seconds that a wait would take which isn't ended."""

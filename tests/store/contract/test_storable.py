@@ -9,7 +9,7 @@ import pytest
 from store.delivery_records import WithoutEvent
 from store.records import Change, Result, SetAside, Workflow
 from store.sql.store import Store
-from tests.store.contract.makers import ME, NOW, arrive, decide, event, ids, new_event, return_tasks, start, task
+from tests.support.makers import ME, NOW, arrive, decide, event, ids, new_event, return_tasks, start, task
 
 HALF = "half \ud83d and \udca9 of two"
 KEPT = "half \ufffd and \ufffd of two"

@@ -30,8 +30,8 @@ from testkit import PATIENCE
 from testkit.pgbouncer import PgBouncer
 from testkit.postgres import Postgres
 from testkit.processes import Failed
-from tests.store.contract.makers import ME, completion, decide, ids, start, task
-from tests.store.postgres_backend import all_the_time
+from tests.support.makers import ME, completion, decide, ids, start, task
+from tests.support.postgres_backend import all_the_time
 
 NOW = 1_700_000_000_000
 

@@ -16,7 +16,7 @@ from store.postgres import PostgresStore, open_store
 from store.postgres.low_water_marks import IN_ORDER
 from store.postgres.text import take_any_text
 from testkit.postgres import Postgres
-from tests.store.postgres_backend import PostgresBackend, migrated, nodes
+from tests.support.postgres_backend import PostgresBackend, migrated, nodes
 
 _ENDED = 30_000
 _LIVE = 2_000

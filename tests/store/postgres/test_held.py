@@ -12,9 +12,9 @@ from store.postgres import PostgresStore, low_water_marks, reads
 from store.postgres.claims import PostgresClaims, PostgresEventRows
 from store.records import NewEvent, Result, SetAside, new_event_id
 from testkit.postgres import Postgres
-from tests.store.contract.makers import ME, decide, start
-from tests.store.postgres_backend import PostgresBackend, migrated
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
+from tests.support.makers import ME, decide, start
+from tests.support.postgres_backend import PostgresBackend, migrated
 
 NOW = 1_700_000_000_000
 HOUR = 3600.0

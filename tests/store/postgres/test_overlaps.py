@@ -22,7 +22,7 @@ from store.sql.event_search import EventFilter
 from store.sql.raw_deliveries import LISTENED
 from store.story import Note
 from testkit import PATIENCE, eventually
-from tests.store.contract.makers import (
+from tests.support.makers import (
     ME,
     NOW,
     arrive,

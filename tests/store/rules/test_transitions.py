@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from store.records import Decision, EventStatus, Result, Target, TargetKind, TargetState
 from store.rules import transitions
 from store.story import Attempt
-from tests.worker.reference import RefEvent
+from tests.support.reference import RefEvent
 
 NOW = 1_700_000_000_000
 DUE = NOW - 5

@@ -9,7 +9,7 @@ import pytest
 
 from store.records import Decision, NewEvent, NewTarget
 from store.sqlite import SqliteStore, open_store
-from tests.store.contract.makers import ME, NOW
+from tests.support.makers import ME, NOW
 
 _EVERY = 10
 

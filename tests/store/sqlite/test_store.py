@@ -16,7 +16,7 @@ from store.sqlite.connections import Connections
 from store.sqlite.signals import SqliteListener, SqliteSignals
 from testkit import PATIENCE
 from testkit.descriptors import is_written_elsewhere
-from tests.store.contract.makers import NOW, arrive, decide, start
+from tests.support.makers import NOW, arrive, decide, start
 
 
 @pytest.fixture

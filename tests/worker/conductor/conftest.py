@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.worker.conductor.stand_in import StandIn
+from tests.support.stand_in import StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
 

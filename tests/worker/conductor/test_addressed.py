@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from store.one_target import callback_to
-from tests.worker.conductor.stand_in import Answer, StandIn
+from tests.support.stand_in import Answer, StandIn
 from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.client import Conductor
 

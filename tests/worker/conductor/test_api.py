@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from urllib3.connection import HTTPConnection
 
-from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
+from tests.support.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import Garbled, NotNow
 

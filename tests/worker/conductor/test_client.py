@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
+from tests.support.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, Garbled, NotFound, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.conductor.responses import TaskStatus, Unreadable

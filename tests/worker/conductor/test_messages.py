@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.conductor.stand_in import Answer, StandIn
+from tests.support.stand_in import Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import ConductorError, NotFound, Refused
 from worker.conductor.messages import Messages

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
+from tests.support.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import OutcomeUnknown
 

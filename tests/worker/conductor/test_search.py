@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.worker.conductor.stand_in import POLLED, Answer, Request, StandIn
+from tests.support.stand_in import POLLED, Answer, Request, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.server import Server
 

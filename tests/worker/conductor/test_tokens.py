@@ -8,7 +8,7 @@ from base64 import b64decode
 
 import pytest
 
-from tests.worker.conductor.stand_in import Answer, Request, StandIn
+from tests.support.stand_in import Answer, Request, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import NotNow
 from worker.conductor.server import Server

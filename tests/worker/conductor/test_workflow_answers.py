@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.worker.conductor.stand_in import POLLED, Answer, StandIn
+from tests.support.stand_in import POLLED, Answer, StandIn
 from worker.conductor.client import Conductor
 from worker.conductor.errors import NotFound, NotThere
 from worker.conductor.responses import End

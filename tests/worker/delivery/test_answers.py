@@ -16,10 +16,10 @@ from store.answers import GONE, LARGEST, TOO_LARGE, Answer
 from store.delivery_records import AnswerWanted
 from store.records import Decision, NewEvent, NewTarget, Result, Target
 from store.sqlite import open_store
-from tests.settings import settings_with
-from tests.store.contract.makers import ME
-from tests.worker.clock import Clock
-from tests.worker.simulated import SimulatedConductor, failed
+from tests.support.clock import Clock
+from tests.support.makers import ME
+from tests.support.settings import settings_with
+from tests.support.simulated import SimulatedConductor, failed
 from worker.conductor.errors import Unreachable
 from worker.context import Context
 from worker.delivery.answers import AnswerWatcher

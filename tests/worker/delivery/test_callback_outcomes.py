@@ -10,7 +10,7 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.one_target import callback_to
 from store.records import Event, NewTarget, Result
-from tests.worker.simulated import SimulatedConductor
+from tests.support.simulated import SimulatedConductor
 from tests.worker.targets import DEFINITIONS, Bench, bench
 
 __all__ = ["bench"]

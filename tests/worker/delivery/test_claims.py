@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
 from tests.worker.targets import Bench, bench
 from worker.delivery.claims import Claims
 from worker.delivery.outcomes import claim_lasts

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from tests.worker.simulated import SimulatedConductor, failed, forbidden
+from tests.support.simulated import SimulatedConductor, failed, forbidden
 from worker.conductor.errors import ConductorError, NotNow, NotThere, OutcomeUnknown, Refused
 from worker.delivery import earlier_starts
 from worker.delivery.earlier_starts import EarlierStarts

@@ -8,7 +8,7 @@ import pytest
 
 from store.errors import StoreUnavailable
 from store.records import Decision, NewEvent, NewTarget
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
 from tests.worker.delivery.played import Played, starts
 from tests.worker.delivery.played import played as played
 from tests.worker.targets import Bench

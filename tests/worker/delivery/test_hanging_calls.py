@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from store.records import Decision, NewEvent, NewTarget
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
 from tests.worker.delivery.played import Played
 from tests.worker.delivery.played import played as played
 from tests.worker.targets import bench as bench

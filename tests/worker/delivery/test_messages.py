@@ -10,8 +10,8 @@ import pytest
 
 from store.records import Event, NewTarget, Otherwise, Result, Target
 from store.rules.keys import lane_of
-from tests.worker.clock import Clock
-from tests.worker.simulated import Fault
+from tests.support.clock import Clock
+from tests.support.simulated import Fault
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import NotThere
 from worker.delivery.claims import Claims

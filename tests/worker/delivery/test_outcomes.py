@@ -12,8 +12,8 @@ import pytest
 
 from store.records import NewTarget, Result, Target
 from store.rules.transitions import Effects
-from tests.worker.clock import Clock
-from tests.worker.simulated import Fault, SimulatedTask, failed, forbidden
+from tests.support.clock import Clock
+from tests.support.simulated import Fault, SimulatedTask, failed, forbidden
 from tests.worker.targets import Bench, bench
 from worker.conductor.errors import ConductorError, NotThere, OutcomeUnknown, Refused
 from worker.delivery.earlier_starts import EarlierStarts

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from store.answers import AnsweringWorkflow
-from tests.worker.clock import Clock
-from tests.worker.simulated import failed, forbidden
+from tests.support.clock import Clock
+from tests.support.simulated import failed, forbidden
 from worker.conductor.errors import NotFound, Unreachable
 from worker.conductor.responses import End
 from worker.delivery.polls import EVERY, Polls

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from store.records import Task
-from tests.worker.clock import Ticking
+from tests.support.clock import Ticking
+from tests.support.simulated import SimulatedConductor
 from tests.worker.discovery.known import Known
-from tests.worker.simulated import SimulatedConductor
 from worker.conductor.errors import NotNow
 from worker.discovery.barrier import Barrier
 from worker.discovery.discovery import Discovery, Ended

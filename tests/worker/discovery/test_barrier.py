@@ -12,8 +12,8 @@ import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from tests.examples import at_most, examples
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
+from tests.support.examples import at_most, examples
 from tests.worker.discovery.barrier_world import Faults, World, drawn
 from worker.discovery.barrier import Barrier
 

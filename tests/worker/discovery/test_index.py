@@ -9,9 +9,9 @@ from unittest import mock
 
 import pytest
 
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
+from tests.support.simulated import Ailment, SimulatedConductor
 from tests.worker.discovery.known import Known
-from tests.worker.simulated import Ailment, SimulatedConductor
 from worker.conductor.errors import ConductorError, Unreachable
 from worker.discovery.index import Index
 

@@ -12,8 +12,8 @@ import pytest
 
 from config.webhooks import Definitions, Webhook
 from store.records import NewEvent
-from tests.worker.clock import Ticking
-from tests.worker.leader.bench import Bench as LoopBench
+from tests.support.clock import Ticking
+from tests.support.worker_bench import Bench as LoopBench
 from worker.discovery.barrier import LONG_WAIT
 from worker.leader.leader import Leader
 

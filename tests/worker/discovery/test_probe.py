@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from config.webhooks import Definitions, Webhook
-from tests.worker.conductor.stand_in import Answer, Request, StandIn
+from tests.support.stand_in import Answer, Request, StandIn
 from worker.conductor.server import Server
 from worker.discovery.probe import SECONDS, CheckResult, probe
 

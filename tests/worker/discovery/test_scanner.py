@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from store.records import Task
+from tests.support.simulated import SimulatedConductor, failed
 from tests.worker.discovery.scanner_bench import Bench, fail, foreign
 from tests.worker.discovery.scanner_bench import bench as bench
-from tests.worker.simulated import SimulatedConductor, failed
 from worker.conductor.errors import OutcomeUnknown, Unreachable
 from worker.conductor.responses import Unreadable
 from worker.discovery.barrier import LAG, WAIT

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from store.sqlite import SqliteStore, open_store
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
 from worker.discovery.barrier import WAIT
 from worker.discovery.suspects import SHOWN_AFTER, Kind, Suspect, Suspects
 

@@ -14,9 +14,9 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.records import Event, NewEvent, Result, Target
 from store.sqlite import SqliteStore, open_store
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
+from tests.support.simulated import SimulatedConductor, SimulatedTask
 from tests.worker.play import Later, Now
-from tests.worker.simulated import SimulatedConductor, SimulatedTask
 from worker.discovery.barrier import Barrier
 from worker.health import Health
 from worker.leader.callbacks import Callbacks

@@ -21,11 +21,11 @@ from store.errors import StoreUnavailable
 from store.records import Event, Result, Target, Term
 from store.rules.transitions import ENDED
 from store.sqlite import SqliteStore, open_store
-from tests.criteria import naive
-from tests.settings import settings_with
+from tests.support import naive
+from tests.support.reference import RefEvent, RefTask, Rules
+from tests.support.settings import settings_with
+from tests.support.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from tests.worker.play import Now
-from tests.worker.reference import RefEvent, RefTask, Rules
-from tests.worker.simulated import SimulatedConductor, SimulatedTask, SimulatedWorkflow
 from worker import retries
 from worker.context import Context
 from worker.delivery.outcomes import ClaimLost

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 
 from store.errors import RowsUnavailable
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, starts
 from tests.worker.leader.decider_bench import bench as bench
 from worker.leader.decider import Request

@@ -27,10 +27,10 @@ from store.errors import StoreUnavailable
 from store.records import NewEvent
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.signals import SqliteListener
-from tests.examples import at_most, examples
-from tests.settings import settings_with
+from tests.support.examples import at_most, examples
+from tests.support.settings import settings_with
+from tests.support.simulated import SimulatedConductor, SimulatedTask
 from tests.worker.play import Later
-from tests.worker.simulated import SimulatedConductor, SimulatedTask
 from worker.context import Context
 from worker.health import Health
 from worker.leader.leader import Leader, TermOver, Tuning

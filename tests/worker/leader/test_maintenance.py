@@ -10,9 +10,9 @@ from prometheus_client import REGISTRY
 from config.webhooks import Definitions
 from store.records import Decision, NewEvent, NewTarget, Result, SetAside, Term
 from store.story import Note
-from tests.worker.clock import Clock
-from tests.worker.leader.bench import Bench
-from tests.worker.leader.bench import bench as bench
+from tests.support.clock import Clock
+from tests.support.worker_bench import Bench
+from tests.support.worker_bench import bench as bench
 from worker.health import STANDSTILL, Progress
 from worker.leader.worker import Worker
 

@@ -6,7 +6,7 @@ import json
 
 from store.one_target import OneTarget
 from store.records import NewEvent, Target, place_of
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
 

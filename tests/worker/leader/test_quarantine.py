@@ -11,11 +11,11 @@ import pytest
 
 from store.records import SetAside
 from store.sql import decisions
-from tests.store.contract.makers import ME
+from tests.support.makers import ME
+from tests.support.simulated import SimulatedTask
 from tests.worker.leader.decider_bench import SECOND, Bench, settle
 from tests.worker.leader.decider_bench import bench as bench
 from tests.worker.leader.refusals import aside, hold, poison, refusing
-from tests.worker.simulated import SimulatedTask
 from worker.leader.matching import WaitingTask
 
 

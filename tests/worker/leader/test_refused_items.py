@@ -9,9 +9,9 @@ from unittest import mock
 from config.webhooks import Definitions, Webhook
 from store.errors import Unstorable
 from store.records import Task
-from tests.store.contract.makers import return_tasks
-from tests.worker.leader.bench import Bench, leader_of
-from tests.worker.leader.bench import bench as bench
+from tests.support.makers import return_tasks
+from tests.support.worker_bench import Bench, leader_of
+from tests.support.worker_bench import bench as bench
 
 
 def refusing(bench: Bench, name: str, *task_ids: str) -> Any:

@@ -12,7 +12,7 @@ from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from config.webhooks import Definitions, Webhook
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
 from worker import metrics
 from worker.conductor.errors import ConductorError
 from worker.leader import reporting

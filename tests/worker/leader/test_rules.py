@@ -22,9 +22,9 @@ from hypothesis.stateful import precondition, rule
 from config.webhooks import Definitions
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import NewEvent, place_of
-from tests.examples import at_most, examples
+from tests.support.examples import at_most, examples
+from tests.support.reference import RefEvent
 from tests.worker.leader.rules_world import ALL, World
-from tests.worker.reference import RefEvent
 from worker.conductor.errors import ConductorError
 from worker.delivery.outcomes import claim_lasts
 

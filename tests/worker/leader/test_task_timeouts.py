@@ -14,7 +14,7 @@ import pytest
 
 from store.records import Target, Task, Term
 from testkit import eventually
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
 from tests.worker.play import Later
 from worker.conductor.errors import ConductorError, OutcomeUnknown, Unreachable
 from worker.leader.heartbeat import Heartbeat

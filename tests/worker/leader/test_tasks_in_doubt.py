@@ -7,9 +7,9 @@ from unittest import mock
 import pytest
 
 from store.records import Workflow
+from tests.support.simulated import SimulatedTask, failed, forbidden
 from tests.worker.leader.decider_bench import SECOND, Bench, sick
 from tests.worker.leader.decider_bench import bench as bench
-from tests.worker.simulated import SimulatedTask, failed, forbidden
 from worker.conductor.errors import Unreachable
 
 

@@ -12,9 +12,9 @@ from structlog.testing import capture_logs
 from store.errors import StoreUnavailable
 from store.records import Task, Term
 from testkit import eventually
-from tests.worker.clock import Clock
-from tests.worker.leader.bench import Bench, leader_of
-from tests.worker.leader.bench import bench as bench
+from tests.support.clock import Clock
+from tests.support.worker_bench import Bench, leader_of
+from tests.support.worker_bench import bench as bench
 from worker.conductor.errors import NotNow, Unreachable
 from worker.leader.decider import Decider
 from worker.leader.heartbeat import TERM_SECONDS

@@ -10,8 +10,8 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from criteria.evaluator import Node
 from store.records import NewEvent
-from tests.worker.leader.bench import Bench, leader_of
-from tests.worker.leader.bench import bench as bench
+from tests.support.worker_bench import Bench, leader_of
+from tests.support.worker_bench import bench as bench
 from worker.leader import matching
 
 SLOW = {"items": [{"id": number} for number in range(2000)]}

@@ -13,9 +13,9 @@ from config.webhooks import Definitions, Webhook
 from store.errors import LeadershipLost, StoreUnavailable
 from store.records import Pruned
 from testkit import PATIENCE, eventually
-from tests.worker.clock import Clock
-from tests.worker.leader.bench import Bench, leader_of
-from tests.worker.leader.bench import bench as bench
+from tests.support.clock import Clock
+from tests.support.worker_bench import Bench, leader_of
+from tests.support.worker_bench import bench as bench
 from worker.conductor.errors import ConductorError, NotNow, NotThere
 from worker.discovery.barrier import LAG
 from worker.health import STUCK_AFTER, Health

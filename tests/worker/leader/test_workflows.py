@@ -11,7 +11,7 @@ import pytest
 
 from store.records import SetAside, Workflow
 from testkit import eventually
-from tests.worker.clock import Clock
+from tests.support.clock import Clock
 from tests.worker.play import Now
 from worker.leader.workflows import InDoubt, Workflows
 

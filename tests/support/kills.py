@@ -10,7 +10,7 @@ from random import Random
 
 from testkit.backends import Conductors
 from testkit.processes import Child, children_of
-from tests.acceptance.bridge import Bridge
+from tests.support.bridge import Bridge
 
 
 def kill_children(process: Child) -> None:

@@ -6,7 +6,7 @@ tests/test_docs.py holds that no page and no command is missing here.
 from __future__ import annotations
 
 from testkit.processes import ROOT
-from tests.acceptance.document import Document
+from tests.support.document import Document
 
 PAGES = {
     path: Document(path)

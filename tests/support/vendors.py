@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from jwt.algorithms import ECAlgorithm
 
 from platforms.verifiers import KeysUnavailable
-from tests.relay.bridge import NOW
-from tests.relay.certificates import certificate, issued_to
+from tests.support.certificates import certificate, issued_to
+from tests.support.relay import NOW
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 CHATS_KEYS = "https://www.googleapis.com/service_accounts/v1/metadata/x509/chat@system.gserviceaccount.com"

@@ -1,6 +1,6 @@
 """The admin page in real Chromium: for the browser's tests and the documentation's pictures.
 
-``python -m tests.admin.page.browser`` writes the pictures into docs/images/.
+``python -m tests.support.browser`` writes the pictures into docs/images/.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from werkzeug.serving import make_server
 from admin.page.app import create_app
 from config.settings import Settings
 from testkit import PATIENCE
-from tests.admin.conductor import standing_in
-from tests.admin.sample import Sample, make_sample, settings_for
+from tests.support.answers_of_conductor import standing_in
+from tests.support.sample import Sample, make_sample, settings_for
 
 _ARGUMENTS = (
     "--headless=new",

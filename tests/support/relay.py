@@ -25,7 +25,7 @@ from store.delivery_records import WithoutEvent
 from store.records import Event
 from store.sql.event_search import EventFilter
 from store.sqlite import SqliteStore, open_store
-from tests.settings import settings_with
+from tests.support.settings import settings_with
 
 NOW = 1760000000.0
 

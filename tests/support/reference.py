@@ -15,7 +15,7 @@ from config.target_keys import Start
 from config.webhooks import Definitions, Webhook
 from store.one_target import OneTarget
 from store.records import Target
-from tests.criteria import naive
+from tests.support import naive
 
 UNKNOWN_WEBHOOK_GRACE = 60_000
 Answer = Literal[True, False, "in doubt"]

@@ -18,7 +18,7 @@ from store.records import Decision, NewEvent, NewTarget, Result, Task, Term, Wor
 from store.sqlite import SqliteStore, open_store
 from store.summary import Summarizer
 from testkit import signing
-from tests.settings import settings_with
+from tests.support.settings import settings_with
 
 DEFINITIONS = """\
 webhooks:

@@ -19,7 +19,7 @@ from config.webhooks import load_definitions
 from platforms import PLATFORMS
 from platforms.verifiers import Draft
 from relay.app import create_app as create_relay
-from tests.admin.sample import settings_for
+from tests.support.sample import settings_for
 
 ADMIN, VIEWER = "the-token-of-admins", "the-token-of-viewers"
 

@@ -10,7 +10,7 @@ from worker.conductor.errors import Garbled, NotFound, NotNow, NotThere, Refused
 from worker.conductor.messages import Keyed
 
 if TYPE_CHECKING:
-    from tests.worker.simulated import SimulatedConductor, SimulatedWorkflow
+    from tests.support.simulated import SimulatedConductor, SimulatedWorkflow
 
 
 class SimulatedMessages:

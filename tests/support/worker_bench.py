@@ -12,8 +12,8 @@ import pytest
 from config.webhooks import Definitions, Webhook
 from store.records import NewEvent
 from store.sqlite import SqliteStore, open_store
-from tests.settings import settings_with
-from tests.worker.simulated import SimulatedConductor
+from tests.support.settings import settings_with
+from tests.support.simulated import SimulatedConductor
 from worker.context import Context
 from worker.health import Health
 from worker.leader.leader import Leader, Tuning

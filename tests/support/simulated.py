@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from store.clock import ServerClock
 from store.records import Task, Workflow
-from tests.worker.simulated_messages import SimulatedMessages
+from tests.support.simulated_messages import SimulatedMessages
 from worker.conductor.addressed import WorkflowTasks
 from worker.conductor.errors import Garbled, NotFound, NotNow, OutcomeUnknown, Refused, Unreachable
 from worker.conductor.responses import End, Listed, TaskStatus, Unreadable

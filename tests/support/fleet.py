@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from testkit.client import Answer
-from tests.acceptance.bridge import Bridge
+from tests.support.bridge import Bridge
 
 
 class Fleet:

@@ -18,9 +18,9 @@ from platforms.verifiers import CannotSign, Draft
 from relay.verify.verification import verifiers_of
 from tests.platforms.test_judges import JUDGES
 from tests.platforms.test_properties import SECRETS, proof_of
-from tests.platforms.vendors import HEADERS, pages
-from tests.relay.bridge import NOW
 from tests.relay.verify.test_vectors import NO_TIME, VECTORS, definition, fetch_for, platform_of
+from tests.support.relay import NOW
+from tests.support.vendors import HEADERS, pages
 
 _URL = "https://relay.example.com/hooks/genuine"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}

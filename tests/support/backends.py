@@ -14,7 +14,7 @@ from store.sql.store import Store
 from store.sqlite import SqliteStore, open_store
 from store.sqlite.connections import Connection
 from testkit import PATIENCE
-from tests.store.postgres_backend import PostgresBackend
+from tests.support.postgres_backend import PostgresBackend
 
 GROWING = ("events", "targets", "tasks", "quarantine", "raw_deliveries", "answers")
 """Tables that hold everything that retention keeps: no statement may read one of them from end to end."""
