@@ -9,9 +9,17 @@ from click.testing import CliRunner, Result
 from flask.testing import FlaskClient
 
 from admin.cli import main
+from admin.explain import trials
 from admin.page.app import create_app
 from config.settings import Settings
+from testkit import PATIENCE
 from tests.support.sample import Sample, make_sample
+
+
+@pytest.fixture
+def patient_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Criteria are tried to the end: on a busy machine three seconds may be too few for a handful of events."""
+    monkeypatch.setattr(trials, "_PATIENCE", PATIENCE)
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from store.records import NewEvent, new_event_id
 from tests.admin.conftest import Cli
 from tests.support.sample import Sample, settings_for
 
+pytestmark = pytest.mark.usefixtures("patient_trials")
+
 
 def test_what_would_have_fitted_and_how_it_is_written(cli: Cli, sample: Sample) -> None:
     result = cli("try", "github-deploys", "$.ref=refs/heads/main", "$.repository.private=true")

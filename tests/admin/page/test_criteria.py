@@ -16,6 +16,8 @@ from store.open import open_store
 from store.records import NewEvent, new_event_id
 from tests.support.sample import Sample, settings_for
 
+pytestmark = pytest.mark.usefixtures("patient_trials")
+
 TRY = "/webhooks/github-deploys/try"
 
 

@@ -20,7 +20,7 @@ from tests.support.sample import Sample, make_sample, settings_for
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
 
-pytestmark = [*browser.MARKS]
+pytestmark = [*browser.MARKS, pytest.mark.usefixtures("patient_trials")]
 
 
 @pytest.fixture(scope="module")

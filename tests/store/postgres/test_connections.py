@@ -285,13 +285,14 @@ gevent.monkey.patch_all()
 import sys, time
 import gevent
 from store.open import open_store
-from store.postgres import deliveries
+from store.postgres import connections, deliveries
 from store.postgres.connections import is_patched
 from store.records import NewEvent, new_event_id
 from testkit import PATIENCE
 
 assert is_patched()
-deliveries.IMPATIENT = PATIENCE
+deliveries.IMPATIENT = connections.READING = PATIENCE
+connections._SESSION["lock_timeout"] = "0"
 store = open_store(sys.argv[1])
 store.facts.all()
 ticks = 0

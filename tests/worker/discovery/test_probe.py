@@ -7,9 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from config.webhooks import Definitions, Webhook
+from testkit import PATIENCE
 from tests.support.stand_in import Answer, Request, StandIn
 from worker.conductor.server import Server
-from worker.discovery.probe import SECONDS, CheckResult, probe
+from worker.discovery.probe import CheckResult, probe
 
 HOOK = {"name": "orders", "receivers": {"flow": "any"}, "starts": [{"workflow": "onboard"}]}
 DEFINITIONS = Definitions((Webhook.model_validate(HOOK),))
@@ -45,10 +46,10 @@ class Conductor(StandIn):
             Answer({"message": "No such thing: webhook-bridge-check"}, 404),
         )
 
-    def probe(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> list[CheckResult]:
+    def probe(self, url: str | None = None, key: str | None = None, seconds: float = PATIENCE) -> list[CheckResult]:
         return probe(Server(url or self.url, key, key), DEFINITIONS, seconds=seconds)
 
-    def result(self, url: str | None = None, key: str | None = None, seconds: float = SECONDS) -> CheckResult:
+    def result(self, url: str | None = None, key: str | None = None, seconds: float = PATIENCE) -> CheckResult:
         """The only one that is no note."""
         [result] = [result for result in self.probe(url, key, seconds) if result.level != "note"]
         return result
