@@ -179,6 +179,24 @@ def _in_child(store: SqliteStore) -> None:
 # --- what can't be had ---
 
 
+def test_a_database_that_stays_locked_is_unavailable_after_the_busy_time_out(path: Path, store: SqliteStore) -> None:
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        mock.patch.object(store._connections, "busy_timeout", 0.2),
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.deliveries.append([event()])
+        with pytest.raises(StoreUnavailable, match="locked"):
+            store.deliveries.check_writable()
+        assert time.monotonic() - began >= 0.4
+        assert store.queries.events(EventFilter()) == [], "what is there can be read meanwhile"
+        other.execute("ROLLBACK")
+    store.deliveries.append([event()])
+    assert len(stored(path)) == 1
+
+
 def test_whoever_has_less_time_waits_no_longer_for_the_database(path: Path, store: SqliteStore) -> None:
     """Behind another process, and behind others of this one that wait for it."""
     with (
