@@ -10,7 +10,7 @@ import click
 from admin.cli.common import DURATION, Here, here
 from admin.cli.groups import fail
 from config.urls import check_database_url, without_password
-from store.errors import CantBackUp
+from store.errors import CantBackUp, StoreUnavailable
 from store.open import open_store
 from store.records import iso
 from store.transfer import CantTransfer, Progress, transfer
@@ -38,6 +38,8 @@ def backup(here: Here, file: Path) -> None:
         fail(error)
     except OSError as error:
         fail(f"{file} can't be written: {error.strerror}")
+    except StoreUnavailable as error:
+        fail(f"the store can't be copied to {file}: {error}")
     click.echo(f"{file}: {file.stat().st_size:,} bytes. The definitions and the secrets aren't in it.", err=True)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
+from config import private
 from store.sql import maintenance
 from store.sql.facts import SET_FACT
 from store.sql.maintenance import TRANSFER, Maintenance, Row, Table, Tables
@@ -31,15 +31,13 @@ class SqliteMaintenance(Maintenance):
         return []  # each connection sets what it needs
 
     def backup(self, file: Path) -> None:
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        try:
-            with open(descriptor, "rb") as copy, self._connections.reading() as db:
-                db.execute("VACUUM INTO ?", [name])
+        # A folder, as SQLite makes a journal beside the copy, and leaves it where the disk is full.
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as folder:
+            name = Path(folder, "copy")
+            with open(name, "xb", opener=private.opener) as copy, self._connections.reading() as db:
+                db.execute("VACUUM INTO ?", [str(name)])
                 os.fsync(copy.fileno())  # SQLite leaves that to its caller
             os.rename(name, file)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name)
 
     def run(self) -> None:
         maintenance.make_due(self._connections)
