@@ -23,7 +23,9 @@ class There(Here):
     """The bridge of an admin process elsewhere."""
 
     def __init__(self, url: str, token: str):
-        """`token`: its admin or viewer token, empty for none."""
+        """`token`: its admin or viewer token, empty for none. Raises UsageError for what is no token."""
+        if not (token.isascii() and token.isprintable()):  # an error about the header would show it
+            raise click.UsageError("--token or BRIDGE_TOKEN isn't one line of ASCII text")
         self._url = url.rstrip("/")
         self._token = token
 

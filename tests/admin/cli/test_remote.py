@@ -111,3 +111,8 @@ def test_an_id_with_a_slash_is_found_elsewhere(there: Cli, sample: Sample) -> No
     event_id = new_event_id()
     sample.store.deliveries.append([NewEvent(event_id, "orders", 1, "{}", {}, {}, 1, "/subscriptions/1/topic 7")])
     assert event_id in there("find", "/subscriptions/1/topic 7").stdout
+
+
+def test_what_is_no_token_is_refused_and_not_shown(elsewhere: str) -> None:
+    refused = Cli({})("events", "--server", elsewhere, "--token", "-", code=2, stdin=b"a-token\n# of admins").stderr
+    assert "isn't one line" in refused and "a-token" not in refused
