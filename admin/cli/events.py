@@ -174,6 +174,8 @@ def show(here: Here, event_id: str, follow: bool, as_json: bool) -> None:
       webhook-bridge events show last
       webhook-bridge events show last --follow      what becomes of it, until it is settled or Ctrl-C
     """
+    if follow and as_json:
+        raise click.UsageError("--follow prints the story: leave out --json")
     found = whole_event(here, event_id)
     if follow:
         _follow_one(here, found)

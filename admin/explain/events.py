@@ -185,7 +185,6 @@ _FREE = {
 
 def _status(event: Event, webhook: Webhook | None, targets: Sequence[Target], context: Context) -> str:
     """What its status means."""
-    is_settled = event.resolved_by is not None or event.acknowledged_at is not None
     match event.status:
         case "pending" if event.decided_at is None:
             return "The worker hasn't decided it yet" + because(context, event) + "."
@@ -208,10 +207,9 @@ def _status(event: Event, webhook: Webhook | None, targets: Sequence[Target], co
         case "delivered":
             return "Delivered."
         case "failed":
-            remedy = "" if is_settled else " Fix the cause, then replay the event."
             if any(target.state == "unknown" for target in targets):
                 return "Failed: what became of a call for it can't be found out."
-            return f"Failed: Conductor refused it permanently.{remedy}"
+            return "Failed: Conductor refused it permanently."
     if any(target.kind == "message" for target in targets):
         return f"{event.status.capitalize()}: no workflow got a message, as its targets say."
     if event.only is not None:

@@ -234,6 +234,7 @@ def test_a_task_is_shown_with_the_events_that_came_near(cli: Cli, sample: Sample
 
 
 def test_an_event_is_followed_until_it_is_settled(cli: Cli, sample: Sample) -> None:
+    assert "leave out --json" in cli("events", "show", "last", "--follow", "--json", code=2).stderr
     told = cli("events", "show", sample.events["delivered"], "--follow").stdout.splitlines()
     assert any("wait_for_push" in line for line in told)
     assert told[-1].startswith("delivered")
