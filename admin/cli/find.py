@@ -12,6 +12,7 @@ from admin.cli.tables import compact, plain
 from admin.find import find
 
 _DONE = {"complete": "completed", "start": "started it", "message": "sent it a message"}
+_DOING = {"complete": "completing", "start": "starting it", "message": "sending it a message"}
 
 
 @click.command("find")
@@ -50,10 +51,11 @@ def find_id(here: Here, text: str, as_json: bool) -> None:
 def _echo_workflow(workflow: Json) -> None:
     click.echo(f"workflow {plain(workflow['workflow'])} {plain(workflow['workflowId'])}")
     for target in workflow["done"]:
-        what = _DONE[target["kind"]]
+        is_done = target["state"] == "done"
+        what = (_DONE if is_done else _DOING)[target["kind"]]
         if target["kind"] == "complete":
             what += f" {target['referenceName']}"
-        if target["state"] != "done":
+        if not is_done:
             what = f"{target['state']}: {what}" + (f" ({target['error']})" if target["error"] else "")
         at = target["settledAt"] or target["createdAt"]
         click.echo(f"  {at}  {plain(what)}, event {target['eventId']}")
