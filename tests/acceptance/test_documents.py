@@ -73,6 +73,8 @@ def play(shell: Shell, workplace: Workplace, conductor: Conductor, services: Ser
     """Follows a recipe: each `next` runs the page's next command, and is the event's or workflow's id or "filtered"."""
     services.calls.clear()
     names = []
+    env_file = workplace.folder / ".env"
+    before = env_file.read_text()
 
     def commands(name: str) -> Iterator[str]:
         page = recipe(name)
@@ -80,7 +82,6 @@ def play(shell: Shell, workplace: Workplace, conductor: Conductor, services: Ser
         conductor.call("POST", "/metadata/workflow", workflow)
         names.append(workflow["name"])
         variables = set(re.findall(r"\$\{([A-Z_]+)\}", page.webhooks))
-        env_file = workplace.folder / ".env"
         lines = [f'{name}="{SECRET}"\n' for name in variables if f"\n{name}=" not in env_file.read_text()]
         with env_file.open("a") as file:
             file.writelines(lines)
@@ -88,6 +89,7 @@ def play(shell: Shell, workplace: Workplace, conductor: Conductor, services: Ser
         return (_id(shell.play(step)) for step in page.steps)
 
     yield commands
+    env_file.write_text(before)
     for name in names:
         for workflow_id in conductor.call("GET", f"/workflow/running/{name}"):
             conductor.terminate(workflow_id)

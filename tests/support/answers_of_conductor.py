@@ -40,7 +40,7 @@ def standing_in() -> Iterator[StandIn]:
             path = urlsplit(self.path).path
             stand_in.asked.append(path)
             body = self.read_body()
-            answer = stand_in.answers.get(path, (404, {"message": "No such item"}))
+            answer = stand_in.answers.get(path, (404, {"message": f"No such item: {path}"}))
             status, value = answer(json.loads(body or b"null")) if callable(answer) else answer
             self.say(status, json.dumps(value).encode(), {"Content-Type": "application/json"})
 

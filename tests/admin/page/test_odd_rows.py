@@ -44,7 +44,7 @@ def test_an_event_that_cannot_be_read_has_a_page_that_says_so(client: FlaskClien
         assert "It can't be read" in unescape(page.text)
         assert "<b>\n" not in page.text
         answer = client.get(f"/api/events/{sample.events[name]}")
-        assert "can't be read" in str(answer.get_json()["meaning"])
+        assert "can't be read" in str(answer.get_json()["cause"])
     assert client.get("/events?where=$.ref=x").status_code == 200
 
 
