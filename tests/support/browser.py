@@ -17,7 +17,12 @@ from random import Random
 
 import pytest
 from flask import Flask
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, WebDriverException
+from selenium.common.exceptions import (
+    NoSuchElementException,
+    StaleElementReferenceException,
+    TimeoutException,
+    WebDriverException,
+)
 from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -78,7 +83,11 @@ def await_true(driver: Chrome, condition: Callable[[], object], seconds: float =
                 raise
             return False
 
-    WebDriverWait(driver, seconds, poll_frequency=0.05).until(is_there)
+    try:
+        WebDriverWait(driver, seconds, poll_frequency=0.05).until(is_there)
+    except TimeoutException:
+        focused = driver.switch_to.active_element.get_attribute("outerHTML")
+        raise AssertionError(f"{driver.current_url}, focus on {focused}:\n{driver.page_source}") from None
 
 
 @contextmanager

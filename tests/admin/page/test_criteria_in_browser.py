@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 pytestmark = [*browser.MARKS, pytest.mark.usefixtures("patient_trials")]
 
 
-@pytest.fixture(scope="module")
-def sample(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sample]:
-    sample = make_sample(tmp_path_factory.mktemp("bridge"))
+@pytest.fixture
+def sample(tmp_path: Path) -> Iterator[Sample]:
+    sample = make_sample(tmp_path)
     yield sample
     sample.store.close()
 

@@ -42,14 +42,14 @@ webhooks:
 """
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bridge") / "webhooks"
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "webhooks"
     folder.mkdir()
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def url(folder: Path) -> Iterator[str]:
     settings = settings_for(folder.parent, bridge_webhooks=folder, bridge_admin_writes=True)
     with browser.serving_page(settings) as url:

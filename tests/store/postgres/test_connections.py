@@ -283,7 +283,7 @@ _GREENLETS = """
 import gevent.monkey
 gevent.monkey.patch_all()
 import sys, time
-import gevent
+import gevent, psycopg
 from store.open import open_store
 from store.postgres import connections, deliveries
 from store.postgres.connections import is_patched
@@ -312,13 +312,13 @@ def until_others_run():
     before = ticks
     while ticks < before + 3:
         gevent.sleep(0.005)
-    other._connections.read("SELECT pg_advisory_unlock(1)")
+    other.close()
 
 gevent.spawn(tick)
-other = open_store(sys.argv[1])
-other._connections.read("SELECT pg_advisory_lock(1)")
+other = psycopg.connect(sys.argv[1])  # one session from lock to end: a pool might take two
+other.execute("SELECT pg_advisory_lock(1)")
 others = gevent.spawn(until_others_run)
-store._connections.read("SELECT pg_advisory_lock(1)")
+store._connections.read("SELECT pg_advisory_lock(1)", seconds=PATIENCE)
 others.get()
 jobs = [gevent.spawn(deliver, number) for number in range(200)]
 gevent.joinall(jobs, raise_error=True)
