@@ -100,7 +100,7 @@ def show_webhook(bridge: Bridge, name: str, with_definition: bool = True) -> Who
         paused_at=bridge.store.pauses.paused().get(name),
         setup=as_text(setup_steps(webhook, guides()[webhook.platform])),
         how_to_try=how_to_try(webhook, url),
-        errors=[str(problem) for problem in errors if problem.is_about(name)],
+        errors=[str(problem) for problem in errors if problem.webhook == name],
         definition=None if written is None else written.shown,
     )
 

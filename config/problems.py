@@ -31,9 +31,11 @@ class Problem:
     fails_check: bool = False
     """Whether `webhook-bridge check` fails for the warning, though the bridge runs with it."""
 
-    def is_about(self, webhook: str) -> bool:
-        """Whether it is about the webhook with this name."""
-        return self.where.split(":")[0] == f"webhook {webhook}"
+    @property
+    def webhook(self) -> str:
+        """The name of the webhook that it is about; empty if it is about none, or about one without a name."""
+        kind, _, name = self.where.partition(":")[0].partition(" ")
+        return name if kind == "webhook" else ""
 
     def __str__(self) -> str:
         kind = "warning: " if self.warning and not self.fails_check else ""

@@ -1,4 +1,4 @@
-"""Durations, sizes and rates as people write them: ``10m``, ``1h30m``, ``25MB``, ``50/s``."""
+"""Durations, sizes and rates as people write them: ``10m``, ``1h30m``, ``25MB``, ``50/s``; and numbers of things."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?B)?", re.IGNORECASE)
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*([smh])")
 _HIGHEST = 100_000.0
 """Calls a second: more than any Conductor can handle."""
+
+
+def counted(number: int, what: str) -> str:
+    """The number of things with their name, such as ``1 event`` or ``3 events``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def parse_duration(text: object) -> float:

@@ -36,8 +36,7 @@ def as_text(problems: Sequence[Problem]) -> str | None:
     """The problems, each once, for the store; None if there are none."""
     webhooks: dict[tuple[str, str], dict[str, None]] = {}
     for problem in problems:
-        name = problem.where.removeprefix("webhook ").partition(":")[0]
-        webhooks.setdefault((problem.what, problem.remedy), {})[name] = None
+        webhooks.setdefault((problem.what, problem.remedy), {})[problem.webhook] = None
     found = [Misfit(what, remedy, tuple(names)[:_NAMED], len(names)) for (what, remedy), names in webhooks.items()]
     if len(found) > _KEPT:
         found[_KEPT:] = [Misfit(f"and {len(found) - _KEPT} more", "webhook-bridge check", (), 0)]
@@ -50,5 +49,5 @@ def misfits_in(text: str | None) -> list[Misfit]:
 
 
 def no_workflow(name: str) -> str:
-    """What is said of a workflow that Conductor hasn't."""
+    """What is said of a workflow that Conductor doesn't have."""
     return f"Conductor has no workflow {name}"

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import structlog
 
+from config.quantities import counted
 from config.settings import SettingsError
 from store.delivery_records import WRONG_TOKEN
 from store.errors import StoreUnavailable
@@ -67,8 +68,6 @@ _REJECTIONS = 3
 _WAITS = 60_000
 """Milliseconds that an event must wait before that is worth a message."""
 _HOUR = 3_600_000
-LONG_PAUSE = _HOUR
-"""Milliseconds that a pause must last, with events that wait, before somebody may have forgotten it."""
 _LISTED = 5
 _READ = 1000
 """Failed events, and names of what is set aside."""
@@ -117,7 +116,7 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
         ]
         why = "Conductor refuses them permanently, or doesn't show what became of them."
         body = _text(lines, len(failed), f"{why} Fix the cause, then replay them.")
-        title = f"{len(failed)} event{'s' if len(failed) > 1 else ''} failed"
+        title = f"{counted(len(failed), 'event')} failed"
         yield Message("failed", title, body, tuple(sorted({webhook for _, webhook in failed})))
     counts = store.queries.delivery_counts(now - _HOUR)
     rejecting = tuple(name for name, outcomes in sorted(counts.items()) if name and _rejects_everything(outcomes))
@@ -156,9 +155,9 @@ def troubles(store: Store, admin_url: str | None = None) -> Iterator[Message]:
         lines = [_short(str(one)) for one in misfits[:_LISTED]]
         body = _text(lines, len(misfits), f"Their events will expire or fail. {see('/', 'check')}")
         yield Message("workflows", "Webhooks don't fit Conductor's workflows", body, tuple(one.what for one in misfits))
-    pauses = {name: one for name, one in store.pauses.lasting().items() if one.waiting}
-    if forgotten := sorted(name for name, one in pauses.items() if now - one.since >= LONG_PAUSE):
-        lines = [f"{name}: {pauses[name].waiting} events wait" for name in forgotten[:_LISTED]]
+    pauses = store.pauses.lasting()
+    if forgotten := sorted(name for name, pause in pauses.items() if pause.is_forgotten(now)):
+        lines = [f"{name}: {pauses[name].what_waits}" for name in forgotten[:_LISTED]]
         body = _text(lines, len(forgotten), "Nothing of them is decided until somebody resumes them.")
         title = f"{_listed(forgotten)} {'has' if len(forgotten) == 1 else 'have'} been paused for an hour"
         yield Message("paused", title, body, tuple(forgotten))

@@ -13,12 +13,12 @@ from admin.api.objects import problem, setting_problem
 from admin.bridge import Bridge
 from admin.check.advice import find_secrets_in_git, on_proxies, on_retention
 from admin.check.health import HOUR, Level, ago, would_be_accepted
-from admin.cli.tables import counted
 from admin.definitions.entry_text import files_in
 from admin.definitions.writer import CantWrite, DefinitionsFolder
 from admin.events.event_or_sample import sample_events
 from admin.events.kept_rejections import KeptRejections
 from admin.explain.wording import name_of, next_try, why
+from config.quantities import counted
 from config.references import NOT_SET, environment_with_dotenv
 from config.settings import Settings, SettingsError, find_unknown_settings, port_of
 from config.webhooks import Definitions, DefinitionsError, Problem, load_definitions
@@ -29,7 +29,7 @@ from worker.conductor.errors import ConductorError
 from worker.conductor.server import Server
 from worker.conductor.workflow_definitions import SECONDS, check_workflows
 from worker.discovery.probe import CheckResult, probe
-from worker.notify import LONG_PAUSE, Apprise
+from worker.notify import Apprise
 
 _SHOWN = 20
 """Items that are set aside, broken tasks, and files, that are listed at most."""
@@ -196,12 +196,12 @@ def _on_store(open_bridge: Callable[[], Bridge]) -> Iterator[Found]:
             yield "BRIDGE_DATABASE", CheckResult("warning", would_be_accepted(name, number, seen), remedy)
         now = store.now()
         for name, number in sorted(store.queries.expired_since(now - HOUR).items()):
-            what = f"{number} event{'s' if number > 1 else ''} expired in the last hour: no task took them"
+            what = f"{counted(number, 'event')} expired in the last hour: no task took them"
             remedy = f"webhook-bridge events --status expired --webhook {name}"
             yield name, CheckResult("warning", what, remedy)
         for name, pause in sorted(store.pauses.lasting().items()):
-            if pause.waiting and now - pause.since >= LONG_PAUSE:
-                what = f"paused for {ago(now - pause.since)}, {pause.waiting} events wait"
+            if pause.is_forgotten(now):
+                what = f"paused for {ago(now - pause.since)}, {pause.what_waits}"
                 yield name, CheckResult("warning", what, f"webhook-bridge resume {name}")
         aside = store.quarantine.items(limit=_SHOWN)
         for item in aside:

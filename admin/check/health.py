@@ -9,13 +9,14 @@ from typing import Literal
 from admin.bridge import DAY, Bridge
 from admin.events.kept_rejections import KeptRejections
 from admin.explain.wording import describe_set_aside, name_of
+from config.quantities import counted
 from config.webhooks import Problem, Webhook
 from store.delivery_records import WRONG_TOKEN
 from store.records import Event, SetAside, SetAsideKind, Task
 from store.sql.event_search import EventFilter
-from store.sql.facts import WAITING_COUNTED, Pause, gone_webhooks
+from store.sql.facts import Pause, gone_webhooks
 from worker.misfits import FACT, misfits_in
-from worker.notify import LONG_PAUSE, WRONG_TOKENS
+from worker.notify import WRONG_TOKENS
 
 Level = Literal["error", "warning", "note"]
 _PILING_UP = 60_000
@@ -146,7 +147,7 @@ def _definitions(state: State) -> Iterator[Issue]:
         yield Issue("warning", text, _lines(f"{name}: {ago(state.now - at)} ago" for name, at in sorted(gone.items())))
     if not state.webhooks and not state.problems:
         yield Issue("note", "No webhook is defined yet, so nothing can arrive: create the first one below.")
-    if risks := [one for one in state.warnings if one.where.startswith("webhook ")]:
+    if risks := [one for one in state.warnings if one.webhook]:
         yield Issue("note", "Some definitions are risky.", _lines(map(str, risks)))
 
 
@@ -157,7 +158,7 @@ def _lost(state: State) -> Iterator[Issue]:
         yield Issue("error", text, page="failures")
     if state.expired:
         number = sum(state.expired.values())
-        text = f"{number} event{'s' if number > 1 else ''} expired in the last hour: no task took them."
+        text = f"{counted(number, 'event')} expired in the last hour: no task took them."
         details = tuple(Detail(f"{name}: {count}", name) for name, count in sorted(state.expired.items()))
         yield Issue("warning", text, details, page="events", query={"status": "expired"})
 
@@ -168,15 +169,11 @@ def _waiting(state: State) -> Iterator[Issue]:
         text = f"Events are piling up: the oldest has waited {ago(waited)} to be delivered."
         yield Issue("error", text, page="events", query={"status": "pending"})
     for name, pause in sorted(state.pauses.items()):
-        wait = "1 event waits" if pause.waiting == 1 else f"{pause.waiting} events wait"
-        if pause.waiting == WAITING_COUNTED:
-            wait = f"at least {wait}"
-        lasted = state.now - pause.since
-        is_forgotten = bool(pause.waiting) and lasted >= LONG_PAUSE
-        text = f"{name} has been paused for {ago(lasted)}: {wait if pause.waiting else 'no event waits'}."
-        yield Issue("warning" if is_forgotten else "note", text, (Detail(f"webhook-bridge resume {name}", name),))
+        level: Level = "warning" if pause.is_forgotten(state.now) else "note"
+        text = f"{name} has been paused for {ago(state.now - pause.since)}: {pause.what_waits}."
+        yield Issue(level, text, (Detail(f"webhook-bridge resume {name}", name),))
     if counts := state.set_aside_counts:
-        parts = ", ".join(f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in sorted(counts.items()))
+        parts = ", ".join(counted(count, kind) for kind, count in sorted(counts.items()))
         keep = "keeps" if sum(counts.values()) == 1 else "keep"
         text = f"{parts} {keep} failing and will be retried; everything else continues."
         aside = tuple(Detail(f"{name_of(item)} {describe_set_aside(item)}", item.webhook) for item in state.set_aside)
@@ -200,7 +197,7 @@ def _tasks(state: State) -> Iterator[Issue]:
     unreached = sorted((name, number) for name, number in state.waiting.items() if name not in served)
     if unreached:
         text = "Tasks are waiting in workflows that no webhook here has as a receiver."
-        lines = [f"{name}: {number} task{'s' if number > 1 else ''}" for name, number in unreached[:_NAMED]]
+        lines = [f"{name}: {counted(number, 'task')}" for name, number in unreached[:_NAMED]]
         if len(unreached) > _NAMED:
             lines.append(f"and those of {len(unreached) - _NAMED} more")
         yield Issue("note", text, _lines(lines), "tasks")
@@ -208,7 +205,7 @@ def _tasks(state: State) -> Iterator[Issue]:
 
 def _number(found: Sequence[object], read: int, what: str) -> str:
     """``3 events``; if as many were found as are read at most, ``At least 200 events``."""
-    return f"{'At least ' if len(found) == read else ''}{len(found)} {what}{'s' if len(found) > 1 else ''}"
+    return f"{'At least ' if len(found) == read else ''}{counted(len(found), what)}"
 
 
 def _webhooks(state: State) -> Iterator[Issue]:

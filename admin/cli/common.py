@@ -16,9 +16,9 @@ from admin.api.base import ApiObject, Json
 from admin.api.base import as_json as to_json
 from admin.bridge import Bridge, open_definitions, os_user
 from admin.cli.groups import SERVER, TOKEN, server_options
-from admin.cli.tables import compact, counted, plain, table
+from admin.cli.tables import compact, plain, table
 from admin.events.filters import STATUSES, Parts
-from config.quantities import parse_duration
+from config.quantities import counted, parse_duration
 from config.settings import Settings, SettingsError, load_settings
 from config.webhooks import Definitions, Problem
 from store.errors import NewerStore, StoreUnavailable

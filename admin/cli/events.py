@@ -35,13 +35,14 @@ from admin.cli.common import (
 )
 from admin.cli.groups import Commands, fail
 from admin.cli.replay import acknowledge, erase, reopen, replay
-from admin.cli.tables import compact, counted, cut, plain, pretty
+from admin.cli.tables import compact, cut, plain, pretty
 from admin.events.failures import failures
 from admin.events.filters import parts_of, search_of
 from admin.events.follow import Follower, News
 from admin.events.search import Search
 from admin.events.tree import differences, place
 from admin.explain.results import in_lines
+from config.quantities import counted
 from store.delivery_records import WithoutEvent
 from store.errors import StoreUnavailable
 from store.records import iso

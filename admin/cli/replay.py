@@ -15,11 +15,11 @@ from admin.api.objects import ManyPlan, Notes, Replay, Replays, ReplayTo
 from admin.bridge import Bridge
 from admin.cli.common import Here, Parsed, asks, confirm, echo_json, echo_left_out, filter_options, here, whole_event
 from admin.cli.groups import fail
-from admin.cli.tables import counted, plain
+from admin.cli.tables import plain
 from admin.events.acknowledge import CantNote, check_reason, note_all, plan_notes
 from admin.events.filters import parts_of, search_of
 from admin.events.replay import SETTLED, NeedsConfirmation, Plan, Progress, choose, plan_of, replay_all
-from config.quantities import parse_rate
+from config.quantities import counted, parse_rate
 from store.errors import StoreUnavailable
 from store.records import iso
 from store.story import Noted

@@ -9,11 +9,6 @@ from typing import Any
 from config.logs import visible
 
 
-def counted(number: int, what: str) -> str:
-    """The number of things with their name, such as ``1 event`` or ``3 events``."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def plain(text: object, lines: bool = False) -> str:
     """The text with characters that a terminal acts on or hides made visible (`config.logs`)."""
     return visible(str(text), lines)

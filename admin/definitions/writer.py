@@ -217,7 +217,7 @@ class DefinitionsFolder:
             warnings, webhook = error.warnings, None
         else:
             warnings, webhook = found.warnings, found.by_name.get(name)
-        its = tuple(one for one in warnings if one.file == str(file) and one.is_about(name))
+        its = tuple(one for one in warnings if one.file == str(file) and one.webhook == name)
         return Change(file, text, files, its, webhook)
 
     def _problems_now(self) -> tuple[Problem, ...]:

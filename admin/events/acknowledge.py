@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from admin.bridge import Bridge
 from admin.errors import CantDo
 from admin.events.replay import REPLAY_DELIVERED, Plan
+from config.quantities import counted
 from store.records import Event
 from store.story import REASON_KEPT, Note, Noted
 
@@ -67,7 +68,7 @@ def note_all(bridge: Bridge, plan: Plan, what: Noted, reason: str, chosen_by: st
                 plan.left_out[CHANGED] += len(step) - len(changed)
     finally:
         for webhook, number in sorted(done.items()):
-            detail = f"{number} event{'s' if number > 1 else ''}, by {chosen_by}"
+            detail = f"{counted(number, 'event')}, by {chosen_by}"
             bridge.record(what, webhook, f"{detail}: {reason}" if reason else detail)
     return done
 

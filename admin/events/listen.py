@@ -215,7 +215,7 @@ def listen_to_each(
 ) -> Iterator[tuple[str, Posted | CantDo | CannotSign]]:
     """What is posted of several webhooks, each with its name, as it comes: none of them waits for another.
 
-    An error ends its webhook alone. Ends with the last of them.
+    An error ends only its own webhook. Ends with the last of them.
     """
     found: SimpleQueue[tuple[str, Posted | Exception]] = SimpleQueue()
 

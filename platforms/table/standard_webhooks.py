@@ -1,26 +1,34 @@
 """Standard Webhooks: a signature over an id, a time and the body."""
 
+from functools import partial
+
 from platforms.base import Handshake, Platform
 from platforms.summary import Value
 from platforms.verifiers import StandardWebhooks
 from platforms.verifiers.standard_webhooks import signing_key
 
+_platform = partial(
+    Platform,
+    secret_label="Signing secret",
+    verifier=StandardWebhooks(),
+    tolerance=300,
+    id_headers=("webhook-id", "svix-id"),
+    read_key=signing_key,
+)
+"""What all of them have, unless their row says otherwise."""
+
 ROWS: tuple[Platform, ...] = (
     # https://clerk.com/docs/guides/development/webhooks/overview
-    Platform(
+    _platform(
         name="clerk",
         title="Clerk",
         purpose="users, organisations and sessions",
         types=("$.type",),
         summary=("$.data.id",),
         verifier=StandardWebhooks(prefixes=("svix", "webhook")),
-        secret_label="Signing secret",
-        tolerance=300,
-        id_headers=("webhook-id", "svix-id"),
-        read_key=signing_key,
     ),
     # https://github.com/modelcontextprotocol/modelcontextprotocol/pull/3415
-    Platform(
+    _platform(
         name="mcp-events",
         title="MCP Events",
         purpose="events of MCP servers, by webhook",
@@ -31,74 +39,48 @@ ROWS: tuple[Platform, ...] = (
         verifier=StandardWebhooks(prefixes=("webhook",)),
         # The header's id is the message's: each message of an event may have its own.
         id_at=("eventId",),
-        secret_label="Signing secret",
-        tolerance=300,
-        id_headers=("webhook-id", "svix-id"),
-        read_key=signing_key,
         # An event has no `type`, but may have a challenge.
         handshake=Handshake(("type",), "verification"),
     ),
     # https://platform.openai.com/docs/guides/webhooks
-    Platform(
+    _platform(
         name="openai",
         title="OpenAI",
         purpose="responses, batches and fine-tuning jobs completed",
         types=("$.type",),
         summary=("$.data.id",),
-        secret_label="Signing secret",
-        verifier=StandardWebhooks(),
-        tolerance=300,
-        id_headers=("webhook-id", "svix-id"),
-        read_key=signing_key,
     ),
     # https://replicate.com/docs/topics/webhooks/verify-webhook
-    Platform(
+    _platform(
         name="replicate",
         title="Replicate",
         purpose="predictions and trainings completed",
         types=("$.status",),
         summary=("$.id",),
         secret_label="Webhook signing key",
-        verifier=StandardWebhooks(),
-        tolerance=300,
-        id_headers=("webhook-id", "svix-id"),
-        read_key=signing_key,
     ),
     # https://resend.com/docs/webhooks/verify-webhooks-requests
-    Platform(
+    _platform(
         name="resend",
         title="Resend",
         purpose="mail sent, delivered, bounced or received",
         types=("$.type",),
         summary=("$.data.subject",),
         verifier=StandardWebhooks(prefixes=("svix", "webhook")),
-        secret_label="Signing secret",
-        tolerance=300,
-        id_headers=("webhook-id", "svix-id"),
-        read_key=signing_key,
     ),
     # https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    Platform(
+    _platform(
         name="standard-webhooks",
         title="Standard Webhooks",
         purpose="anyone who sends by this standard, such as users of Svix",
-        secret_label="Signing secret",
-        verifier=StandardWebhooks(),
-        tolerance=300,
-        id_headers=("webhook-id", "svix-id"),
-        read_key=signing_key,
     ),
     # https://supabase.com/docs/guides/auth/auth-hooks#using-hooks
-    Platform(
+    _platform(
         name="supabase",
         title="Supabase",
         purpose="users and mail, by auth hook",
         types=("$.email_data.email_action_type", Value("$.sms", word="text message"), Value("$.user", word="user")),
         summary=("$.user.id",),
         secret_label="Secret",
-        verifier=StandardWebhooks(),
-        tolerance=300,
-        id_headers=("webhook-id", "svix-id"),
-        read_key=signing_key,
     ),
 )

@@ -105,15 +105,19 @@ def facts_of_gone(facts: Mapping[str, str], gone: set[str], there: set[str], now
 PAUSED = "SELECT webhook, at FROM bridge.pauses"
 
 
-WAITING_COUNTED = 10_000
+_WAITING_COUNTED = 10_000
 """Events that wait for a webhook to be resumed are counted up to here."""
 _LASTING = f"""
 SELECT webhook, at, (
     SELECT count(*) FROM (
-        SELECT 1 FROM bridge.undecided u WHERE u.webhook = p.webhook LIMIT {WAITING_COUNTED}
+        SELECT 1 FROM bridge.undecided u WHERE u.webhook = p.webhook LIMIT {_WAITING_COUNTED}
     ) AS counted
 ) FROM bridge.pauses p
 """
+
+
+_LONG_PAUSE = 3_600_000
+"""Milliseconds."""
 
 
 class Pause(NamedTuple):
@@ -121,7 +125,18 @@ class Pause(NamedTuple):
 
     since: int
     waiting: int
-    """Events that arrived since, up to `WAITING_COUNTED`."""
+    """Events that arrived since, up to `_WAITING_COUNTED`."""
+
+    def is_forgotten(self, now: int) -> bool:
+        """Whether somebody may have forgotten it: events wait, and it has lasted for an hour."""
+        return self.waiting > 0 and now - self.since >= _LONG_PAUSE
+
+    @property
+    def what_waits(self) -> str:
+        """How many events wait, in words."""
+        if self.waiting < 2:
+            return "1 event waits" if self.waiting else "no event waits"
+        return f"{'at least ' if self.waiting == _WAITING_COUNTED else ''}{self.waiting} events wait"
 
 
 class Pauses:
